@@ -1,0 +1,233 @@
+"""Every refusal that Videodock knows.
+
+Rule: an error carries a stable `code`, a `status` hint and the parameters of its sentence. It knows no HTTP
+beyond that hint and no language: `messages.py` has the sentences, `web/errors.py` makes responses.
+
+    VideodockError
+    ├── ClientError                     the request is at fault; repeating it will not help
+    │   ├── header_missing              400  a header that the protocol needs is not there
+    │   ├── header_invalid              400  a header cannot be understood
+    │   ├── metadata_invalid            400  Upload-Metadata cannot be understood
+    │   ├── extension_unsupported       400  a tus extension that this server does not offer
+    │   ├── multipart_invalid           400  the form cannot be understood
+    │   ├── no_file                     400  the form has no file
+    │   ├── no_valid_file               400  none of the files can be taken (413 if one was too large)
+    │   ├── not_found                   404
+    │   ├── upload_not_found            404
+    │   ├── task_not_found              404
+    │   ├── method_not_allowed          405
+    │   ├── offset_mismatch             409  carries the true offset
+    │   ├── upload_complete             409  carries the true offset
+    │   ├── task_running                409  the upload's task still needs its bytes
+    │   ├── task_ended                  409  a task that is over cannot be cancelled
+    │   ├── upload_gone                 410  expired or terminated
+    │   ├── version_unsupported         412  Tus-Resumable
+    │   ├── upload_too_large            413  over the configured limit
+    │   ├── body_too_large              413  more bytes than the upload has room for
+    │   ├── content_type_unsupported    415
+    │   └── media_type_unsupported      415  no video of an accepted type
+    ├── BusyError                       the server cannot do it now; repeating it may help
+    │   ├── body_timeout                408  no byte came for too long
+    │   ├── upload_locked               423  another request did not let go of the upload
+    │   ├── internal_error              500
+    │   ├── unavailable                 503  a part that Videodock needs is away
+    │   └── storage_full                507
+    ├── StartError                      the server cannot start; the sentence says what to do
+    └── StepError                       a step of the pipeline gave up on a file
+"""
+
+from typing import ClassVar
+
+Param = str | int | float
+
+
+class VideodockError(Exception):
+    """Base of all. `params` fill the sentence of `code`."""
+
+    code: ClassVar[str] = "internal_error"
+    status: ClassVar[int] = 500
+
+    def __init__(self, **params: Param) -> None:
+        super().__init__(self.code, params)
+        self.params = params
+
+    @property
+    def status_hint(self) -> int:
+        """The HTTP status that fits; an instance may know better than its class."""
+        return self.status
+
+    @property
+    def upload_offset(self) -> int | None:
+        """The true offset in bytes, for the errors that must tell it."""
+        return None
+
+
+class ClientError(VideodockError):
+    status = 400
+
+
+class HeaderMissingError(ClientError):
+    code = "header_missing"
+
+
+class HeaderInvalidError(ClientError):
+    code = "header_invalid"
+
+
+class MetadataInvalidError(ClientError):
+    code = "metadata_invalid"
+
+
+class ExtensionUnsupportedError(ClientError):
+    code = "extension_unsupported"
+
+
+class MultipartInvalidError(ClientError):
+    code = "multipart_invalid"
+
+
+class NoFileError(ClientError):
+    code = "no_file"
+
+
+class NoValidFileError(ClientError):
+    """None of the files of a form can be taken; 413 when the size of one is the reason."""
+
+    code = "no_valid_file"
+
+    def __init__(self, *, too_large: bool) -> None:
+        super().__init__()
+        self.too_large = too_large
+
+    @property
+    def status_hint(self) -> int:
+        return 413 if self.too_large else 400
+
+
+class NotFoundError(ClientError):
+    code = "not_found"
+    status = 404
+
+
+class UploadNotFoundError(ClientError):
+    code = "upload_not_found"
+    status = 404
+
+
+class TaskNotFoundError(ClientError):
+    code = "task_not_found"
+    status = 404
+
+
+class MethodNotAllowedError(ClientError):
+    code = "method_not_allowed"
+    status = 405
+
+
+class _OffsetError(ClientError):
+    status = 409
+
+    def __init__(self, *, offset: int) -> None:
+        super().__init__(offset=offset)
+        self._offset = offset
+
+    @property
+    def upload_offset(self) -> int | None:
+        return self._offset
+
+
+class OffsetMismatchError(_OffsetError):
+    code = "offset_mismatch"
+
+
+class UploadCompleteError(_OffsetError):
+    code = "upload_complete"
+
+
+class TaskRunningError(ClientError):
+    code = "task_running"
+    status = 409
+
+
+class TaskEndedError(ClientError):
+    code = "task_ended"
+    status = 409
+
+
+class UploadGoneError(ClientError):
+    code = "upload_gone"
+    status = 410
+
+
+class VersionUnsupportedError(ClientError):
+    code = "version_unsupported"
+    status = 412
+
+
+class UploadTooLargeError(ClientError):
+    code = "upload_too_large"
+    status = 413
+
+
+class BodyTooLargeError(ClientError):
+    code = "body_too_large"
+    status = 413
+
+
+class ContentTypeUnsupportedError(ClientError):
+    code = "content_type_unsupported"
+    status = 415
+
+
+class MediaTypeUnsupportedError(ClientError):
+    code = "media_type_unsupported"
+    status = 415
+
+
+class BusyError(VideodockError):
+    status = 503
+
+
+class BodyTimeoutError(BusyError):
+    code = "body_timeout"
+    status = 408
+
+
+class UploadLockedError(BusyError):
+    code = "upload_locked"
+    status = 423
+
+
+class InternalError(BusyError):
+    code = "internal_error"
+    status = 500
+
+
+class UnavailableError(BusyError):
+    code = "unavailable"
+
+
+class StorageFullError(BusyError):
+    code = "storage_full"
+    status = 507
+
+
+class StartError(VideodockError):
+    """The server cannot start. `sentence` is English, for the operator's terminal."""
+
+    code = "start_failed"
+
+    def __init__(self, sentence: str) -> None:
+        super().__init__(reason=sentence)
+        self.sentence = sentence
+
+    def __str__(self) -> str:
+        return self.sentence
+
+
+class StepError(VideodockError):
+    """A step gave up on a file, for good. `code` and `params` become the file's `error`."""
+
+    def __init__(self, code: str, **params: Param) -> None:
+        self.code = code  # type: ignore[misc]  # the one error whose code is data: a child process sends it
+        super().__init__(**params)

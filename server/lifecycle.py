@@ -1,0 +1,89 @@
+"""The states of uploads and tasks, and the moves between them, as data.
+
+Rules:
+
+- A status changes only along its table below. SQL never spells a list of states itself: the
+  `WHERE status IN (...)` of a compare-and-set is built from `sources()`, so an illegal move matches
+  no row and changes nothing.
+- A state without an outgoing move is an end; nothing leaves it.
+- The words of `TaskStatus` are the documented API's and never change.
+"""
+
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import TypeVar
+
+S = TypeVar("S", bound=StrEnum)
+
+
+class UploadStatus(StrEnum):
+    """Where an upload stands. How many bytes it has is the store's to say, never the status's."""
+
+    OPEN = "open"  # created; bytes may be appended
+    COMPLETE = "complete"  # every byte is there and the task is registered
+    REJECTED = "rejected"  # its first bytes were no allowed video
+    EXPIRED = "expired"  # not finished in time, removed by the sweep
+    TERMINATED = "terminated"  # removed on request, or abandoned by its client
+
+
+class TaskStatus(StrEnum):
+    """Where a task stands; these words are a contract with legacy clients."""
+
+    UPLOADED = "uploaded"  # waiting for a worker
+    PROCESSING = "processing"  # claimed by a worker
+    COMPLETED = "completed"  # done; at least one file is playable
+    ERROR = "error"  # done; no file is playable
+    CANCELLED = "cancelled"  # stopped on request
+
+
+class FileStatus(StrEnum):
+    """Where one file of a task stands."""
+
+    WAITING = "waiting"
+    PROCESSING = "processing"
+    COMPLETED = "completed"
+    ERROR = "error"
+    CANCELLED = "cancelled"
+
+
+UPLOAD_MOVES: Mapping[UploadStatus, frozenset[UploadStatus]] = {
+    UploadStatus.OPEN: frozenset(
+        {UploadStatus.COMPLETE, UploadStatus.REJECTED, UploadStatus.EXPIRED, UploadStatus.TERMINATED}
+    ),
+    # Once its task has ended, a complete upload may be removed.
+    UploadStatus.COMPLETE: frozenset({UploadStatus.TERMINATED}),
+    UploadStatus.REJECTED: frozenset(),
+    UploadStatus.EXPIRED: frozenset(),
+    UploadStatus.TERMINATED: frozenset(),
+}
+
+TASK_MOVES: Mapping[TaskStatus, frozenset[TaskStatus]] = {
+    TaskStatus.UPLOADED: frozenset({TaskStatus.PROCESSING, TaskStatus.CANCELLED}),
+    # Processing to processing: another worker takes over a task whose lease ran out.
+    TaskStatus.PROCESSING: frozenset(
+        {TaskStatus.PROCESSING, TaskStatus.COMPLETED, TaskStatus.ERROR, TaskStatus.CANCELLED}
+    ),
+    TaskStatus.COMPLETED: frozenset(),
+    TaskStatus.ERROR: frozenset(),
+    TaskStatus.CANCELLED: frozenset(),
+}
+
+FILE_MOVES: Mapping[FileStatus, frozenset[FileStatus]] = {
+    FileStatus.WAITING: frozenset({FileStatus.PROCESSING, FileStatus.ERROR, FileStatus.CANCELLED}),
+    FileStatus.PROCESSING: frozenset(
+        {FileStatus.PROCESSING, FileStatus.COMPLETED, FileStatus.ERROR, FileStatus.CANCELLED}
+    ),
+    FileStatus.COMPLETED: frozenset(),
+    FileStatus.ERROR: frozenset(),
+    FileStatus.CANCELLED: frozenset(),
+}
+
+
+def sources(moves: Mapping[S, frozenset[S]], target: S) -> list[S]:
+    """Every state from which `target` may be reached, in the order of the table."""
+    return [state for state, targets in moves.items() if target in targets]
+
+
+def ends(moves: Mapping[S, frozenset[S]]) -> list[S]:
+    """Every state that nothing leaves."""
+    return [state for state, targets in moves.items() if not targets]

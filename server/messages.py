@@ -1,0 +1,133 @@
+"""Every sentence a person reads, in Chinese (as documented) and in English.
+
+Rule: the database and the errors carry codes and parameters only; a sentence is made here, when it is read,
+in the language of its reader. The Chinese sentences of the documented API are a contract and never change.
+"""
+
+from collections.abc import Mapping
+from typing import Literal
+
+Language = Literal["zh", "en"]
+Param = str | int | float
+
+_SENTENCES: dict[str, tuple[str, str]] = {
+    # The documented API
+    "upload_accepted": ("视频上传成功", "Upload successful"),
+    "task_uploaded": ("文件上传完成，准备处理", "Upload complete, waiting to be processed"),
+    "task_processing": (
+        "正在处理第 {current}/{total} 个视频...",
+        "Processing video {current} of {total}...",
+    ),
+    "task_completed": ("处理完成", "Processing complete"),
+    "task_error": ("处理出错：{reason}", "Processing failed: {reason}"),
+    "task_cancelled": ("任务已取消", "Task cancelled"),
+    "task_not_found": ("任务不存在", "There is no such task"),
+    "task_ended": ("任务已结束，无法取消", "The task is over and cannot be cancelled"),
+    "no_file": ("没有上传文件，请用字段 videos 选择视频", "No file came with the form; put videos into the field “videos”"),
+    "no_valid_file": ("没有可接受的视频文件，原因见 invalid_details", "None of the files can be taken; invalid_details says why"),
+    "file_too_large": ("文件过大，单个文件最大 {limit}", "The file is too large; one file may have {limit}"),
+    "file_empty": ("文件为空", "The file is empty"),
+    "too_many_files": ("文件过多，一次最多 {limit} 个", "Too many files; one request may have {limit}"),
+    "multipart_invalid": (
+        "无法解析表单数据（{reason}），请用 multipart/form-data 发送",
+        "The form cannot be understood ({reason}); send it as multipart/form-data",
+    ),
+    "media_type_unsupported": (
+        "不支持的文件类型，支持 {accepted}",
+        "This is no video of an accepted type ({accepted})",
+    ),
+    "media_type_mismatch": (
+        "文件内容不是视频（支持 {accepted}）",
+        "The content is no video, whatever its name says (accepted: {accepted})",
+    ),
+    # Protocol
+    "header_missing": ("缺少请求头 {name}", "The request needs the header {name}"),
+    "header_invalid": ("请求头 {name} 无效：{reason}", "The header {name} is not valid: {reason}"),
+    "metadata_invalid": ("Upload-Metadata 无效：{reason}", "Upload-Metadata is not valid: {reason}"),
+    "extension_unsupported": (
+        "服务器不支持 tus 扩展 {name}",
+        "This server does not offer the tus extension {name}; OPTIONS lists those it does",
+    ),
+    "not_found": ("资源不存在", "There is nothing at this address"),
+    "upload_not_found": ("上传不存在", "There is no such upload; create a new one"),
+    "method_not_allowed": ("不支持方法 {method}，可用 {allowed}", "{method} is not possible here; use {allowed}"),
+    "offset_mismatch": (
+        "偏移量不符，服务器已有 {offset} 字节，请从该处继续",
+        "The upload has {offset} bytes; continue from there",
+    ),
+    "upload_complete": ("上传已完成，共 {offset} 字节", "The upload is complete with {offset} bytes; nothing can be added"),
+    "task_running": ("任务仍在处理该上传，请先取消任务", "A task still needs this upload; cancel the task first"),
+    "upload_gone": ("上传已过期或已删除", "The upload has expired or was removed; create a new one"),
+    "version_unsupported": ("请求头 Tus-Resumable 须为 {supported}", "The header Tus-Resumable must be {supported}"),
+    "upload_too_large": ("上传过大，最大 {limit}", "The upload is too large; the limit is {limit}"),
+    "body_too_large": (
+        "请求体超过上传剩余的 {room} 字节",
+        "The body is longer than the {room} bytes that the upload still lacks; nothing was stored",
+    ),
+    "content_type_unsupported": ("Content-Type 须为 {expected}", "The Content-Type must be {expected}"),
+    "body_timeout": (
+        "{seconds} 秒内没有收到数据，已收到的数据已保存",
+        "No byte came for {seconds} s; what had come is kept, continue from there",
+    ),
+    "upload_locked": ("另一个请求正在写入该上传，请稍后重试", "Another request holds this upload; try again shortly"),
+    "internal_error": (
+        "服务器内部错误，请求编号 {request_id}",
+        "Something went wrong in the server; the log has it under request {request_id}",
+    ),
+    "unavailable": ("服务暂时不可用（{part}），请稍后重试", "The server cannot reach its {part} right now; try again shortly"),
+    "storage_full": ("存储空间已满，已收到的数据已保存", "The disk is full; what had come is kept, try again later"),
+    # Why a file or a task failed
+    "not_playable": ("文件不是可播放的视频", "The file is not a playable video"),
+    "no_video_stream": ("文件中没有视频画面", "The file has no pictures in it"),
+    "step_timeout": ("处理超过 {seconds} 秒，已停止", "Processing took longer than {seconds} s and was stopped"),
+    "step_crashed": ("处理程序异常退出，文件可能已损坏", "The processing program crashed; the file may be damaged"),
+    "step_memory": ("处理所需内存超过 {limit}", "Processing needed more memory than {limit}"),
+    "poster_failed": ("无法从视频中截取封面", "No poster could be taken from the video"),
+    "original_missing": ("原始文件已不存在", "The original file is no longer there"),
+    "too_many_attempts": ("处理多次中断，已放弃", "Processing was interrupted too often and was given up"),
+}
+
+CODES = frozenset(_SENTENCES)
+
+
+def sentence(code: str, params: Mapping[str, Param], language: Language) -> str:
+    """The sentence for `code`; a parameter that is missing stands as `?` rather than hide the sentence."""
+    chinese, english = _SENTENCES.get(code, _SENTENCES["not_found"])
+    return (chinese if language == "zh" else english).format_map(_Lenient(params))
+
+
+def negotiate(accept_language: str | None, default: Language) -> Language:
+    """The reader's language by RFC 9110 section 12.5.4: the best of zh and en, else `default`."""
+    best: Language = default
+    best_quality = 0.0
+    for item in (accept_language or "").split(","):
+        tag, _, parameters = item.strip().partition(";")
+        primary = tag.strip().lower().partition("-")[0]
+        quality = _quality(parameters)
+        if primary in ("zh", "en") and quality > best_quality:
+            best, best_quality = ("zh" if primary == "zh" else "en"), quality
+    return best
+
+
+def _quality(parameters: str) -> float:
+    name, _, value = parameters.strip().partition("=")
+    if name.strip().lower() != "q":
+        return 1.0
+    try:
+        return float(value)
+    except ValueError:
+        return 0.0
+
+
+def size(number: int) -> str:
+    """A number of bytes as a person writes it: exact where it can be, in binary units."""
+    for unit, factor in (("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)):
+        if number >= factor:
+            value = number / factor
+            return f"{value:.0f} {unit}" if number % factor == 0 else f"{value:.1f} {unit}"
+    return f"{number} bytes"
+
+
+class _Lenient(dict[str, Param]):
+    def __missing__(self, key: str) -> str:
+        return "?"

@@ -1,0 +1,216 @@
+"""Every setting, in one frozen model: its name, unit, default and what it is for.
+
+Rule: nothing else reads the environment. A setting comes, in this order, from the command line, from the
+environment (`VIDEODOCK_` and its name), from the TOML file that `VIDEODOCK_CONFIG` names (else `videodock.toml`
+in the working directory, if there is one), or from its default. `docs/settings.md` and `--help` are made from
+the descriptions here.
+"""
+
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import ByteSize, Field, ValidationError, field_validator
+from pydantic_settings import (
+    BaseSettings,
+    NoDecode,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
+
+from server.errors import StartError
+
+PREFIX = "VIDEODOCK_"
+_MIB = 1 << 20
+_GIB = 1 << 30
+
+Names = Annotated[tuple[str, ...], NoDecode]
+
+
+class Settings(BaseSettings):
+    """What an operator can choose. Sizes take bytes or a unit (`800MiB`), times are in seconds."""
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="forbid", validate_default=True)
+
+    GROUPS: ClassVar[Mapping[str, str]] = {
+        "host": "Serving",
+        "data_dir": "Where things are kept",
+        "accept": "What is accepted",
+        "body_idle_timeout": "Uploads",
+        "scheduler": "Processing",
+        "log_level": "Logging",
+    }
+
+    host: str = Field("127.0.0.1", description="Address to listen on.")
+    port: int = Field(8000, ge=0, le=65535, description="Port to listen on; 0 takes a free one.")
+    workers: int = Field(1, ge=1, le=256, description="Number of serving processes.")
+    root_path: str = Field(
+        "",
+        pattern=r"^(/[A-Za-z0-9._~-]+)*$",
+        description="Prefix under which a proxy publishes the server, such as `/video`; the proxy strips it.",
+    )
+    trusted_proxies: Names = Field(
+        ("127.0.0.1", "::1"),
+        description="Addresses or networks of proxies whose `Forwarded` and `X-Forwarded-*` headers count, "
+        "separated by commas; `*` trusts everybody, an empty value nobody.",
+    )
+    cors_origins: Names = Field(
+        ("*",),
+        description="Web origins whose pages may upload by tus, separated by commas; `*` is any, "
+        "without credentials.",
+    )
+    shutdown_grace: int = Field(
+        10, ge=0, description="Seconds that running requests get to end after a stop signal."
+    )
+
+    data_dir: Path = Field(Path("var"), description="Folder for uploads, results and the SQLite database.")
+    database_url: str = Field(
+        "",
+        description="SQLAlchemy URL of the database, `sqlite:///file` or `postgresql+psycopg://…`; "
+        "empty is `videodock.db` in the data folder.",
+    )
+    database_pool_size: int = Field(
+        10, ge=2, le=200, description="Connections to the database a process, and threads that use them."
+    )
+
+    accept: Literal["video", "any"] = Field(
+        "video",
+        description="What an upload may be: `video` checks name and first bytes, `any` takes every file.",
+    )
+    tus_max_size: ByteSize = Field(
+        ByteSize(10 * _GIB), ge=1, description="Largest upload by tus, in bytes."
+    )
+    max_file_size: ByteSize = Field(
+        ByteSize(800 * _MIB), ge=1, description="Largest file of a multipart upload, in bytes."
+    )
+    max_files: int = Field(50, ge=1, le=1000, description="Most files of one multipart upload.")
+
+    body_idle_timeout: float = Field(
+        60, gt=0, description="Seconds without a byte after which a request body is given up; what came is kept."
+    )
+    upload_expiry: int = Field(
+        7 * 86400, ge=1, description="Seconds after its last byte at which an unfinished upload is removed."
+    )
+    sweep_interval: float = Field(
+        60, gt=0, description="Seconds between two sweeps for expired uploads and leftovers."
+    )
+
+    scheduler: Literal["embedded", "none"] = Field(
+        "embedded",
+        description="Who processes finished uploads: `embedded` is this server, `none` leaves it to "
+        "`videodock worker`.",
+    )
+    encode_limit: int = Field(
+        0, ge=0, le=1024, description="Tasks processed at the same time on this machine; 0 is one a core."
+    )
+    task_lease: float = Field(
+        30, ge=3, description="Seconds after which a task whose worker fell silent is given to another."
+    )
+    task_max_attempts: int = Field(
+        3, ge=1, description="Crashed attempts after which a task is given up as failed."
+    )
+    step_time_limit: float = Field(
+        600, gt=0, description="Seconds that one step may take for one file."
+    )
+    step_memory_limit: ByteSize = Field(
+        ByteSize(4 * _GIB), ge=256 * _MIB, description="Address space that one step may use, in bytes."
+    )
+    ffmpeg: str = Field(
+        "auto",
+        description="FFmpeg to use: `auto` is the system's, else the bundled one; `system`, `bundled`, or a path.",
+    )
+    poster_size: int = Field(
+        1280, ge=16, le=8192, description="Longest edge of a poster, in pixels; a smaller video is not enlarged."
+    )
+
+    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least level that is logged.")
+    log_format: Literal["auto", "json", "console"] = Field(
+        "auto", description="Form of a log line: `auto` is `console` on a terminal and `json` elsewhere."
+    )
+
+    @field_validator("trusted_proxies", "cors_origins", mode="before")
+    @classmethod
+    def _split(cls, value: object) -> object:
+        if isinstance(value, str):
+            return tuple(part.strip() for part in value.split(",") if part.strip())
+        return value
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _check_networks(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        from ipaddress import ip_network
+
+        for part in value:
+            if part != "*":
+                ip_network(part)
+        return value
+
+    @field_validator("cors_origins")
+    @classmethod
+    def _check_origins(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for part in value:
+            if part != "*" and not re.fullmatch(r"https?://[^/\s]+", part):
+                raise ValueError("an origin looks like https://www.example.org, without a path")
+        return value
+
+    @field_validator("database_url")
+    @classmethod
+    def _check_database(cls, value: str) -> str:
+        if value.startswith(("postgresql://", "postgres://")):
+            value = "postgresql+psycopg://" + value.partition("://")[2]
+        if value and not value.startswith(("sqlite:///", "postgresql+psycopg://")):
+            raise ValueError("a database URL starts with sqlite:/// or postgresql+psycopg://")
+        return value
+
+    @field_validator("data_dir")
+    @classmethod
+    def _absolute(cls, value: Path) -> Path:
+        return value.expanduser().absolute()
+
+    @property
+    def sqlalchemy_url(self) -> str:
+        """The database's URL, with the default filled in."""
+        return self.database_url or f"sqlite:///{self.data_dir / 'videodock.db'}"
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Command line, environment, TOML file."""
+        file = os.environ.get(PREFIX + "CONFIG", "videodock.toml")
+        return init_settings, env_settings, TomlConfigSettingsSource(settings_cls, toml_file=Path(file))
+
+
+def load(**given: Any) -> Settings:
+    """Settings from all sources; raises `StartError` with a sentence for a value that cannot be."""
+    file = os.environ.get(PREFIX + "CONFIG")
+    if file and not Path(file).is_file():
+        raise StartError(f"{PREFIX}CONFIG names {file!r}, and there is no such file.")
+    try:
+        return Settings(**given)
+    except ValidationError as error:
+        raise StartError("\n".join(_explain(dict(item)) for item in error.errors())) from None
+    except ValueError as error:  # a TOML file that cannot be read
+        raise StartError(f"The settings file {file or 'videodock.toml'!r} cannot be read: {error}") from None
+
+
+def unknown_variables(environ: Mapping[str, str]) -> list[str]:
+    """Environment variables that look like settings but are none: most likely misspelt."""
+    known = {PREFIX + name.upper() for name in Settings.model_fields} | {PREFIX + "CONFIG"}
+    return sorted(name for name in environ if name.startswith(PREFIX) and name not in known)
+
+
+def _explain(item: dict[str, Any]) -> str:
+    name = str(item["loc"][0]) if item["loc"] else "settings"
+    if item["type"] == "extra_forbidden":
+        return f"{name}: there is no such setting; docs/settings.md lists them all."
+    message = str(item["msg"]).removeprefix("Value error, ")
+    return f"{PREFIX}{name.upper()} is {item['input']!r}, which is not possible: {message}."

@@ -12,6 +12,9 @@ beyond that hint and no language: `messages.py` has the sentences, `web/errors.p
     │   ├── multipart_invalid           400  the form cannot be understood
     │   ├── no_file                     400  the form has no file
     │   ├── no_valid_file               400  none of the files can be taken (413 if one was too large)
+    │   ├── file_empty                  400  one file of a form
+    │   ├── too_many_files              400  one file of a form, beyond the limit
+    │   ├── file_too_large              413  one file of a form
     │   ├── not_found                   404
     │   ├── upload_not_found            404
     │   ├── task_not_found              404
@@ -26,8 +29,10 @@ beyond that hint and no language: `messages.py` has the sentences, `web/errors.p
     │   ├── body_too_large              413  more bytes than the upload has room for
     │   ├── content_type_unsupported    415
     │   └── media_type_unsupported      415  no video of an accepted type
+    │       └── media_type_mismatch     415  its name says video, its first bytes do not
     ├── BusyError                       the server cannot do it now; repeating it may help
-    │   ├── body_timeout                408  no byte came for too long
+    │   ├── body_timeout                408  no byte came for too long; an upload keeps what it has
+    │   ├── form_timeout                408  no byte came for too long; a form is dropped
     │   ├── upload_locked               423  another request did not let go of the upload
     │   ├── internal_error              500
     │   ├── unavailable                 503  a part that Videodock needs is away
@@ -102,6 +107,19 @@ class NoValidFileError(ClientError):
     @property
     def status_hint(self) -> int:
         return 413 if self.too_large else 400
+
+
+class FileEmptyError(ClientError):
+    code = "file_empty"
+
+
+class TooManyFilesError(ClientError):
+    code = "too_many_files"
+
+
+class FileTooLargeError(ClientError):
+    code = "file_too_large"
+    status = 413
 
 
 class NotFoundError(ClientError):
@@ -184,12 +202,21 @@ class MediaTypeUnsupportedError(ClientError):
     status = 415
 
 
+class MediaTypeMismatchError(MediaTypeUnsupportedError):
+    code = "media_type_mismatch"
+
+
 class BusyError(VideodockError):
     status = 503
 
 
 class BodyTimeoutError(BusyError):
     code = "body_timeout"
+    status = 408
+
+
+class FormTimeoutError(BusyError):
+    code = "form_timeout"
     status = 408
 
 

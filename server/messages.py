@@ -23,8 +23,14 @@ _SENTENCES: dict[str, tuple[str, str]] = {
     "task_cancelled": ("任务已取消", "Task cancelled"),
     "task_not_found": ("任务不存在", "There is no such task"),
     "task_ended": ("任务已结束，无法取消", "The task is over and cannot be cancelled"),
-    "no_file": ("没有上传文件，请用字段 videos 选择视频", "No file came with the form; put videos into the field “videos”"),
-    "no_valid_file": ("没有可接受的视频文件，原因见 invalid_details", "None of the files can be taken; invalid_details says why"),
+    "no_file": (
+        "没有上传文件，请用字段 videos 选择视频",
+        "No file came with the form; put videos into the field “videos”",
+    ),
+    "no_valid_file": (
+        "没有可接受的视频文件，原因见 invalid_details",
+        "None of the files can be taken; invalid_details says why",
+    ),
     "file_too_large": ("文件过大，单个文件最大 {limit}", "The file is too large; one file may have {limit}"),
     "file_empty": ("文件为空", "The file is empty"),
     "too_many_files": ("文件过多，一次最多 {limit} 个", "Too many files; one request may have {limit}"),
@@ -50,15 +56,27 @@ _SENTENCES: dict[str, tuple[str, str]] = {
     ),
     "not_found": ("资源不存在", "There is nothing at this address"),
     "upload_not_found": ("上传不存在", "There is no such upload; create a new one"),
-    "method_not_allowed": ("不支持方法 {method}，可用 {allowed}", "{method} is not possible here; use {allowed}"),
+    "method_not_allowed": (
+        "不支持方法 {method}，可用 {allowed}",
+        "{method} is not possible here; use {allowed}",
+    ),
     "offset_mismatch": (
         "偏移量不符，服务器已有 {offset} 字节，请从该处继续",
         "The upload has {offset} bytes; continue from there",
     ),
-    "upload_complete": ("上传已完成，共 {offset} 字节", "The upload is complete with {offset} bytes; nothing can be added"),
-    "task_running": ("任务仍在处理该上传，请先取消任务", "A task still needs this upload; cancel the task first"),
+    "upload_complete": (
+        "上传已完成，共 {offset} 字节",
+        "The upload is complete with {offset} bytes; nothing can be added",
+    ),
+    "task_running": (
+        "任务仍在处理该上传，请先取消任务",
+        "A task still needs this upload; cancel the task first",
+    ),
     "upload_gone": ("上传已过期或已删除", "The upload has expired or was removed; create a new one"),
-    "version_unsupported": ("请求头 Tus-Resumable 须为 {supported}", "The header Tus-Resumable must be {supported}"),
+    "version_unsupported": (
+        "请求头 Tus-Resumable 须为 {supported}",
+        "The header Tus-Resumable must be {supported}",
+    ),
     "upload_too_large": ("上传过大，最大 {limit}", "The upload is too large; the limit is {limit}"),
     "body_too_large": (
         "请求体超过上传剩余的 {room} 字节",
@@ -69,18 +87,37 @@ _SENTENCES: dict[str, tuple[str, str]] = {
         "{seconds} 秒内没有收到数据，已收到的数据已保存",
         "No byte came for {seconds} s; what had come is kept, continue from there",
     ),
-    "upload_locked": ("另一个请求正在写入该上传，请稍后重试", "Another request holds this upload; try again shortly"),
+    "form_timeout": (
+        "{seconds} 秒内没有收到数据，请重新上传",
+        "No byte came for {seconds} s and the form was dropped; send it again, or use tus, which resumes",
+    ),
+    "upload_locked": (
+        "另一个请求正在写入该上传，请稍后重试",
+        "Another request holds this upload; try again shortly",
+    ),
     "internal_error": (
         "服务器内部错误，请求编号 {request_id}",
         "Something went wrong in the server; the log has it under request {request_id}",
     ),
-    "unavailable": ("服务暂时不可用（{part}），请稍后重试", "The server cannot reach its {part} right now; try again shortly"),
-    "storage_full": ("存储空间已满，已收到的数据已保存", "The disk is full; what had come is kept, try again later"),
+    "unavailable": (
+        "服务暂时不可用（{part}），请稍后重试",
+        "The server cannot reach its {part} right now; try again shortly",
+    ),
+    "storage_full": (
+        "存储空间已满，已收到的数据已保存",
+        "The disk is full; what had come is kept, try again later",
+    ),
     # Why a file or a task failed
     "not_playable": ("文件不是可播放的视频", "The file is not a playable video"),
     "no_video_stream": ("文件中没有视频画面", "The file has no pictures in it"),
-    "step_timeout": ("处理超过 {seconds} 秒，已停止", "Processing took longer than {seconds} s and was stopped"),
-    "step_crashed": ("处理程序异常退出，文件可能已损坏", "The processing program crashed; the file may be damaged"),
+    "step_timeout": (
+        "处理超过 {seconds} 秒，已停止",
+        "Processing took longer than {seconds} s and was stopped",
+    ),
+    "step_crashed": (
+        "处理程序异常退出，文件可能已损坏",
+        "The processing program crashed; the file may be damaged",
+    ),
     "step_memory": ("处理所需内存超过 {limit}", "Processing needed more memory than {limit}"),
     "poster_failed": ("无法从视频中截取封面", "No poster could be taken from the video"),
     "original_missing": ("原始文件已不存在", "The original file is no longer there"),

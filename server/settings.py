@@ -59,12 +59,9 @@ class Settings(BaseSettings):
     )
     cors_origins: Names = Field(
         ("*",),
-        description="Web origins whose pages may upload by tus, separated by commas; `*` is any, "
-        "without credentials.",
+        description="Web origins whose pages may upload by tus, separated by commas; `*` is any, without credentials.",
     )
-    shutdown_grace: int = Field(
-        10, ge=0, description="Seconds that running requests get to end after a stop signal."
-    )
+    shutdown_grace: int = Field(10, ge=0, description="Seconds that running requests get to end after a stop signal.")
 
     data_dir: Path = Field(Path("var"), description="Folder for uploads, results and the SQLite database.")
     database_url: str = Field(
@@ -80,23 +77,21 @@ class Settings(BaseSettings):
         "video",
         description="What an upload may be: `video` checks name and first bytes, `any` takes every file.",
     )
-    tus_max_size: ByteSize = Field(
-        ByteSize(10 * _GIB), ge=1, description="Largest upload by tus, in bytes."
-    )
+    tus_max_size: ByteSize = Field(ByteSize(10 * _GIB), ge=1, description="Largest upload by tus, in bytes.")
     max_file_size: ByteSize = Field(
         ByteSize(800 * _MIB), ge=1, description="Largest file of a multipart upload, in bytes."
     )
     max_files: int = Field(50, ge=1, le=1000, description="Most files of one multipart upload.")
 
     body_idle_timeout: float = Field(
-        60, gt=0, description="Seconds without a byte after which a request body is given up; what came is kept."
+        60,
+        gt=0,
+        description="Seconds without a byte after which a request body is given up; what came is kept.",
     )
     upload_expiry: int = Field(
         7 * 86400, ge=1, description="Seconds after its last byte at which an unfinished upload is removed."
     )
-    sweep_interval: float = Field(
-        60, gt=0, description="Seconds between two sweeps for expired uploads and leftovers."
-    )
+    sweep_interval: float = Field(60, gt=0, description="Seconds between two sweeps for expired uploads and leftovers.")
 
     scheduler: Literal["embedded", "none"] = Field(
         "embedded",
@@ -109,12 +104,8 @@ class Settings(BaseSettings):
     task_lease: float = Field(
         30, ge=3, description="Seconds after which a task whose worker fell silent is given to another."
     )
-    task_max_attempts: int = Field(
-        3, ge=1, description="Crashed attempts after which a task is given up as failed."
-    )
-    step_time_limit: float = Field(
-        600, gt=0, description="Seconds that one step may take for one file."
-    )
+    task_max_attempts: int = Field(3, ge=1, description="Crashed attempts after which a task is given up as failed.")
+    step_time_limit: float = Field(600, gt=0, description="Seconds that one step may take for one file.")
     step_memory_limit: ByteSize = Field(
         ByteSize(4 * _GIB), ge=256 * _MIB, description="Address space that one step may use, in bytes."
     )
@@ -123,7 +114,10 @@ class Settings(BaseSettings):
         description="FFmpeg to use: `auto` is the system's, else the bundled one; `system`, `bundled`, or a path.",
     )
     poster_size: int = Field(
-        1280, ge=16, le=8192, description="Longest edge of a poster, in pixels; a smaller video is not enlarged."
+        1280,
+        ge=16,
+        le=8192,
+        description="Longest edge of a poster, in pixels; a smaller video is not enlarged.",
     )
 
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least level that is logged.")
@@ -181,8 +175,8 @@ class Settings(BaseSettings):
         settings_cls: type[BaseSettings],
         init_settings: PydanticBaseSettingsSource,
         env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,
-        file_secret_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Command line, environment, TOML file."""
         file = os.environ.get(PREFIX + "CONFIG", "videodock.toml")
@@ -213,4 +207,12 @@ def _explain(item: dict[str, Any]) -> str:
     if item["type"] == "extra_forbidden":
         return f"{name}: there is no such setting; docs/settings.md lists them all."
     message = str(item["msg"]).removeprefix("Value error, ")
-    return f"{PREFIX}{name.upper()} is {item['input']!r}, which is not possible: {message}."
+    return f"{PREFIX}{name.upper()} is {_shown(name, item['input'])}, which is not possible: {message}."
+
+
+def _shown(name: str, value: object) -> str:
+    # What is wrong with a database URL may be its form, so no pattern finds the password in it for certain.
+    if name != "database_url":
+        return repr(value)
+    scheme = re.match(r"[A-Za-z][A-Za-z0-9+.-]*://", str(value))
+    return f"'{scheme[0]}…'" if scheme else "something not shown here, as it may hold a password"

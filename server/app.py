@@ -1,0 +1,116 @@
+"""create_app: routes, middleware, lifespan, and nothing else.
+
+Rule: it never migrates. A database that is not at head is a reason not to start, told in one sentence; migrating
+is what `videodock serve` and `videodock migrate` do.
+"""
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+
+import anyio
+import anyio.to_thread
+import structlog
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from server.database import migration
+from server.errors import MethodNotAllowedError, NotFoundError, StartError, VideodockError
+from server.services import Services
+from server.settings import Settings, load
+from server.web import health, media, multipart, pages, tasks, tus
+from server.web.errors import api_response, known
+from server.web.observe import Observe
+from server.web.proxy import Proxy
+from server.worker.scheduler import Scheduler
+
+_log = structlog.stdlib.get_logger("videodock.app")
+
+
+def create_app(settings: Settings | None = None) -> Starlette:
+    """The application. Raises `StartError` for settings or a data folder that cannot be used."""
+    settings = settings or load()
+    services = Services.open(settings)
+    scheduler = Scheduler(services) if settings.scheduler == "embedded" else None
+
+    @asynccontextmanager
+    async def lifespan(_: Starlette) -> AsyncIterator[None]:
+        with services:
+            await anyio.to_thread.run_sync(migration.check_head, services.database.engine)
+            services.locks.listen()
+            if scheduler is not None:
+                await anyio.to_thread.run_sync(scheduler.start)
+            try:
+                yield
+            finally:
+                if scheduler is not None:
+                    await anyio.to_thread.run_sync(scheduler.stop)
+
+    return Starlette(
+        routes=[
+            *tus.routes(services),
+            *multipart.routes(services),
+            *tasks.routes(services),
+            *media.routes(services),
+            *health.routes(_checks(services, scheduler), services.metrics),
+            *pages.routes(),
+        ],
+        middleware=[
+            Middleware(_StartSentence),
+            Middleware(Observe, metrics=services.metrics),
+            Middleware(Proxy, trusted=settings.trusted_proxies, root_path=settings.root_path),
+        ],
+        exception_handlers={HTTPException: _no_route, Exception: _unexpected},
+        lifespan=lifespan,
+    )
+
+
+def _checks(services: Services, scheduler: Scheduler | None) -> dict[str, Callable[[], str | None]]:
+    def check_scheduler() -> str | None:
+        status = "running" if scheduler is None else scheduler.status()
+        return None if status in ("running", "standby") else status
+
+    checks: dict[str, Callable[[], str | None]] = {
+        "database": services.database.check,
+        "store": services.store.check,
+    }
+    # Where processing is left to `videodock worker`, this server is ready without one.
+    return checks | ({"scheduler": check_scheduler} if scheduler is not None else {})
+
+
+async def _no_route(request: Request, error: Exception) -> Response:
+    refusal: VideodockError = NotFoundError()
+    if isinstance(error, HTTPException) and error.status_code == 405:
+        allowed = (error.headers or {}).get("Allow", "")
+        refusal = MethodNotAllowedError(method=request.method, allowed=allowed)
+    return api_response(refusal, request.scope)
+
+
+async def _unexpected(request: Request, error: Exception) -> Response:
+    return api_response(known(error, request.scope), request.scope)
+
+
+class _StartSentence:
+    """A start that is refused is told as a sentence, not as a traceback."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "lifespan":
+            await self._app(scope, receive, send)
+            return
+
+        async def told(message: Message) -> None:
+            if message["type"] == "lifespan.startup.failed":
+                # Starlette has the formatted traceback here; its last line is the exception.
+                last = message.get("message", "").strip().splitlines()[-1:]
+                name = f"{StartError.__module__}.{StartError.__qualname__}: "
+                if last and last[0].startswith(name):
+                    message = {**message, "message": last[0].removeprefix(name)}
+            await send(message)
+
+        await self._app(scope, receive, told)

@@ -1,0 +1,1 @@
+"""SQL: the truth for everything but the number of bytes."""

@@ -1,0 +1,118 @@
+"""Where the schema stands, and moving it.
+
+Rule: only the commands `serve` (before it serves) and `migrate` move a schema; everything else refuses to work
+on one that is not at head.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from alembic import command
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from alembic.util.exc import CommandError
+from sqlalchemy import Connection, Engine
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import OperationalError
+
+from server.database.session import make_engine
+from server.errors import StartError
+
+_PACKAGE = Path(__file__).parent.parent
+
+
+def _folder() -> Path:
+    """The migrations: beside the package when installed, at the top of a checkout."""
+    installed = _PACKAGE / "migrations"
+    return installed if installed.is_dir() else _PACKAGE.parent / "migrations"
+
+
+def config(url: str) -> Config:
+    """Alembic's configuration for one database."""
+    made = Config()
+    made.set_main_option("script_location", str(_folder()).replace("%", "%%"))
+    made.attributes["url"] = url
+    return made
+
+
+def head() -> str:
+    """The revision that this program works with."""
+    revision = ScriptDirectory.from_config(config("")).get_current_head()
+    if revision is None:
+        raise StartError("The installation has no migrations; install it again.")
+    return revision
+
+
+def current(url: str) -> str | None:
+    """The revision at which a database stands; None for an empty one. Raises `StartError` if it is away."""
+    engine = make_engine(url, 1)
+    try:
+        with engine.connect() as connection:
+            return _revision(connection)
+    except OperationalError as error:
+        raise StartError(_away(url, error)) from None
+    finally:
+        engine.dispose()
+
+
+def upgrade(url: str) -> None:
+    """Bring an empty or older database to head; raises `StartError` for one that is newer, or away."""
+    _known(url, current(url))
+    _move(url, lambda made: command.upgrade(made, "head"))
+
+
+def downgrade(url: str, revision: str) -> None:
+    """Bring a database back to an older revision (`base` is none at all); what the newer one added is lost."""
+    _known(url, current(url))
+    _move(url, lambda made: command.downgrade(made, revision))
+
+
+def check_head(engine: Engine) -> None:
+    """Raise `StartError` unless the database is at head."""
+    url = engine.url.render_as_string(hide_password=False)
+    try:
+        with engine.connect() as connection:
+            revision = _revision(connection)
+    except OperationalError as error:
+        raise StartError(_away(url, error)) from None
+    _known(url, revision)
+    if revision != head():
+        found = f"at revision {revision}" if revision else "empty"
+        raise StartError(f"The database is {found} and must be at {head()}: run `videodock migrate` first.")
+
+
+def _revision(connection: Connection) -> str | None:
+    return MigrationContext.configure(connection).get_current_revision()
+
+
+def _known(url: str, revision: str | None) -> None:
+    if revision is None:
+        return
+    try:
+        ScriptDirectory.from_config(config(url)).get_revision(revision)
+    except CommandError:
+        raise StartError(
+            f"The database is at revision {revision}, which this version of Videodock does not know: "
+            "it was made by a newer version. Start that one, or restore a backup from before its upgrade."
+        ) from None
+
+
+def _move(url: str, work: Callable[[Config], None]) -> None:
+    made = config(url)
+    engine = make_engine(url, 1)
+    try:
+        made.attributes["engine"] = engine
+        work(made)
+    except OperationalError as error:
+        raise StartError(_away(url, error)) from None
+    except CommandError as error:
+        raise StartError(f"The database could not be migrated: {error}.") from None
+    finally:
+        engine.dispose()
+
+
+def _away(url: str, error: OperationalError) -> str:
+    shown = make_url(url).render_as_string(hide_password=True)
+    reason = str(error.orig).strip().splitlines()[0] if error.orig else "no reason given"
+    return f"The database {shown} cannot be used: {reason}"

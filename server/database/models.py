@@ -1,0 +1,164 @@
+"""The tables.
+
+Rules:
+
+- Codes and parameters, never sentences: those are made when somebody reads (`messages.py`).
+- Every upload and task has an owner, text, from the first day.
+- Rows of uploads outlive their bytes: they are what reports count. `has_bytes` says whether the store may
+  still hold something, so that a removal that was cut short is found and ended.
+- `docs/database.md` is made from the `doc` of each column.
+"""
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+from sqlalchemy import JSON, BigInteger, Enum, ForeignKey, Index, Integer, MetaData, String, Text, text
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+from server.database.types import UtcDateTime
+from server.lifecycle import FileStatus, TaskStatus, UploadStatus
+
+DEFAULT_OWNER = "default"
+
+# Every constraint has a name that a migration can drop.
+NAMING = {
+    "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+    "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+    "ck": "ck_%(table_name)s_%(constraint_name)s",
+    "fk": "fk_%(table_name)s_%(column_0_N_name)s_%(referred_table_name)s",
+    "pk": "pk_%(table_name)s",
+}
+
+# SQLite counts rows by itself only for INTEGER PRIMARY KEY.
+_Counter = BigInteger().with_variant(Integer, "sqlite")
+
+
+def _word(kind: type[StrEnum]) -> Enum:
+    """A state, kept as its word: readable in SQL, and a new state needs no migration."""
+    return Enum(
+        kind,
+        native_enum=False,
+        length=16,
+        create_constraint=False,
+        values_callable=lambda states: [s.value for s in states],
+    )
+
+
+class Base(DeclarativeBase):
+    """What all tables share."""
+
+    metadata = MetaData(naming_convention=NAMING)
+    type_annotation_map = {datetime: UtcDateTime(), int: BigInteger(), str: Text()}  # noqa: RUF012
+
+
+class Upload(Base):
+    """One file on its way in, or arrived. Its bytes lie in the store under the same id."""
+
+    __tablename__ = "uploads"
+    __table_args__ = (
+        Index(None, "status", "expires_at"),
+        Index(None, "task_id"),
+        Index("ix_uploads_removal", "status", sqlite_where=text("has_bytes"), postgresql_where=text("has_bytes")),
+    )
+
+    id: Mapped[str] = mapped_column(String(36), primary_key=True, doc="UUID, the last part of the upload's URL")
+    owner: Mapped[str] = mapped_column(doc="Who uploads; `default` while there is no authentication")
+    status: Mapped[UploadStatus] = mapped_column(
+        _word(UploadStatus), doc="`open`, `complete`, `rejected`, `expired` or `terminated`"
+    )
+    protocol: Mapped[str] = mapped_column(String(16), doc="`tus` or `multipart`")
+    length: Mapped[int | None] = mapped_column(doc="Bytes of the whole file; NULL while unknown")
+    received: Mapped[int] = mapped_column(
+        doc="Bytes at the last look; may lag behind, the store has the truth", server_default="0"
+    )
+    metadata_raw: Mapped[str | None] = mapped_column(doc="`Upload-Metadata` exactly as it came")
+    filename: Mapped[str | None] = mapped_column(doc="The file's name as its owner knows it")
+    media_type: Mapped[str | None] = mapped_column(
+        String(16), doc="`mp4`, `mov`, …; NULL until its first bytes are checked, or where nothing is checked"
+    )
+    has_bytes: Mapped[bool] = mapped_column(doc="Whether the store may hold bytes of this upload")
+    task_id: Mapped[str] = mapped_column(String(36), doc="The task that this upload will be, or is, part of")
+    created_at: Mapped[datetime] = mapped_column(doc="When it was created (UTC)")
+    updated_at: Mapped[datetime] = mapped_column(doc="When its row changed last (UTC)")
+    expires_at: Mapped[datetime] = mapped_column(doc="When it is removed if still unfinished (UTC)")
+    completed_at: Mapped[datetime | None] = mapped_column(doc="When its last byte was there (UTC)")
+
+
+class Task(Base):
+    """What is done with one upload, or with those of one form."""
+
+    __tablename__ = "tasks"
+    __table_args__ = (Index(None, "status", "lease_expires_at"), Index(None, "owner", "created_at"))
+
+    id: Mapped[str] = mapped_column(String(36), primary_key=True, doc="UUID; for tus the same as the upload's")
+    owner: Mapped[str] = mapped_column(doc="Whose task it is")
+    status: Mapped[TaskStatus] = mapped_column(
+        _word(TaskStatus), doc="`uploaded`, `processing`, `completed`, `error` or `cancelled`"
+    )
+    partial: Mapped[bool] = mapped_column(doc="Completed, but not every file could be processed")
+    progress: Mapped[int] = mapped_column(Integer, doc="Percent of the whole task, never falling")
+    current_file: Mapped[int] = mapped_column(Integer, doc="Position of the file being processed, from 1")
+    file_count: Mapped[int] = mapped_column(Integer, doc="Number of files")
+    attempt: Mapped[int] = mapped_column(Integer, doc="Number of claims; a worker writes only under its own")
+    failures: Mapped[int] = mapped_column(Integer, doc="Claims whose worker fell silent")
+    worker: Mapped[str | None] = mapped_column(doc="Who has claimed it; NULL when nobody has")
+    lease_expires_at: Mapped[datetime | None] = mapped_column(doc="When its claim runs out (UTC)")
+    error_code: Mapped[str | None] = mapped_column(String(64), doc="Why it failed")
+    error_params: Mapped[dict[str, Any] | None] = mapped_column(JSON, doc="Parameters of that reason")
+    created_at: Mapped[datetime] = mapped_column(doc="When it was registered (UTC)")
+    updated_at: Mapped[datetime] = mapped_column(doc="When its row changed last (UTC)")
+    started_at: Mapped[datetime | None] = mapped_column(doc="When it was first claimed (UTC)")
+    finished_at: Mapped[datetime | None] = mapped_column(doc="When it ended, however (UTC)")
+
+
+class TaskFile(Base):
+    """One file of a task, and what is known of it."""
+
+    __tablename__ = "task_files"
+    __table_args__ = (
+        Index(None, "upload_id", unique=True),
+        Index(None, "task_id", "position", unique=True),
+    )
+
+    id: Mapped[str] = mapped_column(String(36), primary_key=True, doc="UUID")
+    task_id: Mapped[str] = mapped_column(ForeignKey("tasks.id", ondelete="CASCADE"), doc="Its task")
+    upload_id: Mapped[str] = mapped_column(
+        ForeignKey("uploads.id"), doc="Its upload; unique, so that an upload becomes a task once"
+    )
+    position: Mapped[int] = mapped_column(Integer, doc="Place in the task, from 1")
+    name: Mapped[str] = mapped_column(doc="The file's name as its owner knows it")
+    safe_name: Mapped[str] = mapped_column(doc="The same made safe for downloads")
+    size: Mapped[int] = mapped_column(doc="Bytes")
+    media_type: Mapped[str | None] = mapped_column(String(16), doc="Checked type; NULL where nothing was checked")
+    status: Mapped[FileStatus] = mapped_column(
+        _word(FileStatus), doc="`waiting`, `processing`, `completed`, `error` or `cancelled`"
+    )
+    progress: Mapped[int] = mapped_column(Integer, doc="Percent")
+    duration: Mapped[float | None] = mapped_column(doc="Seconds")
+    width: Mapped[int | None] = mapped_column(Integer, doc="Pixels, as shown (after rotation)")
+    height: Mapped[int | None] = mapped_column(Integer, doc="Pixels, as shown (after rotation)")
+    frame_rate: Mapped[float | None] = mapped_column(doc="Frames a second, on average")
+    container: Mapped[str | None] = mapped_column(String(16), doc="`mp4`, `mov`, …")
+    video_codec: Mapped[str | None] = mapped_column(String(32), doc="FFmpeg's name, such as `h264`")
+    audio_codec: Mapped[str | None] = mapped_column(String(32), doc="FFmpeg's name; NULL without sound")
+    has_poster: Mapped[bool] = mapped_column(doc="Whether there is a poster")
+    error_code: Mapped[str | None] = mapped_column(String(64), doc="Why it failed")
+    error_params: Mapped[dict[str, Any] | None] = mapped_column(JSON, doc="Parameters of that reason")
+
+
+class TaskEvent(Base):
+    """What happened to a task, in order; only ever added to."""
+
+    __tablename__ = "task_events"
+    __table_args__ = (Index(None, "task_id", "id"), {"sqlite_autoincrement": True})
+
+    id: Mapped[int] = mapped_column(_Counter, primary_key=True, doc="Rising number")
+    task_id: Mapped[str] = mapped_column(ForeignKey("tasks.id", ondelete="CASCADE"), doc="Its task")
+    at: Mapped[datetime] = mapped_column(doc="When (UTC)")
+    type: Mapped[str] = mapped_column(
+        String(32),
+        doc="`uploaded`, `processing`, `file_completed`, `file_error`, `completed`, `error` or `cancelled`",
+    )
+    attempt: Mapped[int] = mapped_column(Integer, doc="The task's attempt at that time")
+    data: Mapped[dict[str, Any] | None] = mapped_column(JSON, doc="What else there is to say")

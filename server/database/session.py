@@ -1,0 +1,102 @@
+"""Engines and transactions.
+
+Rules:
+
+- A transaction that writes says so (`write`): on SQLite it takes the write lock at once (BEGIN IMMEDIATE),
+  because a transaction that reads first and writes later fails with SQLITE_BUSY whatever the timeout.
+- There is one data layer and it is synchronous; the event loop calls it through `run`, on a pool that has as
+  many threads as there are connections, so that nobody waits for a connection while holding a thread.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, TypeVar, cast
+
+import anyio
+import anyio.to_thread
+from sqlalchemy import Connection, CursorResult, Engine, Executable, create_engine, event
+from sqlalchemy.engine import make_url
+from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy.orm import Session
+from sqlalchemy.pool import ConnectionPoolEntry, QueuePool
+
+T = TypeVar("T")
+
+_BUSY_SECONDS = 30
+
+
+def make_engine(url: str, pool_size: int) -> Engine:
+    """An engine on which transactions mean what they say; connects to nothing yet."""
+    sqlite = make_url(url).get_backend_name() == "sqlite"
+    options: dict[str, Any] = {"pool_size": pool_size, "max_overflow": 0, "pool_timeout": _BUSY_SECONDS}
+    if sqlite:
+        options |= {
+            "poolclass": QueuePool,
+            "connect_args": {"timeout": _BUSY_SECONDS, "check_same_thread": False},
+        }
+    else:
+        # A database that was restarted costs a reconnect, not an error.
+        options |= {"pool_pre_ping": True, "connect_args": {"connect_timeout": 5}}
+    engine = create_engine(url, **options)
+    if sqlite:
+        event.listen(engine, "connect", _prepare_sqlite)
+        event.listen(engine, "begin", _begin_sqlite)
+    return engine
+
+
+def _prepare_sqlite(connection: DBAPIConnection, _: ConnectionPoolEntry) -> None:
+    raw = cast("Any", connection)
+    # The driver's own idea of when a transaction starts keeps DDL out of it.
+    raw.isolation_level = None
+    raw.execute("PRAGMA journal_mode=WAL")
+    # A row that was announced to a client must survive a power cut as its bytes do.
+    raw.execute("PRAGMA synchronous=FULL")
+    raw.execute("PRAGMA foreign_keys=ON")
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    write = connection.get_execution_options().get("videodock_write", False)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")
+
+
+class Database:
+    """The one way to SQL."""
+
+    def __init__(self, url: str, pool_size: int) -> None:
+        self.engine = make_engine(url, pool_size)
+        self._writing = self.engine.execution_options(videodock_write=True)
+        self._pool_size = pool_size
+        self._limiter: anyio.CapacityLimiter | None = None
+
+    @contextmanager
+    def read(self) -> Iterator[Session]:
+        """A transaction that only looks."""
+        with Session(self.engine) as session, session.begin():
+            yield session
+
+    @contextmanager
+    def write(self) -> Iterator[Session]:
+        """A transaction that may change rows; committed at the end, rolled back on an exception."""
+        with Session(self._writing, expire_on_commit=False) as session, session.begin():
+            yield session
+
+    async def run(self, work: Callable[..., T], *args: object) -> T:
+        """`work(*args)` on a thread of the database's own pool."""
+        if self._limiter is None:
+            self._limiter = anyio.CapacityLimiter(self._pool_size)
+        return await anyio.to_thread.run_sync(work, *args, limiter=self._limiter)
+
+    def check(self) -> None:
+        """Raise whatever the driver raises when the database cannot be reached."""
+        with self.read() as session:
+            session.connection().exec_driver_sql("SELECT 1")
+
+    def close(self) -> None:
+        self.engine.dispose()
+
+
+def changed(session: Session, statement: Executable) -> int:
+    """Execute an UPDATE or DELETE; the number of rows it matched, which tells who won a compare-and-set."""
+    # Sessions hold no objects across such statements, so nothing needs to be synchronised with them.
+    result = session.execute(statement, execution_options={"synchronize_session": False})
+    return cast("CursorResult[Any]", result).rowcount

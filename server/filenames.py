@@ -1,0 +1,52 @@
+"""Names made safe.
+
+Rule: a name that came from a client is text to show, never a path to follow. No stored byte lies under a name
+made here: files lie under their upload's id. The safe name is for downloads, logs and reports.
+"""
+
+import re
+import unicodedata
+
+MAX_BYTES = 255
+FALLBACK = "video"
+_DISPLAY_CHARACTERS = 1024
+
+# Device names that Windows opens whatever their extension.
+_RESERVED = re.compile(r"(?i)^(con|prn|aux|nul|com[0-9¹²³]|lpt[0-9¹²³])(\.|$)")
+_UNSAFE = re.compile(r'[<>:"|?*]')
+# Controls, format characters (bidirectional overrides, zero widths), surrogates, private use, unassigned,
+# line and paragraph separators.
+_HIDDEN_CATEGORIES = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
+
+
+def display(name: str) -> str:
+    """The name as its owner knows it, for text only: whatever would break a line or a database is dropped.
+
+    NUL is refused by PostgreSQL and lone surrogates by UTF-8; the rest stays, bounded to 1,024 characters.
+    """
+    kept = "".join(c for c in name if unicodedata.category(c) not in ("Cc", "Cs"))
+    return kept[:_DISPLAY_CHARACTERS]
+
+
+def safe(name: str) -> str:
+    """A name that any file system and any `Content-Disposition` takes: at most 255 bytes of UTF-8, no path.
+
+    Path parts, control and invisible characters and reserved names go; the extension stays; what has nothing
+    left becomes `video`.
+    """
+    base = re.split(r"[/\\]", unicodedata.normalize("NFC", name))[-1]
+    base = "".join(c for c in base if unicodedata.category(c) not in _HIDDEN_CATEGORIES)
+    base = _UNSAFE.sub("_", base).strip(" .")
+    if _RESERVED.match(base):
+        base = "_" + base
+    stem, dot, extension = base.rpartition(".")
+    if not dot or len(extension.encode()) > 16:
+        stem, extension = base, ""
+    suffix = f".{extension}" if extension else ""
+    stem = _cut(stem.strip(" ."), MAX_BYTES - len(suffix.encode())).strip(" .")
+    return (stem or FALLBACK) + suffix
+
+
+def _cut(text: str, limit: int) -> str:
+    """At most `limit` bytes of UTF-8, never half a character."""
+    return text.encode()[:limit].decode(errors="ignore")

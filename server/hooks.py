@@ -1,0 +1,69 @@
+"""What happens around an upload: may it come in, what becomes of it, may it go.
+
+Rule: a hook that changes rows does so in the transaction of the change that it belongs to, so both happen or
+neither does.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from server import filenames, media_types
+from server.database.models import Task, Upload
+from server.errors import MediaTypeUnsupportedError, TaskRunningError
+from server.lifecycle import TASK_MOVES, ends
+from server.settings import Settings
+from server.tasks import queue
+
+
+@dataclass(frozen=True)
+class Hooks:
+    """The hooks of this installation."""
+
+    settings: Settings
+    new_id: Callable[[], str]
+
+    @property
+    def checks_types(self) -> bool:
+        """Whether an upload must be a video."""
+        return self.settings.accept == "video"
+
+    def pre_create(self, filename: str | None) -> None:
+        """Whether an upload of this name may be created; raises `MediaTypeUnsupportedError`."""
+        if self.checks_types and filename and media_types.by_name(filename) is None:
+            raise MediaTypeUnsupportedError(accepted=media_types.ACCEPTED)
+
+    def check_content(self, filename: str | None, head: bytes) -> str | None:
+        """The name of the media type that the first bytes prove; raises `MediaTypeUnsupportedError`.
+
+        None where anything is accepted and these bytes are no video that the pipeline knows.
+        """
+        try:
+            return media_types.verify(filename, head).name
+        except MediaTypeUnsupportedError:
+            if self.checks_types:
+                raise
+            return None
+
+    def post_finish(self, session: Session, task_id: str, uploads: Sequence[Upload], now: datetime) -> None:
+        """Complete uploads become a task, in the transaction that completes them."""
+        files = [
+            queue.NewFile(
+                upload_id=upload.id,
+                name=upload.filename or filenames.FALLBACK,
+                safe_name=filenames.safe(upload.filename or filenames.FALLBACK),
+                size=upload.length or 0,
+                media_type=upload.media_type,
+            )
+            for upload in uploads
+        ]
+        queue.register(session, task_id, uploads[0].owner, files, now=now, new_id=self.new_id)
+
+    def pre_terminate(self, session: Session, upload: Upload) -> None:
+        """Whether a complete upload may be removed; raises `TaskRunningError` while its task needs it."""
+        status = session.scalars(select(Task.status).where(Task.id == upload.task_id).with_for_update()).first()
+        if status is not None and status not in ends(TASK_MOVES):
+            raise TaskRunningError

@@ -1,0 +1,194 @@
+"""What an operator sees: structured log lines and Prometheus metrics.
+
+Rule: one renderer for every line, whoever wrote it, and no global metric: each app has its own `Metrics`.
+Nothing here knows a request, a database or a setting; whoever has them hands in names and numbers.
+"""
+
+import logging
+import os
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from prometheus_client import Metric
+    from structlog.typing import EventDict, Processor, WrappedLogger
+
+Counts = Callable[[], tuple[int, Mapping[str, int]]]
+
+# Their information is a line for each look at the clock or at the schema: it is kept for debugging.
+_CHATTY = ("apscheduler", "alembic", "asyncio", "sqlalchemy", "PIL")
+
+# Seconds. An answer from a row takes milliseconds, the PATCH of a phone on a train takes minutes.
+_BUCKETS = (0.005, 0.02, 0.1, 0.5, 1, 5, 30, 120, 600)
+
+
+def configure_logging(level: str, form: str) -> None:
+    """Send every log line of the process to standard error, in one form.
+
+    `level` is `debug`, `info`, `warning` or `error`; `form` is `json`, `console`, or `auto`: console when
+    standard error is a terminal. May be called again; the last call counts.
+    """
+    import structlog
+
+    shared: list[Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_logger_name,
+        structlog.stdlib.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        structlog.processors.StackInfoRenderer(),
+    ]
+    structlog.configure(
+        processors=[
+            structlog.stdlib.filter_by_level,
+            structlog.stdlib.PositionalArgumentsFormatter(),
+            *shared,
+            structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
+        ],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        wrapper_class=structlog.stdlib.BoundLogger,
+        cache_logger_on_first_use=False,  # a logger made before this call must follow it
+    )
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=[*shared, structlog.stdlib.ExtraAdder()],
+            processors=[
+                structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+                _drop_colour,
+                *_renderers(form),
+            ],
+        )
+    )
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(level.upper())
+    _quieten(level)
+    logging.captureWarnings(capture=True)
+
+
+def _renderers(form: str) -> "list[Processor]":
+    import structlog
+
+    if form == "auto":
+        form = "console" if sys.stderr.isatty() else "json"
+    if form == "json":
+        # ASCII only: the line stays JSON whatever the encoding of standard error and whatever a name holds.
+        return [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
+    renderer = structlog.dev.ConsoleRenderer(
+        colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback
+    )
+    return [_printable, renderer]
+
+
+def _quieten(level: str) -> None:
+    for name in ("uvicorn", "uvicorn.error", "uvicorn.access", "uvicorn.asgi"):
+        # uvicorn gives its loggers handlers of their own; without them the root's form applies.
+        logger = logging.getLogger(name)
+        logger.handlers.clear()
+        logger.propagate = name != "uvicorn.access"  # web/observe.py writes the access log
+    for name in _CHATTY:
+        logging.getLogger(name).setLevel(logging.NOTSET if level == "debug" else logging.WARNING)
+
+
+def _drop_colour(_logger: "WrappedLogger", _method: str, event: "EventDict") -> "EventDict":
+    event.pop("color_message", None)  # uvicorn's message a second time, with escape sequences
+    return event
+
+
+def _printable(_logger: "WrappedLogger", _method: str, event: "EventDict") -> "EventDict":
+    # A path or a file name is a stranger's text: on a terminal its control characters would be obeyed.
+    for key, value in event.items():
+        if isinstance(value, str) and key not in ("exception", "stack") and not value.isprintable():
+            event[key] = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in value)
+    return event
+
+
+class Metrics:
+    """The metrics of one app.
+
+    `counts` is asked at each scrape for the number of open uploads and of tasks by status; it may block.
+    With `PROMETHEUS_MULTIPROC_DIR` set before the process starts, counters and histograms are kept in that
+    folder and `render` sums over all processes that use it, those that died included.
+    """
+
+    def __init__(self, counts: Counts | None = None) -> None:
+        from prometheus_client import CollectorRegistry, Counter, Histogram
+
+        self._gauges = _Gauges(counts)
+        self._registry = CollectorRegistry()
+        self.requests = Counter(
+            "videodock_requests_total",
+            "Requests answered.",
+            ["method", "route", "status"],
+            registry=self._registry,
+        )
+        self.request_seconds = Histogram(
+            "videodock_request_seconds",
+            "Seconds from the head of a request to the end of its answer.",
+            ["method", "route"],
+            registry=self._registry,
+            buckets=_BUCKETS,
+        )
+        self.received_bytes = Counter(
+            "videodock_received_bytes_total",
+            "Bytes of files received, by protocol: tus or multipart.",
+            ["protocol"],
+            registry=self._registry,
+        )
+        for protocol in ("tus", "multipart"):
+            self.received_bytes.labels(protocol)  # a counter that stands at 0 from the start can be graphed
+
+    @property
+    def content_type(self) -> str:
+        """The media type of what `render` returns."""
+        from prometheus_client import CONTENT_TYPE_LATEST
+
+        return CONTENT_TYPE_LATEST
+
+    def render(self) -> bytes:
+        """The metrics in Prometheus' text form. Blocks: it asks the database, and reads files."""
+        from prometheus_client import CollectorRegistry, generate_latest
+
+        registry = CollectorRegistry()
+        registry.register(self._gauges)
+        return generate_latest(self._counted()) + generate_latest(registry)
+
+    def _counted(self) -> Any:
+        from prometheus_client import CollectorRegistry, values
+        from prometheus_client.multiprocess import MultiProcessCollector
+
+        # The library chose between memory and files when it was imported; the environment may have changed.
+        folder = os.environ.get("PROMETHEUS_MULTIPROC_DIR")
+        if folder is None or not getattr(values.ValueClass, "_multiprocess", False):
+            return self._registry
+        registry = CollectorRegistry()
+        MultiProcessCollector(registry, path=folder)  # type: ignore[no-untyped-call]
+        return registry
+
+
+class _Gauges:
+    """Open uploads and tasks, counted in the database at each scrape: the same whichever process answers."""
+
+    def __init__(self, counts: Counts | None) -> None:
+        self._counts = counts
+
+    def describe(self) -> "list[Metric]":
+        return []  # else registering would already ask the database
+
+    def collect(self) -> "Iterator[Metric]":
+        from prometheus_client.core import GaugeMetricFamily
+
+        if self._counts is None:
+            return
+        try:
+            uploads, tasks = self._counts()
+        except Exception:
+            # What was counted in memory is worth having just when the database is away.
+            logging.getLogger(__name__).exception("uploads and tasks could not be counted")
+            return
+        yield GaugeMetricFamily("videodock_open_uploads", "Uploads that lack bytes.", value=uploads)
+        family = GaugeMetricFamily("videodock_tasks", "Tasks by status.", labels=["status"])
+        for status, number in tasks.items():
+            family.add_metric([status], number)
+        yield family

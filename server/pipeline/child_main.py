@@ -1,0 +1,100 @@
+"""The child process: limits itself, does one job, sends one answer.
+
+Rule: nothing of a video is touched before the limits stand, and the process never outlives its parent. Its
+standard input stays open as long as the parent lives; when it ends, the whole process group is killed, programs
+that the job started included. (`PR_SET_PDEATHSIG` would not do: it spares grandchildren, and it fires when the
+parent's *thread* ends.)
+
+Started by `child.py` as `python -m server.pipeline.child_main`; one line of JSON comes in, lines of JSON go out.
+"""
+
+import importlib
+import json
+import os
+import resource
+import signal
+import sys
+import threading
+from collections.abc import Mapping
+from typing import Any
+
+from server.errors import StepError
+from server.pipeline import programs
+
+_STDIN, _STDOUT, _STDERR = 0, 1, 2
+_OPEN_FILES = 64
+_WATCHER_STACK = 256 << 10
+
+
+def main() -> None:
+    """Do the job that standard input describes; the exit code is 0 if an answer was sent."""
+    # Answers get a descriptor of their own: libraries and programs may print whatever they like.
+    answers = os.dup(_STDOUT)
+    os.dup2(_STDERR, _STDOUT)
+    request = json.loads(_read_line())
+    _limit(request["limits"])
+    threading.stack_size(_WATCHER_STACK)  # the default of 8 MiB counts against the address space
+    threading.Thread(target=_watch, daemon=True).start()
+    threading.stack_size(0)
+    _send(answers, _perform(request, answers))
+    # No interpreter shutdown: decoders have threads and handlers that could still hang or crash.
+    os._exit(0)
+
+
+def _read_line() -> bytes:
+    line = b""
+    while not line.endswith(b"\n"):
+        chunk = os.read(_STDIN, 65536)
+        if not chunk:  # the parent died before it could say what to do
+            sys.exit(1)
+        line += chunk
+    return line
+
+
+def _limit(limits: Mapping[str, Any]) -> None:
+    """Take on the limits for this process and those that it starts."""
+    # Processor time is the net below the parent's clock; jobs run one thread, so it comes later.
+    processor = int(limits["seconds"]) + 5
+    for kind, most in (
+        (resource.RLIMIT_AS, limits["memory"]),
+        (resource.RLIMIT_CPU, processor),
+        (resource.RLIMIT_FSIZE, limits["file_size"]),
+        (resource.RLIMIT_NOFILE, _OPEN_FILES),
+        (resource.RLIMIT_CORE, 0),
+    ):
+        ceiling = resource.getrlimit(kind)[1]
+        value = most if ceiling == resource.RLIM_INFINITY else min(most, ceiling)
+        resource.setrlimit(kind, (value, value))
+    os.nice(10)
+
+
+def _watch() -> None:
+    """Wait for the end of standard input, then end everything."""
+    while os.read(_STDIN, 4096):
+        pass
+    # Programs first, and reaped: where process 1 reaps nobody's orphans, zombies would pile up.
+    programs.kill_all()
+    os.killpg(0, signal.SIGKILL)
+
+
+def _perform(request: Mapping[str, Any], answers: int) -> Mapping[str, object]:
+    module, _, function = request["job"].partition(":")
+
+    def report(percent: int) -> None:
+        _send(answers, {"percent": percent})
+
+    try:
+        job = getattr(importlib.import_module(module), function)
+        return {"result": job(request["arguments"], report)}
+    except StepError as error:
+        return {"error": {"code": error.code, "params": error.params}}
+
+
+def _send(answers: int, message: Mapping[str, object]) -> None:
+    data = json.dumps(message).encode() + b"\n"
+    while data:
+        data = data[os.write(answers, data) :]
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,52 @@
+"""The second step: a JPEG of a meaningful frame.
+
+Rule: `poster.jpg` is upright, as wide as it is shown, never larger than the video nor than the setting, and is
+there whole or not at all.
+"""
+
+from collections.abc import Mapping
+
+from server.media_types import MediaType
+from server.pipeline import child
+from server.pipeline.step import MAX_PIXELS, StepContext, require_source
+
+FILE_NAME = "poster.jpg"
+"""The poster's name below the output directory."""
+
+
+class Poster:
+    """Takes the poster; `has_poster` is its column."""
+
+    name = "poster"
+    weight = 4
+
+    def applies_to(self, media_type: MediaType | None) -> bool:
+        """Every video."""
+        return media_type is not None
+
+    def run(self, context: StepContext) -> Mapping[str, object]:
+        """Write `poster.jpg` into the output directory; `StepError` poster_failed if no frame can be had."""
+        source = require_source(context)
+        try:
+            child.run(
+                "server.pipeline.poster_job:take",
+                {
+                    "path": source,
+                    "demuxer": context.media_type.demuxer,
+                    "max_pixels": MAX_PIXELS,
+                    "ffmpeg": context.ffmpeg,
+                    "output": str(context.output.absolute()),
+                    "name": FILE_NAME,
+                    "edge": context.poster_size,
+                    "duration": context.facts.get("duration"),
+                    "seconds": context.limits.seconds,
+                },
+                limits=context.limits,
+                cancelled=context.cancelled,
+                report=context.report,
+            )
+        finally:
+            for candidate in context.output.glob("candidate-*.jpg"):
+                candidate.unlink(missing_ok=True)
+        context.report(100)
+        return {"has_poster": True}

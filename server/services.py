@@ -1,0 +1,111 @@
+"""The composition root: everything that web and worker share, built from the settings in one place.
+
+Rule: nothing is built at import, and nobody else builds an engine, a store or a lock.
+"""
+
+import uuid
+from collections.abc import Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from types import TracebackType
+
+from sqlalchemy import func, select
+
+from server.database.models import Task, Upload
+from server.database.session import Database
+from server.errors import StartError
+from server.hooks import Hooks
+from server.lifecycle import TaskStatus, UploadStatus
+from server.observability import Metrics
+from server.settings import Settings
+from server.storage.disk import DiskStore
+from server.storage.locks import UploadLocks
+from server.storage.results import Results
+from server.sweep import SweepReport, sweep
+from server.tasks.wake import Wake
+from server.uploads import UploadService
+
+
+def utc_now() -> datetime:
+    """The clock that everybody gets."""
+    return datetime.now(UTC)
+
+
+def new_id() -> str:
+    """An identifier as all are: a lowercase UUID, version 4, with hyphens."""
+    return str(uuid.uuid4())
+
+
+@dataclass(frozen=True)
+class Services:
+    """What there is to work with. Close it, or use it as a context manager."""
+
+    settings: Settings
+    database: Database
+    store: DiskStore
+    locks: UploadLocks
+    results: Results
+    wake: Wake
+    uploads: UploadService
+    metrics: Metrics
+    node: str
+
+    @classmethod
+    def open(cls, settings: Settings) -> "Services":
+        """Build everything; connects to nothing yet. Raises `StartError` when the data folder cannot be used."""
+        folder = settings.data_dir
+        try:
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            store = DiskStore(folder / "uploads")
+            locks = UploadLocks(folder / "locks")
+            results = Results(folder)
+            wake = Wake(folder)
+            node = _node(folder / "node")
+        except OSError as error:
+            raise StartError(f"The data folder {folder} cannot be used: {error.strerror}.") from None
+        database = Database(settings.sqlalchemy_url, settings.database_pool_size)
+        hooks = Hooks(settings, new_id)
+        uploads = UploadService(settings, database, store, locks, hooks, wake, utc_now, new_id)
+        metrics = Metrics(lambda: _counts(database))
+        return cls(settings, database, store, locks, results, wake, uploads, metrics, node)
+
+    def sweep(self) -> SweepReport:
+        """One sweep. Blocking."""
+        return sweep(self.uploads)
+
+    def close(self) -> None:
+        """Let go of everything."""
+        with ExitStack() as stack:
+            stack.callback(self.database.close)
+            stack.callback(self.locks.close)
+
+    def __enter__(self) -> "Services":
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.close()
+
+
+def _node(path: Path) -> str:
+    """The name of this data folder, made once: whoever starts on it again knows the tasks it left."""
+    unborn = path.with_name(f".node-{uuid.uuid4()}")
+    unborn.write_text(new_id())
+    try:
+        # A link, not a rename: of two processes that start at once, one name stays.
+        path.hardlink_to(unborn)
+    except FileExistsError:
+        pass
+    finally:
+        unborn.unlink()
+    return path.read_text().strip()
+
+
+def _counts(database: Database) -> tuple[int, Mapping[str, int]]:
+    """Open uploads, and tasks by status, for the metrics. Blocking."""
+    with database.read() as session:
+        uploads = session.scalar(select(func.count()).where(Upload.status == UploadStatus.OPEN)) or 0
+        tasks = session.execute(select(Task.status, func.count()).group_by(Task.status)).all()
+    found = {status.value: 0 for status in TaskStatus}
+    return uploads, found | {status.value: count for status, count in tasks}

@@ -1,0 +1,65 @@
+"""What a store of upload bytes owes to those who use it.
+
+Rule: the store is the truth for how many bytes an upload has. It knows ids and bytes; it knows nothing of
+owners, states, protocols or SQL, and never decides whether something may be done.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Set as AbstractSet
+from enum import Enum
+from pathlib import Path
+
+from server.transport.body import Body, Moved
+
+
+class Capability(Enum):
+    """What a store can do beyond holding bytes; tus extensions are advertised from these, never from a list."""
+
+    APPEND = "append"  # bytes may be added in any number of requests
+    DELETE = "delete"  # bytes can be removed
+
+
+class UploadStore(ABC):
+    """The contract. Blocking methods run on a thread; none is called twice at once for the same upload."""
+
+    capabilities: AbstractSet[Capability]
+
+    @abstractmethod
+    def create(self, upload_id: str) -> None:
+        """Make an empty upload. Raises `FileExistsError` if there is one: an id is never used twice."""
+
+    @abstractmethod
+    def size(self, upload_id: str) -> int | None:
+        """Bytes that the upload has, which is its offset; None if the store does not have it."""
+
+    @abstractmethod
+    async def append(self, upload_id: str, offset: int, body: Body, limit: int) -> Moved:
+        """Add at most `limit` bytes of `body` behind the first `offset` ones.
+
+        What arrived stays, however the body ends, and `size` tells it afterwards. Raises `StorageFullError`
+        when the store takes no more, `FileNotFoundError` when it does not have the upload.
+        """
+
+    @abstractmethod
+    def truncate(self, upload_id: str, size: int) -> None:
+        """Forget what lies behind the first `size` bytes."""
+
+    @abstractmethod
+    def head(self, upload_id: str, count: int) -> bytes:
+        """The first bytes, at most `count`."""
+
+    @abstractmethod
+    def finish(self, upload_id: str) -> None:
+        """Make the bytes survive a power cut. Idempotent: a finish that was cut short is done again."""
+
+    @abstractmethod
+    def delete(self, upload_id: str) -> None:
+        """Remove the upload. Idempotent."""
+
+    @abstractmethod
+    def local_path(self, upload_id: str) -> Path:
+        """A local file with the upload's bytes, for reading, whether or not it is there."""
+
+    @abstractmethod
+    def check(self) -> None:
+        """Raise `OSError` when the store could take no upload now."""

@@ -1,0 +1,86 @@
+"""Uploads as local files, one each, named by their id.
+
+Rule: the size of the file is the offset of the upload. So nothing is ever preallocated, files are not opened
+with O_APPEND, and a write goes to an explicit position.
+"""
+
+import errno
+import os
+from functools import partial
+from pathlib import Path
+
+import anyio.to_thread
+
+from server.errors import StorageFullError
+from server.storage.base import Capability, UploadStore
+from server.transport.body import Body, Moved
+
+_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+
+
+class DiskStore(UploadStore):
+    """Files in `folder`, spread over 256 folders by the first two characters of their id."""
+
+    capabilities = frozenset({Capability.APPEND, Capability.DELETE})
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+
+    def create(self, upload_id: str) -> None:
+        path = self.local_path(upload_id)
+        try:
+            path.parent.mkdir(mode=0o700, exist_ok=True)
+            os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+        except OSError as error:
+            raise _translated(error) from error
+
+    def size(self, upload_id: str) -> int | None:
+        try:
+            return self.local_path(upload_id).stat().st_size
+        except FileNotFoundError:
+            return None
+
+    async def append(self, upload_id: str, offset: int, body: Body, limit: int) -> Moved:
+        descriptor = await anyio.to_thread.run_sync(
+            partial(os.open, self.local_path(upload_id), os.O_WRONLY | os.O_CLOEXEC)
+        )
+        try:
+            return await body.write_to(descriptor, offset, limit)
+        except OSError as error:
+            raise _translated(error) from error
+        finally:
+            os.close(descriptor)
+
+    def truncate(self, upload_id: str, size: int) -> None:
+        os.truncate(self.local_path(upload_id), size)
+
+    def head(self, upload_id: str, count: int) -> bytes:
+        with self.local_path(upload_id).open("rb") as file:
+            return file.read(count)
+
+    def finish(self, upload_id: str) -> None:
+        path = self.local_path(upload_id)
+        # The file, its entry, and the entry of its folder: all three must be there after a power cut.
+        for target in (path, path.parent, self._folder):
+            descriptor = os.open(target, os.O_RDONLY | os.O_CLOEXEC)
+            try:
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
+
+    def delete(self, upload_id: str) -> None:
+        self.local_path(upload_id).unlink(missing_ok=True)
+
+    def local_path(self, upload_id: str) -> Path:
+        return self._folder / upload_id[:2] / upload_id
+
+    def check(self) -> None:
+        if not os.access(self._folder, os.R_OK | os.W_OK | os.X_OK):
+            raise OSError(errno.EACCES, "the upload folder cannot be written")
+        if os.statvfs(self._folder).f_bavail == 0:
+            raise OSError(errno.ENOSPC, "the disk of the upload folder is full")
+
+
+def _translated(error: OSError) -> Exception:
+    return StorageFullError() if error.errno in _FULL else error

@@ -1,0 +1,200 @@
+"""One request at a time works on an upload, and a newcomer gets its turn.
+
+Theory of operation. A lock is `flock` on a file of the upload's name: it holds between threads and between the
+processes of a host, and it dies with its process. The file holds the name of a FIFO on which the holder's process
+listens; who wants the lock writes the upload's id there, and the holder's body lets go. (A FIFO, not a socket:
+the path of a socket may have 107 bytes, that of a data folder has more.)
+
+Rules:
+
+- A file that was locked but is no longer the one at its path was removed by its last holder: try again.
+- A lock that cannot be taken in time is `UploadLockedError`, never an upload without a lock.
+- Whoever holds a lock for long (a body that is being received) can be asked to let go; whoever holds it briefly
+  (the sweep) is waited for.
+"""
+
+import asyncio
+import contextlib
+import fcntl
+import os
+import threading
+import time
+import uuid
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+
+import anyio.to_thread
+
+from server.errors import UploadLockedError
+
+_RETRY_SECONDS = 0.02
+# Longer than any holder needs to let go, shorter than what a client takes for a dead server.
+PATIENCE_SECONDS = 10.0
+_FIFO_SUFFIX = ".fifo"
+
+
+class Held:
+    """A lock that is held; whoever attaches is told when somebody else wants it."""
+
+    def __init__(self, upload_id: str, descriptor: int, path: Path) -> None:
+        self.upload_id = upload_id
+        self.wanted = False
+        self._descriptor = descriptor
+        self._path = path
+        self._let_go: list[Callable[[], None]] = []
+
+    def attach(self, let_go: Callable[[], None]) -> None:
+        """Have `let_go` called, on the event loop, when the lock is wanted; at once if it already is."""
+        self._let_go.append(let_go)
+        if self.wanted:
+            let_go()
+
+    def want(self) -> None:
+        """Ask the holder to let go."""
+        self.wanted = True
+        for let_go in self._let_go:
+            let_go()
+
+    def release(self) -> None:
+        # Removed while still locked: whoever waits finds that its file is not the one at the path.
+        self._path.unlink(missing_ok=True)
+        os.close(self._descriptor)
+
+
+class UploadLocks:
+    """All locks of a data folder, as one process sees them."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._held: dict[str, Held] = {}
+        self._guard = threading.Lock()
+        self._fifo = folder / f"{uuid.uuid4()}{_FIFO_SUFFIX}"
+        self._listening: int | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    def listen(self) -> None:
+        """Let other processes ask this one's holders to let go; call it on the event loop."""
+        # Renamed when it has its reader: `clean` of another process takes one without for a dead one's.
+        unborn = self._folder / f".{self._fifo.name}"
+        os.mkfifo(unborn, 0o600)
+        # Opened for writing too, so that there is no end of file when an asker closes its end.
+        self._listening = os.open(unborn, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
+        unborn.rename(self._fifo)
+        self._loop = asyncio.get_running_loop()
+        self._loop.add_reader(self._listening, self._hear)
+
+    def close(self) -> None:
+        """Stop listening; locks that are held stay held until they are released."""
+        if self._listening is not None and self._loop is not None:
+            self._loop.remove_reader(self._listening)
+            os.close(self._listening)
+            self._listening = None
+        self._fifo.unlink(missing_ok=True)
+
+    @asynccontextmanager
+    async def hold(self, upload_id: str) -> AsyncIterator[Held]:
+        """Hold the lock, asking whoever has it to let go. Raises `UploadLockedError` after 10 s."""
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        while (held := await anyio.to_thread.run_sync(self._try, upload_id)) is None:
+            if time.monotonic() > deadline:
+                raise UploadLockedError
+            with self._guard:
+                holder = self._held.get(upload_id)
+            if holder is not None:
+                holder.want()
+            else:
+                await anyio.to_thread.run_sync(self._ask_process, upload_id)
+            await asyncio.sleep(_RETRY_SECONDS)
+        try:
+            yield held
+        finally:
+            self._forget(held)
+
+    @contextmanager
+    def try_hold(self, upload_id: str) -> Iterator[bool]:
+        """Hold the lock if nobody has it; disturbs nobody. Yields whether it is held. Blocking."""
+        held = self._try(upload_id)
+        try:
+            yield held is not None
+        finally:
+            if held is not None:
+                self._forget(held)
+
+    def clean(self) -> int:
+        """Remove what dead processes left; the number of files removed."""
+        return sum(
+            self._clean_fifo(path) if path.suffix == _FIFO_SUFFIX else self._clean_lock(path)
+            for path in self._folder.iterdir()
+            if not path.name.startswith(".")
+        )
+
+    def want_all(self) -> None:
+        """Ask every holder of this process to let go: the server stops."""
+        with self._guard:
+            holders = list(self._held.values())
+        for held in holders:
+            held.want()
+
+    def _try(self, upload_id: str) -> Held | None:
+        path = self._folder / upload_id
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if os.fstat(descriptor).st_ino != path.stat().st_ino:
+                raise BlockingIOError  # noqa: TRY301  # the same as a lock that somebody has
+            os.ftruncate(descriptor, 0)
+            os.pwrite(descriptor, self._fifo.name.encode(), 0)
+        except (BlockingIOError, FileNotFoundError):
+            os.close(descriptor)
+            return None
+        except BaseException:
+            os.close(descriptor)
+            raise
+        held = Held(upload_id, descriptor, path)
+        with self._guard:
+            self._held[upload_id] = held
+        return held
+
+    def _forget(self, held: Held) -> None:
+        with self._guard:
+            self._held.pop(held.upload_id, None)
+        held.release()
+
+    def _ask_process(self, upload_id: str) -> None:
+        with contextlib.suppress(OSError):
+            name = (self._folder / upload_id).read_text()
+            if name and "/" not in name:
+                _write_fifo(self._folder / name, upload_id.encode() + b"\n")
+
+    def _hear(self) -> None:
+        if self._listening is None:
+            return
+        with contextlib.suppress(BlockingIOError):
+            # Requests are lines shorter than PIPE_BUF, so each arrives whole.
+            for upload_id in os.read(self._listening, 1 << 16).decode(errors="replace").split():
+                with self._guard:
+                    held = self._held.get(upload_id)
+                if held is not None:
+                    held.want()
+
+    def _clean_lock(self, path: Path) -> bool:
+        with self.try_hold(path.name) as held:
+            return held
+
+    def _clean_fifo(self, path: Path) -> bool:
+        try:
+            os.close(os.open(path, os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC))
+        except OSError:  # ENXIO: nobody listens any more
+            path.unlink(missing_ok=True)
+            return True
+        return False
+
+
+def _write_fifo(path: Path, line: bytes) -> None:
+    descriptor = os.open(path, os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        os.write(descriptor, line)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,97 @@
+"""The sweep: ends what was cut short, and removes what nobody will finish.
+
+Rules: it reads rows, never folders, to find uploads; it waits for nobody and disturbs nobody (a lock that is
+held is passed over until the next time); it may run twice at once, or be killed anywhere.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import structlog
+from sqlalchemy import select
+
+from server.database.models import Upload
+from server.errors import MediaTypeUnsupportedError
+from server.lifecycle import UploadStatus
+from server.uploads import UploadService
+
+_BATCH = 500
+_log = structlog.get_logger(__name__)
+
+
+@dataclass
+class SweepReport:
+    """What a sweep did, in numbers of uploads."""
+
+    expired: int = 0  # unfinished for too long, removed
+    finished: int = 0  # complete, but not yet announced: announced
+    abandoned: int = 0  # left by a request or process that died, removed
+    removed: int = 0  # removals that had been cut short, ended
+    missing: int = 0  # open, but their bytes are gone from the store: reported, not touched
+
+
+def sweep(uploads: UploadService) -> SweepReport:
+    """One pass over all uploads that are open or being removed. Blocking."""
+    report = SweepReport()
+    uploads.store.check()  # a store that is away has no bytes of anybody: nothing may be concluded from that
+    uploads.locks.clean()
+    for row in _rows(uploads, ended=True):
+        with uploads.locks.try_hold(row.id) as held:
+            if held:
+                uploads.delete_bytes(row.id)
+                report.removed += 1
+    for row in _rows(uploads, ended=False):
+        # Uploads of a form are covered by the lock of their task (`forms.py`).
+        with uploads.locks.try_hold(row.id if row.protocol == "tus" else row.task_id) as held:
+            if held:
+                _settle(uploads, row.id, report)
+    return report
+
+
+def _rows(uploads: UploadService, *, ended: bool) -> Iterator[Upload]:
+    last = ""
+    while True:
+        with uploads.database.read() as session:
+            query = select(Upload).where(Upload.id > last).order_by(Upload.id).limit(_BATCH)
+            if ended:
+                query = query.where(Upload.has_bytes, Upload.status.not_in((UploadStatus.OPEN, UploadStatus.COMPLETE)))
+            else:
+                query = query.where(Upload.status == UploadStatus.OPEN)
+            rows = session.scalars(query).all()
+        yield from rows
+        if len(rows) < _BATCH:
+            return
+        last = rows[-1].id
+
+
+def _settle(uploads: UploadService, upload_id: str, report: SweepReport) -> None:
+    with uploads.database.read() as session:
+        row = session.get(Upload, upload_id)  # again, now that the lock is held
+    if row is None or row.status is not UploadStatus.OPEN:
+        return
+    size = uploads.store.size(upload_id)
+    if row.protocol != "tus":
+        uploads.forget([upload_id])
+        report.abandoned += 1
+    elif row.expires_at <= uploads.clock():
+        report.expired += uploads.remove(upload_id, UploadStatus.EXPIRED)
+    elif size is None and row.received == 0:
+        # The process died between row and file; no client was ever told of this upload.
+        report.abandoned += uploads.remove(upload_id, UploadStatus.TERMINATED)
+    elif size is None:
+        _log.error("upload_bytes_missing", upload=upload_id, received=row.received)
+        report.missing += 1
+    elif size == row.length:
+        _finish(uploads, row, report)
+
+
+def _finish(uploads: UploadService, row: Upload, report: SweepReport) -> None:
+    head = uploads.store.head(row.id, 64)
+    try:
+        media_type = row.media_type or uploads.hooks.check_content(row.filename, head)
+    except MediaTypeUnsupportedError:
+        uploads.remove(row.id, UploadStatus.REJECTED)
+        return
+    uploads.store.finish(row.id)
+    uploads.complete([row.id], row.id, {row.id: media_type})
+    report.finished += 1

@@ -1,0 +1,19 @@
+"""task_events: what happened to a task, in order.
+
+Rule: only added to, in the transaction of the change that it tells of.
+"""
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import insert
+from sqlalchemy.orm import Session
+
+from server.database.models import TaskEvent
+
+
+def append(
+    session: Session, task_id: str, kind: str, *, at: datetime, attempt: int = 0, data: dict[str, Any] | None = None
+) -> None:
+    """Add one event to the caller's transaction."""
+    session.execute(insert(TaskEvent).values(task_id=task_id, at=at, type=kind, attempt=attempt, data=data))

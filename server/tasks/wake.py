@@ -1,0 +1,52 @@
+"""Wake: "look now" for whoever schedules.
+
+Rule: it is a hint. The row in the table is the task; a wake that is lost costs the wait for the next look, never
+a task. It never blocks and never raises.
+
+A FIFO in the data folder carries it between the processes of a host: it has one reader, the scheduler that leads,
+and as many writers as there are servers.
+"""
+
+import contextlib
+import os
+import select
+from pathlib import Path
+
+
+class Wake:
+    """Both ends of the FIFO."""
+
+    def __init__(self, data_dir: Path) -> None:
+        self._path = data_dir / "wake.fifo"
+        self._reader: int | None = None
+        with contextlib.suppress(FileExistsError):
+            os.mkfifo(self._path, 0o600)
+
+    def notify(self) -> None:
+        """Say that there may be work."""
+        with contextlib.suppress(OSError):  # nobody listens, or enough was said already
+            descriptor = os.open(self._path, os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+            try:
+                os.write(descriptor, b"\n")
+            finally:
+                os.close(descriptor)
+
+    def listen(self) -> None:
+        """Become the one who is woken. What was said before is forgotten."""
+        # For writing too, so that the FIFO never reports an end when a writer closes.
+        self._reader = os.open(self._path, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
+
+    def wait(self, seconds: float) -> bool:
+        """Wait to be woken, at most so long; tells whether it was. Blocking."""
+        if self._reader is None:
+            return False
+        ready, _, _ = select.select([self._reader], [], [], seconds)
+        with contextlib.suppress(BlockingIOError):
+            os.read(self._reader, 1 << 12)
+        return bool(ready)
+
+    def close(self) -> None:
+        """Stop listening."""
+        if self._reader is not None:
+            os.close(self._reader)
+            self._reader = None

@@ -1,0 +1,227 @@
+"""What a store may ask of a request body.
+
+Rule: a body is asked to move bytes (`write_to`) or to show them (`peek`, `read_into`); it always answers with how
+many there were and why it stopped, never with an exception for something that a client or a network does. What
+it reported as written is in the file; nothing is written after it answered.
+
+Whoever waits for a body can be told to let go: `stop()` ends the current wait at once and every later one.
+"""
+
+import asyncio
+import os
+from abc import ABC, abstractmethod
+from collections import deque
+from collections.abc import Awaitable, Callable, MutableMapping
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any
+
+import anyio
+import anyio.to_thread
+from anyio.lowlevel import RunVar
+
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+
+# So much is gathered before a thread is bothered to write it, and so long a smaller rest may wait for more.
+_BATCH_BYTES = 1 << 18
+_BATCH_SECONDS = 0.05
+_WRITERS = 16
+
+_writers: RunVar[anyio.CapacityLimiter] = RunVar("videodock_writers")
+
+
+class End(Enum):
+    """Why a body stopped."""
+
+    LIMIT = "limit"  # as many bytes as were asked for; there may be more
+    COMPLETE = "complete"  # the body is over
+    GONE = "gone"  # the client went away in the middle
+    IDLE = "idle"  # no byte came for too long
+    STOPPED = "stopped"  # somebody told the body to let go
+
+
+@dataclass(frozen=True)
+class Moved:
+    """How many bytes a call moved, and why it stopped there."""
+
+    count: int
+    end: End
+
+
+class Body(ABC):
+    """A request body, or a part of one. Used by one task at a time; `stop` may come from another."""
+
+    def __init__(self, idle_seconds: float) -> None:
+        self._idle_seconds = idle_seconds
+        self._pending: deque[bytes] = deque()
+        self._pending_bytes = 0
+        self._over: End | None = None
+        self.moved = 0
+        """Bytes that were taken from the front so far, wherever they went."""
+
+    @property
+    def consumed(self) -> bool:
+        """Whether the body came to its end and nothing of it is left to read."""
+        return self._over is End.COMPLETE and not self._pending
+
+    @abstractmethod
+    async def next_chunk(self, seconds: float) -> bytes | End | None:
+        """The next bytes (never empty), or why there are none, or None when none came within `seconds`."""
+
+    @abstractmethod
+    def stop(self) -> None:
+        """Let go: the wait that is going on, and every later one, ends with `End.STOPPED`. Idempotent."""
+
+    async def peek(self, count: int) -> tuple[bytes, End]:
+        """Up to `count` bytes from the front, left in place; fewer only when the body ends before."""
+        while self._pending_bytes < count and await self._take():
+            pass
+        front = b"".join(self._pending)[:count]
+        return front, End.LIMIT if len(front) == count else self._end()
+
+    async def read_into(self, buffer: memoryview) -> Moved:
+        """Fill `buffer`; `count` is smaller than its length only when the body ends before."""
+        filled = 0
+        while filled < len(buffer):
+            if not self._pending and not await self._take():
+                return Moved(filled, self._end())
+            chunk = self._pop(len(buffer) - filled)
+            buffer[filled : filled + len(chunk)] = chunk
+            filled += len(chunk)
+        return Moved(filled, End.LIMIT)
+
+    async def write_to(self, descriptor: int, offset: int, limit: int) -> Moved:
+        """Write at most `limit` bytes into `descriptor` at `offset`.
+
+        Raises `OSError` when the file takes no more; how much of the batch it took is for the store to see.
+        """
+        written = 0
+        while written < limit:
+            batch = await self._gather(min(_BATCH_BYTES, limit - written))
+            if not batch:
+                return Moved(written, self._end())
+            await anyio.to_thread.run_sync(_write_all, descriptor, batch, offset + written, limiter=_writer_limit())
+            written += sum(map(len, batch))
+        return Moved(written, End.LIMIT)
+
+    async def drain(self, limit: int) -> Moved:
+        """Read and forget at most `limit` bytes."""
+        gone = 0
+        while gone < limit:
+            if not self._pending and not await self._take():
+                return Moved(gone, self._end())
+            gone += len(self._pop(limit - gone))
+        return Moved(gone, End.LIMIT)
+
+    async def _gather(self, limit: int) -> list[bytes]:
+        """What there is, up to `limit` bytes; waits for the first of them, and but a moment for the others."""
+        while self._pending_bytes < limit:
+            if not await (self._take_soon() if self._pending else self._take()):
+                break
+        batch: list[bytes] = []
+        size = 0
+        while self._pending and size < limit:
+            batch.append(self._pop(limit - size))
+            size += len(batch[-1])
+        return batch
+
+    async def _take(self) -> bool:
+        """Wait for more; False when none will come, be it that none came for too long."""
+        more = self._over or await self.next_chunk(self._idle_seconds)
+        return self._keep(more or End.IDLE)
+
+    async def _take_soon(self) -> bool:
+        """Wait a moment for more; False when none came."""
+        more = self._over or await self.next_chunk(_BATCH_SECONDS)
+        return more is not None and self._keep(more)
+
+    def _keep(self, more: bytes | End) -> bool:
+        if isinstance(more, End):
+            self._over = more
+            return False
+        self._pending.append(more)
+        self._pending_bytes += len(more)
+        return True
+
+    def _pop(self, limit: int) -> bytes:
+        chunk = self._pending.popleft()
+        if len(chunk) > limit:
+            self._pending.appendleft(chunk[limit:])
+            chunk = chunk[:limit]
+        self._pending_bytes -= len(chunk)
+        self.moved += len(chunk)
+        return chunk
+
+    def _end(self) -> End:
+        return self._over or End.LIMIT
+
+
+class AsgiBody(Body):
+    """The body of an ASGI request, on any server."""
+
+    def __init__(self, receive: Receive, idle_seconds: float) -> None:
+        super().__init__(idle_seconds)
+        self._receive = receive
+        self._waiting: asyncio.Future[MutableMapping[str, Any]] | None = None
+        self._stopped = asyncio.Event()
+        self._stop_waiter: asyncio.Future[Any] | None = None
+        self._last = False
+
+    def stop(self) -> None:
+        self._stopped.set()
+
+    async def next_chunk(self, seconds: float) -> bytes | End | None:
+        while not self._stopped.is_set():
+            if self._last:
+                return End.COMPLETE
+            message = await self._message(seconds)
+            if message is None:
+                break
+            if message["type"] == "http.disconnect":
+                return End.GONE
+            self._last = not message.get("more_body", False)
+            if message.get("body"):
+                return bytes(message["body"])
+        return End.STOPPED if self._stopped.is_set() else None
+
+    async def _message(self, seconds: float) -> MutableMapping[str, Any] | None:
+        # A receive() that was begun is never cancelled but for good: not every server gives back what a
+        # cancelled one had in its hands.
+        if self._waiting is None:
+            self._waiting = asyncio.ensure_future(self._receive())
+        if self._stop_waiter is None:
+            self._stop_waiter = asyncio.ensure_future(self._stopped.wait())
+        waiters: set[asyncio.Future[Any]] = {self._waiting, self._stop_waiter}
+        await asyncio.wait(waiters, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+        if self._stopped.is_set() or not self._waiting.done():
+            return None
+        message, self._waiting = self._waiting.result(), None
+        return message
+
+    async def close(self) -> None:
+        """Leave no task behind; call it when the request is over."""
+        for future in (self._waiting, self._stop_waiter):
+            if future is not None and not future.done():
+                future.cancel()
+                await asyncio.wait({future})
+            if future is not None and not future.cancelled():
+                future.exception()
+
+
+def _writer_limit() -> anyio.CapacityLimiter:
+    """The threads that write bodies: a bounded pool of their own, one for each event loop."""
+    try:
+        return _writers.get()
+    except LookupError:
+        limiter = anyio.CapacityLimiter(_WRITERS)
+        _writers.set(limiter)
+        return limiter
+
+
+def _write_all(descriptor: int, chunks: list[bytes], offset: int) -> None:
+    for chunk in chunks:
+        view = memoryview(chunk)
+        while view:
+            count = os.pwrite(descriptor, view, offset)
+            offset += count
+            view = view[count:]

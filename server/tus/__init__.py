@@ -1,0 +1,1 @@
+"""The tus protocol, pure: no I/O, no clock, no database."""

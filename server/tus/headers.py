@@ -1,0 +1,107 @@
+"""Parse and format every protocol header.
+
+Rule: a header is understood completely or refused; a header that came twice is refused, since two readers could
+take different ones. Numbers are ASCII digits, at most 2^63 - 1.
+"""
+
+import base64
+import binascii
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import format_datetime
+
+from server.errors import HeaderInvalidError, HeaderMissingError, MetadataInvalidError
+
+MAX_LENGTH = (1 << 63) - 1
+_MAX_METADATA = 1 << 14
+_DIGITS = re.compile(r"[0-9]{1,19}")
+# RFC 9110 token would be narrower than what the specification asks of a key: not empty, no space, no comma.
+_KEY = re.compile(r"[!-+\--~]+")
+
+
+@dataclass(frozen=True)
+class Head:
+    """The head of a request, as far as a protocol needs it. Header names are lower case."""
+
+    method: str
+    headers: Mapping[str, tuple[str, ...]]
+
+    @classmethod
+    def of(cls, method: str, raw: Iterable[tuple[bytes, bytes]]) -> "Head":
+        """From the method and the headers as an ASGI scope has them; honours X-HTTP-Method-Override on POST."""
+        headers: dict[str, tuple[str, ...]] = {}
+        for name, value in raw:
+            key = name.decode("latin-1").lower()
+            headers[key] = (*headers.get(key, ()), value.decode("latin-1").strip())
+        head = cls(method.upper(), headers)
+        # Proxies and old browsers that block PATCH or DELETE: protocol 1.0.0, X-HTTP-Method-Override.
+        override = head.get("x-http-method-override") if head.method == "POST" else None
+        return cls(override.upper(), headers) if override else head
+
+    def get(self, name: str) -> str | None:
+        """The header's value, or None; raises `HeaderInvalidError` when it came twice."""
+        values = self.headers.get(name.lower(), ())
+        if len(values) > 1:
+            raise HeaderInvalidError(name=name, reason="it came twice")
+        return values[0] if values else None
+
+    def number(self, name: str) -> int | None:
+        """A header that is a whole number of bytes, or None where it is absent."""
+        value = self.get(name)
+        if value is None:
+            return None
+        if not _DIGITS.fullmatch(value) or int(value) > MAX_LENGTH:
+            raise HeaderInvalidError(name=name, reason=f"it must be a number from 0 to {MAX_LENGTH}")
+        return int(value)
+
+    def needed_number(self, name: str) -> int:
+        """The same, where the protocol needs it."""
+        number = self.number(name)
+        if number is None:
+            raise HeaderMissingError(name=name)
+        return number
+
+    @property
+    def body_length(self) -> int | None:
+        """Bytes of the body; None for a chunked one, whose length nobody knows before its end."""
+        if "transfer-encoding" in self.headers:
+            return None
+        return self.number("Content-Length") or 0
+
+    @property
+    def content_type(self) -> str:
+        """The media type of the body without parameters, in lower case; empty where there is none."""
+        return (self.get("Content-Type") or "").partition(";")[0].strip().lower()
+
+
+def parse_metadata(raw: str | None) -> dict[str, bytes]:
+    """Upload-Metadata (protocol 1.0.0, Creation): pairs of key and base64 value; a value may be missing."""
+    if not raw:
+        return {}
+    if len(raw) > _MAX_METADATA:
+        raise MetadataInvalidError(reason=f"it may have {_MAX_METADATA} characters")
+    found: dict[str, bytes] = {}
+    for pair in raw.split(","):
+        key, _, encoded = pair.strip().partition(" ")
+        if not _KEY.fullmatch(key):
+            raise MetadataInvalidError(reason="a key must be printable ASCII without spaces and commas")
+        if key in found:
+            raise MetadataInvalidError(reason=f"the key {key[:64]} came twice")
+        try:
+            found[key] = base64.b64decode(encoded.strip(), validate=True)
+        except (binascii.Error, ValueError):
+            raise MetadataInvalidError(reason=f"the value of {key[:64]} is no base64") from None
+    return found
+
+
+def file_name(metadata: Mapping[str, bytes]) -> str | None:
+    """The name a client gave: `filename` (TUSKit, tus-js-client's samples), else `name` (Uppy); None without."""
+    value = metadata.get("filename") or metadata.get("name")
+    return value.decode("utf-8", errors="replace") if value else None
+
+
+def format_expires(moment: datetime) -> str:
+    """Upload-Expires (protocol 1.0.0, Expiration): an RFC 9110 IMF-fixdate."""
+    return format_datetime(moment.astimezone(UTC), usegmt=True)

@@ -1,0 +1,305 @@
+"""UploadService: create, append, finish, look, terminate.
+
+Rules:
+
+- The store says how many bytes there are; the row says everything else. Under the upload's lock, both are read,
+  the protocol decides, and only then is a byte of the body touched.
+- Going in, the row comes before the file. Going out, the row says so first (`status`, with `has_bytes` still
+  true), then the file goes, then `has_bytes`: wherever that is cut, a sweep can end it from the rows alone.
+- Completion happens once: `store.finish`, which may be repeated, then one transaction that moves the upload to
+  complete and registers its task. Whoever finds all bytes of an open upload there (a HEAD, a PATCH, a sweep)
+  finishes it.
+"""
+
+import contextlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from functools import partial
+
+import anyio.to_thread
+from sqlalchemy import delete, insert, select, update
+from sqlalchemy.exc import SQLAlchemyError
+
+from server import filenames, media_types
+from server.database.models import Upload
+from server.database.session import Database, changed
+from server.errors import (
+    BodyTimeoutError,
+    BodyTooLargeError,
+    MediaTypeUnsupportedError,
+    UploadGoneError,
+    UploadLockedError,
+    UploadNotFoundError,
+)
+from server.hooks import Hooks
+from server.lifecycle import UPLOAD_MOVES, UploadStatus, sources
+from server.settings import Settings
+from server.storage.base import UploadStore
+from server.storage.locks import UploadLocks
+from server.tasks.wake import Wake
+from server.transport.body import Body, End
+from server.tus.protocol import Append, Create, Facts
+
+
+class ClientGoneError(Exception):
+    """The client went away in the middle of its body: what came is kept, and there is nobody to answer."""
+
+
+@dataclass(frozen=True)
+class UploadService:
+    """Everything that can be done to an upload. Owners are text; sizes and offsets are bytes."""
+
+    settings: Settings
+    database: Database
+    store: UploadStore
+    locks: UploadLocks
+    hooks: Hooks
+    wake: Wake
+    clock: Callable[[], datetime]
+    new_id: Callable[[], str]
+
+    # Creation
+
+    async def create(self, owner: str, decision: Create) -> Facts:
+        """A new, empty tus upload. Raises `MediaTypeUnsupportedError` for its name, `StorageFullError`."""
+        self.hooks.pre_create(decision.filename)
+        upload_id = self.new_id()
+        return await self.database.run(
+            partial(
+                self.insert,
+                upload_id,
+                owner,
+                protocol="tus",
+                task_id=upload_id,
+                length=decision.length,
+                metadata_raw=decision.metadata_raw,
+                filename=decision.filename,
+            )
+        )
+
+    def insert(
+        self,
+        upload_id: str,
+        owner: str,
+        *,
+        protocol: str,
+        task_id: str,
+        length: int | None,
+        metadata_raw: str | None,
+        filename: str | None,
+        media_type: str | None = None,
+    ) -> Facts:
+        """The row, then the file. Blocking."""
+        now = self.clock()
+        # Held, so that a sweep does not take the row without its file for a creation that was cut short.
+        with self.locks.try_hold(upload_id):
+            with self.database.write() as session:
+                session.execute(
+                    insert(Upload).values(
+                        id=upload_id,
+                        owner=owner,
+                        status=UploadStatus.OPEN,
+                        protocol=protocol,
+                        length=length,
+                        received=0,
+                        metadata_raw=metadata_raw,
+                        filename=None if filename is None else filenames.display(filename),
+                        media_type=media_type,
+                        has_bytes=True,
+                        task_id=task_id,
+                        created_at=now,
+                        updated_at=now,
+                        expires_at=self._expiry(now),
+                    )
+                )
+            try:
+                self.store.create(upload_id)
+            except Exception:
+                self.forget([upload_id])
+                raise
+        return self.facts(upload_id, owner)
+
+    # Bytes
+
+    async def append(self, upload_id: str, owner: str, decide: Callable[[Facts], Append], body: Body) -> Facts:
+        """Add bytes of `body` as `decide` says, and finish the upload when they were the last.
+
+        Raises what `decide` raises, before a byte is read; `MediaTypeUnsupportedError` when the first bytes are
+        no video; `BodyTooLargeError`, `BodyTimeoutError`, `StorageFullError`; `UploadLockedError` when another
+        request took the upload over; `ClientGoneError`. Afterwards the store's size is the offset, always.
+        """
+        async with self.locks.hold(upload_id) as held:
+            facts = await self.database.run(self.facts, upload_id, owner)
+            decision = decide(facts)
+            if facts.is_complete:
+                return facts  # a replayed last PATCH: its response was lost
+            held.attach(body.stop)
+            try:
+                facts, end = await self._receive(facts, decision, body)
+            except Exception:
+                # The row may lag behind; that it could not be told must not hide what happened.
+                with contextlib.suppress(SQLAlchemyError):
+                    await self.database.run(self._record, upload_id)
+                raise
+            if facts.offset == facts.length:
+                return await self._finish(facts)
+        if end is End.GONE:
+            raise ClientGoneError
+        if end is End.IDLE:
+            raise BodyTimeoutError(seconds=f"{self.settings.body_idle_timeout:g}")
+        if end is End.STOPPED:
+            raise UploadLockedError
+        return facts
+
+    async def _receive(self, facts: Facts, decision: Append, body: Body) -> tuple[Facts, End]:
+        media_type = await self._check_first_bytes(facts, decision, body)
+        moved = await self.store.append(facts.id, decision.offset, body, decision.limit)
+        if not decision.exact and moved.end is End.LIMIT:
+            extra, _ = await body.peek(1)
+            if extra:
+                # A chunked body that does not fit was never meant for this upload; nothing of it stays.
+                await anyio.to_thread.run_sync(self.store.truncate, facts.id, decision.offset)
+                raise BodyTooLargeError(room=decision.limit)
+        return await self.database.run(self._record, facts.id, media_type), moved.end
+
+    async def _check_first_bytes(self, facts: Facts, decision: Append, body: Body) -> str | None:
+        """The media type, as soon as 64 bytes or the end are there; a body that is refused is not stored."""
+        if facts.media_type is not None or facts.offset >= media_types.SNIFF_BYTES:
+            return facts.media_type
+        front, _ = await body.peek(min(media_types.SNIFF_BYTES - facts.offset, decision.limit))
+        there = await anyio.to_thread.run_sync(self.store.head, facts.id, facts.offset) if facts.offset else b""
+        head = there + front
+        if len(head) < media_types.SNIFF_BYTES and len(head) != facts.length:
+            return None
+        return await self._check_content(facts, head)
+
+    async def _check_content(self, facts: Facts, head: bytes) -> str | None:
+        try:
+            return self.hooks.check_content(facts.filename, head)
+        except MediaTypeUnsupportedError:
+            await self.database.run(self.remove, facts.id, UploadStatus.REJECTED)
+            raise
+
+    def _record(self, upload_id: str, media_type: str | None = None) -> Facts:
+        """Tell the row what the store has now: for reports, and for the expiry. Blocking."""
+        now = self.clock()
+        size = self.store.size(upload_id)
+        with self.database.write() as session:
+            values: dict[str, object] = {"updated_at": now, "expires_at": self._expiry(now), "received": size or 0}
+            if media_type is not None:
+                values["media_type"] = media_type
+            still_open = (Upload.id == upload_id, Upload.status == UploadStatus.OPEN)
+            changed(session, update(Upload).where(*still_open).values(**values))
+            row = session.get_one(Upload, upload_id)
+        return self._facts(row, size, now)
+
+    # Completion
+
+    async def _finish(self, facts: Facts) -> Facts:
+        """Every byte is there: make it so for good, and register the task. Under the upload's lock."""
+        if facts.media_type is None:
+            # The check was cut short by a crash, or nothing has to be a video here.
+            head = await anyio.to_thread.run_sync(self.store.head, facts.id, media_types.SNIFF_BYTES)
+            facts = replace(facts, media_type=await self._check_content(facts, head))
+        await anyio.to_thread.run_sync(self.store.finish, facts.id)
+        await self.database.run(self.complete, [facts.id], facts.id, {facts.id: facts.media_type})
+        return replace(facts, status=UploadStatus.COMPLETE)
+
+    def complete(self, upload_ids: Sequence[str], task_id: str, found: dict[str, str | None]) -> None:
+        """One transaction: the uploads are complete and their task is registered. Idempotent. Blocking.
+
+        The store must have finished them. Raises `UploadGoneError` if one was removed meanwhile.
+        """
+        now = self.clock()
+        with self.database.write() as session:
+            values = {"status": UploadStatus.COMPLETE, "updated_at": now, "completed_at": now}
+            moved = 0
+            for upload_id in upload_ids:
+                size = self.store.size(upload_id)
+                may_move = (Upload.id == upload_id, Upload.status.in_(sources(UPLOAD_MOVES, UploadStatus.COMPLETE)))
+                whole = {**values, "length": size, "received": size, "media_type": found.get(upload_id)}
+                moved += changed(session, update(Upload).where(*may_move).values(**whole))
+            rows = session.scalars(select(Upload).where(Upload.id.in_(upload_ids))).all()
+            if moved != len(upload_ids):
+                if moved == 0 and rows and all(row.status is UploadStatus.COMPLETE for row in rows):
+                    return
+                raise UploadGoneError
+            by_id = {row.id: row for row in rows}
+            self.hooks.post_finish(session, task_id, [by_id[upload_id] for upload_id in upload_ids], now)
+        self.wake.notify()
+
+    # Looking, and removal
+
+    async def look(self, upload_id: str, owner: str) -> Facts:
+        """The truth about an upload. A body that is being received is told to let go, so that it is the truth."""
+        facts = await self.database.run(self.facts, upload_id, owner)
+        if facts.status is not UploadStatus.OPEN:
+            return facts
+        async with self.locks.hold(upload_id):
+            facts = await self.database.run(self.facts, upload_id, owner)
+            if facts.status is UploadStatus.OPEN and facts.offset == facts.length:
+                return await self._finish(facts)
+            return facts
+
+    async def terminate(self, upload_id: str, owner: str, check: Callable[[Facts], None]) -> None:
+        """Remove an upload. Raises what `check` raises, and `TaskRunningError` while a task needs it."""
+        async with self.locks.hold(upload_id):
+            check(await self.database.run(self.facts, upload_id, owner))
+            await self.database.run(self.remove, upload_id, UploadStatus.TERMINATED)
+
+    def remove(self, upload_id: str, target: UploadStatus) -> bool:
+        """Take the bytes away and say why; tells whether the upload could make that move. Blocking."""
+        now = self.clock()
+        with self.database.write() as session:
+            row = session.get_one(Upload, upload_id)
+            if target is UploadStatus.TERMINATED and row.status is UploadStatus.COMPLETE:
+                self.hooks.pre_terminate(session, row)
+            may_move = (Upload.id == upload_id, Upload.status.in_(sources(UPLOAD_MOVES, target)))
+            if not changed(session, update(Upload).where(*may_move).values(status=target, updated_at=now)):
+                return False
+        self.delete_bytes(upload_id)
+        return True
+
+    def delete_bytes(self, upload_id: str) -> None:
+        """The file goes, then the row says that it is gone. Idempotent. Blocking."""
+        self.store.delete(upload_id)
+        with self.database.write() as session:
+            changed(session, update(Upload).where(Upload.id == upload_id).values(has_bytes=False))
+
+    def forget(self, upload_ids: Sequence[str]) -> None:
+        """Remove uploads without a trace: those of a request that never was one. Blocking."""
+        for upload_id in upload_ids:
+            self.store.delete(upload_id)
+        with self.database.write() as session:
+            changed(session, delete(Upload).where(Upload.id.in_(upload_ids)))
+
+    # Facts
+
+    def facts(self, upload_id: str, owner: str) -> Facts:
+        """Row and store as they are. Raises `UploadNotFoundError`, `UploadGoneError`. Blocking."""
+        with self.database.read() as session:
+            row = session.get(Upload, upload_id)
+        if row is None or row.owner != owner or row.protocol != "tus":
+            raise UploadNotFoundError
+        size = self.store.size(upload_id) if row.status is UploadStatus.OPEN else row.length
+        if size is None:
+            raise UploadGoneError
+        return self._facts(row, size, self.clock())
+
+    def _facts(self, row: Upload, size: int | None, now: datetime) -> Facts:
+        return Facts(
+            id=row.id,
+            status=row.status,
+            offset=size or 0,
+            length=row.length,
+            metadata_raw=row.metadata_raw,
+            filename=row.filename,
+            media_type=row.media_type,
+            expires_at=row.expires_at,
+            now=now,
+            accepted=media_types.ACCEPTED,
+        )
+
+    def _expiry(self, now: datetime) -> datetime:
+        return now + timedelta(seconds=self.settings.upload_expiry)

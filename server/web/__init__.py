@@ -1,0 +1,1 @@
+"""HTTP: every route, each in its room."""

@@ -1,0 +1,88 @@
+"""What every endpoint that takes a body shares: how it is called, and how it refuses.
+
+Rule: an endpoint returns a response or raises; it never sends. So a refusal can leave in the one way that reaches
+a client which is still sending: answer first, then read on for a moment, then close. (Closing at once makes the
+kernel send a reset that overtakes the answer; keeping the connection would swallow the gigabytes that are left.)
+"""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+import anyio
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from server.errors import VideodockError
+from server.transport.body import AsgiBody
+from server.tus.headers import Head
+from server.uploads import ClientGoneError
+from server.web.errors import known
+
+_DRAIN_BYTES = 1 << 20
+_DRAIN_SECONDS = 2.0
+
+
+@dataclass(frozen=True)
+class Call:
+    """One request, as an endpoint sees it."""
+
+    scope: Scope
+    request: Request
+    head: Head
+    body: AsgiBody
+
+
+Handle = Callable[[Call], Awaitable[Response]]
+Refuse = Callable[[VideodockError, Scope], Response]
+
+
+def endpoint(handle: Handle, refuse: Refuse, *, route: str, idle_seconds: float) -> ASGIApp:
+    """An ASGI application that answers with what `handle` returns, or with what `refuse` makes of its error."""
+    return _Endpoint(handle, refuse, route, idle_seconds)
+
+
+class _Endpoint:
+    # An instance, because Starlette takes functions for handlers and everything else for an application.
+    def __init__(self, handle: Handle, refuse: Refuse, route: str, idle_seconds: float) -> None:
+        self._handle = handle
+        self._refuse = refuse
+        self._route = route
+        self._idle_seconds = idle_seconds
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        scope.setdefault("state", {})["route"] = self._route
+        body = AsgiBody(receive, self._idle_seconds)
+        try:
+            response = await self._answer(scope, body)
+            if response is not None:
+                await _send(response, scope, receive, send, body)
+        finally:
+            await body.close()
+
+    async def _answer(self, scope: Scope, body: AsgiBody) -> Response | None:
+        try:
+            head = Head.of(scope["method"], scope["headers"])
+            return await self._handle(Call(scope, Request(scope), head, body))
+        except ClientGoneError:
+            return None
+        except Exception as error:
+            return self._refuse(known(error, scope), scope)
+
+
+async def _send(response: Response, scope: Scope, receive: Receive, send: Send, body: AsgiBody) -> None:
+    headers = dict(scope["headers"])
+    has_body = b"transfer-encoding" in headers or headers.get(b"content-length", b"0") != b"0"
+    if not has_body or body.consumed:
+        await response(scope, receive, send)
+        return
+    response.headers["Connection"] = "close"
+    if b"expect" in headers:
+        # The client waits for our word before it sends; reading now would be that word.
+        await response(scope, receive, send)
+        return
+    await send({"type": "http.response.start", "status": response.status_code, "headers": response.raw_headers})
+    await send({"type": "http.response.body", "body": bytes(response.body), "more_body": True})
+    with anyio.move_on_after(_DRAIN_SECONDS):
+        await body.drain(_DRAIN_BYTES)
+    await send({"type": "http.response.body", "body": b"", "more_body": False})

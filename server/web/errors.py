@@ -1,0 +1,67 @@
+"""The one place where an exception becomes a response, in the reader's language.
+
+Rule: whatever an error is, a client learns its code and its sentence; no traceback, path or secret. What we did
+not expect is logged whole, and the client gets the number under which the log has it.
+"""
+
+from collections.abc import Mapping
+
+import structlog
+from sqlalchemy.exc import InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.types import Scope
+
+from server.errors import BusyError, InternalError, UnavailableError, VersionUnsupportedError, VideodockError
+from server.messages import Language, negotiate, sentence
+
+_log = structlog.stdlib.get_logger("videodock.errors")
+_RETRY_SECONDS = "2"
+
+
+def language(scope: Scope, default: Language) -> Language:
+    """The reader's language, by Accept-Language."""
+    values = [value.decode("latin-1") for name, value in scope["headers"] if name == b"accept-language"]
+    return negotiate(",".join(values), default)
+
+
+def known(error: Exception, scope: Scope) -> VideodockError:
+    """The error as the table has it; what is not in the table is an internal error, and logged."""
+    if isinstance(error, VideodockError) and error.status_hint != InternalError.status:
+        return error
+    if isinstance(error, PoolTimeoutError | OperationalError | InterfaceError):
+        _log.exception("database_unavailable")
+        return UnavailableError(part="database")
+    _log.error("internal_error", exc_info=error)
+    return InternalError(request_id=str(scope.get("state", {}).get("request_id", "?")))
+
+
+def tus_response(error: VideodockError, scope: Scope) -> Response:
+    """`code: sentence` as text, with the headers that tus clients act on."""
+    text = f"{error.code}: {sentence(error.code, error.params, language(scope, 'en'))}\n"
+    return PlainTextResponse(text, error.status_hint, headers=_headers(error))
+
+
+def api_response(error: VideodockError, scope: Scope, **more: object) -> Response:
+    """The documented form: success, message, invalid_files; and the code."""
+    body = {
+        "success": False,
+        "message": sentence(error.code, error.params, language(scope, "zh")),
+        "code": error.code,
+        "invalid_files": None,
+        **more,
+    }
+    return JSONResponse(body, error.status_hint, headers=_headers(error))
+
+
+def _headers(error: VideodockError) -> Mapping[str, str]:
+    headers = {"Cache-Control": "no-store"}
+    if error.upload_offset is not None:
+        headers["Upload-Offset"] = str(error.upload_offset)
+    if isinstance(error, BusyError):
+        headers["Retry-After"] = _RETRY_SECONDS
+    if isinstance(error, VersionUnsupportedError):
+        headers["Tus-Version"] = str(error.params["supported"])
+    if "allowed" in error.params:
+        headers["Allow"] = str(error.params["allowed"])
+    return headers

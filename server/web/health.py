@@ -1,0 +1,98 @@
+"""For those who watch over the server: is it alive, can it work, what has it done.
+
+Rule: the answers are for strangers. They name the part that is ill and nothing more; what an exception says,
+which may hold a path or a password, goes to the log only.
+"""
+
+import threading
+from collections.abc import Callable, Mapping
+
+import anyio
+import anyio.to_thread
+import structlog
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from server.observability import Metrics
+
+Check = Callable[[], str | None]
+
+TIME_LIMIT = 2.0
+"""Seconds that a check may take."""
+
+_AT_ONCE = 4
+_NO_STORE = {"Cache-Control": "no-store"}
+_log = structlog.stdlib.get_logger("videodock.health")
+
+
+def routes(checks: Mapping[str, Check], metrics: Metrics, time_limit: float = TIME_LIMIT) -> list[Route]:
+    """`GET /healthz`, `/readyz` and `/metrics`.
+
+    A check blocks, in a thread, for at most `time_limit` seconds. It returns None when its part can work and
+    else a short sentence, which everybody may read; when it raises, the sentence is ours.
+    """
+    probes = _Probes(checks, metrics, time_limit)
+    return [
+        Route("/healthz", _alive, methods=["GET"]),
+        Route("/readyz", probes.ready, methods=["GET"]),
+        Route("/metrics", probes.metrics, methods=["GET"]),
+    ]
+
+
+async def _alive(request: Request) -> Response:
+    request.state.route = "/healthz"
+    return JSONResponse({"status": "alive"}, headers=_NO_STORE)
+
+
+class _Probes:
+    def __init__(self, checks: Mapping[str, Check], metrics: Metrics, time_limit: float) -> None:
+        self._checks = checks
+        self._metrics = metrics
+        self._time_limit = time_limit
+        # A check that hangs keeps its thread, and who watches asks again every few seconds: the threads that
+        # may be lost in this way are bounded. (AnyIO's limiter does not count a thread that was given up.)
+        self._running = {name: threading.BoundedSemaphore(_AT_ONCE) for name in checks}
+        self._threads = anyio.CapacityLimiter(_AT_ONCE * max(1, len(checks)))
+        self._scrapes = anyio.CapacityLimiter(2)
+
+    async def ready(self, request: Request) -> Response:
+        request.state.route = "/readyz"
+        found = dict.fromkeys(self._checks, "ok")
+        async with anyio.create_task_group() as group:
+            for name, check in self._checks.items():
+                group.start_soon(self._look, name, check, found)
+        well = all(sentence == "ok" for sentence in found.values())
+        return JSONResponse(
+            {"status": "ready" if well else "not ready", "checks": found},
+            status_code=200 if well else 503,
+            headers=_NO_STORE,
+        )
+
+    async def _look(self, name: str, check: Check, found: dict[str, str]) -> None:
+        try:
+            with anyio.fail_after(self._time_limit):
+                sentence = await anyio.to_thread.run_sync(
+                    self._call, name, check, limiter=self._threads, abandon_on_cancel=True
+                )
+        except TimeoutError:
+            sentence = f"no answer within {self._time_limit:g} s"
+        except Exception:
+            _log.exception("not ready", part=name)
+            sentence = "failed; the server's log says why"
+        if sentence is not None:
+            found[name] = sentence
+
+    def _call(self, name: str, check: Check) -> str | None:
+        running = self._running[name]
+        if not running.acquire(blocking=False):
+            return "an earlier check has not ended yet"
+        try:
+            return check()
+        finally:
+            running.release()
+
+    async def metrics(self, request: Request) -> Response:
+        request.state.route = "/metrics"
+        text = await anyio.to_thread.run_sync(self._metrics.render, limiter=self._scrapes)
+        return Response(text, headers={"Content-Type": self._metrics.content_type, **_NO_STORE})

@@ -1,0 +1,59 @@
+"""GET /media/<task>/<file>/poster.jpg: what was made of a video.
+
+Rule: the row says whether there is a result, and the path is built from ids that were checked, never from what a
+client wrote.
+"""
+
+from pathlib import Path
+
+from sqlalchemy import select
+from starlette.responses import FileResponse, Response
+from starlette.routing import Route
+
+from server.database.models import DEFAULT_OWNER, Task, TaskFile
+from server.errors import MethodNotAllowedError, NotFoundError
+from server.services import Services
+from server.web.endpoint import Call, endpoint
+from server.web.errors import api_response
+from server.web.tus import is_id
+
+_POSTER = "poster.jpg"
+
+
+def poster_url(base: str, file: TaskFile) -> str:
+    """The absolute URL of a file's poster."""
+    return f"{base}/media/{file.task_id}/{file.id}/{_POSTER}"
+
+
+def routes(services: Services) -> list[Route]:
+    """The one route."""
+    path = "/media/{task_id}/{file_id}/{name}"
+    idle_seconds = services.settings.body_idle_timeout
+    return [Route(path, endpoint(_Media(services).result, api_response, route=path, idle_seconds=idle_seconds))]
+
+
+class _Media:
+    def __init__(self, services: Services) -> None:
+        self._database = services.database
+        self._results = services.results
+
+    async def result(self, call: Call) -> Response:
+        if call.head.method not in ("GET", "HEAD"):
+            raise MethodNotAllowedError(method=call.head.method, allowed="GET, HEAD")
+        task_id, file_id, name = (call.request.path_params[key] for key in ("task_id", "file_id", "name"))
+        if not (is_id(task_id) and is_id(file_id)):
+            raise NotFoundError
+        path = await self._database.run(self._find, task_id, file_id, name)
+        if path is None:
+            raise NotFoundError
+        headers = {"Cache-Control": "private, max-age=3600", "X-Content-Type-Options": "nosniff"}
+        return FileResponse(path, media_type="image/jpeg", headers=headers)
+
+    def _find(self, task_id: str, file_id: str, name: str) -> Path | None:
+        with self._database.read() as session:
+            has_poster = session.scalar(
+                select(TaskFile.has_poster)
+                .join(Task)
+                .where(Task.id == task_id, Task.owner == DEFAULT_OWNER, TaskFile.id == file_id)
+            )
+        return self._results.find(task_id, file_id, name) if has_poster else None

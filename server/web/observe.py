@@ -1,0 +1,132 @@
+"""Who asked for what, and how it went: a request id, one log line and the metrics of each request.
+
+Rule: it looks and never touches. Bodies pass by and are only counted, extensions stay what they are, and the
+label `route` comes from whoever handled the request, never from the path, so that no client can fill the
+metrics with names.
+"""
+
+import inspect
+import re
+import time
+from collections.abc import Awaitable, Callable
+from uuid import uuid4
+
+import structlog
+from starlette.datastructures import MutableHeaders
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from structlog.contextvars import bound_contextvars
+
+from server.observability import Metrics
+
+OnError = Callable[[Request, Exception], Response | Awaitable[Response]]
+
+HEADER = "X-Request-ID"
+
+_log = structlog.stdlib.get_logger("videodock.access")
+_ACCEPTED = re.compile(r"[A-Za-z0-9._-]{1,64}")
+_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+
+# Not a status of HTTP: the client went away, or the server stopped, before there was one.
+NO_ANSWER = 499
+
+
+class Observe:
+    """Pure ASGI middleware, the outermost one.
+
+    `scope["state"]["request_id"]` is set for those inside, who may set `scope["state"]["route"]`, a name out
+    of a small set. `on_error` makes the answer to an exception that nobody handled: Starlette's own place for
+    it is outside of all middleware, where the answer would bear no request id and the log line no status;
+    without it the exception goes on. `clock` gives seconds, `new_id` a request id; tests replace them.
+    """
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        metrics: Metrics,
+        on_error: OnError | None = None,
+        clock: Callable[[], float] = time.perf_counter,
+        new_id: Callable[[], str] = lambda: uuid4().hex,
+    ) -> None:
+        self._app = app
+        self._metrics = metrics
+        self._on_error = on_error
+        self._clock = clock
+        self._new_id = new_id
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        request_id = _given_id(scope) or self._new_id()
+        scope.setdefault("state", {})["request_id"] = request_id
+        passage = _Passage(request_id, receive, send)
+        path = scope["path"]  # as the client sent it; those inside may put a prefix before it
+        started = self._clock()
+        with bound_contextvars(request_id=request_id):
+            try:
+                await self._app(scope, passage.receive, passage.send)
+            except Exception as error:
+                if self._on_error is None or passage.status is not None:
+                    passage.status = passage.status or 500
+                    raise  # half an answer cannot be taken back: the connection has to break
+                _log.exception("unhandled", path=path)
+                answer = self._on_error(Request(scope), error)
+                response = await answer if inspect.isawaitable(answer) else answer
+                await response(scope, passage.receive, passage.send)
+            finally:
+                self._record(scope, path, passage, self._clock() - started)
+
+    def _record(self, scope: Scope, path: str, passage: "_Passage", seconds: float) -> None:
+        method = scope["method"] if scope["method"] in _METHODS else "other"
+        route = str(scope["state"].get("route", "other"))
+        status = passage.status or NO_ANSWER
+        self._metrics.requests.labels(method, route, str(status)).inc()
+        self._metrics.request_seconds.labels(method, route).observe(seconds)
+        client = scope.get("client")
+        _log.info(
+            "request",
+            method=scope["method"],
+            path=path,
+            status=status,
+            seconds=round(seconds, 4),
+            bytes_in=passage.bytes_in,
+            bytes_out=passage.bytes_out,
+            client=client[0] if client else None,
+        )
+
+
+class _Passage:
+    """`receive` and `send` of one request, with a counter at each."""
+
+    def __init__(self, request_id: str, receive: Receive, send: Send) -> None:
+        self.status: int | None = None
+        self.bytes_in = 0
+        self.bytes_out = 0
+        self._request_id = request_id
+        self._receive = receive
+        self._send = send
+
+    async def receive(self) -> Message:
+        message = await self._receive()
+        if message["type"] == "http.request":
+            self.bytes_in += len(message.get("body", b""))
+        return message
+
+    async def send(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+            message.setdefault("headers", [])
+            MutableHeaders(scope=message)[HEADER] = self._request_id
+        elif message["type"] == "http.response.body":
+            self.bytes_out += len(message.get("body", b""))
+        await self._send(message)
+
+
+def _given_id(scope: Scope) -> str | None:
+    for name, value in scope["headers"]:
+        if name == b"x-request-id":
+            text = value.decode("latin-1")
+            return text if _ACCEPTED.fullmatch(text) else None
+    return None

@@ -1,0 +1,167 @@
+"""tus on its mount: OPTIONS and POST on the collection, OPTIONS, HEAD, PATCH and DELETE on an upload.
+
+Rule: a handler says what the protocol module decided and the service did; it decides nothing itself. Every answer
+of the mount, a refusal too, bears Tus-Resumable and the CORS headers: without them a browser's client sees nothing.
+"""
+
+import re
+from collections.abc import Callable, Mapping
+from functools import partial
+
+from starlette.responses import Response
+from starlette.routing import Route
+from starlette.types import ASGIApp, Scope
+
+from server.database.models import DEFAULT_OWNER
+from server.errors import MethodNotAllowedError, UploadNotFoundError, VideodockError
+from server.services import Services
+from server.storage.base import Capability
+from server.transport.body import Body
+from server.tus import protocol
+from server.tus.headers import Head
+from server.tus.protocol import Append, Create, Facts
+from server.web.endpoint import Call, Handle, endpoint
+from server.web.errors import tus_response
+from server.web.proxy import base_url
+
+PATH = "/files"
+_ID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}")
+
+_ALLOW_HEADERS = (
+    "Authorization, Content-Type, Tus-Resumable, Upload-Length, Upload-Offset, Upload-Metadata, "
+    "Upload-Defer-Length, Upload-Concat, Upload-Checksum, Upload-Complete, Upload-Incomplete, "
+    "Upload-Draft-Interop-Version, X-HTTP-Method-Override, X-Request-ID, X-Requested-With"
+)
+_EXPOSE_HEADERS = (
+    "Location, Upload-Offset, Upload-Length, Upload-Metadata, Upload-Defer-Length, Upload-Concat, "
+    "Upload-Expires, Upload-Complete, Upload-Incomplete, Upload-Draft-Interop-Version, Upload-Limit, "
+    "Tus-Version, Tus-Resumable, Tus-Max-Size, Tus-Extension, Tus-Checksum-Algorithm, X-Request-ID, "
+    "Upload-Task, Retry-After"
+)
+
+
+def is_id(text: str) -> bool:
+    """Whether this is an id of an upload, task or file: a lowercase UUID, version 4."""
+    return _ID.fullmatch(text) is not None
+
+
+def routes(services: Services) -> list[Route]:
+    """The mount. Both spellings of the collection are served: a redirect would lose a body."""
+    mount = _Tus(services)
+    return [
+        *(Route(path, mount.endpoint(mount.collection, PATH)) for path in (PATH, PATH + "/")),
+        Route(PATH + "/{upload_id}", mount.endpoint(mount.upload, PATH + "/{upload_id}")),
+    ]
+
+
+class _Tus:
+    def __init__(self, services: Services) -> None:
+        self._uploads = services.uploads
+        self._metrics = services.metrics
+        self._settings = services.settings
+        can = services.store.capabilities
+        self._extensions = protocol.extensions(can_append=Capability.APPEND in can, can_delete=Capability.DELETE in can)
+        self._offered = frozenset(self._extensions.split(","))
+        self._collection = {"OPTIONS": self._options, "POST": self._create}
+        self._upload = {
+            "OPTIONS": self._options,
+            "HEAD": self._head,
+            "PATCH": self._append,
+            "DELETE": self._terminate,
+        }
+
+    def endpoint(self, handle: Handle, route: str) -> ASGIApp:
+        """An ASGI application for one path of the mount."""
+
+        async def dressed(call: Call) -> Response:
+            return self._dress(await handle(call), call.scope)
+
+        idle_seconds = self._settings.body_idle_timeout
+        return endpoint(dressed, self._refuse, route=route, idle_seconds=idle_seconds)
+
+    async def collection(self, call: Call) -> Response:
+        return await self._dispatch(self._collection, call)
+
+    async def upload(self, call: Call) -> Response:
+        if call.head.method != "OPTIONS":
+            protocol.check_version(call.head)
+            if not is_id(call.request.path_params["upload_id"]):
+                raise UploadNotFoundError
+        return await self._dispatch(self._upload, call)
+
+    async def _dispatch(self, methods: Mapping[str, Handle], call: Call) -> Response:
+        handle = methods.get(call.head.method)
+        if handle is None:
+            raise MethodNotAllowedError(method=call.head.method, allowed=", ".join(methods))
+        return await handle(call)
+
+    async def _options(self, _: Call) -> Response:
+        headers = {
+            "Tus-Version": protocol.VERSION,
+            "Tus-Extension": self._extensions,
+            "Tus-Max-Size": str(int(self._settings.tus_max_size)),
+            "Access-Control-Allow-Methods": "OPTIONS, POST, HEAD, PATCH, DELETE",
+            "Access-Control-Allow-Headers": _ALLOW_HEADERS,
+            "Access-Control-Max-Age": "86400",
+        }
+        return Response(status_code=204, headers=headers)
+
+    async def _create(self, call: Call) -> Response:
+        decision = protocol.decide_create(call.head, self._offered, int(self._settings.tus_max_size))
+        facts = await self._uploads.create(DEFAULT_OWNER, decision)
+        location = f"{base_url(call.scope)}{PATH}/{facts.id}"
+        if decision.has_body or decision.length == 0:
+            # From here on the client must learn where its upload is, whatever becomes of the body.
+            call.scope["state"]["location"] = location
+            facts = await self._receive(facts.id, partial(_first_append, call.head, decision), call.body)
+        headers = protocol.progress(facts)
+        if not decision.has_body and not facts.is_complete:
+            del headers["Upload-Offset"]
+        return Response(status_code=201, headers={"Location": location, **headers})
+
+    async def _head(self, call: Call) -> Response:
+        facts = await self._uploads.look(call.request.path_params["upload_id"], DEFAULT_OWNER)
+        return Response(headers=protocol.describe(facts))
+
+    async def _append(self, call: Call) -> Response:
+        def decide(facts: Facts) -> Append:
+            return protocol.decide_append(call.head, facts, self._offered)
+
+        facts = await self._receive(call.request.path_params["upload_id"], decide, call.body)
+        return Response(status_code=204, headers=protocol.progress(facts))
+
+    async def _terminate(self, call: Call) -> Response:
+        await self._uploads.terminate(call.request.path_params["upload_id"], DEFAULT_OWNER, protocol.check_upload)
+        return Response(status_code=204)
+
+    async def _receive(self, upload_id: str, decide: Callable[[Facts], Append], body: Body) -> Facts:
+        try:
+            return await self._uploads.append(upload_id, DEFAULT_OWNER, decide, body)
+        finally:
+            self._metrics.received_bytes.labels("tus").inc(body.moved)
+
+    def _refuse(self, error: VideodockError, scope: Scope) -> Response:
+        response = tus_response(error, scope)
+        if "location" in scope["state"] and error.status_hint != 415:
+            response.headers["Location"] = scope["state"]["location"]
+        return self._dress(response, scope)
+
+    def _dress(self, response: Response, scope: Scope) -> Response:
+        response.headers["Tus-Resumable"] = protocol.VERSION
+        response.headers.setdefault("Cache-Control", "no-store")
+        response.headers["X-Content-Type-Options"] = "nosniff"
+        allowed = self._settings.cors_origins
+        origin = next((value.decode("latin-1") for name, value in scope["headers"] if name == b"origin"), None)
+        if "*" in allowed:
+            response.headers["Access-Control-Allow-Origin"] = "*"
+        else:
+            response.headers["Vary"] = "Origin"
+            if origin in allowed:
+                response.headers["Access-Control-Allow-Origin"] = origin
+        response.headers["Access-Control-Expose-Headers"] = _EXPOSE_HEADERS
+        return response
+
+
+def _first_append(head: Head, decision: Create, facts: Facts) -> Append:
+    limit = decision.length if head.body_length is None else head.body_length
+    return Append(facts.offset, limit, exact=head.body_length is not None)

@@ -60,10 +60,10 @@ def create_app(settings: Settings | None = None) -> Starlette:
         ],
         middleware=[
             Middleware(_StartSentence),
-            Middleware(Observe, metrics=services.metrics),
+            Middleware(Observe, metrics=services.metrics, on_error=_unexpected),
             Middleware(Proxy, trusted=settings.trusted_proxies, root_path=settings.root_path),
         ],
-        exception_handlers={HTTPException: _no_route, Exception: _unexpected},
+        exception_handlers={HTTPException: _no_route},
         lifespan=lifespan,
     )
 

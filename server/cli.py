@@ -26,6 +26,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 _PLACE = ("data_dir", "database_url", "log_level", "log_format")
 _PROCESSING = (
+    "shutdown_grace",
     "database_pool_size",
     "upload_expiry",
     "sweep_interval",
@@ -159,7 +160,7 @@ def worker(**given: str | None) -> None:
     settings = _settings(given)
     from server.database import migration
     from server.services import Services
-    from server.serving import leave
+    from server.serving import CLEANUP, cut_off_after, leave
     from server.worker.scheduler import Scheduler
 
     _make_data_dir(settings.data_dir)
@@ -178,6 +179,7 @@ def worker(**given: str | None) -> None:
         scheduler.start()
         click.echo(f"Videodock {__version__} processes uploads. Ctrl+C or SIGTERM (process {os.getpid()}) stops it.")
         stop.wait()
+        cut_off_after(settings.shutdown_grace + CLEANUP)
         scheduler.stop()
     leave(0)
 

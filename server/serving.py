@@ -36,9 +36,10 @@ BACKLOG = 2048
 _STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 _METRICS = "PROMETHEUS_MULTIPROC_DIR"
 
-# Seconds after the grace period for what must happen in any case: cancelled requests keep what they have,
-# a running step is stopped, connections are closed.
-_CLEANUP = 8.0
+CLEANUP = 8.0
+"""Seconds after the grace period for what must happen in any case: cancelled requests keep what they have, a
+running step is stopped, connections are closed."""
+
 _CANCELLED = 2.0
 
 _log = structlog.stdlib.get_logger("videodock.serving")
@@ -173,7 +174,7 @@ class Server(uvicorn.Server):
         if self.should_exit:
             leave(1)
         self.should_exit = True
-        cut_off_after(self._grace + _CLEANUP)
+        cut_off_after(self._grace + CLEANUP)
 
 
 def cut_off_after(seconds: float) -> None:
@@ -248,7 +249,7 @@ class _Worker:
         """The exit code, once `line` has ended; a process that will not go is killed."""
         self.line.close()
         try:
-            return self.process.wait(timeout=_CLEANUP)
+            return self.process.wait(timeout=CLEANUP)
         except subprocess.TimeoutExpired:
             self.process.kill()
             return self.process.wait()
@@ -269,7 +270,7 @@ class Supervisor:
         environment: dict[str, str],
     ) -> None:
         self._count = settings.workers
-        self._patience = settings.shutdown_grace + 2 * _CLEANUP  # they watch themselves; this is the last resort
+        self._patience = settings.shutdown_grace + 2 * CLEANUP  # they watch themselves; this is the last resort
         self._sockets = sockets
         self._on_ready = on_ready
         self._environment = environment

@@ -107,7 +107,7 @@ class Settings(BaseSettings):
     task_max_attempts: int = Field(3, ge=1, description="Crashed attempts after which a task is given up as failed.")
     step_time_limit: float = Field(600, gt=0, description="Seconds that one step may take for one file.")
     step_memory_limit: ByteSize = Field(
-        ByteSize(4 * _GIB), ge=256 * _MIB, description="Address space that one step may use, in bytes."
+        ByteSize(4 * _GIB), ge=512 * _MIB, description="Address space that one step may use, in bytes."
     )
     ffmpeg: str = Field(
         "auto",

@@ -65,7 +65,7 @@ class UploadService:
         """A new, empty tus upload. Raises `MediaTypeUnsupportedError` for its name, `StorageFullError`."""
         self.hooks.pre_create(decision.filename)
         upload_id = self.new_id()
-        return await self.database.run(
+        await self.database.run(
             partial(
                 self.insert,
                 upload_id,
@@ -77,6 +77,7 @@ class UploadService:
                 filename=decision.filename,
             )
         )
+        return await self.database.run(self.facts, upload_id, owner)
 
     def insert(
         self,
@@ -89,7 +90,7 @@ class UploadService:
         metadata_raw: str | None,
         filename: str | None,
         media_type: str | None = None,
-    ) -> Facts:
+    ) -> None:
         """The row, then the file. Blocking."""
         now = self.clock()
         # Held, so that a sweep does not take the row without its file for a creation that was cut short.
@@ -118,7 +119,6 @@ class UploadService:
             except Exception:
                 self.forget([upload_id])
                 raise
-        return self.facts(upload_id, owner)
 
     # Bytes
 

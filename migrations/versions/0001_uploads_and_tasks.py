@@ -33,9 +33,7 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_tasks")),
     )
     op.create_index(op.f("ix_tasks_owner_created_at"), "tasks", ["owner", "created_at"], unique=False)
-    op.create_index(
-        op.f("ix_tasks_status_lease_expires_at"), "tasks", ["status", "lease_expires_at"], unique=False
-    )
+    op.create_index(op.f("ix_tasks_status_lease_expires_at"), "tasks", ["status", "lease_expires_at"], unique=False)
 
     op.create_table(
         "uploads",
@@ -111,9 +109,7 @@ def upgrade() -> None:
         sa.ForeignKeyConstraint(["upload_id"], ["uploads.id"], name=op.f("fk_task_files_upload_id_uploads")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_task_files")),
     )
-    op.create_index(
-        op.f("ix_task_files_task_id_position"), "task_files", ["task_id", "position"], unique=True
-    )
+    op.create_index(op.f("ix_task_files_task_id_position"), "task_files", ["task_id", "position"], unique=True)
     op.create_index(op.f("ix_task_files_upload_id"), "task_files", ["upload_id"], unique=True)
 
 

@@ -59,11 +59,6 @@ class Body(ABC):
         self.moved = 0
         """Bytes that were taken from the front so far, wherever they went."""
 
-    @property
-    def consumed(self) -> bool:
-        """Whether the body came to its end and nothing of it is left to read."""
-        return self._over is End.COMPLETE and not self._pending
-
     @abstractmethod
     async def next_chunk(self, seconds: float) -> bytes | End | None:
         """The next bytes (never empty), or why there are none, or None when none came within `seconds`."""
@@ -166,9 +161,14 @@ class AsgiBody(Body):
         self._stopped = asyncio.Event()
         self._stop_waiter: asyncio.Future[Any] | None = None
         self._last = False
+        self._received = 0
 
     def stop(self) -> None:
         self._stopped.set()
+
+    def consumed(self, length: int | None) -> bool:
+        """Whether nothing of the body is left to come; `length` is what its head said in bytes, None for chunked."""
+        return self._last or self._received == length
 
     async def next_chunk(self, seconds: float) -> bytes | End | None:
         while not self._stopped.is_set():
@@ -181,6 +181,7 @@ class AsgiBody(Body):
                 return End.GONE
             self._last = not message.get("more_body", False)
             if message.get("body"):
+                self._received += len(message["body"])
                 return bytes(message["body"])
         return End.STOPPED if self._stopped.is_set() else None
 

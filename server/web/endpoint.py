@@ -72,8 +72,8 @@ class _Endpoint:
 
 async def _send(response: Response, scope: Scope, receive: Receive, send: Send, body: AsgiBody) -> None:
     headers = dict(scope["headers"])
-    has_body = b"transfer-encoding" in headers or headers.get(b"content-length", b"0") != b"0"
-    if not has_body or body.consumed:
+    length = None if b"transfer-encoding" in headers else int(headers.get(b"content-length", b"0"))
+    if body.consumed(length):
         await response(scope, receive, send)
         return
     response.headers["Connection"] = "close"

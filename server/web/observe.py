@@ -36,9 +36,9 @@ class Observe:
     """Pure ASGI middleware, the outermost one.
 
     `scope["state"]["request_id"]` is set for those inside, who may set `scope["state"]["route"]`, a name out
-    of a small set. `on_error` makes the answer to an exception that nobody handled: Starlette's own place for
-    it is outside of all middleware, where the answer would bear no request id and the log line no status;
-    without it the exception goes on. `clock` gives seconds, `new_id` a request id; tests replace them.
+    of a small set. `on_error` logs an exception that nobody handled and makes the answer to it: Starlette's
+    own place for that is outside of all middleware, where the answer would bear no request id. Without it the
+    exception goes on. `clock` gives seconds, `new_id` a request id; tests replace them.
     """
 
     def __init__(
@@ -71,7 +71,6 @@ class Observe:
                 if self._on_error is None or passage.status is not None:
                     passage.status = passage.status or 500
                     raise  # half an answer cannot be taken back: the connection has to break
-                _log.exception("unhandled", path=path)
                 answer = self._on_error(Request(scope), error)
                 response = await answer if inspect.isawaitable(answer) else answer
                 await response(scope, passage.receive, passage.send)

@@ -4,6 +4,7 @@ Rule: the page loads nothing from anywhere else and runs no script but its own; 
 it to that.
 """
 
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 from starlette.requests import Request
@@ -27,11 +28,12 @@ _HEADERS = {
 
 def routes() -> list[Route]:
     """The page and what it needs."""
-    return [Route(path, _serve, methods=["GET"]) for path in _FILES]
+    return [Route(path, _file(path, *file), methods=["GET"]) for path, file in _FILES.items()]
 
 
-async def _serve(request: Request) -> Response:
-    path = request.scope["path"].removeprefix(request.scope.get("root_path", ""))
-    name, media_type = _FILES[path]
-    request.state.route = path
-    return FileResponse(_FOLDER / name, media_type=media_type, headers=_HEADERS)
+def _file(route: str, name: str, media_type: str) -> Callable[[Request], Awaitable[Response]]:
+    async def serve(request: Request) -> Response:
+        request.state.route = route
+        return FileResponse(_FOLDER / name, media_type=media_type, headers=_HEADERS)
+
+    return serve

@@ -1,0 +1,70 @@
+# Commands for people; .ci/run uses the same. Everything is installed into .venv and tests/clients/node_modules.
+
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+CLIENTS := tests/clients
+
+# Stamps: what they stand for is redone only when the file that asks for it has changed.
+INSTALLED     := $(VENV)/installed
+INSTALLED_DEV := $(VENV)/installed-dev
+INSTALLED_NPM := $(CLIENTS)/node_modules/.package-lock.json
+
+PIP := .ci/quietly $(BIN)/python -m pip install --disable-pip-version-check --no-input
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help run test check format docs clean debian
+
+help: ## Show this list
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 12
+
+run: $(INSTALLED) ## Serve on http://127.0.0.1:8000 with everything in ./var; ARGS="--port 9000" for other options
+	@exec $(BIN)/videodock serve --data-dir var $(ARGS)
+
+test: debian $(INSTALLED_DEV) $(INSTALLED_NPM) ## Install what the tests need and run them all; ARGS="-k tus" for some
+	$(BIN)/python -m pytest $(ARGS)
+
+check: $(INSTALLED_DEV) ## Lint, format, types and the direction of imports
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(INSTALLED_DEV) ## Put the code into its form
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+docs: $(INSTALLED) ## Write the pages that are made from the code
+	$(BIN)/videodock settings --markdown >docs/settings.md
+
+clean: ## Remove what was built and installed; ./var with the uploads stays
+	rm -rf $(VENV) $(CLIENTS)/node_modules dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	find server migrations tests -name __pycache__ -type d -prune -exec rm -rf {} +
+
+debian:
+	@.ci/debian @.ci/debian-packages.txt
+
+# A first `python -m venv` on Debian lacks ensurepip, which is a package of its own there.
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Videodock needs Python 3.11 or later")'
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || .ci/debian python3-venv
+	@echo "Making $(VENV)"
+	@.ci/quietly $(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); exit 1; }
+	@$(PIP) --upgrade 'pip>=25.1'
+
+$(INSTALLED): pyproject.toml | $(BIN)/python
+	@echo "Installing Videodock into $(VENV)"
+	@$(PIP) --editable '.[postgres]'
+	@touch $@
+
+$(INSTALLED_DEV): pyproject.toml | $(BIN)/python
+	@echo "Installing Videodock and the tools for its development into $(VENV)"
+	@$(PIP) --editable '.[postgres]' --group dev
+	@touch $(INSTALLED) $@
+
+$(INSTALLED_NPM): $(CLIENTS)/package.json $(CLIENTS)/package-lock.json
+	@command -v npm >/dev/null || { echo "Node 20 with npm is needed for the tests: the clients run on it" >&2; exit 1; }
+	@echo "Installing the npm packages of $(CLIENTS)"
+	@cd $(CLIENTS) && ../../.ci/quietly npm ci --no-audit --no-fund
+	@touch $@

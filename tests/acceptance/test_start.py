@@ -1,0 +1,63 @@
+"""Starting, stopping, and what operators and machines ask a server."""
+
+import re
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import StartServer
+from tests.harness.multipart import curl
+from tests.harness.rows import execute, query
+from tests.harness.server_process import ROOT
+from tests.harness.tasks import finish
+from tests.samples import make
+
+pytestmark = pytest.mark.acceptance
+
+
+def test_a_server_starts_on_an_empty_database_and_again_on_its_own(
+    start_server: StartServer, database_url: str, tmp_path: Path
+) -> None:
+    """It migrates, serves, stops with code 0, and a second start is quick and knows what was there."""
+    server = start_server(database_url=database_url)
+    _, answer = curl(server.url, [make(tmp_path, "clip.mp4")])
+    ended = finish(server, answer["task_id"])
+    server.stop()
+    begun = time.monotonic()
+    server.start()
+    assert time.monotonic() - begun < 3
+    assert server.status(answer["task_id"]) == ended
+
+
+def test_the_answers_for_machines(start_server: StartServer, tmp_path: Path) -> None:
+    """/healthz, /readyz and /metrics answer, and the metrics count what happened."""
+    server = start_server()
+    assert server.http.get(f"{server.url}/healthz").status_code == 200
+    ready = server.http.get(f"{server.url}/readyz")
+    assert ready.status_code == 200
+    assert {"database", "scheduler"} <= set(re.findall(r"[a-z]+", ready.text)), ready.text
+    _, answer = curl(server.url, [make(tmp_path, "clip.mp4")])
+    finish(server, answer["task_id"])
+    metrics = server.http.get(f"{server.url}/metrics").text
+    assert re.search(r"^videodock\w*tasks\w*\{[^}]*completed[^}]*\} 1(\.0)?$", metrics, re.MULTILINE), metrics
+
+
+def test_a_newer_database_is_refused_with_a_sentence(start_server: StartServer, database_url: str) -> None:
+    """A database that a newer version made is left alone; the operator reads why, without a traceback."""
+    server = start_server(database_url=database_url)
+    server.stop()
+    known = query(database_url, "SELECT version_num FROM alembic_version")
+    execute(database_url, "UPDATE alembic_version SET version_num = 'from_the_future'")
+    command = [sys.executable, "-m", "server", "serve", "--port", "0", "--data-dir", str(server.data_dir)]
+    done = subprocess.run(
+        [*command, "--database-url", database_url], cwd=ROOT, capture_output=True, text=True, timeout=30, check=False
+    )
+    assert done.returncode != 0
+    assert "newer version" in done.stderr
+    assert "Traceback" not in done.stderr + done.stdout
+    assert query(database_url, "SELECT version_num FROM alembic_version") == [{"version_num": "from_the_future"}]
+    execute(database_url, "UPDATE alembic_version SET version_num = :known", known=known[0]["version_num"])
+    server.start()

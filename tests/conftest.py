@@ -1,0 +1,101 @@
+"""Fixtures for every test: an empty database of each kind, and real servers that never outlive their test."""
+
+from collections.abc import Callable, Generator, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.harness.gate import Gate
+from tests.harness.postgres import PostgresServer
+from tests.harness.server_process import ServerProcess
+
+StartServer = Callable[..., ServerProcess]
+
+SERVERS = pytest.StashKey[list[ServerProcess]]()
+FAILED = pytest.StashKey[bool]()
+LOG_TAIL = 12_000
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[PostgresServer]:
+    """A PostgreSQL for this session, from Debian's package."""
+    server = PostgresServer()
+    try:
+        server.start()
+        yield server
+    finally:
+        server.stop()
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """SQLAlchemy URL of a new, empty database; a test that uses it runs once for each kind."""
+    if request.param == "sqlite":
+        yield f"sqlite:///{tmp_path / 'test.db'}"
+        return
+    cluster: PostgresServer = request.getfixturevalue("postgres_server")
+    url = cluster.create_database()
+    try:
+        yield url
+    finally:
+        cluster.drop_database(url)
+
+
+@pytest.fixture
+def start_server(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[StartServer]:
+    """Start a server: `start_server(database_url=…, max_file_size=1000)`; SQLite when no database is named."""
+    servers: list[ServerProcess] = []
+    request.node.stash[SERVERS] = servers
+
+    def start(**settings: object) -> ServerProcess:
+        server = ServerProcess(tmp_path / f"server-{len(servers)}", **settings)  # type: ignore[arg-type]
+        servers.append(server)
+        server.start()
+        return server
+
+    try:
+        yield start
+    finally:
+        errors = _close_all(servers)
+    # A test that has failed says why; what follows from it at the end would only hide that.
+    if errors and not request.node.stash.get(FAILED, False):
+        raise errors[0]
+
+
+@pytest.fixture
+def server(start_server: StartServer) -> ServerProcess:
+    """A server with default settings, on SQLite."""
+    return start_server()
+
+
+@pytest.fixture
+def gate(tmp_path: Path) -> Iterator[Gate]:
+    """FFmpeg behind a shut gate, for the setting `ffmpeg`."""
+    made = Gate(tmp_path)
+    yield made
+    made.open()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[Any]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Show what the servers of a failed test printed."""
+    report = yield
+    if report.failed:
+        item.stash[FAILED] = True
+        servers: list[ServerProcess] = item.stash.get(SERVERS, [])
+        for number, server in enumerate(servers):
+            report.sections.append((f"log of server {number}", server.log()[-LOG_TAIL:]))
+    return report
+
+
+def _close_all(servers: list[ServerProcess]) -> list[Exception]:
+    errors: list[Exception] = []
+    for server in servers:
+        try:
+            server.close()
+        except Exception as error:  # the others must be closed too
+            errors.append(error)
+    return errors

@@ -1,0 +1,33 @@
+"""Looking into the database and the files beside the server, to check what it says against what is there."""
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import NullPool, create_engine, text
+
+
+def query(url: str, sql: str, **parameters: object) -> list[dict[str, Any]]:
+    """The rows of a statement, as dictionaries."""
+    engine = create_engine(url, poolclass=NullPool)
+    try:
+        with engine.connect() as connection:
+            return [dict(row) for row in connection.execute(text(sql), parameters).mappings()]
+    finally:
+        engine.dispose()
+
+
+def execute(url: str, sql: str, **parameters: object) -> None:
+    """Change something, and commit."""
+    engine = create_engine(url, poolclass=NullPool)
+    try:
+        with engine.begin() as connection:
+            connection.execute(text(sql), parameters)
+    finally:
+        engine.dispose()
+
+
+def sha256(path: Path) -> str:
+    """Hash of a file's bytes."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

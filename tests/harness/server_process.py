@@ -1,0 +1,189 @@
+"""A real `python -m server serve`: started, stopped, killed and restarted on the same port.
+
+Rule: nothing of it outlives its test. Stopping proves exit code 0, no orphan and no traceback in the log.
+"""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import uuid
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from tests.harness import processes
+from tests.harness.waiting import until
+
+ROOT = Path(__file__).resolve().parents[2]
+MARK = "SERVER_OF_TEST"
+
+
+class ServerProcess:
+    """One server on its own data folder. `settings` are the fields of `Settings`, by name."""
+
+    def __init__(self, folder: Path, *, database_url: str = "", **settings: object) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self.data_dir = folder / "data"
+        self.database_url = database_url or f"sqlite:///{self.data_dir / 'videodock.db'}"
+        self._given_database = database_url
+        self._settings = settings
+        self._out = folder / "server.out"
+        self._err = folder / "server.err"
+        self._mark = f"server-{uuid.uuid4()}"
+        self._process: subprocess.Popen[bytes] | None = None
+        self._family: list[processes.Process] = []
+        self.port = 0
+        self.http = httpx.Client(trust_env=False, timeout=30)
+
+    @property
+    def url(self) -> str:
+        """Origin of the server, without a slash at its end."""
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def pid(self) -> int:
+        """Process id of the running server."""
+        assert self._process is not None, "the server does not run"
+        return self._process.pid
+
+    @property
+    def running(self) -> bool:
+        """Whether it was started and has not ended."""
+        return self._process is not None and self._process.poll() is None
+
+    def start(self) -> None:
+        """Start and wait until it is ready; a second start uses the port of the first."""
+        assert not self.running, "the server runs already"
+        before = self._out.stat().st_size if self._out.exists() else 0
+        command = [sys.executable, "-m", "server", "serve", "--host", "127.0.0.1", "--port", str(self.port)]
+        command += ["--data-dir", str(self.data_dir)]
+        if self._given_database:
+            command += ["--database-url", self._given_database]
+        with self._out.open("ab") as out, self._err.open("ab") as err:
+            self._process = subprocess.Popen(
+                command,
+                cwd=ROOT,
+                env=self._environment(),
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=err,
+                start_new_session=True,
+            )
+        self.port = until(lambda: self._announced(before), seconds=30, what="the server prints its address")
+        self.wait_ready()
+
+    def wait_ready(self, seconds: float = 30) -> None:
+        """Poll /readyz until it answers 200."""
+        until(self._is_ready, seconds=seconds, what="/readyz says 200")
+
+    def stop(self, seconds: float = 25) -> None:
+        """SIGTERM; proves that it ends by itself with code 0 and leaves no process and no traceback."""
+        assert self._process is not None
+        self._remember_family()
+        self._process.send_signal(signal.SIGTERM)
+        try:
+            code = self._process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            raise AssertionError(f"SIGTERM did not end the server within {seconds} s") from None
+        self._process = None
+        assert code == 0, f"after SIGTERM the server ended with {code}"
+        self.check_no_processes(seconds=2)
+        assert "Traceback (most recent call last)" not in self.log(), "the server's log has a traceback"
+
+    def kill(self) -> None:
+        """SIGKILL to the server alone, as a crash would; its children are left to notice by themselves."""
+        assert self._process is not None
+        self._remember_family()
+        self._process.kill()
+        self._process.wait()
+        self._process = None
+
+    def restart(self) -> None:
+        """Stop if it runs, and start on the same port."""
+        if self.running:
+            self.stop()
+        self.start()
+
+    def close(self) -> None:
+        """For the end of a test: stop, or after a kill prove that the orphans are gone."""
+        try:
+            if self.running:
+                self.stop()
+            elif self._process is not None:
+                raise AssertionError(f"the server ended by itself with {self._process.poll()}")
+            else:
+                self.check_no_processes(seconds=5)
+        finally:
+            self.http.close()
+            if self.running and self._process is not None:
+                self._process.kill()
+                self._process.wait()
+            self._end_leftovers()
+
+    def children(self) -> list[processes.Process]:
+        """The processes that the running server started, and theirs."""
+        return processes.descendants(self.pid)
+
+    def check_no_processes(self, seconds: float) -> None:
+        """Fail when a process of this server is still there after `seconds`."""
+        until(lambda: not self._leftovers(), seconds=seconds, what=f"no process left of {self._leftovers()}")
+
+    def log(self) -> str:
+        """All that it printed, of all its starts."""
+        return "".join(path.read_text(errors="replace") for path in (self._out, self._err) if path.exists())
+
+    def stored(self, upload_id: str) -> Path:
+        """Where the bytes of an upload lie."""
+        return self.data_dir / "uploads" / upload_id[:2] / upload_id
+
+    def stored_files(self) -> list[Path]:
+        """Every file below the folder of uploads."""
+        return [path for path in (self.data_dir / "uploads").rglob("*") if path.is_file()]
+
+    def status(self, task_id: str) -> dict[str, Any]:
+        """The documented status of a task; fails unless it is answered with 200."""
+        response = self.http.get(f"{self.url}/api/task/status/{task_id}")
+        assert response.status_code == 200, response.text
+        answer: dict[str, Any] = response.json()
+        return answer
+
+    def _environment(self) -> dict[str, str]:
+        # PYTHONUNBUFFERED would hide that the address is printed too late.
+        env = {
+            name: value
+            for name, value in os.environ.items()
+            if not name.startswith("VIDEODOCK_") and name != "PYTHONUNBUFFERED"
+        }
+        env |= {f"VIDEODOCK_{name.upper()}": str(value) for name, value in self._settings.items()}
+        env[MARK] = self._mark
+        return env
+
+    def _announced(self, before: int) -> int:
+        assert self._process is not None
+        code = self._process.poll()
+        assert code is None, f"the server ended at its start with {code}:\n{self.log()[-4000:]}"
+        text = self._out.read_bytes()[before:].decode(errors="replace")
+        match = re.search(r"http://127\.0\.0\.1:([1-9]\d*)", text)
+        return int(match[1]) if match else 0
+
+    def _is_ready(self) -> bool:
+        assert self.running, f"the server ended before it was ready:\n{self.log()[-4000:]}"
+        try:
+            return self.http.get(f"{self.url}/readyz").status_code == 200
+        except httpx.TransportError:
+            return False
+
+    def _remember_family(self) -> None:
+        self._family += self.children()
+
+    def _leftovers(self) -> list[processes.Process]:
+        seen = {process.pid: process for process in self._family if process.alive}
+        seen |= {process.pid: process for process in processes.marked(self._mark)}
+        return list(seen.values())
+
+    def _end_leftovers(self) -> None:
+        for process in self._leftovers():
+            process.kill()

@@ -1,0 +1,96 @@
+"""Jobs for the tests of the child process: each misbehaves in its own way."""
+
+import ctypes
+import os
+import resource
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from server.errors import StepError
+from server.pipeline import programs
+
+Report = Callable[[int], None]
+
+
+def echo(arguments: Mapping[str, Any], report: Report) -> Mapping[str, object]:
+    for percent in (10, 60, 250, -3):
+        report(percent)
+    return arguments
+
+
+def surroundings(arguments: Mapping[str, Any], report: Report) -> Mapping[str, object]:
+    kinds = {"memory": resource.RLIMIT_AS, "core": resource.RLIMIT_CORE, "files": resource.RLIMIT_NOFILE}
+    return {
+        "environ": dict(os.environ),
+        "descriptors": len(list(Path("/proc/self/fd").iterdir())) - 1,
+        "limits": {name: resource.getrlimit(kind) for name, kind in kinds.items()},
+        "nice": os.nice(0),
+        "leader": os.getsid(0) == os.getpid() == os.getpgid(0),
+    }
+
+
+def give_up(arguments: Mapping[str, Any], report: Report) -> Mapping[str, object]:
+    raise StepError(arguments["code"], **arguments["params"])
+
+
+def chatter(arguments: Mapping[str, Any], report: Report) -> Mapping[str, object]:
+    os.write(1, b'{"result": {"forged": true}}\n')
+    sys.stderr.write("x" * 1_000_000)
+    return {"honest": True}
+
+
+def die(arguments: Mapping[str, Any], report: Report) -> Mapping[str, object]:
+    match arguments["how"]:
+        case "exit":
+            os._exit(3)
+        case "success without an answer":
+            os._exit(0)
+        case "abort":
+            os.abort()
+        case "segfault":
+            ctypes.string_at(0)
+        case "kill":
+            os.kill(os.getpid(), signal.SIGKILL)
+        case "exception":
+            raise RuntimeError("no reason")
+        case "large file":
+            Path(arguments["path"]).write_bytes(b"x" * (65 << 20))
+    return {}
+
+
+def forge(arguments: Mapping[str, Any], report: Report) -> Mapping[str, object]:
+    """Say anything where the answer belongs, as a decoder that a video took over could."""
+    for descriptor in range(3, 10):
+        try:
+            os.write(descriptor, arguments["line"].encode() * arguments["times"] + b"\n")
+        except OSError:
+            continue
+    time.sleep(600)
+    return {}
+
+
+def devour(arguments: Mapping[str, Any], report: Report) -> Mapping[str, object]:
+    return {"size": len(bytearray(2 << 30))}
+
+
+def spin(arguments: Mapping[str, Any], report: Report) -> Mapping[str, object]:
+    report(1)
+    while True:
+        pass
+
+
+def program(arguments: Mapping[str, Any], report: Report) -> Mapping[str, object]:
+    """Tell the process ids of this process and of a program that it starts."""
+    script = f"echo {os.getpid()} $$ > {arguments['pids']}; exec sleep 600"
+    return {"done": programs.run(["sh", "-c", script], 600)}
+
+
+def abandon(arguments: Mapping[str, Any], report: Report) -> Mapping[str, object]:
+    """Leave a program behind that clings to the pipes."""
+    process = subprocess.Popen(["sleep", "600"])
+    return {"pid": process.pid}

@@ -1,0 +1,44 @@
+"""Which processes are there, from /proc."""
+
+import time
+from pathlib import Path
+
+
+def children(pid: int) -> set[int]:
+    """The children of a process, zombies included."""
+    found: set[int] = set()
+    for tasks in Path(f"/proc/{pid}/task").glob("*/children"):
+        try:
+            found |= {int(child) for child in tasks.read_text().split()}
+        except (FileNotFoundError, ProcessLookupError):  # a thread that has ended meanwhile
+            continue
+    return found
+
+
+def alive(pid: int) -> bool:
+    """Whether a process runs; a zombie that process 1 has not reaped yet does not."""
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+    return state not in ("Z", "X")
+
+
+def gone_within(seconds: float, *pids: int) -> bool:
+    """Whether all of them end within so many seconds."""
+    deadline = time.monotonic() + seconds
+    while any(alive(pid) for pid in pids):
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.01)
+    return True
+
+
+def wait_for_text(path: Path, seconds: float = 20) -> str:
+    """What a file says, once it is there and ends with a line break."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        if path.exists() and (text := path.read_text()).endswith("\n"):
+            return text
+        time.sleep(0.01)
+    raise AssertionError(f"{path} was not written")

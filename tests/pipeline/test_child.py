@@ -1,0 +1,236 @@
+"""Jobs in child processes: what comes back, what stops them, and that nothing is left (see conftest)."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from server.errors import StepError
+from server.pipeline import child
+from server.pipeline.step import Cancelled, Limits
+from tests.pipeline import processes
+
+ROOT = Path(__file__).parents[2]
+LIMITS = Limits(seconds=30, memory=1 << 30)
+
+
+def run(job: str, limits: Limits = LIMITS, **arguments: object) -> Any:
+    return child.run(
+        f"tests.pipeline.jobs:{job}",
+        arguments,
+        limits=limits,
+        cancelled=threading.Event(),
+        report=lambda percent: None,
+    )
+
+
+def test_a_result_and_its_progress_come_back() -> None:
+    """Any JSON comes back as it was, progress in its order and within 0 and 100."""
+    heard: list[int] = []
+    given = {"text": "视频\n\udcff", "number": 1.5, "nothing": None}
+    found = child.run(
+        "tests.pipeline.jobs:echo",
+        given,
+        limits=LIMITS,
+        cancelled=threading.Event(),
+        report=heard.append,
+    )
+    assert found == given
+    assert heard == [10, 60, 100, 0]
+
+
+def test_the_child_has_limits_and_no_secret(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No variable of ours, no descriptor but its four, all limits, a session of its own, low priority."""
+    monkeypatch.setenv("VIDEODOCK_DATABASE_URL", "postgresql://user:secret@host/db")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
+    with Path("/etc/hostname").open() as inheritable:
+        os.set_inheritable(inheritable.fileno(), True)
+        found = run("surroundings")
+    assert set(found["environ"]) <= {"PATH", "LANG", "PYTHONPATH", "MALLOC_ARENA_MAX", "LC_CTYPE"}
+    assert "secret" not in str(found["environ"])
+    assert found["descriptors"] == 4
+    assert found["limits"] == {"memory": [1 << 30, 1 << 30], "core": [0, 0], "files": [64, 64]}
+    assert found["nice"] == min(19, os.nice(0) + 10)
+    assert found["leader"]
+
+
+def test_a_reason_comes_back() -> None:
+    """A StepError of the job is raised in the parent with its parameters."""
+    with pytest.raises(StepError) as caught:
+        run("give_up", code="step_timeout", params={"seconds": 7})
+    assert (caught.value.code, caught.value.params) == ("step_timeout", {"seconds": 7})
+
+
+def test_what_libraries_print_is_no_answer() -> None:
+    """Standard output and a megabyte of standard error disturb nothing."""
+    assert run("chatter") == {"honest": True}
+
+
+@pytest.mark.parametrize(
+    "how",
+    ["exit", "success without an answer", "abort", "segfault", "kill", "exception", "large file"],
+)
+def test_a_crash_is_a_crash(how: str, tmp_path: Path) -> None:
+    """However the child dies without an answer, the file gets step_crashed."""
+    with pytest.raises(StepError) as caught:
+        run("die", how=how, path=str(tmp_path / "large"))
+    assert caught.value.code == "step_crashed"
+    assert not (tmp_path / "large").exists() or (tmp_path / "large").stat().st_size <= 64 << 20
+
+
+@pytest.mark.parametrize(
+    ("line", "times"),
+    [
+        ("no json", 1),
+        ("", 1),
+        ("[", 200_000),
+        ("x", 1_000_000),
+        ('{"result": 1}', 1),
+        ('{"error": {"code": "made_up", "params": {}}}', 1),
+        ('{"error": {"code": "not_playable"}}', 1),
+        ('{"percent": "1"}', 1),
+        ('{"percent": 1}\n', 100_000),
+    ],
+)
+def test_a_forged_answer_is_a_crash(line: str, times: int) -> None:
+    """A child that says anything else than an answer, or too much, is ended and not believed."""
+    with pytest.raises(StepError) as caught:
+        run("forge", line=line, times=times)
+    assert caught.value.code == "step_crashed"
+
+
+def test_a_forged_reason_keeps_only_what_a_sentence_can_use() -> None:
+    """Parameters that are no text or number are dropped, whatever their names are."""
+    with pytest.raises(StepError) as caught:
+        run("forge", line='{"error": {"code": "not_playable", "params": {"code": "x", "self": []}}}', times=1)
+    assert (caught.value.code, caught.value.params) == ("not_playable", {"code": "x"})
+
+
+def test_memory_has_a_limit() -> None:
+    """A job that wants more address space than it may have gets step_memory with the limit in words."""
+    with pytest.raises(StepError) as caught:
+        run("devour", Limits(seconds=30, memory=512 << 20))
+    assert (caught.value.code, caught.value.params) == ("step_memory", {"limit": "512 MiB"})
+
+
+def test_too_little_memory_to_start_is_said_so() -> None:
+    """With less than the decoder's libraries need, the reason is memory and not a damaged file."""
+    with pytest.raises(StepError) as caught:
+        child.run(
+            "server.pipeline.probe_job:probe",
+            {},
+            limits=Limits(seconds=30, memory=64 << 20),
+            cancelled=threading.Event(),
+            report=lambda percent: None,
+        )
+    assert caught.value.code == "step_memory"
+
+
+@pytest.mark.parametrize(("seconds", "said"), [(1.0, 1), (0.5, 0.5)])
+def test_time_has_a_limit(seconds: float, said: float) -> None:
+    """A job that never ends is killed when its time is over, and the sentence can say how long that was."""
+    start = time.monotonic()
+    with pytest.raises(StepError) as caught:
+        run("spin", Limits(seconds=seconds, memory=1 << 30))
+    assert (caught.value.code, caught.value.params) == ("step_timeout", {"seconds": said})
+    assert time.monotonic() - start < seconds + 1
+
+
+def test_a_cancel_ends_the_job_and_its_programs(tmp_path: Path) -> None:
+    """Well within 2 s of the wish the child and the program that it started are gone."""
+    pids, cancelled = tmp_path / "pids", threading.Event()
+    with ThreadPoolExecutor(1) as pool:
+        running = pool.submit(
+            child.run,
+            "tests.pipeline.jobs:program",
+            {"pids": str(pids)},
+            limits=LIMITS,
+            cancelled=cancelled,
+            report=lambda percent: None,
+        )
+        both = [int(pid) for pid in processes.wait_for_text(pids).split()]
+        assert all(processes.alive(pid) for pid in both)
+        start = time.monotonic()
+        cancelled.set()
+        with pytest.raises(Cancelled):
+            running.result(5)
+        assert time.monotonic() - start < 1
+    assert processes.gone_within(0, *both)
+    assert not any(Path(f"/proc/{pid}").exists() for pid in both), "a zombie is left"
+
+
+def test_a_cancel_before_the_start_starts_nothing(tmp_path: Path) -> None:
+    """A job that is not wanted any more never runs."""
+    cancelled = threading.Event()
+    cancelled.set()
+    with pytest.raises(Cancelled):
+        child.run(
+            "tests.pipeline.jobs:program",
+            {"pids": str(tmp_path / "pids")},
+            limits=LIMITS,
+            cancelled=cancelled,
+            report=lambda percent: None,
+        )
+    assert not (tmp_path / "pids").exists()
+
+
+def test_a_report_that_fails_ends_the_job() -> None:
+    """What `report` raises (a lost lease) comes out, even if it looks like an error of reading."""
+
+    def report(percent: int) -> None:
+        raise ValueError("the lease is lost")
+
+    with pytest.raises(ValueError, match="the lease is lost"):
+        child.run("tests.pipeline.jobs:spin", {}, limits=LIMITS, cancelled=threading.Event(), report=report)
+
+
+def test_a_program_left_behind_is_killed() -> None:
+    """A job that succeeds and leaves a program running leaves none."""
+    assert processes.gone_within(1, run("abandon")["pid"])
+
+
+def test_nothing_outlives_a_parent_that_is_killed(tmp_path: Path) -> None:
+    """After kill -9 of the parent the child and its program end by themselves."""
+    script = (
+        "import threading; from server.pipeline import child; from server.pipeline.step import Limits; "
+        f"child.run('tests.pipeline.jobs:program', {{'pids': {str(tmp_path / 'pids')!r}}}, "
+        "limits=Limits(600, 1 << 30), cancelled=threading.Event(), report=print)"
+    )
+    with subprocess.Popen([sys.executable, "-c", script], cwd=ROOT) as parent:
+        both = [int(pid) for pid in processes.wait_for_text(tmp_path / "pids").split()]
+        assert all(processes.alive(pid) for pid in both)
+        parent.send_signal(signal.SIGKILL)
+    assert processes.gone_within(2, *both)
+
+
+def test_nothing_is_started_for_a_parent_that_is_gone() -> None:
+    """A child whose parent died before it said what to do just ends."""
+    done = subprocess.run(
+        [sys.executable, "-m", "server.pipeline.child_main"],
+        cwd=ROOT,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        timeout=20,
+        check=False,
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (1, b"", b"")
+
+
+def test_many_threads_at_once() -> None:
+    """Children started together neither wait for each other's pipes nor mix their answers."""
+    with ThreadPoolExecutor(8) as pool:
+        found = list(pool.map(lambda number: run("echo", number=number), range(16)))
+    assert found == [{"number": number} for number in range(16)]
+
+
+def test_arguments_are_bounded() -> None:
+    """A request that would not fit the pipe is refused before anything starts."""
+    with pytest.raises(ValueError, match="arguments"):
+        run("echo", text="x" * 40_000)

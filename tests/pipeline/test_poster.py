@@ -1,0 +1,237 @@
+"""The poster step on real files, with the system's FFmpeg and with the wheel's."""
+
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from server import media_types
+from server.errors import StepError
+from server.pipeline import ffmpeg
+from server.pipeline.order import STEPS
+from server.pipeline.poster import Poster
+from server.pipeline.step import Cancelled, Limits
+from tests import samples
+from tests.pipeline.conftest import Contexts
+from tests.pipeline.pictures import Picture, is_blue, is_red
+from tests.pipeline.test_probe import bomb
+
+
+@pytest.fixture(params=["system", "bundled"])
+def binary(request: pytest.FixtureRequest) -> str:
+    return ffmpeg.find(request.param)
+
+
+def take(context: Contexts, source: Path, **changes: object) -> Picture:
+    """Run the poster step and look at what it made, which is all there is."""
+    given = context(source, **changes)
+    assert Poster().run(given) == {"has_poster": True}
+    assert [path.name for path in given.output.iterdir()] == ["poster.jpg"]
+    return Picture(given.output / "poster.jpg")
+
+
+@pytest.mark.parametrize("extension", samples.FORMATS)
+def test_every_format(extension: str, binary: str, samples_folder: Path, context: Contexts) -> None:
+    """All steps in their order, on all seven kinds: a poster of the video's size, progress by quarters."""
+    heard: list[int] = []
+    source = samples.make(samples_folder, f"a.{extension}")
+    facts: dict[str, object] = {}
+    for step in STEPS:
+        assert step.applies_to(media_types.by_name(source.name))
+        heard.clear()
+        facts |= step.run(context(source, ffmpeg=binary, facts=dict(facts), report=heard.append))
+    assert facts["has_poster"] is True
+    assert heard == [25, 50, 75, 100, 100]
+    poster = Picture(context(source).output / "poster.jpg")
+    assert (poster.width, poster.height) == (320, 240)
+
+
+@pytest.mark.parametrize(
+    ("rotate", "red", "blue"),
+    [
+        (0, (0.5, 0.1), (0.5, 0.9)),
+        (90, (0.9, 0.5), (0.1, 0.5)),
+        (180, (0.5, 0.9), (0.5, 0.1)),
+        (270, (0.1, 0.5), (0.9, 0.5)),
+    ],
+)
+def test_it_is_upright(
+    rotate: int,
+    red: tuple[float, float],
+    blue: tuple[float, float],
+    binary: str,
+    samples_folder: Path,
+    context: Contexts,
+) -> None:
+    """What a telephone recorded sideways stands as a player shows it."""
+    source = samples.make(samples_folder, "a.mp4", rotate=rotate, pattern="halves")
+    poster = take(context, source, ffmpeg=binary, facts={"duration": 2.0})
+    assert (poster.width, poster.height) == ((240, 320) if rotate % 180 else (320, 240))
+    assert is_red(poster.at(*red))
+    assert is_blue(poster.at(*blue))
+
+
+@pytest.mark.parametrize(
+    ("size", "sar", "rotate", "edge", "expected"),
+    [
+        ("320x240", "1", 0, 320, (320, 240)),
+        ("320x240", "1", 0, 160, (160, 120)),
+        ("240x320", "1", 0, 160, (120, 160)),
+        ("320x240", "1", 0, 8192, (320, 240)),
+        ("320x240", "1", 90, 100, (75, 100)),
+        # Pixels that are not square: shown wider or narrower than stored.
+        ("320x240", "2", 0, 1280, (640, 240)),
+        ("320x240", "2", 0, 320, (320, 120)),
+        ("320x240", "1/2", 0, 1280, (160, 240)),
+        ("320x240", "2", 90, 1280, (120, 320)),
+        ("720x576", "64/45", 0, 1280, (1024, 576)),
+        ("1920x128", "1", 0, 16, (16, 1)),
+    ],
+)
+def test_its_size(
+    size: str,
+    sar: str,
+    rotate: int,
+    edge: int,
+    expected: tuple[int, int],
+    binary: str,
+    samples_folder: Path,
+    context: Contexts,
+) -> None:
+    """The longest edge is bounded, nothing is enlarged, and shapes are those that are shown."""
+    extra = ("-vf", f"setsar={sar}")
+    source = samples.make(samples_folder, "a.mp4", size=size, rotate=rotate, seconds=0.4, extra=extra)
+    poster = take(context, source, ffmpeg=binary, poster_size=edge, facts={"duration": 0.4})
+    assert (poster.width, poster.height) == expected
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_a_black_intro_is_passed_over(known: bool, binary: str, samples_folder: Path, context: Contexts) -> None:
+    """A film that is black for its first part still gets a picture, even if its duration is not known."""
+    source = samples.make(samples_folder, "a.mp4", seconds=4, black_intro=2.5, pattern="halves")
+    poster = take(context, source, ffmpeg=binary, facts={"duration": 4.0 if known else None})
+    assert is_red(poster.at(0.5, 0.1))
+
+
+@pytest.mark.parametrize("duration", [0.04, 1000.0, None])
+def test_one_frame(duration: float | None, binary: str, samples_folder: Path, context: Contexts) -> None:
+    """A video of one frame, and one whose duration is far off, have a poster from their start."""
+    source = samples.make(samples_folder, "a.mp4", seconds=0.04, audio=False)
+    assert take(context, source, ffmpeg=binary, facts={"duration": duration}).width == 320
+
+
+def test_a_telephone_video(binary: str, samples_folder: Path, context: Contexts) -> None:
+    """HEVC in 10 bits with HLG colours gives a poster; tones may differ, shapes may not."""
+    hdr = ("-pix_fmt", "yuv420p10le", "-color_trc", "arib-std-b67", "-color_primaries", "bt2020")
+    source = samples.make(
+        samples_folder,
+        "hdr.mov",
+        codec="libx265",
+        rotate=90,
+        extra=(*hdr, "-colorspace", "bt2020nc", "-tag:v", "hvc1", "-x265-params", "log-level=none"),
+    )
+    poster = take(context, source, ffmpeg=binary, facts={"duration": 2.0})
+    assert (poster.width, poster.height) == (240, 320)
+
+
+def test_cover_art_is_no_poster(binary: str, samples_folder: Path, tmp_path: Path, context: Contexts) -> None:
+    """The poster is of the video, though a picture stands before it in the file."""
+    cover, film = tmp_path / "cover.jpg", tmp_path / "film.mp4"
+    samples.run("-f", "lavfi", "-i", "color=green:size=640x640", "-frames:v", "1", str(cover))
+    video = samples.make(samples_folder, "a.mp4", pattern="halves")
+    both = ("-i", str(cover), "-i", str(video), "-map", "0", "-map", "1", "-c", "copy")
+    samples.run(*both, "-disposition:v:0", "attached_pic", str(film))
+    poster = take(context, film, ffmpeg=binary, facts={"duration": 2.0})
+    assert poster.width == 320
+    assert is_red(poster.at(0.5, 0.1))
+
+
+def test_a_video_that_breaks_off(binary: str, samples_folder: Path, tmp_path: Path, context: Contexts) -> None:
+    """Where the later part cannot be read, an earlier frame is taken."""
+    whole = samples.make(samples_folder, "a.mkv", seconds=4).read_bytes()
+    source = tmp_path / "a.mkv"
+    source.write_bytes(whole[: len(whole) // 3])
+    assert take(context, source, ffmpeg=binary, facts={"duration": 4.0}).width == 320
+
+
+@pytest.mark.parametrize("content", [b"", b"just text", bytes(10_000)])
+def test_no_video(content: bytes, binary: str, tmp_path: Path, context: Contexts) -> None:
+    """Without any frame the reason is poster_failed, and nothing lies about."""
+    source = tmp_path / "a.mp4"
+    source.write_bytes(content)
+    given = context(source, ffmpeg=binary, facts={"duration": 10.0})
+    with pytest.raises(StepError) as caught:
+        Poster().run(given)
+    assert caught.value.code == "poster_failed"
+    assert list(given.output.iterdir()) == []
+
+
+def test_a_decompression_bomb(binary: str, samples_folder: Path, tmp_path: Path, context: Contexts) -> None:
+    """FFmpeg obeys the bound on pixels too."""
+    with pytest.raises(StepError) as caught:
+        Poster().run(context(bomb(samples_folder, tmp_path, 16384), ffmpeg=binary))
+    assert caught.value.code == "poster_failed"
+
+
+def test_too_little_memory(samples_folder: Path, context: Contexts) -> None:
+    """When not even FFmpeg's libraries fit, the reason is memory and not the video."""
+    source, limits = samples.make(samples_folder, "a.mp4"), Limits(seconds=60, memory=160 << 20)
+    with pytest.raises(StepError) as caught:
+        Poster().run(context(source, ffmpeg=ffmpeg.find("system"), limits=limits))
+    assert (caught.value.code, caught.value.params) == ("step_memory", {"limit": "160 MiB"})
+
+
+@pytest.mark.parametrize("name", ["-i.mp4", "a:b.mp4", "http:a.mp4", "100%d%03d.mp4", "a\nb.mp4", "视频 *?.mp4"])
+def test_names_are_only_names(name: str, binary: str, samples_folder: Path, tmp_path: Path, context: Contexts) -> None:
+    """Neither the video's name nor the output's is taken for an option, a protocol or a pattern."""
+    source, output = tmp_path / name, tmp_path / f"{name} out"
+    source.write_bytes(samples.make(samples_folder, "a.mp4").read_bytes())
+    output.mkdir()
+    assert take(context, source, ffmpeg=binary, output=output).width == 320
+
+
+def test_the_file_says_nothing_of_its_origin(binary: str, samples_folder: Path, context: Contexts) -> None:
+    """Where a video was taken, and with what, does not go into the poster."""
+    extra = ("-metadata", "location=+50.0+008.0/", "-metadata", "title=private")
+    given = context(samples.make(samples_folder, "a.mp4", extra=extra), ffmpeg=binary)
+    Poster().run(given)
+    data = (given.output / "poster.jpg").read_bytes()
+    assert not any(word in data for word in (b"private", b"+50.0", b"Lavc"))
+
+
+def test_a_cancel_leaves_nothing(binary: str, samples_folder: Path, context: Contexts) -> None:
+    """A cancel in the midst of it ends FFmpeg and removes what there was (processes: see conftest)."""
+    cancelled, started = threading.Event(), threading.Event()
+
+    def report(percent: int) -> None:
+        started.set()
+
+    source = samples.make(samples_folder, "long.mp4", seconds=20, size="1920x1080", codec="mpeg4", audio=False)
+    given = context(source, ffmpeg=binary, cancelled=cancelled, report=report, facts={"duration": 20.0})
+    with ThreadPoolExecutor(1) as pool:
+        running = pool.submit(Poster().run, given)
+        assert started.wait(30)
+        start = time.monotonic()
+        cancelled.set()
+        with pytest.raises(Cancelled):
+            running.result(5)
+        assert time.monotonic() - start < 2
+    assert list(given.output.iterdir()) == []
+
+
+def test_time_has_a_limit(samples_folder: Path, tmp_path: Path, context: Contexts) -> None:
+    """An FFmpeg that hangs is ended, and the reason is time."""
+    hanging = tmp_path / "ffmpeg"
+    hanging.write_text("#!/bin/sh\nexec sleep 600\n")
+    hanging.chmod(0o755)
+    with pytest.raises(StepError) as caught:
+        Poster().run(
+            context(
+                samples.make(samples_folder, "a.mp4"),
+                ffmpeg=str(hanging),
+                limits=Limits(seconds=2, memory=1 << 30),
+            )
+        )
+    assert (caught.value.code, caught.value.params) == ("step_timeout", {"seconds": 2})

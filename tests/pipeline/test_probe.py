@@ -1,0 +1,216 @@
+"""The probe step on real files: what it says about videos, and that it says no to everything else."""
+
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from server.errors import StepError
+from server.pipeline.probe import Probe
+from server.pipeline.step import Limits
+from tests import samples
+from tests.pipeline.conftest import Contexts
+
+CODECS = {
+    "mp4": ("h264", "aac"),
+    "mov": ("h264", "aac"),
+    "mkv": ("h264", "aac"),
+    "flv": ("h264", "aac"),
+    "avi": ("mpeg4", "mp3"),
+    "wmv": ("wmv2", "wmav2"),
+    "3gp": ("mpeg4", "aac"),
+}
+
+
+def refusal(context: Contexts, source: Path) -> str:
+    with pytest.raises(StepError) as caught:
+        Probe().run(context(source))
+    return caught.value.code
+
+
+@pytest.mark.parametrize("extension", samples.FORMATS)
+def test_every_format(extension: str, samples_folder: Path, context: Contexts) -> None:
+    """All columns of all seven kinds, and progress that ends at 100."""
+    heard: list[int] = []
+    found = dict(Probe().run(context(samples.make(samples_folder, f"a.{extension}"), report=heard.append)))
+    duration = found.pop("duration")
+    assert isinstance(duration, float)
+    assert duration == pytest.approx(2, abs=0.15)
+    video, audio = CODECS[extension]
+    assert found == {
+        "width": 320,
+        "height": 240,
+        "frame_rate": 25.0,
+        "container": extension,
+        "video_codec": video,
+        "audio_codec": audio,
+    }
+    assert heard == sorted(heard)
+    assert heard[-1] == 100
+
+
+@pytest.mark.parametrize(("rotate", "size"), [(0, (320, 240)), (90, (240, 320)), (180, (320, 240)), (270, (240, 320))])
+def test_width_and_height_are_those_that_are_seen(
+    rotate: int, size: tuple[int, int], samples_folder: Path, context: Contexts
+) -> None:
+    """A quarter turn swaps them."""
+    found = Probe().run(context(samples.make(samples_folder, "a.mov", rotate=rotate)))
+    assert (found["width"], found["height"]) == size
+
+
+def test_a_silent_video(samples_folder: Path, context: Contexts) -> None:
+    """Without sound the audio codec is None."""
+    assert Probe().run(context(samples.make(samples_folder, "a.mp4", audio=False)))["audio_codec"] is None
+
+
+@pytest.mark.parametrize("extension", ["mkv", "flv"])
+def test_a_streamed_recording(extension: str, samples_folder: Path, tmp_path: Path, context: Contexts) -> None:
+    """A recording whose header was never completed is playable; its duration is right or None."""
+    source = samples.make(samples_folder, f"a.{extension}", audio=False)
+    streamed = tmp_path / f"streamed.{extension}"
+    live = ("-live", "1") if extension == "mkv" else ("-flvflags", "no_duration_filesize")
+    muxer = "matroska" if extension == "mkv" else "flv"
+    samples.run("-i", str(source), "-c", "copy", *live, "-f", muxer, str(streamed))
+    found = Probe().run(context(streamed))
+    assert found["width"] == 320
+    assert found["duration"] is None or found["duration"] == pytest.approx(2, abs=0.2)
+
+
+def test_a_telephone_video(samples_folder: Path, context: Contexts) -> None:
+    """HEVC in 10 bits with HLG colours, rotated."""
+    hdr = ("-pix_fmt", "yuv420p10le", "-color_trc", "arib-std-b67", "-color_primaries", "bt2020")
+    source = samples.make(
+        samples_folder,
+        "hdr.mov",
+        codec="libx265",
+        rotate=90,
+        extra=(*hdr, "-colorspace", "bt2020nc", "-tag:v", "hvc1", "-x265-params", "log-level=none"),
+    )
+    found = Probe().run(context(source))
+    assert (found["width"], found["height"], found["video_codec"]) == (240, 320, "hevc")
+
+
+def test_sound_only(tmp_path: Path, context: Contexts) -> None:
+    """An MP4 with an MP3 in it has no pictures."""
+    sound = tmp_path / "a.mp4"
+    samples.run("-f", "lavfi", "-i", "sine=duration=1", "-c:a", "libmp3lame", "-f", "mp4", str(sound))
+    assert refusal(context, sound) == "no_video_stream"
+
+
+def test_cover_art_is_no_video(samples_folder: Path, tmp_path: Path, context: Contexts) -> None:
+    """A song with a picture has no moving pictures; a video with one is measured by its video."""
+    cover, song, film = tmp_path / "cover.jpg", tmp_path / "song.mp4", tmp_path / "film.mp4"
+    samples.run("-f", "lavfi", "-i", "testsrc2=size=64x64", "-frames:v", "1", str(cover))
+    attach = ("-c", "copy", "-disposition:v:0", "attached_pic", "-f", "mp4")
+    sound = ("-f", "lavfi", "-i", "sine=duration=1")
+    samples.run("-i", str(cover), *sound, *attach, "-c:a", "aac", str(song))
+    assert refusal(context, song) == "no_video_stream"
+    video = samples.make(samples_folder, "a.mp4")
+    samples.run("-i", str(cover), "-i", str(video), "-map", "0", "-map", "1", *attach, str(film))
+    found = Probe().run(context(film))
+    assert (found["width"], found["video_codec"]) == (320, "h264")
+
+
+def test_a_codec_that_nobody_knows(samples_folder: Path, tmp_path: Path, context: Contexts) -> None:
+    """Without a decoder it is not playable."""
+    unknown = tmp_path / "a.mp4"
+    unknown.write_bytes(samples.make(samples_folder, "a.mp4").read_bytes().replace(b"avc1", b"zzz1"))
+    assert refusal(context, unknown) == "not_playable"
+
+
+@pytest.mark.parametrize("extension", samples.FORMATS)
+@pytest.mark.parametrize("content", [b"", b"\0", b"just text\n" * 1000, bytes(100_000)])
+def test_no_video_at_all(extension: str, content: bytes, tmp_path: Path, context: Contexts) -> None:
+    """Nothing, one byte, text and zeros, whatever they call themselves."""
+    source = tmp_path / f"a.{extension}"
+    source.write_bytes(content)
+    assert refusal(context, source) in ("not_playable", "no_video_stream")
+
+
+def test_a_truncated_mp4(samples_folder: Path, tmp_path: Path, context: Contexts) -> None:
+    """An MP4 whose index never arrived is not playable."""
+    whole = samples.make(samples_folder, "a.mp4").read_bytes()
+    source = tmp_path / "a.mp4"
+    source.write_bytes(whole[: whole.index(b"moov") - 4])
+    assert refusal(context, source) == "not_playable"
+
+
+def test_an_index_without_pictures(samples_folder: Path, tmp_path: Path, context: Contexts) -> None:
+    """A good header alone does not make a video: a frame must be decoded."""
+    data = bytearray(samples.make(samples_folder, "a.mp4", audio=False).read_bytes())
+    start, end = data.index(b"mdat") + 4, data.index(b"moov") - 4
+    data[start:end] = bytes(end - start)
+    source = tmp_path / "a.mp4"
+    source.write_bytes(data)
+    assert refusal(context, source) == "not_playable"
+
+
+@pytest.mark.parametrize("edge", [65535, 16384])
+def test_a_decompression_bomb(edge: int, samples_folder: Path, tmp_path: Path, context: Contexts) -> None:
+    """A few kilobytes that declare a gigantic picture are refused before memory is taken for it."""
+    source = bomb(samples_folder, tmp_path, edge)
+    with pytest.raises(StepError) as caught:
+        Probe().run(context(source, limits=Limits(seconds=60, memory=512 << 20)))
+    assert caught.value.code == "not_playable"
+
+
+def bomb(samples_folder: Path, tmp_path: Path, edge: int) -> Path:
+    """A motion JPEG whose every size says `edge` by `edge`."""
+    small = samples.make(samples_folder, "a.mov", codec="mjpeg", audio=False, seconds=0.2)
+    wrong, right = edge.to_bytes(2, "big") * 2, bytes.fromhex("014000f0")  # 320 x 240
+    data = small.read_bytes()
+    assert data.count(b"\xff\xc0\x00\x11\x08\x00\xf0\x01\x40") == 5
+    data = data.replace(b"\xff\xc0\x00\x11\x08\x00\xf0\x01\x40", b"\xff\xc0\x00\x11\x08" + wrong)
+    entry = data.index(b"jpeg", data.index(b"stsd")) + 28
+    assert data[entry : entry + 4] == right
+    source = tmp_path / f"bomb-{edge}.mov"
+    source.write_bytes(data[:entry] + wrong + data[entry + 4 :])
+    return source
+
+
+@pytest.mark.parametrize("name", ["-i.mp4", "a:b.mp4", "http:a.mp4", "100%d%03d.mp4", "a\nb.mp4", "视频 *?.mp4"])
+def test_names_are_only_names(name: str, samples_folder: Path, tmp_path: Path, context: Contexts) -> None:
+    """No name is taken for an option, a protocol or a pattern."""
+    source = tmp_path / name
+    source.write_bytes(samples.make(samples_folder, "a.mp4").read_bytes())
+    assert Probe().run(context(source))["width"] == 320
+
+
+def test_an_original_that_is_gone(tmp_path: Path, context: Contexts) -> None:
+    """A file that was removed meanwhile has its own reason."""
+    assert refusal(context, tmp_path / "absent.mp4") == "original_missing"
+
+
+def test_a_big_file_costs_no_more(samples_folder: Path, context: Contexts) -> None:
+    """Megabytes behind the video are not read."""
+    source = samples.big(samples_folder, "big.mp4", 64 << 20)
+    assert source.stat().st_size >= 64 << 20
+    start = time.monotonic()
+    assert Probe().run(context(source))["duration"] == 2.0
+    assert time.monotonic() - start < 5
+
+
+def test_it_is_for_videos() -> None:
+    """A file of unknown type, which an operator may allow, is not probed."""
+    assert not Probe().applies_to(None)
+
+
+def test_the_parent_loads_no_decoder() -> None:
+    """Importing the steps does not import PyAV: a fault in a decoder stays in the child."""
+    script = "import sys, server.pipeline.order; sys.exit('av' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", script], cwd=Path(__file__).parents[2], check=False).returncode == 0
+
+
+def test_many_at_once(samples_folder: Path, context: Contexts) -> None:
+    """Steps have no state: threads may share them."""
+    source = samples.make(samples_folder, "a.mp4")
+    found: list[object] = []
+    threads = [threading.Thread(target=lambda: found.append(Probe().run(context(source))["width"])) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert found == [320] * 4

@@ -1,0 +1,218 @@
+"""The embedded scheduler against real rows, real videos and real child processes."""
+
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from sqlalchemy import update
+
+from server.database import migration
+from server.database.models import DEFAULT_OWNER, Task
+from server.database.session import changed
+from server.lifecycle import TaskStatus
+from server.services import Services
+from server.settings import Settings
+from server.tasks import queue
+from server.worker.scheduler import Scheduler
+from tests.harness.gate import Gate
+from tests.harness.rows import query
+from tests.harness.waiting import until
+from tests.samples import make
+
+
+@pytest.fixture
+def settings(tmp_path: Path, database_url: str) -> Settings:
+    migration.upgrade(database_url)
+    return Settings(data_dir=tmp_path / "data", database_url=database_url, task_lease=3, sweep_interval=1)
+
+
+@pytest.fixture
+def services(settings: Settings) -> Iterator[Services]:
+    with Services.open(settings) as opened:
+        yield opened
+
+
+@pytest.fixture
+def run(services: Services) -> Iterator[Callable[..., Scheduler]]:
+    """Start schedulers that end with the test."""
+    running: list[Scheduler] = []
+
+    def start(over: Services = services) -> Scheduler:
+        scheduler = Scheduler(over)
+        running.append(scheduler)
+        scheduler.start()
+        return scheduler
+
+    yield start
+    for scheduler in running:
+        scheduler.stop()
+    names = [thread.name for thread in threading.enumerate() if thread.name.startswith(("task", "wake", "heartbeat"))]
+    assert not names, "a scheduler that was stopped leaves no thread"
+
+
+def upload(services: Services, video: Path, media_type: str | None = "mp4") -> str:
+    """A complete upload, as the tus route would have left it; its task waits."""
+    upload_id = services.uploads.new_id()
+    size = video.stat().st_size
+    services.uploads.insert(
+        upload_id,
+        DEFAULT_OWNER,
+        protocol="tus",
+        task_id=upload_id,
+        length=size,
+        metadata_raw=None,
+        filename=video.name,
+    )
+    services.store.local_path(upload_id).write_bytes(video.read_bytes())
+    services.store.finish(upload_id)
+    services.uploads.complete([upload_id], upload_id, {upload_id: media_type})
+    return upload_id
+
+
+def status(services: Services, task_id: str) -> TaskStatus:
+    with services.database.read() as session:
+        return session.get_one(Task, task_id).status
+
+
+def ended(services: Services, task_id: str, expected: TaskStatus = TaskStatus.COMPLETED) -> None:
+    until(lambda: status(services, task_id) is expected, seconds=30, what=f"task {expected}")
+
+
+def events(services: Services, task_id: str) -> list[str]:
+    sql = "SELECT type FROM task_events WHERE task_id = :id ORDER BY id"
+    return [row["type"] for row in query(services.settings.sqlalchemy_url, sql, id=task_id)]
+
+
+def test_tasks_are_found_and_ended(services: Services, run: Callable[..., Scheduler], tmp_path: Path) -> None:
+    """One waited before the start, one came by a wake; both get posters, and nothing is left in the making."""
+    video = make(tmp_path, "a.mp4")
+    before = upload(services, video)
+    scheduler = run()
+    ended(services, before)
+    after = upload(services, video)
+    ended(services, after)
+    assert scheduler.status() == "running"
+    for task_id in (before, after):
+        with services.database.read() as session:
+            file = queue.files_of(session, task_id)[0]
+        assert (file.width, file.height, file.container, file.has_poster) == (320, 240, "mp4", True)
+        assert services.results.find(task_id, file.id, "poster.jpg")
+        assert events(services, task_id) == ["uploaded", "processing", "file_completed", "completed"]
+    until(lambda: not services.results.attempts(), seconds=5, what="work folders removed")
+
+
+def test_anything_accepted_completes_without_steps(
+    services: Services, run: Callable[..., Scheduler], tmp_path: Path
+) -> None:
+    """A file of no known type, which `accept=any` lets in, completes with its facts unknown."""
+    other = tmp_path / "paper.pdf"
+    other.write_bytes(b"%PDF-1.7 whatever")
+    task_id = upload(services, other, media_type=None)
+    run()
+    ended(services, task_id)
+    with services.database.read() as session:
+        file = queue.files_of(session, task_id)[0]
+    assert (file.duration, file.container, file.has_poster, file.error_code) == (None, None, False, None)
+
+
+def test_one_of_two_schedulers_leads_and_the_other_takes_over(
+    services: Services, settings: Settings, run: Callable[..., Scheduler], tmp_path: Path
+) -> None:
+    """The second stands by; when the first ends, it leads and works."""
+    first = run()
+    with Services.open(settings) as others:
+        second = Scheduler(others)
+        second.start()
+        try:
+            assert (first.status(), second.status()) == ("running", "standby")
+            first.stop()
+            until(lambda: second.status() == "running", seconds=5, what="the second leads")
+            ended(others, upload(others, make(tmp_path, "a.mp4")))
+        finally:
+            second.stop()
+
+
+def test_a_stopped_scheduler_gives_its_task_back(
+    settings: Settings, services: Services, gate: Gate, tmp_path: Path
+) -> None:
+    """Stopped in the middle of a step: no process left, the task claimable at once, and nothing counted as failed."""
+    held = settings.model_copy(update={"ffmpeg": str(gate.path)})
+    with Services.open(held) as slow:
+        task_id = upload(slow, make(tmp_path, "a.mp4"))
+        scheduler = Scheduler(slow)
+        scheduler.start()
+        until(gate.waiting, seconds=20, what="the step waits at the gate")
+        scheduler.stop()
+        assert not gate.waiting()
+        assert status(slow, task_id) is TaskStatus.PROCESSING
+    again = Scheduler(services)
+    again.start()
+    try:
+        ended(services, task_id)
+    finally:
+        again.stop()
+    row = query(settings.sqlalchemy_url, "SELECT attempt, failures FROM tasks")[0]
+    assert (row["attempt"], row["failures"]) == (2, 0)
+    assert events(services, task_id).count("completed") == 1
+
+
+def test_a_task_whose_worker_always_dies_is_given_up(
+    services: Services, run: Callable[..., Scheduler], tmp_path: Path
+) -> None:
+    """After three silent attempts the task is an error that says so, and is tried no more."""
+    task_id = upload(services, make(tmp_path, "a.mp4"))
+    for _ in range(3):
+        with services.database.write() as session:
+            assert queue.claim(session, "dead/1", lease=0.0, now=services.uploads.clock())
+            changed(session, update(Task).values(lease_expires_at=services.uploads.clock().replace(year=2000)))
+    run()
+    ended(services, task_id, TaskStatus.ERROR)
+    row = query(services.settings.sqlalchemy_url, "SELECT error_code, failures FROM tasks")[0]
+    assert (row["error_code"], row["failures"]) == ("too_many_attempts", 3)
+
+
+def test_a_cancelled_step_ends_within_two_seconds(settings: Settings, gate: Gate, tmp_path: Path) -> None:
+    """Cancelled while FFmpeg runs: its processes are gone within 2 s and nothing of the attempt is left."""
+    with Services.open(settings.model_copy(update={"ffmpeg": str(gate.path)})) as services:
+        task_id = upload(services, make(tmp_path, "a.mp4"))
+        scheduler = Scheduler(services)
+        scheduler.start()
+        try:
+            until(gate.waiting, seconds=20, what="the step waits at the gate")
+            with services.database.write() as session:
+                queue.cancel(session, task_id, DEFAULT_OWNER, now=services.uploads.clock())
+            until(lambda: not gate.waiting(), seconds=2, what="the step's processes are gone")
+            until(lambda: not services.results.attempts(), seconds=2, what="the partial output is gone")
+            assert status(services, task_id) is TaskStatus.CANCELLED
+        finally:
+            scheduler.stop()
+
+
+def test_the_leader_that_died_is_replaced_at_once(settings: Settings, services: Services, tmp_path: Path) -> None:
+    """Whoever claimed a task is killed with -9: the next scheduler takes it over without waiting for the lease."""
+    long = settings.model_copy(update={"task_lease": 3600.0})
+    task_id = upload(services, make(tmp_path, "a.mp4"))
+    code = (
+        "import os, sys\n"
+        "from server.services import Services\nfrom server.settings import Settings\n"
+        "from server.worker.runner import claim_next\n"
+        "s = Services.open(Settings(data_dir=sys.argv[1], database_url=sys.argv[2], task_lease=3600))\n"
+        "assert claim_next(s, f'{s.node}/{os.getpid()}')\n"
+        "os.kill(os.getpid(), 9)\n"
+    )
+    arguments = [sys.executable, "-c", code, str(settings.data_dir), settings.sqlalchemy_url]
+    done = subprocess.run(arguments, check=False, capture_output=True, env={**os.environ, "PYTHONPATH": "."})
+    assert done.returncode == -9, done.stderr
+    assert status(services, task_id) is TaskStatus.PROCESSING
+    with Services.open(long) as opened:
+        scheduler = Scheduler(opened)
+        scheduler.start()
+        try:
+            ended(opened, task_id)
+        finally:
+            scheduler.stop()
+    assert events(services, task_id).count("completed") == 1

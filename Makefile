@@ -37,6 +37,8 @@ format: $(INSTALLED_DEV) ## Put the code into its form
 
 docs: $(INSTALLED) ## Write the pages that are made from the code
 	$(BIN)/videodock settings --markdown >docs/settings.md
+	$(BIN)/videodock tables >docs/database.md
+	$(BIN)/videodock errors >docs/errors.md
 
 clean: ## Remove what was built and installed; ./var with the uploads stays
 	rm -rf $(VENV) $(CLIENTS)/node_modules dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

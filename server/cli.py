@@ -254,5 +254,21 @@ def show_settings(markdown: bool) -> None:
     click.echo(settings_page.table(_settings({}), os.environ))
 
 
+@main.command()
+def tables() -> None:
+    """Print docs/database.md: the tables for reports, and their columns."""
+    from server import reference_pages
+
+    click.echo(reference_pages.tables(), nl=False)
+
+
+@main.command()
+def errors() -> None:
+    """Print docs/errors.md: every code, its status and its sentence."""
+    from server import reference_pages
+
+    click.echo(reference_pages.refusals(), nl=False)
+
+
 if __name__ == "__main__":
     main()

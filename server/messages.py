@@ -43,8 +43,8 @@ _SENTENCES: dict[str, tuple[str, str]] = {
         "This is no video of an accepted type ({accepted})",
     ),
     "media_type_mismatch": (
-        "文件内容不是视频（支持 {accepted}）",
-        "The content is no video, whatever its name says (accepted: {accepted})",
+        "文件内容与扩展名不符，或不是视频（支持 {accepted}）",
+        "The content is no video, or another kind than the name says (accepted: {accepted})",
     ),
     # Protocol
     "header_missing": ("缺少请求头 {name}", "The request needs the header {name}"),
@@ -125,6 +125,11 @@ _SENTENCES: dict[str, tuple[str, str]] = {
 }
 
 CODES = frozenset(_SENTENCES)
+
+
+def templates(code: str) -> tuple[str, str]:
+    """Chinese and English, with their `{parameters}` not filled in."""
+    return _SENTENCES[code]
 
 
 def sentence(code: str, params: Mapping[str, Param], language: Language) -> str:

@@ -130,13 +130,6 @@ class UploadLocks:
             if not path.name.startswith(".")
         )
 
-    def want_all(self) -> None:
-        """Ask every holder of this process to let go: the server stops."""
-        with self._guard:
-            holders = list(self._held.values())
-        for held in holders:
-            held.want()
-
     def _try(self, upload_id: str) -> Held | None:
         path = self._folder / upload_id
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)

@@ -1,0 +1,62 @@
+"""The pages that are made from the code: tables and errors.
+
+Rule: nothing is told here that the models, the error tree and the sentences do not say.
+"""
+
+from collections.abc import Iterator
+
+from sqlalchemy import Table
+
+from server import errors, messages
+from server.database.models import Base
+
+_TABLES = """# Tables
+
+<!-- Made by `videodock tables` from server/database/models.py; change it there. -->
+
+Reports are plain SQL over these tables, on SQLite and PostgreSQL alike. Times are UTC; sizes are bytes. Reasons are
+codes, whose sentences [errors](errors.md) has. Columns may be added by later versions; they do not change their
+meaning.
+"""
+
+_ERRORS = """# Errors
+
+<!-- Made by `videodock errors` from server/errors.py and server/messages.py; change it there. -->
+
+Every refusal has a stable code. On the tus mount it is the first word of the text, `code: sentence`; in the documented
+API it is `code` beside `message`. A task or file that failed has its code in `error`. With 408, 423, 500, 503 and 507
+repeating the request may help; `Retry-After` says when. `{…}` stands for what the case at hand fills in.
+"""
+
+
+def tables() -> str:
+    """docs/database.md."""
+    return _TABLES + "".join(_table(table) for table in Base.metadata.sorted_tables)
+
+
+def refusals() -> str:
+    """docs/errors.md."""
+    lines = ["", "| code | status | sentence | 中文 |", "| --- | --- | --- | --- |"]
+    statuses = {kind.code: str(kind.status) for kind in _kinds(errors.VideodockError)}
+    for code in sorted(messages.CODES):
+        if code.startswith(("upload_accepted", "task_uploaded", "task_processing", "task_completed", "task_error")):
+            continue  # states, not refusals
+        chinese, english = messages.templates(code)
+        lines.append(f"| `{code}` | {statuses.get(code, 'of a file')} | {english} | {chinese} |")
+    return _ERRORS + "\n".join(lines) + "\n"
+
+
+def _kinds(base: type[errors.VideodockError]) -> Iterator[type[errors.VideodockError]]:
+    for kind in base.__subclasses__():
+        yield kind
+        yield from _kinds(kind)
+
+
+def _table(table: Table) -> str:
+    lines = ["", f"## {table.name}", "", "| column | type | |", "| --- | --- | --- |"]
+    for column in table.columns:
+        kind = str(column.type).lower() + ("" if column.nullable else " not null")
+        keys = ["primary key"] if column.primary_key else []
+        keys += [f"→ `{key.target_fullname}`" for key in column.foreign_keys]
+        lines.append(f"| `{column.name}` | {', '.join([kind, *keys])} | {column.doc} |")
+    return "\n".join(lines) + "\n"

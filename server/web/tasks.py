@@ -35,7 +35,10 @@ def routes(services: Services) -> list[Route]:
         ("/api/task/status/{task_id}", tasks.status),
         ("/api/task/cancel/{task_id}", tasks.cancel),
     ):
-        made.append(Route(path, endpoint(handle, api_response, route=path, idle_seconds=idle_seconds)))
+        # An id with a slash in it is an unknown id, not an unknown address.
+        made.append(
+            Route(path.replace("}", ":path}"), endpoint(handle, api_response, route=path, idle_seconds=idle_seconds))
+        )
     return made
 
 

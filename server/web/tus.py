@@ -50,7 +50,8 @@ def routes(services: Services) -> list[Route]:
     mount = _Tus(services)
     return [
         *(Route(path, mount.endpoint(mount.collection, PATH)) for path in (PATH, PATH + "/")),
-        Route(PATH + "/{upload_id}", mount.endpoint(mount.upload, PATH + "/{upload_id}")),
+        # Whatever stands there is judged as an id: a hole in a path gets the mount's own answer too.
+        Route(PATH + "/{upload_id:path}", mount.endpoint(mount.upload, PATH + "/{upload_id}")),
     ]
 
 

@@ -1,5 +1,6 @@
 """The README's first screen, run as it stands: what a newcomer types must work."""
 
+import os
 import re
 import subprocess
 from pathlib import Path
@@ -29,7 +30,7 @@ def sample(language: str, containing: str) -> str:
 def test_the_tus_sample_uploads_and_prints_the_task(server: ServerProcess, tmp_path: Path) -> None:
     """Five lines of tus-js-client: every byte arrives, and the printed id is the task's."""
     video = make(tmp_path, "holiday.mp4")
-    script = CLIENTS / "readme-sample.mjs"
+    script = CLIENTS / f"readme-sample-{os.getpid()}.mjs"
     code = sample("js", "tus.Upload").replace("http://127.0.0.1:8000", server.url)
     script.write_text(code.replace("'holiday.mp4'", repr(str(video)), 1))
     try:

@@ -30,21 +30,30 @@ PREFIX = "/video"
 
 
 def use(folder: Path, url: str, *steps: list[object], locale: str = "en-GB", troubled: bool = False) -> list[Event]:
-    """Open the page and take `steps` there; all events, none of which is an error.
+    """Open the page and take `steps` there; all events, checked."""
+    with browser(folder, url, *steps, locale=locale) as client:
+        events = client.finish(seconds=150)
+    check_quiet(events, url, troubled=troubled)
+    return events
+
+
+def browser(folder: Path, url: str, *steps: list[object], locale: str = "en-GB") -> NodeClient:
+    """Chromium on the page, taking `steps`."""
+    chromium = shutil.which("chromium")
+    assert chromium, "Chromium is not installed; `make test` installs it"
+    return NodeClient("page.mjs", folder, chromium=chromium, url=f"{url}/", locale=locale, steps=steps)
+
+
+def check_quiet(events: list[Event], url: str, *, troubled: bool = False) -> None:
+    """No error, nothing against the policy, no other origin.
 
     Only with `troubled` may requests fail: the browser itself writes those to the console.
     """
-    chromium = shutil.which("chromium")
-    assert chromium, "Chromium is not installed; `make test` installs it"
-    options = {"chromium": chromium, "url": f"{url}/", "locale": locale, "steps": steps}
-    with NodeClient("page.mjs", folder, **options) as client:
-        events = client.finish(seconds=150)
     assert not [event for event in events if event["event"] == "pageerror"]
     said = [event["text"] for event in events if event["event"] == "console"]
     assert [text for text in said if not (troubled and text.startswith("Failed to load resource"))] == []
     elsewhere = [event["url"] for event in events if "url" in event and not event["url"].startswith((url, "data:"))]
     assert elsewhere == [], "the page asked another origin"
-    return events
 
 
 def look(events: list[Event], label: str) -> Event:
@@ -119,6 +128,7 @@ def test_pause_and_resume_keep_the_bytes(server: ServerProcess, tmp_path: Path) 
         ["percent", 40],
         ["click", ".row .main"],
         ["until", "paused"],
+        ["wait", 1500],
         ["look", "paused"],
         ["wait", 1500],
         ["look", "still paused"],
@@ -152,6 +162,7 @@ def test_after_a_reload_the_file_is_chosen_again_and_continues(server: ServerPro
         ["throttle", 0],
         ["choose", str(video)],
         ["until", "done"],
+        ["look", "end"],
         ["reload"],
         ["until", "done"],
         ["choose", str(other)],
@@ -159,35 +170,118 @@ def test_after_a_reload_the_file_is_chosen_again_and_continues(server: ServerPro
     )
     waiting = row(events, "after reload")
     assert waiting["percent"] > 0
-    assert waiting["line"].endswith("is on the server; choose this file again to continue")
+    assert waiting["line"].endswith("% uploaded; choose the file again to continue")
     assert waiting["buttons"][0] == f"Choose file: {video.name}"
-    first_upload = [event for event in events if not (event.get("url") or "").endswith("/other.mp4")]
-    created = [event for event in first_upload if event["event"] == "response" and event["method"] == "POST"]
-    assert len(created) == 2, "one upload for each file"
-    check_continued(events[: events.index(created[1])])
+    check_continued(events[: events.index(look(events, "end"))])
+    assert len(requests(events, "POST")) == 2, "one upload for each file"
     ids = uploads(server)
-    assert len(ids) == 2
     for source in (video, other):
         check_arrived(server, f"{server.url}/files/{ids[source.name]}", source)
 
 
-def test_a_broken_connection_is_told_and_survived(server: ServerProcess, tmp_path: Path) -> None:
-    """Cut twice, the row says that it tries again, asks for the offset, and the video arrives whole."""
+def test_an_upload_that_the_server_lost_starts_anew(server: ServerProcess, tmp_path: Path) -> None:
+    """When the upload is gone (410), the page makes a new one and sends the file from its start."""
+    video = big(tmp_path, "long.mp4", 24 * MIB)
+    events = use(
+        tmp_path,
+        server.url,
+        ["throttle", 5 * MIB],
+        ["choose", str(video)],
+        ["percent", 20],
+        ["click", ".row .main"],
+        ["until", "paused"],
+        ["lose"],
+        ["throttle", 0],
+        ["click", ".row .main"],
+        ["until", "done"],
+        troubled=True,
+    )
+    assert len(requests(events, "POST")) == 2
+    rows = query(server.database_url, "SELECT id, status FROM uploads ORDER BY status")
+    assert [found["status"] for found in rows] == ["complete", "terminated"]
+    check_arrived(server, f"{server.url}/files/{rows[0]['id']}", video)
+
+
+def test_a_wrong_offset_is_corrected_by_the_answer(server: ServerProcess, tmp_path: Path) -> None:
+    """A 409 tells the true offset, and the page goes on there without asking."""
+    video = big(tmp_path, "long.mp4", 12 * MIB)
+    events = use(
+        tmp_path,
+        server.url,
+        ["throttle", 5 * MIB],
+        ["choose", str(video)],
+        ["percent", 10],
+        ["confuse"],
+        ["throttle", 0],
+        ["until", "done"],
+        troubled=True,
+    )
+    refused = [event for event in events if event["event"] == "response" and event["status"] == 409]
+    assert [event["offset"] for event in refused] == [MIB // 4 + 8 * MIB]
+    assert requests(events, "HEAD") == []
+    check_arrived(server, f"{server.url}/files/{uploads(server)[video.name]}", video)
+
+
+@pytest.mark.parametrize(
+    ("locale", "told"), [("en-GB", "Not now. Trying again in 3 s"), ("zh-CN", "Not now。3 秒后重试")]
+)
+def test_a_busy_server_is_told_and_waited_for(server: ServerProcess, tmp_path: Path, locale: str, told: str) -> None:
+    """After a 503 the row tells the server's sentence and waits as long as Retry-After says."""
+    video = big(tmp_path, "long.mp4", 12 * MIB)
+    events = use(
+        tmp_path,
+        server.url,
+        ["throttle", 5 * MIB],
+        ["choose", str(video)],
+        ["percent", 10],
+        ["busy", "unavailable: Not now\n", 3],
+        ["until", "retrying"],
+        ["look", "busy"],
+        ["until", "done"],
+        locale=locale,
+        troubled=True,
+    )
+    assert row(events, "busy")["line"] == told
+    check_continued(events)
+    check_arrived(server, f"{server.url}/files/{uploads(server)[video.name]}", video)
+
+
+def test_broken_connections_are_survived(server: ServerProcess, tmp_path: Path) -> None:
+    """Cut twice, with or without the browser's own second try, one upload arrives whole."""
     video = big(tmp_path, "long.mp4", 12 * MIB)
     with CuttingProxy(server.port, cuts=[3 * MIB, 7 * MIB]) as proxy:
-        events = use(
-            tmp_path,
-            proxy.url,
-            ["choose", str(video)],
-            ["until", "retrying"],
-            ["look", "cut"],
-            ["until", "done"],
-            troubled=True,
-        )
+        events = use(tmp_path, proxy.url, ["choose", str(video)], ["until", "done"], troubled=True)
         assert proxy.cut_count == 2
-    cut = row(events, "cut")
-    assert cut["line"] == "Connection lost, trying again in 1 s"
-    assert look(events, "cut")["news"].startswith(f"{video.name}: Connection lost")
+    assert len(requests(events, "POST")) == 1
+    check_arrived(server, f"{server.url}/files/{uploads(server)[video.name]}", video)
+
+
+def test_a_server_that_dies_is_told_and_waited_for(server: ServerProcess, tmp_path: Path) -> None:
+    """While the server is away the row counts down to the next try; once it is back, the upload goes on."""
+    video = big(tmp_path, "long.mp4", 24 * MIB)
+    steps: list[list[object]] = [
+        ["throttle", 5 * MIB],
+        ["choose", str(video)],
+        ["percent", 40],
+        ["look", "before"],
+        ["until", "retrying"],
+        ["look", "lost"],
+        ["text", "trying again in 4\u00a0s"],
+        ["throttle", 0],
+        ["look", "back"],
+        ["until", "done"],
+    ]
+    with browser(tmp_path, server.url, *steps) as client:
+        client.wait_for("look", where=lambda event: event["label"] == "before")
+        server.kill()
+        client.wait_for("look", where=lambda event: event["label"] == "back")
+        server.start()
+        events = client.finish()
+    check_quiet(events, server.url, troubled=True)
+    lost = row(events, "lost")
+    assert lost["line"] == "Connection lost, trying again in 1 s"
+    assert lost["buttons"] == [f"Try now: {video.name}", f"Remove: {video.name}"]
+    assert look(events, "lost")["news"] == f"{video.name}: {lost['line']}".replace("1 s", "1\u00a0s")
     check_continued(events)
     check_arrived(server, f"{server.url}/files/{uploads(server)[video.name]}", video)
 
@@ -213,6 +307,22 @@ def test_a_text_named_mp4_shows_the_servers_sentence(
     )
     assert len(requests(events, "PATCH")) == 1
     assert server.stored_files() == []
+
+
+def test_a_file_over_the_limit_is_refused_unsent(start_server: StartServer, tmp_path: Path) -> None:
+    """The page tells the limit beforehand, shows the server's sentence for more, and sends nothing."""
+    server = start_server(tus_max_size=MIB)
+    events = use(
+        tmp_path,
+        server.url,
+        ["text", "up to 1\u00a0MB each"],
+        ["choose", str(big(tmp_path, "long.mp4", 2 * MIB))],
+        ["until", "failed"],
+        ["look", "failed"],
+        troubled=True,
+    )
+    assert row(events, "failed")["line"] == sentence("upload_too_large", {"limit": "1 MiB"}, "en")
+    assert requests(events, "PATCH") == []
 
 
 def test_a_video_that_cannot_be_played_shows_why(server: ServerProcess, tmp_path: Path) -> None:

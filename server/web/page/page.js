@@ -28,10 +28,10 @@ const TEXTS = {
     left: '{time} left',
     paused: 'Paused at {percent}%',
     lost: 'Connection lost, trying again in {time}',
-    busy: '{reason} Trying again in {time}.',
+    busy: '{reason}. Trying again in {time}',
     retrying_now: 'Trying again…',
     offline: 'No network; the upload goes on when it is back',
-    unchosen: '{percent}% is on the server; choose this file again to continue',
+    unchosen: '{percent}% uploaded; choose the file again to continue',
     unreadable: 'The file cannot be read any more; choose it again to continue',
     queued: 'Uploaded, waiting to be processed',
     processing: 'Processing, {percent}%',
@@ -202,6 +202,10 @@ function wholeNumber(value) {
 /** One tus request. XMLHttpRequest, because fetch does not tell how much of a body has been sent. */
 function send(method, path, { headers = {}, body = null, signal, onProgress } = {}) {
   return new Promise((resolve, reject) => {
+    if (signal?.aborted) {
+      reject(new Halted())
+      return
+    }
     const xhr = new XMLHttpRequest()
     let watchdog
     const feed = () => {
@@ -371,12 +375,14 @@ function records() {
 async function hold(item) {
   if (!navigator.locks) return true
   // The window before a reload lets go a moment after this one begins.
-  const options = { signal: AbortSignal.timeout(1000) }
+  const patience = new AbortController()
+  setTimeout(() => patience.abort(), 1000)
+  const options = { signal: patience.signal }
   return new Promise((resolve) => {
-    const kept = (lock) =>
+    const kept = () =>
       new Promise((release) => {
         item.release = release
-        resolve(lock !== null)
+        resolve(true)
       })
     navigator.locks.request(`videodock:${item.id}`, options, kept).catch(() => resolve(false))
   })
@@ -387,7 +393,7 @@ async function hold(item) {
 const AT_ONCE = 3
 const RESTARTS = 3
 
-// The states of an item. Those below `watching` have no bytes left to send.
+// The states of an item. From `watching` on there are no bytes left to send.
 const WAITING = 'waiting'
 const UPLOADING = 'uploading'
 const RETRYING = 'retrying'
@@ -438,6 +444,7 @@ function schedule() {
 
 /** Send a file to its end, through everything that can go wrong on the way. */
 async function upload(item) {
+  item.controller?.abort()
   item.controller = new AbortController()
   const { signal } = item.controller
   let furthest = item.offset
@@ -458,11 +465,18 @@ async function upload(item) {
         restarts += 1
         furthest = 0
         startOver(item)
+      } else if (problem instanceof Refusal && problem.offset !== null && failures === 0) {
+        // 409: we were wrong, and are told what is right. Chromium makes us so: when a connection that it used before
+        // is reset, it sends the request again by itself. Once; then it is rather another client that sends too.
+        failures += 1
+        correct(item, problem.offset)
       } else if (problem instanceof Refusal && !problem.isTemporary) {
         await refused(item, problem, signal)
         return
       } else if (problem instanceof Refusal || problem instanceof ConnectionLost) {
-        if (!(await isReadable(item))) {
+        const readable = await isReadable(item)
+        if (signal.aborted) return
+        if (!readable) {
           unreadable(item)
           return
         }
@@ -482,6 +496,11 @@ function step(item, signal) {
   if (!item.id) return create(item, signal)
   if (item.unsure) return ask(item, signal)
   return sendChunk(item, signal)
+}
+
+function correct(item, offset) {
+  // All bytes there is not yet the end: HEAD tells whether there is a task.
+  Object.assign(item, { offset, sent: offset, unsure: offset >= item.size })
 }
 
 function startOver(item) {
@@ -518,7 +537,8 @@ function unreadable(item) {
 async function wait(item, problem, failures, signal) {
   const backOff = BACK_OFF_SECONDS[Math.min(failures, BACK_OFF_SECONDS.length - 1)]
   const seconds = Math.max(backOff, problem.retryAfter ?? 0)
-  item.reason = problem instanceof Refusal ? problem.message : ''
+  // A 408, 409 or 423 is what a broken connection leaves behind: our own last request, that the server still reads.
+  item.reason = problem.status === 429 || problem.status >= 500 ? problem.message : ''
   item.retryAt = Date.now() + seconds * 1000
   enter(item, RETRYING)
   await sleep(item, seconds * 1000, signal)
@@ -558,9 +578,10 @@ function speed(item) {
 function pause(item) {
   item.controller?.abort()
   item.unsure = true
-  item.sent = item.offset
   enter(item, PAUSED)
   schedule()
+  // Part of the chunk that was on its way has arrived.
+  lookAgain(item)
 }
 
 function resume(item) {
@@ -666,7 +687,7 @@ function enter(item, state) {
   item.asked = false
   render(item)
   renderPage()
-  if (item.row.root.isConnected) announce(item, describe(item).line)
+  announce(item, state === DONE ? `${text('done')} ${resultLine(item)}` : describe(item).line)
 }
 
 /** Tell a screen reader, in one place: a live region that is made with its text says nothing. */
@@ -730,7 +751,7 @@ function retryLine(item) {
   if (seconds <= 0) return text('retrying_now')
   const time = timespan(seconds)
   if (!item.reason) return text('lost', { time })
-  return text('busy', { reason: item.reason.replace(/[^\w)）}]$/, language === 'en' ? '.' : ''), time })
+  return text('busy', { reason: item.reason, time })
 }
 
 function resultLine(item) {
@@ -864,7 +885,6 @@ const page = {
 function renderPage() {
   const count = (...states) => items.filter((item) => states.includes(item.state)).length
   const counts = { done: number(count(DONE)), total: number(items.length), failed: number(count(FAILED)) }
-  for (const element of document.querySelectorAll('[data-text]')) element.textContent = text(element.dataset.text)
   page.accepted.textContent = limit ? text('accepted_limit', { limit: bytes(limit) }) : text('accepted')
   page.language.textContent = text('other_language')
   page.language.lang = otherLanguage() === 'zh' ? 'zh-CN' : 'en'
@@ -890,6 +910,7 @@ function otherLanguage() {
 function speak(wanted) {
   language = wanted
   document.documentElement.lang = wanted === 'zh' ? 'zh-CN' : 'en'
+  for (const element of document.querySelectorAll('[data-text]')) element.textContent = text(element.dataset.text)
   renderPage()
   for (const item of items) {
     render(item)
@@ -923,14 +944,14 @@ async function takeIn(files) {
   await remembered
   for (const file of files) {
     const key = fingerprint(file)
-    const known = items.find((item) => item.key === key && !ENDED.includes(item.state) && item.state !== WATCHING)
+    const known = items.find((item) => item.key === key && !ENDED.includes(item.state))
     if (!known) {
       render(newItem({ key, file, name: file.name, size: file.size }))
     } else if (known.state === UNCHOSEN) {
       Object.assign(known, { file, unsure: known.id !== null, reason: '' })
       enter(known, WAITING)
     } else {
-      // Chosen twice. It is on its way, or was paused on purpose.
+      // Chosen twice: it is on its way already, or was paused on purpose.
       known.row.root.scrollIntoView({ block: 'nearest' })
     }
   }
@@ -954,18 +975,21 @@ function bringBack({ stage, at, ...facts }) {
   else lookAgain(item)
 }
 
-/** The offset that was remembered may be old, and the upload gone. */
+/** See how far a resting upload is: what was remembered may be old, and the upload gone. */
 async function lookAgain(item) {
+  if (!item.id) return
+  item.controller = new AbortController()
+  const { state } = item
   const seen = { id: item.id }
   try {
-    await ask(seen)
+    // Halted when the upload goes on and asks for itself: a HEAD takes the upload away from a PATCH.
+    await ask(seen, item.controller.signal)
   } catch (problem) {
     if (problem instanceof Refusal && !problem.isTemporary && item.state === UNCHOSEN) take(item)
     return
   }
-  // Meanwhile the file may have been chosen; then the upload has asked for itself.
-  if (item.state !== UNCHOSEN) return
-  Object.assign(item, seen)
+  if (item.state !== state) return
+  Object.assign(item, seen, { unsure: true })
   if (item.complete) watch(item)
   else render(item)
 }
@@ -981,20 +1005,15 @@ function dropped(transfer) {
 let awake = null
 
 /** Keep a telephone's screen on while it uploads: with the screen, many switch off the upload. */
-async function stayAwake(wanted) {
-  if (!navigator.wakeLock || document.hidden || wanted === (awake !== null)) return
-  if (!wanted) {
-    awake?.release()
+function stayAwake(wanted) {
+  if (!navigator.wakeLock) return
+  if (document.hidden) {
+    awake = null // the browser has taken it back
+  } else if (wanted) {
+    awake ??= navigator.wakeLock.request('screen').catch(() => null)
+  } else {
+    awake?.then((lock) => lock?.release())
     awake = null
-    return
-  }
-  try {
-    awake = await navigator.wakeLock.request('screen')
-    awake.addEventListener('release', () => {
-      awake = null
-    })
-  } catch {
-    // Low battery, or not allowed here.
   }
 }
 

@@ -1,0 +1,159 @@
+// Drive the upload page in headless Chromium, step by step, and print what happens, one JSON object a line.
+//
+// Options, as JSON in the first argument: chromium (program), url (of the page), locale, steps (arrays: the name of
+// a step and its arguments), seconds (for each step).
+
+import { readFile } from 'node:fs/promises'
+import { basename } from 'node:path'
+
+import { chromium } from 'playwright-core'
+
+const given = JSON.parse(process.argv[2])
+const MIME = { mp4: 'video/mp4', mov: 'video/quicktime' }
+
+function say(event, facts = {}) {
+  process.stdout.write(`${JSON.stringify({ event, ...facts })}\n`)
+}
+
+function watch(page) {
+  page.on('console', (message) => say('console', { type: message.type(), text: message.text() }))
+  page.on('pageerror', (error) => say('pageerror', { message: String(error) }))
+  page.on('dialog', (dialog) => dialog.accept())
+  page.on('request', (request) => {
+    const offset = request.headers()['upload-offset'] ?? null
+    say('request', { method: request.method(), url: request.url(), offset: offset && Number(offset) })
+  })
+  page.on('response', (response) => {
+    const request = response.request()
+    const offset = response.headers()['upload-offset'] ?? null
+    const facts = { method: request.method(), url: response.url(), status: response.status() }
+    say('response', { ...facts, offset: offset && Number(offset) })
+  })
+}
+
+/** Every row as a person finds it. */
+function rows() {
+  return Array.from(document.querySelectorAll('.row'), (row) => {
+    const image = row.querySelector('.picture img')
+    const bar = row.querySelector('progress')
+    return {
+      name: row.querySelector('.name').textContent,
+      state: row.dataset.state,
+      line: row.querySelector('.line').textContent.trim().replaceAll('\u00a0', ' '),
+      percent: bar.hidden ? null : bar.value,
+      poster: image && { width: image.naturalWidth, height: image.naturalHeight, url: image.src },
+      buttons: Array.from(row.querySelectorAll('button:not([hidden])'), (button) => button.ariaLabel),
+    }
+  })
+}
+
+function steps(page, network) {
+  return {
+    /** As with a keyboard: focus on the button, Enter, and the chooser that opens. */
+    async choose(...paths) {
+      const opened = page.waitForEvent('filechooser')
+      await page.focus('#choose')
+      await page.keyboard.press('Enter')
+      await (await opened).setFiles(paths)
+    },
+    async drop(...paths) {
+      const read = async (path) => ({ name: basename(path), data: (await readFile(path)).toString('base64') })
+      const files = await Promise.all(paths.map(read))
+      const transfer = await page.evaluateHandle(({ files, mime }) => {
+        const made = new DataTransfer()
+        for (const { name, data } of files) {
+          const bytes = Uint8Array.from(atob(data), (character) => character.charCodeAt(0))
+          made.items.add(new File([bytes], name, { type: mime[name.split('.').pop()] ?? '' }))
+        }
+        return made
+      }, { files, mime: MIME })
+      await page.dispatchEvent('#zone', 'dragover', { dataTransfer: transfer })
+      await page.dispatchEvent('#zone', 'drop', { dataTransfer: transfer })
+    },
+    click: (selector) => page.click(selector),
+    reload: () => page.reload(),
+    /** Wait for so many rows in a state. */
+    until: (state, count = 1) =>
+      page.waitForFunction(
+        ([state, count]) => document.querySelectorAll(`.row[data-state="${state}"]`).length >= count,
+        [state, count],
+        { polling: 20 },
+      ),
+    /** Wait until the first bar stands at so much. */
+    percent: (least) =>
+      page.waitForFunction((least) => document.querySelector('.row progress')?.value >= least, least, { polling: 20 }),
+    visible: (selector) => page.waitForSelector(selector),
+    text: (wanted) => page.waitForFunction((wanted) => document.body.innerText.includes(wanted), wanted),
+    /** Bytes a second upwards; 0 is as fast as it goes. */
+    throttle: (rate) =>
+      network.send('Network.emulateNetworkConditions', {
+        offline: false,
+        latency: 0,
+        downloadThroughput: -1,
+        uploadThroughput: rate || -1,
+      }),
+    /** Let the page be wrong about the offset, in the next PATCH. */
+    confuse: () =>
+      page.route('**/files/*-*', (route) => {
+        const headers = { ...route.request().headers(), 'upload-offset': '7' }
+        return route.continue({ headers })
+      }, { times: 1 }),
+    /** Let the server seem busy, at the next PATCH. */
+    busy: (body, seconds) =>
+      page.route('**/files/*-*', (route) =>
+        route.fulfill({ status: 503, headers: { 'Retry-After': String(seconds) }, contentType: 'text/plain', body }),
+      { times: 1 }),
+    /** Take the upload that the page remembers away from under it. */
+    lose: () =>
+      page.evaluate(async () => {
+        const { id } = JSON.parse(Object.entries(localStorage).find(([name]) => name.startsWith('videodock:'))[1])
+        await fetch(`files/${id}`, { method: 'DELETE', headers: { 'Tus-Resumable': '1.0.0' } })
+      }),
+    wait: (milliseconds) => page.waitForTimeout(milliseconds),
+    async look(label) {
+      say('look', {
+        label,
+        lang: await page.evaluate(() => document.documentElement.lang),
+        text: (await page.evaluate(() => document.body.innerText)).replaceAll('\u00a0', ' '),
+        news: await page.textContent('#news'),
+        rows: await page.evaluate(rows),
+      })
+    },
+  }
+}
+
+const browser = await chromium.launch({
+  executablePath: given.chromium,
+  headless: true,
+  args: [
+    '--no-sandbox',
+    '--disable-gpu',
+    '--disable-quic',
+    '--no-first-run',
+    '--disable-background-networking',
+    '--disable-component-update',
+    '--disable-sync',
+  ],
+})
+try {
+  const context = await browser.newContext({ locale: given.locale ?? 'en-GB' })
+  await context.addInitScript(() => {
+    document.addEventListener('securitypolicyviolation', (event) => {
+      console.error(`policy violated: ${event.violatedDirective} ${event.blockedURI}`)
+    })
+  })
+  const page = await context.newPage()
+  page.setDefaultTimeout((given.seconds ?? 60) * 1000)
+  watch(page)
+  const network = await context.newCDPSession(page)
+  await network.send('Network.enable')
+  const available = steps(page, network)
+  await page.goto(given.url)
+  for (const [name, ...values] of given.steps) {
+    await available[name](...values)
+    say('step', { name })
+  }
+  say('done')
+} finally {
+  await browser.close()
+}

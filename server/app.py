@@ -73,10 +73,11 @@ def _checks(services: Services, scheduler: Scheduler | None) -> dict[str, Callab
         status = "running" if scheduler is None else scheduler.status()
         return None if status in ("running", "standby") else status
 
-    checks: dict[str, Callable[[], str | None]] = {
-        "database": services.database.check,
-        "store": services.store.check,
-    }
+    def check_store() -> str | None:
+        services.store.check()
+        return None if services.store.room() else "the disk is full"
+
+    checks: dict[str, Callable[[], str | None]] = {"database": services.database.check, "store": check_store}
     # Where processing is left to `videodock worker`, this server is ready without one.
     return checks | ({"scheduler": check_scheduler} if scheduler is not None else {})
 

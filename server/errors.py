@@ -12,7 +12,6 @@ beyond that hint and no language: `messages.py` has the sentences, `web/errors.p
     │   ├── multipart_invalid           400  the form cannot be understood
     │   ├── no_file                     400  the form has no file
     │   ├── no_valid_file               400  none of the files can be taken (413 if one was too large)
-    │   ├── file_empty                  400  one file of a form
     │   ├── too_many_files              400  one file of a form, beyond the limit
     │   ├── file_too_large              413  one file of a form
     │   ├── not_found                   404
@@ -29,6 +28,7 @@ beyond that hint and no language: `messages.py` has the sentences, `web/errors.p
     │   ├── body_too_large              413  more bytes than the upload has room for
     │   ├── content_type_unsupported    415
     │   └── media_type_unsupported      415  no video of an accepted type
+    │       ├── file_empty              415  no byte at all
     │       └── media_type_mismatch     415  its name says video, its first bytes do not
     ├── BusyError                       the server cannot do it now; repeating it may help
     │   ├── body_timeout                408  no byte came for too long; an upload keeps what it has
@@ -107,10 +107,6 @@ class NoValidFileError(ClientError):
     @property
     def status_hint(self) -> int:
         return 413 if self.too_large else 400
-
-
-class FileEmptyError(ClientError):
-    code = "file_empty"
 
 
 class TooManyFilesError(ClientError):
@@ -200,6 +196,10 @@ class ContentTypeUnsupportedError(ClientError):
 class MediaTypeUnsupportedError(ClientError):
     code = "media_type_unsupported"
     status = 415
+
+
+class FileEmptyError(MediaTypeUnsupportedError):
+    code = "file_empty"
 
 
 class MediaTypeMismatchError(MediaTypeUnsupportedError):

@@ -10,6 +10,7 @@ import unicodedata
 MAX_BYTES = 255
 FALLBACK = "video"
 _DISPLAY_CHARACTERS = 1024
+_EXTENSION_CHARACTERS = 16
 
 # Device names that Windows opens whatever their extension.
 _RESERVED = re.compile(r"(?i)^(con|prn|aux|nul|com[0-9¹²³]|lpt[0-9¹²³])(\.|$)")
@@ -22,10 +23,14 @@ _HIDDEN_CATEGORIES = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
 def display(name: str) -> str:
     """The name as its owner knows it, for text only: whatever would break a line or a database is dropped.
 
-    NUL is refused by PostgreSQL and lone surrogates by UTF-8; the rest stays, bounded to 1,024 characters.
+    NUL is refused by PostgreSQL and lone surrogates by UTF-8; the rest stays, bounded to 1,024 characters, of
+    which the extension is the last to go.
     """
     kept = "".join(c for c in name if unicodedata.category(c) not in ("Cc", "Cs"))
-    return kept[:_DISPLAY_CHARACTERS]
+    stem, dot, extension = kept.rpartition(".")
+    if len(kept) <= _DISPLAY_CHARACTERS or not dot or len(extension) > _EXTENSION_CHARACTERS:
+        return kept[:_DISPLAY_CHARACTERS]
+    return stem[: _DISPLAY_CHARACTERS - len(extension) - 1] + dot + extension
 
 
 def safe(name: str) -> str:
@@ -37,14 +42,15 @@ def safe(name: str) -> str:
     base = re.split(r"[/\\]", unicodedata.normalize("NFC", name))[-1]
     base = "".join(c for c in base if unicodedata.category(c) not in _HIDDEN_CATEGORIES)
     base = _UNSAFE.sub("_", base).strip(" .")
-    if _RESERVED.match(base):
-        base = "_" + base
     stem, dot, extension = base.rpartition(".")
-    if not dot or len(extension.encode()) > 16:
+    if not dot or len(extension.encode()) > _EXTENSION_CHARACTERS:
         stem, extension = base, ""
     suffix = f".{extension}" if extension else ""
-    stem = _cut(stem.strip(" ."), MAX_BYTES - len(suffix.encode())).strip(" .")
-    return (stem or FALLBACK) + suffix
+    room = MAX_BYTES - len(suffix.encode())
+    stem = _cut(stem.strip(" ."), room).strip(" .") or FALLBACK
+    if _RESERVED.match(stem + suffix):  # judged last: what was dropped before may have hidden it
+        stem = _cut("_" + stem, room)
+    return stem + suffix
 
 
 def _cut(text: str, limit: int) -> str:

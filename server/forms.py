@@ -11,9 +11,8 @@ from dataclasses import dataclass, field
 from functools import partial
 
 import anyio
-import anyio.to_thread
 
-from server import media_types
+from server import media_types, threads
 from server.errors import FileEmptyError, FileTooLargeError, TooManyFilesError
 from server.messages import size as shown
 from server.transport.body import Body, End, Moved
@@ -77,7 +76,7 @@ class Form:
     async def finish(self) -> None:
         """Every file is there: make it so for good, and register the task."""
         for upload_id in self.taken:
-            await anyio.to_thread.run_sync(self.uploads.store.finish, upload_id)
+            await threads.run(self.uploads.store.finish, upload_id)
         await self.uploads.database.run(self.uploads.complete, list(self.taken), self.task_id, self.taken)
         self.finished = True
 

@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 
 from server import filenames, media_types
 from server.database.models import Task, Upload
-from server.errors import MediaTypeUnsupportedError, TaskRunningError
+from server.errors import FileEmptyError, MediaTypeUnsupportedError, TaskRunningError
 from server.lifecycle import TASK_MOVES, ends
 from server.settings import Settings
 from server.tasks import queue
@@ -41,6 +41,8 @@ class Hooks:
 
         None where anything is accepted and these bytes are no video that the pipeline knows.
         """
+        if self.checks_types and not head:
+            raise FileEmptyError
         try:
             return media_types.verify(filename, head).name
         except MediaTypeUnsupportedError:

@@ -5,6 +5,7 @@ held is passed over until the next time); it may run twice at once, or be killed
 """
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import structlog
@@ -28,6 +29,7 @@ class SweepReport:
     abandoned: int = 0  # left by a request or process that died, removed
     removed: int = 0  # removals that had been cut short, ended
     missing: int = 0  # open, but their bytes are gone from the store: reported, not touched
+    failed: int = 0  # could not be settled this time: logged, tried again by the next sweep
 
 
 def sweep(uploads: UploadService) -> SweepReport:
@@ -36,16 +38,27 @@ def sweep(uploads: UploadService) -> SweepReport:
     uploads.store.check()  # a store that is away has no bytes of anybody: nothing may be concluded from that
     uploads.locks.clean()
     for row in _rows(uploads, ended=True):
-        with uploads.locks.try_hold(row.id) as held:
+        with _one(uploads, row.id, row.id, report) as held:
             if held:
                 uploads.delete_bytes(row.id)
                 report.removed += 1
     for row in _rows(uploads, ended=False):
         # Uploads of a form are covered by the lock of their task (`forms.py`).
-        with uploads.locks.try_hold(row.id if row.protocol == "tus" else row.task_id) as held:
+        with _one(uploads, row.id, row.id if row.protocol == "tus" else row.task_id, report) as held:
             if held:
                 _settle(uploads, row.id, report)
     return report
+
+
+@contextmanager
+def _one(uploads: UploadService, upload_id: str, lock: str, report: SweepReport) -> Iterator[bool]:
+    """The lock of one upload, if it is free; what goes wrong with it does not stop the sweep of the others."""
+    try:
+        with uploads.locks.try_hold(lock) as held:
+            yield held
+    except Exception:
+        _log.exception("sweep_failed_for", upload=upload_id)
+        report.failed += 1
 
 
 def _rows(uploads: UploadService, *, ended: bool) -> Iterator[Upload]:
@@ -73,6 +86,8 @@ def _settle(uploads: UploadService, upload_id: str, report: SweepReport) -> None
     if row.protocol != "tus":
         uploads.forget([upload_id])
         report.abandoned += 1
+    elif size is not None and size == row.length:
+        _finish(uploads, row, report)  # however late: every byte is there
     elif row.expires_at <= uploads.clock():
         report.expired += uploads.remove(upload_id, UploadStatus.EXPIRED)
     elif size is None and row.received == 0:
@@ -81,8 +96,6 @@ def _settle(uploads: UploadService, upload_id: str, report: SweepReport) -> None
     elif size is None:
         _log.error("upload_bytes_missing", upload=upload_id, received=row.received)
         report.missing += 1
-    elif size == row.length:
-        _finish(uploads, row, report)
 
 
 def _finish(uploads: UploadService, row: Upload, report: SweepReport) -> None:

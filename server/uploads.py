@@ -17,11 +17,10 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import partial
 
-import anyio.to_thread
 from sqlalchemy import delete, insert, select, update
 from sqlalchemy.exc import SQLAlchemyError
 
-from server import filenames, media_types
+from server import filenames, media_types, threads
 from server.database.models import Upload
 from server.database.session import Database, changed
 from server.errors import (
@@ -130,7 +129,7 @@ class UploadService:
         request took the upload over; `ClientGoneError`. Afterwards the store's size is the offset, always.
         """
         async with self.locks.hold(upload_id) as held:
-            facts = await self.database.run(self.facts, upload_id, owner)
+            facts = await self._settled(await self.database.run(self.facts, upload_id, owner))
             decision = decide(facts)
             if facts.is_complete:
                 return facts  # a replayed last PATCH: its response was lost
@@ -143,7 +142,7 @@ class UploadService:
                     await self.database.run(self._record, upload_id)
                 raise
             if facts.offset == facts.length:
-                return await self._finish(facts)
+                return await self._settled(facts)
         if end is End.GONE:
             raise ClientGoneError
         if end is End.IDLE:
@@ -159,7 +158,7 @@ class UploadService:
             extra, _ = await body.peek(1)
             if extra:
                 # A chunked body that does not fit was never meant for this upload; nothing of it stays.
-                await anyio.to_thread.run_sync(self.store.truncate, facts.id, decision.offset)
+                await threads.run(self.store.truncate, facts.id, decision.offset)
                 raise BodyTooLargeError(room=decision.limit)
         return await self.database.run(self._record, facts.id, media_type), moved.end
 
@@ -168,7 +167,7 @@ class UploadService:
         if facts.media_type is not None or facts.offset >= media_types.SNIFF_BYTES:
             return facts.media_type
         front, _ = await body.peek(min(media_types.SNIFF_BYTES - facts.offset, decision.limit))
-        there = await anyio.to_thread.run_sync(self.store.head, facts.id, facts.offset) if facts.offset else b""
+        there = await threads.run(self.store.head, facts.id, facts.offset) if facts.offset else b""
         head = there + front
         if len(head) < media_types.SNIFF_BYTES and len(head) != facts.length:
             return None
@@ -196,13 +195,22 @@ class UploadService:
 
     # Completion
 
+    async def _settled(self, facts: Facts) -> Facts:
+        """An open upload that has every byte was cut off from its completion: complete it before all else.
+
+        No answer may say that all bytes are there (a 409 with the offset would) while nobody has registered them.
+        """
+        if facts.status is UploadStatus.OPEN and facts.offset == facts.length:
+            return await self._finish(facts)
+        return facts
+
     async def _finish(self, facts: Facts) -> Facts:
         """Every byte is there: make it so for good, and register the task. Under the upload's lock."""
         if facts.media_type is None:
             # The check was cut short by a crash, or nothing has to be a video here.
-            head = await anyio.to_thread.run_sync(self.store.head, facts.id, media_types.SNIFF_BYTES)
+            head = await threads.run(self.store.head, facts.id, media_types.SNIFF_BYTES)
             facts = replace(facts, media_type=await self._check_content(facts, head))
-        await anyio.to_thread.run_sync(self.store.finish, facts.id)
+        await threads.run(self.store.finish, facts.id)
         await self.database.run(self.complete, [facts.id], facts.id, {facts.id: facts.media_type})
         return replace(facts, status=UploadStatus.COMPLETE)
 
@@ -237,10 +245,7 @@ class UploadService:
         if facts.status is not UploadStatus.OPEN:
             return facts
         async with self.locks.hold(upload_id):
-            facts = await self.database.run(self.facts, upload_id, owner)
-            if facts.status is UploadStatus.OPEN and facts.offset == facts.length:
-                return await self._finish(facts)
-            return facts
+            return await self._settled(await self.database.run(self.facts, upload_id, owner))
 
     async def terminate(self, upload_id: str, owner: str, check: Callable[[Facts], None]) -> None:
         """Remove an upload. Raises what `check` raises, and `TaskRunningError` while a task needs it."""

@@ -13,12 +13,13 @@ from contextlib import contextmanager
 from typing import Any, TypeVar, cast
 
 import anyio
-import anyio.to_thread
 from sqlalchemy import Connection, CursorResult, Engine, Executable, create_engine, event
 from sqlalchemy.engine import make_url
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.orm import Session
 from sqlalchemy.pool import ConnectionPoolEntry, QueuePool
+
+from server import threads
 
 T = TypeVar("T")
 
@@ -84,7 +85,7 @@ class Database:
         """`work(*args)` on a thread of the database's own pool."""
         if self._limiter is None:
             self._limiter = anyio.CapacityLimiter(self._pool_size)
-        return await anyio.to_thread.run_sync(work, *args, limiter=self._limiter)
+        return await threads.run(work, *args, limiter=self._limiter)
 
     def check(self) -> None:
         """Raise whatever the driver raises when the database cannot be reached."""

@@ -62,4 +62,8 @@ class UploadStore(ABC):
 
     @abstractmethod
     def check(self) -> None:
-        """Raise `OSError` when the store could take no upload now."""
+        """Raise `OSError` when the store cannot be reached: then nothing may be concluded from what it has not."""
+
+    @abstractmethod
+    def room(self) -> int:
+        """Bytes that it could still take."""

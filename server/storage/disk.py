@@ -9,8 +9,7 @@ import os
 from functools import partial
 from pathlib import Path
 
-import anyio.to_thread
-
+from server import threads
 from server.errors import StorageFullError
 from server.storage.base import Capability, UploadStore
 from server.transport.body import Body, Moved
@@ -42,9 +41,7 @@ class DiskStore(UploadStore):
             return None
 
     async def append(self, upload_id: str, offset: int, body: Body, limit: int) -> Moved:
-        descriptor = await anyio.to_thread.run_sync(
-            partial(os.open, self.local_path(upload_id), os.O_WRONLY | os.O_CLOEXEC)
-        )
+        descriptor = await threads.run(partial(os.open, self.local_path(upload_id), os.O_WRONLY | os.O_CLOEXEC))
         try:
             return await body.write_to(descriptor, offset, limit)
         except OSError as error:
@@ -78,8 +75,10 @@ class DiskStore(UploadStore):
     def check(self) -> None:
         if not os.access(self._folder, os.R_OK | os.W_OK | os.X_OK):
             raise OSError(errno.EACCES, "the upload folder cannot be written")
-        if os.statvfs(self._folder).f_bavail == 0:
-            raise OSError(errno.ENOSPC, "the disk of the upload folder is full")
+
+    def room(self) -> int:
+        state = os.statvfs(self._folder)
+        return state.f_bavail * state.f_frsize
 
 
 def _translated(error: OSError) -> Exception:

@@ -9,6 +9,9 @@ Rules:
 
 - A file that was locked but is no longer the one at its path was removed by its last holder: try again.
 - A lock that cannot be taken in time is `UploadLockedError`, never an upload without a lock.
+- Only who came later may ask a holder to let go. Without this order a request that was dead already, and still
+  waiting, would throw out the one that came to replace it. The order is the kernel's monotonic clock, which all
+  processes of a host share.
 - Whoever holds a lock for long (a body that is being received) can be asked to let go; whoever holds it briefly
   (the sweep) is waited for.
 """
@@ -24,21 +27,25 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 
-import anyio.to_thread
-
+from server import threads
 from server.errors import UploadLockedError
 
 _RETRY_SECONDS = 0.02
 # Longer than any holder needs to let go, shorter than what a client takes for a dead server.
 PATIENCE_SECONDS = 10.0
+# So long somebody waits for a holder who came later: enough for one who only looks, not for a body.
+DEFERENCE_SECONDS = 2.0
+# The arrival of those who hold a lock for a moment only: before everybody, so that nobody is turned away.
+_BRIEF = 0
 _FIFO_SUFFIX = ".fifo"
 
 
 class Held:
     """A lock that is held; whoever attaches is told when somebody else wants it."""
 
-    def __init__(self, upload_id: str, descriptor: int, path: Path) -> None:
+    def __init__(self, upload_id: str, arrival: int, descriptor: int, path: Path) -> None:
         self.upload_id = upload_id
+        self.arrival = arrival
         self.wanted = False
         self._descriptor = descriptor
         self._path = path
@@ -95,18 +102,11 @@ class UploadLocks:
 
     @asynccontextmanager
     async def hold(self, upload_id: str) -> AsyncIterator[Held]:
-        """Hold the lock, asking whoever has it to let go. Raises `UploadLockedError` after 10 s."""
-        deadline = time.monotonic() + PATIENCE_SECONDS
-        while (held := await anyio.to_thread.run_sync(self._try, upload_id)) is None:
-            if time.monotonic() > deadline:
-                raise UploadLockedError
-            with self._guard:
-                holder = self._held.get(upload_id)
-            if holder is not None:
-                holder.want()
-            else:
-                await anyio.to_thread.run_sync(self._ask_process, upload_id)
-            await asyncio.sleep(_RETRY_SECONDS)
+        """Hold the lock, asking whoever has it to let go.
+
+        Raises `UploadLockedError` when nobody let go for 10 s, or somebody who came later kept it for 2 s.
+        """
+        held = await self._take(upload_id, time.monotonic_ns())
         try:
             yield held
         finally:
@@ -115,7 +115,7 @@ class UploadLocks:
     @contextmanager
     def try_hold(self, upload_id: str) -> Iterator[bool]:
         """Hold the lock if nobody has it; disturbs nobody. Yields whether it is held. Blocking."""
-        held = self._try(upload_id)
+        held = self._try(upload_id, _BRIEF)
         try:
             yield held is not None
         finally:
@@ -130,7 +130,34 @@ class UploadLocks:
             if not path.name.startswith(".")
         )
 
-    def _try(self, upload_id: str) -> Held | None:
+    async def _take(self, upload_id: str, arrival: int) -> Held:
+        try:
+            while (held := await threads.run(self._try, upload_id, arrival)) is None:
+                patience = PATIENCE_SECONDS if await self._ask(upload_id, arrival) else DEFERENCE_SECONDS
+                if time.monotonic_ns() - arrival > patience * 1e9:
+                    raise UploadLockedError
+                await asyncio.sleep(_RETRY_SECONDS)
+        except asyncio.CancelledError:
+            # It may have been taken in the very moment in which nobody wanted it any more.
+            with self._guard:
+                taken = self._held.get(upload_id)
+            if taken is not None and taken.arrival == arrival:
+                self._forget(taken)
+            raise
+        return held
+
+    async def _ask(self, upload_id: str, arrival: int) -> bool:
+        """Ask the holder to let go; False when the holder came later and is not asked."""
+        with self._guard:
+            holder = self._held.get(upload_id)
+        if holder is None:
+            return await threads.run(self._ask_process, upload_id, arrival)
+        if holder.arrival > arrival:
+            return False
+        holder.want()
+        return True
+
+    def _try(self, upload_id: str, arrival: int) -> Held | None:
         path = self._folder / upload_id
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
@@ -138,14 +165,14 @@ class UploadLocks:
             if os.fstat(descriptor).st_ino != path.stat().st_ino:
                 raise BlockingIOError  # noqa: TRY301  # the same as a lock that somebody has
             os.ftruncate(descriptor, 0)
-            os.pwrite(descriptor, self._fifo.name.encode(), 0)
+            os.pwrite(descriptor, f"{self._fifo.name} {arrival}".encode(), 0)
         except (BlockingIOError, FileNotFoundError):
             os.close(descriptor)
             return None
         except BaseException:
             os.close(descriptor)
             raise
-        held = Held(upload_id, descriptor, path)
+        held = Held(upload_id, arrival, descriptor, path)
         with self._guard:
             self._held[upload_id] = held
         return held
@@ -155,11 +182,17 @@ class UploadLocks:
             self._held.pop(held.upload_id, None)
         held.release()
 
-    def _ask_process(self, upload_id: str) -> None:
-        with contextlib.suppress(OSError):
-            name = (self._folder / upload_id).read_text()
-            if name and "/" not in name:
-                _write_fifo(self._folder / name, upload_id.encode() + b"\n")
+    def _ask_process(self, upload_id: str, arrival: int) -> bool:
+        try:
+            fifo, _, theirs = (self._folder / upload_id).read_text().partition(" ")
+            # Without an arrival it was taken this moment and is not signed yet.
+            if theirs and int(theirs) > arrival:
+                return False
+            if theirs and "/" not in fifo:
+                _write_fifo(self._folder / fifo, upload_id.encode() + b"\n")
+        except (OSError, ValueError):
+            pass  # it was released meanwhile, or its holder died or does not listen: try again
+        return True
 
     def _hear(self) -> None:
         if self._listening is None:

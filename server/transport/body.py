@@ -17,8 +17,9 @@ from enum import Enum
 from typing import Any
 
 import anyio
-import anyio.to_thread
 from anyio.lowlevel import RunVar
+
+from server import threads
 
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 
@@ -95,7 +96,7 @@ class Body(ABC):
             batch = await self._gather(min(_BATCH_BYTES, limit - written))
             if not batch:
                 return Moved(written, self._end())
-            await anyio.to_thread.run_sync(_write_all, descriptor, batch, offset + written, limiter=_writer_limit())
+            await threads.run(_write_all, descriptor, batch, offset + written, limiter=_writer_limit())
             written += sum(map(len, batch))
         return Moved(written, End.LIMIT)
 

@@ -1,0 +1,283 @@
+"""The real app under a real uvicorn in a thread of the tests, and a client that sends exactly the bytes it is told.
+
+Rule: nothing here knows tus or forms. The client hides nothing: interim answers, closed connections and resets are
+what a test looks at.
+"""
+
+import contextlib
+import socket
+import struct
+import threading
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import pytest
+import uvicorn
+from structlog.testing import capture_logs
+
+from server.app import create_app
+from server.database import migration
+from server.settings import Settings
+from tests.harness.postgres import PostgresServer
+from tests.harness.rows import execute, query
+from tests.harness.waiting import until
+
+TIMEOUT = 10.0
+Headers = Mapping[str, str] | Sequence[tuple[str, str]]
+
+
+@dataclass(frozen=True)
+class Answer:
+    """One final answer; header names in lower case. `interim` are the 1xx statuses that came before it."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+    interim: tuple[int, ...] = ()
+
+    @property
+    def text(self) -> str:
+        """The body as text."""
+        return self.body.decode()
+
+    @property
+    def code(self) -> str:
+        """The error code of a tus answer: what stands before the colon."""
+        return self.text.partition(":")[0]
+
+
+def pairs(headers: Headers) -> list[tuple[str, str]]:
+    """Headers as pairs, in their order."""
+    return list(headers.items() if isinstance(headers, Mapping) else headers)
+
+
+def request(method: str, target: str, headers: Headers = (), body: bytes | None = None) -> bytes:
+    """The bytes of one request; Content-Length is added when there is a body and no other length."""
+    fields = pairs(headers)
+    names = {name.lower() for name, _ in fields}
+    if "host" not in names:
+        fields.insert(0, ("Host", "videodock.test"))
+    if body is not None and not {"content-length", "transfer-encoding"} & names:
+        fields.append(("Content-Length", str(len(body))))
+    lines = [f"{method} {target} HTTP/1.1", *(f"{name}: {value}" for name, value in fields), "", ""]
+    return "\r\n".join(lines).encode("latin-1") + (body or b"")
+
+
+def chunked(pieces: Iterable[bytes], *, end: bool = True) -> bytes:
+    """A body in chunks (RFC 9112 section 7.1); without `end` it is not over."""
+    body = b"".join(b"%x\r\n%s\r\n" % (len(piece), piece) for piece in pieces if piece)
+    return body + b"0\r\n\r\n" if end else body
+
+
+class Connection:
+    """One TCP connection. Every wait ends with `TimeoutError` after 10 s."""
+
+    def __init__(self, port: int) -> None:
+        self._socket = socket.create_connection(("127.0.0.1", port), timeout=TIMEOUT)
+        self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._buffer = b""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def send(self, data: bytes) -> None:
+        """Send all of it."""
+        self._socket.sendall(data)
+
+    def answer(self, *, head: bool = False) -> Answer:
+        """Read one answer, not a byte more; `head` tells that it has no body because HEAD was asked."""
+        interim: list[int] = []
+        while True:
+            status, headers = self._read_head()
+            if status >= 200:
+                break
+            interim.append(status)
+        body = b"" if head or status in (204, 304) else self._read_body(headers)
+        return Answer(status, headers, body, tuple(interim))
+
+    def read(self, count: int) -> bytes:
+        """So many bytes, whatever they are."""
+        return self._take(count)
+
+    def ask(self, method: str, target: str, headers: Headers = (), body: bytes | None = None) -> Answer:
+        """Send a request and read its answer."""
+        self.send(request(method, target, headers, body))
+        return self.answer(head=method == "HEAD")
+
+    def ended(self) -> bool:
+        """Wait until the server closes; whether it did so without sending anything more."""
+        try:
+            return self._buffer == b"" and self._socket.recv(1) == b""
+        except ConnectionResetError:
+            return True
+
+    def half_close(self) -> None:
+        """Send FIN and go on reading."""
+        self._socket.shutdown(socket.SHUT_WR)
+
+    def reset(self) -> None:
+        """Close with RST, as a crashed client's kernel does."""
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self._socket.close()
+
+    def close(self) -> None:
+        """Close with FIN."""
+        self._socket.close()
+
+    def _more(self) -> None:
+        data = self._socket.recv(1 << 16)
+        if not data:
+            raise ConnectionError(f"the server closed the connection in an answer, after {self._buffer[:200]!r}")
+        self._buffer += data
+
+    def _read_head(self) -> tuple[int, dict[str, str]]:
+        while b"\r\n\r\n" not in self._buffer:
+            self._more()
+        head, _, self._buffer = self._buffer.partition(b"\r\n\r\n")
+        first, *lines = head.decode("latin-1").split("\r\n")
+        headers: dict[str, str] = {}
+        for line in lines:
+            name, _, value = line.partition(":")
+            key = name.lower()
+            headers[key] = f"{headers[key]}, {value.strip()}" if key in headers else value.strip()
+        return int(first.split(" ")[1]), headers
+
+    def _read_body(self, headers: Mapping[str, str]) -> bytes:
+        if headers.get("transfer-encoding") == "chunked":
+            return self._read_chunks()
+        return self._take(int(headers["content-length"]))
+
+    def _read_chunks(self) -> bytes:
+        body = b""
+        while True:
+            while b"\r\n" not in self._buffer:
+                self._more()
+            line, _, self._buffer = self._buffer.partition(b"\r\n")
+            size = int(line, 16)
+            body += self._take(size)
+            self._take(2)
+            if size == 0:
+                return body
+
+    def _take(self, count: int) -> bytes:
+        while len(self._buffer) < count:
+            self._more()
+        taken, self._buffer = self._buffer[:count], self._buffer[count:]
+        return taken
+
+
+class LiveServer:
+    """The app on a free port, with its data in `folder` and nobody who processes tasks; use it with `with`."""
+
+    def __init__(self, folder: Path, *, database_url: str = "", **settings: Any) -> None:
+        self.settings = Settings(
+            data_dir=folder, database_url=database_url, **{"scheduler": "none", "shutdown_grace": 1, **settings}
+        )
+        self.data_dir = self.settings.data_dir
+        self.database_url = self.settings.sqlalchemy_url
+        self.port = 0
+        self._ends = contextlib.ExitStack()
+
+    def __enter__(self) -> Self:
+        # Its lines would go to the terminal, in between those of the tests.
+        self._ends.enter_context(capture_logs())
+        self.data_dir.mkdir(parents=True, exist_ok=True)
+        migration.upgrade(self.database_url)
+        self._listener = socket.create_server(("127.0.0.1", 0), backlog=512)
+        self.port = self._listener.getsockname()[1]
+        config = uvicorn.Config(
+            create_app(self.settings),
+            http="httptools",
+            ws="none",
+            lifespan="on",
+            log_config=None,
+            access_log=False,
+            proxy_headers=False,
+            server_header=False,
+            timeout_graceful_shutdown=1,
+        )
+        self._server = uvicorn.Server(config)
+        self._thread = threading.Thread(target=self._server.run, args=([self._listener],), daemon=True)
+        self._thread.start()
+        until(lambda: self._server.started or not self._thread.is_alive(), seconds=20, what="the app starts")
+        assert self._thread.is_alive(), "the app did not start"
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._server.should_exit = True
+        self._thread.join(20)
+        self._listener.close()
+        self._ends.close()
+        assert not self._thread.is_alive(), "the app did not stop"
+
+    @property
+    def url(self) -> str:
+        """Origin of the server, without a slash at its end."""
+        return f"http://127.0.0.1:{self.port}"
+
+    def connect(self) -> Connection:
+        """A new connection."""
+        return Connection(self.port)
+
+    def ask(self, method: str, target: str, headers: Headers = (), body: bytes | None = None) -> Answer:
+        """One request on a connection of its own."""
+        with self.connect() as connection:
+            return connection.ask(method, target, headers, body)
+
+    def path(self, upload_id: str) -> Path:
+        """Where the bytes of an upload lie."""
+        return self.data_dir / "uploads" / upload_id[:2] / upload_id
+
+    def stored(self, upload_id: str) -> bytes | None:
+        """The bytes that the store has of an upload; None when there is no file."""
+        try:
+            return self.path(upload_id).read_bytes()
+        except FileNotFoundError:
+            return None
+
+    def files(self) -> list[Path]:
+        """Every file of an upload."""
+        return sorted(path for path in (self.data_dir / "uploads").rglob("*") if path.is_file())
+
+    def locks(self) -> list[str]:
+        """Lock files, without the FIFOs of processes."""
+        return sorted(path.name for path in (self.data_dir / "locks").iterdir() if path.suffix != ".fifo")
+
+    def row(self, upload_id: str) -> dict[str, Any]:
+        """An upload's row."""
+        (row,) = self.query("SELECT * FROM uploads WHERE id = :id", id=upload_id)
+        return row
+
+    def query(self, sql: str, **parameters: object) -> list[dict[str, Any]]:
+        """Rows of the server's database."""
+        return query(self.database_url, sql, **parameters)
+
+    def execute(self, sql: str, **parameters: object) -> None:
+        """Change the server's database."""
+        execute(self.database_url, sql, **parameters)
+
+
+@contextlib.contextmanager
+def serving(request: pytest.FixtureRequest, folder: Path, **settings: Any) -> Iterator[LiveServer]:
+    """For a fixture of any scope with the parameters `sqlite` and `postgresql`: the app on a database of that kind."""
+    if request.param == "sqlite":
+        with LiveServer(folder, **settings) as made:
+            yield made
+        return
+    cluster: PostgresServer = request.getfixturevalue("postgres_server")
+    url = cluster.create_database()
+    try:
+        with LiveServer(folder, database_url=url, **settings) as made:
+            yield made
+    finally:
+        cluster.drop_database(url)

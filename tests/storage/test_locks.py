@@ -1,0 +1,317 @@
+"""One request at a time works on an upload: between tasks, threads and processes, and also when one dies."""
+
+import asyncio
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from server.errors import UploadLockedError
+from server.storage import locks as locks_module
+from server.storage.locks import UploadLocks
+from tests.harness.server_process import ROOT
+from tests.harness.waiting import until
+
+ID = "8a6b1c6e-3f0e-4a58-9f57-0d8f1f1f9c11"
+
+# Another process: it holds the lock, lets go when asked if `obliging`, and says what it does a line each.
+_HOLDER = """
+import asyncio, sys
+from pathlib import Path
+from server.storage.locks import UploadLocks
+
+async def main(folder, upload, obliging):
+    locks = UploadLocks(Path(folder))
+    locks.listen()
+    asked = asyncio.Event()
+    async with locks.hold(upload) as held:
+        held.attach(asked.set)
+        print("held", flush=True)
+        await asked.wait()
+        print("asked", flush=True)
+        if obliging != "True":
+            await asyncio.Event().wait()
+    print("let go", flush=True)
+    locks.close()
+
+asyncio.run(main(*sys.argv[1:]))
+"""
+
+
+class Holder:
+    """That process."""
+
+    def __init__(self, folder: Path, *, obliging: bool = True) -> None:
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", _HOLDER, str(folder), ID, str(obliging)],
+            cwd=ROOT,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        assert self.line() == "held"
+
+    def line(self) -> str:
+        assert self.process.stdout is not None
+        return self.process.stdout.readline().strip()
+
+    def end(self) -> None:
+        self.process.kill()
+        self.process.communicate(timeout=10)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return tmp_path / "locks"
+
+
+@pytest.fixture
+def holders() -> Iterator[list[Holder]]:
+    made: list[Holder] = []
+    yield made
+    for holder in made:
+        holder.end()
+
+
+def left(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+async def take(locks: UploadLocks, seconds: list[float]) -> None:
+    started = time.monotonic()
+    async with locks.hold(ID):
+        seconds.append(time.monotonic() - started)
+
+
+def test_another_process_is_asked(folder: Path, holders: list[Holder]) -> None:
+    """A holder in another process is told that somebody waits, and the lock changes hands within 2 s."""
+    holders.append(Holder(folder))
+    seconds: list[float] = []
+    asyncio.run(take(UploadLocks(folder), seconds))
+    assert seconds[0] < 2
+    assert (holders[0].line(), holders[0].line()) == ("asked", "let go")
+    holders[0].process.wait(10)
+    assert left(folder) == []
+
+
+def test_a_killed_holder_frees_its_lock(folder: Path, holders: list[Holder]) -> None:
+    """kill -9 of the holder: the next one has the lock at once, and `clean` removes what is left of the dead."""
+    holders.append(Holder(folder, obliging=False))
+    locks = UploadLocks(folder)
+    with locks.try_hold(ID) as held:
+        assert not held
+    holders[0].end()
+    assert len(left(folder)) == 2  # its lock file and its FIFO
+    seconds: list[float] = []
+    asyncio.run(take(locks, seconds))
+    assert seconds[0] < 1
+    assert locks.clean() == 1
+    assert left(folder) == []
+
+
+def test_who_does_not_let_go_is_not_robbed(
+    folder: Path, holders: list[Holder], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A lock that is not given in time is an error, never a second holder."""
+    monkeypatch.setattr(locks_module, "PATIENCE_SECONDS", 0.3)
+    holders.append(Holder(folder, obliging=False))
+    with pytest.raises(UploadLockedError):
+        asyncio.run(take(UploadLocks(folder), []))
+    assert holders[0].process.poll() is None
+    assert holders[0].line() == "asked"
+
+
+def test_clean(folder: Path, holders: list[Holder]) -> None:
+    """Stale lock files and FIFOs go; what is held, and who listens, stays."""
+    holders.append(Holder(folder, obliging=False))
+    alive = left(folder)
+    assert len(alive) == 2
+    locks = UploadLocks(folder)
+    (folder / "8a6b1c6e-0000-4a58-9f57-0d8f1f1f9c11").write_text("somebody.fifo")
+    (folder / "8a6b1c6e-1111-4a58-9f57-0d8f1f1f9c11").touch()
+    os.mkfifo(folder / "dead.fifo")
+
+    async def listening() -> None:
+        locks.listen()
+        own = sorted(
+            {*left(folder)} - {*alive} - {"dead.fifo"} - {path for path in left(folder) if "8a6b1c6e-" in path}
+        )
+        assert len(own) == 1
+        assert await asyncio.to_thread(locks.clean) == 3
+        assert left(folder) == sorted([*alive, *own])
+        assert await asyncio.to_thread(locks.clean) == 0
+        locks.close()
+
+    asyncio.run(listening())
+    assert left(folder) == alive
+
+
+def test_a_lock_file_that_lies(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever a lock file says of its holder: no path outside the folder is written, and the lock is not given."""
+    monkeypatch.setattr(locks_module, "PATIENCE_SECONDS", 0.1)
+    outside = folder.parent / "outside.fifo"
+    os.mkfifo(outside)
+    reader = os.open(outside, os.O_RDONLY | os.O_NONBLOCK)
+    locks = UploadLocks(folder)
+    with UploadLocks(folder).try_hold(ID) as held:
+        assert held
+        for name in (f"../{outside.name}", str(outside), "missing.fifo", "", "x" * 5000, "\0"):
+            for text in (name, f"{name} 1", f"{name} x"):
+                (folder / ID).write_text(text)
+                with pytest.raises(UploadLockedError):
+                    asyncio.run(take(locks, []))
+        assert os.read(reader, 100) == b""
+    os.close(reader)
+
+
+def test_tasks_never_overlap(folder: Path) -> None:
+    """A hundred tasks contend through two sets of locks: at any time one is inside, and all get their turn."""
+    inside = 0
+    turns = 0
+
+    async def work(locks: UploadLocks) -> None:
+        nonlocal inside, turns
+        async with locks.hold(ID):
+            inside += 1
+            assert inside == 1, "two hold the lock"
+            await asyncio.sleep(0)
+            await asyncio.to_thread(lambda: None)
+            assert inside == 1, "two hold the lock"
+            inside -= 1
+            turns += 1
+
+    async def main() -> None:
+        # Two of them, as two processes have: they know nothing of each other but the files.
+        pair = (UploadLocks(folder), UploadLocks(folder))
+        for locks in pair:
+            locks.listen()
+        await asyncio.gather(*(work(pair[number % 2]) for number in range(100)))
+        for locks in pair:
+            locks.close()
+
+    asyncio.run(main())
+    assert turns == 100
+    assert left(folder) == []
+
+
+def test_threads_never_overlap(folder: Path) -> None:
+    """Threads that try at the same time, with `clean` in between: one holds, or none."""
+    inside = threading.Semaphore(1)
+    errors: list[str] = []
+    got = [0]
+    stop = time.monotonic() + 1.5
+
+    def work(locks: UploadLocks) -> None:
+        while time.monotonic() < stop and got[0] < 500:
+            with locks.try_hold(ID) as held:
+                if held:
+                    if not inside.acquire(blocking=False):
+                        errors.append("two hold the lock")
+                        return
+                    got[0] += 1
+                    inside.release()
+
+    def clean(locks: UploadLocks) -> None:
+        while time.monotonic() < stop and got[0] < 500:
+            try:
+                locks.clean()
+            except Exception as error:
+                errors.append(repr(error))
+                return
+
+    threads = [threading.Thread(target=work, args=(UploadLocks(folder),)) for _ in range(6)]
+    threads.append(threading.Thread(target=clean, args=(UploadLocks(folder),)))
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(20)
+    assert errors == []
+    assert got[0] > 20
+    assert left(folder) == []
+
+
+def test_attached_too_late(folder: Path) -> None:
+    """Who was asked before it attached is told at once; the next holder starts unasked."""
+
+    async def main() -> None:
+        locks = UploadLocks(folder)
+        told = asyncio.Event()
+        async with locks.hold(ID) as held:
+            waiting = asyncio.ensure_future(take(locks, []))
+            while not held.wanted:
+                await asyncio.sleep(0.01)
+            held.attach(told.set)
+            assert told.is_set()
+        await waiting
+        async with locks.hold(ID) as held:
+            assert not held.wanted
+
+    asyncio.run(main())
+
+
+def test_sweeps_ask_nobody(folder: Path) -> None:
+    """`try_hold` and `clean` disturb no holder."""
+
+    async def main() -> None:
+        locks = UploadLocks(folder)
+        async with locks.hold(ID) as held:
+            with locks.try_hold(ID) as second:
+                assert not second
+            locks.clean()
+            assert not held.wanted
+            assert left(folder) == [ID]
+
+    asyncio.run(main())
+
+
+def test_an_error_frees_the_lock(folder: Path) -> None:
+    """A holder that fails lets go."""
+
+    async def fail(locks: UploadLocks) -> None:
+        async with locks.hold(ID):
+            raise RuntimeError("boom")
+
+    locks = UploadLocks(folder)
+    with pytest.raises(RuntimeError, match="boom"):
+        asyncio.run(fail(locks))
+    with pytest.raises(RuntimeError, match="boom"), locks.try_hold(ID):
+        raise RuntimeError("boom")
+    with locks.try_hold(ID) as held:
+        assert held
+    assert left(folder) == []
+
+
+def test_a_waiter_that_gives_up_holds_nothing(folder: Path) -> None:
+    """A request that is cancelled while it waits for a lock does not get it afterwards."""
+
+    async def main() -> None:
+        locks = UploadLocks(folder)
+        async with locks.hold(ID):
+            for _ in range(20):
+                waiting = asyncio.ensure_future(take(locks, []))
+                await asyncio.sleep(0.005)
+                waiting.cancel()
+                await asyncio.wait({waiting})
+                assert waiting.cancelled()
+        deadline = time.monotonic() + 2
+        while True:
+            with locks.try_hold(ID) as held:
+                if held:
+                    break
+            assert time.monotonic() < deadline, "nobody has the lock, and nobody can get it"
+            await asyncio.sleep(0.01)
+
+    asyncio.run(main())
+    until(lambda: left(folder) == [], seconds=1, what="no lock file is left")
+
+
+def test_other_uploads_are_not_concerned(folder: Path) -> None:
+    """A lock is of one upload."""
+    locks = UploadLocks(folder)
+    with locks.try_hold(ID) as first, locks.try_hold(ID.replace("8a6b", "8a6c")) as second:
+        assert first
+        assert second

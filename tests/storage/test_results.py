@@ -1,0 +1,100 @@
+"""Results appear whole or not at all, and an attempt that was only slow does no harm."""
+
+from pathlib import Path
+
+import pytest
+
+from server.storage.results import Results
+
+TASK = "11111111-1111-4111-8111-111111111111"
+FILE = "22222222-2222-4222-8222-222222222222"
+NAME = "poster.jpg"
+
+
+@pytest.fixture
+def results(tmp_path: Path) -> Results:
+    return Results(tmp_path)
+
+
+def make(results: Results, attempt: int, content: bytes, file: str = FILE) -> Path:
+    folder = results.begin(TASK, attempt, file)
+    (folder / NAME).write_bytes(content)
+    return folder
+
+
+def found(results: Results) -> bytes | None:
+    path = results.find(TASK, FILE, NAME)
+    return path.read_bytes() if path else None
+
+
+def test_published_whole(results: Results, tmp_path: Path) -> None:
+    """What is in the making is not found; what is published is, and by its public name only."""
+    folder = make(results, 1, b"one")
+    (folder / "notes.txt").write_text("private")
+    assert found(results) is None
+    results.publish(TASK, 1, FILE)
+    assert found(results) == b"one"
+    assert results.find(TASK, FILE, "notes.txt") is None
+    assert results.find(TASK, FILE, f"../{FILE}/{NAME}") is None
+    assert results.attempts() == [(TASK, 1)]
+    results.discard(TASK, 1)
+    assert results.attempts() == []
+    assert found(results) == b"one"
+    assert list((tmp_path / "work").iterdir()) == []
+
+
+def test_published_again(results: Results, tmp_path: Path) -> None:
+    """A later attempt replaces what an earlier one, cut short behind its rename, had put there."""
+    make(results, 1, b"one")
+    results.publish(TASK, 1, FILE)
+    make(results, 2, b"two")
+    results.publish(TASK, 2, FILE)
+    assert found(results) == b"two"
+    for attempt in (1, 2):
+        results.discard(TASK, attempt)
+    assert list((tmp_path / "work").iterdir()) == []
+
+
+def test_nothing_was_made(results: Results) -> None:
+    """A file of which nothing was to be made has no results, and an earlier one is not lost by it."""
+    results.begin(TASK, 1, FILE)
+    results.publish(TASK, 1, FILE)
+    assert found(results) is None
+    make(results, 2, b"two")
+    results.publish(TASK, 2, FILE)
+    results.begin(TASK, 3, FILE)
+    results.publish(TASK, 3, FILE)
+    assert found(results) == b"two"
+
+
+def test_an_attempt_begins_empty(results: Results) -> None:
+    """What an attempt of that number left is not taken for its own."""
+    make(results, 1, b"old")
+    assert list(results.begin(TASK, 1, FILE).iterdir()) == []
+
+
+def test_attempts_do_not_meet(results: Results) -> None:
+    """Two attempts at the same time write to different folders; discarding one leaves the other."""
+    assert make(results, 1, b"one") != make(results, 2, b"two")
+    results.discard(TASK, 1)
+    results.discard(TASK, 1)
+    results.publish(TASK, 2, FILE)
+    assert found(results) == b"two"
+
+
+def test_files_do_not_meet(results: Results) -> None:
+    """The files of a task are published one by one."""
+    other = FILE.replace("2", "3")
+    make(results, 1, b"one")
+    make(results, 1, b"other", other)
+    results.publish(TASK, 1, other)
+    assert found(results) is None
+    assert results.find(TASK, other, NAME) is not None
+
+
+def test_what_others_put_into_the_folder(results: Results, tmp_path: Path) -> None:
+    """Names that are no attempt are passed over."""
+    for name in ("lost+found", ".hidden", "x.y"):
+        (tmp_path / "work" / name).mkdir()
+    make(results, 12, b"x")
+    assert results.attempts() == [(TASK, 12)]

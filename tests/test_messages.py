@@ -1,0 +1,145 @@
+"""Every code has its sentence in both languages, and every reader gets theirs."""
+
+import re
+import string
+from pathlib import Path
+
+import pytest
+
+from server import errors, messages
+from server.errors import StartError, StepError, VideodockError
+from server.messages import CODES, Language, negotiate, sentence, size
+
+SERVER = Path(errors.__file__).parent
+# The words of the documented API.
+DOCUMENTED = {
+    "upload_accepted": "视频上传成功",
+    "task_uploaded": "文件上传完成，准备处理",
+    "task_processing": "正在处理第 {current}/{total} 个视频...",
+    "task_completed": "处理完成",
+    "task_cancelled": "任务已取消",
+    "task_not_found": "任务不存在",
+}
+
+
+def kinds(base: type[VideodockError] = VideodockError) -> list[type[VideodockError]]:
+    """Every class of the tree."""
+    return [base, *(kind for below in base.__subclasses__() for kind in kinds(below))]
+
+
+def fields(text: str) -> set[str]:
+    return {name for _, name, _, _ in string.Formatter().parse(text) if name is not None}
+
+
+@pytest.mark.parametrize("kind", [kind for kind in kinds() if not issubclass(kind, StartError | StepError)])
+def test_every_error_has_sentences(kind: type[VideodockError]) -> None:
+    """The code of every error of the tree is a known one."""
+    assert kind.code in CODES
+    assert 400 <= kind.status <= 599
+
+
+def test_every_code_in_the_sources_has_sentences() -> None:
+    """Whatever is raised as a step's error or looked up as a sentence by a literal code is a known code."""
+    used: dict[str, str] = {}
+    for path in sorted(SERVER.rglob("*.py")):
+        text = path.read_text()
+        for pattern in (r"StepError\(\s*\"(\w+)\"", r"Failure\(\s*\"(\w+)\"", r"sentence\(\s*f?\"(\w+)\""):
+            used |= dict.fromkeys(re.findall(pattern, text), path.name)
+    assert len(used) > 5
+    unknown = {code: name for code, name in used.items() if code not in CODES and not code.endswith("_")}
+    assert unknown == {}
+
+
+def test_the_tree_is_drawn_as_it_is() -> None:
+    """The list at the top of `errors.py` has every code with its status."""
+    drawn = dict(re.findall(r"(\w+) +(\d{3})(?:  |$)", errors.__doc__ or "", re.MULTILINE))
+    leaves = {
+        kind.code: str(kind.status)
+        for kind in kinds()
+        if not kind.__name__.startswith("_")
+        and kind.__name__ not in ("VideodockError", "ClientError", "BusyError")
+        and not issubclass(kind, StartError | StepError)
+    }
+    assert drawn == leaves
+
+
+@pytest.mark.parametrize("code", sorted(CODES))
+def test_sentences(code: str) -> None:
+    """Both are there, take the same parameters, and are not each other."""
+    chinese, english = messages._SENTENCES[code]
+    assert fields(chinese) == fields(english)
+    assert re.search(r"[\u4e00-\u9fff]", chinese)
+    assert not re.search(r"[\u4e00-\u9fff]", english)
+    given = dict.fromkeys(fields(chinese), 7)
+    for language, text in (("zh", chinese), ("en", english)):
+        made = sentence(code, given, language)  # type: ignore[arg-type]
+        assert made == text.format(**given)
+        assert "{" not in made
+
+
+@pytest.mark.parametrize("code", DOCUMENTED)
+def test_documented_words(code: str) -> None:
+    """The Chinese sentences of the documented API are a contract."""
+    assert messages._SENTENCES[code][0] == DOCUMENTED[code]
+    assert messages._SENTENCES["task_error"][0].startswith("处理出错")
+
+
+def test_a_sentence_is_never_missing() -> None:
+    """A parameter that is missing stands as `?`; parameters are text, not formats."""
+    assert sentence("task_processing", {"current": 1}, "en") == "Processing video 1 of ?..."
+    assert "{total}" in sentence("header_missing", {"name": "{total}"}, "en")
+    assert sentence("no_such_code", {}, "en")
+
+
+NEGOTIATED: dict[str | None, tuple[Language, Language]] = {
+    # what the reader says: the language where the default is zh, and where it is en
+    None: ("zh", "en"),
+    "": ("zh", "en"),
+    "*": ("zh", "en"),
+    "fr": ("zh", "en"),
+    "fr, de;q=0.5": ("zh", "en"),
+    "en": ("en", "en"),
+    "EN-us": ("en", "en"),
+    "zh": ("zh", "zh"),
+    "zh-Hans-CN": ("zh", "zh"),
+    "zh-TW,zh;q=0.9,en;q=0.8": ("zh", "zh"),
+    "en-GB,en;q=0.9,zh;q=0.8": ("en", "en"),
+    "fr, en;q=0.1": ("en", "en"),
+    "zh;q=0.2, en;q=0.3": ("en", "en"),
+    "en;q=0.3 , zh; q=0.4": ("zh", "zh"),
+    "zh;q=0, en;q=0.1": ("en", "en"),
+    "en;q=0": ("zh", "en"),
+    "en, zh": ("en", "en"),
+    "zh, en": ("zh", "zh"),
+    "english": ("zh", "en"),
+    "en;q=abc, zh;q=0.1": ("zh", "zh"),
+    ",,;;=,": ("zh", "en"),
+    "en;q=nan, zh;q=0.5": ("zh", "zh"),
+    "en;q=-1, zh;q=0.5": ("zh", "zh"),
+}
+
+
+@pytest.mark.parametrize("accepted", NEGOTIATED)
+def test_negotiate(accepted: str | None) -> None:
+    """The best of zh and en by Accept-Language, else the default."""
+    zh, en = NEGOTIATED[accepted]
+    assert negotiate(accepted, "zh") == zh
+    assert negotiate(accepted, "en") == en
+
+
+@pytest.mark.parametrize(
+    ("number", "text"),
+    [
+        (0, "0 bytes"),
+        (1023, "1023 bytes"),
+        (1024, "1 KiB"),
+        (1536, "1.5 KiB"),
+        (800 << 20, "800 MiB"),
+        (10 << 30, "10 GiB"),
+        ((10 << 30) + 1, "10.0 GiB"),
+        (1 << 41, "2048 GiB"),
+    ],
+)
+def test_size(number: int, text: str) -> None:
+    """A number of bytes as a person writes it."""
+    assert size(number) == text

@@ -1,0 +1,202 @@
+"""A request head and the facts about an upload give one decision or one error; no byte, no clock, no database."""
+
+from datetime import UTC, datetime, timedelta
+from typing import NamedTuple
+
+import pytest
+
+from server.errors import VideodockError
+from server.lifecycle import UploadStatus
+from server.tus import protocol
+from server.tus.headers import MAX_LENGTH, Head, file_name, format_expires, parse_metadata
+from server.tus.protocol import Append, Create, Facts
+
+NOW = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
+OFFERED = frozenset({"creation"})
+OCTETS = ("Content-Type", "application/offset+octet-stream")
+VERSION = ("Tus-Resumable", "1.0.0")
+
+
+def head(method: str, *headers: tuple[str, str]) -> Head:
+    return Head.of(method, [(name.encode(), value.encode("latin-1")) for name, value in headers])
+
+
+def facts(
+    status: UploadStatus = UploadStatus.OPEN, offset: int = 30, length: int | None = 100, expired: bool = False
+) -> Facts:
+    return Facts(
+        id="id",
+        status=status,
+        offset=offset,
+        length=length,
+        metadata_raw="filename YQ==",
+        filename="a",
+        media_type=None,
+        expires_at=NOW if expired else NOW + timedelta(seconds=1),
+        now=NOW,
+        accepted="mp4",
+    )
+
+
+class Case(NamedTuple):
+    rule: str
+    offset: str
+    body: tuple[tuple[str, str], ...]
+    facts: Facts
+    expected: Append | str
+
+
+LENGTH_70 = (("Content-Length", "70"),)
+LENGTH_71 = (("Content-Length", "71"),)
+CHUNKED = (("Transfer-Encoding", "chunked"),)
+EMPTY = (("Content-Length", "0"),)
+COMPLETE = facts(UploadStatus.COMPLETE, offset=100)
+CASES = [
+    Case("PATCH: at the offset", "30", LENGTH_70, facts(), Append(30, 70, exact=True)),
+    Case("PATCH: a part of it", "30", (("Content-Length", "7"),), facts(), Append(30, 7, exact=True)),
+    Case("PATCH: no body", "30", (), facts(), Append(30, 0, exact=True)),
+    Case("PATCH: an empty one", "30", EMPTY, facts(), Append(30, 0, exact=True)),
+    Case("PATCH: chunked, so as much as there is room", "30", CHUNKED, facts(), Append(30, 70, exact=False)),
+    Case("PATCH: leading zeros", "0030", EMPTY, facts(), Append(30, 0, exact=True)),
+    Case("2: one byte too long", "30", LENGTH_71, facts(), "body_too_large 413 None"),
+    Case("3: behind", "29", LENGTH_70, facts(), "offset_mismatch 409 30"),
+    Case("3: ahead", "31", LENGTH_70, facts(), "offset_mismatch 409 30"),
+    Case("3: complete and behind", "30", LENGTH_70, COMPLETE, "offset_mismatch 409 100"),
+    Case("3: more than there is", "100", LENGTH_70, COMPLETE, "upload_complete 409 100"),
+    Case("3: more than there is, chunked", "100", CHUNKED, COMPLETE, "upload_complete 409 100"),
+    Case("3: all bytes, no task yet: no offset", "100", LENGTH_70, facts(offset=100), "body_too_large 413 None"),
+    Case("11: replayed", "100", EMPTY, COMPLETE, Append(100, 0, exact=True)),
+    Case("11: replayed before it was finished", "100", EMPTY, facts(offset=100), Append(100, 0, exact=True)),
+    Case("16: expired this very moment", "30", LENGTH_70, facts(expired=True), "upload_gone 410 None"),
+    Case("16: complete ones do not expire", "100", EMPTY, facts(UploadStatus.COMPLETE, 100, expired=True),
+         Append(100, 0, exact=True)),
+    Case("16: swept", "30", LENGTH_70, facts(UploadStatus.EXPIRED), "upload_gone 410 None"),
+    Case("18: removed", "30", LENGTH_70, facts(UploadStatus.TERMINATED), "upload_gone 410 None"),
+    Case("17: rejected", "30", LENGTH_70, facts(UploadStatus.REJECTED), "media_type_unsupported 415 None"),
+    Case("17: rejected, at the wrong offset", "0", LENGTH_70, facts(UploadStatus.REJECTED),
+         "media_type_unsupported 415 None"),
+    Case("offset 2^63 - 1", str(MAX_LENGTH), LENGTH_70, facts(), "offset_mismatch 409 30"),
+    Case("offset 2^63", str(MAX_LENGTH + 1), LENGTH_70, facts(), "header_invalid 400 None"),
+    Case("offset of Arabic digits", "\xb2", LENGTH_70, facts(), "header_invalid 400 None"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("case", CASES, ids=[case.rule for case in CASES])
+def test_append(case: Case) -> None:
+    """Each PATCH is one decision or one error, and only the right errors carry an offset."""
+    asked = head("PATCH", VERSION, OCTETS, ("Upload-Offset", case.offset), *case.body)
+    try:
+        found: object = protocol.decide_append(asked, case.facts, OFFERED)
+    except VideodockError as error:
+        found = f"{error.code} {error.status_hint} {error.upload_offset}"
+    assert found == case.expected
+
+
+def test_what_is_checked_first() -> None:
+    """Rule 2: the version before anything else, what the head alone tells before what the upload tells."""
+    gone = facts(UploadStatus.TERMINATED)
+    order = [
+        ("version_unsupported", []),
+        ("content_type_unsupported", [VERSION]),
+        ("header_missing", [VERSION, OCTETS]),
+        ("upload_gone", [VERSION, OCTETS, ("Upload-Offset", "0")]),
+    ]
+    for code, headers in order:
+        with pytest.raises(VideodockError) as caught:
+            protocol.decide_append(head("PATCH", *headers), gone, OFFERED)
+        assert caught.value.code == code
+
+
+@pytest.mark.parametrize("kind", ["application/offset+octet-stream; charset=x", "Application/Offset+Octet-Stream"])
+def test_content_type(kind: str) -> None:
+    """Parameters and case of the Content-Type do not matter."""
+    asked = head("PATCH", VERSION, ("Content-Type", kind), ("Upload-Offset", "30"))
+    assert protocol.decide_append(asked, facts(), OFFERED) == Append(30, 0, exact=True)
+
+
+def test_create() -> None:
+    """A creation knows length, name and whether a body comes; a chunked body may be one."""
+    meta = ("Upload-Metadata", "name Yi5tcDQ=,filename YS5tcDQ=")
+    asked = head("POST", VERSION, ("Upload-Length", "5"), meta)
+    assert protocol.decide_create(asked, OFFERED, 5) == Create(5, meta[1], "a.mp4", has_body=False)
+    asked = head("POST", VERSION, ("Upload-Length", "5"), OCTETS, ("Transfer-Encoding", "chunked"))
+    assert protocol.decide_create(asked, OFFERED, 5) == Create(5, None, None, has_body=True)
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        (facts(), {"Upload-Offset": "30", "Upload-Length": "100"}),
+        (facts(length=None), {"Upload-Offset": "30", "Upload-Defer-Length": "1"}),
+        (COMPLETE, {"Upload-Offset": "100", "Upload-Length": "100", "Upload-Task": "id"}),
+    ],
+)
+def test_describe(given: Facts, expected: dict[str, str]) -> None:
+    """Rule 4: HEAD tells offset and length (or that it is open), the metadata as they came, expiry or task."""
+    found = protocol.describe(given)
+    if "Upload-Task" not in expected:
+        expected = expected | {"Upload-Expires": "Sun, 22 Nov 2026 12:00:01 GMT"}
+    assert found == expected | {"Upload-Metadata": "filename YQ=="}
+
+
+@pytest.mark.parametrize(
+    ("can_append", "can_delete", "expected"),
+    [
+        (True, True, "creation,creation-with-upload,termination,expiration"),
+        (True, False, "creation,creation-with-upload"),
+        (False, True, "termination,expiration"),
+        (False, False, ""),
+    ],
+)
+def test_extensions(can_append: bool, can_delete: bool, expected: str) -> None:
+    """Extensions are what the store can do, with commas and without spaces."""
+    assert protocol.extensions(can_append=can_append, can_delete=can_delete) == expected
+
+
+@pytest.mark.parametrize(
+    ("raw", "expected"),
+    [
+        (None, {}),
+        ("", {}),
+        ("a", {"a": b""}),
+        ("a ", {"a": b""}),
+        ("a YQ==, b  Yg==", {"a": b"a", "b": b"b"}),
+        ("is_confidential,filename d29ybGQ=", {"is_confidential": b"", "filename": b"world"}),
+        ("k AAD/", {"k": b"\0\0\xff"}),
+        ("k-!+~ YQ==", {"k-!+~": b"a"}),
+    ],
+)
+def test_metadata(raw: str | None, expected: dict[str, bytes]) -> None:
+    """Rule 6: pairs of key and base64, values may be missing or empty."""
+    assert parse_metadata(raw) == expected
+
+
+@pytest.mark.parametrize(
+    ("metadata", "expected"),
+    [
+        ({}, None),
+        ({"filename": b""}, None),
+        ({"filename": b"", "name": b"b"}, "b"),
+        ({"filename": b"a", "name": b"b"}, "a"),
+        ({"filename": "ü".encode()}, "ü"),
+        ({"filename": b"\xff.mp4"}, "�.mp4"),
+    ],
+)
+def test_file_name(metadata: dict[str, bytes], expected: str | None) -> None:
+    """Rule 17: `filename`, else `name`."""
+    assert file_name(metadata) == expected
+
+
+@pytest.mark.parametrize(
+    ("method", "override", "expected"),
+    [("POST", "PATCH", "PATCH"), ("post", "delete", "DELETE"), ("POST", "", "POST"), ("HEAD", "DELETE", "HEAD")],
+)
+def test_method_override(method: str, override: str, expected: str) -> None:
+    """Rule 10: on POST only, in any case."""
+    assert head(method, ("X-HTTP-Method-Override", override)).method == expected
+
+
+def test_expires_in_any_zone() -> None:
+    """Rule 16: an IMF-fixdate is in GMT, wherever the moment came from."""
+    moment = datetime(2026, 1, 2, 1, 4, 5, tzinfo=UTC).astimezone()
+    assert format_expires(moment) == "Fri, 02 Jan 2026 01:04:05 GMT"

@@ -18,6 +18,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from server.database import migration
+from server.database.session import AWAY, reason
 from server.errors import MethodNotAllowedError, NotFoundError, StartError, VideodockError
 from server.services import Services
 from server.settings import Settings, load
@@ -26,6 +27,8 @@ from server.web.errors import api_response, known
 from server.web.observe import Observe
 from server.web.proxy import Proxy
 from server.worker.scheduler import Scheduler
+
+_ROOM = 1 << 20  # bytes; with less free a disk is full for every practical purpose
 
 _log = structlog.stdlib.get_logger("videodock.app")
 
@@ -40,6 +43,7 @@ def create_app(settings: Settings | None = None) -> Starlette:
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
         with services:
             await anyio.to_thread.run_sync(migration.check_head, services.database.engine)
+            await anyio.to_thread.run_sync(services.claim_store)
             services.locks.listen()
             if scheduler is not None:
                 await anyio.to_thread.run_sync(scheduler.start)
@@ -49,7 +53,7 @@ def create_app(settings: Settings | None = None) -> Starlette:
                 if scheduler is not None:
                     await anyio.to_thread.run_sync(scheduler.stop)
 
-    return Starlette(
+    app = Starlette(
         routes=[
             *tus.routes(services),
             *multipart.routes(services),
@@ -66,6 +70,9 @@ def create_app(settings: Settings | None = None) -> Starlette:
         exception_handlers={HTTPException: _no_route},
         lifespan=lifespan,
     )
+    # A redirect would lose a body, and would be built from whatever Host the client wrote.
+    app.router.redirect_slashes = False
+    return app
 
 
 def _checks(services: Services, scheduler: Scheduler | None) -> dict[str, Callable[[], str | None]]:
@@ -75,9 +82,17 @@ def _checks(services: Services, scheduler: Scheduler | None) -> dict[str, Callab
 
     def check_store() -> str | None:
         services.store.check()
-        return None if services.store.room() else "the disk is full"
+        return None if services.store.room() > _ROOM else "the disk is full"
 
-    checks: dict[str, Callable[[], str | None]] = {"database": services.database.check, "store": check_store}
+    def check_database() -> str | None:
+        try:
+            services.database.check()
+        except AWAY as error:
+            _log.warning("database_away", reason=reason(error))
+            return "cannot be reached"
+        return None
+
+    checks: dict[str, Callable[[], str | None]] = {"database": check_database, "store": check_store}
     # Where processing is left to `videodock worker`, this server is ready without one.
     return checks | ({"scheduler": check_scheduler} if scheduler is not None else {})
 

@@ -175,6 +175,7 @@ def worker(**given: str | None) -> None:
         signal.signal(number, on_signal)
     with Services.open(settings) as services:
         migration.check_head(services.database.engine)
+        services.claim_store()
         scheduler = Scheduler(services)
         scheduler.start()
         click.echo(f"Videodock {__version__} processes uploads. Ctrl+C or SIGTERM (process {os.getpid()}) stops it.")
@@ -239,6 +240,7 @@ def sweep(**given: str | None) -> None:
     _make_data_dir(settings.data_dir)
     with Services.open(settings) as services:
         migration.check_head(services.database.engine)
+        services.claim_store()
         report = services.sweep()
     for name, number in dataclasses.asdict(report).items():
         click.echo(f"{name.replace('_', ' ')}: {number}")

@@ -20,7 +20,7 @@ from server.hooks import Hooks
 from server.lifecycle import TaskStatus, UploadStatus
 from server.observability import Metrics
 from server.settings import Settings
-from server.storage.disk import DiskStore
+from server.storage.disk import MARKER, DiskStore
 from server.storage.locks import UploadLocks
 from server.storage.results import Results
 from server.sweep import SweepReport, sweep
@@ -70,6 +70,25 @@ class Services:
         uploads = UploadService(settings, database, store, locks, hooks, wake, utc_now, new_id)
         metrics = Metrics(lambda: _counts(database))
         return cls(settings, database, store, locks, results, wake, uploads, metrics, node)
+
+    def claim_store(self) -> None:
+        """Make sure that the store is the one that the database speaks of. Raises `StartError`. Blocking.
+
+        A store that is away (a disk that is not mounted) looks like one that is empty, and a sweep would believe
+        that every upload had lost its bytes.
+        """
+        if self.store.is_claimed():
+            return
+        with self.database.read() as session:
+            known = session.scalar(select(func.count()).where(Upload.has_bytes)) or 0
+        if known:
+            folder = self.settings.data_dir / "uploads"
+            raise StartError(
+                f"The database knows {known} uploads, and the folder {folder} has never held one. Is its disk not "
+                f"mounted, or --data-dir another one? If their bytes are lost for good, create the file "
+                f"{folder / MARKER} and start again."
+            )
+        self.store.claim()
 
     def sweep(self) -> SweepReport:
         """One sweep. Blocking."""

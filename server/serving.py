@@ -36,6 +36,7 @@ BACKLOG = 2048
 _STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 _METRICS = "PROMETHEUS_MULTIPROC_DIR"
 
+_PAUSE = 1.0  # seconds before a process that could not start is tried again
 CLEANUP = 8.0
 """Seconds after the grace period for what must happen in any case: cancelled requests keep what they have, a
 running step is stopped, connections are closed."""
@@ -258,8 +259,8 @@ class _Worker:
 class Supervisor:
     """Keeps serving processes alive that share the sockets.
 
-    One that dies after it was ready is replaced; one that never gets ready stops everything, since the next
-    would fail in the same way.
+    One that dies is replaced. At the start, one that never gets ready stops everything, since the next would fail in
+    the same way; once all were ready, the cause is outside (a database that is away), and it is tried again.
     """
 
     def __init__(
@@ -279,6 +280,7 @@ class Supervisor:
         self._signals = 0
         self._code = 0
         self._announced = False
+        self._missing: list[float] = []  # when to start each process that is to be replaced
         self._deadline: float | None = None
 
     def run(self) -> int:
@@ -296,14 +298,26 @@ class Supervisor:
         self._selector.register(wake, selectors.EVENT_READ)
         for _ in range(self._count):
             self._start()
-        while self._workers:
+        while self._workers or self._missing:
             for key, _ in self._selector.select(self._time_left()):
                 if key.data is None:
                     wake.recv(64)
                 else:
                     self._hear(key.data)
             self._obey()
+            self._fill_up()
         return self._code
+
+    def _fill_up(self) -> None:
+        """Start those that are missing and whose pause is over."""
+        now = time.monotonic()
+        due = [moment for moment in self._missing if moment <= now]
+        if self._deadline is None:
+            self._missing = [moment for moment in self._missing if moment > now]
+            for _ in due:
+                self._start()
+        else:
+            self._missing.clear()
 
     def _start(self) -> None:
         worker = _Worker(self._sockets, self._environment)
@@ -330,9 +344,9 @@ class Supervisor:
             # One that was still starting had no handler for the signal yet.
             well = code == 0 or (code == -signal.SIGTERM and not worker.ready)
             self._code = self._code if well else 1
-        elif worker.ready:
+        elif worker.ready or self._announced:
             _log.error("a serving process died and is replaced", pid=worker.process.pid, exit_code=code)
-            self._start()
+            self._missing.append(time.monotonic() + (0 if worker.ready else _PAUSE))
         else:
             self._code = 1
             self._stop()
@@ -351,7 +365,8 @@ class Supervisor:
             worker.process.terminate()
 
     def _time_left(self) -> float | None:
-        return None if self._deadline is None else max(0.0, self._deadline - time.monotonic()) + 0.1
+        moments = [*self._missing, *([] if self._deadline is None else [self._deadline + 0.1])]
+        return max(0.0, min(moments) - time.monotonic()) if moments else None
 
 
 def _child(numbers: Sequence[str]) -> NoReturn:

@@ -12,6 +12,7 @@ import structlog
 from sqlalchemy import select
 
 from server.database.models import Upload
+from server.database.session import AWAY
 from server.errors import MediaTypeUnsupportedError
 from server.lifecycle import UploadStatus
 from server.uploads import UploadService
@@ -40,7 +41,10 @@ def sweep(uploads: UploadService) -> SweepReport:
     for row in _rows(uploads, ended=True):
         with _one(uploads, row.id, row.id, report) as held:
             if held:
-                uploads.delete_bytes(row.id)
+                if row.protocol == "tus":
+                    uploads.delete_bytes(row.id)
+                else:
+                    uploads.forget([row.id])
                 report.removed += 1
     for row in _rows(uploads, ended=False):
         # Uploads of a form are covered by the lock of their task (`forms.py`).
@@ -56,6 +60,8 @@ def _one(uploads: UploadService, upload_id: str, lock: str, report: SweepReport)
     try:
         with uploads.locks.try_hold(lock) as held:
             yield held
+    except AWAY:
+        raise  # it is nothing about this upload
     except Exception:
         _log.exception("sweep_failed_for", upload=upload_id)
         report.failed += 1
@@ -88,7 +94,7 @@ def _settle(uploads: UploadService, upload_id: str, report: SweepReport) -> None
         report.abandoned += 1
     elif size is not None and size == row.length:
         _finish(uploads, row, report)  # however late: every byte is there
-    elif row.expires_at <= uploads.clock():
+    elif uploads.expiry_of(row) <= uploads.clock():
         report.expired += uploads.remove(upload_id, UploadStatus.EXPIRED)
     elif size is None and row.received == 0:
         # The process died between row and file; no client was ever told of this upload.

@@ -124,11 +124,16 @@ class UploadService:
     async def append(self, upload_id: str, owner: str, decide: Callable[[Facts], Append], body: Body) -> Facts:
         """Add bytes of `body` as `decide` says, and finish the upload when they were the last.
 
-        Raises what `decide` raises, before a byte is read; `MediaTypeUnsupportedError` when the first bytes are
-        no video; `BodyTooLargeError`, `BodyTimeoutError`, `StorageFullError`; `UploadLockedError` when another
-        request took the upload over; `ClientGoneError`. Afterwards the store's size is the offset, always.
+        Raises what `decide` raises, before a byte is read and before anybody else is disturbed;
+        `MediaTypeUnsupportedError` when the first bytes are no video; `BodyTooLargeError`, `BodyTimeoutError`,
+        `StorageFullError`; `UploadLockedError` when another request took the upload over; `ClientGoneError`.
+        Afterwards the store's size is the offset, always.
         """
-        async with self.locks.hold(upload_id) as held:
+
+        def refuse_first() -> None:
+            decide(self.facts(upload_id, owner))
+
+        async with self.locks.hold(upload_id, partial(self.database.run, refuse_first)) as held:
             facts = await self._settled(await self.database.run(self.facts, upload_id, owner))
             decision = decide(facts)
             if facts.is_complete:
@@ -257,8 +262,8 @@ class UploadService:
         """Take the bytes away and say why; tells whether the upload could make that move. Blocking."""
         now = self.clock()
         with self.database.write() as session:
-            row = session.get_one(Upload, upload_id)
-            if target is UploadStatus.TERMINATED and row.status is UploadStatus.COMPLETE:
+            row = session.get(Upload, upload_id)
+            if row is not None and target is UploadStatus.TERMINATED and row.status is UploadStatus.COMPLETE:
                 self.hooks.pre_terminate(session, row)
             may_move = (Upload.id == upload_id, Upload.status.in_(sources(UPLOAD_MOVES, target)))
             if not changed(session, update(Upload).where(*may_move).values(status=target, updated_at=now)):
@@ -273,11 +278,19 @@ class UploadService:
             changed(session, update(Upload).where(Upload.id == upload_id).values(has_bytes=False))
 
     def forget(self, upload_ids: Sequence[str]) -> None:
-        """Remove uploads without a trace: those of a request that never was one. Blocking."""
+        """Remove open uploads without a trace: those of a request that never was one. Blocking.
+
+        Those that were completed meanwhile (by a transaction whose answer was lost, say) are left as they are.
+        """
         for upload_id in upload_ids:
-            self.store.delete(upload_id)
-        with self.database.write() as session:
-            changed(session, delete(Upload).where(Upload.id.in_(upload_ids)))
+            with self.database.write() as session:
+                is_open = (Upload.id == upload_id, Upload.status == UploadStatus.OPEN)
+                changed(session, update(Upload).where(*is_open).values(status=UploadStatus.TERMINATED))
+                status = session.scalar(select(Upload.status).where(Upload.id == upload_id))
+            if status is not None and status is not UploadStatus.COMPLETE:
+                self.store.delete(upload_id)
+                with self.database.write() as session:
+                    changed(session, delete(Upload).where(Upload.id == upload_id))
 
     # Facts
 
@@ -292,6 +305,11 @@ class UploadService:
             raise UploadGoneError
         return self._facts(row, size, self.clock())
 
+    def expiry_of(self, row: Upload) -> datetime:
+        """When an open upload expires. Its row may lag behind a body that was cut off; its bytes tell better."""
+        modified = self.store.modified(row.id) if row.status is UploadStatus.OPEN else None
+        return row.expires_at if modified is None else max(row.expires_at, self._expiry(modified))
+
     def _facts(self, row: Upload, size: int | None, now: datetime) -> Facts:
         return Facts(
             id=row.id,
@@ -301,7 +319,7 @@ class UploadService:
             metadata_raw=row.metadata_raw,
             filename=row.filename,
             media_type=row.media_type,
-            expires_at=row.expires_at,
+            expires_at=self.expiry_of(row),
             now=now,
             accepted=media_types.ACCEPTED,
         )

@@ -41,6 +41,7 @@ class Bench:
     def life(self, work: Callable[[Services], Awaitable[object]]) -> bool:
         """One process that does `work`; whether it came to its end."""
         with Services.open(self.settings) as services:
+            services.store.claim()
             try:
                 anyio.run(work, services)
             except _Killed:
@@ -49,13 +50,14 @@ class Bench:
 
     def sweep(self) -> None:
         with Services.open(self.settings) as services:
+            services.store.claim()
             services.sweep()
 
     def rows(self) -> list[dict[str, Any]]:
         return query(self.url, "SELECT * FROM uploads ORDER BY created_at, id")
 
     def files(self) -> dict[str, bytes]:
-        found = (path for path in (self.settings.data_dir / "uploads").rglob("*") if path.is_file())
+        found = (path for path in (self.settings.data_dir / "uploads").rglob("[!.]*") if path.is_file())
         return {path.name: path.read_bytes() for path in found}
 
     def tasks(self) -> tuple[int, int, int]:
@@ -224,6 +226,7 @@ def _dead(real: Callable[..., Any], count: Iterator[int], at: int) -> Callable[.
 
 def _empty(bench: Bench) -> None:
     with Services.open(bench.settings) as services:
+        services.store.claim()
         for table in ("task_events", "task_files", "tasks", "uploads"):
             with services.database.write() as session:
                 session.connection().exec_driver_sql(f"DELETE FROM {table}")

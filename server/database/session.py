@@ -16,6 +16,8 @@ import anyio
 from sqlalchemy import Connection, CursorResult, Engine, Executable, create_engine, event
 from sqlalchemy.engine import make_url
 from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy.exc import InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.orm import Session
 from sqlalchemy.pool import ConnectionPoolEntry, QueuePool
 
@@ -24,6 +26,8 @@ from server import threads
 T = TypeVar("T")
 
 _BUSY_SECONDS = 30
+AWAY = (OperationalError, InterfaceError, PoolTimeoutError)
+"""What it looks like when the database cannot be reached, or is too busy: trying again later may help."""
 
 
 def make_engine(url: str, pool_size: int) -> Engine:
@@ -94,6 +98,11 @@ class Database:
 
     def close(self) -> None:
         self.engine.dispose()
+
+
+def reason(error: Exception) -> str:
+    """What a driver said, in one line, for the log."""
+    return " ".join(str(getattr(error, "orig", None) or error).split())
 
 
 def changed(session: Session, statement: Executable) -> int:

@@ -4,14 +4,19 @@ Rule: `poster.jpg` is upright, as wide as it is shown, never larger than the vid
 there whole or not at all.
 """
 
+import errno
+import shutil
 from collections.abc import Mapping
 
+from server.errors import StepError
 from server.media_types import MediaType
 from server.pipeline import child
 from server.pipeline.step import MAX_PIXELS, StepContext, require_source
 
 FILE_NAME = "poster.jpg"
 """The poster's name below the output directory."""
+
+_ROOM = 16 << 20  # bytes; candidates of the largest posters and some
 
 
 class Poster:
@@ -45,6 +50,11 @@ class Poster:
                 cancelled=context.cancelled,
                 report=context.report,
             )
+        except StepError:
+            # FFmpeg does not tell a full disk from a broken video, and the video must not be blamed for it.
+            if shutil.disk_usage(context.output).free < _ROOM:
+                raise OSError(errno.ENOSPC, "no room for a poster") from None
+            raise
         finally:
             for candidate in context.output.glob("candidate-*.jpg"):
                 candidate.unlink(missing_ok=True)

@@ -6,6 +6,7 @@ owners, states, protocols or SQL, and never decides whether something may be don
 
 from abc import ABC, abstractmethod
 from collections.abc import Set as AbstractSet
+from datetime import datetime
 from enum import Enum
 from pathlib import Path
 
@@ -31,6 +32,10 @@ class UploadStore(ABC):
     @abstractmethod
     def size(self, upload_id: str) -> int | None:
         """Bytes that the upload has, which is its offset; None if the store does not have it."""
+
+    @abstractmethod
+    def modified(self, upload_id: str) -> datetime | None:
+        """When its last byte came; None if the store does not have it."""
 
     @abstractmethod
     async def append(self, upload_id: str, offset: int, body: Body, limit: int) -> Moved:
@@ -63,6 +68,14 @@ class UploadStore(ABC):
     @abstractmethod
     def check(self) -> None:
         """Raise `OSError` when the store cannot be reached: then nothing may be concluded from what it has not."""
+
+    @abstractmethod
+    def is_claimed(self) -> bool:
+        """Whether this is a store that was used before, and not an empty place where one should be."""
+
+    @abstractmethod
+    def claim(self) -> None:
+        """Mark it as ours, from now on. Idempotent."""
 
     @abstractmethod
     def room(self) -> int:

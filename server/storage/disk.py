@@ -6,6 +6,7 @@ with O_APPEND, and a write goes to an explicit position.
 
 import errno
 import os
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
@@ -15,6 +16,10 @@ from server.storage.base import Capability, UploadStore
 from server.transport.body import Body, Moved
 
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+
+
+MARKER = ".videodock"
+"""A disk that is not mounted leaves an empty folder in its place; this file tells the two apart."""
 
 
 class DiskStore(UploadStore):
@@ -37,6 +42,12 @@ class DiskStore(UploadStore):
     def size(self, upload_id: str) -> int | None:
         try:
             return self.local_path(upload_id).stat().st_size
+        except FileNotFoundError:
+            return None
+
+    def modified(self, upload_id: str) -> datetime | None:
+        try:
+            return datetime.fromtimestamp(self.local_path(upload_id).stat().st_mtime, UTC)
         except FileNotFoundError:
             return None
 
@@ -75,6 +86,14 @@ class DiskStore(UploadStore):
     def check(self) -> None:
         if not os.access(self._folder, os.R_OK | os.W_OK | os.X_OK):
             raise OSError(errno.EACCES, "the upload folder cannot be written")
+        if not self.is_claimed():
+            raise OSError(errno.ENOENT, "the upload folder is not the one that was used before")
+
+    def is_claimed(self) -> bool:
+        return (self._folder / MARKER).exists()
+
+    def claim(self) -> None:
+        (self._folder / MARKER).touch(mode=0o600)
 
     def room(self) -> int:
         state = os.statvfs(self._folder)

@@ -18,17 +18,18 @@ Rules:
 
 import asyncio
 import contextlib
+import errno
 import fcntl
 import os
 import threading
 import time
 import uuid
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 
 from server import threads
-from server.errors import UploadLockedError
+from server.errors import StorageFullError, UploadLockedError
 
 _RETRY_SECONDS = 0.02
 # Longer than any holder needs to let go, shorter than what a client takes for a dead server.
@@ -38,6 +39,12 @@ DEFERENCE_SECONDS = 2.0
 # The arrival of those who hold a lock for a moment only: before everybody, so that nobody is turned away.
 _BRIEF = 0
 _FIFO_SUFFIX = ".fifo"
+
+
+BeforeAsking = Callable[[], Awaitable[object]]
+
+# A disk without room for one line: the lock holds without it, and who wants it waits instead of asking.
+_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 
 class Held:
@@ -101,12 +108,14 @@ class UploadLocks:
         self._fifo.unlink(missing_ok=True)
 
     @asynccontextmanager
-    async def hold(self, upload_id: str) -> AsyncIterator[Held]:
+    async def hold(self, upload_id: str, before_asking: BeforeAsking | None = None) -> AsyncIterator[Held]:
         """Hold the lock, asking whoever has it to let go.
 
+        When somebody has it, `before_asking` is called first: if it raises, he is left alone, since a request
+        that will be refused anyway must not disturb another.
         Raises `UploadLockedError` when nobody let go for 10 s, or somebody who came later kept it for 2 s.
         """
-        held = await self._take(upload_id, time.monotonic_ns())
+        held = await self._take(upload_id, time.monotonic_ns(), before_asking)
         try:
             yield held
         finally:
@@ -130,9 +139,12 @@ class UploadLocks:
             if not path.name.startswith(".")
         )
 
-    async def _take(self, upload_id: str, arrival: int) -> Held:
+    async def _take(self, upload_id: str, arrival: int, before_asking: BeforeAsking | None) -> Held:
         try:
             while (held := await threads.run(self._try, upload_id, arrival)) is None:
+                if before_asking is not None:
+                    await before_asking()
+                    before_asking = None
                 patience = PATIENCE_SECONDS if await self._ask(upload_id, arrival) else DEFERENCE_SECONDS
                 if time.monotonic_ns() - arrival > patience * 1e9:
                     raise UploadLockedError
@@ -159,13 +171,16 @@ class UploadLocks:
 
     def _try(self, upload_id: str, arrival: int) -> Held | None:
         path = self._folder / upload_id
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise (StorageFullError() if error.errno in _FULL else error) from error
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             if os.fstat(descriptor).st_ino != path.stat().st_ino:
                 raise BlockingIOError  # noqa: TRY301  # the same as a lock that somebody has
             os.ftruncate(descriptor, 0)
-            os.pwrite(descriptor, f"{self._fifo.name} {arrival}".encode(), 0)
+            _sign(descriptor, f"{self._fifo.name} {arrival}".encode())
         except (BlockingIOError, FileNotFoundError):
             os.close(descriptor)
             return None
@@ -216,6 +231,14 @@ class UploadLocks:
             path.unlink(missing_ok=True)
             return True
         return False
+
+
+def _sign(descriptor: int, line: bytes) -> None:
+    try:
+        os.pwrite(descriptor, line, 0)
+    except OSError as error:
+        if error.errno not in _FULL:
+            raise
 
 
 def _write_fifo(path: Path, line: bytes) -> None:

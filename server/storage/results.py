@@ -30,8 +30,8 @@ class Results:
     def publish(self, task_id: str, attempt: int, file_id: str) -> None:
         """Put what the attempt made into its place; what an earlier, interrupted attempt put there goes."""
         made = self._work / f"{task_id}.{attempt}" / file_id
-        if not any(made.iterdir()):
-            return  # nothing was to be made of it
+        if not made.exists() or not any(made.iterdir()):
+            return  # nothing was to be made of it, or a transaction is tried again after it was published
         place = self._results / task_id / file_id
         place.parent.mkdir(mode=0o700, exist_ok=True)
         if place.exists():

@@ -40,7 +40,10 @@ class Wake:
         """Wait to be woken, at most so long; tells whether it was. Blocking."""
         if self._reader is None:
             return False
-        ready, _, _ = select.select([self._reader], [], [], seconds)
+        # Not select(): it cannot watch a descriptor above 1023, and a busy server has those.
+        poll = select.poll()
+        poll.register(self._reader, select.POLLIN)
+        ready = poll.poll(seconds * 1000)
         with contextlib.suppress(BlockingIOError):
             os.read(self._reader, 1 << 12)
         return bool(ready)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import anyio
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import FileResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from server.errors import VideodockError
@@ -79,6 +79,10 @@ async def _send(response: Response, scope: Scope, receive: Receive, send: Send, 
     response.headers["Connection"] = "close"
     if b"expect" in headers:
         # The client waits for our word before it sends; reading now would be that word.
+        await response(scope, receive, send)
+        return
+    if isinstance(response, FileResponse):  # it sends by itself; what came with a GET is nobody's
+        await body.drain(_DRAIN_BYTES)
         await response(scope, receive, send)
         return
     await send({"type": "http.response.start", "status": response.status_code, "headers": response.raw_headers})

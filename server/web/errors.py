@@ -4,14 +4,14 @@ Rule: whatever an error is, a client learns its code and its sentence; no traceb
 not expect is logged whole, and the client gets the number under which the log has it.
 """
 
+import errno
 from collections.abc import Mapping
 
 import structlog
-from sqlalchemy.exc import InterfaceError, OperationalError
-from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.types import Scope
 
+from server.database.session import AWAY, reason
 from server.errors import BusyError, InternalError, UnavailableError, VersionUnsupportedError, VideodockError
 from server.messages import Language, negotiate, sentence
 
@@ -29,9 +29,13 @@ def known(error: Exception, scope: Scope) -> VideodockError:
     """The error as the table has it; what is not in the table is an internal error, and logged."""
     if isinstance(error, VideodockError) and error.status_hint != InternalError.status:
         return error
-    if isinstance(error, PoolTimeoutError | OperationalError | InterfaceError):
-        _log.exception("database_unavailable")
+    if isinstance(error, AWAY):
+        # One line: while a database is away every request comes by here.
+        _log.warning("database_unavailable", reason=reason(error))
         return UnavailableError(part="database")
+    if isinstance(error, OSError) and error.errno in (errno.EMFILE, errno.ENFILE):
+        _log.error("out_of_descriptors")
+        return UnavailableError(part="server")
     _log.error("internal_error", exc_info=error)
     return InternalError(request_id=str(scope.get("state", {}).get("request_id", "?")))
 

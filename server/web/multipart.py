@@ -44,10 +44,11 @@ class _Invalid:
 
 
 def routes(services: Services) -> list[Route]:
-    """The one route."""
+    """The one route, in both spellings."""
     handle = _Upload(services).upload
     idle_seconds = services.settings.body_idle_timeout
-    return [Route(PATH, endpoint(handle, api_response, route=PATH, idle_seconds=idle_seconds))]
+    served = endpoint(handle, api_response, route=PATH, idle_seconds=idle_seconds)
+    return [Route(PATH, served), Route(PATH + "/", served)]
 
 
 class _Upload:

@@ -4,7 +4,9 @@ Rule: a handler says what the protocol module decided and the service did; it de
 of the mount, a refusal too, bears Tus-Resumable and the CORS headers: without them a browser's client sees nothing.
 """
 
+import asyncio
 import re
+import time
 from collections.abc import Callable, Mapping
 from functools import partial
 
@@ -13,7 +15,8 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Scope
 
 from server.database.models import DEFAULT_OWNER
-from server.errors import MethodNotAllowedError, UploadNotFoundError, VideodockError
+from server.database.session import AWAY
+from server.errors import MethodNotAllowedError, UploadLockedError, UploadNotFoundError, VideodockError
 from server.services import Services
 from server.storage.base import Capability
 from server.transport.body import Body
@@ -26,6 +29,9 @@ from server.web.proxy import base_url
 
 PATH = "/files"
 _ID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}")
+
+_PATIENCE_SECONDS = 3.0
+_RETRY_SECONDS = 0.2
 
 _ALLOW_HEADERS = (
     "Authorization, Content-Type, Tus-Resumable, Upload-Length, Upload-Offset, Upload-Metadata, "
@@ -121,8 +127,20 @@ class _Tus:
         return Response(status_code=201, headers={"Location": location, **headers})
 
     async def _head(self, call: Call) -> Response:
-        facts = await self._uploads.look(call.request.path_params["upload_id"], DEFAULT_OWNER)
+        facts = await self._look(call.request.path_params["upload_id"])
         return Response(headers=protocol.describe(facts))
+
+    async def _look(self, upload_id: str) -> Facts:
+        # tus-js-client takes any answer to HEAD but 423 for the end of the upload and starts from zero (rule 4): a
+        # database that is restarted must not cost anybody the gigabytes that are already here.
+        deadline = time.monotonic() + _PATIENCE_SECONDS
+        while True:
+            try:
+                return await self._uploads.look(upload_id, DEFAULT_OWNER)
+            except AWAY:
+                if time.monotonic() > deadline:
+                    raise UploadLockedError from None
+                await asyncio.sleep(_RETRY_SECONDS)
 
     async def _append(self, call: Call) -> Response:
         def decide(facts: Facts) -> Append:

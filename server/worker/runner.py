@@ -18,12 +18,11 @@ from pathlib import Path
 from typing import TypeVar
 
 import structlog
-from sqlalchemy.exc import InterfaceError, OperationalError
-from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.orm import Session
 
 from server import media_types
 from server.database.models import TaskFile
+from server.database.session import AWAY
 from server.errors import StepError
 from server.lifecycle import FILE_MOVES, ends
 from server.media_types import MediaType
@@ -35,7 +34,6 @@ from server.tasks.queue import Claim, Failure
 
 HEARTBEAT_SECONDS = 1.0
 _RETRY_SECONDS = 0.5
-_AWAY = (OperationalError, InterfaceError, PoolTimeoutError)
 
 R = TypeVar("R")
 _log = structlog.stdlib.get_logger("videodock.worker")
@@ -137,8 +135,16 @@ class Attempt:
             _log.info("file_failed", task=claim.task_id, file=file.id, code=failure.code)
             self._must(lambda session: queue.fail_file(session, claim, file.id, failure, found, now=clock()))
             return
-        self._services.results.publish(claim.task_id, claim.attempt, file.id)
-        self._must(lambda session: queue.complete_file(session, claim, file.id, found, now=clock()))
+
+        def complete(session: Session) -> bool:
+            # Published while the transaction holds the task's row: nobody can cancel it or take it over meanwhile,
+            # and whoever reads the row afterwards finds the result in its place.
+            mine = queue.complete_file(session, claim, file.id, found, now=clock())
+            if mine:
+                self._services.results.publish(claim.task_id, claim.attempt, file.id)
+            return mine
+
+        self._must(complete)
 
     def _steps(self, file: TaskFile, found: dict[str, object]) -> None:
         """Run the steps that apply; what they find out goes into `found` as they go."""
@@ -188,7 +194,7 @@ class Attempt:
             try:
                 kept = self._keep()
                 last = time.monotonic()
-            except _AWAY:
+            except AWAY:
                 # Nobody else can claim it before the lease has run out, whatever happens to the database.
                 kept = time.monotonic() - last < self._settings.task_lease
             if not kept:
@@ -223,7 +229,7 @@ class Attempt:
             try:
                 with self._services.database.write() as session:
                     return work(session)
-            except _AWAY:
+            except AWAY:
                 if time.monotonic() > deadline:
                     raise
                 _log.warning("database_away", task=self.claim.task_id)
@@ -235,5 +241,5 @@ class Attempt:
         try:
             with self._services.database.write() as session:
                 queue.give_back(session, self.claim, now=self._services.uploads.clock())
-        except _AWAY:
+        except AWAY:
             _log.warning("not_given_back", task=self.claim.task_id)  # its lease will run out

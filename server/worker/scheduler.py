@@ -20,6 +20,7 @@ import structlog
 from apscheduler.executors.pool import ThreadPoolExecutor as JobExecutor
 from apscheduler.schedulers.background import BackgroundScheduler
 
+from server.database.session import AWAY, reason
 from server.pipeline import ffmpeg
 from server.services import Services
 from server.tasks import queue
@@ -103,11 +104,22 @@ class Scheduler:
         except BlockingIOError:
             os.close(descriptor)
             return
-        self._lock = descriptor
+        try:
+            self._free_orphans()
+        except AWAY as error:
+            _log.warning("lead_put_off", reason=reason(error))
+            os.close(descriptor)
+            return
+        except Exception:
+            # A lead without that would be half a lead: let go of it, and try again in two seconds.
+            _log.exception("lead_failed")
+            os.close(descriptor)
+            return
         self._services.wake.listen()
-        self._free_orphans()
+        self._lock = descriptor
         self._waker.start()
         _log.info("scheduler_leads", limit=self._limit, ffmpeg=self._ffmpeg)
+        self._sweep()
 
     def _free_orphans(self) -> None:
         now = self._services.uploads.clock()
@@ -117,7 +129,6 @@ class Scheduler:
             _log.warning("tasks_taken_over", count=orphans)
         for task_id, attempt in self._services.results.attempts():
             self._services.results.discard(task_id, attempt)
-        self._sweep()
 
     def _follow_wakes(self) -> None:
         while not self._stopping.is_set():
@@ -138,6 +149,9 @@ class Scheduler:
                     self._attempts.add(attempt)
                     self._runners.submit(self._run, attempt)
                 self._problem = None
+            except AWAY as error:
+                self._problem = "the database cannot be reached"
+                _log.warning("database_away", reason=reason(error))
             except Exception:
                 self._problem = "cannot look for tasks; the log says why"
                 _log.exception("look_failed")
@@ -156,6 +170,9 @@ class Scheduler:
             return
         try:
             report = self._services.sweep()
+        except AWAY as error:
+            _log.warning("sweep_put_off", reason=reason(error))
+            return
         except Exception:
             _log.exception("sweep_failed")
             return

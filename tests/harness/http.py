@@ -5,6 +5,7 @@ what a test looks at.
 """
 
 import contextlib
+import os
 import socket
 import struct
 import threading
@@ -118,6 +119,16 @@ class Connection:
             return self._buffer == b"" and self._socket.recv(1) == b""
         except ConnectionResetError:
             return True
+
+    def read_to_end(self) -> bytes:
+        """What else comes; raises `ConnectionResetError` when the server ended with a reset."""
+        while data := self._socket.recv(1 << 16):
+            self._buffer += data
+        return self._take(len(self._buffer))
+
+    def readable(self) -> None:
+        """Wait until there is something to read, and leave it there."""
+        self._socket.recv(1, socket.MSG_PEEK)
 
     def half_close(self) -> None:
         """Send FIN and go on reading."""
@@ -245,9 +256,14 @@ class LiveServer:
         except FileNotFoundError:
             return None
 
+    def expire(self, upload_id: str) -> None:
+        """Let the last byte of an upload be of long ago, for the row and for the file."""
+        self.execute("UPDATE uploads SET expires_at = '2000-01-01 00:00:00.000000' WHERE id = :id", id=upload_id)
+        os.utime(self.path(upload_id), (0, 0))
+
     def files(self) -> list[Path]:
         """Every file of an upload."""
-        return sorted(path for path in (self.data_dir / "uploads").rglob("*") if path.is_file())
+        return sorted(path for path in (self.data_dir / "uploads").rglob("[!.]*") if path.is_file())
 
     def locks(self) -> list[str]:
         """Lock files, without the FIFOs of processes."""

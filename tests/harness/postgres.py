@@ -46,6 +46,10 @@ class PostgresServer:
         initdb += ["--auth=trust", "--encoding=UTF8", "--locale=C.UTF-8", "--no-sync"]
         made = subprocess.run(initdb, cwd=self._folder, capture_output=True, text=True, check=False, **self._as)
         assert made.returncode == 0, f"initdb failed:\n{made.stdout}{made.stderr}"
+        self.resume()
+
+    def resume(self) -> None:
+        """Start the cluster that is there, and wait until it answers."""
         options = {
             "listen_addresses": "127.0.0.1",
             "port": self.port,
@@ -56,10 +60,10 @@ class PostgresServer:
             "max_connections": 300,
             "shared_buffers": "64MB",
         }
-        command = [str(self._programs / "postgres"), "-D", str(data)]
+        command = [str(self._programs / "postgres"), "-D", str(self._folder / "data")]
         for name, value in options.items():
             command += ["-c", f"{name}={value}"]
-        with (self._folder / "log").open("wb") as log:
+        with (self._folder / "log").open("ab") as log:
             self._process = subprocess.Popen(
                 command,
                 cwd=self._folder,
@@ -72,7 +76,12 @@ class PostgresServer:
         until(self._answers, seconds=30, what="PostgreSQL answers")
 
     def stop(self) -> None:
-        """Stop it (fast shutdown, then hard) and remove its files."""
+        """Stop it and remove its files."""
+        self.halt()
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    def halt(self) -> None:
+        """Stop it (fast shutdown, then hard); its files stay, for `resume`."""
         if self._process is not None and self._process.poll() is None:
             self._process.send_signal(signal.SIGINT)
             try:
@@ -81,7 +90,6 @@ class PostgresServer:
                 # SIGQUIT is PostgreSQL's immediate shutdown: it takes its children along.
                 self._process.send_signal(signal.SIGQUIT)
                 self._process.wait(10)
-        shutil.rmtree(self._folder, ignore_errors=True)
 
     def create_database(self) -> str:
         """A new, empty database; its SQLAlchemy URL."""

@@ -24,9 +24,11 @@ MARK = "SERVER_OF_TEST"
 class ServerProcess:
     """One server on its own data folder. `settings` are the fields of `Settings`, by name."""
 
-    def __init__(self, folder: Path, *, database_url: str = "", **settings: object) -> None:
+    def __init__(
+        self, folder: Path, *, database_url: str = "", data_dir: Path | None = None, **settings: object
+    ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
-        self.data_dir = folder / "data"
+        self.data_dir = data_dir or folder / "data"
         self.database_url = database_url or f"sqlite:///{self.data_dir / 'videodock.db'}"
         self._given_database = database_url
         self._settings = settings
@@ -58,10 +60,7 @@ class ServerProcess:
         """Start and wait until it is ready; a second start uses the port of the first."""
         assert not self.running, "the server runs already"
         before = self._out.stat().st_size if self._out.exists() else 0
-        command = [sys.executable, "-m", "server", "serve", "--host", "127.0.0.1", "--port", str(self.port)]
-        command += ["--data-dir", str(self.data_dir)]
-        if self._given_database:
-            command += ["--database-url", self._given_database]
+        command = self._command("serve", "--host", "127.0.0.1", "--port", str(self.port))
         with self._out.open("ab") as out, self._err.open("ab") as err:
             self._process = subprocess.Popen(
                 command,
@@ -74,6 +73,16 @@ class ServerProcess:
             )
         self.port = until(lambda: self._announced(before), seconds=30, what="the server prints its address")
         self.wait_ready()
+
+    def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Run a command with this server's folder and database to its end."""
+        return subprocess.run(
+            self._command(*arguments), cwd=ROOT, env=self._environment(), check=False, capture_output=True, text=True
+        )
+
+    def _command(self, *arguments: str) -> list[str]:
+        command = [sys.executable, "-m", "server", *arguments, "--data-dir", str(self.data_dir)]
+        return command + (["--database-url", self._given_database] if self._given_database else [])
 
     def wait_ready(self, seconds: float = 30) -> None:
         """Poll /readyz until it answers 200."""
@@ -141,7 +150,7 @@ class ServerProcess:
 
     def stored_files(self) -> list[Path]:
         """Every file below the folder of uploads."""
-        return [path for path in (self.data_dir / "uploads").rglob("*") if path.is_file()]
+        return [path for path in (self.data_dir / "uploads").rglob("[!.]*") if path.is_file()]
 
     def status(self, task_id: str) -> dict[str, Any]:
         """The documented status of a task; fails unless it is answered with 200."""

@@ -22,7 +22,9 @@ OTHER = "8a7c1c6e-3f0e-4a58-9f57-0d8f1f1f9c11"
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[DiskStore]:
     opened = len(list(DESCRIPTORS.iterdir()))
-    yield DiskStore(tmp_path / "uploads")
+    made = DiskStore(tmp_path / "uploads")
+    made.claim()
+    yield made
     assert len(list(DESCRIPTORS.iterdir())) <= opened, "a descriptor was left open"
 
 
@@ -158,7 +160,7 @@ def test_check(store: DiskStore, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
         patched.setattr(os, "statvfs", lambda path: os.statvfs_result([*real(path)[:4], 0, *real(path)[5:]]))
         assert store.room() == 0
         store.check()  # full, but there: what it has can be believed
-    (tmp_path / "uploads").rmdir()
+    (tmp_path / "uploads").rename(tmp_path / "elsewhere")
     with pytest.raises(OSError):
         store.check()
 

@@ -186,8 +186,8 @@ def test_patch_evicts(live: LiveServer) -> None:
     assert live.stored(upload) == data
 
 
-def test_stale_patch_evicts(live: LiveServer) -> None:
-    """Rules 3 and 14: a PATCH that does not know how far the old one came is told the truth within 2 s."""
+def test_a_refused_patch_disturbs_nobody(live: LiveServer) -> None:
+    """Rules 2 and 3: a PATCH at a wrong offset is told the truth at once, and the body goes on that holds the lock."""
     data = video(LENGTH)
     upload = create(live, LENGTH)
     holder = stall(live, upload, data)
@@ -195,7 +195,12 @@ def test_stale_patch_evicts(live: LiveServer) -> None:
     answer = patch(live, upload, 0, data[:100])
     assert time.monotonic() - started < SECONDS
     assert (answer.status, answer.headers["upload-offset"]) == (409, str(FIRST))
-    check_evicted(live, upload, holder, data, FIRST)
+    wrong = live.ask("PATCH", target(upload), VERSION | {"Upload-Offset": str(FIRST)}, data[FIRST:])
+    assert wrong.status == 415
+    holder.send(data[FIRST:])
+    assert holder.answer().headers["upload-task"] == upload
+    holder.close()
+    assert live.stored(upload) == data
 
 
 def test_delete_evicts(live: LiveServer) -> None:

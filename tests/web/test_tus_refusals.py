@@ -11,7 +11,6 @@ from tests.harness.http import Headers, LiveServer, chunked, pairs, request
 from tests.tus.client import (
     MOUNT,
     OCTETS,
-    PAST,
     VERSION,
     create,
     creation,
@@ -83,12 +82,15 @@ def test_refused_unread(live: LiveServer, case: Case, expect: bool) -> None:
         fields.append(("Content-Length", "700"))
     if expect:
         fields.append(("Expect", "100-continue"))
+    started = time.monotonic()
     with live.connect() as connection:
         connection.send(request(case.method, target(upload), fields))
         answer = connection.answer()
         assert answer.headers["connection"] == "close"
         if expect:
+            # Who waits for a 100 sends nothing, so there is nothing to wait for.
             assert connection.ended()
+    assert time.monotonic() - started < 1.5
     assert (answer.status, answer.code) == (case.status, case.code), answer
     assert answer.interim == ()
     assert answer.headers.get("upload-offset") == case.offset
@@ -122,6 +124,20 @@ def test_refusal_of_a_large_body(live: LiveServer) -> None:
         assert (answer.status, answer.headers["upload-offset"]) == (409, "0")
         assert connection.ended()
     assert time.monotonic() - started < 5
+    assert live.stored(upload) == b""
+
+
+def test_refused_while_sending(live: LiveServer) -> None:
+    """A client that sends all of its body before it reads is not cut off: no reset overtakes the answer."""
+    upload = create(live, MIB)
+    with live.connect() as connection:
+        connection.send(request("PATCH", target(upload), patch_headers(7) | {"Content-Length": "900000"}))
+        connection.readable()
+        for _ in range(9):
+            connection.send(bytes(100_000))
+        answer = connection.answer()
+        assert (answer.status, answer.headers["upload-offset"]) == (409, "0")
+        assert connection.read_to_end() == b""
     assert live.stored(upload) == b""
 
 
@@ -171,7 +187,7 @@ def test_chunked_body_longer_than_the_upload(live: LiveServer, over: int) -> Non
 def test_an_expired_upload(live: LiveServer, method: str) -> None:
     """Rules 2, 4 and 16: 410 to everything, without an offset; row and file wait for the sweep."""
     upload, data = filled(live, LENGTH, HAVE)
-    live.execute("UPDATE uploads SET expires_at = :past WHERE id = :id", past=PAST, id=upload)
+    live.expire(upload)
     before = state(live, upload)
     body = data[HAVE:] if method == "PATCH" else None
     answer = live.ask(method, target(upload), GOOD if method == "PATCH" else VERSION, body)

@@ -6,9 +6,11 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlalchemy import update
+from sqlalchemy.exc import OperationalError
 
 from server.database import migration
 from server.database.models import DEFAULT_OWNER, Task
@@ -33,6 +35,7 @@ def settings(tmp_path: Path, database_url: str) -> Settings:
 @pytest.fixture
 def services(settings: Settings) -> Iterator[Services]:
     with Services.open(settings) as opened:
+        opened.claim_store()
         yield opened
 
 
@@ -134,6 +137,25 @@ def test_one_of_two_schedulers_leads_and_the_other_takes_over(
             ended(others, upload(others, make(tmp_path, "a.mp4")))
         finally:
             second.stop()
+
+
+def test_a_lead_that_fails_is_tried_again(
+    services: Services, run: Callable[..., Scheduler], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The database is away when the lead is taken: nothing of it is half done, and the next try works."""
+    real, calls = queue.orphan, []
+
+    def orphan(*args: Any, **named: Any) -> int:
+        calls.append(args)
+        if len(calls) == 1:
+            raise OperationalError("UPDATE", {}, Exception("the database is away"))
+        return real(*args, **named)
+
+    monkeypatch.setattr(queue, "orphan", orphan)
+    scheduler = run()
+    assert scheduler.status() == "standby"
+    ended(services, upload(services, make(tmp_path, "a.mp4")))
+    assert (scheduler.status(), len(calls)) == ("running", 2)
 
 
 def test_a_stopped_scheduler_gives_its_task_back(

@@ -1,0 +1,70 @@
+// The videos of this page and the states they are in.
+//
+// Rule: plain facts about each video. It asks no server and draws nothing; whoever changes a fact has it drawn.
+
+// The states of an item. From `watching` on there are no bytes left to send.
+export const WAITING = 'waiting'
+export const UPLOADING = 'uploading'
+export const RETRYING = 'retrying'
+export const PAUSED = 'paused'
+export const UNCHOSEN = 'unchosen' // its file has to be chosen (again)
+export const WATCHING = 'watching' // its task runs
+export const DONE = 'done'
+export const FAILED = 'failed'
+export const CANCELLED = 'cancelled'
+
+export const items = []
+
+/** A new item at the end of the list; `facts` say what is not as in the beginning. */
+export function newItem(facts) {
+  const item = {
+    file: null,
+    id: null,
+    offset: 0,
+    sent: 0,
+    unsure: false, // the server has to be asked for the offset
+    complete: false,
+    state: WAITING,
+    reason: '', // why it failed or has to wait, as a sentence
+    samples: [],
+    since: Date.now(),
+    ...facts,
+  }
+  items.push(item)
+  return item
+}
+
+export function isRunning({ state }) {
+  return state === UPLOADING || state === RETRYING
+}
+
+export function hasEnded({ state }) {
+  return state === DONE || state === FAILED || state === CANCELLED
+}
+
+export function progressed(item, sent) {
+  const now = performance.now()
+  item.sent = Math.min(sent, item.size)
+  item.samples.push({ now, sent: item.sent })
+  // The last seconds only: a speed is of use as long as it is true.
+  while (item.samples.length > 2 && now - item.samples[0].now > 6000) item.samples.shift()
+}
+
+/** Bytes a second of late, or null while that is a guess. */
+export function speed(item) {
+  const [first, last] = [item.samples[0], item.samples.at(-1)]
+  if (!first || last.now - first.now < 700) return null
+  return ((last.sent - first.sent) / (last.now - first.now)) * 1000
+}
+
+/** Sleep until the time is over, or the item is woken, or halted. */
+export function sleep(item, milliseconds, signal) {
+  return new Promise((resolve) => {
+    const timer = setTimeout(resolve, milliseconds)
+    item.wake = () => {
+      clearTimeout(timer)
+      resolve()
+    }
+    signal?.addEventListener('abort', item.wake, { once: true })
+  })
+}

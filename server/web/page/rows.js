@@ -1,0 +1,241 @@
+// Drawing: the rows, the line above them, the tab's title, and what a screen reader is told.
+//
+// Rule: it shows the facts as they are; `enter` and `fail` alone change any. It knows how a button looks and not what
+// it does: page.js listens for the presses.
+
+import {
+  CANCELLED, DONE, FAILED, PAUSED, RETRYING, UNCHOSEN, UPLOADING, WAITING, WATCHING,
+  hasEnded, isRunning, items, speed,
+} from './items.js'
+import { BASE } from './server.js'
+import { bytes, clock, codec, number, text, timespan } from './texts.js'
+
+export const page = {
+  language: document.querySelector('#language'),
+  accepted: document.querySelector('#accepted'),
+  choose: document.querySelector('#choose'),
+  files: document.querySelector('#files'),
+  videos: document.querySelector('#videos'),
+  summary: document.querySelector('#summary'),
+  clear: document.querySelector('#clear'),
+  list: document.querySelector('#list'),
+  news: document.querySelector('#news'),
+  template: document.querySelector('#row'),
+}
+
+// Buttons without an icon have words.
+const LOOKS = {
+  pause: { icon: 'pause' },
+  resume: { icon: 'play' },
+  try_now: {},
+  choose_again: {},
+  remove: { icon: 'cross' },
+  remove_sure: { danger: true },
+  cancel: {},
+  dismiss: { icon: 'cross' },
+}
+
+/** Put an item into a state, and show and tell it. */
+export function enter(item, state) {
+  item.state = state
+  item.asked = false
+  render(item)
+  renderList()
+  announce(item, state === DONE ? `${text('done')} ${resultLine(item)}` : describe(item).line)
+}
+
+/** Put an item into its end, for a reason that is a sentence. */
+export function fail(item, reason) {
+  item.reason = reason
+  enter(item, FAILED)
+}
+
+/** Tell a screen reader, in one place: a live region that is made with its text says nothing. */
+export function announce(item, sentence) {
+  page.news.textContent = item ? `${item.name}: ${sentence}` : sentence
+}
+
+function percentOf(item) {
+  // Rounded down: 100% is said when it is true.
+  return item.size === 0 ? 0 : Math.floor((100 * item.sent) / item.size)
+}
+
+/** What a row shows: a line of words, a tone, the bar (undefined: none, null: going on), icon and buttons. */
+function describe(item) {
+  const percent = percentOf(item)
+  const bar = item.size ? (100 * item.sent) / item.size : 0
+  switch (item.state) {
+    case WAITING:
+      return { line: text('waiting'), tone: 'rest', bar, main: 'pause', second: 'remove' }
+    case UPLOADING:
+      return { line: uploadLine(item), tone: 'send', bar, main: 'pause', second: 'remove' }
+    case RETRYING:
+      return { line: retryLine(item), tone: 'warn', bar, icon: 'alert', main: 'try_now', second: 'remove' }
+    case PAUSED:
+      return { line: text('paused', { percent: number(percent) }), tone: 'rest', bar, main: 'resume', second: 'remove' }
+    case UNCHOSEN: {
+      const line = item.reason || text('unchosen', { percent: number(percent) })
+      return { line, tone: 'rest', bar, main: 'choose_again', second: 'remove' }
+    }
+    case WATCHING:
+      if (item.task !== 'processing') return { line: text('queued'), tone: 'work', bar: null, second: 'cancel' }
+      return {
+        line: text('processing', { percent: number(item.percent) }),
+        tone: 'work',
+        bar: item.percent || null,
+        second: 'cancel',
+      }
+    case DONE:
+      return { line: resultLine(item), tone: 'good', icon: 'check', second: 'dismiss' }
+    case CANCELLED:
+      return { line: text('cancelled'), tone: 'rest', second: 'dismiss' }
+    default:
+      return { line: item.reason || text('failed'), tone: 'bad', icon: 'alert', second: 'dismiss' }
+  }
+}
+
+function uploadLine(item) {
+  if (item.sent === 0 && item.samples.length === 0) return text('starting')
+  const parts = [text('uploading', { percent: number(percentOf(item)) })]
+  const rate = speed(item)
+  if (rate !== null) {
+    parts.push(text('speed', { speed: bytes(rate) }))
+    if (rate > 0) parts.push(text('left', { time: timespan((item.size - item.sent) / rate) }))
+  }
+  return parts.join(' · ')
+}
+
+function retryLine(item) {
+  if (!navigator.onLine) return text('offline')
+  const seconds = (item.retryAt - Date.now()) / 1000
+  if (seconds <= 0) return text('retrying_now')
+  const time = timespan(seconds)
+  if (!item.reason) return text('lost', { time })
+  return text('busy', { reason: item.reason, time })
+}
+
+function resultLine(item) {
+  const file = item.result
+  const parts = []
+  if (file.duration) parts.push(clock(file.duration))
+  if (file.width && file.height) parts.push(`${file.width}\u00a0×\u00a0${file.height}`)
+  if (file.frame_rate) parts.push(text('fps', { n: number(file.frame_rate, 2) }))
+  if (file.video_codec) parts.push(codec(file.video_codec))
+  if (file.video_codec) parts.push(file.audio_codec ? codec(file.audio_codec) : text('no_sound'))
+  return parts.join(' · ') || text('done')
+}
+
+function makeRow(item) {
+  const root = page.template.content.firstElementChild.cloneNode(true)
+  const find = (selector) => root.querySelector(selector)
+  const row = {
+    root,
+    picture: find('.picture'),
+    name: find('.name'),
+    size: find('.size'),
+    bar: find('progress'),
+    line: find('.line span'),
+    icon: find('.line svg'),
+    main: find('.main'),
+    second: find('.second'),
+  }
+  row.name.textContent = item.name
+  row.name.title = item.name
+  page.list.append(root)
+  return row
+}
+
+export function render(item) {
+  item.row ??= makeRow(item)
+  const { row } = item
+  const view = describe(item)
+  row.root.dataset.state = item.state
+  row.root.dataset.tone = view.tone
+  row.size.textContent = bytes(item.size)
+  row.line.textContent = view.line
+  renderIcon(row.icon, view.icon)
+  renderBar(row.bar, view.bar, text('progress_of', { name: item.name }))
+  const second = item.asked && view.second === 'remove' ? 'remove_sure' : view.second
+  renderButton(row.second, second, item)
+  // After the second: the focus of a button that vanishes goes there.
+  renderButton(row.main, view.main, item)
+  if (item.state === DONE) renderPoster(item)
+}
+
+function renderIcon(svg, name) {
+  svg.toggleAttribute('hidden', !name)
+  if (name) svg.firstElementChild.setAttribute('href', `#icon-${name}`)
+}
+
+function renderBar(bar, value, label) {
+  bar.hidden = value === undefined
+  bar.setAttribute('aria-label', label)
+  if (value === null || value === undefined) bar.removeAttribute('value')
+  else bar.value = value
+}
+
+function renderButton(button, name, item) {
+  if (!name) {
+    if (button === document.activeElement) item.row.second.focus()
+    button.hidden = true
+    return
+  }
+  const { icon, danger = false } = LOOKS[name]
+  const label = text('about', { action: text(name), name: item.name })
+  button.hidden = false
+  button.dataset.action = name
+  button.setAttribute('aria-label', label)
+  button.title = icon ? text(name) : ''
+  button.classList.toggle('has-words', !icon)
+  button.classList.toggle('is-danger', danger)
+  renderIcon(button.querySelector('svg'), icon)
+  button.querySelector('span').textContent = icon ? '' : text(name)
+}
+
+function renderPoster(item) {
+  // As with Location, only the path below the page counts.
+  const path = /media\/[^?#]+$/.exec(item.result.poster_url ?? '')?.[0]
+  if (!path) return
+  const label = text('poster_of', { name: item.name })
+  const shown = item.row.picture.querySelector('img')
+  if (shown) {
+    shown.alt = label
+    return
+  }
+  const link = document.createElement('a')
+  link.href = new URL(path, BASE)
+  link.target = '_blank'
+  link.rel = 'noopener'
+  const image = document.createElement('img')
+  image.alt = label
+  image.src = link.href
+  link.append(image)
+  // The film stays until there is a picture to take its place.
+  image.addEventListener('load', () => item.row.picture.replaceChildren(link))
+}
+
+/** Take an item's row away; a focus that it had goes to the row of `next` or, without one, to the first button. */
+export function removeRow(item, next) {
+  const hadFocus = item.row.root.contains(document.activeElement)
+  item.row.root.remove()
+  if (hadFocus) (next ? next.row.second : page.choose).focus()
+}
+
+/** What the page says of all items together. */
+export function renderList() {
+  const count = (state) => items.filter((item) => item.state === state).length
+  const counts = { done: number(count(DONE)), total: number(items.length), failed: number(count(FAILED)) }
+  page.summary.textContent = text(count(FAILED) ? 'summary_failed' : 'summary', counts)
+  page.videos.hidden = items.length === 0
+  page.clear.hidden = items.filter(hasEnded).length < 2
+  document.body.classList.toggle('has-videos', items.length > 0)
+  renderTitle()
+}
+
+/** The tab tells how far the uploads are, for whoever does something else meanwhile. */
+export function renderTitle() {
+  const going = items.filter((item) => isRunning(item) || item.state === WAITING)
+  const total = going.reduce((sum, item) => sum + item.size, 0)
+  const sent = going.reduce((sum, item) => sum + item.sent, 0)
+  document.title = total ? `${Math.floor((100 * sent) / total)}% – Videodock` : 'Videodock'
+}

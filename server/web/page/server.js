@@ -1,0 +1,154 @@
+// Talking to the server: every request of the page but the picture of a poster.
+//
+// Rule: the server's word counts. What it answers becomes the item's facts, and a refusal carries its own sentence.
+// Every address is relative to the page, which may lie below a prefix. Nothing is drawn or tried again here.
+
+import { progressed } from './items.js'
+import { language } from './texts.js'
+
+export const BASE = new URL('.', document.baseURI)
+
+const CHUNK = 8 << 20
+// A file that is no video is refused by its first bytes. Were they part of a long body, the refusal could get lost
+// in the reset of a connection that is still being written to.
+const FIRST_CHUNK = 256 << 10
+const TUS = '1.0.0'
+// Long, because the last bytes of a chunk leave the browser's view before they leave a slow telephone.
+const SILENCE_MS = 120_000
+
+export class Halted extends Error {}
+export class ConnectionLost extends Error {}
+
+/** An answer that is not a success. */
+export class Refusal extends Error {
+  constructor(xhr) {
+    // `code: sentence` is the server's; a page of some proxy in between is nothing to show.
+    const match = /^[a-z_]+: (.+)$/s.exec((xhr.responseText ?? '').trim())
+    super(match?.[1] ?? `HTTP ${xhr.status}`)
+    this.hasSentence = match !== null
+    this.status = xhr.status
+    this.offset = wholeNumber(xhr.getResponseHeader('Upload-Offset'))
+    this.retryAfter = wholeNumber(xhr.getResponseHeader('Retry-After'))
+  }
+
+  get isGone() {
+    return this.status === 404 || this.status === 410
+  }
+
+  get isTemporary() {
+    return [408, 409, 423, 425, 429].includes(this.status) || this.status >= 500
+  }
+}
+
+function wholeNumber(value) {
+  return /^\d+$/.test(value ?? '') ? Number(value) : null
+}
+
+/** One tus request. XMLHttpRequest, because fetch does not tell how much of a body has been sent. */
+function send(method, path, { headers = {}, body = null, signal, onProgress } = {}) {
+  return new Promise((resolve, reject) => {
+    if (signal?.aborted) {
+      reject(new Halted())
+      return
+    }
+    const xhr = new XMLHttpRequest()
+    let watchdog
+    const feed = () => {
+      clearTimeout(watchdog)
+      watchdog = setTimeout(() => xhr.abort(), SILENCE_MS)
+    }
+    const halt = () => xhr.abort()
+    xhr.open(method, new URL(path, BASE))
+    xhr.setRequestHeader('Tus-Resumable', TUS)
+    xhr.setRequestHeader('Accept-Language', language)
+    for (const [name, value] of Object.entries(headers)) xhr.setRequestHeader(name, value)
+    xhr.upload.onprogress = (event) => {
+      feed()
+      onProgress?.(event.loaded)
+    }
+    xhr.onload = () => (xhr.status < 300 ? resolve(xhr) : reject(new Refusal(xhr)))
+    xhr.onerror = () => reject(new ConnectionLost())
+    xhr.onabort = () => reject(signal?.aborted ? new Halted() : new ConnectionLost())
+    xhr.onloadend = () => {
+      clearTimeout(watchdog)
+      signal?.removeEventListener('abort', halt)
+    }
+    signal?.addEventListener('abort', halt)
+    feed()
+    xhr.send(body)
+  })
+}
+
+function address(item) {
+  return `files/${item.id}`
+}
+
+function metadata(name, value) {
+  const utf8 = new TextEncoder().encode(value)
+  return `${name} ${btoa(Array.from(utf8, (byte) => String.fromCharCode(byte)).join(''))}`
+}
+
+/** Make the upload; afterwards it has an id and no bytes. */
+export async function create(item, signal) {
+  const pairs = [metadata('filename', item.name)]
+  if (item.file.type) pairs.push(metadata('filetype', item.file.type))
+  const headers = { 'Upload-Length': item.size, 'Upload-Metadata': pairs.join(',') }
+  const answer = await send('POST', 'files', { headers, signal })
+  // Only the id counts: the rest of Location is the address as the server knows it, perhaps from behind a proxy.
+  item.id = answer.getResponseHeader('Location').split('/').pop()
+  item.unsure = false
+  learn(item, answer)
+}
+
+/** Ask how many bytes the server has. */
+export async function ask(item, signal) {
+  learn(item, await send('HEAD', address(item), { signal }))
+  item.unsure = false
+}
+
+/** Send the next chunk. It is empty when all bytes are there and only the completion is missing. */
+export async function sendChunk(item, signal) {
+  const start = item.offset
+  const body = item.file.slice(start, start + (start === 0 ? FIRST_CHUNK : CHUNK))
+  const onProgress = (loaded) => progressed(item, start + loaded)
+  learn(item, await patch(item, start, { body, signal, onProgress }))
+  if (item.offset <= start && !item.complete) throw new ConnectionLost()
+}
+
+function patch(item, offset, options) {
+  const headers = { 'Content-Type': 'application/offset+octet-stream', 'Upload-Offset': offset }
+  return send('PATCH', address(item), { headers, ...options })
+}
+
+function learn(item, answer) {
+  item.offset = wholeNumber(answer.getResponseHeader('Upload-Offset')) ?? 0
+  item.sent = item.offset
+  item.complete = answer.getResponseHeader('Upload-Task') !== null
+}
+
+/** HEAD has no body, so a refusal met there has no sentence; an empty PATCH is refused in words. */
+export async function askWhy(item, refusal, signal) {
+  try {
+    await patch(item, 0, { signal })
+  } catch (problem) {
+    if (problem instanceof Refusal) return problem
+  }
+  return refusal
+}
+
+/** Take the upload and its bytes away from the server. */
+export async function terminate(item) {
+  await send('DELETE', address(item))
+}
+
+/** The most bytes that a file may have; null when the server does not say. */
+export async function askLimit() {
+  return wholeNumber((await send('OPTIONS', 'files')).getResponseHeader('Tus-Max-Size'))
+}
+
+export async function api(method, path) {
+  const headers = { 'Accept-Language': language }
+  const response = await fetch(new URL(path, BASE), { method, headers, cache: 'no-store' })
+  if (response.status >= 500) throw new ConnectionLost()
+  return { ok: response.ok, ...(await response.json()) }
+}

@@ -1,0 +1,166 @@
+// What the page says, in each language, and numbers in the form that a person reads.
+//
+// Rule: no other script has words in it; what else a person reads are the server's own sentences. It draws nothing.
+
+const TEXTS = {
+  en: {
+    other_language: '中文',
+    heading: 'Upload videos',
+    accepted: 'MP4, MOV, AVI, MKV, WMV, FLV and 3GP are accepted.',
+    accepted_limit: 'MP4, MOV, AVI, MKV, WMV, FLV and 3GP are accepted, up to {limit} each.',
+    promise: 'If the connection breaks, the upload goes on where it stopped.',
+    choose: 'Choose videos',
+    or_drop: 'or drop them here',
+    videos: 'Videos',
+    summary: '{done} of {total} finished',
+    summary_failed: '{done} of {total} finished, {failed} failed',
+    clear: 'Clear finished',
+    folder: 'Folders cannot be uploaded; choose the videos in them.',
+
+    waiting: 'Waiting',
+    starting: 'Connecting…',
+    uploading: '{percent}%',
+    speed: '{speed}/s',
+    left: '{time} left',
+    paused: 'Paused at {percent}%',
+    lost: 'Connection lost, trying again in {time}',
+    busy: '{reason}. Trying again in {time}',
+    retrying_now: 'Trying again…',
+    offline: 'No network; the upload goes on when it is back',
+    unchosen: '{percent}% uploaded; choose the file again to continue',
+    unreadable: 'The file cannot be read any more; choose it again to continue',
+    queued: 'Uploaded, waiting to be processed',
+    processing: 'Processing, {percent}%',
+    done: 'Done',
+    cancelled: 'Cancelled',
+    failed: 'Failed',
+
+    pause: 'Pause',
+    resume: 'Resume',
+    try_now: 'Try now',
+    choose_again: 'Choose file',
+    remove: 'Remove',
+    remove_sure: 'Really remove?',
+    cancel: 'Cancel',
+    dismiss: 'Remove from list',
+    about: '{action}: {name}',
+    progress_of: 'Progress of {name}',
+    poster_of: 'Poster of {name}, in full size',
+    removed: 'removed',
+    sure_question: 'Press again to remove it; what was uploaded will be lost',
+
+    seconds: '{n}\u00a0s',
+    minutes: '{n}\u00a0min',
+    hours: '{n}\u00a0h {m}\u00a0min',
+    fps: '{n}\u00a0fps',
+    no_sound: 'no sound',
+  },
+  zh: {
+    other_language: 'English',
+    heading: '上传视频',
+    accepted: '支持 MP4、MOV、AVI、MKV、WMV、FLV 和 3GP。',
+    accepted_limit: '支持 MP4、MOV、AVI、MKV、WMV、FLV 和 3GP，单个文件最大 {limit}。',
+    promise: '连接中断后会从中断处继续上传。',
+    choose: '选择视频',
+    or_drop: '或拖放到此处',
+    videos: '视频',
+    summary: '已完成 {done}/{total}',
+    summary_failed: '已完成 {done}/{total}，失败 {failed}',
+    clear: '清除已完成',
+    folder: '无法上传文件夹，请选择其中的视频。',
+
+    waiting: '等待上传',
+    starting: '正在连接…',
+    uploading: '{percent}%',
+    speed: '{speed}/秒',
+    left: '剩余 {time}',
+    paused: '已暂停，{percent}%',
+    lost: '连接中断，{time}后重试',
+    busy: '{reason}。{time}后重试',
+    retrying_now: '正在重试…',
+    offline: '没有网络，恢复后自动继续上传',
+    unchosen: '已上传 {percent}%，请重新选择该文件以继续',
+    unreadable: '无法再读取该文件，请重新选择以继续',
+    queued: '上传完成，等待处理',
+    processing: '正在处理，{percent}%',
+    done: '完成',
+    cancelled: '已取消',
+    failed: '失败',
+
+    pause: '暂停',
+    resume: '继续',
+    try_now: '立即重试',
+    choose_again: '选择文件',
+    remove: '移除',
+    remove_sure: '确定移除？',
+    cancel: '取消',
+    dismiss: '从列表中移除',
+    about: '{action}：{name}',
+    progress_of: '{name} 的进度',
+    poster_of: '{name} 的封面原图',
+    removed: '已移除',
+    sure_question: '再按一次移除，已上传的部分将丢失',
+
+    seconds: '{n}\u00a0秒',
+    minutes: '{n}\u00a0分钟',
+    hours: '{n} 小时 {m} 分钟',
+    fps: '{n}\u00a0帧/秒',
+    no_sound: '无声',
+  },
+}
+
+// The language spoken now; importers see every change.
+export let language = 'en'
+
+/** Speak `wanted` from now on; what is on the screen stays as it is. */
+export function setLanguage(wanted) {
+  language = wanted
+}
+
+export function speaks(wanted) {
+  return Object.hasOwn(TEXTS, wanted)
+}
+
+export function text(key, values = {}) {
+  return TEXTS[language][key].replace(/\{(\w+)\}/g, (_, name) => values[name] ?? '?')
+}
+
+export function number(value, digits = 0) {
+  return new Intl.NumberFormat(language, { maximumFractionDigits: digits }).format(value)
+}
+
+/** Bytes for people. MB is 1024 × 1024 here, as in the API's document: so a limit reads as it was set. */
+export function bytes(count) {
+  const units = ['B', 'KB', 'MB', 'GB', 'TB']
+  const power = count < 1 ? 0 : Math.min(units.length - 1, Math.floor(Math.log2(count) / 10))
+  const value = count / 1024 ** power
+  return `${number(value, power > 1 && value < 100 ? 1 : 0)}\u00a0${units[power]}`
+}
+
+export function timespan(seconds) {
+  const whole = Math.max(1, Math.ceil(seconds))
+  if (whole < 60) return text('seconds', { n: whole })
+  const minutes = Math.round(whole / 60)
+  if (minutes < 60) return text('minutes', { n: minutes })
+  return text('hours', { n: Math.floor(minutes / 60), m: minutes % 60 })
+}
+
+/** A duration as players show it: 0:07, 1:02:03. */
+export function clock(seconds) {
+  const whole = Math.round(seconds)
+  const parts = [Math.floor(whole / 3600), Math.floor(whole / 60) % 60, whole % 60]
+  if (parts[0] === 0) parts.shift()
+  return parts.map((part, place) => (place === 0 ? part : String(part).padStart(2, '0'))).join(':')
+}
+
+const CODECS = {
+  h264: 'H.264', hevc: 'H.265', av1: 'AV1', vp8: 'VP8', vp9: 'VP9', mpeg4: 'MPEG-4', mpeg2video: 'MPEG-2',
+  h263: 'H.263', flv1: 'Sorenson H.263', prores: 'ProRes', mjpeg: 'Motion JPEG', wmv1: 'WMV 7', wmv2: 'WMV 8',
+  wmv3: 'WMV 9', vc1: 'VC-1', aac: 'AAC', mp3: 'MP3', opus: 'Opus', vorbis: 'Vorbis', ac3: 'AC-3',
+  eac3: 'E-AC-3', flac: 'FLAC', alac: 'ALAC', amr_nb: 'AMR', amrnb: 'AMR', amr_wb: 'AMR-WB', wmav2: 'WMA',
+  pcm_s16le: 'PCM',
+}
+
+export function codec(name) {
+  return CODECS[name] ?? name.toUpperCase()
+}

@@ -1,0 +1,221 @@
+// Sending videos: which go first, and through everything that can go wrong on the way.
+//
+// Rule: where an upload stands is asked again (HEAD) after everything that went wrong, unless the refusal told it. An
+// upload ends complete, refused, or resting until a person does something; it never gives up by itself.
+
+import { PAUSED, RETRYING, UNCHOSEN, UPLOADING, WAITING, isRunning, items, sleep } from './items.js'
+import { forget, hold, remember } from './memory.js'
+import { announce, enter, fail, removeRow, render, renderList } from './rows.js'
+import { ConnectionLost, Halted, Refusal, ask, askWhy, create, sendChunk, terminate } from './server.js'
+import { watch } from './tasks.js'
+import { text } from './texts.js'
+
+const AT_ONCE = 3
+const RESTARTS = 3
+const BACK_OFF_SECONDS = [1, 2, 4, 8, 15, 30]
+
+/** Start what may run. Not more than a few at once: they share one line, and the first should end first. */
+export function schedule() {
+  let running = items.filter(isRunning).length
+  for (const item of items) {
+    if (running >= AT_ONCE) break
+    if (item.state !== WAITING) continue
+    running += 1
+    upload(item)
+  }
+  stayAwake(running > 0)
+  renderList()
+}
+
+/** Send a file to its end, through everything that can go wrong on the way. */
+async function upload(item) {
+  item.controller?.abort()
+  item.controller = new AbortController()
+  const { signal } = item.controller
+  let furthest = item.offset
+  let failures = 0
+  let restarts = 0
+  enter(item, UPLOADING)
+  while (!item.complete) {
+    try {
+      await step(item, signal)
+      // Only bytes that arrived count as progress: a server may answer every HEAD and fail every PATCH.
+      if (item.offset > furthest) failures = 0
+      furthest = Math.max(furthest, item.offset)
+    } catch (problem) {
+      item.unsure = true
+      item.samples = []
+      if (signal.aborted || problem instanceof Halted) return
+      if (problem instanceof Refusal && problem.isGone && item.id && restarts < RESTARTS) {
+        restarts += 1
+        furthest = 0
+        startOver(item)
+      } else if (problem instanceof Refusal && problem.offset !== null && failures === 0) {
+        // 409: we were wrong, and are told what is right. Chromium makes us so: when a connection that it used before
+        // is reset, it sends the request again by itself. Once; then it is rather another client that sends too.
+        failures += 1
+        correct(item, problem.offset)
+      } else if (problem instanceof Refusal && !problem.isTemporary) {
+        await refused(item, problem, signal)
+        return
+      } else if (problem instanceof Refusal || problem instanceof ConnectionLost) {
+        const readable = await isReadable(item)
+        if (signal.aborted) return
+        if (!readable) {
+          unreadable(item)
+          return
+        }
+        if (!(await wait(item, problem, failures, signal))) return
+        failures += 1
+      } else {
+        throw problem
+      }
+    }
+  }
+  remember(item)
+  watch(item)
+  schedule()
+}
+
+async function step(item, signal) {
+  if (!item.id) {
+    await create(item, signal)
+    await hold(item)
+    remember(item)
+  } else if (item.unsure) {
+    await ask(item, signal)
+  } else {
+    await sendChunk(item, signal)
+    remember(item)
+  }
+}
+
+function correct(item, offset) {
+  // All bytes there is not yet the end: HEAD tells whether there is a task.
+  Object.assign(item, { offset, sent: offset, unsure: offset >= item.size })
+}
+
+function startOver(item) {
+  forget(item)
+  Object.assign(item, { id: null, offset: 0, sent: 0, unsure: false })
+}
+
+async function refused(item, refusal, signal) {
+  const said = refusal.hasSentence || !item.id ? refusal : await askWhy(item, refusal, signal)
+  if (signal.aborted) return
+  forget(item)
+  fail(item, said.message)
+  schedule()
+}
+
+/** Whether the file can still be read: a browser tells of one that vanished as if the connection had broken. */
+async function isReadable(item) {
+  try {
+    await item.file.slice(item.offset, item.offset + 1).arrayBuffer()
+    return true
+  } catch {
+    return false
+  }
+}
+
+function unreadable(item) {
+  item.file = null
+  item.reason = text('unreadable')
+  enter(item, UNCHOSEN)
+  schedule()
+}
+
+/** Wait before the next try; false when halted meanwhile. */
+async function wait(item, problem, failures, signal) {
+  const backOff = BACK_OFF_SECONDS[Math.min(failures, BACK_OFF_SECONDS.length - 1)]
+  const seconds = Math.max(backOff, problem.retryAfter ?? 0)
+  // A 408, 409 or 423 is what a broken connection leaves behind: our own last request, that the server still reads.
+  item.reason = problem.status === 429 || problem.status >= 500 ? problem.message : ''
+  item.retryAt = Date.now() + seconds * 1000
+  enter(item, RETRYING)
+  await sleep(item, seconds * 1000, signal)
+  if (signal.aborted) return false
+  item.state = UPLOADING
+  render(item)
+  return true
+}
+
+export function pause(item) {
+  item.controller?.abort()
+  item.unsure = true
+  enter(item, PAUSED)
+  schedule()
+  // Part of the chunk that was on its way has arrived.
+  lookAgain(item)
+}
+
+export function resume(item) {
+  enter(item, WAITING)
+  schedule()
+}
+
+/** See how far a resting upload is: what was remembered may be old, and the upload gone. */
+export async function lookAgain(item) {
+  if (!item.id) return
+  item.controller = new AbortController()
+  const { state } = item
+  const seen = { id: item.id }
+  try {
+    // Halted when the upload goes on and asks for itself: a HEAD takes the upload away from a PATCH.
+    await ask(seen, item.controller.signal)
+  } catch (problem) {
+    if (problem instanceof Refusal && !problem.isTemporary && item.state === UNCHOSEN) take(item)
+    return
+  }
+  if (item.state !== state) return
+  Object.assign(item, seen, { unsure: true })
+  if (item.complete) watch(item)
+  else render(item)
+}
+
+export async function remove(item) {
+  // Bytes that took long to send are not lost to a slip of the thumb.
+  if (item.sent > 0 && !item.asked) {
+    item.asked = true
+    announce(item, text('sure_question'))
+    render(item)
+    setTimeout(() => {
+      item.asked = false
+      render(item)
+    }, 4000)
+    return
+  }
+  item.controller?.abort()
+  take(item)
+  announce(item, text('removed'))
+  if (!item.id) return
+  try {
+    await terminate(item)
+  } catch {
+    // The server removes what is never finished.
+  }
+}
+
+/** Take an item out of the list. */
+export function take(item) {
+  const place = items.indexOf(item)
+  forget(item)
+  items.splice(place, 1)
+  removeRow(item, items[Math.min(place, items.length - 1)])
+  schedule()
+}
+
+let awake = null
+
+/** Keep a telephone's screen on while it uploads: with the screen, many switch off the upload. */
+function stayAwake(wanted) {
+  if (!navigator.wakeLock) return
+  if (document.hidden) {
+    awake = null // the browser has taken it back
+  } else if (wanted) {
+    awake ??= navigator.wakeLock.request('screen').catch(() => null)
+  } else {
+    awake?.then((lock) => lock?.release())
+    awake = null
+  }
+}

@@ -20,6 +20,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from server.database import migration
 from server.database.session import AWAY, reason
 from server.errors import MethodNotAllowedError, NotFoundError, StartError, VideodockError
+from server.observability import configure_logging
 from server.services import Services
 from server.settings import Settings, load
 from server.web import health, media, multipart, pages, tasks, tus
@@ -35,7 +36,9 @@ _log = structlog.stdlib.get_logger("videodock.app")
 
 def create_app(settings: Settings | None = None) -> Starlette:
     """The application. Raises `StartError` for settings or a data folder that cannot be used."""
-    settings = settings or load()
+    if settings is None:  # started by another server than ours: nobody has seen to the log yet
+        settings = load()
+        configure_logging(settings.log_level, settings.log_format)
     services = Services.open(settings)
     scheduler = Scheduler(services) if settings.scheduler == "embedded" else None
 
@@ -76,6 +79,8 @@ def create_app(settings: Settings | None = None) -> Starlette:
 
 
 def _checks(services: Services, scheduler: Scheduler | None) -> dict[str, Callable[[], str | None]]:
+    head = migration.head()
+
     def check_scheduler() -> str | None:
         status = "running" if scheduler is None else scheduler.status()
         return None if status in ("running", "standby") else status
@@ -86,11 +91,11 @@ def _checks(services: Services, scheduler: Scheduler | None) -> dict[str, Callab
 
     def check_database() -> str | None:
         try:
-            services.database.check()
+            at_head = migration.is_at(services.database.engine, head)
         except AWAY as error:
             _log.warning("database_away", reason=reason(error))
             return "cannot be reached"
-        return None
+        return None if at_head else "is not at the revision that this version works with"
 
     checks: dict[str, Callable[[], str | None]] = {"database": check_database, "store": check_store}
     # Where processing is left to `videodock worker`, this server is ready without one.

@@ -28,7 +28,6 @@ _PLACE = ("data_dir", "database_url", "log_level", "log_format")
 _PROCESSING = (
     "shutdown_grace",
     "database_pool_size",
-    "upload_expiry",
     "sweep_interval",
     "encode_limit",
     "task_lease",
@@ -119,6 +118,10 @@ def serve(**given: str | None) -> None:
     from server.database import migration
     from server.serving import leave, listen, serve_here, serve_many
 
+    if settings.scheduler == "embedded":
+        from server.pipeline import ffmpeg
+
+        ffmpeg.find(settings.ffmpeg)  # a sentence now, not a log line later
     _make_data_dir(settings.data_dir)
     sockets = listen(settings.host, settings.port)
     migration.upgrade(settings.sqlalchemy_url)
@@ -155,7 +158,7 @@ def _where_to_go(settings: Settings, sockets: Sequence[socket.socket]) -> str:
 def worker(**given: str | None) -> None:
     """Process finished uploads without serving, until SIGTERM or Ctrl+C.
 
-    For a server that runs with the setting `scheduler` = `none`, or for more machines on one database.
+    For a server on the same data folder that runs with the setting `scheduler` = `none`, or to stand by for one.
     """
     settings = _settings(given)
     from server.database import migration
@@ -188,8 +191,9 @@ def worker(**given: str | None) -> None:
 @main.command(short_help="Move the database to this version, or back.")
 @click.option("--check", is_flag=True, help="Change nothing; exit with 1 unless the database is at head.")
 @click.option("--to", "revision", metavar="REVISION", help="Go back to an older revision; what came later is lost.")
+@click.option("--yes", is_flag=True, help="With --to: do not ask.")
 @_options(_PLACE)
-def migrate(check: bool, revision: str | None, **given: str | None) -> None:
+def migrate(check: bool, revision: str | None, yes: bool, **given: str | None) -> None:
     """Bring an empty or older database to the revision that this version works with."""
     if check and revision is not None:
         raise click.UsageError("--check and --to exclude each other.")
@@ -205,6 +209,8 @@ def migrate(check: bool, revision: str | None, **given: str | None) -> None:
     if revision is None:
         migration.upgrade(url)
     else:
+        if not yes:
+            click.confirm(f"Go back from {before or 'base'} to {revision}? What came later is lost.", abort=True)
         migration.downgrade(url, revision)
     after = migration.current(url)
     if before == after:
@@ -230,7 +236,7 @@ def _check(settings: Settings) -> None:
 
 
 @main.command(short_help="Remove expired uploads and leftovers once.")
-@_options((*_PLACE, "upload_expiry"))
+@_options(_PLACE)
 def sweep(**given: str | None) -> None:
     """Remove expired uploads and leftovers once; a running server does it by itself."""
     settings = _settings(given)

@@ -24,6 +24,7 @@ class Hooks:
     """The hooks of this installation."""
 
     settings: Settings
+    node: str
     new_id: Callable[[], str]
 
     @property
@@ -62,7 +63,7 @@ class Hooks:
             )
             for upload in uploads
         ]
-        queue.register(session, task_id, uploads[0].owner, files, now=now, new_id=self.new_id)
+        queue.register(session, task_id, uploads[0].owner, files, node=self.node, now=now, new_id=self.new_id)
 
     def pre_terminate(self, session: Session, upload: Upload) -> None:
         """Whether a complete upload may be removed; raises `TaskRunningError` while its task needs it."""

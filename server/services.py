@@ -66,7 +66,7 @@ class Services:
         except OSError as error:
             raise StartError(f"The data folder {folder} cannot be used: {error.strerror}.") from None
         database = Database(settings.sqlalchemy_url, settings.database_pool_size)
-        hooks = Hooks(settings, new_id)
+        hooks = Hooks(settings, node, new_id)
         uploads = UploadService(settings, database, store, locks, hooks, wake, utc_now, new_id)
         metrics = Metrics(lambda: _counts(database))
         return cls(settings, database, store, locks, results, wake, uploads, metrics, node)

@@ -205,9 +205,34 @@ def unknown_variables(environ: Mapping[str, str]) -> list[str]:
 def _explain(item: dict[str, Any]) -> str:
     name = str(item["loc"][0]) if item["loc"] else "settings"
     if item["type"] == "extra_forbidden":
-        return f"{name}: there is no such setting; docs/settings.md lists them all."
-    message = str(item["msg"]).removeprefix("Value error, ")
-    return f"{PREFIX}{name.upper()} is {_shown(name, item['input'])}, which is not possible: {message}."
+        return f"{name}: there is no such setting; `videodock settings` lists them all."
+    option = "--" + name.replace("_", "-")
+    return (
+        f"The setting {name} ({option}, {PREFIX}{name.upper()}) is {_shown(name, item['input'])}, "
+        f"which is not possible: {_allowed(name, item)}."
+    )
+
+
+def _allowed(name: str, item: Mapping[str, Any]) -> str:
+    """What the setting may be."""
+    field = Settings.model_fields.get(name)
+    if field is None or item["type"] == "value_error":
+        return str(item["msg"]).removeprefix("Value error, ")
+    if name == "root_path":
+        return "it begins with / and does not end with one, such as /video"
+    kinds = {int: "a whole number", float: "a number", ByteSize: "a size in bytes or with a unit, such as 800MiB"}
+    kind = kinds.get(field.annotation) if isinstance(field.annotation, type) else None
+    if kind is None:
+        return str(item["msg"]).replace("Input should be", "it must be")
+    shown = _size if field.annotation is ByteSize else str
+    words = {"ge": "at least", "gt": "more than", "le": "at most"}
+    bounds = [(words[key], getattr(part, key, None)) for part in field.metadata for key in words]
+    return ", ".join([f"it must be {kind}", *(f"{word} {shown(bound)}" for word, bound in bounds if bound is not None)])
+
+
+def _size(number: int) -> str:
+    units = (("GiB", _GIB), ("MiB", _MIB))
+    return next((f"{number // factor}{unit}" for unit, factor in units if number and number % factor == 0), str(number))
 
 
 def _shown(name: str, value: object) -> str:

@@ -131,7 +131,10 @@ class UploadService:
         """
 
         def refuse_first() -> None:
-            decide(self.facts(upload_id, owner))
+            facts = self.facts(upload_id, owner)
+            # All bytes there, and not yet registered: whoever holds the lock is about to. No answer may tell it.
+            if facts.status is not UploadStatus.OPEN or facts.offset != facts.length:
+                decide(facts)
 
         async with self.locks.hold(upload_id, partial(self.database.run, refuse_first)) as held:
             facts = await self._settled(await self.database.run(self.facts, upload_id, owner))

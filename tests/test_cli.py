@@ -76,7 +76,7 @@ def test_every_setting_is_an_option_of_serve() -> None:
     [
         ("worker", ["--data-dir", "--database-url", "--encode-limit", "--ffmpeg", "--log-level"], ["--port"]),
         ("migrate", ["--data-dir", "--database-url", "--check", "--to", "--log-format"], ["--port", "--ffmpeg"]),
-        ("sweep", ["--data-dir", "--database-url", "--upload-expiry"], ["--port", "--ffmpeg"]),
+        ("sweep", ["--data-dir", "--database-url"], ["--port", "--ffmpeg", "--upload-expiry"]),
         ("settings", ["--markdown"], ["--port"]),
     ],
 )
@@ -93,7 +93,7 @@ def test_a_wrong_setting_is_a_sentence_and_exit_2(command: str) -> None:
     wrong = call(command, "--database-url", "mysql://user:hunter2@host/x")
     assert wrong.returncode == 2
     assert wrong.stdout == ""
-    assert wrong.stderr.startswith("VIDEODOCK_DATABASE_URL is ")
+    assert wrong.stderr.startswith("The setting database_url ")
     assert wrong.stderr.count("\n") == 1
     assert "hunter2" not in wrong.stderr
 
@@ -131,7 +131,7 @@ def test_migrate_there_and_back(tmp_path: Path) -> None:
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
     assert "already" in call("migrate", "--data-dir", str(folder)).stdout
     assert call(*check).returncode == 0
-    down = call("migrate", "--to", "base", "--data-dir", str(folder))
+    down = call("migrate", "--to", "base", "--yes", "--data-dir", str(folder))
     assert (down.returncode, down.stdout.endswith(" to base.\n")) == (0, True)
     refused = call(*check)
     assert refused.returncode == 1
@@ -143,7 +143,7 @@ def test_migrate_to_nowhere(tmp_path: Path) -> None:
     """An unknown revision is a sentence."""
     folder = str(tmp_path / "data")
     call("migrate", "--data-dir", folder)
-    refused = call("migrate", "--to", "zzz", "--data-dir", folder)
+    refused = call("migrate", "--to", "zzz", "--yes", "--data-dir", folder)
     assert refused.returncode == 1
     assert "zzz" in refused.stderr
     assert "Traceback" not in refused.stderr

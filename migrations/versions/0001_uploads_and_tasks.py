@@ -15,6 +15,7 @@ def upgrade() -> None:
         "tasks",
         sa.Column("id", sa.String(length=36), nullable=False),
         sa.Column("owner", sa.Text(), nullable=False),
+        sa.Column("node", sa.String(length=36), nullable=False),
         sa.Column("status", sa.String(length=16), nullable=False),
         sa.Column("partial", sa.Boolean(), nullable=False),
         sa.Column("progress", sa.Integer(), nullable=False),
@@ -33,7 +34,9 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_tasks")),
     )
     op.create_index(op.f("ix_tasks_owner_created_at"), "tasks", ["owner", "created_at"], unique=False)
-    op.create_index(op.f("ix_tasks_status_lease_expires_at"), "tasks", ["status", "lease_expires_at"], unique=False)
+    op.create_index(
+        op.f("ix_tasks_node_status_lease_expires_at"), "tasks", ["node", "status", "lease_expires_at"], unique=False
+    )
 
     op.create_table(
         "uploads",
@@ -131,7 +134,7 @@ def downgrade() -> None:
     )
 
     op.drop_table("uploads")
-    op.drop_index(op.f("ix_tasks_status_lease_expires_at"), table_name="tasks")
+    op.drop_index(op.f("ix_tasks_node_status_lease_expires_at"), table_name="tasks")
     op.drop_index(op.f("ix_tasks_owner_created_at"), table_name="tasks")
 
     op.drop_table("tasks")

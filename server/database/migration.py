@@ -68,6 +68,12 @@ def downgrade(url: str, revision: str) -> None:
     _move(url, lambda made: command.downgrade(made, revision))
 
 
+def is_at(engine: Engine, revision: str) -> bool:
+    """Whether the database stands at this revision now. Raises what the driver raises when it is away."""
+    with engine.connect() as connection:
+        return _revision(connection) == revision
+
+
 def check_head(engine: Engine) -> None:
     """Raise `StartError` unless the database is at head."""
     url = engine.url.render_as_string(hide_password=False)

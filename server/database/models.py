@@ -89,10 +89,11 @@ class Task(Base):
     """What is done with one upload, or with those of one form."""
 
     __tablename__ = "tasks"
-    __table_args__ = (Index(None, "status", "lease_expires_at"), Index(None, "owner", "created_at"))
+    __table_args__ = (Index(None, "node", "status", "lease_expires_at"), Index(None, "owner", "created_at"))
 
     id: Mapped[str] = mapped_column(String(36), primary_key=True, doc="UUID; for tus the same as the upload's")
     owner: Mapped[str] = mapped_column(doc="Whose task it is")
+    node: Mapped[str] = mapped_column(String(36), doc="The data folder that holds its bytes; only its workers claim it")
     status: Mapped[TaskStatus] = mapped_column(
         _word(TaskStatus), doc="`uploaded`, `processing`, `completed`, `error` or `cancelled`"
     )

@@ -22,6 +22,7 @@ from sqlalchemy.orm import Session
 from sqlalchemy.pool import ConnectionPoolEntry, QueuePool
 
 from server import threads
+from server.errors import StartError
 
 T = TypeVar("T")
 
@@ -31,7 +32,10 @@ AWAY = (OperationalError, InterfaceError, PoolTimeoutError)
 
 
 def make_engine(url: str, pool_size: int) -> Engine:
-    """An engine on which transactions mean what they say; connects to nothing yet."""
+    """An engine on which transactions mean what they say; connects to nothing yet.
+
+    Raises `StartError` when the driver is not installed.
+    """
     sqlite = make_url(url).get_backend_name() == "sqlite"
     options: dict[str, Any] = {"pool_size": pool_size, "max_overflow": 0, "pool_timeout": _BUSY_SECONDS}
     if sqlite:
@@ -42,7 +46,13 @@ def make_engine(url: str, pool_size: int) -> Engine:
     else:
         # A database that was restarted costs a reconnect, not an error.
         options |= {"pool_pre_ping": True, "connect_args": {"connect_timeout": 5}}
-    engine = create_engine(url, **options)
+    try:
+        engine = create_engine(url, **options)
+    except ModuleNotFoundError:
+        raise StartError(
+            "The database URL needs a driver that is not installed: pip install 'videodock[postgres]', "
+            "or '.[postgres]' in a checkout."
+        ) from None
     if sqlite:
         event.listen(engine, "connect", _prepare_sqlite)
         event.listen(engine, "begin", _begin_sqlite)

@@ -60,14 +60,19 @@ def register(
     owner: str,
     files: Sequence[NewFile],
     *,
+    node: str,
     now: datetime,
     new_id: Callable[[], str],
 ) -> None:
-    """Add a task with its files. An upload that is in a task already raises `IntegrityError`."""
+    """Add a task with its files, whose bytes lie in the data folder `node`.
+
+    An upload that is in a task already raises `IntegrityError`.
+    """
     session.execute(
         insert(Task).values(
             id=task_id,
             owner=owner,
+            node=node,
             status=TaskStatus.UPLOADED,
             partial=False,
             progress=0,
@@ -132,11 +137,11 @@ def cancel(session: Session, task_id: str, owner: str, *, now: datetime) -> None
         raise TaskEndedError(status=task.status)
 
 
-def claim(session: Session, worker: str, *, lease: float, now: datetime) -> Claim | None:
-    """Take the oldest task that nobody works on, for `lease` seconds; None when there is none."""
+def claim(session: Session, worker: str, *, node: str, lease: float, now: datetime) -> Claim | None:
+    """Take the oldest task of this data folder that nobody works on, for `lease` seconds; None without one."""
     row = session.execute(
         select(Task.id, Task.owner, Task.attempt, Task.file_count)
-        .where(_claimable())
+        .where(Task.node == node, _claimable())
         .order_by(Task.created_at, Task.id)
         .limit(1)
         .with_for_update(skip_locked=True)

@@ -65,7 +65,7 @@ def claim_next(services: Services, worker: str) -> Claim | None:
     while True:
         now = services.uploads.clock()
         with services.database.write() as session:
-            claimed = queue.claim(session, worker, lease=settings.task_lease, now=now)
+            claimed = queue.claim(session, worker, node=services.node, lease=settings.task_lease, now=now)
             if claimed is None or queue.failures(session, claimed) < settings.task_max_attempts:
                 return claimed
             queue.give_up(session, claimed, Failure("too_many_attempts", {}), now=now)

@@ -34,7 +34,7 @@ def new_id() -> str:
     return str(uuid4())
 
 
-def register(database: Database, *, files: int = 1, at: datetime = NOW) -> str:
+def register(database: Database, *, files: int = 1, at: datetime = NOW, node: str = "node") -> str:
     """A waiting task of so many files."""
     task_id = new_id()
     with database.write() as session:
@@ -55,13 +55,13 @@ def register(database: Database, *, files: int = 1, at: datetime = NOW) -> str:
                 )
             )
         new = [queue.NewFile(upload_id, "a.mp4", "a.mp4", 5, "mp4") for upload_id in uploads]
-        queue.register(session, task_id, DEFAULT_OWNER, new, now=at, new_id=new_id)
+        queue.register(session, task_id, DEFAULT_OWNER, new, node=node, now=at, new_id=new_id)
     return task_id
 
 
 def claim(database: Database, worker: str = "node/1") -> Claim | None:
     with database.write() as session:
-        return queue.claim(session, worker, lease=LEASE, now=NOW)
+        return queue.claim(session, worker, node="node", lease=LEASE, now=NOW)
 
 
 def claimed(database: Database, worker: str = "node/1") -> Claim:
@@ -138,6 +138,14 @@ def test_the_oldest_task_is_claimed_first_and_only_once(database: Database) -> N
     newer = register(database, at=NOW + timedelta(seconds=1))
     older = register(database, at=NOW)
     assert [claimed(database).task_id, claimed(database).task_id, claim(database)] == [older, newer, None]
+
+
+def test_a_task_is_claimed_only_where_its_bytes_are(database: Database) -> None:
+    """Two data folders on one database: a worker of one finds nothing of the other."""
+    register(database, node="elsewhere")
+    assert claim(database) is None
+    here = register(database)
+    assert claimed(database).task_id == here
 
 
 def test_many_workers_claim_every_task_exactly_once(database: Database) -> None:

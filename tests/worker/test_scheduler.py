@@ -189,7 +189,7 @@ def test_a_task_whose_worker_always_dies_is_given_up(
     task_id = upload(services, make(tmp_path, "a.mp4"))
     for _ in range(3):
         with services.database.write() as session:
-            assert queue.claim(session, "dead/1", lease=0.0, now=services.uploads.clock())
+            assert queue.claim(session, "dead/1", node=services.node, lease=0.0, now=services.uploads.clock())
             changed(session, update(Task).values(lease_expires_at=services.uploads.clock().replace(year=2000)))
     run()
     ended(services, task_id, TaskStatus.ERROR)

@@ -31,6 +31,7 @@ from starlette.types import ASGIApp
 
 from server.errors import StartError
 from server.settings import Settings
+from server.transport.uvicorn_http import http_class
 
 BACKLOG = 2048
 _STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -121,7 +122,7 @@ class Server(uvicorn.Server):
                 lambda: app,
                 factory=True,
                 loop="auto",  # uvloop where there is one
-                http="httptools",
+                http=http_class(settings),
                 ws="none",
                 lifespan="on",
                 log_config=None,

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 import pytest
 import uvicorn
@@ -22,12 +22,14 @@ from structlog.testing import capture_logs
 from server.app import create_app
 from server.database import migration
 from server.settings import Settings
+from server.transport.uvicorn_http import http_class
 from tests.harness.postgres import PostgresServer
 from tests.harness.rows import execute, query
 from tests.harness.waiting import until
 
 TIMEOUT = 10.0
 Headers = Mapping[str, str] | Sequence[tuple[str, str]]
+Loop = Literal["auto", "asyncio", "uvloop"]
 
 
 @dataclass(frozen=True)
@@ -188,13 +190,14 @@ class Connection:
 class LiveServer:
     """The app on a free port, with its data in `folder` and nobody who processes tasks; use it with `with`."""
 
-    def __init__(self, folder: Path, *, database_url: str = "", **settings: Any) -> None:
+    def __init__(self, folder: Path, *, database_url: str = "", loop: Loop = "auto", **settings: Any) -> None:
         self.settings = Settings(
             data_dir=folder, database_url=database_url, **{"scheduler": "none", "shutdown_grace": 1, **settings}
         )
         self.data_dir = self.settings.data_dir
         self.database_url = self.settings.sqlalchemy_url
         self.port = 0
+        self._loop = loop
         self._ends = contextlib.ExitStack()
 
     def __enter__(self) -> Self:
@@ -206,7 +209,8 @@ class LiveServer:
         self.port = self._listener.getsockname()[1]
         config = uvicorn.Config(
             create_app(self.settings),
-            http="httptools",
+            http=http_class(self.settings),
+            loop=self._loop,
             ws="none",
             lifespan="on",
             log_config=None,

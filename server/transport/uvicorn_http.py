@@ -1,0 +1,342 @@
+"""uvicorn's HTTP protocol with limits on what comes around a body: heads, trailers, and silence.
+
+Rule: a connection costs a bounded amount of memory and time before the application knows of its request, and no
+byte of one message is ever taken for a part of another.
+
+How it works. uvicorn's class is both the asyncio protocol and the target of httptools' callbacks. llhttp, below,
+refuses what would let two readers see two different requests: a second Content-Length, one beside
+Transfer-Encoding, folded lines, bare line feeds (the tests pin that down, since a later llhttp may think otherwise).
+What it does not do is done here:
+
+- Size. httptools hands over a header only once it is whole, and gathers up to 64 MiB of it before. So two things are
+  counted: the parts that were handed over, and the bytes of reads out of which nothing whole came. The second number
+  covers whatever one could send without end: a head, blank lines before it, trailers, the extensions of a chunk.
+- Time. One timer a connection says by when a whole head must have come. It runs from the connection or from the first
+  byte of a later head. While a request before it is being answered nobody blames the client: reading may be paused.
+- Trailers come through the same callback as headers, and uvicorn appends them to the list that the application
+  already has: an injected Authorization too. Here the list ends with the head. Trailers that the head announced go
+  into a mapping of their own, which is whole before the application hears that the body is over.
+- Upgrade. httptools takes whatever follows a request that asks for an upgrade for another protocol: its body would be
+  lost and then read as requests. Java's client asks every plain server for h2c, in uploads too. We never upgrade
+  (RFC 9110 lets a server ignore the wish): a fresh parser is told how long the body is, and goes on where the
+  first one stopped.
+- The end. An error concerns one message. Answers to those before it are sent first, an answer that has begun is not
+  written into, and an application that still reads that body learns that the client is gone. Closing with unread
+  bytes would make the kernel send a reset that overtakes the answer: so half-close, listen for a moment, close.
+"""
+
+import asyncio
+from enum import Enum, auto
+from http import HTTPStatus
+from typing import Any
+
+import httptools
+from uvicorn._types import ASGI3Application
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
+
+from server.errors import BusyError, HeadTimeoutError, HeadTooLargeError, VideodockError
+from server.messages import sentence, size
+from server.settings import Settings
+from server.transport.body import TRAILERS
+
+MAX_HEADERS = 256
+LISTEN_BYTES = 1 << 20
+LISTEN_SECONDS = 2.0
+_INVALID = "Invalid HTTP request received."  # uvicorn's own sentence
+
+
+class _Phase(Enum):
+    """What the parser expects next."""
+
+    BETWEEN = auto()  # the first byte of a request
+    HEAD = auto()
+    BODY = auto()  # or trailers
+    RETELL = auto()  # a head that it had already, see `_ignore_upgrade`
+
+
+class _RefusedError(Exception):
+    """Thrown in a callback, to stop the parser."""
+
+
+def http_class(settings: Settings) -> type[asyncio.Protocol] | str:
+    """What uvicorn's setting `http` has to be."""
+    if settings.http == "portable":
+        return "httptools"
+
+    class Configured(VideodockHttp):
+        max_head_size = int(settings.max_head_size)
+        head_timeout = settings.head_timeout
+
+    return Configured
+
+
+class VideodockHttp(HttpToolsProtocol):
+    """One connection. Sizes are bytes, times seconds."""
+
+    max_head_size: int
+    head_timeout: float
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._phase = _Phase.BETWEEN
+        self._parts_size = 0  # of the headers or trailers that were handed over
+        self._parts_count = 0
+        self._unread = 0  # bytes of reads out of which nothing whole came
+        self._progress = False  # whether something whole came out of this read
+        self._framing = b""  # the header that tells how long the body is
+        self._announced: frozenset[str] = frozenset()
+        self._trailers: dict[str, str] = {}
+        self._running: RequestResponseCycle | None = None  # `cycle` is the newest, which may wait in `pipeline`
+        self._timer: asyncio.TimerHandle | None = None
+        self._refusal: VideodockError | None = None
+        self._last_words: bytes | None = None  # what to say once all that came before is answered
+        self._deaf = False  # nothing that comes is looked at any more
+        self._swallowed = 0
+
+    # The connection
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's
+        super().connection_made(transport)
+        self._start_timer()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._stop_timer()
+        self._unset_keepalive_if_required()
+        self.pipeline.clear()
+        # uvicorn tells the newest request only; the one that runs would wait for ever.
+        if self._busy() and self._running is not None:
+            _cut_off(self._running)
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        if self._deaf:
+            self._swallow(len(data))
+            return
+        self._unset_keepalive_if_required()
+        self._progress = False
+        try:
+            self._feed(data)
+            self._unread = 0 if self._progress else self._unread + len(data)
+            if self._unread > self.max_head_size:
+                self._refuse()
+        except (httptools.HttpParserError, _RefusedError):
+            self._fail()
+            return
+        if self._phase is _Phase.HEAD or (self._phase is _Phase.BETWEEN and not self._progress):
+            self._start_timer()
+
+    def shutdown(self) -> None:
+        if self._deaf and not self._busy():
+            self.transport.close()
+        else:
+            super().shutdown()
+
+    def _feed(self, data: bytes) -> None:
+        rest = memoryview(data)
+        while rest:
+            try:
+                self.parser.feed_data(rest)
+            except httptools.HttpParserUpgrade as upgrade:
+                rest = rest[upgrade.args[0] :]
+                self._ignore_upgrade()
+            else:
+                return
+
+    def _ignore_upgrade(self) -> None:
+        self.parser = httptools.HttpRequestParser(self)
+        self.parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as uvicorn's
+        self._phase = _Phase.RETELL
+        self.parser.feed_data(b"POST / HTTP/1.1\r\n" + self._framing + b"\r\n")
+        if self._phase is _Phase.RETELL:  # else the message had no body, and is complete
+            self._phase = _Phase.BODY
+
+    # What the parser finds
+
+    def on_message_begin(self) -> None:
+        if self._phase is _Phase.RETELL:
+            return
+        self._phase = _Phase.HEAD
+        self._parts_size = self._parts_count = 0
+        super().on_message_begin()
+
+    def on_url(self, url: bytes) -> None:
+        if self._phase is _Phase.RETELL:
+            return
+        self._count(len(url))
+        super().on_url(url)
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if self._phase is _Phase.RETELL:
+            return
+        self._parts_count += 1
+        self._count(len(name) + len(value) + 4)  # the colon, a space, the end of the line
+        if self._phase is _Phase.BODY:
+            self._keep_trailer(name, value)
+        else:
+            super().on_header(name, value)
+
+    def on_headers_complete(self) -> None:
+        if self._phase is _Phase.RETELL:
+            return
+        self._read_framing()
+        self._trailers = {}
+        extensions: dict[str, Any] = {TRAILERS: self._trailers}
+        self.scope["extensions"] = extensions
+        super().on_headers_complete()
+        self._stop_timer()
+        self._phase = _Phase.BODY
+        self._progress = True
+        self._parts_size = self._parts_count = 0
+
+    def on_body(self, body: bytes) -> None:
+        self._progress = True
+        if self.cycle.response_complete:
+            self._swallow(len(body))
+        super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        if self.parser.should_upgrade():
+            return  # it is not: see `_ignore_upgrade`
+        self._phase = _Phase.BETWEEN
+        self._progress = True
+        super().on_message_complete()
+
+    def _should_upgrade(self) -> bool:
+        return False
+
+    def _read_framing(self) -> None:
+        self._framing = b""
+        announced: set[str] = set()
+        for name, value in self.headers:
+            if name == b"transfer-encoding":
+                # llhttp is content when `chunked` is the last of several; the bytes would be stored as they were coded.
+                if value.strip().lower() != b"chunked":
+                    raise _RefusedError
+                self._framing = b"Transfer-Encoding: chunked\r\n"
+            elif name == b"content-length":
+                self._framing = b"Content-Length: " + value + b"\r\n"
+            elif name == b"trailer":
+                announced.update(part.strip().lower() for part in value.decode("latin-1").split(","))
+        self._announced = frozenset(announced)
+
+    def _keep_trailer(self, name: bytes, value: bytes) -> None:
+        key = name.decode("latin-1").lower()
+        if key in self._announced:
+            text = value.decode("latin-1").strip()
+            # One that came twice is a list (RFC 9110 section 5.3); who expects one value will not find it in that.
+            self._trailers[key] = f"{self._trailers[key]}, {text}" if key in self._trailers else text
+
+    def _count(self, more: int) -> None:
+        self._parts_size += more
+        if self._parts_size > self.max_head_size or self._parts_count > MAX_HEADERS:
+            self._refuse()
+
+    def _refuse(self) -> None:
+        self._refusal = HeadTooLargeError(limit=size(self.max_head_size), count=MAX_HEADERS)
+        raise _RefusedError
+
+    # Answers
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
+        self._running = cycle
+        super()._start_asgi_task(cycle, app)
+
+    def on_response_complete(self) -> None:
+        last = not self.pipeline
+        super().on_response_complete()
+        if not last or self.transport.is_closing():
+            return
+        if self._last_words is not None:
+            self._end(self._last_words)
+        elif self._phase is not _Phase.BETWEEN:
+            # The answer overtook the body, or a head has begun: our timer is the one that counts now.
+            self._unset_keepalive_if_required()
+            self._start_timer()
+
+    def _busy(self) -> bool:
+        """Whether a request is being answered; `pipeline` is empty if not."""
+        return self._running is not None and not self._running.response_complete
+
+    def _fail(self) -> None:
+        """End the connection for the message that is being read."""
+        self._deaf = True
+        self._stop_timer()
+        if self._refusal is None:
+            self.logger.warning(_INVALID)
+            words = self._words(HTTPStatus.BAD_REQUEST, _INVALID)
+        else:
+            words = self._told(self._refusal)
+        if self._phase is _Phase.BODY and self.pipeline:
+            self.pipeline.popleft()  # the newest, whose body this is, was not begun
+        elif self._phase is _Phase.BODY:
+            words = b"" if self.cycle.response_started else words
+            _cut_off(self.cycle)
+            self._end(words)
+            return
+        if self._busy():
+            self._last_words = words
+        else:
+            self._end(words)
+
+    def _end(self, words: bytes) -> None:
+        """Say the last words and close, so that they arrive."""
+        self._deaf = True
+        self._stop_timer()
+        self._unset_keepalive_if_required()
+        if self.transport.is_closing():
+            return
+        if words:
+            self.transport.write(words)
+        if not self.transport.can_write_eof():  # TLS
+            self.transport.close()
+            return
+        self.transport.write_eof()
+        self.flow.resume_reading()
+        self._timer = self.loop.call_later(LISTEN_SECONDS, self.transport.close)
+
+    def _swallow(self, count: int) -> None:
+        """Of what nobody reads, only so much is taken."""
+        self._swallowed += count
+        if self._swallowed > LISTEN_BYTES and not self._busy():
+            self.transport.close()
+
+    def _told(self, error: VideodockError) -> bytes:
+        retry = [(b"retry-after", b"2")] if isinstance(error, BusyError) else []
+        return self._words(error.status, f"{error.code}: {sentence(error.code, error.params, 'en')}\n", retry)
+
+    def _words(self, status: int, text: str, more: list[tuple[bytes, bytes]] | None = None) -> bytes:
+        body = text.encode()
+        headers = [
+            *self.server_state.default_headers,
+            (b"content-type", b"text/plain; charset=utf-8"),
+            (b"content-length", b"%d" % len(body)),
+            (b"connection", b"close"),
+            *(more or []),
+        ]
+        return STATUS_LINE[status] + b"".join(b"%s: %s\r\n" % pair for pair in headers) + b"\r\n" + body
+
+    # Time
+
+    def _start_timer(self) -> None:
+        if self._timer is None:
+            self._timer = self.loop.call_later(self.head_timeout, self._too_late)
+
+    def _stop_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _too_late(self) -> None:
+        self._timer = None
+        if self._busy():
+            self._start_timer()
+            return
+        heard = self._phase is _Phase.HEAD or (self._phase is _Phase.BETWEEN and self._unread > 0)
+        self._end(self._told(HeadTimeoutError(seconds=f"{self.head_timeout:g}")) if heard else b"")
+
+
+def _cut_off(cycle: RequestResponseCycle) -> None:
+    """Tell an application that the client is gone; what it still says is not sent."""
+    cycle.disconnected = True
+    cycle.waiting_for_100_continue = False
+    cycle.message_event.set()

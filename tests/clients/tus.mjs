@@ -2,9 +2,12 @@
 //
 // Options, as JSON in the first argument: endpoint, path, and optionally chunkSize, metadata, retryDelays,
 // urlStorage (file that remembers upload URLs; a known file is resumed), abortAfterBytes (abort as soon as the
-// server has accepted that many), uploadDataDuringCreation.
+// server has accepted that many), abortOnFile (abort when this file appears),
+// terminate (the abort removes the upload from the server), asStream (the client does not see how long it is),
+// uploadDataDuringCreation, uploadLengthDeferred, overridePatchMethod, parallelUploads.
 
-import { createReadStream } from 'node:fs'
+import { createReadStream, existsSync } from 'node:fs'
+import { PassThrough } from 'node:stream'
 
 import tus from 'tus-js-client'
 
@@ -14,11 +17,30 @@ function say(event, facts = {}) {
   process.stdout.write(`${JSON.stringify({ event, ...facts })}\n`)
 }
 
+let aborting = false
+const watch = given.abortOnFile ? setInterval(() => existsSync(given.abortOnFile) && abort(), 20) : undefined
+
+function abort() {
+  if (aborting) return
+  aborting = true
+  clearInterval(watch)
+  upload.abort(given.terminate ?? false).then(
+    () => say('aborted', { url: upload.url }),
+    (error) => {
+      say('error', { message: String(error.message ?? error) })
+      process.exitCode = 1
+    },
+  )
+}
+
 const options = {
   endpoint: given.endpoint,
   metadata: given.metadata ?? {},
   retryDelays: given.retryDelays ?? null,
   uploadDataDuringCreation: given.uploadDataDuringCreation ?? false,
+  uploadLengthDeferred: given.uploadLengthDeferred ?? false,
+  overridePatchMethod: given.overridePatchMethod ?? false,
+  parallelUploads: given.parallelUploads ?? 1,
   removeFingerprintOnSuccess: true,
   onUploadUrlAvailable: () => say('url', { url: upload.url }),
   onShouldRetry: (error, attempt) => {
@@ -35,9 +57,7 @@ const options = {
     }),
   onChunkComplete: (chunk, accepted, total) => {
     say('chunk', { chunk, accepted, total })
-    if (given.abortAfterBytes && accepted >= given.abortAfterBytes) {
-      upload.abort().then(() => say('aborted', { url: upload.url }))
-    }
+    if (given.abortAfterBytes && accepted >= given.abortAfterBytes) abort()
   },
   onSuccess: ({ lastResponse }) =>
     say('success', { url: upload.url, task: lastResponse?.getHeader('Upload-Task') ?? null }),
@@ -49,11 +69,12 @@ const options = {
 if (given.chunkSize) options.chunkSize = given.chunkSize
 if (given.urlStorage) options.urlStorage = new tus.FileUrlStorage(given.urlStorage)
 
-const upload = new tus.Upload(createReadStream(given.path), options)
+const file = createReadStream(given.path)
+const upload = new tus.Upload(given.asStream ? file.pipe(new PassThrough()) : file, options)
 if (given.urlStorage) {
   const [previous] = await upload.findPreviousUploads()
   if (previous) {
-    say('previous', { url: previous.uploadUrl })
+    say('previous', { url: previous.uploadUrl, parts: previous.parallelUploadUrls ?? null })
     upload.resumeFromPreviousUpload(previous)
   }
 }

@@ -57,12 +57,12 @@ $(BIN)/python:
 
 $(INSTALLED): pyproject.toml | $(BIN)/python
 	@echo "Installing Videodock into $(VENV)"
-	@$(PIP) --editable '.[postgres]'
+	@$(PIP) --editable '.[postgres,crc32c]'
 	@touch $@
 
 $(INSTALLED_DEV): pyproject.toml | $(BIN)/python
 	@echo "Installing Videodock and the tools for its development into $(VENV)"
-	@$(PIP) --editable '.[postgres]' --group dev
+	@$(PIP) --editable '.[postgres,crc32c]' --group dev
 	@touch $(INSTALLED) $@
 
 $(INSTALLED_NPM): $(CLIENTS)/package.json $(CLIENTS)/package-lock.json

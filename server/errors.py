@@ -9,13 +9,19 @@ beyond that hint and no language: `messages.py` has the sentences, `web/errors.p
     │   ├── header_invalid              400  a header cannot be understood
     │   ├── metadata_invalid            400  Upload-Metadata cannot be understood
     │   ├── extension_unsupported       400  a tus extension that this server does not offer
+    │   ├── checksum_unsupported        400  an algorithm that this server does not offer
+    │   ├── part_invalid                400  a part of a final upload is no partial upload
     │   ├── multipart_invalid           400  the form cannot be understood
     │   ├── no_file                     400  the form has no file
     │   ├── no_valid_file               400  none of the files can be taken (413 if one was too large)
     │   ├── too_many_files              400  one file of a form, beyond the limit
     │   ├── file_too_large              413  one file of a form
+    │   ├── upload_final                403  nothing can be added to a final upload
+    │   ├── upload_partial              403  a part of an upload to come is not for download
+    │   ├── downloads_off               403  a setting keeps the originals
     │   ├── not_found                   404
     │   ├── upload_not_found            404
+    │   ├── upload_incomplete           404  there is nothing to download yet
     │   ├── task_not_found              404
     │   ├── method_not_allowed          405
     │   ├── offset_mismatch             409  carries the true offset
@@ -24,13 +30,18 @@ beyond that hint and no language: `messages.py` has the sentences, `web/errors.p
     │   ├── task_ended                  409  a task that is over cannot be cancelled
     │   ├── upload_gone                 410  expired or terminated
     │   ├── version_unsupported         412  Tus-Resumable
+    │   ├── precondition_failed         412  If-Match or If-Unmodified-Since of a download
     │   ├── upload_too_large            413  over the configured limit
     │   ├── body_too_large              413  more bytes than the upload has room for
     │   ├── content_type_unsupported    415
-    │   └── media_type_unsupported      415  no video of an accepted type
-    │       ├── file_empty              415  no byte at all
-    │       └── media_type_mismatch     415  its name says video, its first bytes do not
+    │   ├── media_type_unsupported      415  no video of an accepted type
+    │   │   ├── file_empty              415  no byte at all
+    │   │   └── media_type_mismatch     415  its name says video, its first bytes do not
+    │   ├── range_unsatisfiable         416  of a download; nothing of it is within the file
+    │   ├── head_too_large              431  request line and headers, or trailers
+    │   └── checksum_mismatch           460  the bytes are not those that the client hashed
     ├── BusyError                       the server cannot do it now; repeating it may help
+    │   ├── head_timeout                408  no whole request head came
     │   ├── body_timeout                408  no byte came for too long; an upload keeps what it has
     │   ├── form_timeout                408  no byte came for too long; a form is dropped
     │   ├── upload_locked               423  another request did not let go of the upload
@@ -87,6 +98,14 @@ class ExtensionUnsupportedError(ClientError):
     code = "extension_unsupported"
 
 
+class ChecksumUnsupportedError(ClientError):
+    code = "checksum_unsupported"
+
+
+class PartInvalidError(ClientError):
+    code = "part_invalid"
+
+
 class MultipartInvalidError(ClientError):
     code = "multipart_invalid"
 
@@ -118,6 +137,21 @@ class FileTooLargeError(ClientError):
     status = 413
 
 
+class UploadFinalError(ClientError):
+    code = "upload_final"
+    status = 403
+
+
+class UploadPartialError(ClientError):
+    code = "upload_partial"
+    status = 403
+
+
+class DownloadsOffError(ClientError):
+    code = "downloads_off"
+    status = 403
+
+
 class NotFoundError(ClientError):
     code = "not_found"
     status = 404
@@ -125,6 +159,11 @@ class NotFoundError(ClientError):
 
 class UploadNotFoundError(ClientError):
     code = "upload_not_found"
+    status = 404
+
+
+class UploadIncompleteError(ClientError):
+    code = "upload_incomplete"
     status = 404
 
 
@@ -178,6 +217,11 @@ class VersionUnsupportedError(ClientError):
     status = 412
 
 
+class PreconditionFailedError(ClientError):
+    code = "precondition_failed"
+    status = 412
+
+
 class UploadTooLargeError(ClientError):
     code = "upload_too_large"
     status = 413
@@ -206,8 +250,30 @@ class MediaTypeMismatchError(MediaTypeUnsupportedError):
     code = "media_type_mismatch"
 
 
+class RangeUnsatisfiableError(ClientError):
+    code = "range_unsatisfiable"
+    status = 416
+
+
+class HeadTooLargeError(ClientError):
+    code = "head_too_large"
+    status = 431
+
+
+class ChecksumMismatchError(ClientError):
+    """460 is tus's own status (protocol 1.0.0, section Checksum)."""
+
+    code = "checksum_mismatch"
+    status = 460
+
+
 class BusyError(VideodockError):
     status = 503
+
+
+class HeadTimeoutError(BusyError):
+    code = "head_timeout"
+    status = 408
 
 
 class BodyTimeoutError(BusyError):

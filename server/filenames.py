@@ -41,7 +41,7 @@ def safe(name: str) -> str:
     """
     base = re.split(r"[/\\]", unicodedata.normalize("NFC", name))[-1]
     base = "".join(c for c in base if unicodedata.category(c) not in _HIDDEN_CATEGORIES)
-    base = _UNSAFE.sub("_", base).strip(" .")
+    base = _UNSAFE.sub("_", base).strip().rstrip(" .")
     stem, dot, extension = base.rpartition(".")
     if not dot or len(extension.encode()) > _EXTENSION_CHARACTERS:
         stem, extension = base, ""

@@ -50,8 +50,8 @@ UPLOAD_MOVES: Mapping[UploadStatus, frozenset[UploadStatus]] = {
     UploadStatus.OPEN: frozenset(
         {UploadStatus.COMPLETE, UploadStatus.REJECTED, UploadStatus.EXPIRED, UploadStatus.TERMINATED}
     ),
-    # Once its task has ended, a complete upload may be removed.
-    UploadStatus.COMPLETE: frozenset({UploadStatus.TERMINATED}),
+    # Once its task has ended, a complete upload may be removed; a partial one that nobody joined expires.
+    UploadStatus.COMPLETE: frozenset({UploadStatus.TERMINATED, UploadStatus.EXPIRED}),
     UploadStatus.REJECTED: frozenset(),
     UploadStatus.EXPIRED: frozenset(),
     UploadStatus.TERMINATED: frozenset(),

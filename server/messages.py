@@ -54,6 +54,22 @@ _SENTENCES: dict[str, tuple[str, str]] = {
         "服务器不支持 tus 扩展 {name}",
         "This server does not offer the tus extension {name}; OPTIONS lists those it does",
     ),
+    "checksum_unsupported": (
+        "不支持校验算法 {algorithm}，可用 {offered}",
+        "The checksum algorithm {algorithm} is not offered; use {offered}",
+    ),
+    "checksum_mismatch": (
+        "校验和不符，该块未保存，请重新发送",
+        "The bytes do not have the checksum that was sent with them; they were not kept, send them again",
+    ),
+    "part_invalid": (
+        "{part} 不是可合并的部分上传",
+        "{part} is no partial upload that could be joined",
+    ),
+    "upload_final": (
+        "这是合并后的上传，不能再追加数据",
+        "This is a final upload, made of partial ones; nothing can be added to it",
+    ),
     "not_found": ("资源不存在", "There is nothing at this address"),
     "upload_not_found": ("上传不存在", "There is no such upload; create a new one"),
     "method_not_allowed": (
@@ -83,6 +99,14 @@ _SENTENCES: dict[str, tuple[str, str]] = {
         "The body is longer than the {room} bytes that the upload still lacks; nothing was stored",
     ),
     "content_type_unsupported": ("Content-Type 须为 {expected}", "The Content-Type must be {expected}"),
+    "head_too_large": (
+        "请求头过大，最大 {limit}，最多 {count} 个",
+        "The request head is too large; it may have {limit} and {count} headers",
+    ),
+    "head_timeout": (
+        "{seconds} 秒内没有收到完整的请求头",
+        "The request head did not come in {seconds} s",
+    ),
     "body_timeout": (
         "{seconds} 秒内没有收到数据，已收到的数据已保存",
         "No byte came for {seconds} s; what had come is kept, continue from there",
@@ -106,6 +130,27 @@ _SENTENCES: dict[str, tuple[str, str]] = {
     "storage_full": (
         "存储空间已满，已收到的数据已保存",
         "The disk is full; what had come is kept, try again later",
+    ),
+    # Downloads
+    "downloads_off": (
+        "服务器未开放原始文件下载，可由管理员将设置 downloads 改为 on",
+        "This server does not hand out originals; its operator can set `downloads` to `on`",
+    ),
+    "upload_incomplete": (
+        "上传尚未完成，暂时无法下载",
+        "The upload is not complete yet, so there is nothing to download",
+    ),
+    "upload_partial": (
+        "这是部分上传，不能下载，请下载合并后的上传",
+        "This is a partial upload, which is not for download; the final upload made of it is",
+    ),
+    "precondition_failed": (
+        "文件与 If-Match 或 If-Unmodified-Since 指定的版本不符",
+        "The file is not the one that If-Match or If-Unmodified-Since asks for",
+    ),
+    "range_unsatisfiable": (
+        "请求的范围超出文件（共 {size} 字节）",
+        "The range is outside of the file, which has {size} bytes",
     ),
     # Why a file or a task failed
     "not_playable": ("文件不是可播放的视频", "The file is not a playable video"),

@@ -61,6 +61,20 @@ class Settings(BaseSettings):
         ("*",),
         description="Web origins whose pages may upload by tus, separated by commas; `*` is any, without credentials.",
     )
+    http: Literal["videodock", "portable"] = Field(
+        "videodock",
+        description="Who speaks HTTP: `videodock` limits request heads and delivers trailers, `portable` is uvicorn's "
+        "own class and does neither.",
+    )
+    max_head_size: ByteSize = Field(
+        ByteSize(64 << 10),
+        ge=4 << 10,
+        le=16 * _MIB,
+        description="Largest request head, all its lines together, in bytes; not with `portable`.",
+    )
+    head_timeout: float = Field(
+        30, gt=0, description="Seconds in which a request head must be there; not with `portable`."
+    )
     shutdown_grace: int = Field(10, ge=0, description="Seconds that running requests get to end after a stop signal.")
 
     data_dir: Path = Field(Path("var"), description="Folder for uploads, results and the SQLite database.")
@@ -90,6 +104,11 @@ class Settings(BaseSettings):
     )
     upload_expiry: int = Field(
         7 * 86400, ge=1, description="Seconds after its last byte at which an unfinished upload is removed."
+    )
+    downloads: Literal["off", "on"] = Field(
+        "off",
+        description="Whether GET on a complete upload hands out the original: `on` gives it to everybody who knows the "
+        "upload's URL, `off` to nobody. Originals are private and nobody is authenticated yet, hence `off`.",
     )
     sweep_interval: float = Field(60, gt=0, description="Seconds between two sweeps for expired uploads and leftovers.")
 

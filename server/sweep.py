@@ -9,12 +9,16 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 import structlog
-from sqlalchemy import select
+from sqlalchemy import ColumnElement, and_, select
+from sqlalchemy.orm import aliased
 
-from server.database.models import Upload
+from server import media_types
+from server.database.models import Upload, UploadPart
 from server.database.session import AWAY
 from server.errors import MediaTypeUnsupportedError
+from server.finals import FinalService
 from server.lifecycle import UploadStatus
+from server.tus.protocol import PARTIAL
 from server.uploads import UploadService
 
 _BATCH = 500
@@ -38,7 +42,9 @@ def sweep(uploads: UploadService) -> SweepReport:
     report = SweepReport()
     uploads.store.check()  # a store that is away has no bytes of anybody: nothing may be concluded from that
     uploads.locks.clean()
-    for row in _rows(uploads, ended=True):
+    open_ones = Upload.status == UploadStatus.OPEN
+    being_removed = and_(Upload.has_bytes, Upload.status.not_in((UploadStatus.OPEN, UploadStatus.COMPLETE)))
+    for row in _rows(uploads, being_removed):
         with _one(uploads, row.id, row.id, report) as held:
             if held:
                 if row.protocol == "tus":
@@ -46,12 +52,35 @@ def sweep(uploads: UploadService) -> SweepReport:
                 else:
                     uploads.forget([row.id])
                 report.removed += 1
-    for row in _rows(uploads, ended=False):
+    for row in _rows(uploads, open_ones):
         # Uploads of a form are covered by the lock of their task (`forms.py`).
         with _one(uploads, row.id, row.id if row.protocol == "tus" else row.task_id, report) as held:
             if held:
                 _settle(uploads, row.id, report)
+    for target, condition in ((UploadStatus.TERMINATED, _is_joined()), (UploadStatus.EXPIRED, _is_stale(uploads))):
+        for row in _rows(uploads, condition):
+            with _one(uploads, row.id, row.id, report) as held:
+                if held and uploads.remove(row.id, target):
+                    report.removed += 1
     return report
+
+
+def _is_joined() -> ColumnElement[bool]:
+    """Partial uploads whose bytes are in a complete final one, and in no final that still waits."""
+    final = aliased(Upload)
+    uses = select(UploadPart.final_id).join(final, final.id == UploadPart.final_id)
+    mine = UploadPart.part_id == Upload.id
+    return and_(
+        Upload.status == UploadStatus.COMPLETE,
+        Upload.concat == PARTIAL,
+        uses.where(mine, final.status == UploadStatus.COMPLETE).exists(),
+        ~uses.where(mine, final.status == UploadStatus.OPEN).exists(),
+    )
+
+
+def _is_stale(uploads: UploadService) -> ColumnElement[bool]:
+    """Partial uploads that nobody joined in time."""
+    return and_(Upload.status == UploadStatus.COMPLETE, Upload.concat == PARTIAL, Upload.expires_at <= uploads.clock())
 
 
 @contextmanager
@@ -67,15 +96,11 @@ def _one(uploads: UploadService, upload_id: str, lock: str, report: SweepReport)
         report.failed += 1
 
 
-def _rows(uploads: UploadService, *, ended: bool) -> Iterator[Upload]:
+def _rows(uploads: UploadService, condition: ColumnElement[bool]) -> Iterator[Upload]:
     last = ""
     while True:
         with uploads.database.read() as session:
-            query = select(Upload).where(Upload.id > last).order_by(Upload.id).limit(_BATCH)
-            if ended:
-                query = query.where(Upload.has_bytes, Upload.status.not_in((UploadStatus.OPEN, UploadStatus.COMPLETE)))
-            else:
-                query = query.where(Upload.status == UploadStatus.OPEN)
+            query = select(Upload).where(Upload.id > last, condition).order_by(Upload.id).limit(_BATCH)
             rows = session.scalars(query).all()
         yield from rows
         if len(rows) < _BATCH:
@@ -84,6 +109,7 @@ def _rows(uploads: UploadService, *, ended: bool) -> Iterator[Upload]:
 
 
 def _settle(uploads: UploadService, upload_id: str, report: SweepReport) -> None:
+    uploads.reconcile(upload_id)
     with uploads.database.read() as session:
         row = session.get(Upload, upload_id)  # again, now that the lock is held
     if row is None or row.status is not UploadStatus.OPEN:
@@ -92,10 +118,14 @@ def _settle(uploads: UploadService, upload_id: str, report: SweepReport) -> None
     if row.protocol != "tus":
         uploads.forget([upload_id])
         report.abandoned += 1
-    elif size is not None and size == row.length:
+    elif row.concat not in (None, PARTIAL) and _join(uploads, row.id):
+        report.finished += 1
+    elif row.concat in (None, PARTIAL) and size is not None and size == row.length:
         _finish(uploads, row, report)  # however late: every byte is there
     elif uploads.expiry_of(row) <= uploads.clock():
         report.expired += uploads.remove(upload_id, UploadStatus.EXPIRED)
+    elif row.concat not in (None, PARTIAL):
+        return  # it waits for its parts
     elif size is None and row.received == 0:
         # The process died between row and file; no client was ever told of this upload.
         report.abandoned += uploads.remove(upload_id, UploadStatus.TERMINATED)
@@ -104,10 +134,19 @@ def _settle(uploads: UploadService, upload_id: str, report: SweepReport) -> None
         report.missing += 1
 
 
-def _finish(uploads: UploadService, row: Upload, report: SweepReport) -> None:
-    head = uploads.store.head(row.id, 64)
+def _join(uploads: UploadService, final_id: str) -> bool:
     try:
-        media_type = row.media_type or uploads.hooks.check_content(row.filename, head)
+        return FinalService(uploads).join(final_id)
+    except MediaTypeUnsupportedError:
+        return False  # it is rejected now
+
+
+def _finish(uploads: UploadService, row: Upload, report: SweepReport) -> None:
+    try:
+        media_type = row.media_type
+        if media_type is None and row.concat is None:
+            head = uploads.store.head(row.id, media_types.SNIFF_BYTES)
+            media_type = uploads.hooks.check_content(row.filename, head)
     except MediaTypeUnsupportedError:
         uploads.remove(row.id, UploadStatus.REJECTED)
         return

@@ -21,11 +21,13 @@ from sqlalchemy import delete, insert, select, update
 from sqlalchemy.exc import SQLAlchemyError
 
 from server import filenames, media_types, threads
-from server.database.models import Upload
+from server.database.models import Upload, UploadPart
 from server.database.session import Database, changed
 from server.errors import (
     BodyTimeoutError,
     BodyTooLargeError,
+    ChecksumMismatchError,
+    ClientError,
     MediaTypeUnsupportedError,
     UploadGoneError,
     UploadLockedError,
@@ -34,11 +36,12 @@ from server.errors import (
 from server.hooks import Hooks
 from server.lifecycle import UPLOAD_MOVES, UploadStatus, sources
 from server.settings import Settings
+from server.storage import checksums
 from server.storage.base import UploadStore
 from server.storage.locks import UploadLocks
 from server.tasks.wake import Wake
-from server.transport.body import Body, End
-from server.tus.protocol import Append, Create, Facts
+from server.transport.body import Body, End, Moved
+from server.tus.protocol import PARTIAL, Append, Create, Facts
 
 
 class ClientGoneError(Exception):
@@ -62,7 +65,8 @@ class UploadService:
 
     async def create(self, owner: str, decision: Create) -> Facts:
         """A new, empty tus upload. Raises `MediaTypeUnsupportedError` for its name, `StorageFullError`."""
-        self.hooks.pre_create(decision.filename)
+        if not decision.is_partial:
+            self.hooks.pre_create(decision.filename)
         upload_id = self.new_id()
         await self.database.run(
             partial(
@@ -74,6 +78,7 @@ class UploadService:
                 length=decision.length,
                 metadata_raw=decision.metadata_raw,
                 filename=decision.filename,
+                concat=decision.concat,
             )
         )
         return await self.database.run(self.facts, upload_id, owner)
@@ -89,8 +94,10 @@ class UploadService:
         metadata_raw: str | None,
         filename: str | None,
         media_type: str | None = None,
+        concat: str | None = None,
+        parts: Sequence[str] = (),
     ) -> None:
-        """The row, then the file. Blocking."""
+        """The row, then the file; a final upload gets its file when it is joined. Blocking."""
         now = self.clock()
         # Held, so that a sweep does not take the row without its file for a creation that was cut short.
         with self.locks.try_hold(upload_id):
@@ -106,6 +113,7 @@ class UploadService:
                         metadata_raw=metadata_raw,
                         filename=None if filename is None else filenames.display(filename),
                         media_type=media_type,
+                        concat=concat,
                         has_bytes=True,
                         task_id=task_id,
                         created_at=now,
@@ -113,6 +121,10 @@ class UploadService:
                         expires_at=self._expiry(now),
                     )
                 )
+                for position, part_id in enumerate(parts, 1):
+                    session.execute(insert(UploadPart).values(final_id=upload_id, position=position, part_id=part_id))
+            if parts:
+                return
             try:
                 self.store.create(upload_id)
             except Exception:
@@ -137,7 +149,7 @@ class UploadService:
                 decide(facts)
 
         async with self.locks.hold(upload_id, partial(self.database.run, refuse_first)) as held:
-            facts = await self._settled(await self.database.run(self.facts, upload_id, owner))
+            facts = await self._settled(await self.database.run(self.locked_facts, upload_id, owner))
             decision = decide(facts)
             if facts.is_complete:
                 return facts  # a replayed last PATCH: its response was lost
@@ -147,6 +159,7 @@ class UploadService:
             except Exception:
                 # The row may lag behind; that it could not be told must not hide what happened.
                 with contextlib.suppress(SQLAlchemyError):
+                    await self.database.run(self.reconcile, upload_id)
                     await self.database.run(self._record, upload_id)
                 raise
             if facts.offset == facts.length:
@@ -161,23 +174,64 @@ class UploadService:
 
     async def _receive(self, facts: Facts, decision: Append, body: Body) -> tuple[Facts, End]:
         media_type = await self._check_first_bytes(facts, decision, body)
-        moved = await self.store.append(facts.id, decision.offset, body, decision.limit)
+        if decision.length is not None or decision.is_checked:
+            await self.database.run(self._begin, facts.id, decision)
+        hashed = checksums.new(decision.checksum.algorithm) if decision.checksum else None
+        moved = await self.store.append(
+            facts.id, decision.offset, body, decision.limit, hashed.update if hashed else None
+        )
         if not decision.exact and moved.end is End.LIMIT:
-            extra, _ = await body.peek(1)
+            extra, end = await body.peek(1)
             if extra:
                 # A chunked body that does not fit was never meant for this upload; nothing of it stays.
-                await threads.run(self.store.truncate, facts.id, decision.offset)
+                await self._take_back(facts.id, decision.offset)
                 raise BodyTooLargeError(room=decision.limit)
+            moved = replace(moved, end=end)
+        if decision.is_checked:
+            await self._check_sum(facts.id, decision, moved, hashed, body)
         return await self.database.run(self._record, facts.id, media_type), moved.end
+
+    def _begin(self, upload_id: str, decision: Append) -> None:
+        """Before the first byte: the length that was deferred, and where a checked append starts. Blocking."""
+        values: dict[str, object] = {"checked_from": decision.offset if decision.is_checked else None}
+        if decision.length is not None:
+            values["length"] = decision.length
+        with self.database.write() as session:
+            changed(session, update(Upload).where(Upload.id == upload_id).values(**values))
+
+    async def _check_sum(
+        self, upload_id: str, decision: Append, moved: Moved, hashed: checksums.Hash | None, body: Body
+    ) -> None:
+        """Keep the bytes of a checked append only when all came and they are the right ones."""
+        whole = moved.count == decision.limit if decision.exact else moved.end is End.COMPLETE
+        if not whole:
+            await self._take_back(upload_id, decision.offset)
+            return
+        try:
+            expected = decision.checksum or decision.trailing_checksum(body.trailers)
+            if hashed is None and expected is not None:
+                # Which algorithm it is was told behind the bytes.
+                hashed = checksums.new(expected.algorithm)
+                show = partial(self.store.show, upload_id, decision.offset, hashed.update)
+                await threads.run(show)
+            if expected is None or hashed is None or hashed.digest() != expected.digest:
+                raise ChecksumMismatchError
+        except ClientError:
+            await self._take_back(upload_id, decision.offset)
+            raise
+
+    async def _take_back(self, upload_id: str, offset: int) -> None:
+        await threads.run(self.store.truncate, upload_id, offset)
 
     async def _check_first_bytes(self, facts: Facts, decision: Append, body: Body) -> str | None:
         """The media type, as soon as 64 bytes or the end are there; a body that is refused is not stored."""
-        if facts.media_type is not None or facts.offset >= media_types.SNIFF_BYTES:
+        if facts.media_type is not None or facts.is_partial or facts.offset >= media_types.SNIFF_BYTES:
             return facts.media_type
         front, _ = await body.peek(min(media_types.SNIFF_BYTES - facts.offset, decision.limit))
         there = await threads.run(self.store.head, facts.id, facts.offset) if facts.offset else b""
         head = there + front
-        if len(head) < media_types.SNIFF_BYTES and len(head) != facts.length:
+        length = facts.length if facts.length is not None else decision.length
+        if len(head) < media_types.SNIFF_BYTES and len(head) != length:
             return None
         return await self._check_content(facts, head)
 
@@ -194,6 +248,7 @@ class UploadService:
         size = self.store.size(upload_id)
         with self.database.write() as session:
             values: dict[str, object] = {"updated_at": now, "expires_at": self._expiry(now), "received": size or 0}
+            values["checked_from"] = None  # what is there now was checked, or taken back
             if media_type is not None:
                 values["media_type"] = media_type
             still_open = (Upload.id == upload_id, Upload.status == UploadStatus.OPEN)
@@ -209,12 +264,12 @@ class UploadService:
         No answer may say that all bytes are there (a 409 with the offset would) while nobody has registered them.
         """
         if facts.status is UploadStatus.OPEN and facts.offset == facts.length:
-            return await self._finish(facts)
+            return await self.finish(facts)
         return facts
 
-    async def _finish(self, facts: Facts) -> Facts:
+    async def finish(self, facts: Facts) -> Facts:
         """Every byte is there: make it so for good, and register the task. Under the upload's lock."""
-        if facts.media_type is None:
+        if facts.media_type is None and not facts.is_partial:
             # The check was cut short by a crash, or nothing has to be a video here.
             head = await threads.run(self.store.head, facts.id, media_types.SNIFF_BYTES)
             facts = replace(facts, media_type=await self._check_content(facts, head))
@@ -241,6 +296,8 @@ class UploadService:
                 if moved == 0 and rows and all(row.status is UploadStatus.COMPLETE for row in rows):
                     return
                 raise UploadGoneError
+            if all(row.concat == PARTIAL for row in rows):
+                return  # a part of an upload to come is nothing that could be processed
             by_id = {row.id: row for row in rows}
             self.hooks.post_finish(session, task_id, [by_id[upload_id] for upload_id in upload_ids], now)
         self.wake.notify()
@@ -253,7 +310,7 @@ class UploadService:
         if facts.status is not UploadStatus.OPEN:
             return facts
         async with self.locks.hold(upload_id):
-            return await self._settled(await self.database.run(self.facts, upload_id, owner))
+            return await self._settled(await self.database.run(self.locked_facts, upload_id, owner))
 
     async def terminate(self, upload_id: str, owner: str, check: Callable[[Facts], None]) -> None:
         """Remove an upload. Raises what `check` raises, and `TaskRunningError` while a task needs it."""
@@ -303,15 +360,40 @@ class UploadService:
             row = session.get(Upload, upload_id)
         if row is None or row.owner != owner or row.protocol != "tus":
             raise UploadNotFoundError
-        size = self.store.size(upload_id) if row.status is UploadStatus.OPEN else row.length
-        if size is None:
+        size = self._size(row)
+        is_waiting = row.status is UploadStatus.OPEN and row.concat not in (None, PARTIAL)
+        if size is None and not is_waiting:
             raise UploadGoneError
         return self._facts(row, size, self.clock())
+
+    def _size(self, row: Upload) -> int | None:
+        if row.status is not UploadStatus.OPEN:
+            return row.length
+        size = self.store.size(row.id)
+        # What a checked append has brought so far does not count before it was checked.
+        return size if size is None or row.checked_from is None else min(size, row.checked_from)
 
     def expiry_of(self, row: Upload) -> datetime:
         """When an open upload expires. Its row may lag behind a body that was cut off; its bytes tell better."""
         modified = self.store.modified(row.id) if row.status is UploadStatus.OPEN else None
         return row.expires_at if modified is None else max(row.expires_at, self._expiry(modified))
+
+    def locked_facts(self, upload_id: str, owner: str) -> Facts:
+        """The same under the upload's lock: what an append that was cut short left unchecked is taken back."""
+        self.reconcile(upload_id)
+        return self.facts(upload_id, owner)
+
+    def reconcile(self, upload_id: str) -> None:
+        """Forget the bytes of a checked append that its process did not live to check. Under the lock. Blocking."""
+        with self.database.read() as session:
+            row = session.get(Upload, upload_id)
+        if row is None or row.checked_from is None or row.status is not UploadStatus.OPEN:
+            return
+        size = self.store.size(upload_id)
+        if size is not None and size > row.checked_from:
+            self.store.truncate(upload_id, row.checked_from)
+        with self.database.write() as session:
+            changed(session, update(Upload).where(Upload.id == upload_id).values(checked_from=None))
 
     def _facts(self, row: Upload, size: int | None, now: datetime) -> Facts:
         return Facts(
@@ -322,6 +404,7 @@ class UploadService:
             metadata_raw=row.metadata_raw,
             filename=row.filename,
             media_type=row.media_type,
+            concat=row.concat,
             expires_at=self.expiry_of(row),
             now=now,
             accepted=media_types.ACCEPTED,

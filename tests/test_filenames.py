@@ -49,7 +49,7 @@ SAFE: dict[str, tuple[str, str]] = {
     "two dots": ("..", "video"),
     "only spaces": ("   ", "video"),
     "only what is hidden": (BIDI + "\0", "video"),
-    "only an extension": (".mp4", "mp4"),
+    "only an extension": (".mp4", "video.mp4"),
     "dots and spaces at the ends": (" ..a.mp4. . ", "a.mp4"),
     "no extension": ("clip", "clip"),
     "an extension that is none": ("a." + "x" * 40, "a." + "x" * 40),

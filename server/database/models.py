@@ -72,6 +72,10 @@ class Upload(Base):
     received: Mapped[int] = mapped_column(
         doc="Bytes at the last look; may lag behind, the store has the truth", server_default="0"
     )
+    checked_from: Mapped[int | None] = mapped_column(
+        doc="Where an append with a checksum started; what lies behind it counts only once it was checked"
+    )
+    concat: Mapped[str | None] = mapped_column(doc="`Upload-Concat` exactly as it came; NULL for a plain upload")
     metadata_raw: Mapped[str | None] = mapped_column(doc="`Upload-Metadata` exactly as it came")
     filename: Mapped[str | None] = mapped_column(doc="The file's name as its owner knows it")
     media_type: Mapped[str | None] = mapped_column(
@@ -83,6 +87,19 @@ class Upload(Base):
     updated_at: Mapped[datetime] = mapped_column(doc="When its row changed last (UTC)")
     expires_at: Mapped[datetime] = mapped_column(doc="When it is removed if still unfinished (UTC)")
     completed_at: Mapped[datetime | None] = mapped_column(doc="When its last byte was there (UTC)")
+
+
+class UploadPart(Base):
+    """Of which partial uploads a final one is made, in order; one may stand in several places."""
+
+    __tablename__ = "upload_parts"
+    __table_args__ = (Index(None, "part_id"),)
+
+    final_id: Mapped[str] = mapped_column(
+        ForeignKey("uploads.id", ondelete="CASCADE"), primary_key=True, doc="The final upload"
+    )
+    position: Mapped[int] = mapped_column(Integer, primary_key=True, doc="Place in it, from 1")
+    part_id: Mapped[str] = mapped_column(ForeignKey("uploads.id"), doc="The partial upload")
 
 
 class Task(Base):

@@ -5,12 +5,13 @@ owners, states, protocols or SQL, and never decides whether something may be don
 """
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
 from datetime import datetime
 from enum import Enum
 from pathlib import Path
 
-from server.transport.body import Body, Moved
+from server.transport.body import Body, Moved, See
 
 
 class Capability(Enum):
@@ -18,6 +19,8 @@ class Capability(Enum):
 
     APPEND = "append"  # bytes may be added in any number of requests
     DELETE = "delete"  # bytes can be removed
+    TRUNCATE = "truncate"  # what was appended can be taken back
+    CONCATENATE = "concatenate"  # uploads can be joined without moving their bytes through us
 
 
 class UploadStore(ABC):
@@ -38,8 +41,8 @@ class UploadStore(ABC):
         """When its last byte came; None if the store does not have it."""
 
     @abstractmethod
-    async def append(self, upload_id: str, offset: int, body: Body, limit: int) -> Moved:
-        """Add at most `limit` bytes of `body` behind the first `offset` ones.
+    async def append(self, upload_id: str, offset: int, body: Body, limit: int, see: See | None = None) -> Moved:
+        """Add at most `limit` bytes of `body` behind the first `offset` ones, showing them to `see`.
 
         What arrived stays, however the body ends, and `size` tells it afterwards. Raises `StorageFullError`
         when the store takes no more, `FileNotFoundError` when it does not have the upload.
@@ -50,8 +53,21 @@ class UploadStore(ABC):
         """Forget what lies behind the first `size` bytes."""
 
     @abstractmethod
+    def concatenate(self, upload_id: str, parts: Sequence[tuple[str, int]], *, may_take: bool) -> None:
+        """Make `upload_id` of its parts, each an id and its size in bytes, in order.
+
+        `may_take` allows to take a part's bytes away instead of copying them. Cut short at any instruction and
+        called again with the same parts, it goes on where it was. Raises `FileNotFoundError` when bytes of a
+        part are gone, `StorageFullError`.
+        """
+
+    @abstractmethod
     def head(self, upload_id: str, count: int) -> bytes:
         """The first bytes, at most `count`."""
+
+    @abstractmethod
+    def show(self, upload_id: str, offset: int, see: See) -> None:
+        """Show everything behind the first `offset` bytes to `see`, in pieces of bounded size."""
 
     @abstractmethod
     def finish(self, upload_id: str) -> None:

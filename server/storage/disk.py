@@ -6,6 +6,7 @@ with O_APPEND, and a write goes to an explicit position.
 
 import errno
 import os
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -13,8 +14,11 @@ from pathlib import Path
 from server import threads
 from server.errors import StorageFullError
 from server.storage.base import Capability, UploadStore
-from server.transport.body import Body, Moved
+from server.transport.body import Body, Moved, See
 
+# Between two looks at a signal; the kernel may move less.
+_COPY_BYTES = 1 << 28
+_SHOWN_BYTES = 1 << 20
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 
@@ -25,7 +29,7 @@ MARKER = ".videodock"
 class DiskStore(UploadStore):
     """Files in `folder`, spread over 256 folders by the first two characters of their id."""
 
-    capabilities = frozenset({Capability.APPEND, Capability.DELETE})
+    capabilities = frozenset(Capability)
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -51,10 +55,10 @@ class DiskStore(UploadStore):
         except FileNotFoundError:
             return None
 
-    async def append(self, upload_id: str, offset: int, body: Body, limit: int) -> Moved:
+    async def append(self, upload_id: str, offset: int, body: Body, limit: int, see: See | None = None) -> Moved:
         descriptor = await threads.run(partial(os.open, self.local_path(upload_id), os.O_WRONLY | os.O_CLOEXEC))
         try:
-            return await body.write_to(descriptor, offset, limit)
+            return await body.write_to(descriptor, offset, limit, see)
         except OSError as error:
             raise _translated(error) from error
         finally:
@@ -63,9 +67,39 @@ class DiskStore(UploadStore):
     def truncate(self, upload_id: str, size: int) -> None:
         os.truncate(self.local_path(upload_id), size)
 
+    def concatenate(self, upload_id: str, parts: Sequence[tuple[str, int]], *, may_take: bool) -> None:
+        # The size of the file tells how far an earlier call came: bytes are added in order and never changed.
+        target = self.local_path(upload_id)
+        first, first_size = parts[0]
+        if may_take and not target.exists() and self.size(first) == first_size:
+            target.parent.mkdir(mode=0o700, exist_ok=True)
+            self.local_path(first).rename(target)
+        elif not target.exists():
+            self.create(upload_id)
+        try:
+            with target.open("r+b") as file:
+                self._join(file.fileno(), parts)
+        except OSError as error:
+            raise _translated(error) from error
+
+    def _join(self, target: int, parts: Sequence[tuple[str, int]]) -> None:
+        there, start = os.fstat(target).st_size, 0
+        for part_id, size in parts:
+            if there < start + size:
+                with self.local_path(part_id).open("rb") as part:
+                    _copy(part.fileno(), there - start, target, there, start + size - there)
+                there = start + size
+            start += size
+
     def head(self, upload_id: str, count: int) -> bytes:
         with self.local_path(upload_id).open("rb") as file:
             return file.read(count)
+
+    def show(self, upload_id: str, offset: int, see: See) -> None:
+        with self.local_path(upload_id).open("rb", buffering=0) as file:
+            file.seek(offset)
+            while chunk := file.read(_SHOWN_BYTES):
+                see(chunk)
 
     def finish(self, upload_id: str) -> None:
         path = self.local_path(upload_id)
@@ -98,6 +132,15 @@ class DiskStore(UploadStore):
     def room(self) -> int:
         state = os.statvfs(self._folder)
         return state.f_bavail * state.f_frsize
+
+
+def _copy(source: int, source_offset: int, target: int, target_offset: int, count: int) -> None:
+    """Copy inside the kernel: shared blocks where the file system can (XFS, Btrfs), never through our memory."""
+    while count:
+        moved = os.copy_file_range(source, target, min(count, _COPY_BYTES), source_offset, target_offset)
+        if not moved:
+            raise FileNotFoundError(errno.ENOENT, "a part is shorter than it was")
+        source_offset, target_offset, count = source_offset + moved, target_offset + moved, count - moved
 
 
 def _translated(error: OSError) -> Exception:

@@ -11,7 +11,7 @@ import asyncio
 import os
 from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any
@@ -22,6 +22,12 @@ from anyio.lowlevel import RunVar
 from server import threads
 
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+
+# The key in an ASGI scope's extensions under which a server that delivers trailers puts them, a live mapping.
+TRAILERS = "videodock.trailers"
+
+# What wants to see the bytes on their way: a hash's `update`.
+See = Callable[[bytes], object]
 
 # So much is gathered before a thread is bothered to write it, and so long a smaller rest may wait for more.
 _BATCH_BYTES = 1 << 18
@@ -59,6 +65,8 @@ class Body(ABC):
         self._over: End | None = None
         self.moved = 0
         """Bytes that were taken from the front so far, wherever they went."""
+        self.trailers: Mapping[str, str] = {}
+        """Header fields that came behind the body, by lower-case name; complete when the body is."""
 
     @abstractmethod
     async def next_chunk(self, seconds: float) -> bytes | End | None:
@@ -86,8 +94,8 @@ class Body(ABC):
             filled += len(chunk)
         return Moved(filled, End.LIMIT)
 
-    async def write_to(self, descriptor: int, offset: int, limit: int) -> Moved:
-        """Write at most `limit` bytes into `descriptor` at `offset`.
+    async def write_to(self, descriptor: int, offset: int, limit: int, see: See | None = None) -> Moved:
+        """Write at most `limit` bytes into `descriptor` at `offset`; `see` is shown each of them, on a thread.
 
         Raises `OSError` when the file takes no more; how much of the batch it took is for the store to see.
         """
@@ -96,7 +104,7 @@ class Body(ABC):
             batch = await self._gather(min(_BATCH_BYTES, limit - written))
             if not batch:
                 return Moved(written, self._end())
-            await threads.run(_write_all, descriptor, batch, offset + written, limiter=_writer_limit())
+            await threads.run(_write_all, descriptor, batch, offset + written, see, limiter=_writer_limit())
             written += sum(map(len, batch))
         return Moved(written, End.LIMIT)
 
@@ -220,8 +228,10 @@ def _writer_limit() -> anyio.CapacityLimiter:
         return limiter
 
 
-def _write_all(descriptor: int, chunks: list[bytes], offset: int) -> None:
+def _write_all(descriptor: int, chunks: list[bytes], offset: int, see: See | None) -> None:
     for chunk in chunks:
+        if see is not None:
+            see(chunk)
         view = memoryview(chunk)
         while view:
             count = os.pwrite(descriptor, view, offset)

@@ -14,8 +14,10 @@ from email.utils import format_datetime
 
 from server.errors import HeaderInvalidError, HeaderMissingError, MetadataInvalidError
 
+_ID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}")
 MAX_LENGTH = (1 << 63) - 1
 _MAX_METADATA = 1 << 14
+MAX_PARTS = 1000
 _DIGITS = re.compile(r"[0-9]{1,19}")
 # RFC 9110 token would be narrower than what the specification asks of a key: not empty, no space, no comma.
 _KEY = re.compile(r"[!-+\--~]+")
@@ -94,6 +96,51 @@ def parse_metadata(raw: str | None) -> dict[str, bytes]:
         except (binascii.Error, ValueError):
             raise MetadataInvalidError(reason=f"the value of {key[:64]} is no base64") from None
     return found
+
+
+def is_id(text: str) -> bool:
+    """Whether this is an id of an upload, task or file: a lowercase UUID, version 4."""
+    return _ID.fullmatch(text) is not None
+
+
+@dataclass(frozen=True)
+class Checksum:
+    """Upload-Checksum: what the bytes of a request must hash to."""
+
+    algorithm: str
+    digest: bytes
+
+
+def parse_checksum(raw: str, name: str = "Upload-Checksum") -> Checksum:
+    """Upload-Checksum (protocol 1.0.0, Checksum): the algorithm's name, a space, the digest in base64."""
+    algorithm, _, encoded = raw.partition(" ")
+    try:
+        digest = base64.b64decode(encoded.strip(), validate=True)
+    except (binascii.Error, ValueError):
+        raise HeaderInvalidError(name=name, reason="the digest is no base64") from None
+    if not algorithm or not digest:
+        raise HeaderInvalidError(name=name, reason="it must be an algorithm, a space and a digest in base64")
+    return Checksum(algorithm.lower(), digest)
+
+
+def parse_concat(raw: str) -> tuple[str, ...] | None:
+    """Upload-Concat (protocol 1.0.0, Concatenation): None for `partial`, else the ids of a final upload's parts.
+
+    The parts of `final;…` are absolute URLs (tus-js-client) or paths (aiotus); their last segment is the id,
+    and nothing but an id.
+    """
+    if raw == "partial":
+        return None
+    kind, semicolon, urls = raw.partition(";")
+    if kind.strip() != "final" or not semicolon:
+        raise HeaderInvalidError(name="Upload-Concat", reason="it must be `partial` or `final;` and URLs")
+    ids = tuple(url.rpartition("/")[2] for url in urls.split())
+    if not ids or len(ids) > MAX_PARTS:
+        raise HeaderInvalidError(name="Upload-Concat", reason=f"it must name 1 to {MAX_PARTS} uploads")
+    for part in ids:
+        if not is_id(part):
+            raise HeaderInvalidError(name="Upload-Concat", reason="each part must be the URL of an upload")
+    return ids
 
 
 def file_name(metadata: Mapping[str, bytes]) -> str | None:

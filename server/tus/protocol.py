@@ -6,33 +6,56 @@ decision is a frozen record of what to do; doing it is `uploads.py`'s, saying it
 Sections in the comments are those of tus.io/protocols/resumable-upload.
 """
 
-from collections.abc import Set as AbstractSet
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
 from server.errors import (
     BodyTooLargeError,
+    ChecksumUnsupportedError,
     ContentTypeUnsupportedError,
     ExtensionUnsupportedError,
+    HeaderInvalidError,
+    HeaderMissingError,
     MediaTypeUnsupportedError,
     OffsetMismatchError,
     UploadCompleteError,
+    UploadFinalError,
     UploadGoneError,
     UploadTooLargeError,
     VersionUnsupportedError,
 )
 from server.lifecycle import UploadStatus
 from server.messages import size as shown
-from server.tus.headers import Head, file_name, format_expires, parse_metadata
+from server.tus.headers import (
+    Checksum,
+    Head,
+    file_name,
+    format_expires,
+    parse_checksum,
+    parse_concat,
+    parse_metadata,
+)
 
 VERSION = "1.0.0"
 BODY_TYPE = "application/offset+octet-stream"
-# Extensions that a request could ask for and that this server may not offer, by the header that asks.
+PARTIAL = "partial"
+CHECKSUM_TRAILER = "checksum-trailer"
+# Headers that ask for an extension which this server may not offer.
 _ASKING = {
     "Upload-Concat": "concatenation",
     "Upload-Defer-Length": "creation-defer-length",
     "Upload-Checksum": "checksum",
 }
+
+
+@dataclass(frozen=True)
+class Offer:
+    """What this server offers: the extensions, the checksum algorithms and the largest upload in bytes."""
+
+    extensions: tuple[str, ...]
+    algorithms: tuple[str, ...]
+    max_size: int
 
 
 @dataclass(frozen=True)
@@ -49,30 +72,79 @@ class Facts:
     expires_at: datetime
     now: datetime
     accepted: str = ""
+    concat: str | None = None
 
     @property
     def is_complete(self) -> bool:
-        """Whether its task is registered."""
+        """Whether every byte is there for good."""
         return self.status is UploadStatus.COMPLETE
+
+    @property
+    def is_partial(self) -> bool:
+        """Whether it is a part of an upload to come (section Concatenation)."""
+        return self.concat == PARTIAL
+
+    @property
+    def is_final(self) -> bool:
+        """Whether it is made of partial uploads."""
+        return self.concat is not None and self.concat != PARTIAL
+
+    @property
+    def has_task(self) -> bool:
+        """Whether its task is registered; a partial upload never has one."""
+        return self.is_complete and not self.is_partial
 
 
 @dataclass(frozen=True)
 class Create:
-    """Make an upload of `length` bytes; then append the body, if there is one, to it."""
+    """Make an upload; then append the body, if there is one, to it.
 
-    length: int
+    `length` is in bytes, None while it is deferred. `concat` is Upload-Concat as it came; `parts` are the ids that
+    a final upload is made of.
+    """
+
+    length: int | None
     metadata_raw: str | None
     filename: str | None
     has_body: bool
+    body_length: int | None = 0
+    checksum: Checksum | None = None
+    trailing: bool = False
+    concat: str | None = None
+    parts: tuple[str, ...] = ()
+
+    @property
+    def is_partial(self) -> bool:
+        """Whether it is a part of an upload to come."""
+        return self.concat == PARTIAL
 
 
 @dataclass(frozen=True)
 class Append:
-    """Add at most `limit` bytes at `offset`. `exact` tells that the body cannot be longer, by its own word."""
+    """Add at most `limit` bytes at `offset`.
+
+    `exact` tells that the body cannot be longer, by its own word. `length` is set when this request tells the
+    deferred length. `checksum` is what the bytes must hash to; with `trailing` that comes behind the body, in an
+    algorithm of `algorithms`.
+    """
 
     offset: int
     limit: int
     exact: bool
+    length: int | None = None
+    checksum: Checksum | None = None
+    trailing: bool = False
+    algorithms: tuple[str, ...] = ()
+
+    @property
+    def is_checked(self) -> bool:
+        """Whether the bytes count only after they were checked."""
+        return self.trailing or self.checksum is not None
+
+    def trailing_checksum(self, trailers: Mapping[str, str]) -> Checksum | None:
+        """Upload-Checksum that came behind the body (section Checksum, checksum-trailer); None if none did."""
+        raw = trailers.get("upload-checksum")
+        return None if raw is None else _offered(parse_checksum(raw), self.algorithms)
 
 
 def check_version(head: Head) -> None:
@@ -81,29 +153,38 @@ def check_version(head: Head) -> None:
         raise VersionUnsupportedError(supported=VERSION)
 
 
-def extensions(*, can_append: bool, can_delete: bool) -> str:
-    """Tus-Extension. Commas without spaces: TUSKit splits without trimming."""
-    names = ["creation", "creation-with-upload"] if can_append else []
+def extensions(
+    *, can_append: bool, can_delete: bool, can_truncate: bool = False, can_concatenate: bool = False
+) -> tuple[str, ...]:
+    """Tus-Extension, from what a store can do."""
+    names = ["creation", "creation-with-upload", "creation-defer-length"] if can_append else []
     names += ["termination", "expiration"] if can_delete else []
-    return ",".join(names)
+    names += ["checksum"] if can_truncate else []
+    names += ["concatenation", "concatenation-unfinished"] if can_concatenate else []
+    return tuple(names)
 
 
-def decide_create(head: Head, offered: AbstractSet[str], max_size: int) -> Create:
-    """POST on the mount (sections Creation and Creation With Upload)."""
+def decide_create(head: Head, offer: Offer) -> Create:
+    """POST on the mount (sections Creation, Creation With Upload, Upload-Defer-Length, Concatenation)."""
     check_version(head)
-    _check_asked(head, offered)
-    length = head.needed_number("Upload-Length")
-    if length > max_size:
-        raise UploadTooLargeError(limit=shown(max_size))
+    _check_asked(head, offer)
     raw = head.get("Upload-Metadata")
     metadata = parse_metadata(raw)
+    concat = head.get("Upload-Concat")
+    parts = parse_concat(concat) if concat is not None else None
+    if parts is not None:
+        return _decide_final(head, raw, file_name(metadata), concat, parts)
+    length = _declared_length(head, offer)
     # A foreign Content-Type without a body is tolerated: aiotus sends application/octet-stream and nothing.
     has_body = head.body_length != 0
     if has_body and head.content_type != BODY_TYPE:
         raise ContentTypeUnsupportedError(expected=BODY_TYPE)
-    if (head.body_length or 0) > length:
-        raise BodyTooLargeError(room=length)
-    return Create(length, raw, file_name(metadata), has_body)
+    room = offer.max_size if length is None else length
+    if (head.body_length or 0) > room:
+        raise BodyTooLargeError(room=room)
+    checksum = _checksum(head, offer) if has_body else None
+    trailing = has_body and checksum is None and _is_trailing(head, offer)
+    return Create(length, raw, file_name(metadata), has_body, head.body_length, checksum, trailing, concat)
 
 
 def check_upload(facts: Facts) -> None:
@@ -115,51 +196,150 @@ def check_upload(facts: Facts) -> None:
         raise UploadGoneError
 
 
-def decide_append(head: Head, facts: Facts, offered: AbstractSet[str]) -> Append:
-    """PATCH on an upload (section PATCH)."""
+def decide_append(head: Head, facts: Facts, offer: Offer) -> Append:
+    """PATCH on an upload (sections PATCH, Upload-Defer-Length, Checksum, Concatenation)."""
     check_version(head)
     if head.content_type != BODY_TYPE:
         raise ContentTypeUnsupportedError(expected=BODY_TYPE)
-    _check_asked(head, offered)
+    # `Upload-Concat: partial` may come here too; it says nothing that is not known.
+    checksum = _checksum(head, offer)
     offset = head.needed_number("Upload-Offset")
+    length = head.number("Upload-Length")
     check_upload(facts)
+    if facts.is_final:
+        raise UploadFinalError
     if offset != facts.offset:
         raise OffsetMismatchError(offset=facts.offset)
-    room = (facts.length or 0) - facts.offset
+    _check_length(length, facts, offer)
+    whole = facts.length if facts.length is not None else length
+    room = (offer.max_size if whole is None else whole) - facts.offset
     body_length = head.body_length
     if room == 0 and body_length != 0 and facts.is_complete:
         raise UploadCompleteError(offset=facts.offset)
     if body_length is not None and body_length > room:
         raise BodyTooLargeError(room=room)
-    return Append(offset, room if body_length is None else body_length, exact=body_length is not None)
+    limit = room if body_length is None else body_length
+    return Append(
+        offset,
+        limit,
+        exact=body_length is not None,
+        length=length if facts.length is None else None,
+        checksum=checksum,
+        trailing=checksum is None and _is_trailing(head, offer),
+        algorithms=offer.algorithms,
+    )
+
+
+def first_append(decision: Create, facts: Facts, offer: Offer) -> Append:
+    """The body that came with a creation (section Creation With Upload)."""
+    room = offer.max_size if decision.length is None else decision.length
+    limit = room if decision.body_length is None else decision.body_length
+    return Append(
+        facts.offset,
+        limit,
+        exact=decision.body_length is not None,
+        checksum=decision.checksum,
+        trailing=decision.trailing,
+        algorithms=offer.algorithms,
+    )
 
 
 def describe(facts: Facts) -> dict[str, str]:
-    """The headers that answer HEAD (section HEAD), in part those of POST and PATCH too."""
+    """The headers that answer HEAD (section HEAD)."""
     check_upload(facts)
     headers = progress(facts)
-    if facts.length is None:
-        headers["Upload-Defer-Length"] = "1"
-    else:
+    if facts.length is not None:
         headers["Upload-Length"] = str(facts.length)
+    elif not facts.is_final:
+        headers["Upload-Defer-Length"] = "1"
     if facts.metadata_raw is not None:
         # Byte for byte as it came: clients compare.
         headers["Upload-Metadata"] = facts.metadata_raw
+    if facts.concat is not None:
+        headers["Upload-Concat"] = facts.concat
     return headers
 
 
 def progress(facts: Facts) -> dict[str, str]:
     """How far an upload is: where to go on and until when, or which task it became."""
-    headers = {"Upload-Offset": str(facts.offset)}
-    if facts.is_complete:
+    headers = {}
+    if facts.is_complete or not facts.is_final:
+        # A final upload has no offset before it is joined (section Concatenation).
+        headers["Upload-Offset"] = str(facts.offset)
+    if facts.has_task:
         headers["Upload-Task"] = facts.id
     else:
         headers["Upload-Expires"] = format_expires(facts.expires_at)
     return headers
 
 
-def _check_asked(head: Head, offered: AbstractSet[str]) -> None:
+def _decide_final(
+    head: Head, raw: str | None, filename: str | None, concat: str | None, parts: tuple[str, ...]
+) -> Create:
+    # "The Client MUST NOT include the Upload-Length header in the final upload creation."
+    for header in ("Upload-Length", "Upload-Defer-Length"):
+        if head.get(header) is not None:
+            raise HeaderInvalidError(name=header, reason="a final upload has the length of its parts")
+    if head.body_length != 0:
+        raise BodyTooLargeError(room=0)
+    return Create(None, raw, filename, has_body=False, body_length=0, concat=concat, parts=parts)
+
+
+def _declared_length(head: Head, offer: Offer) -> int | None:
+    length = head.number("Upload-Length")
+    deferred = head.get("Upload-Defer-Length")
+    if deferred is not None:
+        if deferred != "1":
+            raise HeaderInvalidError(name="Upload-Defer-Length", reason="it can only be 1")
+        if length is not None:
+            raise HeaderInvalidError(name="Upload-Defer-Length", reason="Upload-Length tells the length already")
+        return None
+    if length is None:
+        raise HeaderMissingError(name="Upload-Length")
+    if length > offer.max_size:
+        raise UploadTooLargeError(limit=shown(offer.max_size))
+    return length
+
+
+def _check_length(length: int | None, facts: Facts, offer: Offer) -> None:
+    """A deferred length is told once; telling the known one again is harmless, another one is not."""
+    if length is None:
+        return
+    if facts.length is not None:
+        if length != facts.length:
+            raise HeaderInvalidError(name="Upload-Length", reason=f"the length is set, to {facts.length}")
+        return
+    if length > offer.max_size:
+        raise UploadTooLargeError(limit=shown(offer.max_size))
+    if length < facts.offset:
+        raise HeaderInvalidError(name="Upload-Length", reason=f"{facts.offset} bytes are there already")
+
+
+def _checksum(head: Head, offer: Offer) -> Checksum | None:
+    raw = head.get("Upload-Checksum")
+    if raw is None:
+        return None
+    _check_asked(head, offer)
+    return _offered(parse_checksum(raw), offer.algorithms)
+
+
+def _is_trailing(head: Head, offer: Offer) -> bool:
+    announced = {name.strip().lower() for name in (head.get("Trailer") or "").split(",")}
+    if "upload-checksum" not in announced:
+        return False
+    if CHECKSUM_TRAILER not in offer.extensions:
+        raise ExtensionUnsupportedError(name=CHECKSUM_TRAILER)
+    return True
+
+
+def _offered(checksum: Checksum, algorithms: tuple[str, ...]) -> Checksum:
+    if checksum.algorithm not in algorithms:
+        raise ChecksumUnsupportedError(algorithm=checksum.algorithm[:32], offered=", ".join(algorithms))
+    return checksum
+
+
+def _check_asked(head: Head, offer: Offer) -> None:
     # An extension that is silently left out would be a promise broken: a checksum unchecked, a part unjoined.
     for header, extension in _ASKING.items():
-        if extension not in offered and head.get(header) is not None:
+        if extension not in offer.extensions and head.get(header) is not None:
             raise ExtensionUnsupportedError(name=extension)

@@ -14,7 +14,7 @@ from starlette.responses import FileResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from server.errors import VideodockError
-from server.transport.body import AsgiBody
+from server.transport.body import TRAILERS, AsgiBody
 from server.tus.headers import Head
 from server.uploads import ClientGoneError
 from server.web.errors import known
@@ -53,6 +53,7 @@ class _Endpoint:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         scope.setdefault("state", {})["route"] = self._route
         body = AsgiBody(receive, self._idle_seconds)
+        body.trailers = scope.get("extensions", {}).get(TRAILERS, {})
         try:
             response = await self._answer(scope, body)
             if response is not None:

@@ -13,9 +13,9 @@ from starlette.routing import Route
 from server.database.models import DEFAULT_OWNER, Task, TaskFile
 from server.errors import MethodNotAllowedError, NotFoundError
 from server.services import Services
+from server.tus.headers import is_id
 from server.web.endpoint import Call, endpoint
 from server.web.errors import api_response
-from server.web.tus import is_id
 
 _POSTER = "poster.jpg"
 

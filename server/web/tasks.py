@@ -17,11 +17,11 @@ from server.lifecycle import TaskStatus
 from server.messages import Language, sentence
 from server.services import Services
 from server.tasks import queue
+from server.tus.headers import is_id
 from server.web.endpoint import Call, endpoint
 from server.web.errors import api_response, language
 from server.web.media import poster_url
 from server.web.proxy import base_url
-from server.web.tus import is_id
 
 _NO_STORE = {"Cache-Control": "no-store"}
 

@@ -1,13 +1,13 @@
-"""tus on its mount: OPTIONS and POST on the collection, OPTIONS, HEAD, PATCH and DELETE on an upload.
+"""tus on its mount: OPTIONS and POST on the collection, OPTIONS, HEAD, GET, PATCH and DELETE on an upload.
 
 Rule: a handler says what the protocol module decided and the service did; it decides nothing itself. Every answer
 of the mount, a refusal too, bears Tus-Resumable and the CORS headers: without them a browser's client sees nothing.
 """
 
 import asyncio
-import re
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import partial
 
 from starlette.responses import Response
@@ -17,18 +17,20 @@ from starlette.types import ASGIApp, Scope
 from server.database.models import DEFAULT_OWNER
 from server.database.session import AWAY
 from server.errors import MethodNotAllowedError, UploadLockedError, UploadNotFoundError, VideodockError
+from server.finals import FinalService
 from server.services import Services
+from server.storage import checksums
 from server.storage.base import Capability
-from server.transport.body import Body
+from server.transport.body import TRAILERS, Body
 from server.tus import protocol
-from server.tus.headers import Head
-from server.tus.protocol import Append, Create, Facts
+from server.tus.headers import is_id
+from server.tus.protocol import Append, Facts, Offer
+from server.web.downloads import Downloads
 from server.web.endpoint import Call, Handle, endpoint
 from server.web.errors import tus_response
 from server.web.proxy import base_url
 
 PATH = "/files"
-_ID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}")
 
 _PATIENCE_SECONDS = 3.0
 _RETRY_SECONDS = 0.2
@@ -36,19 +38,15 @@ _RETRY_SECONDS = 0.2
 _ALLOW_HEADERS = (
     "Authorization, Content-Type, Tus-Resumable, Upload-Length, Upload-Offset, Upload-Metadata, "
     "Upload-Defer-Length, Upload-Concat, Upload-Checksum, Upload-Complete, Upload-Incomplete, "
-    "Upload-Draft-Interop-Version, X-HTTP-Method-Override, X-Request-ID, X-Requested-With"
+    "Upload-Draft-Interop-Version, X-HTTP-Method-Override, X-Request-ID, X-Requested-With, "
+    "Range, If-Range"
 )
 _EXPOSE_HEADERS = (
     "Location, Upload-Offset, Upload-Length, Upload-Metadata, Upload-Defer-Length, Upload-Concat, "
     "Upload-Expires, Upload-Complete, Upload-Incomplete, Upload-Draft-Interop-Version, Upload-Limit, "
     "Tus-Version, Tus-Resumable, Tus-Max-Size, Tus-Extension, Tus-Checksum-Algorithm, X-Request-ID, "
-    "Upload-Task, Retry-After"
+    "Upload-Task, Retry-After, Accept-Ranges, Content-Range, Content-Disposition, ETag"
 )
-
-
-def is_id(text: str) -> bool:
-    """Whether this is an id of an upload, task or file: a lowercase UUID, version 4."""
-    return _ID.fullmatch(text) is not None
 
 
 def routes(services: Services) -> list[Route]:
@@ -66,13 +64,16 @@ class _Tus:
         self._uploads = services.uploads
         self._metrics = services.metrics
         self._settings = services.settings
-        can = services.store.capabilities
-        self._extensions = protocol.extensions(can_append=Capability.APPEND in can, can_delete=Capability.DELETE in can)
-        self._offered = frozenset(self._extensions.split(","))
+        self._finals = FinalService(services.uploads)
+        self._offer = _offer(services)
+        self._offer_with_trailers = replace(
+            self._offer, extensions=(*self._offer.extensions, protocol.CHECKSUM_TRAILER)
+        )
         self._collection = {"OPTIONS": self._options, "POST": self._create}
         self._upload = {
             "OPTIONS": self._options,
             "HEAD": self._head,
+            "GET": Downloads(services, self._dress).get,
             "PATCH": self._append,
             "DELETE": self._terminate,
         }
@@ -102,32 +103,38 @@ class _Tus:
             raise MethodNotAllowedError(method=call.head.method, allowed=", ".join(methods))
         return await handle(call)
 
-    async def _options(self, _: Call) -> Response:
+    async def _options(self, call: Call) -> Response:
+        offer = self._offered(call.scope)
         headers = {
             "Tus-Version": protocol.VERSION,
-            "Tus-Extension": self._extensions,
-            "Tus-Max-Size": str(int(self._settings.tus_max_size)),
-            "Access-Control-Allow-Methods": "OPTIONS, POST, HEAD, PATCH, DELETE",
+            # Commas without spaces: TUSKit splits without trimming.
+            "Tus-Extension": ",".join(offer.extensions),
+            "Tus-Max-Size": str(offer.max_size),
+            "Tus-Checksum-Algorithm": ",".join(offer.algorithms),
+            "Access-Control-Allow-Methods": "OPTIONS, POST, HEAD, GET, PATCH, DELETE",
             "Access-Control-Allow-Headers": _ALLOW_HEADERS,
             "Access-Control-Max-Age": "86400",
         }
         return Response(status_code=204, headers=headers)
 
     async def _create(self, call: Call) -> Response:
-        decision = protocol.decide_create(call.head, self._offered, int(self._settings.tus_max_size))
-        facts = await self._uploads.create(DEFAULT_OWNER, decision)
+        offer = self._offered(call.scope)
+        decision = protocol.decide_create(call.head, offer)
+        create = self._finals.create if decision.parts else self._uploads.create
+        facts = await create(DEFAULT_OWNER, decision)
         location = f"{base_url(call.scope)}{PATH}/{facts.id}"
         if decision.has_body or decision.length == 0:
             # From here on the client must learn where its upload is, whatever becomes of the body.
             call.scope["state"]["location"] = location
-            facts = await self._receive(facts.id, partial(_first_append, call.head, decision), call.body)
+            facts = await self._receive(facts.id, partial(protocol.first_append, decision, offer=offer), call.body)
         headers = protocol.progress(facts)
         if not decision.has_body and not facts.is_complete:
-            del headers["Upload-Offset"]
+            headers.pop("Upload-Offset", None)
         return Response(status_code=201, headers={"Location": location, **headers})
 
     async def _head(self, call: Call) -> Response:
         facts = await self._look(call.request.path_params["upload_id"])
+        await self._finals.after(facts)
         return Response(headers=protocol.describe(facts))
 
     async def _look(self, upload_id: str) -> Facts:
@@ -136,7 +143,7 @@ class _Tus:
         deadline = time.monotonic() + _PATIENCE_SECONDS
         while True:
             try:
-                return await self._uploads.look(upload_id, DEFAULT_OWNER)
+                return await self._finals.look(upload_id, DEFAULT_OWNER)
             except AWAY:
                 if time.monotonic() > deadline:
                     raise UploadLockedError from None
@@ -144,7 +151,7 @@ class _Tus:
 
     async def _append(self, call: Call) -> Response:
         def decide(facts: Facts) -> Append:
-            return protocol.decide_append(call.head, facts, self._offered)
+            return protocol.decide_append(call.head, facts, self._offered(call.scope))
 
         facts = await self._receive(call.request.path_params["upload_id"], decide, call.body)
         return Response(status_code=204, headers=protocol.progress(facts))
@@ -155,9 +162,14 @@ class _Tus:
 
     async def _receive(self, upload_id: str, decide: Callable[[Facts], Append], body: Body) -> Facts:
         try:
-            return await self._uploads.append(upload_id, DEFAULT_OWNER, decide, body)
+            facts = await self._uploads.append(upload_id, DEFAULT_OWNER, decide, body)
         finally:
             self._metrics.received_bytes.labels("tus").inc(body.moved)
+        await self._finals.after(facts)
+        return facts
+
+    def _offered(self, scope: Scope) -> Offer:
+        return self._offer_with_trailers if TRAILERS in scope.get("extensions", {}) else self._offer
 
     def _refuse(self, error: VideodockError, scope: Scope) -> Response:
         response = tus_response(error, scope)
@@ -181,6 +193,14 @@ class _Tus:
         return response
 
 
-def _first_append(head: Head, decision: Create, facts: Facts) -> Append:
-    limit = decision.length if head.body_length is None else head.body_length
-    return Append(facts.offset, limit, exact=head.body_length is not None)
+def _offer(services: Services) -> Offer:
+    """What the store's capabilities let us promise."""
+    can = services.store.capabilities
+    extensions = protocol.extensions(
+        can_append=Capability.APPEND in can,
+        can_delete=Capability.DELETE in can,
+        can_truncate=Capability.TRUNCATE in can,
+        can_concatenate=Capability.CONCATENATE in can,
+    )
+    algorithms = checksums.ALGORITHMS if "checksum" in extensions else ()
+    return Offer(extensions, algorithms, int(services.settings.tus_max_size))

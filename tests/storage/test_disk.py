@@ -166,5 +166,33 @@ def test_check(store: DiskStore, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 
 
 def test_extensions_come_from_capabilities(store: DiskStore) -> None:
-    """The disk can append and delete."""
-    assert store.capabilities == {Capability.APPEND, Capability.DELETE}
+    """The disk can do everything that a store may be able to do."""
+    assert store.capabilities == set(Capability)
+
+
+def test_concatenate(store: DiskStore) -> None:
+    """In order; the first part is taken only where that is allowed; a call that is repeated changes nothing."""
+    for name, data in (("a1", b"one"), ("b1", b""), ("c1", b"three")):
+        store.create(name)
+        store.local_path(name).write_bytes(data)
+    parts = [("a1", 3), ("b1", 0), ("c1", 5), ("a1", 3)]
+    store.concatenate("f1", parts, may_take=False)
+    assert store.local_path("f1").read_bytes() == b"onethreeone"
+    assert store.size("a1") == 3
+    for _ in range(2):
+        store.concatenate("f2", parts[:3], may_take=True)
+        assert store.local_path("f2").read_bytes() == b"onethree"
+    assert store.size("a1") is None
+    with pytest.raises(FileNotFoundError):
+        store.concatenate("f3", [("c1", 5), ("a1", 3)], may_take=False)
+
+
+def test_show_and_truncate(store: DiskStore) -> None:
+    """What lies behind an offset is shown in order, and can be forgotten."""
+    store.create("a1")
+    store.local_path("a1").write_bytes(b"0123456789")
+    seen: list[bytes] = []
+    store.show("a1", 4, seen.append)
+    assert b"".join(seen) == b"456789"
+    store.truncate("a1", 4)
+    assert store.local_path("a1").read_bytes() == b"0123"

@@ -9,10 +9,10 @@ from server.errors import VideodockError
 from server.lifecycle import UploadStatus
 from server.tus import protocol
 from server.tus.headers import MAX_LENGTH, Head, file_name, format_expires, parse_metadata
-from server.tus.protocol import Append, Create, Facts
+from server.tus.protocol import Append, Create, Facts, Offer
 
 NOW = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
-OFFERED = frozenset({"creation"})
+OFFERED = Offer(("creation", "creation-with-upload", "termination", "expiration"), (), 5)
 OCTETS = ("Content-Type", "application/offset+octet-stream")
 VERSION = ("Tus-Resumable", "1.0.0")
 
@@ -118,9 +118,9 @@ def test_create() -> None:
     """A creation knows length, name and whether a body comes; a chunked body may be one."""
     meta = ("Upload-Metadata", "name Yi5tcDQ=,filename YS5tcDQ=")
     asked = head("POST", VERSION, ("Upload-Length", "5"), meta)
-    assert protocol.decide_create(asked, OFFERED, 5) == Create(5, meta[1], "a.mp4", has_body=False)
+    assert protocol.decide_create(asked, OFFERED) == Create(5, meta[1], "a.mp4", has_body=False)
     asked = head("POST", VERSION, ("Upload-Length", "5"), OCTETS, ("Transfer-Encoding", "chunked"))
-    assert protocol.decide_create(asked, OFFERED, 5) == Create(5, None, None, has_body=True)
+    assert protocol.decide_create(asked, OFFERED) == Create(5, None, None, has_body=True, body_length=None)
 
 
 @pytest.mark.parametrize(
@@ -140,17 +140,19 @@ def test_describe(given: Facts, expected: dict[str, str]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("can_append", "can_delete", "expected"),
+    ("can", "expected"),
     [
-        (True, True, "creation,creation-with-upload,termination,expiration"),
-        (True, False, "creation,creation-with-upload"),
-        (False, True, "termination,expiration"),
-        (False, False, ""),
+        ("can_append", ("creation", "creation-with-upload", "creation-defer-length")),
+        ("can_delete", ("termination", "expiration")),
+        ("can_truncate", ("checksum",)),
+        ("can_concatenate", ("concatenation", "concatenation-unfinished")),
     ],
 )
-def test_extensions(can_append: bool, can_delete: bool, expected: str) -> None:
-    """Extensions are what the store can do, with commas and without spaces."""
-    assert protocol.extensions(can_append=can_append, can_delete=can_delete) == expected
+def test_extensions(can: str, expected: tuple[str, ...]) -> None:
+    """Extensions are what the store can do, each by its own ability."""
+    nothing = {"can_append": False, "can_delete": False}
+    assert protocol.extensions(**nothing) == ()
+    assert protocol.extensions(**nothing | {can: True}) == expected
 
 
 @pytest.mark.parametrize(

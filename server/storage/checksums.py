@@ -1,0 +1,36 @@
+"""The checksum algorithms that clients may use.
+
+Rule: an algorithm is offered only when its implementation is here; sha1 is offered because clients use it, and says
+nothing about trust: it finds broken bytes, not forged ones.
+"""
+
+import hashlib
+import importlib.util
+from typing import Protocol
+
+
+class Hash(Protocol):
+    """What is asked of a hash."""
+
+    def update(self, data: bytes, /) -> object:
+        """Take in more bytes."""
+
+    def digest(self) -> bytes:
+        """The digest of all bytes so far."""
+
+
+_HASHLIB = ("sha1", "sha256", "sha512", "md5")
+_CRC32C = "crc32c"
+
+ALGORITHMS: tuple[str, ...] = (*_HASHLIB, *([_CRC32C] if importlib.util.find_spec("google_crc32c") else []))
+"""What this installation offers; `crc32c` needs the extra of that name."""
+
+
+def new(algorithm: str) -> Hash:
+    """A hash of an offered algorithm."""
+    if algorithm == _CRC32C:
+        import google_crc32c
+
+        made: Hash = google_crc32c.Checksum()  # type: ignore[no-untyped-call]
+        return made
+    return hashlib.new(algorithm, usedforsecurity=False)

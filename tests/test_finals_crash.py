@@ -1,0 +1,146 @@
+"""Joining partial uploads, killed before and behind each of its steps: the parts or the final, never less."""
+
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import anyio
+import pytest
+
+from server.database import migration
+from server.database.session import Database
+from server.finals import FinalService
+from server.services import Services
+from server.settings import Settings
+from server.storage import disk
+from server.storage.disk import DiskStore
+from server.tus.protocol import PARTIAL, Create
+from tests.harness.rows import query
+from tests.tus.client import video
+
+OWNER = "default"
+DATA = video(5000)
+PIECES = (DATA[:2000], DATA[2000:2001], DATA[2001:])
+
+
+class _Killed(BaseException):
+    """As SIGKILL: no `except Exception` sees it, and nothing tidies up."""
+
+
+class Bench:
+    """A data folder whose process dies and starts again."""
+
+    def __init__(self, folder: Path) -> None:
+        self.url = f"sqlite:///{folder / 'test.db'}"
+        self.settings = Settings(data_dir=folder / "data", database_url=self.url)
+        migration.upgrade(self.url)
+
+    def open(self) -> Services:
+        services = Services.open(self.settings)
+        services.claim_store()
+        return services
+
+    def parts(self) -> list[str]:
+        """Three partial uploads with all their bytes."""
+        made = []
+        with self.open() as services:
+            for piece in PIECES:
+                upload = services.uploads.new_id()
+                services.uploads.insert(
+                    upload,
+                    OWNER,
+                    protocol="tus",
+                    task_id=upload,
+                    length=len(piece),
+                    metadata_raw=None,
+                    filename=None,
+                    concat=PARTIAL,
+                )
+                services.store.local_path(upload).write_bytes(piece)
+                services.uploads.complete([upload], upload, {upload: None})
+                made.append(upload)
+        return made
+
+    def join(self, parts: list[str]) -> bool:
+        """One process that asks for the final upload; whether it lived to the end."""
+        decision = Create(None, None, "clip.mp4", has_body=False, concat="final;…", parts=tuple(parts))
+        with self.open() as services:
+            try:
+                anyio.run(FinalService(services.uploads).create, OWNER, decision)
+            except _Killed:
+                return False
+        return True
+
+    def check(self, parts: list[str]) -> None:
+        """After one sweep: the final with every byte and its one task, or the parts with theirs."""
+        with self.open() as services:
+            report = services.sweep()
+            assert report.failed == 0
+            path = services.store.local_path
+            finals = query(self.url, "SELECT final_id FROM upload_parts WHERE part_id = :part", part=parts[0])
+            rows = {row["id"]: row for row in query(self.url, "SELECT * FROM uploads")}
+            if not finals:
+                assert [path(part).read_bytes() for part in parts] == list(PIECES)
+            else:
+                final = finals[0]["final_id"]
+                assert (rows[final]["status"], rows[final]["length"]) == ("complete", len(DATA))
+                assert path(final).read_bytes() == DATA
+                assert query(self.url, "SELECT status FROM tasks WHERE id = :id", id=final) == [{"status": "uploaded"}]
+                assert [rows[part]["status"] for part in parts] == ["terminated"] * len(parts)
+            stored = {found.name for found in (self.settings.data_dir / "uploads").rglob("[!.]*") if found.is_file()}
+            assert stored == {upload for upload, row in rows.items() if row["has_bytes"]}
+
+
+def _killing(real: Callable[..., Any], count: list[int], at: int, *, after: bool) -> Callable[..., Any]:
+    def call(*args: Any, **named: Any) -> Any:
+        count[0] += 1
+        mine = count[0]
+        if mine == at and not after:
+            raise _Killed
+        found = real(*args, **named)
+        if mine == at:
+            raise _Killed
+        return found
+
+    return call
+
+
+@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+def test_killed_anywhere(monkeypatch: pytest.MonkeyPatch, after: bool) -> None:
+    """Before or behind every transaction and every move of bytes; a restart and one sweep bring it to an end."""
+    steps: list[tuple[Any, str]] = [(DiskStore, name) for name in ("finish", "delete", "concatenate", "_join")]
+    steps += [(disk, "_copy"), (Path, "rename")]
+    with tempfile.TemporaryDirectory(dir="/dev/shm" if Path("/dev/shm").is_dir() else None) as folder:
+        bench = Bench(Path(folder))
+        for at in range(1, 60):
+            parts = bench.parts()
+            count = [0]
+            with monkeypatch.context() as patched:
+                for owner, name in steps:
+                    patched.setattr(owner, name, _killing(getattr(owner, name), count, at, after=after))
+                # A transaction is a context manager: killed before it begins.
+                patched.setattr(Database, "write", _killing(Database.write, count, at, after=False))
+                lived = bench.join(parts)
+            bench.check(parts)
+            if lived:
+                assert at > 8, "fewer steps were killed than there are"
+                return
+        pytest.fail("it never came to its end")
+
+
+def test_half_a_copy_goes_on(tmp_path: Path) -> None:
+    """Killed in the middle of a part: the store says how far it was, and the rest follows."""
+    bench = Bench(tmp_path)
+    parts = bench.parts()
+    with bench.open() as services:
+        decision = Create(None, None, "clip.mp4", has_body=False, concat="final;…", parts=tuple(parts))
+        finals = FinalService(services.uploads)
+        upload = services.uploads.new_id()
+        finals._insert(upload, OWNER, decision)
+        target = services.store.local_path(upload)
+        target.parent.mkdir(exist_ok=True)
+        services.store.local_path(parts[0]).rename(target)
+        with target.open("ab") as file:
+            file.write(PIECES[1] + PIECES[2][:1000])
+    bench.check(parts)

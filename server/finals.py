@@ -133,12 +133,17 @@ class FinalService:
 
     def _check_content(self, final: Upload, parts: Sequence[Upload]) -> str | None:
         """Judge the first bytes before anything is moved; they may come from several parts."""
-        store, head = self.uploads.store, b""
-        if store.size(final.id):
-            head = store.head(final.id, media_types.SNIFF_BYTES)  # joining was begun: it was judged before
+        store, sniffed = self.uploads.store, media_types.SNIFF_BYTES
+        # A join that was cut short: what the final has already are the first bytes of its parts, taken or copied.
+        head = joined = store.head(final.id, sniffed) if store.size(final.id) else b""
+        start = 0
         for part in parts:
-            if len(head) < media_types.SNIFF_BYTES and store.size(part.id):
-                head += store.head(part.id, media_types.SNIFF_BYTES - len(head))
+            length = part.length or 0
+            known = min(length, max(0, len(joined) - start))
+            if len(head) < sniffed and known < length:
+                head += store.head(part.id, sniffed)[known:]
+            start += length
+        head = head[:sniffed]
         try:
             return self.uploads.hooks.check_content(final.filename, head)
         except MediaTypeUnsupportedError:

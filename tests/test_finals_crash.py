@@ -1,7 +1,7 @@
 """Joining partial uploads, killed before and behind each of its steps: the parts or the final, never less."""
 
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -41,11 +41,11 @@ class Bench:
         services.claim_store()
         return services
 
-    def parts(self) -> list[str]:
+    def parts(self, pieces: Sequence[bytes] = PIECES) -> list[str]:
         """Three partial uploads with all their bytes."""
         made = []
         with self.open() as services:
-            for piece in PIECES:
+            for piece in pieces:
                 upload = services.uploads.new_id()
                 services.uploads.insert(
                     upload,
@@ -143,4 +143,18 @@ def test_half_a_copy_goes_on(tmp_path: Path) -> None:
         services.store.local_path(parts[0]).rename(target)
         with target.open("ab") as file:
             file.write(PIECES[1] + PIECES[2][:1000])
+    bench.check(parts)
+
+
+def test_a_small_part_that_was_copied_is_not_judged_twice(tmp_path: Path) -> None:
+    """Killed after a first part of 7 bytes was copied, not taken: the type check sees each byte once."""
+    bench = Bench(tmp_path)
+    parts = bench.parts((DATA[:7], DATA[7:20], DATA[20:]))
+    with bench.open() as services:
+        decision = Create(None, None, "clip.mp4", has_body=False, concat="final;…", parts=tuple(parts))
+        upload = services.uploads.new_id()
+        FinalService(services.uploads)._insert(upload, OWNER, decision)
+        target = services.store.local_path(upload)
+        target.parent.mkdir(exist_ok=True)
+        target.write_bytes(DATA[:7])
     bench.check(parts)

@@ -1,12 +1,11 @@
 """The document's JavaScript sample, as written, in Chromium."""
 
-import shutil
 from pathlib import Path
 
 import pytest
 
 from tests.harness.arrival import check_processed, check_stored
-from tests.harness.node import NodeClient
+from tests.harness.chromium import drive
 from tests.harness.rows import query
 from tests.harness.server_process import ServerProcess
 from tests.harness.tasks import finish
@@ -19,13 +18,10 @@ SAMPLE = Path(__file__).parent / "documented_sample.js"
 
 def test_the_documents_javascript_sample(server: ServerProcess, tmp_path: Path) -> None:
     """On the server's own origin the sample uploads two videos, polls, and says that they are processed."""
-    chromium = shutil.which("chromium")
-    assert chromium, "Chromium is not installed; `make test` installs it"
     videos = [make(tmp_path, "one.mp4"), make(tmp_path, "假期.mov")]
-    with NodeClient(
+    with drive(
         "browser.mjs",
         tmp_path,
-        chromium=chromium,
         origin=server.url,
         script=str(SAMPLE),
         files=[str(video) for video in videos],

@@ -1,35 +1,13 @@
 // Drive the upload page in headless Chromium, step by step, and print what happens, one JSON object a line.
 //
-// Options, as JSON in the first argument: chromium (program), url (of the page), locale, steps (arrays: the name of
-// a step and its arguments), seconds (for each step).
+// Options beside those of chromium.mjs: url (of the page), steps (arrays: the name of a step and its arguments).
 
 import { readFile } from 'node:fs/promises'
 import { basename } from 'node:path'
 
-import { chromium } from 'playwright-core'
+import { given, say, take, throttle, visit } from './chromium.mjs'
 
-const given = JSON.parse(process.argv[2])
 const MIME = { mp4: 'video/mp4', mov: 'video/quicktime' }
-
-function say(event, facts = {}) {
-  process.stdout.write(`${JSON.stringify({ event, ...facts })}\n`)
-}
-
-function watch(page) {
-  page.on('console', (message) => say('console', { type: message.type(), text: message.text() }))
-  page.on('pageerror', (error) => say('pageerror', { message: String(error) }))
-  page.on('dialog', (dialog) => dialog.accept())
-  page.on('request', (request) => {
-    const offset = request.headers()['upload-offset'] ?? null
-    say('request', { method: request.method(), url: request.url(), offset: offset && Number(offset) })
-  })
-  page.on('response', (response) => {
-    const request = response.request()
-    const offset = response.headers()['upload-offset'] ?? null
-    const facts = { method: request.method(), url: response.url(), status: response.status() }
-    say('response', { ...facts, offset: offset && Number(offset) })
-  })
-}
 
 /** Every row as a person finds it. */
 function rows() {
@@ -84,14 +62,7 @@ function steps(page, network) {
       page.waitForFunction((least) => document.querySelector('.row progress')?.value >= least, least, { polling: 20 }),
     visible: (selector) => page.waitForSelector(selector),
     text: (wanted) => page.waitForFunction((wanted) => document.body.innerText.includes(wanted), wanted),
-    /** Bytes a second upwards; 0 is as fast as it goes. */
-    throttle: (rate) =>
-      network.send('Network.emulateNetworkConditions', {
-        offline: false,
-        latency: 0,
-        downloadThroughput: -1,
-        uploadThroughput: rate || -1,
-      }),
+    throttle: (rate) => throttle(network, rate),
     /** Let the page be wrong about the offset, in the next PATCH. */
     confuse: () =>
       page.route('**/files/*-*', (route) => {
@@ -122,38 +93,12 @@ function steps(page, network) {
   }
 }
 
-const browser = await chromium.launch({
-  executablePath: given.chromium,
-  headless: true,
-  args: [
-    '--no-sandbox',
-    '--disable-gpu',
-    '--disable-quic',
-    '--no-first-run',
-    '--disable-background-networking',
-    '--disable-component-update',
-    '--disable-sync',
-  ],
-})
-try {
-  const context = await browser.newContext({ locale: given.locale ?? 'en-GB' })
-  await context.addInitScript(() => {
+await visit(async (page, network) => {
+  await page.addInitScript(() => {
     document.addEventListener('securitypolicyviolation', (event) => {
       console.error(`policy violated: ${event.violatedDirective} ${event.blockedURI}`)
     })
   })
-  const page = await context.newPage()
-  page.setDefaultTimeout((given.seconds ?? 60) * 1000)
-  watch(page)
-  const network = await context.newCDPSession(page)
-  await network.send('Network.enable')
-  const available = steps(page, network)
   await page.goto(given.url)
-  for (const [name, ...values] of given.steps) {
-    await available[name](...values)
-    say('step', { name })
-  }
-  say('done')
-} finally {
-  await browser.close()
-}
+  await take(steps(page, network))
+})

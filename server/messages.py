@@ -108,12 +108,12 @@ _SENTENCES: dict[str, tuple[str, str]] = {
         "The request head did not come in {seconds} s",
     ),
     "body_timeout": (
-        "{seconds} 秒内没有收到数据，已收到的数据已保存",
-        "No byte came for {seconds} s; what had come is kept, continue from there",
+        "{seconds} 秒内没有收到数据或数据过少，已收到的数据已保存",
+        "No byte came for {seconds} s, or far too few; what had come is kept, continue from there",
     ),
     "form_timeout": (
-        "{seconds} 秒内没有收到数据，请重新上传",
-        "No byte came for {seconds} s and the form was dropped; send it again, or use tus, which resumes",
+        "{seconds} 秒内没有收到数据或数据过少，请重新上传",
+        "No byte came for {seconds} s, or far too few; the form was dropped: send it again, or use tus, which resumes",
     ),
     "upload_locked": (
         "另一个请求正在写入该上传，请稍后重试",

@@ -8,7 +8,9 @@ Whoever waits for a body can be told to let go: `stop()` ends the current wait a
 """
 
 import asyncio
+import math
 import os
+import time
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
@@ -43,8 +45,40 @@ class End(Enum):
     LIMIT = "limit"  # as many bytes as were asked for; there may be more
     COMPLETE = "complete"  # the body is over
     GONE = "gone"  # the client went away in the middle
-    IDLE = "idle"  # no byte came for too long
+    IDLE = "idle"  # no byte came for too long, or too few
     STOPPED = "stopped"  # somebody told the body to let go
+
+
+class Pace:
+    """The slowest that a body may be: `rate` bytes a second, over more than `window` seconds; 0 is no limit.
+
+    A body has `window` seconds of patience. Waiting for it spends them, and every byte earns 1/rate seconds back, up
+    to the full window. So a body whose average over each window is the rate is never too slow, however unevenly it
+    comes, and one that trickles is over soon after a window. Only waiting counts: while the server writes, or is slow
+    itself, nobody blames the client.
+
+    For one user at a time, a task or a thread: `wait()`, then whatever waits, then `check()`.
+    """
+
+    def __init__(self, rate: float, window: float, clock: Callable[[], float] = time.monotonic) -> None:
+        self._rate = rate
+        self._window = window
+        self._clock = clock
+        self._since: float | None = None
+        self.left = window if rate else math.inf
+        """Seconds that may be waited before the next byte has to come; none are left when it is 0 or less."""
+
+    def wait(self) -> None:
+        """A wait for bytes begins."""
+        self._since = self._clock()
+
+    def check(self, moved: int) -> bool:
+        """The wait is over and brought `moved` bytes, which may be none; tells whether the body may go on."""
+        if self._since is not None and self._rate:
+            waited = self._clock() - self._since
+            self.left = min(self.left - waited + moved / self._rate, self._window)
+        self._since = None
+        return self.left > 0
 
 
 @dataclass(frozen=True)
@@ -161,11 +195,12 @@ class Body(ABC):
 
 
 class AsgiBody(Body):
-    """The body of an ASGI request, on any server."""
+    """The body of an ASGI request, on any server. `pace` is the slowest that it may be; None is no limit."""
 
-    def __init__(self, receive: Receive, idle_seconds: float) -> None:
+    def __init__(self, receive: Receive, idle_seconds: float, pace: Pace | None = None) -> None:
         super().__init__(idle_seconds)
         self._receive = receive
+        self._pace = pace or Pace(0, idle_seconds)
         self._waiting: asyncio.Future[MutableMapping[str, Any]] | None = None
         self._stopped = asyncio.Event()
         self._stop_waiter: asyncio.Future[Any] | None = None
@@ -183,7 +218,10 @@ class AsgiBody(Body):
         while not self._stopped.is_set():
             if self._last:
                 return End.COMPLETE
-            message = await self._message(seconds)
+            # Asked here, not where bytes are taken from the front: a form's parts have bytes in between.
+            if self._pace.left <= 0:
+                return End.IDLE
+            message = await self._paced(seconds)
             if message is None:
                 break
             if message["type"] == "http.disconnect":
@@ -192,7 +230,15 @@ class AsgiBody(Body):
             if message.get("body"):
                 self._received += len(message["body"])
                 return bytes(message["body"])
-        return End.STOPPED if self._stopped.is_set() else None
+        if self._stopped.is_set():
+            return End.STOPPED
+        return None if self._pace.left > 0 else End.IDLE
+
+    async def _paced(self, seconds: float) -> MutableMapping[str, Any] | None:
+        self._pace.wait()
+        message = await self._message(min(seconds, self._pace.left))
+        self._pace.check(len(message.get("body", b"")) if message else 0)
+        return message
 
     async def _message(self, seconds: float) -> MutableMapping[str, Any] | None:
         # A receive() that was begun is never cancelled but for good: not every server gives back what a

@@ -58,16 +58,24 @@ class _RefusedError(Exception):
     """Thrown in a callback, to stop the parser."""
 
 
-def http_class(settings: Settings) -> type[asyncio.Protocol] | str:
+def http_class(settings: Settings) -> type[asyncio.Protocol]:
     """What uvicorn's setting `http` has to be."""
     if settings.http == "portable":
-        return "httptools"
+        return PortableHttp
 
     class Configured(VideodockHttp):
         max_head_size = int(settings.max_head_size)
         head_timeout = settings.head_timeout
 
     return Configured
+
+
+class PortableHttp(HttpToolsProtocol):
+    """uvicorn's own class, but for trailers: they must not become headers, also when they come with the head."""
+
+    def on_headers_complete(self) -> None:
+        super().on_headers_complete()
+        self.headers = []
 
 
 class VideodockHttp(HttpToolsProtocol):

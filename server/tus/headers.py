@@ -21,6 +21,13 @@ MAX_PARTS = 1000
 _DIGITS = re.compile(r"[0-9]{1,19}")
 # RFC 9110 token would be narrower than what the specification asks of a key: not empty, no space, no comma.
 _KEY = re.compile(r"[!-+\--~]+")
+# A URL of a list, where only blanks separate: taken for one, two with a comma between them would lose the first.
+_URL = re.compile(r"[!-+\--:<-~]+")
+# What is said back in a refusal is bounded.
+_METHOD = re.compile(r"[A-Za-z]{1,16}")
+_ALGORITHM = re.compile(r"[!-~]{1,64}")
+# RFC 9110 section 5.6.3. `strip()` alone takes away what other readers keep: no-break spaces and controls.
+_BLANKS = " \t"
 
 
 @dataclass(frozen=True)
@@ -33,13 +40,15 @@ class Head:
     @classmethod
     def of(cls, method: str, raw: Iterable[tuple[bytes, bytes]]) -> "Head":
         """From the method and the headers as an ASGI scope has them; honours X-HTTP-Method-Override on POST."""
-        headers: dict[str, tuple[str, ...]] = {}
+        found: dict[str, list[str]] = {}
         for name, value in raw:
-            key = name.decode("latin-1").lower()
-            headers[key] = (*headers.get(key, ()), value.decode("latin-1").strip())
+            found.setdefault(name.decode("latin-1").lower(), []).append(value.decode("latin-1").strip(_BLANKS))
+        headers = {name: tuple(values) for name, values in found.items()}
         head = cls(method.upper(), headers)
         # Proxies and old browsers that block PATCH or DELETE: protocol 1.0.0, X-HTTP-Method-Override.
-        override = head.get("x-http-method-override") if head.method == "POST" else None
+        override = head.get("X-HTTP-Method-Override") if head.method == "POST" else None
+        if override and not _METHOD.fullmatch(override):
+            raise HeaderInvalidError(name="X-HTTP-Method-Override", reason="it must be a method")
         return cls(override.upper(), headers) if override else head
 
     def get(self, name: str) -> str | None:
@@ -75,7 +84,7 @@ class Head:
     @property
     def content_type(self) -> str:
         """The media type of the body without parameters, in lower case; empty where there is none."""
-        return (self.get("Content-Type") or "").partition(";")[0].strip().lower()
+        return (self.get("Content-Type") or "").partition(";")[0].strip(_BLANKS).lower()
 
 
 def parse_metadata(raw: str | None) -> dict[str, bytes]:
@@ -86,13 +95,13 @@ def parse_metadata(raw: str | None) -> dict[str, bytes]:
         raise MetadataInvalidError(reason=f"it may have {_MAX_METADATA} characters")
     found: dict[str, bytes] = {}
     for pair in raw.split(","):
-        key, _, encoded = pair.strip().partition(" ")
+        key, _, encoded = pair.strip(_BLANKS).partition(" ")
         if not _KEY.fullmatch(key):
             raise MetadataInvalidError(reason="a key must be printable ASCII without spaces and commas")
         if key in found:
             raise MetadataInvalidError(reason=f"the key {key[:64]} came twice")
         try:
-            found[key] = base64.b64decode(encoded.strip(), validate=True)
+            found[key] = base64.b64decode(encoded.strip(_BLANKS), validate=True)
         except (binascii.Error, ValueError):
             raise MetadataInvalidError(reason=f"the value of {key[:64]} is no base64") from None
     return found
@@ -115,10 +124,10 @@ def parse_checksum(raw: str, name: str = "Upload-Checksum") -> Checksum:
     """Upload-Checksum (protocol 1.0.0, Checksum): the algorithm's name, a space, the digest in base64."""
     algorithm, _, encoded = raw.partition(" ")
     try:
-        digest = base64.b64decode(encoded.strip(), validate=True)
+        digest = base64.b64decode(encoded.strip(_BLANKS), validate=True)
     except (binascii.Error, ValueError):
         raise HeaderInvalidError(name=name, reason="the digest is no base64") from None
-    if not algorithm or not digest:
+    if not _ALGORITHM.fullmatch(algorithm) or not digest:
         raise HeaderInvalidError(name=name, reason="it must be an algorithm, a space and a digest in base64")
     return Checksum(algorithm.lower(), digest)
 
@@ -132,9 +141,10 @@ def parse_concat(raw: str) -> tuple[str, ...] | None:
     if raw == "partial":
         return None
     kind, semicolon, urls = raw.partition(";")
-    if kind.strip() != "final" or not semicolon:
+    if kind.strip(_BLANKS) != "final" or not semicolon:
         raise HeaderInvalidError(name="Upload-Concat", reason="it must be `partial` or `final;` and URLs")
-    ids = tuple(url.rpartition("/")[2] for url in urls.split())
+    each = [url for url in urls.replace("\t", " ").split(" ") if url]
+    ids = tuple(url.rpartition("/")[2] if _URL.fullmatch(url) else "" for url in each)
     if not ids or len(ids) > MAX_PARTS:
         raise HeaderInvalidError(name="Upload-Concat", reason=f"it must name 1 to {MAX_PARTS} uploads")
     for part in ids:

@@ -14,7 +14,7 @@ from starlette.responses import FileResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from server.errors import VideodockError
-from server.transport.body import TRAILERS, AsgiBody
+from server.transport.body import TRAILERS, AsgiBody, Pace
 from server.tus.headers import Head
 from server.uploads import ClientGoneError
 from server.web.errors import known
@@ -37,22 +37,29 @@ Handle = Callable[[Call], Awaitable[Response]]
 Refuse = Callable[[VideodockError, Scope], Response]
 
 
-def endpoint(handle: Handle, refuse: Refuse, *, route: str, idle_seconds: float) -> ASGIApp:
-    """An ASGI application that answers with what `handle` returns, or with what `refuse` makes of its error."""
-    return _Endpoint(handle, refuse, route, idle_seconds)
+def endpoint(handle: Handle, refuse: Refuse, *, route: str, idle_seconds: float, min_rate: float = 0) -> ASGIApp:
+    """An ASGI application that answers with what `handle` returns, or with what `refuse` makes of its error.
+
+    A body is given up after `idle_seconds` without a byte, or with fewer than `min_rate` bytes a second over such a
+    time; 0 is no limit.
+    """
+    return _Endpoint(handle, refuse, route, idle_seconds, min_rate)
 
 
 class _Endpoint:
     # An instance, because Starlette takes functions for handlers and everything else for an application.
-    def __init__(self, handle: Handle, refuse: Refuse, route: str, idle_seconds: float) -> None:
+    def __init__(self, handle: Handle, refuse: Refuse, route: str, idle_seconds: float, min_rate: float) -> None:
         self._handle = handle
         self._refuse = refuse
         self._route = route
         self._idle_seconds = idle_seconds
+        self._min_rate = min_rate
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         scope.setdefault("state", {})["route"] = self._route
-        body = AsgiBody(receive, self._idle_seconds)
+        # uvicorn's own protocol class puts trailers into the list of headers when they come, behind the body.
+        scope = {**scope, "headers": tuple(scope["headers"])}
+        body = AsgiBody(receive, self._idle_seconds, Pace(self._min_rate, self._idle_seconds))
         body.trailers = scope.get("extensions", {}).get(TRAILERS, {})
         try:
             response = await self._answer(scope, body)

@@ -46,6 +46,7 @@ class FormReader:
         self._idle_seconds = idle_seconds
         self._events: deque[bytes | Part | None] = deque()  # None is the end of a part
         self._parts = 0
+        self._begun = False
         self._over = False
         self._field = bytearray()
         self._value = bytearray()
@@ -97,6 +98,8 @@ class FormReader:
         chunk = await self.body.next_chunk(seconds)
         if isinstance(chunk, bytes):
             self.received += len(chunk)
+            if not self._begun:
+                chunk = self._begin(chunk)
             try:
                 self._parser.write(chunk)
             except FormParserError as error:
@@ -107,6 +110,14 @@ class FormReader:
         if chunk is not End.COMPLETE and (chunk is not None or seconds >= self._idle_seconds):
             self.cut = chunk or End.IDLE
         return False
+
+    def _begin(self, chunk: bytes) -> bytes:
+        """The first bytes without blank lines. What the parser skips behind those depends on where chunks end."""
+        chunk = chunk.lstrip(b"\r\n")
+        if chunk and not chunk.startswith(b"-"):
+            raise MultipartInvalidError(reason="it must begin with its boundary")
+        self._begun = bool(chunk)
+        return chunk
 
     def _end_header(self) -> None:
         self._headers[self._field.decode("latin-1").lower()] = bytes(self._value)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from server.settings import Settings
-from server.transport.uvicorn_http import http_class
+from server.transport.uvicorn_http import PortableHttp, http_class
 from tests.harness.http import LiveServer, request
 from tests.harness.waiting import until
 from tests.transport.probe import trailing
@@ -168,7 +168,7 @@ def test_java_uploads(live: LiveServer) -> None:
 
 def test_settings_reach_the_class(tmp_path: Path) -> None:
     """The limits are those of the settings; `portable` is uvicorn's own class."""
-    assert http_class(Settings(http="portable")) == "httptools"
+    assert http_class(Settings(http="portable")) is PortableHttp
     with LiveServer(tmp_path / "small", max_head_size=4096, head_timeout=0.3) as live:
         assert live.ask("GET", "/", {"X-Long": "a" * 5000}).code == "head_too_large"
         with live.connect() as connection:

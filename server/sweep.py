@@ -52,11 +52,14 @@ def sweep(uploads: UploadService) -> SweepReport:
                 else:
                     uploads.forget([row.id])
                 report.removed += 1
-    for row in _rows(uploads, open_ones):
-        # Uploads of a form are covered by the lock of their task (`forms.py`).
-        with _one(uploads, row.id, row.id if row.protocol == "tus" else row.task_id, report) as held:
-            if held:
-                _settle(uploads, row.id, report)
+    is_final = and_(Upload.concat.is_not(None), Upload.concat != PARTIAL)
+    # Finals last: a part that is finished by this very sweep may be the one that a final waits for.
+    for condition in (and_(open_ones, ~is_final), and_(open_ones, is_final)):
+        for row in _rows(uploads, condition):
+            # Uploads of a form are covered by the lock of their task (`forms.py`).
+            with _one(uploads, row.id, row.id if row.protocol == "tus" else row.task_id, report) as held:
+                if held:
+                    _settle(uploads, row.id, report)
     for target, condition in ((UploadStatus.TERMINATED, _is_joined()), (UploadStatus.EXPIRED, _is_stale(uploads))):
         for row in _rows(uploads, condition):
             with _one(uploads, row.id, row.id, report) as held:

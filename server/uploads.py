@@ -156,11 +156,13 @@ class UploadService:
             held.attach(body.stop)
             try:
                 facts, end = await self._receive(facts, decision, body)
-            except Exception:
+            except Exception as error:
                 # The row may lag behind; that it could not be told must not hide what happened.
                 with contextlib.suppress(SQLAlchemyError):
                     await self.database.run(self.reconcile, upload_id)
-                    await self.database.run(self._record, upload_id)
+                    # What is refused changes nothing: a length equal to the offset would even complete the upload.
+                    untold = decision.length is not None and isinstance(error, ClientError)
+                    await self.database.run(self._record, upload_id, None, untold)
                 raise
             if facts.offset == facts.length:
                 return await self._settled(facts)
@@ -177,18 +179,23 @@ class UploadService:
         if decision.length is not None or decision.is_checked:
             await self.database.run(self._begin, facts.id, decision)
         hashed = checksums.new(decision.checksum.algorithm) if decision.checksum else None
-        moved = await self.store.append(
-            facts.id, decision.offset, body, decision.limit, hashed.update if hashed else None
-        )
+        see = hashed.update if hashed else None
+        # A chunked body may turn out too long behind the last byte there is room for. That byte waits until this is
+        # known: with it in the store, a crash before the others are taken back would leave a complete upload. (What
+        # is checked does not count before.)
+        held_back = 0 if decision.exact or decision.is_checked else min(1, decision.limit)
+        moved = await self.store.append(facts.id, decision.offset, body, decision.limit - held_back, see)
         if not decision.exact and moved.end is End.LIMIT:
-            extra, end = await body.peek(1)
-            if extra:
-                # A chunked body that does not fit was never meant for this upload; nothing of it stays.
+            rest, end = await body.peek(held_back + 1)
+            if len(rest) > held_back:
+                # It was never meant for this upload; nothing of it stays.
                 await self._take_back(facts.id, decision.offset)
                 raise BodyTooLargeError(room=decision.limit)
-            moved = replace(moved, end=end)
-        if decision.is_checked:
-            await self._check_sum(facts.id, decision, moved, hashed, body)
+            if rest:
+                await self.store.append(facts.id, decision.offset + moved.count, body, held_back, see)
+            moved = Moved(moved.count + len(rest), end)
+        if decision.is_checked and not await self._check_sum(facts.id, decision, moved, hashed, body):
+            media_type = facts.media_type  # bytes that were taken back prove nothing
         return await self.database.run(self._record, facts.id, media_type), moved.end
 
     def _begin(self, upload_id: str, decision: Append) -> None:
@@ -201,12 +208,15 @@ class UploadService:
 
     async def _check_sum(
         self, upload_id: str, decision: Append, moved: Moved, hashed: checksums.Hash | None, body: Body
-    ) -> None:
-        """Keep the bytes of a checked append only when all came and they are the right ones."""
+    ) -> bool:
+        """Keep the bytes of a checked append only when all came and they are the right ones.
+
+        Tells whether all came. Raises `ChecksumMismatchError` when they are others.
+        """
         whole = moved.count == decision.limit if decision.exact else moved.end is End.COMPLETE
         if not whole:
             await self._take_back(upload_id, decision.offset)
-            return
+            return False
         try:
             expected = decision.checksum or decision.trailing_checksum(body.trailers)
             if hashed is None and expected is not None:
@@ -219,6 +229,7 @@ class UploadService:
         except ClientError:
             await self._take_back(upload_id, decision.offset)
             raise
+        return True
 
     async def _take_back(self, upload_id: str, offset: int) -> None:
         await threads.run(self.store.truncate, upload_id, offset)
@@ -242,8 +253,11 @@ class UploadService:
             await self.database.run(self.remove, facts.id, UploadStatus.REJECTED)
             raise
 
-    def _record(self, upload_id: str, media_type: str | None = None) -> Facts:
-        """Tell the row what the store has now: for reports, and for the expiry. Blocking."""
+    def _record(self, upload_id: str, media_type: str | None = None, untold: bool = False) -> Facts:
+        """Tell the row what the store has now: for reports, and for the expiry. Blocking.
+
+        With `untold` the length is deferred again.
+        """
         now = self.clock()
         size = self.store.size(upload_id)
         with self.database.write() as session:
@@ -251,6 +265,8 @@ class UploadService:
             values["checked_from"] = None  # what is there now was checked, or taken back
             if media_type is not None:
                 values["media_type"] = media_type
+            if untold:
+                values["length"] = None
             still_open = (Upload.id == upload_id, Upload.status == UploadStatus.OPEN)
             changed(session, update(Upload).where(*still_open).values(**values))
             row = session.get_one(Upload, upload_id)
@@ -361,8 +377,8 @@ class UploadService:
         if row is None or row.owner != owner or row.protocol != "tus":
             raise UploadNotFoundError
         size = self._size(row)
-        is_waiting = row.status is UploadStatus.OPEN and row.concat not in (None, PARTIAL)
-        if size is None and not is_waiting:
+        # Its bytes are lost, unless it is a final that waits for its parts. What is over is judged by its status.
+        if size is None and row.status is UploadStatus.OPEN and row.concat in (None, PARTIAL):
             raise UploadGoneError
         return self._facts(row, size, self.clock())
 

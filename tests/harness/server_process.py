@@ -22,7 +22,10 @@ MARK = "SERVER_OF_TEST"
 
 
 class ServerProcess:
-    """One server on its own data folder. `settings` are the fields of `Settings`, by name."""
+    """One server on its own data folder. `settings` are the fields of `Settings`, by name.
+
+    `module` is what runs in place of `server`, and `environment` comes besides, from the next start on.
+    """
 
     def __init__(
         self, folder: Path, *, database_url: str = "", data_dir: Path | None = None, **settings: object
@@ -32,6 +35,8 @@ class ServerProcess:
         self.database_url = database_url or f"sqlite:///{self.data_dir / 'videodock.db'}"
         self._given_database = database_url
         self._settings = settings
+        self.module = "server"
+        self.environment: dict[str, str] = {}
         self._out = folder / "server.out"
         self._err = folder / "server.err"
         self._mark = f"server-{uuid.uuid4()}"
@@ -81,7 +86,7 @@ class ServerProcess:
         )
 
     def _command(self, *arguments: str) -> list[str]:
-        command = [sys.executable, "-m", "server", *arguments, "--data-dir", str(self.data_dir)]
+        command = [sys.executable, "-m", self.module, *arguments, "--data-dir", str(self.data_dir)]
         return command + (["--database-url", self._given_database] if self._given_database else [])
 
     def wait_ready(self, seconds: float = 30) -> None:
@@ -168,7 +173,7 @@ class ServerProcess:
         }
         env |= {f"VIDEODOCK_{name.upper()}": str(value) for name, value in self._settings.items()}
         env[MARK] = self._mark
-        return env
+        return env | self.environment
 
     def _announced(self, before: int) -> int:
         assert self._process is not None

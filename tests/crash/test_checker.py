@@ -1,0 +1,112 @@
+"""The checker sees what it is there for: each kind of damage, done by hand behind the server's back."""
+
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from tests.crash.bench import Bench
+from tests.crash.claims import Claim, check
+from tests.crash.nursery import Nursery
+from tests.crash.play import Play
+from tests.crash.scenarios import HALF, LENGTH
+
+Damage = Callable[[Bench, Claim, Claim], object]
+
+
+@pytest.fixture(scope="module")
+def nursery() -> Iterator[Nursery]:
+    with Nursery() as made:
+        yield made
+
+
+def _orphan(bench: Bench, _open: Claim, _whole: Claim) -> object:
+    bench.path("ff" * 18).parent.mkdir(exist_ok=True)
+    return bench.path("ff" * 18).write_bytes(b"")
+
+
+def _task_twice(bench: Bench, _open: Claim, whole: Claim) -> None:
+    columns = (
+        "owner, node, status, partial, progress, current_file, file_count, attempt, failures, created_at, updated_at"
+    )
+    bench.execute(f"INSERT INTO tasks (id, {columns}) SELECT 'twice', {columns} FROM tasks WHERE id = :id", id=whole.id)
+
+
+def _no_task(bench: Bench, _open: Claim, whole: Claim) -> None:
+    for statement in (
+        "DELETE FROM task_events WHERE task_id = :id",
+        "DELETE FROM task_files WHERE task_id = :id",
+        "DELETE FROM tasks WHERE id = :id",
+    ):
+        bench.execute(statement, id=whole.id)
+
+
+def _remove_file(bench: Bench, one: Claim, _whole: Claim) -> None:
+    bench.path(str(one.id)).unlink()
+
+
+def _lose_row(bench: Bench, one: Claim, whole: Claim) -> None:
+    _remove_file(bench, one, whole)
+    bench.execute("DELETE FROM uploads WHERE id = :id", id=one.id)
+
+
+def _change_byte(bench: Bench, claim: Claim, at: int) -> None:
+    with bench.path(str(claim.id)).open("r+b") as file:
+        file.seek(at)
+        file.write(b"\x00" if claim.data[at] else b"\x01")
+
+
+DAMAGES: dict[str, tuple[Damage, str]] = {
+    "a file without a row": (_orphan, "files without a row"),
+    "a row without its file": (_remove_file, "rows without their file"),
+    "bytes of what is gone": (
+        lambda bench, one, _: bench.execute("UPDATE uploads SET status = 'expired' WHERE id = :id", id=one.id),
+        "bytes of what is gone",
+    ),
+    "a task twice": (_task_twice, "tasks .*twice"),
+    "a task missing": (_no_task, "files of tasks"),
+    "an event twice": (
+        lambda bench, _, whole: bench.execute(
+            "INSERT INTO task_events (task_id, at, type, attempt) SELECT task_id, at, type, attempt FROM task_events "
+            "WHERE task_id = :id",
+            id=whole.id,
+        ),
+        "events .*uploaded",
+    ),
+    "a byte less than acknowledged": (
+        lambda bench, one, _: bench.path(str(one.id)).write_bytes(one.data[: HALF - 1]),
+        "were expected",
+    ),
+    "a byte more than was sent": (
+        lambda bench, one, _: bench.path(str(one.id)).write_bytes(one.data[: HALF + 1]),
+        "were expected",
+    ),
+    "another byte": (lambda bench, one, _: _change_byte(bench, one, HALF - 1), "not those that were sent"),
+    "another byte of a task": (
+        lambda bench, _, whole: _change_byte(bench, whole, LENGTH - 1),
+        "not those that were sent",
+    ),
+    "unchecked bytes": (
+        lambda bench, one, _: bench.execute("UPDATE uploads SET checked_from = 1 WHERE id = :id", id=one.id),
+        "unchecked bytes",
+    ),
+    "a lock that nobody holds": (
+        lambda bench, one, _: (bench.data_dir / "locks" / str(one.id)).write_bytes(b""),
+        "locks",
+    ),
+    "a row that is lost": (_lose_row, "was acknowledged and has no row"),
+}
+
+
+@pytest.mark.parametrize("name", DAMAGES)
+def test_damage_is_seen(nursery: Nursery, name: str) -> None:
+    """Nothing is wrong before, and the right thing afterwards."""
+    damage, message = DAMAGES[name]
+    with Bench(nursery) as fresh:
+        play = Play(fresh)
+        one = play.create(play.video(LENGTH))
+        play.patch(one, HALF)
+        whole = play.create(play.video(LENGTH), body=True)
+        check(fresh, play.claims)
+        damage(fresh, one, whole)
+        with pytest.raises(AssertionError, match=message):
+            check(fresh, play.claims)

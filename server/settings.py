@@ -102,6 +102,18 @@ class Settings(BaseSettings):
         gt=0,
         description="Seconds without a byte after which a request body is given up; what came is kept.",
     )
+    body_min_rate: ByteSize = Field(
+        ByteSize(64),
+        ge=0,
+        description="Bytes a second below which a request body is given up too, once its average is lower for longer "
+        "than `body_idle_timeout`; what came is kept, 0 is no limit. By default one network packet buys 20 seconds: "
+        "no bad line is that slow, and a byte a second holds nothing for ever.",
+    )
+    tus_engine: Literal["videodock", "tuspyserver"] = Field(
+        "videodock",
+        description="Who receives uploads by tus: `videodock` is our own engine, `tuspyserver` the package of "
+        "that name, behind the same rules and over the same store.",
+    )
     upload_expiry: int = Field(
         7 * 86400, ge=1, description="Seconds after its last byte at which an unfinished upload is removed."
     )

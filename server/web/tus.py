@@ -24,7 +24,7 @@ from server.storage.base import Capability
 from server.transport.body import TRAILERS, Body
 from server.tus import protocol
 from server.tus.headers import is_id
-from server.tus.protocol import Append, Facts, Offer
+from server.tus.protocol import Append, Create, Facts, Offer
 from server.web.downloads import Downloads
 from server.web.endpoint import Call, Handle, endpoint
 from server.web.errors import tus_response
@@ -49,9 +49,9 @@ _EXPOSE_HEADERS = (
 )
 
 
-def routes(services: Services) -> list[Route]:
+def routes(services: Services, mount: "Mount | None" = None) -> list[Route]:
     """The mount. Both spellings of the collection are served: a redirect would lose a body."""
-    mount = _Tus(services)
+    mount = mount or Mount(services)
     return [
         *(Route(path, mount.endpoint(mount.collection, PATH)) for path in (PATH, PATH + "/")),
         # Whatever stands there is judged as an id: a hole in a path gets the mount's own answer too.
@@ -59,7 +59,9 @@ def routes(services: Services) -> list[Route]:
     ]
 
 
-class _Tus:
+class Mount:
+    """The mount. What it has the service do are methods of their own, for another engine to do them in its way."""
+
     def __init__(self, services: Services) -> None:
         self._uploads = services.uploads
         self._metrics = services.metrics
@@ -84,8 +86,8 @@ class _Tus:
         async def dressed(call: Call) -> Response:
             return self._dress(await handle(call), call.scope)
 
-        idle_seconds = self._settings.body_idle_timeout
-        return endpoint(dressed, self._refuse, route=route, idle_seconds=idle_seconds)
+        idle_seconds, min_rate = self._settings.body_idle_timeout, self._settings.body_min_rate
+        return endpoint(dressed, self._refuse, route=route, idle_seconds=idle_seconds, min_rate=min_rate)
 
     async def collection(self, call: Call) -> Response:
         return await self._dispatch(self._collection, call)
@@ -120,8 +122,7 @@ class _Tus:
     async def _create(self, call: Call) -> Response:
         offer = self._offered(call.scope)
         decision = protocol.decide_create(call.head, offer)
-        create = self._finals.create if decision.parts else self._uploads.create
-        facts = await create(DEFAULT_OWNER, decision)
+        facts = await self._make(decision)
         location = f"{base_url(call.scope)}{PATH}/{facts.id}"
         if decision.has_body or decision.length == 0:
             # From here on the client must learn where its upload is, whatever becomes of the body.
@@ -131,6 +132,10 @@ class _Tus:
         if not decision.has_body and not facts.is_complete:
             headers.pop("Upload-Offset", None)
         return Response(status_code=201, headers={"Location": location, **headers})
+
+    async def _make(self, decision: Create) -> Facts:
+        create = self._finals.create if decision.parts else self._uploads.create
+        return await create(DEFAULT_OWNER, decision)
 
     async def _head(self, call: Call) -> Response:
         facts = await self._look(call.request.path_params["upload_id"])

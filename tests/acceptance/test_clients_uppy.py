@@ -283,3 +283,11 @@ def test_a_file_over_the_limit_is_refused_unsent(
     events = use(tmp_path, origin, server.url, ["drop", str(video)], UPLOAD, ["text", told])
     assert [event["status"] for event in responses(events, "POST")] == [413]
     assert requests(events, "PATCH") == []
+
+
+def test_the_documented_sample_is_what_runs() -> None:
+    """docs/clients.md shows the very code that these tests bundle, and the element that it looks for."""
+    root = Path(__file__).parents[2]
+    shown = (root / "docs/clients.md").read_text()
+    assert f"```js\n{(root / 'tests/clients/uppy/sample.js').read_text()}```" in shown
+    assert 'id="uppy" data-endpoint=' in shown

@@ -1,0 +1,1 @@
+"""The peers that are libraries: the smallest server that their documentation would lead to."""

@@ -1,0 +1,99 @@
+"""Videodock as a user starts it: `python -m server serve`, one process, SQLite; nothing is processed meanwhile."""
+
+import contextlib
+import json
+import sqlite3
+import sys
+import uuid
+from pathlib import Path
+
+from bench.servers.base import Ability, Answer, ClientError, Role, Server, versions
+from server import __version__
+from server.settings import Settings
+
+_OWNER = "bench"
+_COLUMNS = (
+    "id, owner, status, protocol, length, received, metadata_raw, filename, media_type, has_bytes, task_id, "
+    "created_at, updated_at, expires_at"
+)
+_SIZE_LIMIT = str(1 << 40)
+
+
+class Videodock(Server):
+    """Default settings, but for sizes and processing."""
+
+    name = "videodock"
+    label = "Videodock"
+    role = Role.OURS
+    abilities = frozenset(Ability)
+    durable = "fsync once, before an upload is announced complete"
+
+    @classmethod
+    def version(cls) -> str:
+        return f"Videodock {__version__}, {versions('uvicorn')}, Python {sys.version.split()[0]}"
+
+    def command(self) -> list[str]:
+        where = ["--port", str(self.port), "--data-dir", str(self.folder / "data")]
+        sizes = ["--max-file-size", _SIZE_LIMIT, "--tus-max-size", _SIZE_LIMIT]
+        return [sys.executable, "-m", "server", "serve", *where, *sizes, "--scheduler", "none"]
+
+    def stored(self, target: str, answer: Answer | None) -> Path:
+        upload = target.rpartition("/")[2]
+        return self.folder / "data" / "uploads" / upload[:2] / upload
+
+    def form_request(self, boundary: str, length: int) -> bytes:
+        headers = {"Content-Type": f"multipart/form-data; boundary={boundary}"}
+        return self.request("POST", "/api/upload/videos", headers, length)
+
+    def stored_form(self, answer: Answer) -> Path:
+        task = json.loads(answer.expect(200).body)["task_id"]
+        with contextlib.closing(self._database()) as database:
+            row = database.execute("SELECT id FROM uploads WHERE task_id = ?", (task,)).fetchone()
+        if row is None:
+            raise ClientError("its database has no upload of that task")
+        return self.stored(row[0], None)
+
+    def fill(self, uploads: int) -> None:
+        rows = (
+            # One in ten is unfinished; the others are complete, as in a table that has grown over months.
+            (
+                name,
+                _OWNER,
+                "complete" if number % 10 else "open",
+                "tus",
+                1000,
+                1000 if number % 10 else 0,
+                None,
+                "clip.mp4",
+                "mp4",
+                1,
+                name,
+                *("2026-01-01 00:00:00.000000",) * 2,
+                "2099-01-01 00:00:00.000000",
+            )
+            for number, name in enumerate(str(uuid.uuid4()) for _ in range(uploads))
+        )
+        with contextlib.closing(self._database()) as database, database:
+            database.execute("DELETE FROM uploads WHERE owner = ?", (_OWNER,))
+            marks = ", ".join("?" * len(_COLUMNS.split(", ")))
+            database.executemany(f"INSERT INTO uploads ({_COLUMNS}) VALUES ({marks})", rows)
+        with contextlib.closing(self._database()) as database:
+            database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+
+    def _database(self) -> sqlite3.Connection:
+        return sqlite3.connect(self.folder / "data" / "videodock.db", timeout=60)
+
+
+class VideodockWithoutFsync(Videodock):
+    """The same with the durability of the peers: none."""
+
+    name = "videodock-no-fsync"
+    label = "Videodock, fsync=never"
+    durable = "no fsync"
+
+    @classmethod
+    def missing(cls) -> str | None:
+        return None if "fsync" in Settings.model_fields else "this version has no setting `fsync`"
+
+    def command(self) -> list[str]:
+        return [*super().command(), "--fsync", "never"]

@@ -1,0 +1,199 @@
+"""The benchmark itself: that it compares what was stored, and says what it found. It asserts on no speed."""
+
+import json
+import re
+import xml.etree.ElementTree as ElementTree
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import pytest
+
+from bench import machine, report, works
+from bench.goals import GOALS, Ratio
+from bench.measure import Cell
+from bench.runner import Results, run_groups
+from bench.servers import SERVERS
+from bench.servers.base import Answer, Server
+from bench.servers.ours import Videodock
+from bench.servers.peers import PlainAsgi, SpliceLoop, StarletteForm, Tuspyserver
+from bench.source import MIB, Slice, Source, WrongBytesError
+
+SIZE = 8 * MIB
+TINY = works.Scale(2, SIZE, 2 * MIB, 0.5, (10,), (MIB, SIZE), (1, 4), (100, 1000))
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Source]:
+    """What is sent."""
+    with Source(tmp_path_factory.mktemp("source"), SIZE) as made:
+        yield made
+
+
+def groups(source: Source, *names: str) -> list[works.Group]:
+    """The tiny forms of these."""
+    return [group for group in works.groups(source, TINY) if group.name in names]
+
+
+def run(
+    source: Source, folder: Path, names: Sequence[str], kinds: Sequence[type[Server]], rounds: int = 1
+) -> tuple[list[works.Group], Results]:
+    """Run these works on these servers."""
+    chosen = groups(source, *names)
+    assert len(chosen) == len(names)
+    return chosen, run_groups(chosen, kinds, source, folder, rounds, lambda _: None)
+
+
+def test_uploads_are_measured_and_reported(source: Source, tmp_path: Path) -> None:
+    """Ours and the peers that are always there: every cell has its numbers, and page, JSON and chart come out."""
+    names = ["one-patch", "cycles"]
+    kinds = [Videodock, SpliceLoop, PlainAsgi, Tuspyserver]
+    chosen, results = run(source, tmp_path / "work", names, kinds)
+
+    assert [cell.error for cell in results.cells] == [None] * len(names) * len(kinds)
+    for cell in results.cells:
+        expected = {"per_s", "cpu_ms"} if cell.work == "cycles" else {"mb_s", "cpu_s_gb"}
+        assert expected | {"seconds", "cpu_s", "client_cpu_s", "peak_mb"} == set(cell.values)
+        assert cell.values["peak_mb"] > 5, "no server is that small"
+        assert cell.values["seconds"] > 0
+
+    page = report.write(tmp_path, machine.describe(tmp_path, kinds, {}), chosen, kinds, results)
+    assert (tmp_path / "performance.md").read_text() == page
+    for group in chosen:
+        assert f"## {group.title}\n" in page
+    assert page.count("\n| **Videodock** |") == len(names)
+    assert re.search(r"at least 4 times tuspyserver \| [0-9.]+ times \| (met|\*\*not met\*\*) \|", page)
+    assert "at least 1.5 times tusd | not measured | not measured |" in page
+    assert str(tmp_path) not in page
+
+    data = json.loads((tmp_path / "performance.json").read_text())
+    assert len(data["cells"]) == len(results.cells)
+    assert {goal["met"] for goal in data["goals"]} >= {None}
+    chart = ElementTree.parse(tmp_path / "performance.svg").getroot()  # it was made here
+    bars = chart.findall("{http://www.w3.org/2000/svg}rect")
+    assert len(bars) == len(results.cells)
+
+
+def test_forms_slow_uploads_and_growth_are_measured(source: Source, tmp_path: Path) -> None:
+    """The works that need something else: chunks, a form, patience, a filled table, checksums."""
+    _, forms = run(source, tmp_path, ["multipart"], [Videodock, StarletteForm])
+    assert [(cell.server, cell.error) for cell in forms.cells] == [("videodock", None), ("starlette-form", None)]
+    _, chunks = run(source, tmp_path, ["chunks-8m", "chunks-500k", "sha1-8m"], [SpliceLoop])
+    assert [cell.error for cell in chunks.cells] == [None] * 3
+    _, slow = run(source, tmp_path, ["trickle-10"], [PlainAsgi])
+    (cell,) = slow.cells
+    assert cell.error is None
+    assert cell.values["broken"] == 0
+    assert 0 < cell.values["head_p50_ms"] <= cell.values["head_p99_ms"]
+    _, rows = run(source, tmp_path, ["growth-rows"], [Videodock])
+    assert [(cell.work, cell.error) for cell in rows.cells] == [("growth-rows-100", None), ("growth-rows-1000", None)]
+
+
+class Corrupting(SpliceLoop):
+    """Changes a byte of what it has stored."""
+
+    name = "corrupting"
+
+    def stored(self, target: str, answer: Answer | None) -> Path:
+        path = super().stored(target, answer)
+        with path.open("r+b") as file:
+            file.seek(-1, 2)
+            last = file.read(1)
+            file.seek(-1, 2)
+            file.write(bytes([last[0] ^ 1]))
+        return path
+
+
+class Refusing(SpliceLoop):
+    """Says that it has less than it was sent."""
+
+    name = "refusing"
+
+    def check_appended(self, answer: Answer, offset: int) -> None:
+        super().check_appended(answer, offset + 1)
+
+
+class Absent(SpliceLoop):
+    """Does not start."""
+
+    name = "absent"
+
+    def command(self) -> list[str]:
+        return ["false"]
+
+
+def test_a_failed_transfer_is_never_a_number(source: Source, tmp_path: Path) -> None:
+    """A wrong byte, a wrong answer, a server that does not start: told as such, the others go on."""
+    kinds = [Corrupting, Refusing, Absent, SpliceLoop]
+    chosen, results = run(source, tmp_path / "work", ["one-patch"], kinds, rounds=2)
+    for kind, reason in ((Corrupting, "the bytes from"), (Refusing, "it says that it has"), (Absent, "does not start")):
+        cells = results.of("one-patch", kind.name)
+        assert len(cells) == 2
+        for cell in cells:
+            assert cell.values == {}
+            assert reason in (cell.error or "")
+    assert [cell.error for cell in results.of("one-patch", "splice-loop")] == [None, None]
+    page = report.write(None, machine.describe(tmp_path, kinds, {}), chosen, kinds, results)
+    assert page.count("2 of 2 failed:") == 3
+
+
+def test_nothing_of_a_run_stays(source: Source, tmp_path: Path) -> None:
+    """Servers are ended and their folders removed."""
+    servers: list[Server] = []
+
+    class Seen(SpliceLoop):
+        def start(self) -> None:
+            super().start()
+            servers.append(self)
+
+    run(source, tmp_path, ["one-patch"], [Seen])
+    assert [server.running for server in servers] == [False]
+    assert not servers[0].folder.exists()
+
+
+@pytest.mark.parametrize(
+    ("stored", "complaint"),
+    [
+        pytest.param(lambda data: data[:-1], "bytes are stored instead of", id="short"),
+        pytest.param(lambda data: data + b"x", "bytes are stored instead of", id="long"),
+        pytest.param(lambda data: data[MIB:] + data[:MIB], "the bytes from 0 on", id="blocks exchanged"),
+        pytest.param(lambda data: data[:-1] + bytes([data[-1] ^ 1]), "the bytes from", id="one bit"),
+        pytest.param(lambda data: data, "", id="right"),
+    ],
+)
+def test_what_was_stored_is_compared(source: Source, tmp_path: Path, stored: object, complaint: str) -> None:
+    """Content that begins in the middle of the source and goes on at its start: every difference is seen."""
+    content = Slice(source, 7 * MIB, 3 * MIB)
+    data = content.read(0, content.length)
+    assert data[:12] == data[MIB : MIB + 12] != data[MIB + 100 : MIB + 112]
+    path = tmp_path / "stored"
+    assert callable(stored)
+    path.write_bytes(stored(data))
+    if complaint:
+        with pytest.raises(WrongBytesError, match=complaint):
+            content.compare(path)
+    else:
+        content.compare(path)
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs", "met"),
+    [([400.0, 390.0, 900.0], [100.0], True), ([399.0], [100.0], False), ([400.0], [], None), ([], [100.0], None)],
+)
+def test_a_goal_is_judged_by_medians(ours: list[float], theirs: list[float], met: bool | None) -> None:
+    """At least four times the peer, by medians; without numbers of both it is not measured."""
+    goal = Ratio("one-patch", "", ("tuspyserver",), 4)
+    numbers = [("videodock", ours), ("tuspyserver", theirs)]
+    results = Results(
+        [Cell("one-patch", name, turn, {"mb_s": rate}) for name, rates in numbers for turn, rate in enumerate(rates)]
+    )
+    assert goal.judge(results, [], "videodock").met is met
+
+
+def test_goals_name_works_and_servers_that_there_are(source: Source) -> None:
+    """A goal with a misspelt name would be "not measured" for ever."""
+    names = {group.name for group in works.groups(source, works.USUAL)}
+    servers = {kind.name for kind in SERVERS}
+    for goal in GOALS:
+        assert goal.group in names | {""}
+        if isinstance(goal, Ratio):
+            assert servers.issuperset(goal.peers)

@@ -14,7 +14,7 @@ PIP := .ci/quietly $(BIN)/python -m pip install --disable-pip-version-check --no
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run test check format docs clean debian
+.PHONY: help run test soak check fuzz format docs engines bench bench-peers clean debian
 
 help: ## Show this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 12
@@ -25,11 +25,18 @@ run: $(INSTALLED) ## Serve on http://127.0.0.1:8000 with everything in ./var; AR
 test: debian $(INSTALLED_DEV) $(INSTALLED_NPM) ## Install what the tests need and run them all; ARGS="-k tus" for some
 	$(BIN)/python -m pytest $(ARGS)
 
+soak: debian $(INSTALLED_DEV) ## Kill servers at every line, every point and at random; SOAK_ROUNDS=25 for less of it, ARGS as above
+	SOAK_ROUNDS=$(SOAK_ROUNDS) $(BIN)/python -m pytest -m soak $(ARGS)
+
 check: $(INSTALLED_DEV) ## Lint, format, types and the direction of imports
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+fuzz: $(INSTALLED_DEV) ## Look for a minute for input that breaks a parser; ARGS="-max_total_time=600" for ten
+	@$(BIN)/python -c 'import atheris' 2>/dev/null || $(PIP) --group fuzz
+	$(BIN)/python -m tests.fuzz.fuzz_headers -max_total_time=60 $(ARGS)
 
 format: $(INSTALLED_DEV) ## Put the code into its form
 	$(BIN)/ruff check --fix
@@ -40,9 +47,18 @@ docs: $(INSTALLED) ## Write the pages that are made from the code
 	$(BIN)/videodock tables >docs/database.md
 	$(BIN)/videodock errors >docs/errors.md
 
+engines: debian $(INSTALLED_DEV) $(INSTALLED_NPM) ## Judge the engines and other tus servers, and write docs/engines.md
+	$(BIN)/python -m tests.conformance.engines
+
+bench: $(INSTALLED) ## Compare with other upload servers and write docs/performance.md; ARGS="--quick" for a look
+	$(BIN)/python -m bench $(ARGS)
+
+bench-peers: $(BIN)/python ## Install the other upload servers, for the comparison only
+	bench/install_peers $(CURDIR)/$(BIN)/python
+
 clean: ## Remove what was built and installed; ./var with the uploads stays
-	rm -rf $(VENV) $(CLIENTS)/node_modules dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
-	find server migrations tests -name __pycache__ -type d -prune -exec rm -rf {} +
+	rm -rf $(VENV) $(CLIENTS)/node_modules bench/.peers bench/node/node_modules dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	find server migrations tests bench -name __pycache__ -type d -prune -exec rm -rf {} +
 
 debian:
 	@.ci/debian @.ci/debian-packages.txt

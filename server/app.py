@@ -15,6 +15,7 @@ from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from server.database import migration
@@ -23,6 +24,7 @@ from server.errors import MethodNotAllowedError, NotFoundError, StartError, Vide
 from server.observability import configure_logging
 from server.services import Services
 from server.settings import Settings, load
+from server.storage.base import UploadStore
 from server.web import health, media, multipart, pages, tasks, tus
 from server.web.errors import api_response, known
 from server.web.observe import Observe
@@ -34,12 +36,15 @@ _ROOM = 1 << 20  # bytes; with less free a disk is full for every practical purp
 _log = structlog.stdlib.get_logger("videodock.app")
 
 
-def create_app(settings: Settings | None = None) -> Starlette:
-    """The application. Raises `StartError` for settings or a data folder that cannot be used."""
+def create_app(settings: Settings | None = None, store: UploadStore | None = None) -> Starlette:
+    """The application. Raises `StartError` for settings or a data folder that cannot be used.
+
+    `store` is where bytes live, if not on the disk below the data folder.
+    """
     if settings is None:  # started by another server than ours: nobody has seen to the log yet
         settings = load()
         configure_logging(settings.log_level, settings.log_format)
-    services = Services.open(settings)
+    services = Services.open(settings, store)
     scheduler = Scheduler(services) if settings.scheduler == "embedded" else None
 
     @asynccontextmanager
@@ -58,7 +63,7 @@ def create_app(settings: Settings | None = None) -> Starlette:
 
     app = Starlette(
         routes=[
-            *tus.routes(services),
+            *_tus_routes(services),
             *multipart.routes(services),
             *tasks.routes(services),
             *media.routes(services),
@@ -76,6 +81,15 @@ def create_app(settings: Settings | None = None) -> Starlette:
     # A redirect would lose a body, and would be built from whatever Host the client wrote.
     app.router.redirect_slashes = False
     return app
+
+
+def _tus_routes(services: Services) -> list[Route]:
+    if services.settings.tus_engine == "videodock":
+        return tus.routes(services)
+    # Only where it is chosen: it brings FastAPI along, which nobody else should wait for.
+    from server.web import tuspyserver
+
+    return tuspyserver.routes(services)
 
 
 def _checks(services: Services, scheduler: Scheduler | None) -> dict[str, Callable[[], str | None]]:

@@ -20,7 +20,8 @@ from server.hooks import Hooks
 from server.lifecycle import TaskStatus, UploadStatus
 from server.observability import Metrics
 from server.settings import Settings
-from server.storage.disk import MARKER, DiskStore
+from server.storage.base import UploadStore
+from server.storage.disk import DiskStore
 from server.storage.locks import UploadLocks
 from server.storage.results import Results
 from server.sweep import SweepReport, sweep
@@ -44,7 +45,7 @@ class Services:
 
     settings: Settings
     database: Database
-    store: DiskStore
+    store: UploadStore
     locks: UploadLocks
     results: Results
     wake: Wake
@@ -53,12 +54,15 @@ class Services:
     node: str
 
     @classmethod
-    def open(cls, settings: Settings) -> "Services":
-        """Build everything; connects to nothing yet. Raises `StartError` when the data folder cannot be used."""
+    def open(cls, settings: Settings, store: UploadStore | None = None) -> "Services":
+        """Build everything; connects to nothing yet. Raises `StartError` when the data folder cannot be used.
+
+        `store` is where bytes live, if not on the disk below the data folder; it stays its giver's to close.
+        """
         folder = settings.data_dir
         try:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            store = DiskStore(folder / "uploads")
+            store = DiskStore(folder / "uploads") if store is None else store
             locks = UploadLocks(folder / "locks")
             results = Results(folder)
             wake = Wake(folder)
@@ -82,12 +86,7 @@ class Services:
         with self.database.read() as session:
             known = session.scalar(select(func.count()).where(Upload.has_bytes)) or 0
         if known:
-            folder = self.settings.data_dir / "uploads"
-            raise StartError(
-                f"The database knows {known} uploads, and the folder {folder} has never held one. Is its disk not "
-                f"mounted, or --data-dir another one? If their bytes are lost for good, create the file "
-                f"{folder / MARKER} and start again."
-            )
+            raise StartError(f"The database knows {known} uploads, and {self.store.unclaimed}")
         self.store.claim()
 
     def sweep(self) -> SweepReport:

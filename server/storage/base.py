@@ -4,6 +4,7 @@ Rule: the store is the truth for how many bytes an upload has. It knows ids and 
 owners, states, protocols or SQL, and never decides whether something may be done.
 """
 
+import errno
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
@@ -11,7 +12,10 @@ from datetime import datetime
 from enum import Enum
 from pathlib import Path
 
+from server.errors import StorageFullError
 from server.transport.body import Body, Moved, See
+
+_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 
 class Capability(Enum):
@@ -79,11 +83,23 @@ class UploadStore(ABC):
 
     @abstractmethod
     def local_path(self, upload_id: str) -> Path:
-        """A local file with the upload's bytes, for reading, whether or not it is there."""
+        """A local file with the upload's bytes, for reading, by this process and its children; or a path with no
+        file when the store does not have it. It never leads to the bytes of another upload, also after `delete`.
+        """
 
     @abstractmethod
     def check(self) -> None:
-        """Raise `OSError` when the store cannot be reached: then nothing may be concluded from what it has not."""
+        """Raise `OSError` when the store cannot be reached, or is not claimed.
+
+        Then nothing may be concluded from what it has not.
+        """
+
+    @property
+    @abstractmethod
+    def unclaimed(self) -> str:
+        """For the operator of a store that should hold uploads and is not claimed: where it was looked for, and
+        what to do. It ends the sentence "The database knows 3 uploads, and …".
+        """
 
     @abstractmethod
     def is_claimed(self) -> bool:
@@ -96,3 +112,8 @@ class UploadStore(ABC):
     @abstractmethod
     def room(self) -> int:
         """Bytes that it could still take."""
+
+
+def translated(error: OSError) -> Exception:
+    """The error that the contract asks for: a place that takes no more bytes is `StorageFullError`."""
+    return StorageFullError() if error.errno in _FULL else error

@@ -12,14 +12,12 @@ from functools import partial
 from pathlib import Path
 
 from server import threads
-from server.errors import StorageFullError
-from server.storage.base import Capability, UploadStore
+from server.storage.base import Capability, UploadStore, translated
 from server.transport.body import Body, Moved, See
 
 # Between two looks at a signal; the kernel may move less.
 _COPY_BYTES = 1 << 28
 _SHOWN_BYTES = 1 << 20
-_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 
 MARKER = ".videodock"
@@ -41,7 +39,7 @@ class DiskStore(UploadStore):
             path.parent.mkdir(mode=0o700, exist_ok=True)
             os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
         except OSError as error:
-            raise _translated(error) from error
+            raise translated(error) from error
 
     def size(self, upload_id: str) -> int | None:
         try:
@@ -60,7 +58,7 @@ class DiskStore(UploadStore):
         try:
             return await body.write_to(descriptor, offset, limit, see)
         except OSError as error:
-            raise _translated(error) from error
+            raise translated(error) from error
         finally:
             os.close(descriptor)
 
@@ -80,7 +78,7 @@ class DiskStore(UploadStore):
             with target.open("r+b") as file:
                 self._join(file.fileno(), parts)
         except OSError as error:
-            raise _translated(error) from error
+            raise translated(error) from error
 
     def _join(self, target: int, parts: Sequence[tuple[str, int]]) -> None:
         there, start = os.fstat(target).st_size, 0
@@ -123,6 +121,13 @@ class DiskStore(UploadStore):
         if not self.is_claimed():
             raise OSError(errno.ENOENT, "the upload folder is not the one that was used before")
 
+    @property
+    def unclaimed(self) -> str:
+        return (
+            f"the folder {self._folder} has never held one. Is its disk not mounted, or --data-dir another one? If "
+            f"their bytes are lost for good, create the file {self._folder / MARKER} and start again."
+        )
+
     def is_claimed(self) -> bool:
         return (self._folder / MARKER).exists()
 
@@ -141,7 +146,3 @@ def _copy(source: int, source_offset: int, target: int, target_offset: int, coun
         if not moved:
             raise FileNotFoundError(errno.ENOENT, "a part is shorter than it was")
         source_offset, target_offset, count = source_offset + moved, target_offset + moved, count - moved
-
-
-def _translated(error: OSError) -> Exception:
-    return StorageFullError() if error.errno in _FULL else error

@@ -22,6 +22,7 @@ from structlog.testing import capture_logs
 from server.app import create_app
 from server.database import migration
 from server.settings import Settings
+from server.storage.base import UploadStore
 from server.transport.uvicorn_http import http_class
 from tests.harness.postgres import PostgresServer
 from tests.harness.rows import execute, query
@@ -188,15 +189,27 @@ class Connection:
 
 
 class LiveServer:
-    """The app on a free port, with its data in `folder` and nobody who processes tasks; use it with `with`."""
+    """The app on a free port, with its data in `folder` and nobody who processes tasks; use it with `with`.
 
-    def __init__(self, folder: Path, *, database_url: str = "", loop: Loop = "auto", **settings: Any) -> None:
+    It may be entered again after it was left: it goes on where it was. `store` is used instead of the disk.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        database_url: str = "",
+        loop: Loop = "auto",
+        store: UploadStore | None = None,
+        **settings: Any,
+    ) -> None:
         self.settings = Settings(
             data_dir=folder, database_url=database_url, **{"scheduler": "none", "shutdown_grace": 1, **settings}
         )
         self.data_dir = self.settings.data_dir
         self.database_url = self.settings.sqlalchemy_url
         self.port = 0
+        self.store = store
         self._loop = loop
         self._ends = contextlib.ExitStack()
 
@@ -208,7 +221,7 @@ class LiveServer:
         self._listener = socket.create_server(("127.0.0.1", 0), backlog=512)
         self.port = self._listener.getsockname()[1]
         config = uvicorn.Config(
-            create_app(self.settings),
+            create_app(self.settings, self.store),
             http=http_class(self.settings),
             loop=self._loop,
             ws="none",
@@ -251,6 +264,8 @@ class LiveServer:
 
     def path(self, upload_id: str) -> Path:
         """Where the bytes of an upload lie."""
+        if self.store is not None:
+            return self.store.local_path(upload_id)
         return self.data_dir / "uploads" / upload_id[:2] / upload_id
 
     def stored(self, upload_id: str) -> bytes | None:
@@ -265,8 +280,13 @@ class LiveServer:
         self.execute("UPDATE uploads SET expires_at = '2000-01-01 00:00:00.000000' WHERE id = :id", id=upload_id)
         os.utime(self.path(upload_id), (0, 0))
 
+    def quiet(self) -> None:
+        """Wait until no connection is open and no request is worked on."""
+        state = self._server.server_state
+        until(lambda: not state.connections and not state.tasks, seconds=10, what="the server has nothing to do")
+
     def files(self) -> list[Path]:
-        """Every file of an upload."""
+        """Every file of an upload, on the disk."""
         return sorted(path for path in (self.data_dir / "uploads").rglob("[!.]*") if path.is_file())
 
     def locks(self) -> list[str]:

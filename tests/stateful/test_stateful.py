@@ -1,0 +1,69 @@
+"""Whatever clients do, in any order: the tus mount answers as the model does, and keeps the bytes that it should."""
+
+import os
+import tempfile
+from pathlib import Path
+from typing import Literal
+
+import pytest
+from hypothesis import HealthCheck, seed, settings
+from hypothesis.stateful import RuleBasedStateMachine, run_state_machine_as_test
+
+from tests.stateful.ground import Ground
+from tests.stateful.machine import TusMachine
+
+Kind = Literal["disk", "memory"]
+Http = Literal["portable", "videodock"]
+
+EXAMPLES = 15
+STEPS = 40
+SOAK_EXAMPLES = int(os.environ.get("SOAK_EXAMPLES", "500"))
+RUNS: list[tuple[Kind, Http]] = [
+    ("disk", "portable"),
+    ("disk", "videodock"),
+    ("memory", "portable"),
+    ("memory", "videodock"),
+]
+EVERY_RUN = pytest.mark.parametrize(("kind", "http"), RUNS, ids=["-".join(names) for names in RUNS])
+
+
+def run(kind: Kind, http: Http, chosen: settings, number: int | None = None) -> None:
+    """Run the machine on a server of this kind; a `number` makes it the same sequences every time."""
+    shared = Path("/dev/shm")  # nobody cuts the power here, and what commits thousands of times would wait for a disk
+    with (
+        tempfile.TemporaryDirectory(dir=shared if shared.is_dir() else None) as folder,
+        Ground(Path(folder), kind, http) as ground,
+    ):
+
+        def machine() -> RuleBasedStateMachine:
+            return TusMachine(ground)
+
+        if number is not None:
+            seed(number)(machine)
+        # A factory serves as well as the class that is asked for, says the documentation of this function.
+        run_state_machine_as_test(machine, settings=chosen)  # type: ignore[arg-type]
+
+
+def how(examples: int) -> settings:
+    """Settings of hypothesis: time is no matter here, and a sequence has many steps."""
+    return settings(
+        max_examples=examples,
+        stateful_step_count=STEPS,
+        deadline=None,
+        suppress_health_check=list(HealthCheck),
+        database=None,
+    )
+
+
+@EVERY_RUN
+def test_sequences(kind: Kind, http: Http) -> None:
+    """The same random sequences each time, others for each store and server."""
+    run(kind, http, how(EXAMPLES), number=RUNS.index((kind, http)))
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(0)
+@EVERY_RUN
+def test_many_sequences(kind: Kind, http: Http) -> None:
+    """New sequences each time, as many as SOAK_EXAMPLES says."""
+    run(kind, http, how(SOAK_EXAMPLES))

@@ -1,0 +1,272 @@
+"""Every store keeps the contract of `server/storage/base.py`: the disk's, and the reference in memory."""
+
+import asyncio
+import errno
+import os
+import subprocess
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from server.errors import StorageFullError
+from server.storage.base import Capability, UploadStore
+from server.storage.disk import DiskStore
+from server.storage.memory import MemoryStore
+from tests.transport.scripted import GONE, Message, chunk, scripted, whole
+
+ID = "8a6b1c6e-3f0e-4a58-9f57-0d8f1f1f9c11"
+OTHER = "8a7c1c6e-3f0e-4a58-9f57-0d8f1f1f9c11"
+DESCRIPTORS = Path("/proc/self/fd")
+
+
+@pytest.fixture(params=["disk", "memory"])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[UploadStore]:
+    opened = len(list(DESCRIPTORS.iterdir()))
+    made = DiskStore(tmp_path / "uploads") if request.param == "disk" else MemoryStore()
+    yield made
+    if isinstance(made, MemoryStore):
+        made.close()
+    assert len(list(DESCRIPTORS.iterdir())) <= opened, "a descriptor was left open"
+
+
+def append(store: UploadStore, offset: int, messages: list[Message], limit: int = 1000, upload: str = ID) -> bytes:
+    """Append, and tell which bytes were shown."""
+    return _append(store, offset, messages, limit, upload)[1]
+
+
+def _append(
+    store: UploadStore, offset: int, messages: list[Message], limit: int = 1000, upload: str = ID
+) -> tuple[tuple[int, str], bytes]:
+    seen: list[bytes] = []
+
+    async def work() -> tuple[int, str]:
+        body = scripted(messages, 0.05)
+        try:
+            moved = await store.append(upload, offset, body, limit, seen.append)
+        finally:
+            await body.close()
+        return moved.count, moved.end.value
+
+    return asyncio.run(work()), b"".join(seen)
+
+
+def made(store: UploadStore, upload: str, data: bytes) -> None:
+    """An upload of these bytes."""
+    store.create(upload)
+    if data:
+        append(store, 0, whole([data]), upload=upload)
+
+
+def content(store: UploadStore, upload: str) -> bytes:
+    """All bytes, asked for in each way that there is."""
+    seen: list[bytes] = []
+    store.show(upload, 0, seen.append)
+    data = b"".join(seen)
+    assert store.local_path(upload).read_bytes() == store.head(upload, 10_000) == data
+    assert store.size(upload) == len(data)
+    return data
+
+
+def test_an_upload_from_birth_to_death(store: UploadStore) -> None:
+    """Create, append in pieces, truncate, finish, delete: size and bytes follow, and each can be asked again."""
+    assert (store.size(ID), store.modified(ID)) == (None, None)
+    store.create(ID)
+    assert content(store, ID) == b""
+    with pytest.raises(FileExistsError):
+        store.create(ID)
+    assert _append(store, 0, whole([b"abc", b"def"])) == ((6, "complete"), b"abcdef")
+    assert _append(store, 6, whole([b"ghi"]), limit=2) == ((2, "limit"), b"gh")
+    assert content(store, ID) == b"abcdefgh"
+    assert store.head(ID, 4) == b"abcd"
+    store.truncate(ID, 5)
+    for _ in range(2):
+        store.finish(ID)
+        assert content(store, ID) == b"abcde"
+    for _ in range(2):
+        store.delete(ID)
+        assert (store.size(ID), store.modified(ID), store.local_path(ID).exists()) == (None, None, False)
+
+
+@pytest.mark.parametrize(
+    ("messages", "moved"),
+    [
+        ([chunk(b"abc"), GONE], (3, "gone")),
+        ([chunk(b"abc")], (3, "idle")),
+        ([GONE], (0, "gone")),
+        ([chunk(b"", more=False)], (0, "complete")),
+    ],
+)
+def test_what_arrived_stays(store: UploadStore, messages: list[Message], moved: tuple[int, str]) -> None:
+    """However a body ends, what it reported is there, and nothing else."""
+    made(store, ID, b"12345")
+    assert _append(store, 5, messages) == (moved, b"abc"[: moved[0]])
+    assert content(store, ID) == b"12345abc"[: 5 + moved[0]]
+
+
+def test_the_last_byte(store: UploadStore) -> None:
+    """`modified` is when the last byte came, and no other time: not that of a look at the bytes."""
+    before = datetime.fromtimestamp(time.time() - 1, UTC)  # file systems count coarsely
+    made(store, ID, b"abc")
+    came = store.modified(ID)
+    assert came is not None
+    assert before <= came <= datetime.fromtimestamp(time.time() + 1, UTC)
+    os.utime(store.local_path(ID), (0, 0))
+    content(store, ID)
+    store.finish(ID)
+    assert store.modified(ID) == datetime(1970, 1, 1, tzinfo=UTC)
+    append(store, 3, whole([b"d"]))
+    again = store.modified(ID)
+    assert again is not None
+    assert again >= before
+
+
+def test_uploads_are_apart(store: UploadStore) -> None:
+    """Two uploads do not touch each other."""
+    made(store, ID, b"abc")
+    made(store, OTHER, b"12")
+    store.truncate(OTHER, 1)
+    assert (content(store, ID), content(store, OTHER)) == (b"abc", b"1")
+    store.delete(OTHER)
+    assert content(store, ID) == b"abc"
+
+
+def test_what_is_not_there(store: UploadStore) -> None:
+    """An upload that the store does not have is never made by accident."""
+    with pytest.raises(FileNotFoundError):
+        append(store, 0, whole([b"abc"]))
+    for call in (
+        lambda: store.head(ID, 1),
+        lambda: store.finish(ID),
+        lambda: store.truncate(ID, 0),
+        lambda: store.show(ID, 0, print),
+    ):
+        with pytest.raises(FileNotFoundError):
+            call()
+    assert store.size(ID) is None
+    assert not store.local_path(ID).exists()
+
+
+def test_a_path_outlives_its_upload(store: UploadStore) -> None:
+    """Who has a path, or has it open, never reads another upload's bytes by it; a child process may read it too."""
+    made(store, ID, b"mine")
+    path = store.local_path(ID)
+    assert subprocess.run(["cat", str(path)], capture_output=True, check=True, timeout=30).stdout == b"mine"
+    with path.open("rb") as file:
+        store.delete(ID)
+        for number in range(5):
+            made(store, f"{number}{OTHER[1:]}", b"theirs")
+        assert file.read() == b"mine"
+    assert not path.exists() or path.read_bytes() == b"mine"
+
+
+@pytest.mark.parametrize("error", [errno.ENOSPC, errno.EDQUOT, errno.EFBIG])
+def test_a_full_store(store: UploadStore, monkeypatch: pytest.MonkeyPatch, error: int) -> None:
+    """A store that takes no more is `StorageFullError`; what it took counts."""
+    store.create(ID)
+    real = os.pwrite
+
+    def full(descriptor: int, view: memoryview, offset: int) -> int:
+        if offset >= 4:
+            raise OSError(error, os.strerror(error))
+        return real(descriptor, view[:4], offset)
+
+    with monkeypatch.context() as patched:
+        patched.setattr("server.transport.body.os.pwrite", full)
+        with pytest.raises(StorageFullError):
+            append(store, 0, whole([b"abcdefgh"]))
+    assert content(store, ID) == b"abcd"
+
+
+def test_another_error_is_not_a_full_store(store: UploadStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """EIO stays EIO: to tell a client that the store is full would be a lie."""
+    store.create(ID)
+
+    def broken(*_: object) -> int:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr("server.transport.body.os.pwrite", broken)
+    with pytest.raises(OSError) as caught:
+        append(store, 0, whole([b"abc"]))
+    assert caught.value.errno == errno.EIO
+
+
+def test_concatenate(store: UploadStore) -> None:
+    """In order; the first part is taken only where that is allowed; a call that is repeated changes nothing."""
+    for name, data in (("a1", b"one"), ("b1", b""), ("c1", b"three")):
+        made(store, name, data)
+    parts = [("a1", 3), ("b1", 0), ("c1", 5), ("a1", 3)]
+    for _ in range(2):
+        store.concatenate("f1", parts, may_take=False)
+        assert content(store, "f1") == b"onethreeone"
+    assert content(store, "a1") == b"one"
+    for _ in range(2):
+        store.concatenate("f2", parts[:3], may_take=True)
+        assert content(store, "f2") == b"onethree"
+    assert store.size("c1") == 5, "only the first part may be taken whole"
+    with pytest.raises(FileNotFoundError):
+        store.concatenate("f3", [("c1", 5), ("gone", 3)], may_take=False)
+
+
+def test_a_join_that_finds_no_room(store: UploadStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is `StorageFullError`, no part has lost a byte, and with room it goes on."""
+    made(store, "a1", b"one")
+    made(store, "c1", b"three")
+    parts = [("a1", 3), ("c1", 5)]
+
+    def full(*_: object) -> int:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "pwrite", full)
+        patched.setattr(os, "copy_file_range", full)
+        with pytest.raises(StorageFullError):
+            store.concatenate("f1", parts, may_take=False)
+    assert (content(store, "a1"), content(store, "c1")) == (b"one", b"three")
+    store.concatenate("f1", parts, may_take=False)
+    assert content(store, "f1") == b"onethree"
+
+
+@pytest.mark.parametrize("there", range(9))
+@pytest.mark.parametrize("taken", [False, True])
+def test_a_join_that_was_cut_short(store: UploadStore, there: int, taken: bool) -> None:
+    """Called again, it goes on where it was, also when the first part has become the final."""
+    data = b"onethree"
+    if not taken:
+        made(store, "a1", b"one")
+    made(store, "c1", b"three")
+    made(store, "f1", data[: max(there, 3) if taken else there])
+    store.concatenate("f1", [("a1", 3), ("c1", 5)], may_take=True)
+    assert content(store, "f1") == data
+    assert content(store, "c1") == b"three"
+
+
+def test_what_is_shown(store: UploadStore) -> None:
+    """What lies behind an offset is shown in order, and in pieces: memory does not depend on the size."""
+    data = os.urandom((1 << 20) + 10)
+    made(store, ID, b"")
+    append(store, 0, whole([data]), limit=len(data))
+    seen: list[bytes] = []
+    store.show(ID, 4, seen.append)
+    assert b"".join(seen) == data[4:]
+    assert max(map(len, seen)) <= 1 << 20
+
+
+def test_claim(store: UploadStore) -> None:
+    """A store that was never used is no place to conclude anything from, and says to the operator what it is."""
+    assert not store.is_claimed()
+    assert store.unclaimed.endswith(".")
+    with pytest.raises(OSError):
+        store.check()
+    for _ in range(2):
+        store.claim()
+        assert store.is_claimed()
+        store.check()
+    assert store.room() > 0
+
+
+def test_capabilities(store: UploadStore) -> None:
+    """Both can do everything that a store may be able to do, so tus is offered whole."""
+    assert store.capabilities == set(Capability)

@@ -47,6 +47,7 @@ beyond that hint and no language: `messages.py` has the sentences, `web/errors.p
     │   ├── upload_locked               423  another request did not let go of the upload
     │   ├── internal_error              500
     │   ├── unavailable                 503  a part that Videodock needs is away
+    │   ├── too_busy                    503  as many connections or bodies as there may be
     │   └── storage_full                507
     ├── StartError                      the server cannot start; the sentence says what to do
     └── StepError                       a step of the pipeline gave up on a file
@@ -298,6 +299,10 @@ class InternalError(BusyError):
 
 class UnavailableError(BusyError):
     code = "unavailable"
+
+
+class TooBusyError(BusyError):
+    code = "too_busy"
 
 
 class StorageFullError(BusyError):

@@ -127,6 +127,10 @@ _SENTENCES: dict[str, tuple[str, str]] = {
         "服务暂时不可用（{part}），请稍后重试",
         "The server cannot reach its {part} right now; try again shortly",
     ),
+    "too_busy": (
+        "服务器正忙，请稍后重试",
+        "The server has as many connections or uploads as it may have; try again shortly",
+    ),
     "storage_full": (
         "存储空间已满，已收到的数据已保存",
         "The disk is full; what had come is kept, try again later",

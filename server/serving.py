@@ -11,6 +11,7 @@ import errno
 import fcntl
 import logging
 import os
+import resource
 import selectors
 import shutil
 import signal
@@ -111,6 +112,13 @@ def _why_not(host: str, port: int, error: OSError | None) -> str:
 def _no_cancellation(record: logging.LogRecord) -> bool:
     # A request that was cut off is one line of ours; uvicorn would add a traceback as if something were broken.
     return not (record.exc_info and isinstance(record.exc_info[1], asyncio.CancelledError))
+
+
+def allow_descriptors() -> None:
+    """Open as many files as this user may: an upload needs three of them, and the soft limit is often 1,024."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with contextlib.suppress(ValueError, OSError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 class Server(uvicorn.Server):

@@ -97,10 +97,23 @@ class Settings(BaseSettings):
     )
     max_files: int = Field(50, ge=1, le=1000, description="Most files of one multipart upload.")
 
+    max_connections: int = Field(
+        4000,
+        ge=1,
+        description="Connections that a serving process has at once; a request on one more gets 503 and is to be tried "
+        "again. Not with `portable`.",
+    )
+    max_bodies: int = Field(
+        2000,
+        ge=1,
+        description="Request bodies that a serving process receives at once; a request with one more gets 503 and is "
+        "to be tried again.",
+    )
     body_idle_timeout: float = Field(
         60,
         gt=0,
-        description="Seconds without a byte after which a request body is given up; what came is kept.",
+        description="Seconds without a byte after which a request body is given up; what came is kept. Holds for "
+        "clients that take a download, too (not with `portable`).",
     )
     body_min_rate: ByteSize = Field(
         ByteSize(64),
@@ -113,6 +126,12 @@ class Settings(BaseSettings):
         "videodock",
         description="Who receives uploads by tus: `videodock` is our own engine, `tuspyserver` the package of "
         "that name, behind the same rules and over the same store.",
+    )
+    fsync: Literal["complete", "patch", "never"] = Field(
+        "complete",
+        description="What survives a power cut: `complete` is every upload that was announced complete and its task, "
+        "`patch` every byte that was acknowledged, `never` nothing in particular. A killed process loses nothing "
+        "with any of them.",
     )
     upload_expiry: int = Field(
         7 * 86400, ge=1, description="Seconds after its last byte at which an unfinished upload is removed."

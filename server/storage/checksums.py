@@ -6,13 +6,13 @@ nothing about trust: it finds broken bytes, not forged ones.
 
 import hashlib
 import importlib.util
-from typing import Protocol
+from typing import Any, Protocol
 
 
 class Hash(Protocol):
     """What is asked of a hash."""
 
-    def update(self, data: bytes, /) -> object:
+    def update(self, data: bytes | memoryview, /) -> object:
         """Take in more bytes."""
 
     def digest(self) -> bytes:
@@ -29,8 +29,19 @@ ALGORITHMS: tuple[str, ...] = (*_HASHLIB, *([_CRC32C] if importlib.util.find_spe
 def new(algorithm: str) -> Hash:
     """A hash of an offered algorithm."""
     if algorithm == _CRC32C:
+        return _Crc32c()
+    return hashlib.new(algorithm, usedforsecurity=False)
+
+
+class _Crc32c:
+    def __init__(self) -> None:
         import google_crc32c
 
-        made: Hash = google_crc32c.Checksum()  # type: ignore[no-untyped-call]
-        return made
-    return hashlib.new(algorithm, usedforsecurity=False)
+        self._crc: Any = google_crc32c.Checksum()  # type: ignore[no-untyped-call]
+
+    def update(self, data: bytes | memoryview, /) -> object:
+        return self._crc.update(bytes(data))  # it takes nothing that could change under its hands
+
+    def digest(self) -> bytes:
+        digest: bytes = self._crc.digest()
+        return digest

@@ -14,12 +14,10 @@ import time
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any
-
-import anyio
-from anyio.lowlevel import RunVar
 
 from server import threads
 
@@ -28,15 +26,23 @@ Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 # The key in an ASGI scope's extensions under which a server that delivers trailers puts them, a live mapping.
 TRAILERS = "videodock.trailers"
 
-# What wants to see the bytes on their way: a hash's `update`.
-See = Callable[[bytes], object]
+# What wants to see the bytes on their way: a hash's `update`. They are another's as soon as it returns.
+See = Callable[[bytes | memoryview], object]
+
+# A file to write into: its descriptor, or what opens it when the first byte is there, and tells it again each time.
+Target = int | Callable[[], int]
+
+# What takes bytes on a thread: it tells how many it took from the front. Fewer than there were: it has enough.
+# The view starts with the first byte of the object that it is a view of.
+Sink = Callable[[memoryview], int]
 
 # So much is gathered before a thread is bothered to write it, and so long a smaller rest may wait for more.
 _BATCH_BYTES = 1 << 18
 _BATCH_SECONDS = 0.05
-_WRITERS = 16
+_GATHER_SECONDS = 0.25  # so long a batch takes at most, in however small pieces it comes
 
-_writers: RunVar[anyio.CapacityLimiter] = RunVar("videodock_writers")
+writers = ThreadPoolExecutor(16, "body")
+"""The threads that move bodies: few, whatever the number of connections."""
 
 
 class End(Enum):
@@ -73,9 +79,9 @@ class Pace:
         self._since = self._clock()
 
     def check(self, moved: int) -> bool:
-        """The wait is over and brought `moved` bytes, which may be none; tells whether the body may go on."""
-        if self._since is not None and self._rate:
-            waited = self._clock() - self._since
+        """A wait, if there was one, is over, and `moved` bytes came, maybe none; tells whether the body may go on."""
+        if self._rate:
+            waited = 0 if self._since is None else self._clock() - self._since
             self.left = min(self.left - waited + moved / self._rate, self._window)
         self._since = None
         return self.left > 0
@@ -102,6 +108,11 @@ class Body(ABC):
         self.trailers: Mapping[str, str] = {}
         """Header fields that came behind the body, by lower-case name; complete when the body is."""
 
+    @property
+    def arrived(self) -> int:
+        """Bytes that came so far: those that were taken, and those that were only looked at."""
+        return self.moved + self._pending_bytes
+
     @abstractmethod
     async def next_chunk(self, seconds: float) -> bytes | End | None:
         """The next bytes (never empty), or why there are none, or None when none came within `seconds`."""
@@ -114,7 +125,9 @@ class Body(ABC):
         """Up to `count` bytes from the front, left in place; fewer only when the body ends before."""
         while self._pending_bytes < count and await self._take():
             pass
-        front = b"".join(self._pending)[:count]
+        # Mostly the first piece has them all: what is behind it, up to a MiB, is not copied for two bytes.
+        whole = len(self._pending) > 0 and len(self._pending[0]) >= count
+        front = (self._pending[0] if whole else b"".join(self._pending))[:count]
         return front, End.LIMIT if len(front) == count else self._end()
 
     async def read_into(self, buffer: memoryview) -> Moved:
@@ -128,19 +141,44 @@ class Body(ABC):
             filled += len(chunk)
         return Moved(filled, End.LIMIT)
 
-    async def write_to(self, descriptor: int, offset: int, limit: int, see: See | None = None) -> Moved:
-        """Write at most `limit` bytes into `descriptor` at `offset`; `see` is shown each of them, on a thread.
+    async def write_to(self, target: Target, offset: int, limit: int, see: See | None = None) -> Moved:
+        """Write at most `limit` bytes into `target` at `offset`; `see` is shown each of them, on a thread.
 
         Raises `OSError` when the file takes no more; how much of the batch it took is for the store to see.
         """
-        written = 0
-        while written < limit:
-            batch = await self._gather(min(_BATCH_BYTES, limit - written))
+        return await self.feed(Writer(target, offset, see), limit)
+
+    async def feed(self, sink: Sink, limit: int) -> Moved:
+        """Let `sink` have at most `limit` bytes, on a thread, until it has enough: then it ends with `End.LIMIT`.
+
+        What the sink does not take stays in the body. Raises what the sink raises.
+        """
+        fed = 0
+        while fed < limit:
+            batch = await self._gather(min(_BATCH_BYTES, limit - fed))
             if not batch:
-                return Moved(written, self._end())
-            await threads.run(_write_all, descriptor, batch, offset + written, see, limiter=_writer_limit())
-            written += sum(map(len, batch))
-        return Moved(written, End.LIMIT)
+                return Moved(fed, self._end())
+            left = await threads.run(_feed_all, sink, batch, pool=writers)
+            fed += sum(map(len, batch)) - len(left)
+            if left:
+                self.put_back(left)
+                break
+        return Moved(fed, End.LIMIT)
+
+    async def some(self, seconds: float) -> bytes | End | None:
+        """What there is, as `next_chunk` tells it."""
+        if not self._pending:
+            more = self._over or await self.next_chunk(seconds)
+            if more is None or not self._keep(more):
+                return more
+        return self._pop(self._pending_bytes)
+
+    def put_back(self, data: bytes) -> None:
+        """Give back what was taken from the front."""
+        if data:
+            self._pending.appendleft(data)
+            self._pending_bytes += len(data)
+            self.moved -= len(data)
 
     async def drain(self, limit: int) -> Moved:
         """Read and forget at most `limit` bytes."""
@@ -153,9 +191,11 @@ class Body(ABC):
 
     async def _gather(self, limit: int) -> list[bytes]:
         """What there is, up to `limit` bytes; waits for the first of them, and but a moment for the others."""
-        while self._pending_bytes < limit:
+        until = math.inf
+        while self._pending_bytes < limit and time.monotonic() < until:
             if not await (self._take_soon() if self._pending else self._take()):
                 break
+            until = min(until, time.monotonic() + _GATHER_SECONDS)
         batch: list[bytes] = []
         size = 0
         while self._pending and size < limit:
@@ -264,22 +304,33 @@ class AsgiBody(Body):
                 future.exception()
 
 
-def _writer_limit() -> anyio.CapacityLimiter:
-    """The threads that write bodies: a bounded pool of their own, one for each event loop."""
-    try:
-        return _writers.get()
-    except LookupError:
-        limiter = anyio.CapacityLimiter(_WRITERS)
-        _writers.set(limiter)
-        return limiter
+class Writer:
+    """A sink that writes into a file at its place, and shows what it writes."""
+
+    def __init__(self, target: Target, offset: int, see: See | None) -> None:
+        self._target = target
+        self._offset = offset
+        self._see = see
+
+    def __call__(self, view: memoryview) -> int:
+        if self._see is not None:
+            self._see(view)
+        descriptor, done = opened(self._target), 0
+        while done < len(view):
+            done += os.pwrite(descriptor, view[done:], self._offset + done)
+        self._offset += done
+        return done
 
 
-def _write_all(descriptor: int, chunks: list[bytes], offset: int, see: See | None) -> None:
-    for chunk in chunks:
-        if see is not None:
-            see(chunk)
-        view = memoryview(chunk)
-        while view:
-            count = os.pwrite(descriptor, view, offset)
-            offset += count
-            view = view[count:]
+def opened(target: Target) -> int:
+    """The descriptor of a target; on a thread, since it may be opened now."""
+    return target if isinstance(target, int) else target()
+
+
+def _feed_all(sink: Sink, chunks: list[bytes]) -> bytes:
+    """Feed one after the other; what the sink left."""
+    for number, chunk in enumerate(chunks):
+        used = sink(memoryview(chunk))
+        if used < len(chunk):
+            return b"".join([chunk[used:], *chunks[number + 1 :]])
+    return b""

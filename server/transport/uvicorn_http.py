@@ -20,12 +20,24 @@ What it does not do is done here:
   lost and then read as requests. Java's client asks every plain server for h2c, in uploads too. We never upgrade
   (RFC 9110 lets a server ignore the wish): a fresh parser is told how long the body is, and goes on where the
   first one stopped.
+- Handover. Every body whose length is known is offered to the application (`HANDOVER`), which may take it from the
+  socket itself. From then on this class reads nothing: the transport is paused behind the back of uvicorn's flow
+  control, so that nobody resumes it. When the last byte was taken, a fresh parser stands where the old one, which
+  still waits for that body, would have stood, and reading goes on. A body that was not taken to its end leaves a
+  connection whose next byte is in the middle of something: it is closed behind the answer.
+- Files. Every answer may let the application write a part of its body into the socket itself (`FILES`): once the
+  transport has nothing left to write, and until it is told that this is over. Nothing of ours writes while a request
+  is being answered, so nothing comes in between.
 - The end. An error concerns one message. Answers to those before it are sent first, an answer that has begun is not
   written into, and an application that still reads that body learns that the client is gone. Closing with unread
   bytes would make the kernel send a reset that overtakes the answer: so half-close, listen for a moment, close.
 """
 
 import asyncio
+import os
+import socket
+import struct
+from collections.abc import Callable
 from enum import Enum, auto
 from http import HTTPStatus
 from typing import Any
@@ -34,14 +46,18 @@ import httptools
 from uvicorn._types import ASGI3Application
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
-from server.errors import BusyError, HeadTimeoutError, HeadTooLargeError, VideodockError
+from server.errors import BusyError, HeadTimeoutError, HeadTooLargeError, TooBusyError, VideodockError
 from server.messages import sentence, size
 from server.settings import Settings
 from server.transport.body import TRAILERS
+from server.transport.offers import BodyHandover, FileOutlet, Unread
+from server.transport.socket_body import HANDOVER
+from server.transport.socket_file import FILES
 
 MAX_HEADERS = 256
 LISTEN_BYTES = 1 << 20
 LISTEN_SECONDS = 2.0
+_AT_ONCE = struct.pack("ii", 1, 0)
 _INVALID = "Invalid HTTP request received."  # uvicorn's own sentence
 
 
@@ -66,6 +82,7 @@ def http_class(settings: Settings) -> type[asyncio.Protocol]:
     class Configured(VideodockHttp):
         max_head_size = int(settings.max_head_size)
         head_timeout = settings.head_timeout
+        max_connections = settings.max_connections
 
     return Configured
 
@@ -83,6 +100,7 @@ class VideodockHttp(HttpToolsProtocol):
 
     max_head_size: int
     head_timeout: float
+    max_connections: int = 1 << 20
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -92,12 +110,15 @@ class VideodockHttp(HttpToolsProtocol):
         self._unread = 0  # bytes of reads out of which nothing whole came
         self._progress = False  # whether something whole came out of this read
         self._framing = b""  # the header that tells how long the body is
+        self._length: int | None = 0  # of the body, as the head says; None is chunked
         self._announced: frozenset[str] = frozenset()
         self._trailers: dict[str, str] = {}
         self._running: RequestResponseCycle | None = None  # `cycle` is the newest, which may wait in `pipeline`
+        self._on_lost: Callable[[], None] | None = None  # who writes into the socket itself
         self._timer: asyncio.TimerHandle | None = None
         self._refusal: VideodockError | None = None
         self._last_words: bytes | None = None  # what to say once all that came before is answered
+        self._surplus = False  # one connection more than there may be
         self._deaf = False  # nothing that comes is looked at any more
         self._swallowed = 0
 
@@ -105,6 +126,7 @@ class VideodockHttp(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's
         super().connection_made(transport)
+        self._surplus = len(self.connections) > self.max_connections
         self._start_timer()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -115,6 +137,8 @@ class VideodockHttp(HttpToolsProtocol):
         if self._busy() and self._running is not None:
             _cut_off(self._running)
         super().connection_lost(exc)
+        if self._on_lost is not None:
+            self._on_lost()
 
     def data_received(self, data: bytes) -> None:
         if self._deaf:
@@ -151,12 +175,16 @@ class VideodockHttp(HttpToolsProtocol):
                 return
 
     def _ignore_upgrade(self) -> None:
-        self.parser = httptools.HttpRequestParser(self)
-        self.parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as uvicorn's
+        self.parser = self._new_parser()
         self._phase = _Phase.RETELL
         self.parser.feed_data(b"POST / HTTP/1.1\r\n" + self._framing + b"\r\n")
         if self._phase is _Phase.RETELL:  # else the message had no body, and is complete
             self._phase = _Phase.BODY
+
+    def _new_parser(self) -> httptools.HttpRequestParser:
+        parser = httptools.HttpRequestParser(self)
+        parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as uvicorn's
+        return parser
 
     # What the parser finds
 
@@ -187,10 +215,20 @@ class VideodockHttp(HttpToolsProtocol):
         if self._phase is _Phase.RETELL:
             return
         self._read_framing()
+        if self._surplus:
+            self._refusal = TooBusyError()
+            raise _RefusedError
         self._trailers = {}
         extensions: dict[str, Any] = {TRAILERS: self._trailers}
         self.scope["extensions"] = extensions
         super().on_headers_complete()
+        # The application runs later: what is put into the scope now is there in time.
+        if self.scheme == "http":  # a socket with TLS has nothing to show
+            extensions[FILES] = FileOutlet(self, self.cycle)
+            if self._length is not None:
+                extensions[HANDOVER] = BodyHandover(self, self.cycle, self._length)
+        if self._length != 0:
+            self.cycle.transport = Unread(self, self.cycle)  # type: ignore[assignment]  # all that a cycle uses of it
         self._stop_timer()
         self._phase = _Phase.BODY
         self._progress = True
@@ -214,6 +252,7 @@ class VideodockHttp(HttpToolsProtocol):
 
     def _read_framing(self) -> None:
         self._framing = b""
+        self._length = 0
         announced: set[str] = set()
         for name, value in self.headers:
             if name == b"transfer-encoding":
@@ -221,8 +260,10 @@ class VideodockHttp(HttpToolsProtocol):
                 if value.strip().lower() != b"chunked":
                     raise _RefusedError
                 self._framing = b"Transfer-Encoding: chunked\r\n"
+                self._length = None
             elif name == b"content-length":
                 self._framing = b"Content-Length: " + value + b"\r\n"
+                self._length = int(value)
             elif name == b"trailer":
                 announced.update(part.strip().lower() for part in value.decode("latin-1").split(","))
         self._announced = frozenset(announced)
@@ -242,6 +283,71 @@ class VideodockHttp(HttpToolsProtocol):
     def _refuse(self) -> None:
         self._refusal = HeadTooLargeError(limit=size(self.max_head_size), count=MAX_HEADERS)
         raise _RefusedError
+
+    # A body that the application reads itself
+
+    def hand_over(self, cycle: RequestResponseCycle) -> int:
+        """Read no more; a descriptor for the socket, or -1 when the connection is gone.
+
+        For `BodyHandover`, when a part of the body is still to come.
+        """
+        if cycle.disconnected or self.transport.is_closing():
+            return -1
+        if cycle.waiting_for_100_continue:
+            self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+            cycle.waiting_for_100_continue = False
+        self.transport.pause_reading()
+        # So that uvicorn, which resumes at several places, finds nothing to resume.
+        self.flow.read_paused = False
+        return os.dup(self.transport.get_extra_info("socket").fileno())
+
+    def take_back(self, cycle: RequestResponseCycle) -> None:
+        """The body was read to its end: go on with what is behind it."""
+        cycle.more_body = False
+        cycle.message_event.set()
+        if self._deaf or self.transport.is_closing():
+            return
+        self.parser = self._new_parser()
+        self._phase = _Phase.BETWEEN
+        self.transport.resume_reading()
+
+    def give_up(self, cycle: RequestResponseCycle) -> None:
+        """The client left in the middle of its body."""
+        _cut_off(cycle)
+        self.transport.close()
+
+    def end(self) -> None:
+        """Close behind the answer."""
+        self._end(b"")
+
+    # An answer that the application writes itself
+
+    async def let_out(self, cycle: RequestResponseCycle, on_lost: Callable[[], None]) -> int:
+        """Wait until everything is written; a descriptor for the socket, or -1 when the connection is gone."""
+        if not self.transport.is_closing() and self.transport.get_write_buffer_size():
+            # From here on the transport calls its buffer full until it is empty.
+            self.transport.set_write_buffer_limits(0)
+            try:
+                await self.flow.drain()
+            finally:
+                if not self.transport.is_closing():
+                    self.transport.set_write_buffer_limits()
+        if cycle.disconnected or self.transport.is_closing():
+            return -1
+        self._on_lost = on_lost
+        return os.dup(self.transport.get_extra_info("socket").fileno())
+
+    def let_in(self) -> None:
+        """The application writes no more by itself."""
+        self._on_lost = None
+
+    def reset(self, cycle: RequestResponseCycle) -> None:
+        """End a connection whose client does not take its answer; what the kernel still has for it is freed."""
+        _cut_off(cycle)
+        if not self.transport.is_closing():
+            with socket.socket(fileno=os.dup(self.transport.get_extra_info("socket").fileno())) as own:
+                own.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _AT_ONCE)
+        self.transport.abort()
 
     # Answers
 
@@ -300,6 +406,7 @@ class VideodockHttp(HttpToolsProtocol):
             return
         self.transport.write_eof()
         self.flow.resume_reading()
+        self.transport.resume_reading()  # also when a body was handed over, which nobody reads any more
         self._timer = self.loop.call_later(LISTEN_SECONDS, self.transport.close)
 
     def _swallow(self, count: int) -> None:

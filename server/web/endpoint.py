@@ -14,7 +14,8 @@ from starlette.responses import FileResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from server.errors import VideodockError
-from server.transport.body import TRAILERS, AsgiBody, Pace
+from server.transport.intake import Intake, RequestBody
+from server.transport.socket_body import SocketBody
 from server.tus.headers import Head
 from server.uploads import ClientGoneError
 from server.web.errors import known
@@ -30,63 +31,61 @@ class Call:
     scope: Scope
     request: Request
     head: Head
-    body: AsgiBody
+    body: RequestBody
 
 
 Handle = Callable[[Call], Awaitable[Response]]
 Refuse = Callable[[VideodockError, Scope], Response]
 
 
-def endpoint(handle: Handle, refuse: Refuse, *, route: str, idle_seconds: float, min_rate: float = 0) -> ASGIApp:
-    """An ASGI application that answers with what `handle` returns, or with what `refuse` makes of its error.
-
-    A body is given up after `idle_seconds` without a byte, or with fewer than `min_rate` bytes a second over such a
-    time; 0 is no limit.
-    """
-    return _Endpoint(handle, refuse, route, idle_seconds, min_rate)
+def endpoint(handle: Handle, refuse: Refuse, *, route: str, intake: Intake) -> ASGIApp:
+    """An ASGI application that answers with what `handle` returns, or with what `refuse` makes of its error."""
+    return _Endpoint(handle, refuse, route, intake)
 
 
 class _Endpoint:
     # An instance, because Starlette takes functions for handlers and everything else for an application.
-    def __init__(self, handle: Handle, refuse: Refuse, route: str, idle_seconds: float, min_rate: float) -> None:
+    def __init__(self, handle: Handle, refuse: Refuse, route: str, intake: Intake) -> None:
         self._handle = handle
         self._refuse = refuse
         self._route = route
-        self._idle_seconds = idle_seconds
-        self._min_rate = min_rate
+        self._intake = intake
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        scope.setdefault("state", {})["route"] = self._route
+        state = scope.setdefault("state", {})
+        state["route"] = self._route
         # uvicorn's own protocol class puts trailers into the list of headers when they come, behind the body.
         scope = {**scope, "headers": tuple(scope["headers"])}
-        body = AsgiBody(receive, self._idle_seconds, Pace(self._min_rate, self._idle_seconds))
-        body.trailers = scope.get("extensions", {}).get(TRAILERS, {})
+        body = self._intake.body(scope, receive)
         try:
             response = await self._answer(scope, body)
             if response is not None:
                 await _send(response, scope, receive, send, body)
         finally:
+            state["bytes_in"] = body.arrived
             await body.close()
 
-    async def _answer(self, scope: Scope, body: AsgiBody) -> Response | None:
+    async def _answer(self, scope: Scope, body: RequestBody) -> Response | None:
         try:
             head = Head.of(scope["method"], scope["headers"])
-            return await self._handle(Call(scope, Request(scope), head, body))
+            with self._intake.turn(has_body=head.get("Content-Length") not in (None, "0") or _is_chunked(head)):
+                return await self._handle(Call(scope, Request(scope), head, body))
         except ClientGoneError:
             return None
         except Exception as error:
             return self._refuse(known(error, scope), scope)
 
 
-async def _send(response: Response, scope: Scope, receive: Receive, send: Send, body: AsgiBody) -> None:
+async def _send(response: Response, scope: Scope, receive: Receive, send: Send, body: RequestBody) -> None:
     headers = dict(scope["headers"])
     length = None if b"transfer-encoding" in headers else int(headers.get(b"content-length", b"0"))
     if body.consumed(length):
         await response(scope, receive, send)
         return
     response.headers["Connection"] = "close"
-    if b"expect" in headers:
-        # The client waits for our word before it sends; reading now would be that word.
+    if b"expect" in headers or isinstance(body, SocketBody):
+        # The client waits for our word before it sends; reading now would be that word. And a server that hands
+        # bodies over knows itself how to close in front of one.
         await response(scope, receive, send)
         return
     if isinstance(response, FileResponse):  # it sends by itself; what came with a GET is nobody's
@@ -98,3 +97,7 @@ async def _send(response: Response, scope: Scope, receive: Receive, send: Send, 
     with anyio.move_on_after(_DRAIN_SECONDS):
         await body.drain(_DRAIN_BYTES)
     await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+
+def _is_chunked(head: Head) -> bool:
+    return head.get("Transfer-Encoding") is not None

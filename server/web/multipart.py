@@ -46,8 +46,7 @@ class _Invalid:
 def routes(services: Services) -> list[Route]:
     """The one route, in both spellings."""
     handle = _Upload(services).upload
-    idle_seconds, min_rate = services.settings.body_idle_timeout, services.settings.body_min_rate
-    served = endpoint(handle, api_response, route=PATH, idle_seconds=idle_seconds, min_rate=min_rate)
+    served = endpoint(handle, api_response, route=PATH, intake=services.intake)
     return [Route(PATH, served), Route(PATH + "/", served)]
 
 

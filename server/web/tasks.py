@@ -29,7 +29,6 @@ _NO_STORE = {"Cache-Control": "no-store"}
 def routes(services: Services) -> list[Route]:
     """Status and cancel."""
     tasks = _Tasks(services)
-    idle_seconds = services.settings.body_idle_timeout
     made = []
     for path, handle in (
         ("/api/task/status/{task_id}", tasks.status),
@@ -37,7 +36,7 @@ def routes(services: Services) -> list[Route]:
     ):
         # An id with a slash in it is an unknown id, not an unknown address.
         made.append(
-            Route(path.replace("}", ":path}"), endpoint(handle, api_response, route=path, idle_seconds=idle_seconds))
+            Route(path.replace("}", ":path}"), endpoint(handle, api_response, route=path, intake=services.intake))
         )
     return made
 

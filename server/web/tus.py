@@ -66,6 +66,7 @@ class Mount:
         self._uploads = services.uploads
         self._metrics = services.metrics
         self._settings = services.settings
+        self._intake = services.intake
         self._finals = FinalService(services.uploads)
         self._offer = _offer(services)
         self._offer_with_trailers = replace(
@@ -86,8 +87,7 @@ class Mount:
         async def dressed(call: Call) -> Response:
             return self._dress(await handle(call), call.scope)
 
-        idle_seconds, min_rate = self._settings.body_idle_timeout, self._settings.body_min_rate
-        return endpoint(dressed, self._refuse, route=route, idle_seconds=idle_seconds, min_rate=min_rate)
+        return endpoint(dressed, self._refuse, route=route, intake=self._intake)
 
     async def collection(self, call: Call) -> Response:
         return await self._dispatch(self._collection, call)

@@ -204,6 +204,29 @@ def test_small_pieces_are_written_though_more_may_come(file: tuple[int, Path]) -
     run(work())
 
 
+def test_a_stream_of_crumbs_is_written(file: tuple[int, Path]) -> None:
+    """Pieces that come in no time, one after the other without end, do not keep each other from the file."""
+    descriptor, path = file
+
+    async def crumbs() -> Message:
+        await asyncio.sleep(0.005)
+        return chunk(b"x")
+
+    async def work() -> None:
+        body = AsgiBody(crumbs, 30)
+        writing = asyncio.ensure_future(body.write_to(descriptor, 0, 10_000))
+        deadline = time.monotonic() + 5
+        while not path.read_bytes():
+            assert time.monotonic() < deadline
+            await asyncio.sleep(0.01)
+        assert not writing.done()
+        body.stop()
+        assert (await writing).end is End.STOPPED
+        await body.close()
+
+    run(work())
+
+
 def test_written_at_its_place(file: tuple[int, Path]) -> None:
     """Bytes go to the offset that was asked for, not one behind the limit, and what stood before it stays."""
     descriptor, path = file
@@ -281,15 +304,16 @@ def test_a_cancelled_writer_is_waited_for(file: tuple[int, Path], monkeypatch: p
     """
     descriptor, _ = file
     entered, go_on, left = threading.Event(), threading.Event(), threading.Event()
-    real = body_module._write_all
+    real = body_module.Writer.__call__
 
-    def slow(*args: Any) -> None:
+    def slow(*args: Any) -> int:
         entered.set()
         go_on.wait(5)
-        real(*args)
+        written = real(*args)
         left.set()
+        return written
 
-    monkeypatch.setattr(body_module, "_write_all", slow)
+    monkeypatch.setattr(body_module.Writer, "__call__", slow)
 
     async def work() -> None:
         body = scripted(whole([b"abc"]), 30)

@@ -168,7 +168,7 @@ INVALID: dict[str, bytes] = {
     "no bytes at all": b"",
     "no boundary": b"just text\r\n",
     "another boundary": form([("videos", "a.mp4", b"x")], boundary="other"),
-    "text before the first boundary": b"preamble\r\n" + GOOD,
+    "text without end before the first boundary": b"preamble " * 10_000 + b"\r\n" + GOOD,
     "ends in its data": ONE_PART,
     "ends in its headers": GOOD[:40],
     "ends in its last boundary": GOOD[:-4],
@@ -208,6 +208,14 @@ def test_headers_are_bounded_while_they_come() -> None:
 def test_blank_lines_before_the_first_boundary(lead: bytes) -> None:
     """Some clients begin with a line break; it is no part."""
     assert read(whole([lead + GOOD])).parts == read(whole([GOOD])).parts
+
+
+@pytest.mark.parametrize("size", [0, 1, 7])
+def test_around_the_parts(size: int) -> None:
+    """What stands before the first boundary and behind the last one is nobody's (RFC 2046 section 5.1.1)."""
+    body = b"preamble\r\n--" + B.encode()[:-1] + b"\r\n" + GOOD + b"epilogue"
+    places = range(0, len(body), size) if size else ()
+    assert read(cut_at(body, *places)).parts == read(whole([GOOD])).parts
 
 
 def test_a_form_without_parts() -> None:

@@ -1,0 +1,101 @@
+"""Finding where a part of a multipart body ends (RFC 2046 section 5.1.1), in bytes that come in any pieces.
+
+Rule: what could be the beginning of a delimiter is held back until more is known; everything else goes on at once,
+without a copy. A delimiter is CRLF, two hyphens and the boundary: without the CRLF before them they are data.
+"""
+
+from typing import cast
+
+from server.transport.body import Sink
+
+
+class Scanner:
+    """A sink that gives what comes before the next delimiter to another sink.
+
+    It has enough when it has found the delimiter, which it swallows, or when the other sink has enough.
+    """
+
+    def __init__(self, boundary: bytes) -> None:
+        self._delimiter = b"\r\n--" + boundary
+        # A body may begin with a delimiter: its CRLF is the one before the body.
+        self._held = b"\r\n"
+        self._target: Sink = nowhere
+        self.found = False
+
+    def into(self, target: Sink) -> "Scanner":
+        """Where the bytes go from now on."""
+        self._target = target
+        return self
+
+    def next(self) -> None:
+        """Go on behind the delimiter that was found."""
+        self.found = False
+
+    def __call__(self, view: memoryview) -> int:
+        if self.found:
+            return 0
+        if self._held:
+            used = self._settle(view)
+            if used or self._held:
+                return used
+        data, end = cast("bytes | bytearray", view.obj), len(view)
+        at = data.find(self._delimiter, 0, end)
+        stop = at if at >= 0 else self._open(data, end)
+        gave = self._give(view[:stop])
+        if gave < stop:
+            return gave
+        if at >= 0:
+            self.found = True
+            return at + len(self._delimiter)
+        self._held = bytes(view[stop:])
+        return end
+
+    def _settle(self, view: memoryview) -> int:
+        """Decide what was held back, by the bytes behind it; how many of those were used up.
+
+        When it is 0, either what was held back went to the target, or the target has enough.
+        """
+        held, size = self._held, len(self._delimiter)
+        joined = held + bytes(view[: size - 1])
+        at = joined.find(self._delimiter)
+        data = at if at >= 0 else min(self._open(joined, len(joined)), len(held))
+        gave = self._give(memoryview(joined)[:data])
+        self._held = held[gave:]
+        if gave < data or data == len(held):
+            return 0
+        if at >= 0:
+            self._held, self.found = b"", True
+            return at + size - len(held)
+        # So it goes on to the end of the view, which is shorter than a delimiter.
+        self._held = joined[data:]
+        return len(view)
+
+    def _open(self, data: bytes | bytearray, end: int) -> int:
+        """Where what could become a delimiter begins; `end` if nowhere."""
+        at = data.find(b"\r", max(0, end - len(self._delimiter) + 1), end)
+        while at >= 0 and not self._delimiter.startswith(data[at:end]):
+            at = data.find(b"\r", at + 1, end)
+        return end if at < 0 else at
+
+    def _give(self, view: memoryview) -> int:
+        return self._target(view) if view else 0
+
+
+class AtMost:
+    """A sink that gives another one no more than `room` bytes; `count` tells how many it got."""
+
+    def __init__(self, sink: Sink, room: int) -> None:
+        self._sink = sink
+        self._room = room
+        self.count = 0
+
+    def __call__(self, view: memoryview) -> int:
+        view = view[: self._room - self.count]
+        used = self._sink(view) if view else 0
+        self.count += used
+        return used
+
+
+def nowhere(view: memoryview) -> int:
+    """A sink for what nobody wants."""
+    return len(view)

@@ -1,0 +1,53 @@
+"""What holds for every request body, whoever takes it: how slow it may be, and how many there may be at once.
+
+Rule: nobody else makes a `Body` of a request.
+"""
+
+from collections.abc import Iterator, Mapping, MutableMapping
+from contextlib import contextmanager
+from typing import Any
+
+from server.errors import TooBusyError
+from server.transport.body import TRAILERS, AsgiBody, Pace, Receive
+from server.transport.socket_body import HANDOVER, SocketBody
+
+RequestBody = AsgiBody | SocketBody
+
+
+class Intake:
+    """The bodies of this process. `idle_seconds` without a byte, or fewer than `min_rate` bytes a second for so long,
+    end a body; of more than `most` at once the newest are refused.
+    """
+
+    def __init__(self, idle_seconds: float, min_rate: float, most: int) -> None:
+        self.idle_seconds = idle_seconds
+        self._min_rate = min_rate
+        self._most = most
+        self._count = 0
+
+    def body(self, scope: MutableMapping[str, Any], receive: Receive) -> RequestBody:
+        """The body of a request, straight from its socket where the server hands it over."""
+        extensions: Mapping[str, Any] = scope.get("extensions") or {}
+        handover = extensions.get(HANDOVER)
+        pace = Pace(self._min_rate, self.idle_seconds)
+        made: RequestBody
+        if handover is not None:
+            made = SocketBody(handover, self.idle_seconds, pace)
+        else:
+            made = AsgiBody(receive, self.idle_seconds, pace)
+        made.trailers = extensions.get(TRAILERS, {})
+        return made
+
+    @contextmanager
+    def turn(self, has_body: bool) -> Iterator[None]:
+        """While a body is received. Raises `TooBusyError`, before a byte is read, when there are too many."""
+        if not has_body:
+            yield
+            return
+        if self._count >= self._most:
+            raise TooBusyError
+        self._count += 1
+        try:
+            yield
+        finally:
+            self._count -= 1

@@ -1,0 +1,304 @@
+"""A request body straight from its socket: `splice` for bytes that nobody has to see, `readv` for the others.
+
+Rule: between two calls, what was taken from the socket is in the file or in `_pending`; there is no third place.
+Only one thread at a time reads the socket, and it is joined before anybody hears how far it came.
+
+Theory of operation. The HTTP server offers a body in the ASGI scope (`HANDOVER`). Taking it gives three things: the
+bytes that the server's parser had read already, a descriptor of our own for the same socket (a `dup`: the number of the
+server's own may be closed and reused under our hands), and how many bytes are still to come. The server reads no more
+from the socket until the body is given back.
+
+Bytes are moved by a thread: splice takes them from the socket into a pipe and from the pipe into the file, inside the
+kernel. The socket does not block. When it is empty the thread waits for a moment, if bytes came in plenty before, and
+then goes: waiting is done on the event loop, so that a thousand idle bodies hold no thread. A slow body is looked at
+less and less often, up to once in two seconds, unless much has come or its end: the kernel keeps its packets together.
+So that no body keeps a thread for itself, it also goes after a while and gets in line again.
+
+A checksum reads the file behind the writer, in a second thread: hashing and writing overlap, and what is hashed is what
+the file holds. Where splice cannot be used (some file systems refuse it), bytes go through a buffer.
+"""
+
+import asyncio
+import contextlib
+import fcntl
+import os
+import random
+import socket
+import sys
+import termios
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Protocol
+
+from server import threads
+from server.transport.body import Body, End, Moved, Pace, See, Sink, Target, Writer, writers
+from server.transport.stints import PLENTY, Feed, Source, Splice, Stint
+
+# The key in an ASGI scope's extensions under which a server that hands bodies over puts its `Handover`.
+HANDOVER = "videodock.body"
+
+_READ_BYTES = 1 << 16  # of one read on the event loop
+_MOMENT_MS = 10
+_FIRST_PAUSE = 0.05  # seconds between two looks at a body that is slow
+_LONGEST_PAUSE = 2.0  # and at one that stays so
+
+
+@dataclass(frozen=True)
+class Taken:
+    """A body that was handed over: its first bytes, its socket, and how many bytes the socket has yet to bring.
+
+    `descriptor` belongs to the taker; it is -1 when nothing is to come, or the connection is gone.
+    """
+
+    front: bytes
+    descriptor: int
+    rest: int
+
+
+class Handover(Protocol):
+    """What a server offers for the body of one request. All of it is called on the event loop."""
+
+    def take(self) -> Taken:
+        """Stop reading, and hand the body over; answers `Expect: 100-continue`. Once only."""
+
+    def give_back(self) -> None:
+        """Every byte was taken: the server reads again, from the first byte behind the body."""
+
+    def gone(self) -> None:
+        """The client left in the middle: nobody has to answer it."""
+
+
+class SocketBody(Body):
+    """A body of known length that its server hands over. `pace` is the slowest that it may be; None is no limit."""
+
+    def __init__(self, handover: Handover, idle_seconds: float, pace: Pace | None = None) -> None:
+        super().__init__(idle_seconds)
+        self._pace = pace or Pace(0, idle_seconds)
+        self._handover = handover
+        self._taken = False
+        self._descriptor = -1
+        self._rest = 0
+        self._source = Source(-1, lambda: self._stopping)
+        self._stopping = False
+        self._said_last = False
+        self._heard = 0.0  # when the last byte came
+        self._patience_ms = _MOMENT_MS  # so long a thread waits for more
+        self._told = False  # the socket said that there was something
+        self._pause = _FIRST_PAUSE
+        self._waiter: asyncio.Future[bool] | None = None
+        self._can_splice = hasattr(os, "splice")
+
+    def stop(self) -> None:
+        self._stopping = True
+        if self._waiter is not None:
+            _wake(self._waiter, heard=True)
+
+    def consumed(self, length: int | None) -> bool:
+        return length == 0 or (self._taken and self._rest == 0)
+
+    async def close(self) -> None:
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
+        self._source = Source(-1, bool)  # which holds this body no more
+
+    # Bytes that somebody sees, on the event loop
+
+    async def next_chunk(self, seconds: float) -> bytes | End | None:
+        front = self._take_over()
+        if front:
+            return front
+        deadline = time.monotonic() + seconds
+        while not self._stopping:
+            if self._rest == 0:
+                return End.COMPLETE
+            try:
+                chunk = self._read()
+            except BlockingIOError:
+                if not await self._readable(deadline - time.monotonic()):
+                    return None if self._pace.left > 0 else End.IDLE
+            else:
+                return chunk or self._lost()
+        return End.STOPPED
+
+    def _take_over(self) -> bytes:
+        """Have the body handed over, if it is not yet; its first bytes, once."""
+        if self._taken:
+            return b""
+        taken = self._handover.take()
+        self._taken = True
+        self._descriptor, self._rest = taken.descriptor, taken.rest
+        self._source = self._source._replace(descriptor=taken.descriptor)
+        return taken.front
+
+    def _read(self) -> bytes:
+        try:
+            chunk = os.read(self._descriptor, min(_READ_BYTES, self._rest)) if self._descriptor >= 0 else b""
+        except (BlockingIOError, InterruptedError):
+            raise BlockingIOError from None
+        except OSError:
+            return b""  # a reset, or a network that is gone
+        self._came(len(chunk))
+        return chunk
+
+    def _came(self, count: int) -> None:
+        self._pace.check(count)
+        self._rest -= count
+        if self._rest == 0 and count:
+            self._handover.give_back()
+
+    async def _readable(self, seconds: float) -> bool:
+        """Wait until there is something to read or somebody says stop; False when time is up."""
+        if self._stopping:  # said while a thread was at work: there was nobody to wake
+            return True
+        seconds = min(seconds, self._pace.left)
+        if seconds <= 0:
+            return False
+        loop = asyncio.get_running_loop()
+        waiter: asyncio.Future[bool] = loop.create_future()
+        self._waiter = waiter
+        timer = loop.call_later(seconds, partial(_wake, waiter, heard=False))
+        loop.add_reader(self._descriptor, partial(_wake, waiter, heard=True))
+        self._pace.wait()
+        try:
+            heard = await waiter
+        finally:
+            self._waiter = None
+            timer.cancel()
+            loop.remove_reader(self._descriptor)
+            # Here, not when the bytes are moved: what a thread took to come is not the client's fault.
+            self._pace.check(0)
+        return heard
+
+    # Bytes that go somewhere, on a thread
+
+    async def feed(self, sink: Sink, limit: int) -> Moved:
+        self._keep_front()
+        count = min(limit, self._pending_bytes)
+        fed = await super().feed(sink, count) if count else Moved(0, End.LIMIT)
+        if fed.count == limit or self._pending:
+            return fed
+        rest = await self._move(
+            limit - fed.count, lambda _, most, patience, __: Feed(self._source, most, patience, sink)
+        )
+        return Moved(fed.count + rest.count, rest.end)
+
+    async def write_to(self, target: Target, offset: int, limit: int, see: See | None = None) -> Moved:
+        def begin(moved: int, most: int, patience: int, front: bytes) -> Stint:
+            if self._can_splice:
+                return Splice(self._source, most, patience, target, offset + moved, see, front)
+            return Feed(self._source, most, patience, Writer(target, offset + moved, see), front)
+
+        self._keep_front()
+        size = min(limit, self._pending_bytes)
+        pieces: list[bytes] = []
+        while size > sum(map(len, pieces)):
+            pieces.append(self._pop(size - sum(map(len, pieces))))
+        self.moved -= size  # they are where they should be when the first stint has written them
+        return await self._move(limit, begin, b"".join(pieces))
+
+    def _keep_front(self) -> None:
+        front = self._take_over()
+        if front:
+            self._keep(front)
+
+    async def _move(self, limit: int, begin: Callable[[int, int, int, bytes], Stint], front: bytes = b"") -> Moved:
+        """Stint after stint, and between them, when the socket is empty, a wait that costs no thread.
+
+        The first stint begins with the bytes of `front`, which are here already.
+        """
+        moved, self._heard, self._patience_ms, self._told = 0, time.monotonic(), _MOMENT_MS, False
+        while moved < limit:
+            if not front and (self._over or self._descriptor < 0 or (self._stopping and not self._last_words())):
+                return Moved(moved, self._finally())
+            most = min(limit - moved - len(front), self._rest) if self._descriptor >= 0 else 0
+            stint, front = begin(moved, most, self._patience_ms, front), b""
+            stint.is_last = self._said_last = self._stopping
+            try:
+                await threads.run(stint.run, pool=writers)
+            finally:
+                moved += stint.moved
+                self.moved += stint.moved
+                self._came(stint.taken)
+            if stint.left:  # the sink has enough
+                self._keep(stint.left)
+                return Moved(moved, End.LIMIT)
+            self._over = await self._after(stint)
+        return Moved(moved, End.LIMIT)
+
+    async def _after(self, stint: Stint) -> End | None:
+        """What a stint tells: the end of the body, or None. When the socket is empty, waits until there is more."""
+        self._can_splice = self._can_splice and stint.works
+        if stint.taken:
+            self._heard, self._patience_ms = time.monotonic(), _MOMENT_MS if stint.taken >= PLENTY else 0
+        if self._patience_ms:
+            self._pause = _FIRST_PAUSE
+        if self._rest == 0:
+            return End.COMPLETE
+        if stint.gone:
+            return self._lost()
+        if stint.dry:
+            if self._told and not stint.taken:
+                # There is something that splice does not take: it stops before an urgent byte, for ever. Reading
+                # passes over that byte, as it does everywhere.
+                self._can_splice = False
+            left = self._heard + self._idle_seconds - time.monotonic()
+            self._told = await (self._readable(left) if self._patience_ms else self._gathered(left))
+            return None if self._told else End.IDLE
+        return None
+
+    def _last_words(self) -> bool:
+        """Who has to stop takes what has come, once, and no more."""
+        return not self._said_last and self._rest > 0 and self._waiting() > 0
+
+    async def _gathered(self, seconds: float) -> bool:
+        """The same wait for a slow body: until much has come, or its end, or a pause is over and something is there.
+
+        A thousand of them, each with a packet now and then, would keep the threads and the loop busy with crumbs.
+        """
+        end = time.monotonic() + seconds
+        _rouse_at(self._descriptor, min(PLENTY // 2, self._rest))
+        try:
+            while True:
+                left = end - time.monotonic()
+                # Each of them at a time of its own, also when their packets come all at once.
+                pause = min(self._pause * random.uniform(0.5, 1.5), self._idle_seconds / 4)  # noqa: S311
+                self._pause = min(2 * self._pause, _LONGEST_PAUSE)
+                if await self._readable(min(left, pause)) or self._waiting():
+                    return True
+                if left <= pause or self._pace.left <= 0:
+                    return False
+        finally:
+            _rouse_at(self._descriptor, 1)
+
+    def _waiting(self) -> int:
+        """Bytes that are there to be read."""
+        found = bytearray(4)
+        fcntl.ioctl(self._descriptor, termios.FIONREAD, found)
+        return int.from_bytes(found, sys.byteorder)
+
+    def _finally(self) -> End:
+        if self._over is None:
+            self._over = End.COMPLETE if self._rest == 0 else End.STOPPED if self._stopping else self._lost()
+        return self._over
+
+    def _lost(self) -> End:
+        self._handover.gone()
+        return End.GONE
+
+
+def _rouse_at(descriptor: int, count: int) -> None:
+    """Let a wait for a socket end when so many bytes are there (or its end is)."""
+    view = socket.socket(socket.AF_INET, socket.SOCK_STREAM, 0, fileno=descriptor)
+    try:
+        with contextlib.suppress(OSError):  # of a connection that is gone
+            view.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, count)
+    finally:
+        view.detach()
+
+
+def _wake(waiter: "asyncio.Future[bool]", *, heard: bool) -> None:
+    if not waiter.done():
+        waiter.set_result(heard)

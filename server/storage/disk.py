@@ -8,17 +8,23 @@ import errno
 import os
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from functools import partial
 from pathlib import Path
+from typing import Literal
 
 from server import threads
 from server.storage.base import Capability, UploadStore, translated
+from server.storage.sync import sync
 from server.transport.body import Body, Moved, See
 
 # Between two looks at a signal; the kernel may move less.
 _COPY_BYTES = 1 << 28
 _SHOWN_BYTES = 1 << 20
 
+
+_NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+
+Fsync = Literal["complete", "patch", "never"]
+"""When bytes are pushed to the disk: once an upload is whole, after every request, or when the system likes."""
 
 MARKER = ".videodock"
 """A disk that is not mounted leaves an empty folder in its place; this file tells the two apart."""
@@ -29,15 +35,24 @@ class DiskStore(UploadStore):
 
     capabilities = frozenset(Capability)
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, fsync: Fsync = "complete") -> None:
         self._folder = folder
+        self._fsync = fsync
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if fsync != "never":
+            # Here, once: SQLite syncs the folder that it lies in, but a database may be elsewhere.
+            sync(folder, folder.parent, folder.parent.parent)
 
     def create(self, upload_id: str) -> None:
         path = self.local_path(upload_id)
         try:
-            path.parent.mkdir(mode=0o700, exist_ok=True)
-            os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+            try:
+                os.close(os.open(path, _NEW, 0o600))
+            except FileNotFoundError:
+                path.parent.mkdir(mode=0o700, exist_ok=True)
+                os.close(os.open(path, _NEW, 0o600))
+            if self._fsync == "patch":
+                sync(path.parent, self._folder)
         except OSError as error:
             raise translated(error) from error
 
@@ -54,16 +69,25 @@ class DiskStore(UploadStore):
             return None
 
     async def append(self, upload_id: str, offset: int, body: Body, limit: int, see: See | None = None) -> Moved:
-        descriptor = await threads.run(partial(os.open, self.local_path(upload_id), os.O_WRONLY | os.O_CLOEXEC))
+        file = _File(self.local_path(upload_id))
         try:
-            return await body.write_to(descriptor, offset, limit, see)
+            try:
+                return await body.write_to(file, offset, limit, see)
+            finally:
+                # However it ended: the next HEAD tells what came.
+                if self._fsync == "patch" and file.is_open:
+                    await threads.run(os.fsync, file())
         except OSError as error:
             raise translated(error) from error
         finally:
-            os.close(descriptor)
+            file.close()
 
     def truncate(self, upload_id: str, size: int) -> None:
-        os.truncate(self.local_path(upload_id), size)
+        path = self.local_path(upload_id)
+        os.truncate(path, size)
+        if self._fsync != "never":
+            # The row forgets next that these bytes did not count: they must not come back after that.
+            sync(path)
 
     def concatenate(self, upload_id: str, parts: Sequence[tuple[str, int]], *, may_take: bool) -> None:
         # The size of the file tells how far an earlier call came: bytes are added in order and never changed.
@@ -100,14 +124,10 @@ class DiskStore(UploadStore):
                 see(chunk)
 
     def finish(self, upload_id: str) -> None:
-        path = self.local_path(upload_id)
-        # The file, its entry, and the entry of its folder: all three must be there after a power cut.
-        for target in (path, path.parent, self._folder):
-            descriptor = os.open(target, os.O_RDONLY | os.O_CLOEXEC)
-            try:
-                os.fsync(descriptor)
-            finally:
-                os.close(descriptor)
+        if self._fsync != "never":
+            path = self.local_path(upload_id)
+            # The file, its entry, and the entry of its folder: all three must be there after a power cut.
+            sync(path, path.parent, self._folder)
 
     def delete(self, upload_id: str) -> None:
         self.local_path(upload_id).unlink(missing_ok=True)
@@ -133,10 +153,33 @@ class DiskStore(UploadStore):
 
     def claim(self) -> None:
         (self._folder / MARKER).touch(mode=0o600)
+        if self._fsync != "never":
+            sync(self._folder)
 
     def room(self) -> int:
         state = os.statvfs(self._folder)
         return state.f_bavail * state.f_frsize
+
+
+class _File:
+    """A file that whoever moves the first byte opens: on his thread, without a way of its own."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._descriptor = -1
+
+    def __call__(self) -> int:
+        if self._descriptor < 0:
+            self._descriptor = os.open(self._path, os.O_RDWR | os.O_CLOEXEC)
+        return self._descriptor
+
+    @property
+    def is_open(self) -> bool:
+        return self._descriptor >= 0
+
+    def close(self) -> None:
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
 
 
 def _copy(source: int, source_offset: int, target: int, target_offset: int, count: int) -> None:

@@ -7,13 +7,16 @@ never written again. So a worker that was only slow, not dead, can do no harm, a
 import shutil
 from pathlib import Path
 
+from server.storage.sync import sync
+
 _PUBLIC = frozenset({"poster.jpg"})
 
 
 class Results:
     """Results of all tasks: `results/<task>/<file>/`; those in the making: `work/<task>.<attempt>/<file>/`."""
 
-    def __init__(self, data_dir: Path) -> None:
+    def __init__(self, data_dir: Path, *, syncs: bool = True) -> None:
+        self._syncs = syncs
         self._results = data_dir / "results"
         self._work = data_dir / "work"
         for folder in (self._results, self._work):
@@ -34,9 +37,14 @@ class Results:
             return  # nothing was to be made of it, or a transaction is tried again after it was published
         place = self._results / task_id / file_id
         place.parent.mkdir(mode=0o700, exist_ok=True)
+        # A task that is said to be completed has its results, also after a power cut.
+        if self._syncs:
+            sync(*made.iterdir(), made)
         if place.exists():
             place.rename(made.with_name(f"{file_id}.old"))
         made.rename(place)
+        if self._syncs:
+            sync(place.parent, self._results)
 
     def discard(self, task_id: str, attempt: int) -> None:
         """Remove what an attempt left unfinished. Idempotent."""

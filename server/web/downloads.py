@@ -1,24 +1,20 @@
 """GET on an upload: the bytes of a complete one, whole or in ranges (RFC 9110).
 
 Rule: only whoever `downloads` lets in learns anything, and only complete uploads are shown, never their parts.
-Nothing here moves a byte or takes a lock: `FileResponse` reads the store's file, which is complete and so never
-changes, and whose id is never used twice. It may be deleted while it is read; who has it open reads it to its end.
-
-What FileResponse takes badly is settled before it sees the request: it answers a Range that it cannot read with
-400, where RFC 9110 section 14.2 has it ignored, refuses all ranges for the sake of one, and begins an answer before
-it has opened the file.
+Nothing here moves a byte or takes a lock: `FileAnswer` sends the store's file, which is complete and so never
+changes, and whose id is never used twice. It may be deleted while it is sent; who has it open gets it to its end.
 """
 
 import os
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from datetime import UTC, datetime
 from email.utils import format_datetime
 from urllib.parse import quote
 
 from sqlalchemy import select
-from starlette.responses import FileResponse, Response
-from starlette.types import Message, Receive, Scope, Send
+from starlette.responses import Response
+from starlette.types import Scope
 
 from server import filenames, media_types, threads
 from server.database.models import DEFAULT_OWNER, Upload
@@ -36,9 +32,8 @@ from server.tus.headers import Head
 from server.tus.protocol import Facts, check_upload
 from server.web.endpoint import Call
 from server.web.errors import known, tus_response
+from server.web.files import FileAnswer, ranges
 
-_BYTES = re.compile(r"(?i:bytes)=(.*)")
-_RANGE = re.compile(r"([0-9]{0,999})-([0-9]{0,999})")
 _TAG = re.compile(r'(W/)?"([^"]*)"')
 _DATE = re.compile(r"[A-Z][a-z]{2}, [0-9]{2} [A-Z][a-z]{2} [0-9]{4} [0-9]{2}:[0-9]{2}:[0-9]{2} GMT")
 _DATE_FORMAT = "%a, %d %b %Y %H:%M:%S GMT"
@@ -81,14 +76,14 @@ class Downloads:
         }
         if _is_unchanged(call.head, tag, completed):
             return Response(status_code=304, headers=headers)
-        ranges = _ranges(call.head, stat.st_size, tag, headers["Last-Modified"])
-        if ranges is not None and not ranges:
+        found = ranges(call.head, stat.st_size, tag, headers["Last-Modified"])
+        if found is not None and not found:
             refusal = tus_response(RangeUnsatisfiableError(size=stat.st_size), call.scope)
             refusal.headers["Content-Range"] = f"bytes */{stat.st_size}"
             return refusal
         headers["Content-Disposition"] = disposition(_name(facts))
         headers["X-Content-Type-Options"] = "nosniff"
-        return _Original(path, stat, _media_type(facts), headers, ranges, self._refuse)
+        return FileAnswer(path, stat, _media_type(facts), headers, found, self._refuse, self._settings)
 
     def _find(self, upload_id: str) -> tuple[Facts, datetime]:
         """An upload that may be downloaded, and when it became complete. Blocking."""
@@ -107,48 +102,6 @@ class Downloads:
     def _refuse(self, error: OSError, scope: Scope) -> Response:
         why = UploadGoneError() if isinstance(error, FileNotFoundError) else known(error, scope)
         return self._finish(tus_response(why, scope), scope)
-
-
-class _Original(FileResponse):
-    """The file, in the ranges that were found good; it says nothing before the file is open."""
-
-    def __init__(
-        self,
-        path: os.PathLike[str],
-        stat: os.stat_result,
-        media_type: str,
-        headers: dict[str, str],
-        ranges: Sequence[str] | None,
-        refuse: Callable[[OSError, Scope], Response],
-    ) -> None:
-        super().__init__(path, headers=headers, media_type=media_type, stat_result=stat)
-        self._ranges = ranges
-        self._refuse_open = refuse
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        # Another method may have stood in the request (X-HTTP-Method-Override), and conditions were judged already.
-        others = [(name, value) for name, value in scope["headers"] if name not in (b"range", b"if-range")]
-        if self._ranges:
-            others.append((b"range", f"bytes={','.join(self._ranges)}".encode()))
-        held: list[Message] = []
-        is_open = False
-
-        async def send_when_open(message: Message) -> None:
-            nonlocal is_open
-            if message["type"] == "http.response.start":
-                held.append(message)
-                return
-            is_open = True
-            while held:
-                await send(held.pop())
-            await send(message)
-
-        try:
-            await super().__call__({**scope, "method": "GET", "headers": others}, receive, send_when_open)
-        except OSError as error:
-            if is_open:
-                raise  # half an answer cannot be taken back
-            await self._refuse_open(error, scope)(scope, receive, send)
 
 
 def disposition(name: str) -> str:
@@ -206,28 +159,3 @@ def _date(head: Head, name: str) -> datetime | None:
         return datetime.strptime(values[0], _DATE_FORMAT).replace(tzinfo=UTC)
     except ValueError:
         return None
-
-
-def _ranges(head: Head, size: int, tag: str, modified: str) -> list[str] | None:
-    """The ranges that can be sent, out of those asked for; None for everything (RFC 9110 section 14).
-
-    None can be sent: an empty list. A Range that cannot be understood, of other units or of too many parts, or one
-    whose If-Range is for other bytes, asks for everything.
-    """
-    values = head.headers.get("range", ())
-    conditions = head.headers.get("if-range", ())
-    asked = _BYTES.fullmatch(values[0]) if len(values) == 1 else None
-    if asked is None or size == 0 or (conditions and conditions not in ((tag,), (modified,))):
-        return None
-    specs = [spec.strip(" \t") for spec in asked[1].split(",")]
-    specs = [spec for spec in specs if spec]  # a list may have empty elements (section 5.6.1)
-    if not specs or len(specs) > FileResponse.max_ranges:
-        return None
-    good = []
-    for spec in specs:
-        found = _RANGE.fullmatch(spec)
-        if found is None or spec == "-" or (found[1] and found[2] and int(found[2]) < int(found[1])):
-            return None
-        if int(found[1]) < size if found[1] else int(found[2]) > 0:
-            good.append(spec)
-    return good

@@ -90,8 +90,9 @@ class Observe:
             path=path,
             status=status,
             seconds=round(seconds, 4),
-            bytes_in=passage.bytes_in,
-            bytes_out=passage.bytes_out,
+            # What was taken from the socket itself, or put into it, has not passed here.
+            bytes_in=max(passage.bytes_in, scope["state"].get("bytes_in", 0)),
+            bytes_out=passage.bytes_out + scope["state"].get("bytes_out", 0),
             client=client[0] if client else None,
         )
 

@@ -2,7 +2,9 @@
 
 import contextlib
 import logging
+import os
 import re
+import time
 from collections.abc import Iterator, Mapping
 from email.utils import parsedate_to_datetime
 from pathlib import Path
@@ -14,7 +16,7 @@ from structlog.testing import capture_logs
 
 from server.tus.protocol import Facts
 from server.web import downloads
-from tests.harness.http import Answer, LiveServer, request, serving
+from tests.harness.http import Answer, LiveServer, Loop, request, serving
 from tests.tus.client import MOUNT, VERSION, create, creation, filled, head, id_of, patch, target, video
 
 SIZE = 1000
@@ -43,9 +45,15 @@ def live(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
         yield made
 
 
-@pytest.fixture(scope="module")
-def one(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveServer]:
-    with LiveServer(tmp_path_factory.mktemp("one"), downloads="on", cors_origins="https://a.example") as made:
+WAYS: list[tuple[str, Loop]] = [(http, loop) for http in ("videodock", "portable") for loop in ("asyncio", "uvloop")]
+"""From the file into the socket, and through ASGI, on both loops."""
+
+
+@pytest.fixture(scope="module", params=WAYS, ids="-".join)
+def one(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveServer]:
+    http, loop = request.param
+    settings = {"downloads": "on", "cors_origins": "https://a.example", "http": http}
+    with LiveServer(tmp_path_factory.mktemp("one"), loop=loop, **settings) as made:
         yield made
 
 
@@ -273,6 +281,66 @@ def test_the_client_goes_away(one: LiveServer) -> None:
             connection.readable()
             getattr(connection, leave)()
     assert get(one, upload, {"Range": "bytes=-10"}).body == data[-10:]
+
+
+def test_a_slow_client(one: LiveServer) -> None:
+    """Who reads late gets every byte, of ranges too, and the server goes on with what waits behind."""
+    data = video(24_000_000)
+    upload = create(one, len(data))
+    assert patch(one, upload, 0, data).status == 204
+    with one.connect() as connection:
+        connection.send(request("GET", target(upload)))
+        connection.send(request("GET", target(upload), {"Range": "bytes=5-9999999,12000000-"}))
+        connection.send(request("GET", target(upload), {"Range": "bytes=-10"}))
+        connection.readable()
+        time.sleep(0.3)
+        assert get(one, upload, {"Range": "bytes=0-9"}).body == data[:10]
+        assert connection.answer().body == data
+        parts = connection.answer().body
+        assert data[5:10_000_000] in parts
+        assert data[12_000_000:] in parts
+        assert connection.answer().body == data[-10:]
+    one.quiet()
+
+
+@pytest.mark.parametrize("asked", ["", "bytes=0-99", "bytes=-1", "bytes=0-9,20-29", "bytes=0-0,5-5,9-"])
+def test_how_bytes_leave(
+    one: LiveServer, whole: str, monkeypatch: pytest.MonkeyPatch, lines: list[Any], asked: str
+) -> None:
+    """By sendfile where the server is ours, and never elsewhere; the log has the number of bytes in any case."""
+    moved = []
+    real = os.sendfile
+
+    def sendfile(out: int, file: int, offset: int, count: int) -> int:
+        found = real(out, file, offset, count)
+        moved.append(found)
+        return found
+
+    monkeypatch.setattr(os, "sendfile", sendfile)
+    answer = get(one, whole, {"Range": asked})
+    one.quiet()
+    parts = re.findall(rb"Content-Range: bytes (\d+)-(\d+)/", answer.body)
+    content = sum(int(last) - int(first) + 1 for first, last in parts) or len(answer.body)
+    assert moved == [] if one.settings.http == "portable" else sum(moved) == content
+    counted = [line["bytes_out"] for line in lines if (line.get("method"), line.get("path")) == ("GET", target(whole))]
+    assert counted == [len(answer.body)]
+
+
+def test_stop(tmp_path: Path) -> None:
+    """A stop lets a download end that is read, and does not wait for ever for one that is not."""
+    data = video(24_000_000)
+    with LiveServer(tmp_path / "stop", downloads="on") as live:
+        upload = create(live, len(data))
+        assert patch(live, upload, 0, data).status == 204
+        reads, sleeps = live.connect(), live.connect()
+        for connection in (reads, sleeps):
+            connection.send(request("GET", target(upload)))
+            connection.readable()
+        live._server.should_exit = True
+        assert reads.answer().body == data
+    with sleeps, pytest.raises(ConnectionError):
+        sleeps.answer()
+    reads.close()
 
 
 def test_keep_alive(one: LiveServer, whole: str) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from tests.harness.http import LiveServer
 from tests.tus.client import filled, target
-from tests.web.test_downloads import DATA, SIZE, clean_log, get, refusal
+from tests.web.test_downloads import DATA, SIZE, WAYS, clean_log, get, refusal
 
 OTHER = '"another"'
 
@@ -21,9 +21,11 @@ def quiet(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
         yield
 
 
-@pytest.fixture(scope="module")
-def one(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveServer]:
-    with LiveServer(tmp_path_factory.mktemp("one"), downloads="on", cors_origins="https://a.example") as made:
+@pytest.fixture(scope="module", params=WAYS, ids="-".join)
+def one(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveServer]:
+    http, loop = request.param
+    settings = {"downloads": "on", "cors_origins": "https://a.example", "http": http}
+    with LiveServer(tmp_path_factory.mktemp("one"), loop=loop, **settings) as made:
         yield made
 
 

@@ -1,0 +1,17 @@
+"""Pushing files and folders to the disk.
+
+Rule: who names something durable names the entries that lead to it too: a file without its folder's entry is lost.
+"""
+
+import os
+from pathlib import Path
+
+
+def sync(*paths: Path) -> None:
+    """`fsync` of each, in this order. Blocking. Raises `OSError`."""
+    for path in paths:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

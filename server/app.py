@@ -58,6 +58,7 @@ def create_app(settings: Settings | None = None, store: UploadStore | None = Non
             try:
                 yield
             finally:
+                await services.uploads.progress.flush()
                 if scheduler is not None:
                     await anyio.to_thread.run_sync(scheduler.stop)
 

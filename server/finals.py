@@ -14,7 +14,7 @@ from functools import partial
 
 from sqlalchemy import select
 
-from server import media_types
+from server import media_types, threads
 from server.database.models import Upload, UploadPart
 from server.errors import (
     BusyError,
@@ -49,7 +49,7 @@ class FinalService:
         upload_id = self.uploads.new_id()
         await self.uploads.database.run(partial(self._insert, upload_id, owner, decision))
         async with self.uploads.locks.hold(upload_id):
-            await self.uploads.database.run(self.join, upload_id)
+            await threads.run(self.join, upload_id)
         return await self.uploads.database.run(self.uploads.facts, upload_id, owner)
 
     async def look(self, upload_id: str, owner: str) -> Facts:
@@ -58,7 +58,7 @@ class FinalService:
         if not facts.is_final or facts.status is not UploadStatus.OPEN:
             return facts
         async with self.uploads.locks.hold(upload_id):
-            await self.uploads.database.run(self.join, upload_id)
+            await threads.run(self.join, upload_id)
         return await self.uploads.database.run(self.uploads.facts, upload_id, owner)
 
     async def after(self, part: Facts) -> None:
@@ -68,7 +68,7 @@ class FinalService:
                 # What is wrong with the final is said to who asks for it, not to who brought a part.
                 with contextlib.suppress(ClientError, BusyError):
                     async with self.uploads.locks.hold(final_id):
-                        await self.uploads.database.run(self.join, final_id)
+                        await threads.run(self.join, final_id)
 
     def join(self, final_id: str) -> bool:
         """Join the parts if all are complete; tells whether the final is complete. Under its lock. Blocking.

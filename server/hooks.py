@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import select
+from sqlalchemy import Connection, select
 from sqlalchemy.orm import Session
 
 from server import filenames, media_types
@@ -65,8 +65,8 @@ class Hooks:
         ]
         queue.register(session, task_id, uploads[0].owner, files, node=self.node, now=now, new_id=self.new_id)
 
-    def pre_terminate(self, session: Session, upload: Upload) -> None:
+    def pre_terminate(self, connection: Connection, task_id: str) -> None:
         """Whether a complete upload may be removed; raises `TaskRunningError` while its task needs it."""
-        status = session.scalars(select(Task.status).where(Task.id == upload.task_id).with_for_update()).first()
+        status = connection.scalars(select(Task.status).where(Task.id == task_id).with_for_update()).first()
         if status is not None and status not in ends(TASK_MOVES):
             raise TaskRunningError

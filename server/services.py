@@ -19,6 +19,7 @@ from server.errors import StartError
 from server.hooks import Hooks
 from server.lifecycle import TaskStatus, UploadStatus
 from server.observability import Metrics
+from server.progress import Progress
 from server.settings import Settings
 from server.storage.base import UploadStore
 from server.storage.disk import DiskStore
@@ -26,6 +27,7 @@ from server.storage.locks import UploadLocks
 from server.storage.results import Results
 from server.sweep import SweepReport, sweep
 from server.tasks.wake import Wake
+from server.transport.intake import Intake
 from server.uploads import UploadService
 
 
@@ -51,6 +53,7 @@ class Services:
     wake: Wake
     uploads: UploadService
     metrics: Metrics
+    intake: Intake
     node: str
 
     @classmethod
@@ -62,18 +65,19 @@ class Services:
         folder = settings.data_dir
         try:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            store = DiskStore(folder / "uploads") if store is None else store
+            store = DiskStore(folder / "uploads", settings.fsync) if store is None else store
             locks = UploadLocks(folder / "locks")
-            results = Results(folder)
+            results = Results(folder, syncs=settings.fsync != "never")
             wake = Wake(folder)
             node = _node(folder / "node")
         except OSError as error:
             raise StartError(f"The data folder {folder} cannot be used: {error.strerror}.") from None
-        database = Database(settings.sqlalchemy_url, settings.database_pool_size)
+        database = Database(settings.sqlalchemy_url, settings.database_pool_size, settings.fsync)
         hooks = Hooks(settings, node, new_id)
-        uploads = UploadService(settings, database, store, locks, hooks, wake, utc_now, new_id)
+        uploads = UploadService(settings, database, store, locks, hooks, wake, Progress(database), utc_now, new_id)
         metrics = Metrics(lambda: _counts(database))
-        return cls(settings, database, store, locks, results, wake, uploads, metrics, node)
+        intake = Intake(settings.body_idle_timeout, settings.body_min_rate, settings.max_bodies)
+        return cls(settings, database, store, locks, results, wake, uploads, metrics, intake, node)
 
     def claim_store(self) -> None:
         """Make sure that the store is the one that the database speaks of. Raises `StartError`. Blocking.

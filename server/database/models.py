@@ -85,7 +85,7 @@ class Upload(Base):
     task_id: Mapped[str] = mapped_column(String(36), doc="The task that this upload will be, or is, part of")
     created_at: Mapped[datetime] = mapped_column(doc="When it was created (UTC)")
     updated_at: Mapped[datetime] = mapped_column(doc="When its row changed last (UTC)")
-    expires_at: Mapped[datetime] = mapped_column(doc="When it is removed if still unfinished (UTC)")
+    expires_at: Mapped[datetime] = mapped_column(doc="When it is removed, unless complete or bytes came since (UTC)")
     completed_at: Mapped[datetime | None] = mapped_column(doc="When its last byte was there (UTC)")
 
 

@@ -1,13 +1,15 @@
 """One request at a time works on an upload, and a newcomer gets its turn.
 
-Theory of operation. A lock is `flock` on a file of the upload's name: it holds between threads and between the
-processes of a host, and it dies with its process. The file holds the name of a FIFO on which the holder's process
-listens; who wants the lock writes the upload's id there, and the holder's body lets go. (A FIFO, not a socket:
-the path of a socket may have 107 bytes, that of a data folder has more.)
+Theory of operation. All locks of a data folder are byte ranges of one file, which stays empty: an upload's lock is
+the byte at the number that its id hashes to, taken with `F_OFD_SETLK`. The kernel keeps such locks between all who
+have the file open, on this host, and drops them with the descriptor: none survives its process, none leaves a file
+behind, and taking one touches no disk, so the event loop may do it. (Two ids with one number would only wait for
+each other.) Each process listens on a FIFO; who wants a lock that another process has writes the upload's id and
+its own time of arrival into the FIFO of every process, and the holder's body lets go. (A FIFO, not a socket: the
+path of a socket may have 107 bytes, that of a data folder has more.)
 
 Rules:
 
-- A file that was locked but is no longer the one at its path was removed by its last holder: try again.
 - A lock that cannot be taken in time is `UploadLockedError`, never an upload without a lock.
 - Only who came later may ask a holder to let go. Without this order a request that was dead already, and still
   waiting, would throw out the one that came to replace it. The order is the kernel's monotonic clock, which all
@@ -20,7 +22,9 @@ import asyncio
 import contextlib
 import errno
 import fcntl
+import hashlib
 import os
+import struct
 import threading
 import time
 import uuid
@@ -29,7 +33,7 @@ from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 
 from server import threads
-from server.errors import StorageFullError, UploadLockedError
+from server.errors import UploadLockedError
 
 _RETRY_SECONDS = 0.02
 # Longer than any holder needs to let go, shorter than what a client takes for a dead server.
@@ -43,19 +47,18 @@ _FIFO_SUFFIX = ".fifo"
 
 BeforeAsking = Callable[[], Awaitable[object]]
 
-# A disk without room for one line: the lock holds without it, and who wants it waits instead of asking.
-_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
+_TABLE = ".held"
+# struct flock of 64-bit Linux: type, whence, start, length, and a process id that must be 0.
+_FLOCK = struct.Struct("hhqqi4x")
 
 
 class Held:
     """A lock that is held; whoever attaches is told when somebody else wants it."""
 
-    def __init__(self, upload_id: str, arrival: int, descriptor: int, path: Path) -> None:
+    def __init__(self, upload_id: str, arrival: int) -> None:
         self.upload_id = upload_id
         self.arrival = arrival
         self.wanted = False
-        self._descriptor = descriptor
-        self._path = path
         self._let_go: list[Callable[[], None]] = []
 
     def attach(self, let_go: Callable[[], None]) -> None:
@@ -70,11 +73,6 @@ class Held:
         for let_go in self._let_go:
             let_go()
 
-    def release(self) -> None:
-        # Removed while still locked: whoever waits finds that its file is not the one at the path.
-        self._path.unlink(missing_ok=True)
-        os.close(self._descriptor)
-
 
 class UploadLocks:
     """All locks of a data folder, as one process sees them."""
@@ -82,8 +80,10 @@ class UploadLocks:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self._held: dict[str, Held] = {}
+        self._held: dict[int, Held] = {}  # by the byte that is locked
         self._guard = threading.Lock()
+        # Never closed while this object lives: closing it is letting go of every lock.
+        self._table = os.open(folder / _TABLE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         self._fifo = folder / f"{uuid.uuid4()}{_FIFO_SUFFIX}"
         self._listening: int | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -106,6 +106,10 @@ class UploadLocks:
             os.close(self._listening)
             self._listening = None
         self._fifo.unlink(missing_ok=True)
+
+    def __del__(self) -> None:
+        with contextlib.suppress(AttributeError, OSError):
+            os.close(self._table)
 
     @asynccontextmanager
     async def hold(self, upload_id: str, before_asking: BeforeAsking | None = None) -> AsyncIterator[Held]:
@@ -132,99 +136,76 @@ class UploadLocks:
                 self._forget(held)
 
     def clean(self) -> int:
-        """Remove what dead processes left; the number of files removed."""
-        return sum(
-            self._clean_fifo(path) if path.suffix == _FIFO_SUFFIX else self._clean_lock(path)
-            for path in self._folder.iterdir()
-            if not path.name.startswith(".")
-        )
+        """Remove the FIFOs of dead processes; how many there were. Blocking."""
+        return sum(self._clean(path) for path in self._folder.glob(f"[!.]*{_FIFO_SUFFIX}"))
 
     async def _take(self, upload_id: str, arrival: int, before_asking: BeforeAsking | None) -> Held:
-        try:
-            while (held := await threads.run(self._try, upload_id, arrival)) is None:
-                if before_asking is not None:
-                    await before_asking()
-                    before_asking = None
-                patience = PATIENCE_SECONDS if await self._ask(upload_id, arrival) else DEFERENCE_SECONDS
-                if time.monotonic_ns() - arrival > patience * 1e9:
-                    raise UploadLockedError
-                await asyncio.sleep(_RETRY_SECONDS)
-        except asyncio.CancelledError:
-            # It may have been taken in the very moment in which nobody wanted it any more.
-            with self._guard:
-                taken = self._held.get(upload_id)
-            if taken is not None and taken.arrival == arrival:
-                self._forget(taken)
-            raise
+        while (held := self._try(upload_id, arrival)) is None:
+            if before_asking is not None:
+                await before_asking()
+                before_asking = None
+            patience = PATIENCE_SECONDS if await self._ask(upload_id, arrival) else DEFERENCE_SECONDS
+            if time.monotonic_ns() - arrival > patience * 1e9:
+                raise UploadLockedError
+            await asyncio.sleep(_RETRY_SECONDS)
         return held
 
     async def _ask(self, upload_id: str, arrival: int) -> bool:
-        """Ask the holder to let go; False when the holder came later and is not asked."""
+        """Ask the holder to let go; False when the holder is known to have come later and is not asked."""
         with self._guard:
-            holder = self._held.get(upload_id)
+            holder = self._held.get(_place(upload_id))
         if holder is None:
-            return await threads.run(self._ask_process, upload_id, arrival)
+            await threads.run(self._ask_processes, upload_id, arrival)
+            return True
         if holder.arrival > arrival:
             return False
         holder.want()
         return True
 
     def _try(self, upload_id: str, arrival: int) -> Held | None:
-        path = self._folder / upload_id
-        try:
-            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        except OSError as error:
-            raise (StorageFullError() if error.errno in _FULL else error) from error
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if os.fstat(descriptor).st_ino != path.stat().st_ino:
-                raise BlockingIOError  # noqa: TRY301  # the same as a lock that somebody has
-            os.ftruncate(descriptor, 0)
-            _sign(descriptor, f"{self._fifo.name} {arrival}".encode())
-        except (BlockingIOError, FileNotFoundError):
-            os.close(descriptor)
-            return None
-        except BaseException:
-            os.close(descriptor)
-            raise
-        held = Held(upload_id, arrival, descriptor, path)
+        place = _place(upload_id)
         with self._guard:
-            self._held[upload_id] = held
+            # The kernel tells processes apart, not the tasks and threads of one.
+            if place in self._held or not self._lock(place, fcntl.F_WRLCK):
+                return None
+            held = self._held[place] = Held(upload_id, arrival)
         return held
 
     def _forget(self, held: Held) -> None:
+        place = _place(held.upload_id)
         with self._guard:
-            self._held.pop(held.upload_id, None)
-        held.release()
+            del self._held[place]
+            self._lock(place, fcntl.F_UNLCK)
 
-    def _ask_process(self, upload_id: str, arrival: int) -> bool:
+    def _lock(self, place: int, kind: int) -> bool:
+        """Take or free a byte; False when another process has it."""
         try:
-            fifo, _, theirs = (self._folder / upload_id).read_text().partition(" ")
-            # Without an arrival it was taken this moment and is not signed yet.
-            if theirs and int(theirs) > arrival:
+            fcntl.fcntl(self._table, fcntl.F_OFD_SETLK, _FLOCK.pack(kind, os.SEEK_SET, place, 1, 0))
+        except OSError as error:
+            if error.errno in (errno.EAGAIN, errno.EACCES):
                 return False
-            if theirs and "/" not in fifo:
-                _write_fifo(self._folder / fifo, upload_id.encode() + b"\n")
-        except (OSError, ValueError):
-            pass  # it was released meanwhile, or its holder died or does not listen: try again
+            raise
         return True
+
+    def _ask_processes(self, upload_id: str, arrival: int) -> None:
+        line = f"{upload_id} {arrival}\n".encode()
+        for fifo in self._folder.glob(f"[!.]*{_FIFO_SUFFIX}"):
+            with contextlib.suppress(OSError):  # full, or its process died: we ask again soon
+                _write_fifo(fifo, line)
 
     def _hear(self) -> None:
         if self._listening is None:
             return
         with contextlib.suppress(BlockingIOError):
             # Requests are lines shorter than PIPE_BUF, so each arrives whole.
-            for upload_id in os.read(self._listening, 1 << 16).decode(errors="replace").split():
+            for line in os.read(self._listening, 1 << 16).decode(errors="replace").splitlines():
+                upload_id, _, arrival = line.partition(" ")
                 with self._guard:
-                    held = self._held.get(upload_id)
-                if held is not None:
+                    held = self._held.get(_place(upload_id))
+                if held is not None and arrival.isdecimal() and held.arrival < int(arrival):
                     held.want()
 
-    def _clean_lock(self, path: Path) -> bool:
-        with self.try_hold(path.name) as held:
-            return held
-
-    def _clean_fifo(self, path: Path) -> bool:
+    def _clean(self, path: Path) -> bool:
         try:
             os.close(os.open(path, os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC))
         except OSError:  # ENXIO: nobody listens any more
@@ -233,12 +214,9 @@ class UploadLocks:
         return False
 
 
-def _sign(descriptor: int, line: bytes) -> None:
-    try:
-        os.pwrite(descriptor, line, 0)
-    except OSError as error:
-        if error.errno not in _FULL:
-            raise
+def _place(upload_id: str) -> int:
+    """The byte that stands for an upload: below 2^62, which is less than a file may be long."""
+    return int.from_bytes(hashlib.blake2b(upload_id.encode(), digest_size=8).digest(), "big") >> 2
 
 
 def _write_fifo(path: Path, line: bytes) -> None:

@@ -7,6 +7,7 @@ ignored, never guessed at, and a host that a URL could be bent with is no host.
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -219,6 +220,7 @@ def _prefix(text: str) -> str:
     return prefix if re.fullmatch(_PREFIX, prefix) and not {".", ".."} & set(segments) else ""
 
 
+@lru_cache(1024)  # the peers of today; each of their requests asks
 def _address(text: str) -> Address | None:
     try:
         address = ip_address(text)

@@ -45,14 +45,31 @@ class Play:
 
     # Requests
 
-    def ask(self, method: str, path: str, headers: Headers, body: bytes | None = None, *, pause: int = 0) -> Answer:
-        """One request; raises `DiedError` when no answer comes. The body is halted for a moment after `pause` bytes."""
+    def ask(
+        self,
+        method: str,
+        path: str,
+        headers: Headers,
+        body: bytes | None = None,
+        *,
+        pause: int = 0,
+        apart: bool = False,
+    ) -> Answer:
+        """One request; raises `DiedError` when no answer comes. The body is halted for a moment after `pause` bytes.
+
+        `apart`: it is sent only once the server asks for it, so that it is the socket's and not the parser's.
+        """
         armed, self._armed = self._armed, {}
-        raw = request(method, path, dict(headers) | armed, body)
-        cut = len(raw) - len(body or b"") + pause if pause else len(raw)
+        more = {"Expect": "100-continue"} if apart else {}
+        raw = request(method, path, dict(headers) | armed | more, body)
+        head = len(raw) - len(body or b"")
+        cut = head + pause if pause or apart else len(raw)
         try:
             with self.bench.connect() as connection:
-                connection.send(raw[:cut])
+                connection.send(raw[:head] if apart else raw[:cut])
+                if apart:
+                    connection.readable()
+                    connection.send(raw[head:cut])
                 if cut < len(raw):
                     connection.send(raw[cut:])
                 return connection.answer(head=method == "HEAD")
@@ -76,7 +93,7 @@ class Play:
         """PATCH with the bytes up to `end`."""
         assert claim.id is not None
         body, claim.high = claim.data[claim.low : end], end
-        answer = self.ask("PATCH", target(claim.id), patch_headers(claim.low), body, pause=pause)
+        answer = self.ask("PATCH", target(claim.id), patch_headers(claim.low), body, pause=pause, apart=True)
         assert (answer.status, answer.headers["upload-offset"]) == (204, str(end)), answer
         claim.low = end
 

@@ -89,7 +89,7 @@ DAMAGES: dict[str, tuple[Damage, str]] = {
         lambda bench, one, _: bench.execute("UPDATE uploads SET checked_from = 1 WHERE id = :id", id=one.id),
         "unchecked bytes",
     ),
-    "a lock that nobody holds": (
+    "a leftover among the locks": (
         lambda bench, one, _: (bench.data_dir / "locks" / str(one.id)).write_bytes(b""),
         "locks",
     ),

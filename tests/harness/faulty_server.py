@@ -60,14 +60,19 @@ POINTS = (
     Point("store.finish", "server.storage.disk:DiskStore.finish"),
     Point("store.delete", "server.storage.disk:DiskStore.delete"),
     Point("body.write_to", "server.transport.body:Body.write_to"),
+    Point("socket.write_to", "server.transport.socket_body:SocketBody.write_to"),
+    Point("socket.taken", "server.transport.offers:BodyHandover.take"),
+    Point("socket.back", "server.transport.offers:BodyHandover.give_back"),
     Point("file.write", "os:pwrite", half=_half_write),
+    Point("file.splice", "os:splice"),
     Point("file.copy", "os:copy_file_range", half=_half_copy),
     Point("file.rename", "pathlib:Path.rename"),
     Point("file.unlink", "pathlib:Path.unlink"),
     Point("file.sync", "os:fsync"),
     Point("transaction", "server.database.session:Database.write", "manager"),
+    Point("change", "server.database.session:Database.change", "manager"),
     Point("lock.take", "server.storage.locks:UploadLocks._try"),
-    Point("lock.release", "server.storage.locks:Held.release"),
+    Point("lock.release", "server.storage.locks:UploadLocks._forget"),
     Point("hook.check_content", "server.hooks:Hooks.check_content"),
     Point("hook.post_finish", "server.hooks:Hooks.post_finish"),
     Point("wake", "server.tasks.wake:Wake.notify"),
@@ -80,8 +85,10 @@ LINES_OF = frozenset(
     str(Path(server.__file__).parent / name)
     for name in (
         "uploads.py",
+        "records.py",
         "finals.py",
         "forms.py",
+        "progress.py",
         "sweep.py",
         "hooks.py",
         "storage/disk.py",
@@ -89,6 +96,7 @@ LINES_OF = frozenset(
         "database/session.py",
         "transport/body.py",
         "transport/socket_body.py",
+        "transport/stints.py",
     )
 )
 

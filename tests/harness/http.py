@@ -24,6 +24,7 @@ from server.database import migration
 from server.settings import Settings
 from server.storage.base import UploadStore
 from server.transport.uvicorn_http import http_class
+from tests.harness.held import held_locks
 from tests.harness.postgres import PostgresServer
 from tests.harness.rows import execute, query
 from tests.harness.waiting import until
@@ -290,13 +291,18 @@ class LiveServer:
         return sorted(path for path in (self.data_dir / "uploads").rglob("[!.]*") if path.is_file())
 
     def locks(self) -> list[str]:
-        """Lock files, without the FIFOs of processes."""
-        return sorted(path.name for path in (self.data_dir / "locks").iterdir() if path.suffix != ".fifo")
+        """The locks that are held, as the kernel lists them."""
+        return held_locks(self.data_dir)
 
     def row(self, upload_id: str) -> dict[str, Any]:
         """An upload's row."""
         (row,) = self.query("SELECT * FROM uploads WHERE id = :id", id=upload_id)
         return row
+
+    def wait_told(self, upload_id: str, received: int) -> None:
+        """Wait until the row of an open upload tells so many bytes: it hears of them once a second."""
+        told = f"the row tells {received} bytes"
+        until(lambda: self.row(upload_id)["received"] == received, seconds=5, what=told)
 
     def query(self, sql: str, **parameters: object) -> list[dict[str, Any]]:
         """Rows of the server's database."""

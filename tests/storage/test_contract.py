@@ -45,7 +45,7 @@ def _append(
     async def work() -> tuple[int, str]:
         body = scripted(messages, 0.05)
         try:
-            moved = await store.append(upload, offset, body, limit, seen.append)
+            moved = await store.append(upload, offset, body, limit, lambda view: seen.append(bytes(view)))
         finally:
             await body.close()
         return moved.count, moved.end.value
@@ -63,7 +63,7 @@ def made(store: UploadStore, upload: str, data: bytes) -> None:
 def content(store: UploadStore, upload: str) -> bytes:
     """All bytes, asked for in each way that there is."""
     seen: list[bytes] = []
-    store.show(upload, 0, seen.append)
+    store.show(upload, 0, lambda view: seen.append(bytes(view)))
     data = b"".join(seen)
     assert store.local_path(upload).read_bytes() == store.head(upload, 10_000) == data
     assert store.size(upload) == len(data)
@@ -249,7 +249,7 @@ def test_what_is_shown(store: UploadStore) -> None:
     made(store, ID, b"")
     append(store, 0, whole([data]), limit=len(data))
     seen: list[bytes] = []
-    store.show(ID, 4, seen.append)
+    store.show(ID, 4, lambda view: seen.append(bytes(view)))
     assert b"".join(seen) == data[4:]
     assert max(map(len, seen)) <= 1 << 20
 

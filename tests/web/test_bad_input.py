@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from tests.harness import processes
+from tests.harness.held import held_locks
 from tests.harness.http import Answer, Connection, request
 from tests.harness.rows import query
 from tests.harness.server_process import ServerProcess
@@ -50,6 +51,7 @@ class Server(ServerProcess):
         self.http.close()  # it keeps a connection
         self.upload = self.create(cases.LENGTH)
         assert self.ask("PATCH", target(self.upload), patch_headers(0), DATA[:HAVE]).status == 204
+        self.wait_told()
 
     def ask(self, method: str, where: str, headers: dict[str, str], body: bytes | None = None) -> Answer:
         """One request on a connection of its own."""
@@ -68,9 +70,18 @@ class Server(ServerProcess):
         assert answer.status == 200, answer
         return int(answer.headers["upload-offset"])
 
+    def wait_told(self) -> None:
+        """Wait until the row of the one upload tells its bytes, which it hears of within a second."""
+        asked = "SELECT received FROM uploads WHERE id = :id"
+        until(
+            lambda: query(self.database_url, asked, id=self.upload) == [{"received": HAVE}],
+            seconds=5,
+            what="told",
+        )
+
     def locks(self) -> list[str]:
-        """Locks that are held, or were left."""
-        return [path.name for path in (self.data_dir / "locks").iterdir() if path.suffix != ".fifo"]
+        """Locks that are held."""
+        return held_locks(self.data_dir)
 
     def state(self) -> tuple[object, ...]:
         """Everything that a request could leave behind."""

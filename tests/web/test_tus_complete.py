@@ -217,7 +217,7 @@ def test_a_full_disk(live: LiveServer, monkeypatch: pytest.MonkeyPatch, error: i
     assert (answer.status, answer.code) == expected
     assert "upload-offset" not in answer.headers
     assert head(live, upload).headers["upload-offset"] == str(room)
-    assert live.row(upload)["received"] == room
+    live.wait_told(upload, room)
     assert live.stored(upload) == data[:room]
     assert patch(live, upload, room, data[room:]).headers["upload-task"] == upload
     check_complete(live, upload)

@@ -150,6 +150,7 @@ def test_refused_creation_invites_no_body(live: LiveServer) -> None:
         with live.connect() as connection:
             connection.send(request("POST", MOUNT, creation(length) | expecting))
             if interim:
+                connection.readable()  # it is not said to who has sent the body already
                 connection.send(video(100))
             answer = connection.answer()
         assert (answer.status, answer.interim) == (status, interim)

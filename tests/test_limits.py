@@ -1,9 +1,11 @@
 """How many connections and bodies there may be at once, and what the others hear."""
 
+import resource
 from pathlib import Path
 
 import pytest
 
+from tests.conftest import StartServer
 from tests.harness.http import Answer, Connection, LiveServer
 from tests.harness.waiting import until
 from tests.tus.client import MOUNT, VERSION, create, head, patch, patch_request, target, video
@@ -35,6 +37,19 @@ def test_connections(tmp_path: Path) -> None:
         until(served, seconds=5, what="the next is served")
         for one in first:
             one.close()
+
+
+def test_descriptors(start_server: StartServer) -> None:
+    """A server may open as many files as its user may: an upload needs three, and the soft limit is often 1,024."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(256, soft), hard))
+    try:
+        server = start_server(scheduler="none")
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    limits = Path(f"/proc/{server.pid}/limits").read_text()
+    (line,) = [line for line in limits.splitlines() if line.startswith("Max open files")]
+    assert line.split()[3:5] == [str(hard), str(hard)]
 
 
 @pytest.mark.parametrize("http", ["videodock", "portable"])

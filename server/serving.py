@@ -114,7 +114,7 @@ def _no_cancellation(record: logging.LogRecord) -> bool:
     return not (record.exc_info and isinstance(record.exc_info[1], asyncio.CancelledError))
 
 
-def _allow_descriptors() -> None:
+def allow_descriptors() -> None:
     """Open as many files as this user may: an upload needs three of them, and the soft limit is often 1,024."""
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     with contextlib.suppress(ValueError, OSError):
@@ -201,7 +201,7 @@ def cut_off_after(seconds: float) -> None:
 
 def serve_here(app: ASGIApp, settings: Settings, sockets: list[socket.socket], on_ready: Callable[[], None]) -> int:
     """Serve in this process until a signal; returns the exit code. Afterwards only `leave` makes sense."""
-    _allow_descriptors()
+    allow_descriptors()
     server = Server(app, settings, on_ready)
     try:
         server.run(sockets)

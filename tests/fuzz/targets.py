@@ -12,7 +12,7 @@ from server import filenames, media_types, messages
 from server.errors import ClientError
 from server.lifecycle import UploadStatus
 from server.storage import checksums
-from server.transport.body import Body, End
+from server.transport.body import Body, End, Moved, Sink
 from server.tus import headers, protocol
 from server.tus.headers import MAX_LENGTH, Head
 from server.tus.protocol import Facts, Offer
@@ -34,6 +34,21 @@ class Told(Body):
 
     async def next_chunk(self, seconds: float) -> bytes | End | None:
         return self._chunks.pop(0) if self._chunks else End.COMPLETE
+
+    async def feed(self, sink: Sink, limit: int) -> Moved:
+        """Without a thread: a target has no event loop."""
+        fed = 0
+        while fed < limit:
+            chunk = await self.some(1)
+            if not isinstance(chunk, bytes):
+                return Moved(fed, chunk or End.IDLE)
+            wanted = chunk[: limit - fed]
+            used = sink(memoryview(wanted))
+            self.put_back(chunk[used:])
+            fed += used
+            if used < len(wanted):
+                break
+        return Moved(fed, End.LIMIT)
 
     def stop(self) -> None:
         self._chunks.clear()

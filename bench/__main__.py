@@ -66,11 +66,15 @@ def main(
         machine = describe(Path(place), kinds, missing)
         began = time.monotonic()
         seconds = _QUICK_SECONDS if quick else math.inf
-        results = run_groups(groups, kinds, source, Path(place), rounds or scale.rounds, click.echo, seconds)
+        results = Results()
+        try:
+            run_groups(groups, kinds, source, Path(place), rounds or scale.rounds, click.echo, results, seconds)
+        except SystemExit:  # a signal; what was measured is reported all the same
+            machine["cut"] = True
         machine["minutes"] = round((time.monotonic() - began) / 60, 1)
     text = write(output, machine, groups, kinds, results)
     click.echo("\n" + text)
-    sys.exit(_code(results))
+    sys.exit(1 if "cut" in machine else _code(results))
 
 
 def _leave(number: int, _: FrameType | None) -> None:

@@ -144,6 +144,12 @@ class Uploader:
             for offset, length in self._parts():
                 self.content.sha1(offset, length)
 
+    @property
+    def hash_seconds(self) -> float:
+        """What hashing alone took for all of it; 0 without checksums."""
+        known = self.content.source.hash_seconds
+        return sum(known.get((self.content.start + offset, length), 0.0) for offset, length in self._parts())
+
     def create(self) -> None:
         """Make the upload; its time is not taken."""
         request = self._server.create_request(self.content.length)

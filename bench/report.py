@@ -48,6 +48,8 @@ def _page(
         f"{machine['cores']} cores, {machine['memory_gb']} GB, {machine['kernel']}, files on {machine['file_system']}. "
         "Clients and server share the machine and talk over loopback. Compare within a table, not with other pages.\n"
     )
+    if machine.get("cut"):
+        yield "The run was ended early: works that it had not begun are not here, and others have fewer rounds.\n"
     yield f"![Bars: Videodock and its peers]({NAME}.svg)\n"
     yield from _goals(groups, kinds, results)
     yield from _ahead(groups, kinds, results)
@@ -127,7 +129,8 @@ def _method(machine: Mapping[str, Any], groups: Sequence[Group], results: Result
     )
     yield (
         "- HEAD beside slow uploads: asked 50 times a second by a process of its own; the time of an answer counts "
-        "from when it was due."
+        "from when it was due. Those of the first two seconds, in which all the uploads begin at once, are in a "
+        "column of their own."
     )
     yield (
         "- Videodock: `videodock serve` with default settings, but for the size limits and without processing; one "

@@ -40,11 +40,14 @@ def run_groups(
     folder: Path,
     rounds: int,
     say: Say,
+    results: Results,
     seconds: float = math.inf,
-) -> Results:
-    """Run everything; server folders are made below `folder`. After `seconds` no work is begun any more."""
+) -> None:
+    """Run everything into `results`; server folders are made below `folder`. After `seconds` no work is begun any more.
+
+    However it ends, `results` has every cell that came to its end.
+    """
     deadline = time.monotonic() + seconds
-    results = Results()
     for group in groups:
         with ExitStack() as stack:
             running = []
@@ -62,7 +65,6 @@ def run_groups(
                         say(f"  {work.name:<20} {turn + 1}  left out: the time is over")
                     else:
                         _all_servers(group, work, running, turn, source, results, say)
-    return results
 
 
 def _all_servers(

@@ -32,6 +32,7 @@ _MORE = {
     "per_s": (Column("cpu_ms", "CPU-ms a cycle", 2), Column("peak_mb", "peak MB", 0)),
     "head_p99_ms": (
         Column("head_p50_ms", "HEAD p50, ms", 1),
+        Column("begin_ms", "longest while all begin, ms", 0),
         Column("broken", "broken", 0),
         Column("peak_mb", "peak MB", 0),
         Column("cpu_s", "CPU-s", 1),

@@ -1,8 +1,9 @@
 """Many slow uploads at once, and how long a HEAD on another upload takes meanwhile.
 
-Rules: one thread sends a piece on each connection once a second; a process of its own asks for HEAD at fixed times,
-and an answer's time counts from when it should have been asked, so that a stall is not measured only once. An upload
-whose connection broke, or that did not come to its end, is counted as broken, and that is a result.
+Rules: one thread begins them all at once, and then sends a piece on each connection once a second; a process of its
+own asks for HEAD at fixed times, and an answer's time counts from when it should have been asked, so that a stall is
+not measured only once. An upload whose connection broke, or that did not come to its end, is counted as broken, and
+that is a result.
 """
 
 import contextlib
@@ -20,6 +21,7 @@ from bench.source import Slice
 
 PIECE = 512  # bytes a second on each connection
 INTERVAL = 0.02  # seconds between two HEADs
+BEGIN_SECONDS = 2  # in which all uploads begin; the HEADs of this time are counted apart
 _CONNECT_SECONDS = 10
 _END_SECONDS = 60
 
@@ -34,11 +36,14 @@ class _Slow:
 
 
 class Trickle:
-    """`count` slow uploads for `seconds`. `prepare`, then `run`; then `whole` are those that came to their end."""
+    """Slow uploads for `seconds` behind their beginning.
+
+    `prepare`, then `run`; then `whole` are those that came to their end.
+    """
 
     def __init__(self, server: Server, contents: list[Slice], seconds: float) -> None:
         self._server = server
-        self._seconds = seconds
+        self._seconds = BEGIN_SECONDS + seconds
         self._contents = contents
         self._slow: list[_Slow] = []
         self._other = ""
@@ -54,17 +59,21 @@ class Trickle:
         self._slow = [_Slow(content, target) for content, target in zip(self._contents, targets, strict=True)]
 
     def run(self) -> dict[str, float]:
-        """`broken` connections, and the `head_p50_ms`, `head_p99_ms` of the HEADs."""
-        for slow in self._slow:
-            self._open(slow)
+        """`broken` connections, the `head_p50_ms`, `head_p99_ms` of the HEADs, and the longest at the beginning."""
         probe = _start_probe(self._server.port, self._server.head_request(self._other), self._seconds)
         try:
+            assert probe.stdout is not None
+            probe.stdout.readline()  # it asks from now on
+            for slow in self._slow:
+                self._open(slow)
             self._send_slowly()
             found, _ = probe.communicate(timeout=_END_SECONDS)
         finally:
             probe.kill()
             probe.wait()
-        times = sorted(json.loads(found))
+        every = json.loads(found)
+        count = int(BEGIN_SECONDS / INTERVAL)
+        begin, times = every[:count], sorted(every[count:])
         for slow in self._slow:
             self._send(slow, slow.content.length - slow.sent)
         deadline = time.monotonic() + _END_SECONDS
@@ -72,6 +81,7 @@ class Trickle:
             self._end(slow, deadline)
         return {
             "broken": sum(slow.answer is None for slow in self._slow),
+            "begin_ms": max(begin) * 1000,
             "head_p50_ms": times[len(times) // 2] * 1000,
             "head_p99_ms": times[len(times) * 99 // 100] * 1000,
         }
@@ -154,6 +164,8 @@ def _probe(port: int, request: bytes, seconds: float) -> list[float]:
     """Seconds that each HEAD took from when it was due; one that was not answered counts as the time limit."""
     times = []
     with Connection(port, _CONNECT_SECONDS) as connection:
+        sys.stdout.write("begin\n")
+        sys.stdout.flush()
         began = time.perf_counter()
         for number in range(int(seconds / INTERVAL)):
             due = began + number * INTERVAL

@@ -13,7 +13,7 @@ from bench.cycles import BODY_BYTES, Cycles
 from bench.measure import Outcome, Run, Work
 from bench.servers.base import Ability, Server
 from bench.source import MIB, Slice, Source
-from bench.trickle import PIECE, Trickle
+from bench.trickle import BEGIN_SECONDS, PIECE, Trickle
 
 MB = 1_000_000
 GB = 1_000_000_000
@@ -67,7 +67,9 @@ class Uploads(Run):
     def run(self) -> Outcome:
         seconds = together([uploader.run for uploader in self._uploaders])
         stored = [(self._server.stored(one.target, one.answer), one.content) for one in self._uploaders]
-        return Outcome(seconds, sum(one.content.length for one in self._uploaders), stored)
+        hashing = sum(one.hash_seconds for one in self._uploaders)
+        values = {"hash_times": seconds / hashing} if hashing else {}
+        return Outcome(seconds, sum(one.content.length for one in self._uploaders), stored, values)
 
     def close(self) -> None:
         for uploader in self._uploaders:
@@ -163,6 +165,12 @@ def groups(source: Source, scale: Scale) -> list[Group]:
             [_uploads(source, "sha1-8m", "", size, 4, 8 * MIB, checksum=True)],
             frozenset({Ability.SHA1}),
         ),
+        Group(
+            "sha1-one",
+            f"{_size(size)} in one PATCH with SHA-1",
+            [_uploads(source, "sha1-one", "", size, 1, 0, checksum=True)],
+            frozenset({Ability.SHA1}),
+        ),
         *(_trickle(source, count, scale.seconds) for count in scale.trickles),
         Group(
             "growth-size",
@@ -217,7 +225,7 @@ def _cycles(source: Source, name: str, seconds: float, rows: int | None = None) 
 
 
 def _trickle(source: Source, count: int, seconds: float) -> Group:
-    contents = source.slices(count, PIECE * (math.ceil(seconds) + 8))
+    contents = source.slices(count, PIECE * (math.ceil(seconds + BEGIN_SECONDS) + 8))
     name = f"trickle-{count}"
     work = Work(name, "", 0, MIB, lambda server: SlowOnes(server, contents, seconds), False)
     needs = frozenset({Ability.BODY})

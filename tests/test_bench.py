@@ -40,7 +40,9 @@ def run(
     """Run these works on these servers."""
     chosen = groups(source, *names)
     assert len(chosen) == len(names)
-    return chosen, run_groups(chosen, kinds, source, folder, rounds, lambda _: None)
+    results = Results()
+    run_groups(chosen, kinds, source, folder, rounds, lambda _: None, results)
+    return chosen, results
 
 
 def test_uploads_are_measured_and_reported(source: Source, tmp_path: Path) -> None:

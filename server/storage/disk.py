@@ -6,6 +6,7 @@ with O_APPEND, and a write goes to an explicit position.
 
 import errno
 import os
+import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,6 +15,7 @@ from typing import Literal
 from server import threads
 from server.storage.base import Capability, UploadStore, translated
 from server.storage.sync import sync
+from server.storage.write_back import WINDOW_BYTES, begin_write_back
 from server.transport.body import Body, Moved, See
 
 # Between two looks at a signal; the kernel may move less.
@@ -69,7 +71,7 @@ class DiskStore(UploadStore):
             return None
 
     async def append(self, upload_id: str, offset: int, body: Body, limit: int, see: See | None = None) -> Moved:
-        file = _File(self.local_path(upload_id))
+        file = _File(self.local_path(upload_id), offset, early=self._fsync != "never")
         try:
             try:
                 return await body.write_to(file, offset, limit, see)
@@ -162,16 +164,25 @@ class DiskStore(UploadStore):
 
 
 class _File:
-    """A file that whoever moves the first byte opens: on his thread, without a way of its own."""
+    """A file that whoever moves the first byte opens: on his thread, without a way of its own.
 
-    def __init__(self, path: Path) -> None:
+    With `early`, what is written is sent to the disk while more comes.
+    """
+
+    def __init__(self, path: Path, offset: int, *, early: bool) -> None:
         self._path = path
         self._descriptor = -1
+        self._next = (offset // WINDOW_BYTES + 1) * WINDOW_BYTES if early else sys.maxsize
 
     def __call__(self) -> int:
         if self._descriptor < 0:
             self._descriptor = os.open(self._path, os.O_RDWR | os.O_CLOEXEC)
         return self._descriptor
+
+    def written(self, end: int) -> None:
+        while end >= self._next:
+            begin_write_back(self._descriptor, self._next - WINDOW_BYTES, WINDOW_BYTES)
+            self._next += WINDOW_BYTES
 
     @property
     def is_open(self) -> bool:

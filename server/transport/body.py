@@ -17,7 +17,7 @@ from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from enum import Enum
-from typing import Any
+from typing import Any, Protocol
 
 from server import threads
 
@@ -29,8 +29,19 @@ TRAILERS = "videodock.trailers"
 # What wants to see the bytes on their way: a hash's `update`. They are another's as soon as it returns.
 See = Callable[[bytes | memoryview], object]
 
-# A file to write into: its descriptor, or what opens it when the first byte is there, and tells it again each time.
-Target = int | Callable[[], int]
+
+class File(Protocol):
+    """A file to write into. Both are called on the thread that writes."""
+
+    def __call__(self) -> int:
+        """Its descriptor; it is opened when that is first asked for."""
+
+    def written(self, end: int) -> None:
+        """Everything before `end` is in it now."""
+
+
+Target = int | File
+"""A file to write into, or the descriptor of one."""
 
 # What takes bytes on a thread: it tells how many it took from the front. Fewer than there were: it has enough.
 # The view starts with the first byte of the object that it is a view of.
@@ -309,7 +320,8 @@ class Writer:
 
     def __init__(self, target: Target, offset: int, see: See | None) -> None:
         self._target = target
-        self._offset = offset
+        self.offset = offset
+        """Where the next byte goes."""
         self._see = see
 
     def __call__(self, view: memoryview) -> int:
@@ -317,14 +329,21 @@ class Writer:
             self._see(view)
         descriptor, done = opened(self._target), 0
         while done < len(view):
-            done += os.pwrite(descriptor, view[done:], self._offset + done)
-        self._offset += done
+            done += os.pwrite(descriptor, view[done:], self.offset + done)
+        self.offset += done
+        written(self._target, self.offset)
         return done
 
 
 def opened(target: Target) -> int:
     """The descriptor of a target; on a thread, since it may be opened now."""
     return target if isinstance(target, int) else target()
+
+
+def written(target: Target, end: int) -> None:
+    """Tell a target how far it is written."""
+    if not isinstance(target, int):
+        target.written(end)
 
 
 def _feed_all(sink: Sink, chunks: list[bytes]) -> bytes:

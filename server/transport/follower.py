@@ -1,6 +1,7 @@
 """Shows a file's new bytes to a checksum, behind the one who writes them.
 
-Rule: what is shown is read from the file, in order and once; whoever writes says how far, and waits at the end.
+Rule: what is shown is read from the file, in order and once. Whoever writes says how far, on one thread after the
+other, and waits at the end; between, it may be a little behind.
 """
 
 import errno
@@ -8,7 +9,7 @@ import os
 import threading
 from concurrent.futures import Future, ThreadPoolExecutor
 
-from server.transport.body import See
+from server.transport.body import See, Target, opened
 
 BUFFER_BYTES = 1 << 20
 _FOLLOW_BYTES = 1 << 21  # so far it may be behind the writer before it is told
@@ -20,33 +21,36 @@ _hashers = ThreadPoolExecutor(4, "checksum")
 class Follower:
     """Shows what was written, read from the file, in a thread of its own behind the writer."""
 
-    def __init__(self, descriptor: int, offset: int, see: See) -> None:
-        self._descriptor = descriptor
+    def __init__(self, target: Target, offset: int, see: See) -> None:
+        self._target = target
+        self._written = offset
         self._shown = offset
         self._see = see
         self._running: Future[None] | None = None
 
     def written(self, end: int) -> None:
         """Everything before `end` is in the file."""
+        self._written = end
         if end - self._shown >= _FOLLOW_BYTES:
-            self._follow(end)
+            self._join()
+            self._running = _hashers.submit(self._show, self._shown, end)
+            self._shown = end
 
-    def end(self, end: int) -> None:
-        """Wait until all before `end` was shown. Raises what showing raised."""
-        self._follow(end)
-        if self._running:
-            self._running.result()
+    def end(self) -> None:
+        """Wait until all that was written was shown. Raises what showing raised."""
+        self._join()
+        self._show(self._shown, self._written)
+        self._shown = self._written
 
-    def _follow(self, end: int) -> None:
-        if self._running:
-            self._running.result()
-        self._running = _hashers.submit(self._show, self._shown, end) if end > self._shown else None
-        self._shown = end
+    def _join(self) -> None:
+        running, self._running = self._running, None
+        if running:
+            running.result()
 
     def _show(self, offset: int, end: int) -> None:
         view = memoryview(buffer())
         while offset < end:
-            count = os.preadv(self._descriptor, [view[: end - offset]], offset)
+            count = os.preadv(opened(self._target), [view[: end - offset]], offset)
             if count == 0:
                 raise OSError(errno.EIO, "what was written is not there")
             self._see(view[:count])

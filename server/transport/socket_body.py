@@ -19,11 +19,9 @@ the file holds. Where splice cannot be used (some file systems refuse it), bytes
 """
 
 import asyncio
-import contextlib
 import fcntl
 import os
 import random
-import socket
 import sys
 import termios
 import time
@@ -34,7 +32,8 @@ from typing import Protocol
 
 from server import threads
 from server.transport.body import Body, End, Moved, Pace, See, Sink, Target, Writer, writers
-from server.transport.stints import PLENTY, Feed, Source, Splice, Stint
+from server.transport.follower import Follower
+from server.transport.stints import PLENTY, Feed, Source, Splice, Stint, rouse_at
 
 # The key in an ASGI scope's extensions under which a server that hands bodies over puts its `Handover`.
 HANDOVER = "videodock.body"
@@ -186,10 +185,12 @@ class SocketBody(Body):
         return Moved(fed.count + rest.count, rest.end)
 
     async def write_to(self, target: Target, offset: int, limit: int, see: See | None = None) -> Moved:
+        follower = Follower(target, offset, see) if see else None
+
         def begin(moved: int, most: int, patience: int, front: bytes) -> Stint:
             if self._can_splice:
-                return Splice(self._source, most, patience, target, offset + moved, see, front)
-            return Feed(self._source, most, patience, Writer(target, offset + moved, see), front)
+                return Splice(self._source, most, patience, target, offset + moved, follower, front)
+            return Feed(self._source, most, patience, _followed(Writer(target, offset + moved, None), follower), front)
 
         self._keep_front()
         size = min(limit, self._pending_bytes)
@@ -197,7 +198,11 @@ class SocketBody(Body):
         while size > sum(map(len, pieces)):
             pieces.append(self._pop(size - sum(map(len, pieces))))
         self.moved -= size  # they are where they should be when the first stint has written them
-        return await self._move(limit, begin, b"".join(pieces))
+        try:
+            return await self._move(limit, begin, b"".join(pieces))
+        finally:
+            if follower:
+                await threads.run(follower.end, pool=writers)
 
     def _keep_front(self) -> None:
         front = self._take_over()
@@ -259,7 +264,7 @@ class SocketBody(Body):
         A thousand of them, each with a packet now and then, would keep the threads and the loop busy with crumbs.
         """
         end = time.monotonic() + seconds
-        _rouse_at(self._descriptor, min(PLENTY // 2, self._rest))
+        rouse_at(self._descriptor, min(PLENTY // 2, self._rest))
         try:
             while True:
                 left = end - time.monotonic()
@@ -271,7 +276,7 @@ class SocketBody(Body):
                 if left <= pause or self._pace.left <= 0:
                     return False
         finally:
-            _rouse_at(self._descriptor, 1)
+            rouse_at(self._descriptor, 1)
 
     def _waiting(self) -> int:
         """Bytes that are there to be read."""
@@ -289,14 +294,18 @@ class SocketBody(Body):
         return End.GONE
 
 
-def _rouse_at(descriptor: int, count: int) -> None:
-    """Let a wait for a socket end when so many bytes are there (or its end is)."""
-    view = socket.socket(socket.AF_INET, socket.SOCK_STREAM, 0, fileno=descriptor)
-    try:
-        with contextlib.suppress(OSError):  # of a connection that is gone
-            view.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, count)
-    finally:
-        view.detach()
+def _followed(writer: Writer, follower: Follower | None) -> Sink:
+    """A writer that tells the one behind it how far it came."""
+    if follower is None:
+        return writer
+
+    def write(view: memoryview) -> int:
+        try:
+            return writer(view)
+        finally:
+            follower.written(writer.offset)
+
+    return write
 
 
 def _wake(waiter: "asyncio.Future[bool]", *, heard: bool) -> None:

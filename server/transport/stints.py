@@ -4,15 +4,17 @@ Rule: what a stint took from the socket and what of it is where it should be are
 that the body knows both however the stint ends.
 """
 
+import contextlib
 import errno
 import os
 import select
+import socket
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
-from server.transport.body import See, Sink, Target, Writer, opened
+from server.transport.body import Sink, Target, Writer, opened, written
 from server.transport.follower import BUFFER_BYTES, Follower, buffer
 from server.transport.pipes import Pipe, Pipes
 
@@ -22,6 +24,10 @@ PLENTY = 1 << 17
 _MOVE_BYTES = BUFFER_BYTES  # of one splice or one read
 _STINT_BYTES = 1 << 25  # so much a thread moves before it lets others have a turn
 _STINT_SECONDS = 0.5
+# Who brought so much in one stint is woken for so much at once, not for each packet. (Before that it would keep the
+# kernel from letting the receive buffer grow.)
+_FAST_BYTES = 1 << 20
+_GATHERED_BYTES = 1 << 17
 
 # What a socket says when its client is gone, in whatever way.
 _GONE = frozenset(
@@ -54,10 +60,18 @@ class Stint(ABC):
         self.gone = False  # the client went away
         self.is_last = False  # the body has to stop, and this is what it had
         self.works = True  # False: this way of moving bytes cannot be used
+        self._is_gathering = False
 
-    @abstractmethod
     def run(self) -> None:
         """Move bytes. Raises `OSError` when their target takes no more."""
+        try:
+            self._run()
+        finally:
+            self._gather(0)
+
+    @abstractmethod
+    def _run(self) -> None:
+        """The same."""
 
     def _turn(self, take: Callable[[int], int]) -> Iterator[int]:
         """Take bytes until the turn is over: how many came, each time."""
@@ -85,13 +99,23 @@ class Stint(ABC):
             yield count
             if not self.works or self.taken >= _STINT_BYTES or time.monotonic() > end:
                 return
+            if self._limit - self.taken < _GATHERED_BYTES:
+                self._gather(0)  # so much will not come any more
 
     def _wait(self) -> bool:
         if not self._patience_ms:
             return False
+        if self.taken >= _FAST_BYTES and self._limit - self.taken >= _GATHERED_BYTES:
+            self._gather(_GATHERED_BYTES)
         poll = select.poll()
         poll.register(self._source, select.POLLIN)
         return bool(poll.poll(self._patience_ms))
+
+    def _gather(self, count: int) -> None:
+        """Let the socket call for somebody when it has so many bytes; with 0 when it has any."""
+        if self._is_gathering != bool(count):
+            self._is_gathering = bool(count)
+            rouse_at(self._source, max(1, count))
 
 
 class Feed(Stint):
@@ -102,7 +126,7 @@ class Feed(Stint):
         self._sink = sink
         self._front = front
 
-    def run(self) -> None:
+    def _run(self) -> None:
         if self._front:
             self.moved = self._sink(memoryview(self._front))
         view = memoryview(buffer())
@@ -124,34 +148,36 @@ class Splice(Stint):
         patience_ms: int,
         target: Target,
         offset: int,
-        see: See | None,
+        follower: Follower | None,
         front: bytes,
     ) -> None:
         super().__init__(source, limit, patience_ms)
         self._target = target
         self._offset = offset
-        self._see = see
+        self._follower = follower
         self._front = front
 
-    def run(self) -> None:
+    def _run(self) -> None:
         if self._front:
-            self.moved = Writer(self._target, self._offset, self._see)(memoryview(self._front))
+            self.moved = Writer(self._target, self._offset, None)(memoryview(self._front))
             self._offset += self.moved
+            self._tell()
         if self._limit:
             with pipes.borrow() as pipe:
                 self._splice(pipe)
 
     def _splice(self, pipe: Pipe) -> None:
-        follower = Follower(opened(self._target), self._offset, self._see) if self._see else None
-        try:
-            for count in self._turn(lambda most: os.splice(self._source, pipe.into, most, flags=_NONBLOCK)):
-                pipe.filled = count
+        for count in self._turn(lambda most: os.splice(self._source, pipe.into, most, flags=_NONBLOCK)):
+            pipe.filled = count
+            try:
                 self._empty(pipe)
-                if follower:
-                    follower.written(self._offset)
-        finally:
-            if follower:
-                follower.end(self._offset)
+            finally:
+                self._tell()
+
+    def _tell(self) -> None:
+        written(self._target, self._offset)
+        if self._follower:
+            self._follower.written(self._offset)
 
     def _empty(self, pipe: Pipe) -> None:
         target = opened(self._target)
@@ -167,3 +193,13 @@ class Splice(Stint):
             pipe.filled -= count
             self._offset += count
             self.moved += count
+
+
+def rouse_at(descriptor: int, count: int) -> None:
+    """Let a wait for a socket end when so many bytes are there (or its end is)."""
+    view = socket.socket(socket.AF_INET, socket.SOCK_STREAM, 0, fileno=descriptor)
+    try:
+        with contextlib.suppress(OSError):  # of a connection that is gone
+            view.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, count)
+    finally:
+        view.detach()

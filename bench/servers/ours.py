@@ -97,3 +97,16 @@ class VideodockWithoutFsync(Videodock):
 
     def command(self) -> list[str]:
         return [*super().command(), "--fsync", "never"]
+
+
+class VideodockPortable(Videodock):
+    """The path for every other HTTP server: bodies by ASGI messages."""
+
+    name = "videodock-portable"
+    label = "Videodock, http=portable"
+    role = Role.LIMIT
+    abilities = frozenset({Ability.BODY})
+    durable = "no fsync"
+
+    def command(self) -> list[str]:
+        return [*super().command(), "--http", "portable", "--fsync", "never"]

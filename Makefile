@@ -5,6 +5,9 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 CLIENTS := tests/clients
 
+# Tests wait more than they compute; a file's tests stay together, in one process with its database and brokers.
+TEST_PROCESSES ?= 3
+
 # Stamps: what they stand for is redone only when the file that asks for it has changed.
 INSTALLED     := $(VENV)/installed
 INSTALLED_DEV := $(VENV)/installed-dev
@@ -23,7 +26,7 @@ run: $(INSTALLED) ## Serve on http://127.0.0.1:8000 with everything in ./var; AR
 	@exec $(BIN)/videodock serve --data-dir var $(ARGS)
 
 test: debian $(INSTALLED_DEV) $(INSTALLED_NPM) ## Install what the tests need and run them all; ARGS="-k tus" for some
-	$(BIN)/python -m pytest $(ARGS)
+	@$(BIN)/python -m tests $(TEST_PROCESSES) $(ARGS)
 
 soak: debian $(INSTALLED_DEV) ## Kill servers at every line, every point and at random; SOAK_ROUNDS=25 for less of it, ARGS as above
 	SOAK_ROUNDS=$(SOAK_ROUNDS) $(BIN)/python -m pytest -m soak $(ARGS)

@@ -22,6 +22,7 @@ from server.database import migration
 from server.database.session import AWAY, reason
 from server.errors import MethodNotAllowedError, NotFoundError, StartError, VideodockError
 from server.observability import configure_logging
+from server.pipeline import clamd
 from server.services import Services
 from server.settings import Settings, load
 from server.storage.base import UploadStore
@@ -29,7 +30,8 @@ from server.web import health, media, multipart, pages, tasks, tus
 from server.web.errors import api_response, known
 from server.web.observe import Observe
 from server.web.proxy import Proxy
-from server.worker.scheduler import Scheduler
+from server.worker import open_leader
+from server.worker.leader import Leader
 
 _ROOM = 1 << 20  # bytes; with less free a disk is full for every practical purpose
 
@@ -45,7 +47,7 @@ def create_app(settings: Settings | None = None, store: UploadStore | None = Non
         settings = load()
         configure_logging(settings.log_level, settings.log_format)
     services = Services.open(settings, store)
-    scheduler = Scheduler(services) if settings.scheduler == "embedded" else None
+    scheduler = open_leader(services)
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
@@ -68,7 +70,7 @@ def create_app(settings: Settings | None = None, store: UploadStore | None = Non
             *multipart.routes(services),
             *tasks.routes(services),
             *media.routes(services),
-            *health.routes(_checks(services, scheduler), services.metrics),
+            *health.routes(_checks(services, scheduler), services.metrics, hints=frozenset({"scanner"})),
             *pages.routes(),
         ],
         middleware=[
@@ -93,12 +95,11 @@ def _tus_routes(services: Services) -> list[Route]:
     return tuspyserver.routes(services)
 
 
-def _checks(services: Services, scheduler: Scheduler | None) -> dict[str, Callable[[], str | None]]:
+def _checks(services: Services, scheduler: Leader | None) -> dict[str, Callable[[], str | None]]:
     head = migration.head()
 
     def check_scheduler() -> str | None:
-        status = "running" if scheduler is None else scheduler.status()
-        return None if status in ("running", "standby") else status
+        return None if scheduler is None else scheduler.trouble()
 
     def check_store() -> str | None:
         services.store.check()
@@ -112,7 +113,16 @@ def _checks(services: Services, scheduler: Scheduler | None) -> dict[str, Callab
             return "cannot be reached"
         return None if at_head else "is not at the revision that this version works with"
 
+    def check_scanner() -> str | None:
+        try:
+            clamd.ping(services.settings.clamd, seconds=health.TIME_LIMIT / 2)
+        except clamd.AwayError as error:
+            _log.warning("scanner_away", reason=str(error))
+            return "cannot be reached; tasks wait for it"
+        return None
+
     checks: dict[str, Callable[[], str | None]] = {"database": check_database, "store": check_store}
+    checks |= {"scanner": check_scanner} if services.settings.clamd else {}
     # Where processing is left to `videodock worker`, this server is ready without one.
     return checks | ({"scheduler": check_scheduler} if scheduler is not None else {})
 

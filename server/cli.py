@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 
 import click
 
-from server import __version__, settings_page
+from server import __version__, operator_commands, settings_page
 from server.errors import StartError
 from server.settings import Settings, load, unknown_variables
 
@@ -26,6 +26,8 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 _PLACE = ("data_dir", "database_url", "log_level", "log_format")
 _PROCESSING = (
+    "scheduler",
+    "broker_url",
     "shutdown_grace",
     "database_pool_size",
     "sweep_interval",
@@ -122,6 +124,10 @@ def serve(**given: str | None) -> None:
         from server.pipeline import ffmpeg
 
         ffmpeg.find(settings.ffmpeg)  # a sentence now, not a log line later
+    if settings.scheduler == "celery":
+        from server.worker import check_celery
+
+        check_celery(settings)
     _make_data_dir(settings.data_dir)
     sockets = listen(settings.host, settings.port)
     migration.upgrade(settings.sqlalchemy_url)
@@ -158,32 +164,48 @@ def _where_to_go(settings: Settings, sockets: Sequence[socket.socket]) -> str:
 def worker(**given: str | None) -> None:
     """Process finished uploads without serving, until SIGTERM or Ctrl+C.
 
-    For a server on the same data folder that runs with the setting `scheduler` = `none`, or to stand by for one.
+    For a server on the same data folder that runs with the setting `scheduler` = `none`, or to stand by for one. With
+    `scheduler` = `celery`, a Celery worker: any number of them, on any number of machines.
     """
     settings = _settings(given)
+    if settings.scheduler == "celery":
+        from server.worker import check_celery
+
+        check_celery(settings)
     from server.database import migration
     from server.services import Services
     from server.serving import CLEANUP, cut_off_after, leave
-    from server.worker.scheduler import Scheduler
 
     _make_data_dir(settings.data_dir)
     stop = threading.Event()
 
-    def on_signal(_number: int, _frame: FrameType | None) -> None:
+    def on_stop() -> None:
         if stop.is_set():
             leave(1)
         stop.set()
+        cut_off_after(settings.shutdown_grace + CLEANUP)
 
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, on_signal)
+    def announce() -> None:
+        click.echo(f"Videodock {__version__} processes uploads. Ctrl+C or SIGTERM (process {os.getpid()}) stops it.")
+
     with Services.open(settings) as services:
+        if settings.scheduler == "celery":
+            from server.worker.celery_app import run_worker
+
+            leave(run_worker(services, announce, on_stop))
+        from server.worker.scheduler import Scheduler
+
+        def on_signal(_number: int, _frame: FrameType | None) -> None:
+            on_stop()
+
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, on_signal)
         migration.check_head(services.database.engine)
         services.claim_store()
         scheduler = Scheduler(services)
         scheduler.start()
-        click.echo(f"Videodock {__version__} processes uploads. Ctrl+C or SIGTERM (process {os.getpid()}) stops it.")
+        announce()
         stop.wait()
-        cut_off_after(settings.shutdown_grace + CLEANUP)
         scheduler.stop()
     leave(0)
 
@@ -277,6 +299,8 @@ def errors() -> None:
 
     click.echo(reference_pages.refusals(), nl=False)
 
+
+operator_commands.add_to(main, _options(_PLACE), _settings)
 
 if __name__ == "__main__":
     main()

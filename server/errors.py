@@ -16,9 +16,12 @@ beyond that hint and no language: `messages.py` has the sentences, `web/errors.p
     │   ├── no_valid_file               400  none of the files can be taken (413 if one was too large)
     │   ├── too_many_files              400  one file of a form, beyond the limit
     │   ├── file_too_large              413  one file of a form
+    │   │   └── too_large_to_scan       413  more than the virus scanner takes
     │   ├── upload_final                403  nothing can be added to a final upload
     │   ├── upload_partial              403  a part of an upload to come is not for download
     │   ├── downloads_off               403  a setting keeps the originals
+    │   ├── upload_unscanned            403  not yet found clean by the virus scanner
+    │   ├── upload_infected             403  in quarantine
     │   ├── not_found                   404
     │   ├── upload_not_found            404
     │   ├── upload_incomplete           404  there is nothing to download yet
@@ -138,6 +141,10 @@ class FileTooLargeError(ClientError):
     status = 413
 
 
+class TooLargeToScanError(FileTooLargeError):
+    code = "too_large_to_scan"
+
+
 class UploadFinalError(ClientError):
     code = "upload_final"
     status = 403
@@ -150,6 +157,16 @@ class UploadPartialError(ClientError):
 
 class DownloadsOffError(ClientError):
     code = "downloads_off"
+    status = 403
+
+
+class UploadUnscannedError(ClientError):
+    code = "upload_unscanned"
+    status = 403
+
+
+class UploadInfectedError(ClientError):
+    code = "upload_infected"
     status = 403
 
 

@@ -108,6 +108,7 @@ class FinalService:
         known = [length for length in lengths if length is not None]
         if sum(known) > self.uploads.settings.tus_max_size:
             raise UploadTooLargeError(limit=shown(int(self.uploads.settings.tus_max_size)))
+        self.uploads.hooks.check_length(sum(known))
         self.uploads.insert(
             upload_id,
             owner,

@@ -13,7 +13,7 @@ from functools import partial
 import anyio
 
 from server import media_types, threads
-from server.errors import FileEmptyError, FileTooLargeError, TooManyFilesError
+from server.errors import FileEmptyError, FileTooLargeError, TooLargeToScanError, TooManyFilesError
 from server.messages import size as shown
 from server.transport.body import Body, End, Moved
 from server.uploads import UploadService
@@ -32,8 +32,8 @@ class Form:
     async def take(self, filename: str, body: Body) -> Moved:
         """Store one file; tells how its body ended. The name and the first bytes are judged before it is stored.
 
-        Raises `MediaTypeUnsupportedError`, `FileEmptyError`, `FileTooLargeError`, `TooManyFilesError`; then
-        nothing of the file is kept and the rest of its body is the caller's to drain.
+        Raises `MediaTypeUnsupportedError`, `FileEmptyError`, `FileTooLargeError` (`TooLargeToScanError`),
+        `TooManyFilesError`; then nothing of the file is kept and the rest of its body is the caller's to drain.
         """
         settings = self.uploads.settings
         self.uploads.hooks.pre_create(filename)
@@ -62,14 +62,15 @@ class Form:
                 media_type=media_type,
             )
         )
-        limit = int(self.uploads.settings.max_file_size)
+        allowed, scanned = int(self.uploads.settings.max_file_size), self.uploads.hooks.scan_limit
+        limit = allowed if scanned is None else min(allowed, scanned)
         moved = await self.uploads.store.append(upload_id, 0, body, limit)
         if moved.end is End.LIMIT:
             extra, end = await body.peek(1)
             if extra:
                 del self.taken[upload_id]
                 await self.uploads.database.run(self.uploads.forget, [upload_id])
-                raise FileTooLargeError(limit=shown(limit))
+                raise (TooLargeToScanError if limit == scanned else FileTooLargeError)(limit=shown(limit))
             moved = Moved(moved.count, end)
         return moved
 

@@ -13,8 +13,9 @@ from sqlalchemy.orm import Session
 
 from server import filenames, media_types
 from server.database.models import Task, Upload
-from server.errors import FileEmptyError, MediaTypeUnsupportedError, TaskRunningError
+from server.errors import FileEmptyError, MediaTypeUnsupportedError, TaskRunningError, TooLargeToScanError
 from server.lifecycle import TASK_MOVES, ends
+from server.messages import size as shown
 from server.settings import Settings
 from server.tasks import queue
 
@@ -31,6 +32,18 @@ class Hooks:
     def checks_types(self) -> bool:
         """Whether an upload must be a video."""
         return self.settings.accept == "video"
+
+    @property
+    def scan_limit(self) -> int | None:
+        """Bytes that an upload may have, since the virus scanner takes no more; None where that is no reason."""
+        refuses = self.settings.clamd and self.settings.scan_too_large == "refuse"
+        return int(self.settings.scan_max_size) if refuses else None
+
+    def check_length(self, length: int | None) -> None:
+        """Whether an upload of at least so many bytes could be scanned; raises `TooLargeToScanError`."""
+        limit = self.scan_limit
+        if limit is not None and length is not None and length > limit:
+            raise TooLargeToScanError(limit=shown(limit))
 
     def pre_create(self, filename: str | None) -> None:
         """Whether an upload of this name may be created; raises `MediaTypeUnsupportedError`."""

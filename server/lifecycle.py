@@ -5,7 +5,8 @@ Rules:
 - A status changes only along its table below. SQL never spells a list of states itself: the
   `WHERE status IN (...)` of a compare-and-set is built from `sources()`, so an illegal move matches
   no row and changes nothing.
-- A state without an outgoing move is an end; nothing leaves it.
+- A state without an outgoing move is an end; nothing leaves it, but for an operator's retry, which has tables of its
+  own: for workers and clients an end stays one.
 - The words of `TaskStatus` are the documented API's and never change.
 """
 
@@ -46,6 +47,17 @@ class FileStatus(StrEnum):
     CANCELLED = "cancelled"
 
 
+class StepStatus(StrEnum):
+    """Where one step of a file stands."""
+
+    WAITING = "waiting"
+    PROCESSING = "processing"
+    COMPLETED = "completed"
+    SKIPPED = "skipped"  # not wanted by the settings, or its file failed before
+    ERROR = "error"
+    CANCELLED = "cancelled"
+
+
 UPLOAD_MOVES: Mapping[UploadStatus, frozenset[UploadStatus]] = {
     UploadStatus.OPEN: frozenset(
         {UploadStatus.COMPLETE, UploadStatus.REJECTED, UploadStatus.EXPIRED, UploadStatus.TERMINATED}
@@ -76,6 +88,38 @@ FILE_MOVES: Mapping[FileStatus, frozenset[FileStatus]] = {
     FileStatus.COMPLETED: frozenset(),
     FileStatus.ERROR: frozenset(),
     FileStatus.CANCELLED: frozenset(),
+}
+
+
+STEP_MOVES: Mapping[StepStatus, frozenset[StepStatus]] = {
+    StepStatus.WAITING: frozenset({StepStatus.PROCESSING, StepStatus.SKIPPED, StepStatus.CANCELLED}),
+    StepStatus.PROCESSING: frozenset(
+        {
+            StepStatus.PROCESSING,
+            StepStatus.COMPLETED,
+            StepStatus.SKIPPED,
+            StepStatus.ERROR,
+            StepStatus.CANCELLED,
+        }
+    ),
+    StepStatus.COMPLETED: frozenset(),
+    # A later attempt may work by other settings: a file that no scanner saw is scanned as soon as there is one.
+    StepStatus.SKIPPED: frozenset({StepStatus.WAITING}),
+    StepStatus.ERROR: frozenset(),
+    StepStatus.CANCELLED: frozenset(),
+}
+
+
+# What an operator may have tried again. What is completed stays so; what was skipped waits too, since the step that
+# failed may have been the reason.
+TASK_RETRIES: Mapping[TaskStatus, frozenset[TaskStatus]] = {
+    TaskStatus.COMPLETED: frozenset({TaskStatus.UPLOADED}),  # if some of its files failed
+    TaskStatus.ERROR: frozenset({TaskStatus.UPLOADED}),
+}
+FILE_RETRIES: Mapping[FileStatus, frozenset[FileStatus]] = {FileStatus.ERROR: frozenset({FileStatus.WAITING})}
+STEP_RETRIES: Mapping[StepStatus, frozenset[StepStatus]] = {
+    StepStatus.ERROR: frozenset({StepStatus.WAITING}),
+    StepStatus.SKIPPED: frozenset({StepStatus.WAITING}),
 }
 
 

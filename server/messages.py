@@ -18,6 +18,10 @@ _SENTENCES: dict[str, tuple[str, str]] = {
         "正在处理第 {current}/{total} 个视频...",
         "Processing video {current} of {total}...",
     ),
+    "task_waiting": (
+        "正在等待，稍后自动重试：{reason}",
+        "Waiting, and tried again soon: {reason}",
+    ),
     "task_completed": ("处理完成", "Processing complete"),
     "task_error": ("处理出错：{reason}", "Processing failed: {reason}"),
     "task_cancelled": ("任务已取消", "Task cancelled"),
@@ -148,6 +152,14 @@ _SENTENCES: dict[str, tuple[str, str]] = {
         "这是部分上传，不能下载，请下载合并后的上传",
         "This is a partial upload, which is not for download; the final upload made of it is",
     ),
+    "upload_unscanned": (
+        "文件尚未通过病毒扫描，暂时无法下载",
+        "The file has not been found free of viruses yet, so it is not handed out",
+    ),
+    "upload_infected": (
+        "文件中发现病毒，已被隔离，无法下载",
+        "A virus was found in the file; it is in quarantine and not handed out",
+    ),
     "precondition_failed": (
         "文件与 If-Match 或 If-Unmodified-Since 指定的版本不符",
         "The file is not the one that If-Match or If-Unmodified-Since asks for",
@@ -156,6 +168,20 @@ _SENTENCES: dict[str, tuple[str, str]] = {
         "请求的范围超出文件（共 {size} 字节）",
         "The range is outside of the file, which has {size} bytes",
     ),
+    # The virus scan
+    "too_large_to_scan": (
+        "文件过大，无法进行病毒扫描，最大 {limit}",
+        "The file is too large for the virus scanner; the limit is {limit}",
+    ),
+    "scan_limit": (
+        "病毒扫描程序未能完整扫描文件，文件未被接受",
+        "The virus scanner could not look at the whole file, so it was not taken",
+    ),
+    "infected": (
+        "文件中发现病毒（{signature}），已被隔离",
+        "A virus was found in the file ({signature}); it is in quarantine",
+    ),
+    "scanner_away": ("病毒扫描程序暂时不可用", "The virus scanner cannot be reached right now"),
     # Why a file or a task failed
     "not_playable": ("文件不是可播放的视频", "The file is not a playable video"),
     "no_video_stream": ("文件中没有视频画面", "The file has no pictures in it"),
@@ -169,7 +195,15 @@ _SENTENCES: dict[str, tuple[str, str]] = {
     ),
     "step_memory": ("处理所需内存超过 {limit}", "Processing needed more memory than {limit}"),
     "poster_failed": ("无法从视频中截取封面", "No poster could be taken from the video"),
+    "transcode_failed": ("无法转换视频", "The video could not be converted"),
+    "transcode_too_large": ("转换后的视频过大", "The converted video would be far too large"),
+    "storyboard_failed": ("无法从视频中截取进度预览图", "No pictures for scrubbing could be taken from the video"),
     "original_missing": ("原始文件已不存在", "The original file is no longer there"),
+    "step_failed": (
+        "服务器处理时出错，已多次重试",
+        "The server failed at processing it, several times over",
+    ),
+    "step_interrupted": ("服务器处理时出错，将重试", "The server failed at processing it and will try again"),
     "too_many_attempts": ("处理多次中断，已放弃", "Processing was interrupted too often and was given up"),
 }
 

@@ -21,6 +21,7 @@ _SECONDS = 1.0
 _log = structlog.stdlib.get_logger("videodock.progress")
 
 _uploads = cast("Table", Upload.__table__)
+_TELL_RESUMED = update(_uploads).where(_uploads.c.id == bindparam("upload")).values(resumed=True)
 _TELL = (
     update(_uploads)
     .where(_uploads.c.id == bindparam("upload"), _uploads.c.status == UploadStatus.OPEN)
@@ -47,6 +48,7 @@ class Progress:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._news: dict[str, News] = {}
+        self._resumed: set[str] = set()
         self._telling: asyncio.Task[None] | None = None
 
     def note(self, upload_id: str, news: News) -> None:
@@ -55,6 +57,14 @@ class Progress:
         if before is not None and news.media_type is None:
             news = replace(news, media_type=before.media_type)
         self._news[upload_id] = news
+        self._tell_within_a_second()
+
+    def note_resumed(self, upload_id: str) -> None:
+        """The client of an unfinished upload asked where to go on."""
+        self._resumed.add(upload_id)
+        self._tell_within_a_second()
+
+    def _tell_within_a_second(self) -> None:
         if self._telling is None:
             self._telling = asyncio.get_running_loop().create_task(self._tell_soon())
 
@@ -72,14 +82,16 @@ class Progress:
 
     async def _tell(self) -> None:
         news, self._news = self._news, {}
-        if not news:
+        resumed, self._resumed = self._resumed, set()
+        if not news and not resumed:
             return
         try:
-            await self._database.run(self._write, news)
+            await self._database.run(self._write, news, resumed)
         except AWAY as error:
+            self._resumed |= resumed  # unlike the numbers, nobody will tell it anew
             _log.warning("progress_not_told", uploads=len(news), reason=reason(error))
 
-    def _write(self, news: dict[str, News]) -> None:
+    def _write(self, news: dict[str, News], resumed: set[str]) -> None:
         rows = [
             {
                 "upload": upload_id,
@@ -90,4 +102,7 @@ class Progress:
             for upload_id, told in news.items()
         ]
         with self._database.change(lazy=True) as connection:
-            connection.execute(_TELL, rows)
+            if rows:
+                connection.execute(_TELL, rows)
+            if resumed:  # complete by now, perhaps
+                connection.execute(_TELL_RESUMED, [{"upload": upload_id} for upload_id in sorted(resumed)])

@@ -186,6 +186,15 @@ class Records:
         with self.database.change(lazy=True) as connection:
             connection.execute(_HAS_NO_BYTES, {"upload": upload_id})
 
+    def quarantine(self, upload_id: str) -> None:
+        """The file goes where only an operator looks, then the row says that it is gone. Idempotent. Blocking.
+
+        A row that says why must be there before, for a sweep to end this where it was cut.
+        """
+        self.store.quarantine(upload_id)
+        with self.database.change(lazy=True) as connection:
+            connection.execute(_HAS_NO_BYTES, {"upload": upload_id})
+
     def forget(self, upload_ids: Sequence[str]) -> None:
         """Remove open uploads without a trace: those of a request that never was one. Blocking.
 

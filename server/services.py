@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
 
+import structlog
 from sqlalchemy import func, select
 
 from server.database.models import Task, Upload
@@ -25,10 +26,12 @@ from server.storage.base import UploadStore
 from server.storage.disk import DiskStore
 from server.storage.locks import UploadLocks
 from server.storage.results import Results
-from server.sweep import SweepReport, sweep
+from server.sweep import SweepReport, drop_originals, sweep
 from server.tasks.wake import Wake
 from server.transport.intake import Intake
 from server.uploads import UploadService
+
+_log = structlog.stdlib.get_logger("videodock.services")
 
 
 def utc_now() -> datetime:
@@ -92,6 +95,28 @@ class Services:
         if known:
             raise StartError(f"The database knows {known} uploads, and {self.store.unclaimed}")
         self.store.claim()
+
+    def quarantine(self, upload_id: str) -> None:
+        """Put an upload aside whose row says that it is infected; if that cannot be done now, a sweep will. Blocking.
+
+        Raises nothing.
+        """
+        try:
+            with self.uploads.locks.try_hold(upload_id) as held:
+                if held:
+                    self.uploads.quarantine(upload_id)
+        except Exception:
+            _log.exception("quarantine_failed", upload=upload_id)
+
+    def drop_originals(self, task_id: str) -> None:
+        """Remove what a task that has ended needs no more, by the setting; what cannot be done now, a sweep will do.
+
+        Raises nothing. Blocking.
+        """
+        try:
+            drop_originals(self.uploads, SweepReport(), task_id)
+        except Exception:
+            _log.exception("drop_failed", task=task_id)
 
     def sweep(self) -> SweepReport:
         """One sweep. Blocking."""

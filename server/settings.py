@@ -59,7 +59,8 @@ class Settings(BaseSettings):
     )
     cors_origins: Names = Field(
         ("*",),
-        description="Web origins whose pages may upload by tus, separated by commas; `*` is any, without credentials.",
+        description="Web origins whose pages may upload by tus and read what was made of videos, separated by commas; "
+        "`*` is any, without credentials.",
     )
     http: Literal["videodock", "portable"] = Field(
         "videodock",
@@ -143,10 +144,10 @@ class Settings(BaseSettings):
     )
     sweep_interval: float = Field(60, gt=0, description="Seconds between two sweeps for expired uploads and leftovers.")
 
-    scheduler: Literal["embedded", "none"] = Field(
+    scheduler: Literal["embedded", "celery", "none"] = Field(
         "embedded",
-        description="Who processes finished uploads: `embedded` is this server, `none` leaves it to "
-        "`videodock worker`.",
+        description="Who processes finished uploads: `embedded` is this server, `celery` are Celery workers on any "
+        "number of machines, `none` leaves it to `videodock worker`.",
     )
     encode_limit: int = Field(
         0, ge=0, le=1024, description="Tasks processed at the same time on this machine; 0 is one a core."
@@ -163,11 +164,66 @@ class Settings(BaseSettings):
         "auto",
         description="FFmpeg to use: `auto` is the system's, else the bundled one; `system`, `bundled`, or a path.",
     )
+    owner_limit: int = Field(
+        0, ge=0, description="Tasks of one owner that are processed at the same time; 0 is no limit."
+    )
+    task_retry_pause: float = Field(
+        5,
+        gt=0,
+        description="Seconds until a step that failed, and not by the file's fault, is tried again; twice as long "
+        "after each further failure, up to five minutes.",
+    )
+    transcode: Literal["none", "mp4", "hls", "both"] = Field(
+        "mp4",
+        description="What is made for playing: `mp4` is one file that every browser plays, `hls` a playlist with "
+        "several sizes, `both`, or `none`.",
+    )
+    transcode_max_height: int = Field(
+        1080,
+        ge=144,
+        le=4320,
+        description="Height in pixels of the largest rendition, width for upright videos; nothing is enlarged.",
+    )
+    transcode_preset: Literal["ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow"] = Field(
+        "veryfast", description="The encoder's preset: a slower one makes smaller files."
+    )
+    transcode_time_limit: float = Field(
+        6 * 3600, gt=0, description="Seconds that the making of one MP4, or of all sizes of HLS, may take for one file."
+    )
+    storyboard: Literal["on", "off"] = Field("on", description="Whether small pictures for scrubbing are made.")
+    originals: Literal["keep", "drop"] = Field(
+        "keep",
+        description="Whether an original stays once its task is completed and it can be played; `drop` removes it.",
+    )
+    clamd: str = Field(
+        "",
+        pattern=r"^(unix:/.+|tcp://.+:\d+)?$",
+        description="The virus scanner, `unix:/run/clamav/clamd.ctl` or `tcp://host:3310`; empty is none, and files "
+        "are not scanned. With one, nothing passes unscanned: while it is away, tasks wait.",
+    )
+    # clamd calls a file of 2 GiB and more clean without having looked at it.
+    scan_max_size: ByteSize = Field(
+        ByteSize(25 * _MIB),
+        ge=1,
+        le=2047 * _MIB,
+        description="Largest file that the scanner takes, in bytes; no more than clamd's own `StreamMaxLength` and "
+        "`MaxFileSize`, beyond which it does not look.",
+    )
+    scan_too_large: Literal["refuse", "mark"] = Field(
+        "refuse",
+        description="What becomes of larger files, where a scanner is set: `refuse` does not let them in, `mark` "
+        "processes them and says that they were not scanned.",
+    )
     poster_size: int = Field(
         1280,
         ge=16,
         le=8192,
         description="Longest edge of a poster, in pixels; a smaller video is not enlarged.",
+    )
+    broker_url: str = Field(
+        "",
+        pattern=r"^((amqps?|rediss?)://.+)?$",
+        description="Where Celery finds its broker, `amqp://…` (RabbitMQ) or `redis://…`.",
     )
 
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least level that is logged.")
@@ -286,8 +342,8 @@ def _size(number: int) -> str:
 
 
 def _shown(name: str, value: object) -> str:
-    # What is wrong with a database URL may be its form, so no pattern finds the password in it for certain.
-    if name != "database_url":
+    # What is wrong with such a URL may be its form, so no pattern finds the password in it for certain.
+    if name not in ("database_url", "broker_url"):
         return repr(value)
     scheme = re.match(r"[A-Za-z][A-Za-z0-9+.-]*://", str(value))
     return f"'{scheme[0]}…'" if scheme else "something not shown here, as it may hold a password"

@@ -140,7 +140,7 @@ def table(settings: Settings, environ: Mapping[str, str]) -> str:
     for name in Settings.model_fields:
         source = "environment" if variable(name) in upper else f"file {config}" if name in file else "default"
         value = text(getattr(settings, name))
-        rows.append((name, mask(value) if name == "database_url" else value, source, variable(name)))
+        rows.append((name, mask(value) if name in ("database_url", "broker_url") else value, source, variable(name)))
     widths = [max(len(row[column]) for row in rows) for column in range(3)]
     return "\n".join(
         "  ".join(cell.ljust(width) for cell, width in zip(row, [*widths, 0], strict=True)).rstrip() for row in rows
@@ -148,7 +148,7 @@ def table(settings: Settings, environ: Mapping[str, str]) -> str:
 
 
 def mask(url: str) -> str:
-    """A database URL without its password, wherever in it that stands."""
+    """A URL without its password, wherever in it that stands."""
     url = re.sub(r"(://[^:@/]*):.*@", r"\1:***@", url)
     return re.sub(r"(?i)(\bpassword=)[^&]*", r"\1***", url)
 

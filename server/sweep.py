@@ -9,15 +9,15 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 import structlog
-from sqlalchemy import ColumnElement, and_, select
+from sqlalchemy import ColumnElement, and_, or_, select
 from sqlalchemy.orm import aliased
 
 from server import media_types
-from server.database.models import Upload, UploadPart
+from server.database.models import Task, TaskFile, Upload, UploadPart
 from server.database.session import AWAY
 from server.errors import MediaTypeUnsupportedError
 from server.finals import FinalService
-from server.lifecycle import UploadStatus
+from server.lifecycle import FileStatus, TaskStatus, UploadStatus
 from server.tus.protocol import PARTIAL
 from server.uploads import UploadService
 
@@ -33,7 +33,9 @@ class SweepReport:
     finished: int = 0  # complete, but not yet announced: announced
     abandoned: int = 0  # left by a request or process that died, removed
     removed: int = 0  # removals that had been cut short, ended
+    quarantined: int = 0  # infected, and still among the others: put aside
     missing: int = 0  # open, but their bytes are gone from the store: reported, not touched
+    dropped: int = 0  # originals that are not needed any more, removed
     failed: int = 0  # could not be settled this time: logged, tried again by the next sweep
 
 
@@ -47,11 +49,12 @@ def sweep(uploads: UploadService) -> SweepReport:
     for row in _rows(uploads, being_removed):
         with _one(uploads, row.id, row.id, report) as held:
             if held:
-                if row.protocol == "tus":
+                if row.protocol == "tus" or row.completed_at is not None:  # a task speaks of the row
                     uploads.delete_bytes(row.id)
                 else:
                     uploads.forget([row.id])
                 report.removed += 1
+    _quarantine(uploads, report)
     is_final = and_(Upload.concat.is_not(None), Upload.concat != PARTIAL)
     # Finals last: a part that is finished by this very sweep may be the one that a final waits for.
     for condition in (and_(open_ones, ~is_final), and_(open_ones, is_final)):
@@ -65,7 +68,51 @@ def sweep(uploads: UploadService) -> SweepReport:
             with _one(uploads, row.id, row.id, report) as held:
                 if held and uploads.remove(row.id, target):
                     report.removed += 1
+    drop_originals(uploads, report)
     return report
+
+
+def drop_originals(uploads: UploadService, report: SweepReport, task_id: str | None = None) -> None:
+    """Remove the originals that the setting `originals` does not keep, of one task or of all. Blocking.
+
+    Their rows stay complete: a client that asks again whether its upload arrived is told that it did.
+    """
+    if uploads.settings.originals == "keep":
+        return
+    for row in _rows(uploads, _is_dispensable(uploads, task_id)):
+        with _one(uploads, row.id, row.id if row.protocol == "tus" else row.task_id, report) as held:
+            if held:
+                uploads.delete_bytes(row.id)
+                report.dropped += 1
+
+
+def _is_dispensable(uploads: UploadService, task_id: str | None) -> ColumnElement[bool]:
+    """Originals in this data folder whose task is completed and whose file can be played without them.
+
+    A file that is completed is never read again, not by an operator's retry of its task either, and its results are on
+    the disk before its row tells of them. A removal that was cut short is found by this again.
+    """
+    asked = () if task_id is None else (Task.id == task_id,)
+    ended = (Task.status == TaskStatus.COMPLETED, Task.node == uploads.hooks.node, *asked)
+    mine = (TaskFile.upload_id == Upload.id, TaskFile.status == FileStatus.COMPLETED)
+    can_play = (TaskFile.playable, or_(TaskFile.has_mp4, TaskFile.has_hls))
+    found = select(TaskFile.id).join(Task, Task.id == TaskFile.task_id).where(*mine, *can_play, *ended)
+    return and_(Upload.has_bytes, Upload.status == UploadStatus.COMPLETE, found.exists())
+
+
+def _quarantine(uploads: UploadService, report: SweepReport) -> None:
+    for row in _rows(uploads, _is_infected(uploads)):
+        with _one(uploads, row.id, row.id, report) as held:
+            if held:
+                uploads.quarantine(row.id)
+                report.quarantined += 1
+
+
+def _is_infected(uploads: UploadService) -> ColumnElement[bool]:
+    """Uploads in this data folder in which a virus was found, and whose worker did not live to put them aside."""
+    mine = (TaskFile.upload_id == Upload.id, TaskFile.scan == "infected", Task.node == uploads.hooks.node)
+    found = select(TaskFile.id).join(Task, Task.id == TaskFile.task_id).where(*mine)
+    return and_(Upload.has_bytes, Upload.status == UploadStatus.COMPLETE, found.exists())
 
 
 def _is_joined() -> ColumnElement[bool]:

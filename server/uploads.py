@@ -51,9 +51,11 @@ class UploadService(Records):
     # Creation
 
     async def create(self, owner: str, decision: Create) -> Facts:
-        """A new, empty tus upload. Raises `MediaTypeUnsupportedError` for its name, `StorageFullError`."""
+        """A new, empty tus upload. Raises `MediaTypeUnsupportedError` for its name, `TooLargeToScanError`,
+        `StorageFullError`."""
         if not decision.is_partial:
             self.hooks.pre_create(decision.filename)
+        self.hooks.check_length(decision.length)
         upload_id = self.new_id()
         return await self.database.run(
             partial(
@@ -91,6 +93,7 @@ class UploadService(Records):
             decision = decide(facts)
             if facts.is_complete:
                 return facts  # a replayed last PATCH: its response was lost
+            decision = self._bounded(facts, decision)
             held.attach(body.stop)
             try:
                 facts, end = await self._receive(facts, decision, body)
@@ -111,6 +114,15 @@ class UploadService(Records):
         if end is End.STOPPED:
             raise UploadLockedError
         return facts
+
+    def _bounded(self, facts: Facts, decision: Append) -> Append:
+        """What an upload of unknown length may still take, so that it can be scanned. Raises `TooLargeToScanError`."""
+        limit = self.hooks.scan_limit
+        if limit is None or facts.length is not None:
+            return decision  # it was judged when its length was told
+        end = decision.offset + decision.limit
+        self.hooks.check_length(end if decision.length is None and decision.exact else decision.length)
+        return replace(decision, limit=min(end, limit) - decision.offset)
 
     async def _receive(self, facts: Facts, decision: Append, body: Body) -> tuple[Facts, End]:
         media_type = await self._check_first_bytes(facts, decision, body)
@@ -228,7 +240,10 @@ class UploadService(Records):
 
         try:
             async with self.locks.hold(upload_id, unless_open):
-                return await self._settled(await self.database.run(self.locked_facts, upload_id, owner))
+                facts = await self._settled(await self.database.run(self.locked_facts, upload_id, owner))
+                if facts.status is UploadStatus.OPEN and facts.offset and not facts.is_final:
+                    self.progress.note_resumed(upload_id)
+                return facts
         except _SettledError as settled:  # nobody changes it any more: no need to wait, or to disturb somebody
             return settled.facts
 

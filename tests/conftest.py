@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from tests.harness.brokers import broker, postgres_url, rabbitmq_server, redis_server  # noqa: F401  # fixtures
 from tests.harness.gate import Gate
 from tests.harness.postgres import PostgresServer
 from tests.harness.server_process import ServerProcess

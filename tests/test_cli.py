@@ -53,6 +53,7 @@ def test_help_lists_the_commands() -> None:
     assert all(f"\n  {name} " in output for name in ("serve", "worker", "migrate", "sweep", "settings"))
 
 
+@pytest.mark.alone
 def test_help_is_there_at_once() -> None:
     """The help imports no web server and no database: it takes less than half a second (best of five)."""
     times = []

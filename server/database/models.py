@@ -13,11 +13,11 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import JSON, BigInteger, Enum, ForeignKey, Index, Integer, MetaData, String, Text, text
+from sqlalchemy import JSON, BigInteger, Enum, ForeignKey, Index, Integer, MetaData, String, Text, false, text
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from server.database.types import UtcDateTime
-from server.lifecycle import FileStatus, TaskStatus, UploadStatus
+from server.lifecycle import FileStatus, StepStatus, TaskStatus, UploadStatus
 
 DEFAULT_OWNER = "default"
 
@@ -43,6 +43,11 @@ def _word(kind: type[StrEnum]) -> Enum:
         create_constraint=False,
         values_callable=lambda states: [s.value for s in states],
     )
+
+
+def _index(name: str, of: str, *columns: str) -> Index:
+    """An index of those rows only for which `of` holds."""
+    return Index(name, *columns, sqlite_where=text(of), postgresql_where=text(of))
 
 
 class Base(DeclarativeBase):
@@ -87,6 +92,10 @@ class Upload(Base):
     updated_at: Mapped[datetime] = mapped_column(doc="When its row changed last (UTC)")
     expires_at: Mapped[datetime] = mapped_column(doc="When it is removed, unless complete or bytes came since (UTC)")
     completed_at: Mapped[datetime | None] = mapped_column(doc="When its last byte was there (UTC)")
+    resumed: Mapped[bool] = mapped_column(
+        doc="Whether its client asked (HEAD) where to go on, when some of its bytes were there and others were not",
+        server_default=false(),
+    )
 
 
 class UploadPart(Base):
@@ -106,7 +115,13 @@ class Task(Base):
     """What is done with one upload, or with those of one form."""
 
     __tablename__ = "tasks"
-    __table_args__ = (Index(None, "node", "status", "lease_expires_at"), Index(None, "owner", "created_at"))
+    # Claims read the last three, which hold open tasks only: what has ended costs them nothing.
+    __table_args__ = (
+        Index(None, "owner", "created_at"),
+        _index("ix_tasks_open", "finished_at IS NULL", "node", "lease_expires_at", "created_at"),
+        _index("ix_tasks_open_of_owner", "finished_at IS NULL", "node", "owner", "lease_expires_at", "created_at"),
+        _index("ix_tasks_running", "worker IS NOT NULL", "node", "owner"),
+    )
 
     id: Mapped[str] = mapped_column(String(36), primary_key=True, doc="UUID; for tus the same as the upload's")
     owner: Mapped[str] = mapped_column(doc="Whose task it is")
@@ -115,11 +130,22 @@ class Task(Base):
         _word(TaskStatus), doc="`uploaded`, `processing`, `completed`, `error` or `cancelled`"
     )
     partial: Mapped[bool] = mapped_column(doc="Completed, but not every file could be processed")
-    progress: Mapped[int] = mapped_column(Integer, doc="Percent of the whole task, never falling")
+    progress: Mapped[int] = mapped_column(Integer, doc="Percent of the whole task; falls only when it is retried")
     current_file: Mapped[int] = mapped_column(Integer, doc="Position of the file being processed, from 1")
     file_count: Mapped[int] = mapped_column(Integer, doc="Number of files")
     attempt: Mapped[int] = mapped_column(Integer, doc="Number of claims; a worker writes only under its own")
     failures: Mapped[int] = mapped_column(Integer, doc="Claims whose worker fell silent")
+    playable: Mapped[bool] = mapped_column(
+        doc="Whether something of every file that has not failed can be played", server_default=false()
+    )
+    step: Mapped[str | None] = mapped_column(String(16), doc="The step that runs, or ran last")
+    eta_seconds: Mapped[int | None] = mapped_column(
+        Integer, doc="Seconds until it is done, as estimated at `updated_at`; NULL while nobody can tell"
+    )
+    waiting_code: Mapped[str | None] = mapped_column(
+        String(64), doc="Why it was set aside; tried again when its claim runs out"
+    )
+    waiting_params: Mapped[dict[str, Any] | None] = mapped_column(JSON, doc="Parameters of that reason")
     worker: Mapped[str | None] = mapped_column(doc="Who has claimed it; NULL when nobody has")
     lease_expires_at: Mapped[datetime | None] = mapped_column(doc="When its claim runs out (UTC)")
     error_code: Mapped[str | None] = mapped_column(String(64), doc="Why it failed")
@@ -160,9 +186,44 @@ class TaskFile(Base):
     container: Mapped[str | None] = mapped_column(String(16), doc="`mp4`, `mov`, …")
     video_codec: Mapped[str | None] = mapped_column(String(32), doc="FFmpeg's name, such as `h264`")
     audio_codec: Mapped[str | None] = mapped_column(String(32), doc="FFmpeg's name; NULL without sound")
+    audio_tracks: Mapped[int | None] = mapped_column(Integer, doc="Number of audio tracks")
+    hdr: Mapped[bool | None] = mapped_column(doc="Whether its colours need a high dynamic range")
+    variable_frame_rate: Mapped[bool | None] = mapped_column(doc="Whether its frames come unevenly")
+    scan: Mapped[str | None] = mapped_column(
+        String(16), doc="`clean`, `infected`, `skipped` (no scanner is set) or `too_large`; NULL before"
+    )
     has_poster: Mapped[bool] = mapped_column(doc="Whether there is a poster")
+    has_mp4: Mapped[bool] = mapped_column(doc="Whether there is an MP4 for every browser", server_default=false())
+    has_hls: Mapped[bool] = mapped_column(doc="Whether there is an HLS playlist", server_default=false())
+    has_storyboard: Mapped[bool] = mapped_column(
+        doc="Whether there are small pictures for scrubbing", server_default=false()
+    )
+    playable: Mapped[bool] = mapped_column(doc="Whether it can be played already", server_default=false())
     error_code: Mapped[str | None] = mapped_column(String(64), doc="Why it failed")
     error_params: Mapped[dict[str, Any] | None] = mapped_column(JSON, doc="Parameters of that reason")
+
+
+class TaskStep(Base):
+    """One step of the pipeline for one file."""
+
+    __tablename__ = "task_steps"
+
+    file_id: Mapped[str] = mapped_column(
+        ForeignKey("task_files.id", ondelete="CASCADE"), primary_key=True, doc="Its file"
+    )
+    name: Mapped[str] = mapped_column(String(16), primary_key=True, doc="`scan`, `probe`, `poster`, …")
+    position: Mapped[int] = mapped_column(Integer, doc="Place in the order, from 1")
+    status: Mapped[StepStatus] = mapped_column(
+        _word(StepStatus),
+        doc="`waiting`, `processing`, `completed`, `skipped` (not wanted, or its file failed before), `error` or "
+        "`cancelled`; none waits or runs once its file has ended",
+    )
+    progress: Mapped[int] = mapped_column(Integer, doc="Percent")
+    failures: Mapped[int] = mapped_column(Integer, doc="Tries that came to nothing and were not the file's fault")
+    error_code: Mapped[str | None] = mapped_column(String(64), doc="What went wrong last")
+    error_params: Mapped[dict[str, Any] | None] = mapped_column(JSON, doc="Parameters of that reason")
+    started_at: Mapped[datetime | None] = mapped_column(doc="When it was first begun (UTC)")
+    finished_at: Mapped[datetime | None] = mapped_column(doc="When it ended, however (UTC)")
 
 
 class TaskEvent(Base):
@@ -176,7 +237,8 @@ class TaskEvent(Base):
     at: Mapped[datetime] = mapped_column(doc="When (UTC)")
     type: Mapped[str] = mapped_column(
         String(32),
-        doc="`uploaded`, `processing`, `file_completed`, `file_error`, `completed`, `error` or `cancelled`",
+        doc="`uploaded`, `processing`, `waiting`, `infected`, `file_completed`, `file_error`, `completed`, `error`, "
+        "`cancelled` or `retried`",
     )
     attempt: Mapped[int] = mapped_column(Integer, doc="The task's attempt at that time")
     data: Mapped[dict[str, Any] | None] = mapped_column(JSON, doc="What else there is to say")

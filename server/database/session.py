@@ -17,7 +17,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
 from typing import Any, TypeVar, cast
 
-from sqlalchemy import Connection, CursorResult, Engine, Executable, create_engine, event
+from sqlalchemy import Connection, CursorResult, Engine, ExceptionContext, Executable, create_engine, event
 from sqlalchemy.engine import make_url
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import InterfaceError, OperationalError
@@ -31,6 +31,9 @@ from server.errors import StartError
 T = TypeVar("T")
 
 _BUSY_SECONDS = 30
+_IDLE_SECONDS = 60
+_ENDED_FOR_SILENCE = "25P03"
+_SILENCE_SECONDS = 10
 # SQLite answers from memory, so more threads would only contend for the interpreter. Seen with eight clients: ten
 # threads 270, four 305, two 336 cycles a second; three leave room for one that is slow.
 _SQLITE_THREADS = 3
@@ -51,8 +54,11 @@ def make_engine(url: str, pool_size: int) -> Engine:
             "connect_args": {"timeout": _BUSY_SECONDS, "check_same_thread": False},
         }
     else:
-        # A database that was restarted costs a reconnect, not an error.
-        options |= {"pool_pre_ping": True, "connect_args": {"connect_timeout": 5}}
+        # A database that was restarted costs a reconnect, not an error. One that is cut off costs this much waiting,
+        # not the quarter of an hour that the kernel would go on for: a worker has to notice that it lost its claim.
+        silence = {"tcp_user_timeout": _SILENCE_SECONDS * 1000, "keepalives_idle": _SILENCE_SECONDS}
+        silence |= {"keepalives_interval": 2, "keepalives_count": 3}
+        options |= {"pool_pre_ping": True, "connect_args": {"connect_timeout": 5, **silence}}
     try:
         engine = create_engine(url, **options)
     except ModuleNotFoundError:
@@ -63,6 +69,9 @@ def make_engine(url: str, pool_size: int) -> Engine:
     if sqlite:
         event.listen(engine, "connect", _prepare_sqlite)
         event.listen(engine, "begin", _begin_sqlite)
+    else:
+        event.listen(engine, "connect", _prepare_postgresql)
+        event.listen(engine, "handle_error", _tell_idle)
     return engine
 
 
@@ -72,6 +81,20 @@ def _prepare_sqlite(connection: DBAPIConnection, _: ConnectionPoolEntry) -> None
     raw.isolation_level = None
     raw.execute("PRAGMA journal_mode=WAL")
     raw.execute("PRAGMA foreign_keys=ON")
+
+
+def _prepare_postgresql(connection: DBAPIConnection, _: ConnectionPoolEntry) -> None:
+    # A machine that was frozen or cut off in the middle of a transaction keeps its locks no longer than this.
+    raw = cast("Any", connection)
+    raw.execute(f"SET idle_in_transaction_session_timeout = '{_IDLE_SECONDS}s'")
+    raw.commit()
+
+
+def _tell_idle(context: ExceptionContext) -> None:
+    # Its transaction is gone as if the database had been restarted, but the driver calls it an internal error.
+    original = context.original_exception
+    if getattr(original, "sqlstate", None) == _ENDED_FOR_SILENCE:
+        raise OperationalError(context.statement, context.parameters, original, connection_invalidated=True)
 
 
 def _begin_sqlite(connection: Connection) -> None:

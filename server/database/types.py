@@ -39,8 +39,10 @@ class database_time(expression.ColumnElement[datetime]):  # noqa: N801  # reads 
     inherit_cache = True
     type = UtcDateTime()
 
-    def __init__(self, seconds: float = 0) -> None:
-        self.seconds = expression.literal(float(seconds), Float())
+    def __init__(self, seconds: float | expression.BindParameter[float] = 0) -> None:
+        self.seconds: expression.BindParameter[float] = (
+            seconds if isinstance(seconds, expression.BindParameter) else expression.literal(float(seconds), Float())
+        )
 
     def _gen_cache_key(self, anon_map: Any, bindparams: list[Any]) -> Any:
         return (type(self), self.seconds._gen_cache_key(anon_map, bindparams))  # type: ignore[no-untyped-call]

@@ -35,8 +35,8 @@ _MAX_STDERR = 8 << 10  # last bytes kept for the log
 # `server` must be importable in the child however this process found it: run from a checkout, or installed.
 _ROOT = Path(__file__).parents[2]
 
-# How Python, the dynamic loader, glibc and FFmpeg say that the address space is full.
-_MEMORY_SIGNS = (b"MemoryError", b"Cannot allocate memory", b"failed to map segment", b"bad_alloc")
+# How Python, the dynamic loader, glibc, FFmpeg and x264 say that the address space is full.
+_MEMORY_SIGNS = (b"MemoryError", b"Cannot allocate memory", b"failed to map segment", b"bad_alloc", b"malloc of size")
 
 
 def run(
@@ -67,7 +67,9 @@ def run(
     verdict = _verdict(process.returncode, conversation, limits)
     # After an answer the exit code is our own doing: the child is told to go.
     end = "its own answer" if conversation.over else f"exit code {process.returncode}"
-    log.warning("job %s gave up with %s after %s: %r", job, verdict.code, end, conversation.stderr)
+    # A file that cannot be played is no fault of ours; a child that crashed may well be.
+    level = logging.INFO if conversation.is_reasoned and verdict is conversation.error else logging.WARNING
+    log.log(level, "job %s gave up with %s after %s: %r", job, verdict.code, end, conversation.stderr)
     raise verdict
 
 
@@ -162,6 +164,8 @@ class _Conversation:
         self.result: Mapping[str, object] | None = None
         self.error: StepError | None = None
         self.stderr = b""
+        self.is_reasoned = False
+        """Whether the error is the job's own word about the file."""
         self._report = report
         self._line = b""
         self._heard = 0
@@ -213,6 +217,7 @@ class _Conversation:
             case {"error": {"code": str(code), "params": dict(params)}} if code in CODES:
                 self.error = StepError(code)
                 self.error.params.update(_scalars(params))
+                self.is_reasoned = True
             case _:
                 self.error = StepError("step_crashed")
 

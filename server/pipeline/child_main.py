@@ -1,9 +1,9 @@
 """The child process: limits itself, does one job, sends one answer.
 
-Rule: nothing of a video is touched before the limits stand, and the process never outlives its parent. Its
-standard input stays open as long as the parent lives; when it ends, the whole process group is killed, programs
-that the job started included. (`PR_SET_PDEATHSIG` would not do: it spares grandchildren, and it fires when the
-parent's *thread* ends.)
+Rule: nothing of a video is touched before the limits stand and, where the kernel lets us, the network is out of
+reach; and the process never outlives its parent. Its standard input stays open as long as the parent lives; when it
+ends, the whole process group is killed, programs that the job started included. (`PR_SET_PDEATHSIG` would not do: it
+spares grandchildren, and it fires when the parent's *thread* ends.)
 
 Started by `child.py` as `python -m server.pipeline.child_main`; one line of JSON comes in, lines of JSON go out.
 """
@@ -19,7 +19,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from server.errors import StepError
-from server.pipeline import programs
+from server.pipeline import programs, solitude
 
 _STDIN, _STDOUT, _STDERR = 0, 1, 2
 _OPEN_FILES = 64
@@ -32,6 +32,7 @@ def main() -> None:
     answers = os.dup(_STDOUT)
     os.dup2(_STDERR, _STDOUT)
     request = json.loads(_read_line())
+    solitude.leave_network()
     _limit(request["limits"])
     threading.stack_size(_WATCHER_STACK)  # the default of 8 MiB counts against the address space
     threading.Thread(target=_watch, daemon=True).start()
@@ -53,8 +54,8 @@ def _read_line() -> bytes:
 
 def _limit(limits: Mapping[str, Any]) -> None:
     """Take on the limits for this process and those that it starts."""
-    # Processor time is the net below the parent's clock; jobs run one thread, so it comes later.
-    processor = int(limits["seconds"]) + 5
+    # Processor time is the net below the parent's clock: with a thread on every core it comes later, too.
+    processor = (int(limits["seconds"]) + 5) * (os.cpu_count() or 1)
     for kind, most in (
         (resource.RLIMIT_AS, limits["memory"]),
         (resource.RLIMIT_CPU, processor),

@@ -9,9 +9,8 @@ import shutil
 from collections.abc import Mapping
 
 from server.errors import StepError
-from server.media_types import MediaType
 from server.pipeline import child
-from server.pipeline.step import MAX_PIXELS, StepContext, require_source
+from server.pipeline.step import MAX_PIXELS, MAX_STREAMS, Step, StepContext, require_source
 
 FILE_NAME = "poster.jpg"
 """The poster's name below the output directory."""
@@ -19,15 +18,11 @@ FILE_NAME = "poster.jpg"
 _ROOM = 16 << 20  # bytes; candidates of the largest posters and some
 
 
-class Poster:
+class Poster(Step):
     """Takes the poster; `has_poster` is its column."""
 
     name = "poster"
     weight = 4
-
-    def applies_to(self, media_type: MediaType | None) -> bool:
-        """Every video."""
-        return media_type is not None
 
     def run(self, context: StepContext) -> Mapping[str, object]:
         """Write `poster.jpg` into the output directory; `StepError` poster_failed if no frame can be had."""
@@ -37,12 +32,13 @@ class Poster:
                 "server.pipeline.poster_job:take",
                 {
                     "path": source,
-                    "demuxer": context.media_type.demuxer,
+                    "demuxer": context.demuxer,
                     "max_pixels": MAX_PIXELS,
+                    "max_streams": MAX_STREAMS,
                     "ffmpeg": context.ffmpeg,
                     "output": str(context.output.absolute()),
                     "name": FILE_NAME,
-                    "edge": context.poster_size,
+                    "edge": context.settings.poster_size,
                     "duration": context.facts.get("duration"),
                     "seconds": context.limits.seconds,
                 },

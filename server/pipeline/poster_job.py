@@ -57,6 +57,7 @@ def _command(arguments: Mapping[str, Any], seconds: float, target: Path) -> list
         # The input: one file, one demuxer, one thread, no bomb. Seeking before -i decodes from a key frame on.
         *("-protocol_whitelist", "file", "-f", arguments["demuxer"]),
         *("-threads", "1", "-max_pixels", str(arguments["max_pixels"])),
+        *("-max_streams", str(arguments["max_streams"])),
         *("-ss", f"{seconds:.3f}", "-i", f"file:{arguments['path']}"),
         # The output: the first real video stream (`V` leaves cover art out; probe_job.py picks the same).
         *("-map", "0:V:0", "-an", "-sn", "-dn", "-map_metadata", "-1", "-frames:v", "1"),

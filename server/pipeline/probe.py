@@ -4,11 +4,14 @@ Rule: the parent never loads a decoder; `probe_job.py` does, in a child, with th
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 from server.errors import StepError
-from server.media_types import MediaType
 from server.pipeline import child
-from server.pipeline.step import MAX_PIXELS, StepContext, require_source
+from server.pipeline.step import MAX_PIXELS, MAX_STREAMS, Limits, Step, StepContext, require_source
+from server.settings import Settings
+
+_MEMORY = 1536 << 20  # bytes of address space: room for a frame of 8K and its neighbours, or for a thousand tracks
 
 # The columns that the job fills, and what each may be besides None.
 _COLUMNS: Mapping[str, type] = {
@@ -17,19 +20,23 @@ _COLUMNS: Mapping[str, type] = {
     "height": int,  # pixels, after rotation
     "frame_rate": float,  # frames a second, on average
     "video_codec": str,
-    "audio_codec": str,  # None without sound
+    "audio_codec": str,  # of the first audio track; None without sound
+    "audio_tracks": int,  # number
+    "hdr": bool,
+    "variable_frame_rate": bool,  # None when too few frames can be looked at
 }
 
 
-class Probe:
-    """Finds out `duration`, `width`, `height`, `frame_rate`, `container`, `video_codec`, `audio_codec`."""
+class Probe(Step):
+    """Finds out `container` and the columns above. Where and with what a video was made is never read."""
 
     name = "probe"
     weight = 1
 
-    def applies_to(self, media_type: MediaType | None) -> bool:
-        """Every video."""
-        return media_type is not None
+    def limits(self, settings: Settings) -> Limits:
+        """Less memory than for the others: who gets a huge index past this step would get it past them."""
+        limits = super().limits(settings)
+        return replace(limits, memory=min(limits.memory, _MEMORY))
 
     def run(self, context: StepContext) -> Mapping[str, object]:
         """The columns; None is what cannot be known. A file of which no frame can be decoded is not_playable,
@@ -38,15 +45,16 @@ class Probe:
             "server.pipeline.probe_job:probe",
             {
                 "path": require_source(context),
-                "demuxer": context.media_type.demuxer,
+                "demuxer": context.demuxer,
                 "max_pixels": MAX_PIXELS,
+                "max_streams": MAX_STREAMS,
             },
             limits=context.limits,
             cancelled=context.cancelled,
             report=context.report,
         )
         context.report(100)
-        return {"container": context.media_type.name} | _checked(found)
+        return {"container": context.media_type.name if context.media_type else None} | _checked(found)
 
 
 def _checked(found: Mapping[str, object]) -> dict[str, object]:

@@ -1,41 +1,64 @@
-"""The job of the probe step, run in a child process: open the file with PyAV and decode one frame.
+"""The job of the probe step, run in a child process: open the file with PyAV, decode one frame, look at the times of
+some.
 
 Rule: FFmpeg opens exactly one file with exactly one demuxer, both given to it. Nothing in the content can make
-it open a second file or a connection.
+it open a second file or a connection. Metadata (places, devices, people) is not looked at.
 """
 
 import math
-from collections.abc import Callable, Mapping
+import statistics
+from collections.abc import Callable, Iterator, Mapping
 from fractions import Fraction
+from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import av
 import av.error
 from av.container import InputContainer
-from av.stream import Disposition, Stream
+from av.packet import Packet
+from av.stream import Discard, Disposition, Stream
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from server.errors import StepError
 
+_Packet: TypeAlias = "Packet[VideoStream]"  # generic in PyAV's annotations only
+
 # A recording that was cut may begin up to a few seconds before its first key frame.
 _MAX_PACKETS = 1000
 _LONGEST = 366 * 86400.0  # seconds; a duration beyond a year is a broken header
 
+_HDR_TRANSFERS = (16, 18)  # PQ (SMPTE ST 2084) and HLG (ARIB STD-B67) in ITU-T H.273 table 3
+_DOLBY_VISION = ("dvh1", "dvhe", "dvav", "dva1")  # sample entries of streams that need not say their transfer
+
+# How many frames tell whether they come evenly, how many bytes they may cost, and how many is too few.
+_TIMED_PACKETS, _TIMED_BYTES, _FEWEST_TIMES = 300, 32 << 20, 8
+_REORDERED = 16  # packets; H.264 and HEVC put a frame at most so far from where it is shown
+_UNEVEN = 0.1  # of the usual time between two frames
+_DRIFT = 0.05  # of the rate: more than that, and the frames that were not looked at come otherwise
+
 
 def probe(arguments: Mapping[str, Any], report: Callable[[int], None]) -> Mapping[str, object]:
-    """Facts about the video at `path`, opened with `demuxer`, frames of at most `max_pixels`.
+    """Facts about the video at `path`, opened with `demuxer`, frames of at most `max_pixels`, at most `max_streams`.
 
     Raises `StepError` not_playable, no_video_stream or original_missing, `MemoryError`, and `OSError` if the
     file cannot be read at all.
     """
     path = str(arguments["path"])
     _require_readable(path)
+    options = {
+        "protocol_whitelist": "file",
+        # Decoders that run while streams are analysed obey these too.
+        "threads": "1",
+        "max_pixels": str(arguments["max_pixels"]),
+        "max_streams": str(arguments["max_streams"]),
+    }
     try:
-        with _open(path, str(arguments["demuxer"]), str(arguments["max_pixels"])) as container:
+        with _open(path, str(arguments["demuxer"]), options) as container:
             report(30)
-            return _describe(container, str(arguments["max_pixels"]))
+            _require_bytes_for_frames(container, Path(path).stat().st_size)
+            return _describe(container, options["max_pixels"])
     except MemoryError:  # PyAV's is both, and it is the limit, not the file
         raise
     except (av.error.FFmpegError, ValueError) as error:
@@ -51,18 +74,20 @@ def _require_readable(path: str) -> None:
         raise StepError("original_missing") from None
 
 
-def _open(path: str, demuxer: str, max_pixels: str) -> InputContainer:
-    options = {
-        "protocol_whitelist": "file",
-        # Decoders that run while streams are analysed obey these too.
-        "threads": "1",
-        "max_pixels": max_pixels,
-    }
+def _open(path: str, demuxer: str, options: dict[str, str]) -> InputContainer:
     if demuxer == "mov":
         # Tracks of QuickTime files may point at other files; off by default, and said here to stay off.
-        options |= {"enable_drefs": "0", "use_absolute_path": "0"}
+        options = options | {"enable_drefs": "0", "use_absolute_path": "0"}
     # "file:" in front, since a name may hold a colon. Metadata in any encoding must not stop us.
     return av.open(f"file:{path}", "r", format=demuxer, options=options, metadata_errors="replace")
+
+
+def _require_bytes_for_frames(container: InputContainer, size: int) -> None:
+    """An index of a few bytes can stand for a billion frames, and would cost every step gigabytes."""
+    frames = max((stream.frames for stream in container.streams.video), default=0)
+    entries = max((len(stream.index_entries) for stream in container.streams), default=0)
+    if max(frames, entries) > size:
+        raise StepError("not_playable")
 
 
 def _describe(container: InputContainer, max_pixels: str) -> Mapping[str, object]:
@@ -74,7 +99,12 @@ def _describe(container: InputContainer, max_pixels: str) -> Mapping[str, object
     video_codec = _codec(stream)
     if video_codec is None:
         raise StepError("not_playable")
-    frame = _first_frame(container, stream, max_pixels)
+    for other in container.streams:
+        if other is not stream:
+            other.discard = Discard.all  # a thousand sound tracks need not be read
+    packets = container.demux(stream)
+    read: list[_Packet] = []
+    frame = _first_frame(packets, stream, max_pixels, read)
     width, height = frame.width, frame.height
     if round(frame.rotation / 90) % 2:
         width, height = height, width
@@ -85,22 +115,26 @@ def _describe(container: InputContainer, max_pixels: str) -> Mapping[str, object
         "frame_rate": _frame_rate(stream),
         "video_codec": video_codec,
         "audio_codec": next(map(_codec, container.streams.audio), None),
+        "audio_tracks": len(container.streams.audio),
+        "hdr": _is_hdr(stream, frame),
+        "variable_frame_rate": _is_uneven(stream, _times(packets, read)),
     }
 
 
-def _first_frame(container: InputContainer, stream: VideoStream, max_pixels: str) -> VideoFrame:
-    """The first frame that can be decoded; damaged packets before it are passed over."""
+def _first_frame(packets: Iterator[_Packet], stream: VideoStream, max_pixels: str, read: list[_Packet]) -> VideoFrame:
+    """The first frame that can be decoded; damaged packets before it are passed over. `read` gets all of them."""
     decoder = stream.codec_context
     decoder.thread_count = 1
     decoder.options = {"max_pixels": max_pixels}
-    for number, packet in enumerate(container.demux(stream)):
+    for packet in packets:
+        read.append(packet)
         try:
             for frame in packet.decode():
                 if isinstance(frame, VideoFrame):
                     return frame
         except av.error.InvalidDataError:
             continue
-        if number >= _MAX_PACKETS:
+        if len(read) > _MAX_PACKETS:
             break
     raise StepError("not_playable")
 
@@ -119,6 +153,48 @@ def _frame_rate(stream: VideoStream) -> float | None:
     rate: Fraction | None = stream.average_rate or stream.guessed_rate
     value = float(rate) if rate else 0.0
     return round(value, 3) if math.isfinite(value) and value > 0 else None
+
+
+def _is_hdr(stream: VideoStream, frame: VideoFrame) -> bool:
+    """Whether a screen of the usual range would show wrong colours."""
+    return int(frame.color_trc) in _HDR_TRANSFERS or stream.codec_context.codec_tag in _DOLBY_VISION
+
+
+def _times(packets: Iterator[_Packet], read: list[_Packet]) -> list[int]:
+    """When the first frames are shown, in the stream's time base, ascending."""
+    size = sum(packet.size for packet in read)
+    whole = False
+    try:
+        while len(read) < _TIMED_PACKETS and size < _TIMED_BYTES:
+            read.append(next(packets))
+            size += read[-1].size
+    except StopIteration:
+        whole = True
+    except av.error.FFmpegError:  # it has a frame, so it is a video, wherever it breaks off
+        pass
+    # AVI has times of decoding only, which come as evenly as those of showing.
+    shown = [packet.pts if packet.pts is not None else packet.dts for packet in read if packet.size]
+    times = sorted({time for time in shown if time is not None})
+    # Of the last ones, some that are shown between them may not have been read yet.
+    return times if whole else times[:-_REORDERED]
+
+
+def _is_uneven(stream: VideoStream, times: list[int]) -> bool | None:
+    if len(times) < _FEWEST_TIMES or not stream.time_base:
+        return None
+    # The first one is often another, where an encoder had to begin.
+    gaps = [later - earlier for earlier, later in pairwise(times[1:])]
+    usual = statistics.median(gaps)
+    # Times are rounded to ticks, so two gaps that are meant to be alike differ by one; but a tick that is a frame
+    # is not rounded.
+    tolerance = max(1.5 if usual >= 4 else 0.5, _UNEVEN * usual)
+    if any(abs(gap - usual) > tolerance for gap in gaps):
+        return True
+    # The index of an MP4 knows how many frames there are in all.
+    if not stream.frames or not stream.duration:
+        return False
+    average, mean = stream.duration / stream.frames, statistics.fmean(gaps)
+    return abs(average - mean) > _DRIFT * mean
 
 
 def _codec(stream: Stream) -> str | None:

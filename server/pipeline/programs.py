@@ -1,15 +1,48 @@
 """Programs that a job starts from inside the child process.
 
-Rule: a program stays in the child's process group, so that whoever kills the group kills it too, and it shares
-the child's standard error, which the parent reads and bounds. Only the child process imports this.
+Rule: a program stays in the child's process group, so that whoever kills the group kills it too, and what it says on
+standard error reaches the child's, which the parent reads and bounds. Only the child process imports this.
 """
 
 import contextlib
 import os
+import selectors
+import signal
 import subprocess
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import IO
 
 _running: set["subprocess.Popen[bytes]"] = set()
+
+_STDERR = 2
+_LOOK = 0.5  # seconds between two looks at the clock, and at what was written
+_MAX_LINE = 4 << 10
+_MAX_ERRORS = 16 << 10  # last bytes kept
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a program ended: its exit code (negative: the signal that ended it), and the last it said."""
+
+    code: int
+    errors: bytes
+
+    @property
+    def succeeded(self) -> bool:
+        """Whether it did what it was told."""
+        return self.code == 0
+
+    @property
+    def disk_is_full(self) -> bool:
+        """Whether there was no room for what it wrote."""
+        return any(sign in self.errors for sign in (b"No space left on device", b"Disk quota exceeded"))
+
+    @property
+    def wrote_too_much(self) -> bool:
+        """Whether a file grew beyond what the child may write."""
+        return self.code == -signal.SIGXFSZ or b"File too large" in self.errors
 
 
 def run(command: Sequence[str | os.PathLike[str]], seconds: float) -> bool:
@@ -27,9 +60,65 @@ def run(command: Sequence[str | os.PathLike[str]], seconds: float) -> bool:
             _running.discard(process)
 
 
+def follow(command: Sequence[str], seconds: float, *, folder: str, look: Callable[[float | None], None]) -> Outcome:
+    """Run FFmpeg (with `-progress pipe:1`) in `folder` for at most so many seconds.
+
+    `look` is called at least twice a second with the time in seconds up to which the result is made, None while that
+    is not known; when it raises, the program is killed. A program whose time is over ends as by SIGKILL.
+    """
+    with subprocess.Popen(  # noqa: S603  # a list, never a shell
+        command, cwd=folder, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, bufsize=0
+    ) as process:
+        _running.add(process)
+        try:
+            deadline = time.monotonic() + seconds
+            errors = _listen(process, deadline, look)
+            return Outcome(process.wait(max(_LOOK, deadline - time.monotonic())), errors)
+        except subprocess.TimeoutExpired:
+            return Outcome(-signal.SIGKILL, b"")
+        finally:
+            process.kill()
+            _running.discard(process)
+
+
 def kill_all() -> None:
     """Kill every program that runs, from another thread, and reap it (at most 100 ms for each)."""
     for process in list(_running):
         process.kill()
         with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(0.1)
+
+
+def _listen(process: "subprocess.Popen[bytes]", deadline: float, look: Callable[[float | None], None]) -> bytes:
+    """Hear both pipes to their ends; what was said on standard error. Raises `TimeoutExpired`."""
+    made, errors, line = None, b"", b""
+    with selectors.DefaultSelector() as selector:
+        for pipe in (process.stdout, process.stderr):
+            selector.register(_of(pipe), selectors.EVENT_READ)
+        while selector.get_map():
+            if time.monotonic() > deadline:
+                raise subprocess.TimeoutExpired(process.args, 0)
+            for key, _ in selector.select(_LOOK):
+                chunk = os.read(key.fd, 65536)
+                if not chunk:
+                    selector.unregister(key.fileobj)
+                elif key.fileobj is process.stderr:
+                    os.write(_STDERR, chunk)
+                    errors = (errors + chunk)[-_MAX_ERRORS:]
+                else:
+                    *lines, line = (line + chunk)[-_MAX_LINE:].split(b"\n")
+                    made = max((time for time in map(_made, lines) if time is not None), default=made)
+            look(made)
+    return errors
+
+
+def _made(line: bytes) -> float | None:
+    """Seconds, if this line of `-progress` tells them; before the first frame FFmpeg says N/A."""
+    name, _, value = line.partition(b"=")
+    return int(value) / 1e6 if name == b"out_time_us" and value.strip().isdigit() else None
+
+
+def _of(pipe: IO[bytes] | None) -> IO[bytes]:
+    if pipe is None:  # never so: both are pipes
+        raise ValueError("the program has no such pipe")
+    return pipe

@@ -1,22 +1,45 @@
 """What a step of the pipeline is, and what it is given.
 
 Rule: a step gets everything it needs in its `StepContext`, writes only below `context.output`, and returns the
-columns of the file's row that it found out. It ends in one of four ways: a mapping, `StepError` (the file is to
-blame; trying again will not help), `Cancelled`, or any other exception (the machine is to blame; the runner may
-try again).
+columns of the file's row that it found out. Both appear together, once it has come to its end: the columns in the row,
+and each file or folder of `output` in the file's place among the results. Until then nothing of it is there, and it
+may be run again from the start, by another process.
+
+It ends in one of five ways: a mapping; `StepError` (the file is to blame, trying again will not help); `TryLaterError`
+(something that the step needs is away); `Cancelled`; or any other exception (the machine is to blame). After the third
+and the last it is tried again, after pauses that grow.
 """
 
 import threading
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import ClassVar
 
-from server.errors import StepError
+from server.errors import Param, StepError
 from server.media_types import MediaType
+from server.settings import Settings
 
 MAX_PIXELS = 8192 * 8192
 """Pixels of the largest frame that is decoded: room for 8K (7680 x 4320), not for a decompression bomb."""
+
+MAX_STREAMS = 1200
+"""Tracks of a file that FFmpeg puts up with (`-max_streams`): each takes its memory. One more is out of memory."""
+
+
+class TryLaterError(Exception):
+    """What the step needs is away: the task is set aside, and tried again after a pause.
+
+    `code` and `params` are what people are told meanwhile. With `counts`, the step is given up after as many failures
+    as `task_max_attempts`; without, it waits for as long as it takes.
+    """
+
+    def __init__(self, code: str, *, counts: bool = True, **params: Param) -> None:
+        super().__init__(code, params)
+        self.code = code
+        self.params = params
+        self.counts = counts
 
 
 class Cancelled(Exception):  # noqa: N818  # it is no error: somebody wished it
@@ -35,38 +58,58 @@ class Limits:
 
 @dataclass(frozen=True)
 class StepContext:
-    """One file in one attempt.
+    """One step of one file in one attempt.
 
-    `output` is an existing directory that belongs to this attempt and file alone. `ffmpeg` is the path of the
-    binary. `poster_size` is in pixels. `facts` has the results of the earlier steps of this file. `report`
-    takes the percent (0 to 100) of this step that is done; it may raise, and the step ends with that.
+    `source` is the original, `size` its bytes. `output` is an existing directory that belongs to this step in this
+    attempt alone. `media_type` is None for a file that is no video that we know. `ffmpeg` is the path of the binary.
+    `facts` has the columns that the earlier steps of this file found out. `report` takes the percent (0 to 100) of
+    this step that is done; it may raise, and the step ends with that.
     """
 
     source: Path
+    size: int
     output: Path
-    media_type: MediaType
+    media_type: MediaType | None
+    settings: Settings
     limits: Limits
     ffmpeg: str
-    poster_size: int
     facts: Mapping[str, object]
     cancelled: threading.Event
     report: Callable[[int], None]
 
+    @property
+    def demuxer(self) -> str:
+        """The demuxer of a file that is a video."""
+        if self.media_type is None:
+            raise StepError("not_playable")
+        return self.media_type.demuxer
 
-class Step(Protocol):
+
+class Step(ABC):
     """A step of the pipeline. Steps have no state: one object serves every file and thread."""
 
-    @property
-    def name(self) -> str:
-        """Its name in logs and events."""
+    name: ClassVar[str]
+    """In rows, logs and events; at most 16 characters."""
 
-    @property
-    def weight(self) -> int:
-        """Its share of a file's progress, compared with the other steps that apply."""
+    weight: ClassVar[int]
+    """Its share of a file's progress, compared with the other steps that are wanted."""
+
+    is_required: ClassVar[bool] = True
+    """Whether the file has failed when the step has. Otherwise only this result is missing."""
 
     def applies_to(self, media_type: MediaType | None) -> bool:
         """Whether the step has anything to do for such a file; None is a file that is no video."""
+        return media_type is not None
 
+    def is_wanted(self, settings: Settings) -> bool:  # noqa: ARG002  # a step that can be switched off looks
+        """Whether the settings ask for it; otherwise it is recorded as skipped."""
+        return True
+
+    def limits(self, settings: Settings) -> Limits:
+        """What one run may use."""
+        return Limits(settings.step_time_limit, int(settings.step_memory_limit))
+
+    @abstractmethod
     def run(self, context: StepContext) -> Mapping[str, object]:
         """Do the work; return columns of the file's row. Raises as the module's rule says."""
 

@@ -82,6 +82,13 @@ class UploadStore(ABC):
         """Remove the upload. Idempotent."""
 
     @abstractmethod
+    def quarantine(self, upload_id: str) -> None:
+        """Put the bytes aside, for an operator to look at: from then on the store does not have the upload.
+
+        Idempotent: one that was cut short is done again. Nothing happens without such an upload.
+        """
+
+    @abstractmethod
     def local_path(self, upload_id: str) -> Path:
         """A local file with the upload's bytes, for reading, by this process and its children; or a path with no
         file when the store does not have it. It never leads to the bytes of another upload, also after `delete`.

@@ -6,6 +6,7 @@ with O_APPEND, and a write goes to an explicit position.
 
 import errno
 import os
+import shutil
 import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -39,6 +40,7 @@ class DiskStore(UploadStore):
 
     def __init__(self, folder: Path, fsync: Fsync = "complete") -> None:
         self._folder = folder
+        self._quarantine = folder.with_name("quarantine")
         self._fsync = fsync
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         if fsync != "never":
@@ -134,6 +136,39 @@ class DiskStore(UploadStore):
     def delete(self, upload_id: str) -> None:
         self.local_path(upload_id).unlink(missing_ok=True)
 
+    def quarantine(self, upload_id: str) -> None:
+        path, target = self.local_path(upload_id), self._quarantine / upload_id
+        if not path.exists():
+            return
+        self._quarantine.mkdir(mode=0o700, exist_ok=True)
+        path.chmod(0o600)
+        try:
+            path.rename(target)
+        except OSError as error:
+            if error.errno != errno.EXDEV:  # the folder of the uploads may be a disk of its own
+                raise translated(error) from error
+            self._carry(path, target)
+        if self._fsync != "never":
+            # In this order: a power cut may leave it in both places, and not in none.
+            sync(self._quarantine, self._quarantine.parent, path.parent)
+
+    def _carry(self, path: Path, target: Path) -> None:
+        """Move a file to another disk; it is there whole or not at all."""
+        arriving = target.with_name(f".{target.name}")
+        arriving.unlink(missing_ok=True)
+        try:
+            with path.open("rb") as source, open(arriving, "wb", opener=_privately) as copy:
+                shutil.copyfileobj(source, copy, _SHOWN_BYTES)
+        except OSError as error:
+            arriving.unlink(missing_ok=True)
+            raise translated(error) from error
+        if self._fsync != "never":
+            sync(arriving)
+        arriving.rename(target)
+        if self._fsync != "never":
+            sync(target.parent)
+        path.unlink()
+
     def local_path(self, upload_id: str) -> Path:
         return self._folder / upload_id[:2] / upload_id
 
@@ -191,6 +226,10 @@ class _File:
     def close(self) -> None:
         if self._descriptor >= 0:
             os.close(self._descriptor)
+
+
+def _privately(path: str, _flags: int) -> int:
+    return os.open(path, _NEW, 0o600)
 
 
 def _copy(source: int, source_offset: int, target: int, target_offset: int, count: int) -> None:

@@ -24,6 +24,7 @@ class MemoryStore(UploadStore):
 
     def __init__(self) -> None:
         self._files: dict[str, int] = {}
+        self.quarantined: dict[str, int] = {}
         self._opened: list[int] = []
         self._is_claimed = False
 
@@ -88,6 +89,10 @@ class MemoryStore(UploadStore):
         # Not closed: its number would be the next upload's, and whoever still reads by it would read that one's.
         self._files.pop(upload_id, None)
 
+    def quarantine(self, upload_id: str) -> None:
+        if upload_id in self._files:
+            self.quarantined[upload_id] = self._files.pop(upload_id)
+
     def local_path(self, upload_id: str) -> Path:
         # By the number of the process and not `self`: child processes read it too.
         return Path(f"/proc/{os.getpid()}/fd/{self._files.get(upload_id, 'none')}")
@@ -112,6 +117,7 @@ class MemoryStore(UploadStore):
     def close(self) -> None:
         """Give all memory back; nobody may use the store or a path of it any more."""
         self._files.clear()
+        self.quarantined.clear()
         while self._opened:
             os.close(self._opened.pop())
 

@@ -14,15 +14,24 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, and_, case, insert, or_, select, update
+from sqlalchemy import JSON, ColumnElement, and_, case, func, insert, literal, or_, select, update
 from sqlalchemy.orm import Session
 
-from server.database.models import Task, TaskFile
+from server.database.models import Task, TaskFile, TaskStep
 from server.database.session import changed
 from server.database.types import database_time
 from server.errors import TaskEndedError, TaskNotFoundError
-from server.lifecycle import FILE_MOVES, TASK_MOVES, FileStatus, TaskStatus, sources
-from server.tasks import events
+from server.lifecycle import FILE_MOVES, STEP_MOVES, TASK_MOVES, FileStatus, StepStatus, TaskStatus, ends, sources
+from server.tasks import events, turns
+
+# What a task has no more when nobody works on it, nor will.
+_IDLE: Mapping[str, Any] = {
+    "worker": None,
+    "lease_expires_at": None,
+    "eta_seconds": None,
+    "waiting_code": None,
+    "waiting_params": None,
+}
 
 
 @dataclass(frozen=True)
@@ -126,10 +135,10 @@ def cancel(session: Session, task_id: str, owner: str, *, now: datetime) -> None
         session,
         update(Task)
         .where(Task.id == task_id, Task.status.in_(sources(TASK_MOVES, TaskStatus.CANCELLED)))
-        .values(status=TaskStatus.CANCELLED, worker=None, lease_expires_at=None, updated_at=now, finished_at=now),
+        .values(status=TaskStatus.CANCELLED, **_IDLE, updated_at=now, finished_at=now),
     )
     if moved:
-        _end_files(session, task_id, FileStatus.CANCELLED, None)
+        _cancel_files(session, task_id, now=now)
         events.append(session, task_id, "cancelled", at=now, attempt=task.attempt)
         return
     session.expire(task)
@@ -137,21 +146,32 @@ def cancel(session: Session, task_id: str, owner: str, *, now: datetime) -> None
         raise TaskEndedError(status=task.status)
 
 
-def claim(session: Session, worker: str, *, node: str, lease: float, now: datetime) -> Claim | None:
-    """Take the oldest task of this data folder that nobody works on, for `lease` seconds; None without one."""
-    row = session.execute(
-        select(Task.id, Task.owner, Task.attempt, Task.file_count)
-        .where(Task.node == node, _claimable())
-        .order_by(Task.created_at, Task.id)
-        .limit(1)
-        .with_for_update(skip_locked=True)
-    ).first()
+def claim(
+    session: Session,
+    worker: str,
+    *,
+    node: str,
+    lease: float,
+    now: datetime,
+    owner_limit: int = 0,
+    task_id: str | None = None,
+) -> Claim | None:
+    """Take the task of this data folder whose turn it is (`turns.py`), for `lease` seconds; None without one.
+
+    Never more than `owner_limit` tasks of one owner run, unless it is 0. With `task_id`, that task or none.
+    """
+    if owner_limit:
+        turns.take_turns(session, node)
+    if task_id is None:
+        row = turns.first(session, node=node, lease=lease, owner_limit=owner_limit)
+    else:
+        row = turns.this(session, task_id, node=node, lease=lease, owner_limit=owner_limit)
     if row is None:
         return None
     moved = changed(
         session,
         update(Task)
-        .where(Task.id == row.id, Task.attempt == row.attempt, _claimable())
+        .where(Task.id == row.id, Task.attempt == row.attempt, _claimable(lease))
         .values(
             status=TaskStatus.PROCESSING,
             attempt=Task.attempt + 1,
@@ -175,7 +195,16 @@ def failures(session: Session, claimed: Claim) -> int:
     return session.scalars(select(Task.failures).where(Task.id == claimed.task_id)).one()
 
 
-def keep(session: Session, claimed: Claim, *, lease: float, progress: int, current_file: int, now: datetime) -> bool:
+def keep(
+    session: Session,
+    claimed: Claim,
+    *,
+    lease: float,
+    progress: int,
+    current_file: int,
+    eta_seconds: int | None,
+    now: datetime,
+) -> bool:
     """Extend the claim and tell the progress in percent; False when the task is no longer this worker's."""
     return bool(
         changed(
@@ -186,6 +215,7 @@ def keep(session: Session, claimed: Claim, *, lease: float, progress: int, curre
                 lease_expires_at=database_time(lease),
                 progress=case((Task.progress < progress, progress), else_=Task.progress),
                 current_file=current_file,
+                eta_seconds=eta_seconds,
                 updated_at=now,
             ),
         )
@@ -200,76 +230,65 @@ def give_back(session: Session, claimed: Claim, *, now: datetime) -> None:
     )
 
 
+def set_aside(session: Session, claimed: Claim, why: Failure, *, pause: float, now: datetime) -> bool:
+    """End a claim early: the task waits for `pause` seconds and says why. False when it is no longer this worker's."""
+    values = {"worker": None, "waiting_code": why.code, "waiting_params": why.params, "eta_seconds": None}
+    moved = changed(
+        session,
+        update(Task).where(_mine(claimed)).values(lease_expires_at=database_time(pause), updated_at=now, **values),
+    )
+    if moved:
+        data = {"code": why.code, "seconds": round(pause, 1)}
+        events.append(session, claimed.task_id, "waiting", at=now, attempt=claimed.attempt, data=data)
+    return bool(moved)
+
+
 def orphan(session: Session, worker_prefix: str, *, now: datetime) -> int:
     """End the leases of workers that are known to be dead; the number of tasks that can be claimed again."""
     return changed(
         session,
         update(Task)
-        .where(Task.status == TaskStatus.PROCESSING, Task.worker.startswith(worker_prefix, autoescape=True))
+        .where(
+            Task.status == TaskStatus.PROCESSING,
+            Task.worker.is_not(None),
+            Task.worker.startswith(worker_prefix, autoescape=True),
+        )
         .values(lease_expires_at=database_time(-1), updated_at=now),
     )
 
 
-def begin_file(session: Session, claimed: Claim, file_id: str) -> bool:
-    """A file is being worked on; False when the task is no longer this worker's."""
-    return _move_file(session, claimed, file_id, FileStatus.PROCESSING, {})
-
-
-def file_progress(session: Session, claimed: Claim, file_id: str, progress: int) -> bool:
-    """How far a file is, in percent; False when the task is no longer this worker's."""
-    raised = case((TaskFile.progress < progress, progress), else_=TaskFile.progress)
-    return _move_file(session, claimed, file_id, FileStatus.PROCESSING, {"progress": raised})
-
-
-def complete_file(session: Session, claimed: Claim, file_id: str, found: Mapping[str, Any], *, now: datetime) -> bool:
-    """A file is done; `found` are columns of its row. False when the task is no longer this worker's."""
-    moved = _move_file(session, claimed, file_id, FileStatus.COMPLETED, {**found, "progress": 100})
-    if moved:
-        data = {"file": file_id}
-        events.append(session, claimed.task_id, "file_completed", at=now, attempt=claimed.attempt, data=data)
-    return moved
-
-
-def fail_file(
-    session: Session,
-    claimed: Claim,
-    file_id: str,
-    failure: Failure,
-    found: Mapping[str, Any],
-    *,
-    now: datetime,
-) -> bool:
-    """A file cannot be processed; what was found out before stays. False when no longer this worker's."""
-    values = {**found, "error_code": failure.code, "error_params": failure.params}
-    moved = _move_file(session, claimed, file_id, FileStatus.ERROR, values)
-    if moved:
-        data = {"file": file_id, "code": failure.code}
-        events.append(session, claimed.task_id, "file_error", at=now, attempt=claimed.attempt, data=data)
-    return moved
-
-
 def finish(session: Session, claimed: Claim, *, now: datetime) -> TaskStatus | None:
     """End a task whose files have ended: `error` if all failed, else `completed`. None when not this worker's."""
-    ended = [(file.status, file.error_code, file.error_params) for file in files_of(session, claimed.task_id)]
-    failed = [item for item in ended if item[0] is FileStatus.ERROR]
+    ended = files_of(session, claimed.task_id)
+    failed = [file for file in ended if file.status is FileStatus.ERROR]
     values: dict[str, Any] = {"status": TaskStatus.COMPLETED, "partial": bool(failed), "progress": 100}
+    values["playable"] = any(file.playable for file in ended)
     if len(failed) == len(ended):
-        values = {"status": TaskStatus.ERROR, "error_code": failed[0][1], "error_params": failed[0][2]}
+        why = failed[0]
+        values = {"status": TaskStatus.ERROR, "error_code": why.error_code, "error_params": why.error_params}
     return _end(session, claimed, values, now=now)
 
 
 def give_up(session: Session, claimed: Claim, failure: Failure, *, now: datetime) -> TaskStatus | None:
-    """End a task that cannot be brought to an end: `error`, with its open files. None when not this worker's."""
-    values = {"status": TaskStatus.ERROR, "error_code": failure.code, "error_params": failure.params}
-    status = _end(session, claimed, values, now=now)
-    if status is not None:
-        _end_files(session, claimed.task_id, FileStatus.ERROR, failure)
-    return status
+    """End a task whose open files cannot be brought to an end: those are an error. None when not this worker's.
+
+    A step that had failed before keeps what it said.
+    """
+    if not hold(session, claimed, {}):
+        return None
+    for file_id in _fail_files(session, claimed.task_id, failure, now=now):
+        data = {"file": file_id, "code": failure.code}
+        events.append(session, claimed.task_id, "file_error", at=now, attempt=claimed.attempt, data=data)
+    return finish(session, claimed, now=now)
 
 
 def _end(session: Session, claimed: Claim, values: dict[str, Any], *, now: datetime) -> TaskStatus | None:
     status: TaskStatus = values["status"]
-    common = {"worker": None, "lease_expires_at": None, "updated_at": now, "finished_at": now}
+    common = {
+        **_IDLE,
+        "updated_at": now,
+        "finished_at": now,
+    }
     if not changed(session, update(Task).where(_mine(claimed)).values(**values, **common)):
         return None
     data = {"code": values["error_code"]} if "error_code" in values else {"partial": values["partial"]}
@@ -277,20 +296,50 @@ def _end(session: Session, claimed: Claim, values: dict[str, Any], *, now: datet
     return status
 
 
-def _end_files(session: Session, task_id: str, status: FileStatus, failure: Failure | None) -> None:
-    values: dict[str, Any] = {"status": status}
-    if failure is not None:
-        values |= {"error_code": failure.code, "error_params": failure.params}
-    open_file = and_(TaskFile.task_id == task_id, TaskFile.status.in_(sources(FILE_MOVES, status)))
+def _cancel_files(session: Session, task_id: str, *, now: datetime) -> None:
+    _end_steps(session, _steps_of_open_files(task_id), StepStatus.CANCELLED, now=now)
+    open_file = and_(TaskFile.task_id == task_id, TaskFile.status.in_(sources(FILE_MOVES, FileStatus.CANCELLED)))
+    changed(session, update(TaskFile).where(open_file).values(status=FileStatus.CANCELLED))
+
+
+def _fail_files(session: Session, task_id: str, failure: Failure, *, now: datetime) -> Sequence[str]:
+    """Those that were open."""
+    of = _steps_of_open_files(task_id)
+    # What went wrong with the step before, if anything did, says more than that its worker fell silent.
+    blamed = {
+        "error_params": case(
+            (TaskStep.error_code.is_(None), literal(failure.params, JSON())), else_=TaskStep.error_params
+        ),
+        "error_code": func.coalesce(TaskStep.error_code, failure.code),
+    }
+    _end_steps(session, and_(of, TaskStep.status == StepStatus.PROCESSING), StepStatus.ERROR, now=now, **blamed)
+    _end_steps(session, of, StepStatus.SKIPPED, now=now)
+    values = {"status": FileStatus.ERROR, "error_code": failure.code, "error_params": failure.params}
+    open_file = and_(TaskFile.task_id == task_id, TaskFile.status.in_(sources(FILE_MOVES, FileStatus.ERROR)))
+    ids = session.scalars(select(TaskFile.id).where(open_file).order_by(TaskFile.position)).all()
     changed(session, update(TaskFile).where(open_file).values(**values))
+    return ids
 
 
-def _move_file(session: Session, claimed: Claim, file_id: str, status: FileStatus, values: Mapping[str, Any]) -> bool:
+def _steps_of_open_files(task_id: str) -> ColumnElement[bool]:
+    open_files = select(TaskFile.id).where(TaskFile.task_id == task_id, TaskFile.status.not_in(ends(FILE_MOVES)))
+    return TaskStep.file_id.in_(open_files)
+
+
+def skip_steps(session: Session, file_id: str, *, now: datetime) -> None:
+    """The steps of a file that has ended and that nobody will run any more."""
+    _end_steps(session, TaskStep.file_id == file_id, StepStatus.SKIPPED, now=now)
+
+
+def _end_steps(session: Session, of: ColumnElement[bool], status: StepStatus, *, now: datetime, **values: Any) -> None:
+    open_step = and_(of, TaskStep.status.in_(sources(STEP_MOVES, status)))
+    changed(session, update(TaskStep).where(open_step).values(status=status, finished_at=now, **values))
+
+
+def hold(session: Session, claimed: Claim, values: Mapping[str, Any]) -> bool:
+    """Write into a claimed task's row, and keep it for this transaction; False when it is no longer this worker's."""
     # The task's row is locked first: whoever cancels or takes over waits for this transaction, or this one for him.
-    if not changed(session, update(Task).where(_mine(claimed)).values(attempt=Task.attempt)):
-        return False
-    allowed = and_(TaskFile.id == file_id, TaskFile.status.in_(sources(FILE_MOVES, status)))
-    return bool(changed(session, update(TaskFile).where(allowed).values(status=status, **values)))
+    return bool(changed(session, update(Task).where(_mine(claimed)).values(attempt=Task.attempt, **values)))
 
 
 def _mine(claimed: Claim) -> ColumnElement[bool]:
@@ -298,11 +347,14 @@ def _mine(claimed: Claim) -> ColumnElement[bool]:
         Task.id == claimed.task_id,
         Task.attempt == claimed.attempt,
         Task.status == TaskStatus.PROCESSING,
+        Task.worker.is_not(None),  # a worker that gave it back, or set it aside, has nothing more to say
     )
 
 
-def _claimable() -> ColumnElement[bool]:
-    return or_(
-        Task.status == TaskStatus.UPLOADED,
-        and_(Task.status == TaskStatus.PROCESSING, Task.lease_expires_at < database_time()),
-    )
+def _claimable(lease: float) -> ColumnElement[bool]:
+    """Tasks that nobody works on, and that may be tried now, where workers ask for leases of so many seconds.
+
+    A lease that lies further ahead than any that was given is over too: the clock was set back.
+    """
+    is_over = or_(Task.lease_expires_at < database_time(), Task.lease_expires_at > database_time(turns.horizon(lease)))
+    return or_(Task.status == TaskStatus.UPLOADED, and_(Task.status == TaskStatus.PROCESSING, is_over))

@@ -1,6 +1,7 @@
 """GET on an upload: the bytes of a complete one, whole or in ranges (RFC 9110).
 
-Rule: only whoever `downloads` lets in learns anything, and only complete uploads are shown, never their parts.
+Rule: only whoever `downloads` lets in learns anything, and only complete uploads are shown, never their parts; where
+a virus scanner is set, only those that have passed it.
 Nothing here moves a byte or takes a lock: `FileAnswer` sends the store's file, which is complete and so never
 changes, and whose id is never used twice. It may be deleted while it is sent; who has it open gets it to its end.
 """
@@ -17,14 +18,16 @@ from starlette.responses import Response
 from starlette.types import Scope
 
 from server import filenames, media_types, threads
-from server.database.models import DEFAULT_OWNER, Upload
+from server.database.models import DEFAULT_OWNER, TaskFile, Upload
 from server.errors import (
     DownloadsOffError,
     PreconditionFailedError,
     RangeUnsatisfiableError,
     UploadGoneError,
     UploadIncompleteError,
+    UploadInfectedError,
     UploadPartialError,
+    UploadUnscannedError,
 )
 from server.lifecycle import UploadStatus
 from server.services import Services
@@ -54,7 +57,8 @@ class Downloads:
 
     async def get(self, call: Call) -> Response:
         """Answer GET on an upload. Raises `DownloadsOffError`, `UploadNotFoundError`, `UploadGoneError`,
-        `UploadPartialError`, `UploadIncompleteError` and `PreconditionFailedError`.
+        `UploadPartialError`, `UploadIncompleteError`, `UploadUnscannedError`, `UploadInfectedError` and
+        `PreconditionFailedError`.
         """
         if self._settings.downloads == "off":
             raise DownloadsOffError  # before anything is looked up: it must not tell which uploads there are
@@ -74,7 +78,7 @@ class Downloads:
             # A copy may be kept, but not shown without asking: who may see it, and whether it exists, can change.
             "Cache-Control": "private, no-cache",
         }
-        if _is_unchanged(call.head, tag, completed):
+        if is_unchanged(call.head, tag, completed):
             return Response(status_code=304, headers=headers)
         found = ranges(call.head, stat.st_size, tag, headers["Last-Modified"])
         if found is not None and not found:
@@ -95,9 +99,20 @@ class Downloads:
             raise UploadPartialError
         with self._database.read() as session:
             completed = session.scalar(select(Upload.completed_at).where(Upload.id == upload_id))
+            scan = session.scalar(select(TaskFile.scan).where(TaskFile.upload_id == upload_id))
         if not facts.is_complete or completed is None:
             raise UploadIncompleteError
+        self._check_scan(scan)
         return facts, completed
+
+    def _check_scan(self, scan: str | None) -> None:
+        """Whether a file may go out of which `task_files.scan` says this."""
+        if scan == "infected":
+            raise UploadInfectedError
+        # `skipped` is no pass: the file came in while there was no scanner.
+        passed = {"clean", "too_large"} if self._settings.scan_too_large == "mark" else {"clean"}
+        if self._settings.clamd and scan not in passed:
+            raise UploadUnscannedError
 
     def _refuse(self, error: OSError, scope: Scope) -> Response:
         why = UploadGoneError() if isinstance(error, FileNotFoundError) else known(error, scope)
@@ -122,7 +137,7 @@ def _media_type(facts: Facts) -> str:
     return media_types.get(facts.media_type).media_type if facts.media_type else "application/octet-stream"
 
 
-def _is_unchanged(head: Head, tag: str, completed: datetime) -> bool:
+def is_unchanged(head: Head, tag: str, completed: datetime) -> bool:
     """Whether the client has these bytes already (RFC 9110 section 13.2.2, in its order).
 
     Raises `PreconditionFailedError` when it wants others than these.

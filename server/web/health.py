@@ -26,13 +26,19 @@ _NO_STORE = {"Cache-Control": "no-store"}
 _log = structlog.stdlib.get_logger("videodock.health")
 
 
-def routes(checks: Mapping[str, Check], metrics: Metrics, time_limit: float = TIME_LIMIT) -> list[Route]:
+def routes(
+    checks: Mapping[str, Check],
+    metrics: Metrics,
+    time_limit: float = TIME_LIMIT,
+    hints: frozenset[str] = frozenset(),
+) -> list[Route]:
     """`GET /healthz`, `/readyz` and `/metrics`.
 
     A check blocks, in a thread, for at most `time_limit` seconds. It returns None when its part can work and
-    else a short sentence, which everybody may read; when it raises, the sentence is ours.
+    else a short sentence, which everybody may read; when it raises, the sentence is ours. The server is ready
+    without those parts that `hints` names.
     """
-    probes = _Probes(checks, metrics, time_limit)
+    probes = _Probes(checks, metrics, time_limit, hints)
     return [
         Route("/healthz", _alive, methods=["GET"]),
         Route("/readyz", probes.ready, methods=["GET"]),
@@ -46,8 +52,9 @@ async def _alive(request: Request) -> Response:
 
 
 class _Probes:
-    def __init__(self, checks: Mapping[str, Check], metrics: Metrics, time_limit: float) -> None:
+    def __init__(self, checks: Mapping[str, Check], metrics: Metrics, time_limit: float, hints: frozenset[str]) -> None:
         self._checks = checks
+        self._hints = hints
         self._metrics = metrics
         self._time_limit = time_limit
         # A check that hangs keeps its thread, and who watches asks again every few seconds: the threads that
@@ -62,7 +69,7 @@ class _Probes:
         async with anyio.create_task_group() as group:
             for name, check in self._checks.items():
                 group.start_soon(self._look, name, check, found)
-        well = all(sentence == "ok" for sentence in found.values())
+        well = all(sentence == "ok" for name, sentence in found.items() if name not in self._hints)
         return JSONResponse(
             {"status": "ready" if well else "not ready", "checks": found},
             status_code=200 if well else 503,

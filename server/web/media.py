@@ -1,43 +1,76 @@
-"""GET /media/<task>/<file>/poster.jpg: what was made of a video.
+"""GET /media/<task>/<file>/<name>: what was made of a video.
 
 Rule: the row says whether there is a result, and the path is built from ids that were checked, never from what a
 client wrote.
 """
 
 import os
+from datetime import UTC, datetime
 from email.utils import formatdate
 from pathlib import Path
 
-from sqlalchemy import select
+from sqlalchemy import ColumnElement, false, select
 from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import Scope
 
 from server import threads
 from server.database.models import DEFAULT_OWNER, Task, TaskFile
-from server.errors import MethodNotAllowedError, NotFoundError, RangeUnsatisfiableError
+from server.errors import MethodNotAllowedError, NotFoundError, RangeUnsatisfiableError, VideodockError
 from server.services import Services
 from server.tus.headers import is_id
+from server.web.cors import allow_origin
+from server.web.downloads import is_unchanged
 from server.web.endpoint import Call, endpoint
 from server.web.errors import api_response, known
 from server.web.files import FileAnswer, ranges
 
-_POSTER = "poster.jpg"
+# The results that have a URL in the status: which column says that it is there, and what it is called.
+_MAIN = {
+    "poster_url": (TaskFile.has_poster, "poster.jpg"),
+    "mp4_url": (TaskFile.has_mp4, "video.mp4"),
+    "hls_url": (TaskFile.has_hls, "hls/index.m3u8"),
+    "storyboard_url": (TaskFile.has_storyboard, "storyboard.vtt"),
+}
+
+_TYPES = {
+    "jpg": "image/jpeg",
+    "mp4": "video/mp4",
+    "vtt": "text/vtt; charset=utf-8",
+    "m3u8": "application/vnd.apple.mpegurl",
+    "m4s": "video/iso.segment",
+}
+
+# What a player that a page of another origin brings along sends, and has to read.
+_ALLOW_HEADERS = "Range, If-Range, If-None-Match, If-Modified-Since, X-Request-ID, X-Requested-With"
+_EXPOSE_HEADERS = "Content-Length, Content-Range, Accept-Ranges, ETag, Last-Modified, X-Request-ID"
+_METHODS = "GET, HEAD, OPTIONS"
+_PREFLIGHT = {
+    "Allow": _METHODS,
+    "Access-Control-Allow-Methods": _METHODS,
+    "Access-Control-Allow-Headers": _ALLOW_HEADERS,
+    "Access-Control-Max-Age": "86400",
+}
 
 
-def poster_url(base: str, file: TaskFile) -> str:
-    """The absolute URL of a file's poster."""
-    return f"{base}/media/{file.task_id}/{file.id}/{_POSTER}"
+def urls(base: str, file: TaskFile) -> dict[str, str | None]:
+    """The absolute URLs of what was made of a file; None is what there is not, or not yet."""
+    place = f"{base}/media/{file.task_id}/{file.id}/"
+    return {key: place + name if getattr(file, column.key) else None for key, (column, name) in _MAIN.items()}
+
+
+def _shown_by(name: str) -> ColumnElement[bool]:
+    """What says that a result of this name may be shown."""
+    folder, _, rest = name.partition("/")
+    main = f"{folder}/index.m3u8" if rest else f"{Path(name).stem}.vtt" if name == "storyboard.jpg" else name
+    return next((column.is_(True) for column, found in _MAIN.values() if found == main), false())
 
 
 def routes(services: Services) -> list[Route]:
     """The one route."""
-    path = "/media/{task_id}/{file_id}/{name}"
-    return [Route(path, endpoint(_Media(services).result, api_response, route=path, intake=services.intake))]
-
-
-def _refuse(error: OSError, scope: Scope) -> Response:
-    return api_response(NotFoundError() if isinstance(error, FileNotFoundError) else known(error, scope), scope)
+    path = "/media/{task_id}/{file_id}/{name:path}"
+    media = _Media(services)
+    return [Route(path, endpoint(media.answer, media.refuse, route=path, intake=services.intake))]
 
 
 class _Media:
@@ -46,9 +79,27 @@ class _Media:
         self._database = services.database
         self._results = services.results
 
-    async def result(self, call: Call) -> Response:
+    async def answer(self, call: Call) -> Response:
+        """Answer a request for a result."""
+        if call.head.method == "OPTIONS":
+            return self._dressed(Response(status_code=204, headers=_PREFLIGHT), call.scope)
         if call.head.method not in ("GET", "HEAD"):
-            raise MethodNotAllowedError(method=call.head.method, allowed="GET, HEAD")
+            raise MethodNotAllowedError(method=call.head.method, allowed=_METHODS)
+        return self._dressed(await self._result(call), call.scope)
+
+    def refuse(self, error: VideodockError, scope: Scope) -> Response:
+        """A refusal, for every page to read that may read results."""
+        return self._dressed(api_response(error, scope), scope)
+
+    def _dressed(self, response: Response, scope: Scope) -> Response:
+        allow_origin(response, scope, self._settings.cors_origins)
+        response.headers["Access-Control-Expose-Headers"] = _EXPOSE_HEADERS
+        return response
+
+    def _refuse_open(self, error: OSError, scope: Scope) -> Response:
+        return self.refuse(NotFoundError() if isinstance(error, FileNotFoundError) else known(error, scope), scope)
+
+    async def _result(self, call: Call) -> Response:
         task_id, file_id, name = (call.request.path_params[key] for key in ("task_id", "file_id", "name"))
         if not (is_id(task_id) and is_id(file_id)):
             raise NotFoundError
@@ -65,18 +116,20 @@ class _Media:
             "Cache-Control": "private, max-age=3600",
             "X-Content-Type-Options": "nosniff",
         }
+        if is_unchanged(call.head, headers["ETag"], datetime.fromtimestamp(stat.st_mtime, UTC)):
+            return Response(status_code=304, headers=headers)
         found = ranges(call.head, stat.st_size, headers["ETag"], headers["Last-Modified"])
         if found is not None and not found:
             refusal = api_response(RangeUnsatisfiableError(size=stat.st_size), call.scope)
             refusal.headers["Content-Range"] = f"bytes */{stat.st_size}"
             return refusal
-        return FileAnswer(path, stat, "image/jpeg", headers, found, _refuse, self._settings)
+        return FileAnswer(path, stat, _TYPES[path.suffix[1:]], headers, found, self._refuse_open, self._settings)
 
     def _find(self, task_id: str, file_id: str, name: str) -> Path | None:
         with self._database.read() as session:
-            has_poster = session.scalar(
-                select(TaskFile.has_poster)
+            found = session.scalar(
+                select(TaskFile.id)
                 .join(Task)
-                .where(Task.id == task_id, Task.owner == DEFAULT_OWNER, TaskFile.id == file_id)
+                .where(Task.id == task_id, Task.owner == DEFAULT_OWNER, TaskFile.id == file_id, _shown_by(name))
             )
-        return self._results.find(task_id, file_id, name) if has_poster else None
+        return self._results.find(task_id, file_id, name) if found else None

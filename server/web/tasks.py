@@ -4,23 +4,23 @@ Rule: the words, keys and Chinese sentences are a contract with clients that can
 is a successful answer: `success` speaks of the request, `status` of the task.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from functools import partial
 
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from server.database.models import DEFAULT_OWNER, Task, TaskFile
-from server.errors import MethodNotAllowedError, TaskNotFoundError
+from server.database.models import DEFAULT_OWNER, Task, TaskFile, TaskStep
+from server.errors import MethodNotAllowedError, Param, TaskNotFoundError
 from server.lifecycle import TaskStatus
 from server.messages import Language, sentence
 from server.services import Services
-from server.tasks import queue
+from server.tasks import files, queue
 from server.tus.headers import is_id
 from server.web.endpoint import Call, endpoint
 from server.web.errors import api_response, language
-from server.web.media import poster_url
+from server.web.media import urls
 from server.web.proxy import base_url
 
 _NO_STORE = {"Cache-Control": "no-store"}
@@ -48,8 +48,9 @@ class _Tasks:
 
     async def status(self, call: Call) -> Response:
         task_id = _checked(call, "GET", "HEAD")
-        task, files = await self._database.run(partial(self._find, task_id))
-        return JSONResponse(_status(task, files, base_url(call.scope), language(call.scope, "zh")), headers=_NO_STORE)
+        task, files, steps = await self._database.run(partial(self._find, task_id))
+        told = _status(task, files, steps, base_url(call.scope), language(call.scope, "zh"))
+        return JSONResponse(told, headers=_NO_STORE)
 
     async def cancel(self, call: Call) -> Response:
         task_id = _checked(call, "POST")
@@ -57,11 +58,12 @@ class _Tasks:
         message = sentence("task_cancelled", {}, language(call.scope, "zh"))
         return JSONResponse({"success": True, "message": message}, headers=_NO_STORE)
 
-    def _find(self, task_id: str) -> tuple[Task, Sequence[TaskFile]]:
+    def _find(self, task_id: str) -> tuple[Task, Sequence[TaskFile], Mapping[str, Sequence[TaskStep]]]:
         with self._database.read() as session:
-            found = queue.find(session, task_id, DEFAULT_OWNER)
+            task, found = queue.find(session, task_id, DEFAULT_OWNER)
+            steps = files.steps_of_task(session, task_id)
             session.expunge_all()
-            return found
+            return task, found, steps
 
     def _cancel(self, task_id: str) -> None:
         with self._database.write() as session:
@@ -77,7 +79,9 @@ def _checked(call: Call, *methods: str) -> str:
     return task_id
 
 
-def _status(task: Task, files: Sequence[TaskFile], base: str, reader: Language) -> dict[str, object]:
+def _status(
+    task: Task, ones: Sequence[TaskFile], steps: Mapping[str, Sequence[TaskStep]], base: str, reader: Language
+) -> dict[str, object]:
     created_at = _documented(task.created_at)
     return {
         "success": True,
@@ -86,7 +90,11 @@ def _status(task: Task, files: Sequence[TaskFile], base: str, reader: Language) 
         "message": _message(task, reader),
         "progress": task.progress,
         "partial": task.partial,
-        "files": [_file(file, base, reader) for file in files],
+        "playable": task.playable,
+        "step": task.step,
+        "eta_seconds": task.eta_seconds,
+        "waiting": _error(task.waiting_code, task.waiting_params, reader),
+        "files": [_file(file, steps.get(file.id, ()), base, reader) for file in ones],
         "created_at": created_at,
         "created_at_utc": created_at + "Z",
     }
@@ -94,6 +102,9 @@ def _status(task: Task, files: Sequence[TaskFile], base: str, reader: Language) 
 
 def _message(task: Task, reader: Language) -> str:
     match task.status:
+        case TaskStatus.PROCESSING if task.waiting_code:
+            reason = sentence(task.waiting_code, task.waiting_params or {}, reader)
+            return sentence("task_waiting", {"reason": reason}, reader)
         case TaskStatus.PROCESSING:
             current = max(1, task.current_file)
             return sentence("task_processing", {"current": current, "total": task.file_count}, reader)
@@ -104,11 +115,7 @@ def _message(task: Task, reader: Language) -> str:
             return sentence(f"task_{other.value}", {}, reader)
 
 
-def _file(file: TaskFile, base: str, reader: Language) -> dict[str, object]:
-    error = None
-    if file.error_code:
-        message = sentence(file.error_code, file.error_params or {}, reader)
-        error = {"code": file.error_code, "message": message}
+def _file(file: TaskFile, steps: Sequence[TaskStep], base: str, reader: Language) -> dict[str, object]:
     return {
         "id": file.id,
         "name": file.name,
@@ -122,9 +129,27 @@ def _file(file: TaskFile, base: str, reader: Language) -> dict[str, object]:
         "container": file.container,
         "video_codec": file.video_codec,
         "audio_codec": file.audio_codec,
-        "poster_url": poster_url(base, file) if file.has_poster else None,
-        "error": error,
+        "audio_tracks": file.audio_tracks,
+        "hdr": file.hdr,
+        "variable_frame_rate": file.variable_frame_rate,
+        "scan": file.scan,
+        "playable": file.playable,
+        **urls(base, file),
+        "steps": [
+            {
+                "name": step.name,
+                "status": step.status.value,
+                "progress": step.progress,
+                "error": _error(step.error_code, step.error_params, reader),
+            }
+            for step in steps
+        ],
+        "error": _error(file.error_code, file.error_params, reader),
     }
+
+
+def _error(code: str | None, params: Mapping[str, Param] | None, reader: Language) -> dict[str, str] | None:
+    return {"code": code, "message": sentence(code, params or {}, reader)} if code else None
 
 
 def _documented(moment: datetime) -> str:

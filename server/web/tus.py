@@ -25,6 +25,7 @@ from server.transport.body import TRAILERS, Body
 from server.tus import protocol
 from server.tus.headers import is_id
 from server.tus.protocol import Append, Create, Facts, Offer
+from server.web.cors import allow_origin
 from server.web.downloads import Downloads
 from server.web.endpoint import Call, Handle, endpoint
 from server.web.errors import tus_response
@@ -111,7 +112,7 @@ class Mount:
             "Tus-Version": protocol.VERSION,
             # Commas without spaces: TUSKit splits without trimming.
             "Tus-Extension": ",".join(offer.extensions),
-            "Tus-Max-Size": str(offer.max_size),
+            "Tus-Max-Size": str(min(offer.max_size, self._uploads.hooks.scan_limit or offer.max_size)),
             "Tus-Checksum-Algorithm": ",".join(offer.algorithms),
             "Access-Control-Allow-Methods": "OPTIONS, POST, HEAD, GET, PATCH, DELETE",
             "Access-Control-Allow-Headers": _ALLOW_HEADERS,
@@ -186,14 +187,7 @@ class Mount:
         response.headers["Tus-Resumable"] = protocol.VERSION
         response.headers.setdefault("Cache-Control", "no-store")
         response.headers["X-Content-Type-Options"] = "nosniff"
-        allowed = self._settings.cors_origins
-        origin = next((value.decode("latin-1") for name, value in scope["headers"] if name == b"origin"), None)
-        if "*" in allowed:
-            response.headers["Access-Control-Allow-Origin"] = "*"
-        else:
-            response.headers["Vary"] = "Origin"
-            if origin in allowed:
-                response.headers["Access-Control-Allow-Origin"] = origin
+        allow_origin(response, scope, self._settings.cors_origins)
         response.headers["Access-Control-Expose-Headers"] = _EXPOSE_HEADERS
         return response
 

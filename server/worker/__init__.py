@@ -1,1 +1,53 @@
-"""Who works on finished uploads."""
+"""Who works on finished uploads.
+
+Rule: what an installation lacks for the way that it has chosen is told at its start, in one sentence.
+"""
+
+from importlib.util import find_spec
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from server.errors import StartError
+from server.settings import Settings
+
+if TYPE_CHECKING:
+    from server.services import Services
+    from server.worker.leader import Leader
+
+
+def open_leader(services: "Services") -> "Leader | None":
+    """Who finds the tasks in a serving process, as the settings have it. Raises `StartError`."""
+    if services.settings.scheduler == "embedded":
+        from server.worker.scheduler import Scheduler
+
+        return Scheduler(services)
+    if services.settings.scheduler == "celery":
+        check_celery(services.settings)
+        from server.worker.dispatcher import Dispatcher
+
+        return Dispatcher(services)
+    return None
+
+
+def check_celery(settings: Settings) -> None:
+    """Raise `StartError` when Celery is chosen (or about to be used) and something for it is missing."""
+    if settings.sqlalchemy_url.startswith("sqlite"):
+        raise StartError(
+            "Celery's workers share one database, and SQLite is for one machine only: "
+            "set database_url to a PostgreSQL, or scheduler to embedded."
+        )
+    if not settings.broker_url:
+        raise StartError(
+            "Celery needs a broker: set broker_url to amqp://… (RabbitMQ) or redis://…, or scheduler to embedded."
+        )
+    try:
+        _ = urlsplit(settings.broker_url).port
+    except ValueError:
+        # Not what it says: that may be a part of the password.
+        raise StartError(
+            "broker_url cannot be read as a URL: in a user's name or a password, "
+            "characters such as / and @ are written as %2F and %40."
+        ) from None
+    needed = ["celery", *(["redis"] if settings.broker_url.startswith("redis") else [])]
+    if any(find_spec(name) is None for name in needed):
+        raise StartError("Celery is not installed: pip install 'videodock[celery]', or '.[celery]' in a checkout.")

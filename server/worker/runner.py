@@ -6,34 +6,37 @@ Rules:
   task, or another worker has it.
 - A heartbeat keeps the lease and tells the progress, once a second. When it finds the claim lost, or cannot reach
   the database for as long as a lease lasts, it stops the running step.
-- A step's own failure is the file's; an unexpected one is ours: the lease is left to run out, the attempt counts
-  as failed, and another one tries until `task_max_attempts`.
+- A step that blames its file is the file's failure. What is ours (a full disk, a scanner that is away, a bug) sets the
+  task aside, for longer each time; a step that failed so `task_max_attempts` times is given up.
+- A step that has come to its end is not run again: its results are in place and its row says so, in one transaction.
 """
 
+import itertools
 import threading
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TypeVar
 
 import structlog
 from sqlalchemy.orm import Session
 
 from server import media_types
-from server.database.models import TaskFile
+from server.database.models import TaskFile, TaskStep
 from server.database.session import AWAY
 from server.errors import StepError
-from server.lifecycle import FILE_MOVES, ends
+from server.lifecycle import FILE_MOVES, STEP_MOVES, StepStatus, ends
 from server.media_types import MediaType
 from server.pipeline.order import STEPS
-from server.pipeline.step import Cancelled, Limits, Step, StepContext
+from server.pipeline.step import Cancelled, Step, StepContext, TryLaterError
 from server.services import Services
-from server.tasks import queue
+from server.tasks import files, queue
 from server.tasks.queue import Claim, Failure
+from server.tasks.turns import LONGEST_PAUSE
 
 HEARTBEAT_SECONDS = 1.0
 _RETRY_SECONDS = 0.5
+_LONGEST_WAIT = 60.0  # seconds until a step is tried again that waits for something that is away
 
 R = TypeVar("R")
 _log = structlog.stdlib.get_logger("videodock.worker")
@@ -41,6 +44,10 @@ _log = structlog.stdlib.get_logger("videodock.worker")
 
 class LostError(Exception):
     """The task is not ours any more, or we are told to stop; nothing more of this attempt counts."""
+
+
+class SetAsideError(Exception):
+    """The task waits, and nobody has it; nothing more of this attempt counts."""
 
 
 @dataclass
@@ -52,23 +59,54 @@ class Progress:
     file_id: str | None = None
     done_files: int = 0
     file_percent: int = 0
+    step: str | None = None
+    step_percent: int = 0
+    begun: tuple[float, int] = field(default_factory=lambda: (time.monotonic(), 0))
 
     @property
     def percent(self) -> int:
         """Of the whole task; 100 is said by its end only."""
         return min(99, (100 * self.done_files + self.file_percent) // max(1, self.file_count))
 
+    @property
+    def eta_seconds(self) -> int | None:
+        """Seconds that are left at the speed of this attempt; None while it cannot be told."""
+        began, first = self.begun
+        seconds, done = time.monotonic() - began, self.percent - first
+        if done < 2 or seconds < 2:
+            return None
+        return round(seconds / done * (100 - self.percent))
 
-def claim_next(services: Services, worker: str) -> Claim | None:
-    """The oldest task that nobody works on; those that crashed too often are given up on the way. Blocking."""
+
+@dataclass(frozen=True)
+class _Work:
+    """One file, and what is known of it so far."""
+
+    file: TaskFile
+    media_type: MediaType | None
+    facts: dict[str, object]
+
+
+def claim_next(services: Services, worker: str, task_id: str | None = None) -> Claim | None:
+    """The task whose turn it is; those that crashed too often are given up on the way. Blocking.
+
+    With `task_id`, that one or none.
+    """
     settings = services.settings
     while True:
-        now = services.uploads.clock()
         with services.database.write() as session:
-            claimed = queue.claim(session, worker, node=services.node, lease=settings.task_lease, now=now)
+            claimed = queue.claim(
+                session,
+                worker,
+                node=services.node,
+                lease=settings.task_lease,
+                now=services.uploads.clock(),
+                owner_limit=settings.owner_limit,
+                task_id=task_id,
+            )
             if claimed is None or queue.failures(session, claimed) < settings.task_max_attempts:
                 return claimed
-            queue.give_up(session, claimed, Failure("too_many_attempts", {}), now=now)
+            queue.give_up(session, claimed, Failure("too_many_attempts", {}), now=services.uploads.clock())
             _log.error("task_given_up", task=claimed.task_id, attempt=claimed.attempt)
 
 
@@ -97,6 +135,8 @@ class Attempt:
         heart.start()
         try:
             self._work()
+        except SetAsideError:
+            pass
         except (LostError, Cancelled):
             _log.info("attempt_stopped", task=task_id, attempt=attempt, given_back=self._stopped)
             self._give_back()
@@ -109,8 +149,12 @@ class Attempt:
 
     def _work(self) -> None:
         progress = self._progress
-        for file in self._transact(self._files):
-            progress.position, progress.file_id, progress.file_percent = file.position, file.id, 0
+        found = self._transact(self._files)
+        done = sum(file.progress for file in found if file.status not in ends(FILE_MOVES))
+        ended = sum(100 for file in found if file.status in ends(FILE_MOVES))
+        progress.begun = time.monotonic(), (done + ended) // max(1, len(found))
+        for file in found:
+            progress.position, progress.file_id, progress.file_percent, progress.step = file.position, file.id, 0, None
             if file.status not in ends(FILE_MOVES):
                 self._file(file)
             progress.done_files, progress.file_percent = progress.done_files + 1, 0
@@ -118,71 +162,135 @@ class Attempt:
         if status is None:
             raise LostError
         _log.info("task_ended", task=self.claim.task_id, attempt=self.claim.attempt, status=status.value)
+        self._services.drop_originals(self.claim.task_id)
 
     def _files(self, session: Session) -> list[TaskFile]:
-        files = list(queue.files_of(session, self.claim.task_id))
+        found = list(queue.files_of(session, self.claim.task_id))
         session.expunge_all()
-        return files
+        return found
 
     def _file(self, file: TaskFile) -> None:
         claim, clock = self.claim, self._services.uploads.clock
-        self._must(lambda session: queue.begin_file(session, claim, file.id))
-        found: dict[str, object] = {}
+        media_type = media_types.get(file.media_type) if file.media_type else None
+        steps = [step for step in STEPS if step.applies_to(media_type)]
+        wanted = {step.name: step.is_wanted(self._settings) for step in steps}
+
+        def begin(session: Session) -> Mapping[str, TaskStep] | None:
+            known = files.begin_file(session, claim, file.id, wanted)
+            session.expunge_all()
+            return known
+
+        known = self._transact(begin)
+        if known is None:
+            raise LostError
+        facts: dict[str, object] = {column.key: getattr(file, column.key) for column in TaskFile.__table__.columns}
         try:
-            self._steps(file, found)
+            self._steps(_Work(file, media_type, facts), [step for step in steps if wanted[step.name]], known)
         except StepError as error:
             failure = Failure(error.code, dict(error.params))
             _log.info("file_failed", task=claim.task_id, file=file.id, code=failure.code)
-            self._must(lambda session: queue.fail_file(session, claim, file.id, failure, found, now=clock()))
+            self._must(lambda session: files.fail_file(session, claim, file.id, failure, now=clock()))
+            if failure.code == files.INFECTED:
+                self._services.quarantine(file.upload_id)
             return
+        self._must(lambda session: files.complete_file(session, claim, file.id, now=clock()))
+
+    def _steps(self, work: "_Work", steps: Sequence[Step], known: Mapping[str, TaskStep]) -> None:
+        """Run what an earlier attempt has not brought to its end."""
+        total, before = sum(step.weight for step in steps), 0
+        for step in steps:
+            if step.is_required and known[step.name].status is StepStatus.ERROR:
+                # The attempt that found this out did not live to tell it of the file.
+                raise StepError(known[step.name].error_code or "step_failed", **(known[step.name].error_params or {}))
+            if known[step.name].status not in ends(STEP_MOVES):
+                self._step(work, step, known[step.name], self._reporter(before, step, total))
+            before += step.weight
+
+    def _step(self, work: "_Work", step: Step, known: TaskStep, report: Callable[[int], None]) -> None:
+        claim, clock, file_id = self.claim, self._services.uploads.clock, work.file.id
+        self._must(lambda session: files.begin_step(session, claim, file_id, step.name, now=clock()))
+        report(0)
+        try:
+            self._complete(work, step, step.run(self._context(work, step, report)))
+        except StepError as error:
+            self._fail(work, step, Failure(error.code, dict(error.params)))
+            if step.is_required:
+                raise
+            return
+        except (LostError, Cancelled, *AWAY):
+            raise
+        except TryLaterError as error:
+            self._try_later(work, step, known, Failure(error.code, dict(error.params)), counts=error.counts)
+            return
+        except Exception:
+            _log.exception("step_failed", task=claim.task_id, file=file_id, step=step.name)
+            self._try_later(work, step, known, Failure("step_interrupted", {}), counts=True)
+            return
+        report(100)
+
+    def _complete(self, work: "_Work", step: Step, found: Mapping[str, object]) -> None:
+        """What the step made and found out appears. Raises what the disk has to say, and then nothing is told."""
+        claim, clock, file_id = self.claim, self._services.uploads.clock, work.file.id
 
         def complete(session: Session) -> bool:
             # Published while the transaction holds the task's row: nobody can cancel it or take it over meanwhile,
             # and whoever reads the row afterwards finds the result in its place.
-            mine = queue.complete_file(session, claim, file.id, found, now=clock())
+            mine = files.complete_step(session, claim, file_id, step.name, found, now=clock())
             if mine:
-                self._services.results.publish(claim.task_id, claim.attempt, file.id)
+                self._services.results.publish(claim.task_id, claim.attempt, file_id, step.name)
             return mine
 
+        self._services.results.seal(claim.task_id, claim.attempt, file_id, step.name)
         self._must(complete)
+        work.facts.update(found)
 
-    def _steps(self, file: TaskFile, found: dict[str, object]) -> None:
-        """Run the steps that apply; what they find out goes into `found` as they go."""
-        output = self._services.results.begin(self.claim.task_id, self.claim.attempt, file.id)
-        media_type = media_types.get(file.media_type) if file.media_type else None
-        if media_type is None:
-            return  # nothing that the pipeline knows came in under `accept=any`
-        steps = [step for step in STEPS if step.applies_to(media_type)]
-        total, before = sum(step.weight for step in steps), 0
-        for step in steps:
-            report = self._reporter(before, step, total)
-            found.update(step.run(self._context(file, media_type, output, dict(found), report)))
-            report(100)
-            before += step.weight
+    def _fail(self, work: "_Work", step: Step, failure: Failure) -> None:
+        claim, clock = self.claim, self._services.uploads.clock
+        _log.info("step_gave_up", task=claim.task_id, file=work.file.id, step=step.name, code=failure.code)
+        self._must(lambda session: files.fail_step(session, claim, work.file.id, step.name, failure, now=clock()))
 
-    def _context(
-        self,
-        file: TaskFile,
-        media_type: MediaType,
-        output: Path,
-        facts: dict[str, object],
-        report: Callable[[int], None],
-    ) -> StepContext:
-        settings = self._settings
+    def _try_later(self, work: "_Work", step: Step, known: TaskStep, why: Failure, *, counts: bool) -> None:
+        """Set the task aside, or give the step up; raises accordingly, or returns when the file can do without it."""
+        claim, now = self.claim, self._services.uploads.clock()
+        failures = known.failures + int(counts)
+        if failures >= self._settings.task_max_attempts:
+            failure = Failure("step_failed" if why.code == "step_interrupted" else why.code, why.params)
+            self._fail(work, step, failure)
+            if step.is_required:
+                raise StepError(failure.code, **failure.params)
+            return
+        if counts:
+            pause = min(self._settings.task_retry_pause * 2.0 ** min(failures - 1, 30), LONGEST_PAUSE)
+        else:
+            waited = (now - known.started_at).total_seconds() if known.started_at else 0.0
+            pause = min(max(waited / 2, 1.0), _LONGEST_WAIT)
+
+        def set_aside(session: Session) -> bool:
+            mine = files.retry_step(session, claim, work.file.id, step.name, why, counts=counts)
+            return mine and queue.set_aside(session, claim, why, pause=pause, now=now)
+
+        self._must(set_aside)
+        _log.warning("task_set_aside", task=claim.task_id, step=step.name, code=why.code, seconds=round(pause, 1))
+        raise SetAsideError
+
+    def _context(self, work: "_Work", step: Step, report: Callable[[int], None]) -> StepContext:
+        claim = self.claim
         return StepContext(
-            source=self._services.store.local_path(file.upload_id),
-            output=output,
-            media_type=media_type,
-            limits=Limits(settings.step_time_limit, int(settings.step_memory_limit)),
+            source=self._services.store.local_path(work.file.upload_id),
+            size=work.file.size,
+            output=self._services.results.begin(claim.task_id, claim.attempt, work.file.id, step.name),
+            media_type=work.media_type,
+            settings=self._settings,
+            limits=step.limits(self._settings),
             ffmpeg=self._ffmpeg,
-            poster_size=settings.poster_size,
-            facts=facts,
+            facts=dict(work.facts),
             cancelled=self._lost,
             report=report,
         )
 
     def _reporter(self, before: int, step: Step, total: int) -> Callable[[int], None]:
         def report(percent: int) -> None:
+            self._progress.step, self._progress.step_percent = step.name, min(99, percent)
             self._progress.file_percent = (100 * before + step.weight * percent) // total
 
         return report
@@ -210,13 +318,28 @@ class Attempt:
                 lease=self._settings.task_lease,
                 progress=progress.percent,
                 current_file=progress.position,
+                eta_seconds=progress.eta_seconds,
                 now=self._services.uploads.clock(),
             )
             if kept and progress.file_id is not None:
-                queue.file_progress(session, self.claim, progress.file_id, min(99, progress.file_percent))
+                percent = min(99, progress.file_percent)
+                files.file_progress(
+                    session, self.claim, progress.file_id, percent, progress.step, progress.step_percent
+                )
         return kept
 
-    def _must(self, work: Callable[[Session], bool]) -> None:
+    def _must(self, move: Callable[[Session], bool]) -> None:
+        """Make a move under this claim, or raise `LostError`.
+
+        A transaction whose end was not heard of is tried again. If it was committed all the same, the move is no
+        longer possible, but the claim stands.
+        """
+        tries = itertools.count()
+
+        def work(session: Session) -> bool:
+            is_again = next(tries) > 0
+            return move(session) or (is_again and queue.hold(session, self.claim, {}))
+
         if not self._transact(work):
             raise LostError
 

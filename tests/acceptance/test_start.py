@@ -18,6 +18,7 @@ from tests.samples import make
 pytestmark = pytest.mark.acceptance
 
 
+@pytest.mark.alone
 def test_a_server_starts_on_an_empty_database_and_again_on_its_own(
     start_server: StartServer, database_url: str, tmp_path: Path
 ) -> None:

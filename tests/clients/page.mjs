@@ -14,12 +14,14 @@ function rows() {
   return Array.from(document.querySelectorAll('.row'), (row) => {
     const image = row.querySelector('.picture img')
     const bar = row.querySelector('progress')
+    const video = row.querySelector('.player video')
     return {
       name: row.querySelector('.name').textContent,
       state: row.dataset.state,
       line: row.querySelector('.line').textContent.trim().replaceAll('\u00a0', ' '),
       percent: bar.hidden ? null : bar.value,
       poster: image && { width: image.naturalWidth, height: image.naturalHeight, url: image.src },
+      player: video && { url: video.src, poster: video.poster, time: video.currentTime, isPaused: video.paused },
       buttons: Array.from(row.querySelectorAll('button:not([hidden])'), (button) => button.ariaLabel),
     }
   })
@@ -49,6 +51,19 @@ function steps(page, network) {
       await page.dispatchEvent('#zone', 'drop', { dataTransfer: transfer })
     },
     click: (selector) => page.click(selector),
+    press: (selector, key) => page.press(selector, key),
+    hover: (selector) => page.hover(selector),
+    /** Wait until the player has come so far, in seconds. */
+    played: (seconds) =>
+      page.waitForFunction(
+        (seconds) => document.querySelector('.player video')?.currentTime >= seconds,
+        seconds,
+        { polling: 50 },
+      ),
+    async clipboard() {
+      await page.context().grantPermissions(['clipboard-read', 'clipboard-write'])
+      say('clipboard', { text: await page.evaluate(() => navigator.clipboard.readText()) })
+    },
     reload: () => page.reload(),
     /** Wait for so many rows in a state. */
     until: (state, count = 1) =>

@@ -77,6 +77,9 @@ POINTS = (
     Point("hook.post_finish", "server.hooks:Hooks.post_finish"),
     Point("wake", "server.tasks.wake:Wake.notify"),
 )
+
+WORKER_POINTS = (Point("store.quarantine", "server.storage.disk:DiskStore.quarantine"),)
+"""Those that no upload reaches: only a worker does (`tests/worker/test_quarantine_crash.py`)."""
 """Add a row for a new function that moves bytes or rows; the tests find out by themselves who reaches it."""
 
 ANSWERS = {"http.response.start": "answer.head", "http.response.body": "answer.body"}
@@ -213,7 +216,7 @@ def _trace_line(_frame: FrameType, event: str, _arg: object) -> Any:
 
 def install() -> None:
     """Wrap every point, and follow lines if that is asked for."""
-    for point in POINTS:
+    for point in POINTS + WORKER_POINTS:
         module, _, path = point.place.partition(":")
         owner: Any = importlib.import_module(module)
         *outer, name = path.split(".")

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import uuid
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +21,12 @@ from tests.harness.waiting import until
 ROOT = Path(__file__).resolve().parents[2]
 MARK = "SERVER_OF_TEST"
 
+# What most tests can do without, since it takes a processor and seconds; a test that means it says so.
+QUICK: Mapping[str, object] = {"transcode": "none", "storyboard": "off"}
+
 
 class ServerProcess:
-    """One server on its own data folder. `settings` are the fields of `Settings`, by name.
+    """One server on its own data folder. `settings` are the fields of `Settings`, by name; `QUICK` are their defaults.
 
     `module` is what runs in place of `server`, and `environment` comes besides, from the next start on.
     """
@@ -34,7 +38,7 @@ class ServerProcess:
         self.data_dir = data_dir or folder / "data"
         self.database_url = database_url or f"sqlite:///{self.data_dir / 'videodock.db'}"
         self._given_database = database_url
-        self._settings = settings
+        self._settings = {**QUICK, **settings}
         self.module = "server"
         self.environment: dict[str, str] = {}
         self._out = folder / "server.out"

@@ -13,9 +13,12 @@ from tests.harness.server_process import ServerProcess
 ENDS = frozenset({"completed", "error", "cancelled"})
 FILE_KEYS = {
     "id", "name", "size", "status", "progress", "duration", "width", "height", "frame_rate", "container",
-    "video_codec", "audio_codec", "poster_url", "error",
+    "video_codec", "audio_codec", "audio_tracks", "hdr", "variable_frame_rate", "scan", "playable",
+    "poster_url", "mp4_url", "hls_url", "storyboard_url", "steps", "error",
 }  # fmt: skip
+STEP_KEYS = {"name", "status", "progress", "error"}
 DOCUMENTED_KEYS = {"success", "task_id", "status", "message", "progress", "files", "created_at"}
+OUR_KEYS = {"created_at_utc", "partial", "playable", "step", "eta_seconds"}
 
 
 def follow(
@@ -49,7 +52,7 @@ def finish(server: ServerProcess, task_id: str, *, seconds: float = 60) -> dict[
 
 def check_status_shape(answer: dict[str, Any], task_id: str) -> None:
     """Every status answer has the documented fields in the documented form."""
-    assert answer.keys() >= DOCUMENTED_KEYS | {"created_at_utc"}, answer
+    assert answer.keys() >= DOCUMENTED_KEYS | OUR_KEYS, answer
     assert answer["success"] is True
     assert answer["task_id"] == task_id
     assert type(answer["progress"]) is int
@@ -61,7 +64,12 @@ def check_status_shape(answer: dict[str, Any], task_id: str) -> None:
         assert file["status"] in {"waiting", "processing", "completed", "error", "cancelled"}
         assert type(file["progress"]) is int
         assert (file["error"] is not None) == (file["status"] == "error"), file
-        assert file["error"] is None or file["error"].keys() == {"code", "message"}
+        for step in file["steps"]:
+            assert step.keys() == STEP_KEYS, step.keys() ^ STEP_KEYS
+            assert step["status"] in {"waiting", "processing", "completed", "skipped", "error", "cancelled"}
+            assert 0 <= step["progress"] <= 100
+        for error in (file["error"], *(step["error"] for step in file["steps"])):
+            assert error is None or error.keys() == {"code", "message"}
 
 
 def poster(server: ServerProcess, file: dict[str, Any]) -> tuple[int, int]:

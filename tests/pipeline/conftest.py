@@ -14,6 +14,7 @@ import pytest
 from server import media_types
 from server.pipeline import ffmpeg
 from server.pipeline.step import Limits, StepContext
+from server.settings import load
 from tests.pipeline import processes
 
 Contexts = Callable[..., StepContext]
@@ -38,22 +39,28 @@ def _nothing_left() -> Iterator[None]:
 
 @pytest.fixture
 def context(tmp_path: Path) -> Contexts:
-    """Makes a StepContext for a source; the type is the one that its extension stands for."""
+    """Makes a StepContext for a source: the type is the one that its extension stands for, and the settings are the
+    defaults, but for a dictionary `settings`."""
 
     def make(source: Path, **changes: object) -> StepContext:
         output = tmp_path / "output"
         output.mkdir(exist_ok=True)
         given: dict[str, object] = {
             "source": source,
+            "size": source.stat().st_size if source.exists() else 0,
             "output": output,
             "media_type": media_types.by_name(source.name),
             "limits": Limits(seconds=60, memory=4 << 30),
             "ffmpeg": ffmpeg.find("auto"),
-            "poster_size": 1280,
+            "settings": load(data_dir=tmp_path / "data"),
             "facts": {},
             "cancelled": threading.Event(),
             "report": lambda percent: None,
         }
+        if isinstance(chosen := changes.pop("settings", None), dict):
+            given["settings"] = load(data_dir=tmp_path / "data", **chosen)
+        elif chosen is not None:
+            given["settings"] = chosen
         return StepContext(**(given | changes))  # type: ignore[arg-type]
 
     return make

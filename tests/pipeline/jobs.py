@@ -4,6 +4,7 @@ import ctypes
 import os
 import resource
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -94,3 +95,19 @@ def abandon(arguments: Mapping[str, Any], report: Report) -> Mapping[str, object
     """Leave a program behind that clings to the pipes."""
     process = subprocess.Popen(["sleep", "600"])
     return {"pid": process.pid}
+
+
+def call_out(arguments: Mapping[str, Any], report: Report) -> Mapping[str, object]:
+    """Try to reach somebody, by itself and by a program; and whether files are still ours."""
+    with socket.socket() as connection:
+        reached = connection.connect_ex(("127.0.0.1", arguments["port"])) == 0
+    script = f"exec 3<>/dev/tcp/127.0.0.1/{arguments['port']}"
+    written = Path(arguments["folder"]) / "written"
+    written.write_text(Path(arguments["read"]).read_text())
+    return {
+        "reached": reached,
+        "program": programs.run(["bash", "-c", script], 20),
+        "namespace": str(Path("/proc/self/ns/net").readlink()),
+        "user": os.geteuid(),
+        "capabilities": next(line for line in Path("/proc/self/status").read_text().splitlines() if "CapEff" in line),
+    }

@@ -1,11 +1,16 @@
 """Jobs in child processes: what comes back, what stops them, and that nothing is left (see conftest)."""
 
+import json
+import logging
 import os
 import signal
+import socket
 import subprocess
 import sys
+import tempfile
 import threading
 import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -18,6 +23,7 @@ from server.pipeline.step import Cancelled, Limits
 from tests.pipeline import processes
 
 ROOT = Path(__file__).parents[2]
+NOBODY = 65534
 LIMITS = Limits(seconds=30, memory=1 << 30)
 
 
@@ -234,3 +240,56 @@ def test_arguments_are_bounded() -> None:
     """A request that would not fit the pipe is refused before anything starts."""
     with pytest.raises(ValueError, match="arguments"):
         run("echo", text="x" * 40_000)
+
+
+def test_a_child_has_no_network(tmp_path: Path) -> None:
+    """Neither the job nor a program that it starts reaches a port that listens here; files it can use as before."""
+    (tmp_path / "given").write_text("content")
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        found = run("call_out", port=port, folder=str(tmp_path), read=str(tmp_path / "given"))
+        server.setblocking(False)
+        with pytest.raises(BlockingIOError):
+            server.accept()
+    assert (found["reached"], found["program"]) == (False, False)
+    assert found["namespace"] != str(Path("/proc/self/ns/net").readlink())
+    assert (tmp_path / "written").read_text() == "content"
+
+
+@pytest.fixture
+def nobodys_folder() -> Iterator[Path]:
+    """A folder that only the user nobody can open; those of pytest are closed to it."""
+    with tempfile.TemporaryDirectory() as name:
+        os.chown(name, NOBODY, NOBODY)
+        yield Path(name)
+
+
+def test_without_being_root_a_child_has_no_network_either(nobodys_folder: Path) -> None:
+    """An ordinary user gets the same by a user namespace, stays who it is, and has no rights besides."""
+    nobody, folder = NOBODY, nobodys_folder
+    (folder / "given").write_text("content")
+    script = (
+        "import os, sys, json; from tests.pipeline import jobs; from server.pipeline import solitude\n"
+        f"os.setgroups([]); os.setresgid({nobody}, {nobody}, {nobody}); os.setresuid({nobody}, {nobody}, {nobody})\n"
+        "left = solitude.leave_network()\n"
+        "print(json.dumps([left, jobs.call_out(json.loads(sys.argv[1]), print)]))"
+    )
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        arguments = {"port": server.getsockname()[1], "folder": str(folder), "read": str(folder / "given")}
+        command = [sys.executable, "-c", script, json.dumps(arguments)]
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, timeout=30, check=False)
+    assert done.returncode == 0, done.stderr.decode()
+    left, found = json.loads(done.stdout)
+    assert left is True
+    assert (found["reached"], found["program"], found["user"]) == (False, False, nobody)
+    assert found["capabilities"].split() == ["CapEff:", "0000000000000000"]
+    assert (folder / "written").stat().st_uid == nobody
+
+
+def test_a_broken_video_is_no_alarm(caplog: pytest.LogCaptureFixture) -> None:
+    """A reason that the job itself gave is logged as information, a crash as a warning."""
+    with caplog.at_level(logging.INFO, "server.pipeline.child"):
+        for job, arguments in (("give_up", {"code": "not_playable", "params": {}}), ("die", {"how": "exit"})):
+            with pytest.raises(StepError):
+                run(job, **arguments)
+    assert [record.levelname for record in caplog.records] == ["INFO", "WARNING"]

@@ -10,13 +10,13 @@ import pytest
 from server import media_types
 from server.errors import StepError
 from server.pipeline import ffmpeg
-from server.pipeline.order import STEPS
 from server.pipeline.poster import Poster
+from server.pipeline.probe import Probe
 from server.pipeline.step import Cancelled, Limits
 from tests import samples
+from tests.bad_videos import huge_pictures
 from tests.pipeline.conftest import Contexts
 from tests.pipeline.pictures import Picture, is_blue, is_red
-from tests.pipeline.test_probe import bomb
 
 
 @pytest.fixture(params=["system", "bundled"])
@@ -34,11 +34,11 @@ def take(context: Contexts, source: Path, **changes: object) -> Picture:
 
 @pytest.mark.parametrize("extension", samples.FORMATS)
 def test_every_format(extension: str, binary: str, samples_folder: Path, context: Contexts) -> None:
-    """All steps in their order, on all seven kinds: a poster of the video's size, progress by quarters."""
+    """Behind the probe, on all seven kinds: a poster of the video's size, progress by quarters."""
     heard: list[int] = []
     source = samples.make(samples_folder, f"a.{extension}")
     facts: dict[str, object] = {}
-    for step in STEPS:
+    for step in (Probe(), Poster()):
         assert step.applies_to(media_types.by_name(source.name))
         heard.clear()
         facts |= step.run(context(source, ffmpeg=binary, facts=dict(facts), report=heard.append))
@@ -103,7 +103,7 @@ def test_its_size(
     """The longest edge is bounded, nothing is enlarged, and shapes are those that are shown."""
     extra = ("-vf", f"setsar={sar}")
     source = samples.make(samples_folder, "a.mp4", size=size, rotate=rotate, seconds=0.4, extra=extra)
-    poster = take(context, source, ffmpeg=binary, poster_size=edge, facts={"duration": 0.4})
+    poster = take(context, source, ffmpeg=binary, settings={"poster_size": edge}, facts={"duration": 0.4})
     assert (poster.width, poster.height) == expected
 
 
@@ -168,10 +168,10 @@ def test_no_video(content: bytes, binary: str, tmp_path: Path, context: Contexts
     assert list(given.output.iterdir()) == []
 
 
-def test_a_decompression_bomb(binary: str, samples_folder: Path, tmp_path: Path, context: Contexts) -> None:
+def test_a_decompression_bomb(binary: str, tmp_path: Path, context: Contexts) -> None:
     """FFmpeg obeys the bound on pixels too."""
     with pytest.raises(StepError) as caught:
-        Poster().run(context(bomb(samples_folder, tmp_path, 16384), ffmpeg=binary))
+        Poster().run(context(huge_pictures(tmp_path, 16384), ffmpeg=binary))
     assert caught.value.code == "poster_failed"
 
 

@@ -12,6 +12,7 @@ from server.errors import StepError
 from server.pipeline.probe import Probe
 from server.pipeline.step import Limits
 from tests import samples
+from tests.bad_videos import PRIVATE, PRIVATE_WORDS, huge_pictures
 from tests.pipeline.conftest import Contexts
 
 CODECS = {
@@ -47,6 +48,9 @@ def test_every_format(extension: str, samples_folder: Path, context: Contexts) -
         "container": extension,
         "video_codec": video,
         "audio_codec": audio,
+        "audio_tracks": 1,
+        "hdr": False,
+        "variable_frame_rate": False,
     }
     assert heard == sorted(heard)
     assert heard[-1] == 100
@@ -62,8 +66,21 @@ def test_width_and_height_are_those_that_are_seen(
 
 
 def test_a_silent_video(samples_folder: Path, context: Contexts) -> None:
-    """Without sound the audio codec is None."""
-    assert Probe().run(context(samples.make(samples_folder, "a.mp4", audio=False)))["audio_codec"] is None
+    """Without sound the audio codec is None, and there is no track."""
+    found = Probe().run(context(samples.make(samples_folder, "a.mp4", audio=False)))
+    assert (found["audio_codec"], found["audio_tracks"]) == (None, 0)
+
+
+@pytest.mark.parametrize("extension", ["mp4", "mkv"])
+def test_several_audio_tracks(extension: str, samples_folder: Path, tmp_path: Path, context: Contexts) -> None:
+    """All are counted; the codec is the first one's."""
+    video, source = samples.make(samples_folder, f"a.{extension}"), tmp_path / f"a.{extension}"
+    tracks = ("-map", "0:v", *("-map", "0:a") * 3)
+    samples.run(
+        "-i", str(video), *tracks, "-c:v", "copy", "-c:a:0", "ac3", "-c:a:1", "aac", "-c:a:2", "mp2", str(source)
+    )
+    found = Probe().run(context(source))
+    assert (found["audio_codec"], found["audio_tracks"]) == ("ac3", 3)
 
 
 @pytest.mark.parametrize("extension", ["mkv", "flv"])
@@ -79,6 +96,83 @@ def test_a_streamed_recording(extension: str, samples_folder: Path, tmp_path: Pa
     assert found["duration"] is None or found["duration"] == pytest.approx(2, abs=0.2)
 
 
+@pytest.mark.parametrize(
+    ("depth", "transfer", "primaries", "expected"),
+    [
+        ("10le", "smpte2084", "bt2020", True),
+        ("10le", "arib-std-b67", "bt2020", True),
+        ("", "arib-std-b67", "bt2020", True),
+        ("10le", "bt2020-10", "bt2020", False),
+        ("10le", "bt709", "bt709", False),
+        ("", None, None, False),
+    ],
+)
+@pytest.mark.parametrize("extension", ["mp4", "mkv"])
+def test_high_dynamic_range(
+    depth: str,
+    transfer: str | None,
+    primaries: str | None,
+    expected: bool,
+    extension: str,
+    samples_folder: Path,
+    context: Contexts,
+) -> None:
+    """PQ and HLG are; many bits or wide colours alone are not."""
+    extra: tuple[str, ...] = ("-pix_fmt", f"yuv420p{depth}", "-preset", "ultrafast")
+    if transfer and primaries:
+        colours = f"colorprim={primaries}:transfer={transfer}:colormatrix=bt709"
+        extra += ("-color_trc", transfer, "-color_primaries", primaries, "-x264-params", colours)
+    source = samples.make(samples_folder, f"a.{extension}", seconds=0.4, audio=False, extra=extra)
+    assert Probe().run(context(source))["hdr"] is expected
+
+
+@pytest.mark.parametrize("extension", ["mp4", "mkv", "flv", "mov"])
+@pytest.mark.parametrize("rate", ["24000/1001", "30000/1001", "60", "240", "1"])
+def test_an_even_frame_rate(rate: str, extension: str, samples_folder: Path, context: Contexts) -> None:
+    """Times that are only rounded are even, with frames that are stored in another order, too."""
+    frames = ("-r", rate, "-vsync", "cfr", "-frames:v", "40", "-bf", "3", "-preset", "medium")
+    source = samples.make(samples_folder, f"a.{extension}", size="64x48", seconds=41, audio=False, extra=frames)
+    assert Probe().run(context(source))["variable_frame_rate"] is False
+
+
+@pytest.mark.parametrize("before", [300, 303])
+def test_frames_that_were_not_looked_at_are_no_gaps(before: int, samples_folder: Path, context: Contexts) -> None:
+    """Of a longer video, frames that are shown between those that were read may be stored behind them."""
+    order = ("-bf", "7", "-b_strategy", "0", "-g", str(before), "-sc_threshold", "0", "-preset", "veryfast")
+    source = samples.make(samples_folder, "a.mp4", size="64x48", seconds=14, audio=False, extra=order)
+    assert Probe().run(context(source))["variable_frame_rate"] is False
+
+
+@pytest.mark.parametrize("extension", samples.FORMATS)
+def test_an_uneven_frame_rate(extension: str, samples_folder: Path, context: Contexts) -> None:
+    """Every fifth frame is missing."""
+    fewer = ("-vf", "select='mod(n,5)'", "-vsync", "vfr")
+    source = samples.make(samples_folder, f"a.{extension}", size="64x48", audio=False, extra=fewer)
+    assert Probe().run(context(source))["variable_frame_rate"] is True
+
+
+def test_a_frame_rate_that_changes_late(samples_folder: Path, context: Contexts) -> None:
+    """A recording of a screen that stands still after its first 16 s: the MP4's index tells."""
+    slower = ("-vf", "setpts='if(lt(N,400),N/25,16+(N-400)/5)/TB'", "-vsync", "vfr")
+    source = samples.make(samples_folder, "a.mp4", size="64x48", seconds=18, audio=False, extra=slower)
+    assert Probe().run(context(source))["variable_frame_rate"] is True
+
+
+@pytest.mark.parametrize("frames", [1, 4])
+def test_too_few_frames_to_tell(frames: int, samples_folder: Path, context: Contexts) -> None:
+    """Nothing is said of the rate of a handful of frames."""
+    source = samples.make(samples_folder, "a.mp4", audio=False, extra=("-frames:v", str(frames)))
+    assert Probe().run(context(source))["variable_frame_rate"] is None
+
+
+def test_where_it_was_taken_is_not_told(samples_folder: Path, context: Contexts) -> None:
+    """No place, device or title is among the facts."""
+    source = samples.make(samples_folder, "a.mov", extra=PRIVATE)
+    assert all(word.encode() in source.read_bytes() for word in PRIVATE_WORDS)
+    found = str(Probe().run(context(source)))
+    assert not any(word in found for word in PRIVATE_WORDS)
+
+
 def test_a_telephone_video(samples_folder: Path, context: Contexts) -> None:
     """HEVC in 10 bits with HLG colours, rotated."""
     hdr = ("-pix_fmt", "yuv420p10le", "-color_trc", "arib-std-b67", "-color_primaries", "bt2020")
@@ -90,7 +184,7 @@ def test_a_telephone_video(samples_folder: Path, context: Contexts) -> None:
         extra=(*hdr, "-colorspace", "bt2020nc", "-tag:v", "hvc1", "-x265-params", "log-level=none"),
     )
     found = Probe().run(context(source))
-    assert (found["width"], found["height"], found["video_codec"]) == (240, 320, "hevc")
+    assert (found["width"], found["height"], found["video_codec"], found["hdr"]) == (240, 320, "hevc", True)
 
 
 def test_sound_only(tmp_path: Path, context: Contexts) -> None:
@@ -149,26 +243,12 @@ def test_an_index_without_pictures(samples_folder: Path, tmp_path: Path, context
 
 
 @pytest.mark.parametrize("edge", [65535, 16384])
-def test_a_decompression_bomb(edge: int, samples_folder: Path, tmp_path: Path, context: Contexts) -> None:
+def test_a_decompression_bomb(edge: int, tmp_path: Path, context: Contexts) -> None:
     """A few kilobytes that declare a gigantic picture are refused before memory is taken for it."""
-    source = bomb(samples_folder, tmp_path, edge)
+    source = huge_pictures(tmp_path, edge)
     with pytest.raises(StepError) as caught:
         Probe().run(context(source, limits=Limits(seconds=60, memory=512 << 20)))
     assert caught.value.code == "not_playable"
-
-
-def bomb(samples_folder: Path, tmp_path: Path, edge: int) -> Path:
-    """A motion JPEG whose every size says `edge` by `edge`."""
-    small = samples.make(samples_folder, "a.mov", codec="mjpeg", audio=False, seconds=0.2)
-    wrong, right = edge.to_bytes(2, "big") * 2, bytes.fromhex("014000f0")  # 320 x 240
-    data = small.read_bytes()
-    assert data.count(b"\xff\xc0\x00\x11\x08\x00\xf0\x01\x40") == 5
-    data = data.replace(b"\xff\xc0\x00\x11\x08\x00\xf0\x01\x40", b"\xff\xc0\x00\x11\x08" + wrong)
-    entry = data.index(b"jpeg", data.index(b"stsd")) + 28
-    assert data[entry : entry + 4] == right
-    source = tmp_path / f"bomb-{edge}.mov"
-    source.write_bytes(data[:entry] + wrong + data[entry + 4 :])
-    return source
 
 
 @pytest.mark.parametrize("name", ["-i.mp4", "a:b.mp4", "http:a.mp4", "100%d%03d.mp4", "a\nb.mp4", "视频 *?.mp4"])

@@ -8,6 +8,7 @@ from server.storage.results import Results
 
 TASK = "11111111-1111-4111-8111-111111111111"
 FILE = "22222222-2222-4222-8222-222222222222"
+STEP = "poster"
 NAME = "poster.jpg"
 
 
@@ -17,7 +18,7 @@ def results(tmp_path: Path) -> Results:
 
 
 def make(results: Results, attempt: int, content: bytes, file: str = FILE) -> Path:
-    folder = results.begin(TASK, attempt, file)
+    folder = results.begin(TASK, attempt, file, STEP)
     (folder / NAME).write_bytes(content)
     return folder
 
@@ -32,7 +33,7 @@ def test_published_whole(results: Results, tmp_path: Path) -> None:
     folder = make(results, 1, b"one")
     (folder / "notes.txt").write_text("private")
     assert found(results) is None
-    results.publish(TASK, 1, FILE)
+    results.publish(TASK, 1, FILE, STEP)
     assert found(results) == b"one"
     assert results.find(TASK, FILE, "notes.txt") is None
     assert results.find(TASK, FILE, f"../{FILE}/{NAME}") is None
@@ -46,9 +47,9 @@ def test_published_whole(results: Results, tmp_path: Path) -> None:
 def test_published_again(results: Results, tmp_path: Path) -> None:
     """A later attempt replaces what an earlier one, cut short behind its rename, had put there."""
     make(results, 1, b"one")
-    results.publish(TASK, 1, FILE)
+    results.publish(TASK, 1, FILE, STEP)
     make(results, 2, b"two")
-    results.publish(TASK, 2, FILE)
+    results.publish(TASK, 2, FILE, STEP)
     assert found(results) == b"two"
     for attempt in (1, 2):
         results.discard(TASK, attempt)
@@ -57,20 +58,20 @@ def test_published_again(results: Results, tmp_path: Path) -> None:
 
 def test_nothing_was_made(results: Results) -> None:
     """A file of which nothing was to be made has no results, and an earlier one is not lost by it."""
-    results.begin(TASK, 1, FILE)
-    results.publish(TASK, 1, FILE)
+    results.begin(TASK, 1, FILE, STEP)
+    results.publish(TASK, 1, FILE, STEP)
     assert found(results) is None
     make(results, 2, b"two")
-    results.publish(TASK, 2, FILE)
-    results.begin(TASK, 3, FILE)
-    results.publish(TASK, 3, FILE)
+    results.publish(TASK, 2, FILE, STEP)
+    results.begin(TASK, 3, FILE, STEP)
+    results.publish(TASK, 3, FILE, STEP)
     assert found(results) == b"two"
 
 
 def test_an_attempt_begins_empty(results: Results) -> None:
     """What an attempt of that number left is not taken for its own."""
     make(results, 1, b"old")
-    assert list(results.begin(TASK, 1, FILE).iterdir()) == []
+    assert list(results.begin(TASK, 1, FILE, STEP).iterdir()) == []
 
 
 def test_attempts_do_not_meet(results: Results) -> None:
@@ -78,7 +79,7 @@ def test_attempts_do_not_meet(results: Results) -> None:
     assert make(results, 1, b"one") != make(results, 2, b"two")
     results.discard(TASK, 1)
     results.discard(TASK, 1)
-    results.publish(TASK, 2, FILE)
+    results.publish(TASK, 2, FILE, STEP)
     assert found(results) == b"two"
 
 
@@ -87,9 +88,39 @@ def test_files_do_not_meet(results: Results) -> None:
     other = FILE.replace("2", "3")
     make(results, 1, b"one")
     make(results, 1, b"other", other)
-    results.publish(TASK, 1, other)
+    results.publish(TASK, 1, other, STEP)
     assert found(results) is None
     assert results.find(TASK, other, NAME) is not None
+
+
+def test_steps_do_not_meet(results: Results) -> None:
+    """Each step of a file adds what it made, and takes nothing of the others' away."""
+    make(results, 1, b"poster")
+    made = results.begin(TASK, 1, FILE, "mp4")
+    (made / "video.mp4").write_bytes(b"video")
+    results.publish(TASK, 1, FILE, STEP)
+    assert results.find(TASK, FILE, "video.mp4") is None
+    results.publish(TASK, 1, FILE, "mp4")
+    assert results.find(TASK, FILE, "video.mp4") is not None
+    assert found(results) == b"poster"
+
+
+def test_a_folder_is_published_whole(results: Results, tmp_path: Path) -> None:
+    """A playlist and its segments appear together; a later attempt's replace all of an earlier one's."""
+    for attempt, names in ((1, ("index.m3u8", "240p/a.m4s", "240p/old.m4s")), (2, ("index.m3u8", "240p/a.m4s"))):
+        made = results.begin(TASK, attempt, FILE, "hls")
+        for name in names:
+            (made / "hls" / name).parent.mkdir(parents=True, exist_ok=True)
+            (made / "hls" / name).write_text(str(attempt))
+        results.publish(TASK, attempt, FILE, "hls")
+        shown = [path.read_text() for name in names if (path := results.find(TASK, FILE, f"hls/{name}"))]
+        assert shown == [str(attempt)] * len(names)
+    assert results.find(TASK, FILE, "hls/240p/old.m4s") is None
+    for name in ("hls", "hls/240p", "hls/../poster.jpg", "hls/240p/../../x.jpg", "hls/.a.m4s", "/hls/index.m3u8"):
+        assert results.find(TASK, FILE, name) is None
+    for attempt in (1, 2):
+        results.discard(TASK, attempt)
+    assert list((tmp_path / "work").iterdir()) == []
 
 
 def test_what_others_put_into_the_folder(results: Results, tmp_path: Path) -> None:

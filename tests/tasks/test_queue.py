@@ -1,99 +1,34 @@
 """The queue's moves, on SQLite and on PostgreSQL."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime, timedelta
-from typing import Any
-from uuid import uuid4
+from datetime import timedelta
 
 import pytest
-from sqlalchemy import insert, select, text, update
+from sqlalchemy import text, update
 from sqlalchemy.orm import Session
 
-from server.database import migration
-from server.database.models import DEFAULT_OWNER, Task, TaskEvent, Upload
-from server.database.session import Database, changed
+from server.database import session as session_module
+from server.database.models import DEFAULT_OWNER, Task
+from server.database.session import AWAY, Database, changed
 from server.errors import TaskEndedError, TaskNotFoundError
-from server.lifecycle import TASK_MOVES, FileStatus, TaskStatus, UploadStatus, ends
-from server.tasks import queue
+from server.lifecycle import TASK_MOVES, FileStatus, TaskStatus, ends
+from server.tasks import files, queue
 from server.tasks.queue import Claim, Failure
-
-NOW = datetime(2026, 11, 22, 10, 0, tzinfo=UTC)
-LEASE = 30.0
-
-
-@pytest.fixture
-def database(database_url: str) -> Iterator[Database]:
-    migration.upgrade(database_url)
-    made = Database(database_url, 10)
-    yield made
-    made.close()
-
-
-def new_id() -> str:
-    return str(uuid4())
-
-
-def register(database: Database, *, files: int = 1, at: datetime = NOW, node: str = "node") -> str:
-    """A waiting task of so many files."""
-    task_id = new_id()
-    with database.write() as session:
-        uploads = [new_id() for _ in range(files)]
-        for upload_id in uploads:
-            session.execute(
-                insert(Upload).values(
-                    id=upload_id,
-                    owner=DEFAULT_OWNER,
-                    status=UploadStatus.COMPLETE,
-                    protocol="tus",
-                    length=5,
-                    has_bytes=True,
-                    task_id=task_id,
-                    created_at=at,
-                    updated_at=at,
-                    expires_at=at,
-                )
-            )
-        new = [queue.NewFile(upload_id, "a.mp4", "a.mp4", 5, "mp4") for upload_id in uploads]
-        queue.register(session, task_id, DEFAULT_OWNER, new, node=node, now=at, new_id=new_id)
-    return task_id
-
-
-def claim(database: Database, worker: str = "node/1") -> Claim | None:
-    with database.write() as session:
-        return queue.claim(session, worker, node="node", lease=LEASE, now=NOW)
-
-
-def claimed(database: Database, worker: str = "node/1") -> Claim:
-    found = claim(database, worker)
-    assert found is not None
-    return found
-
-
-def write(database: Database, work: Callable[..., Any], *args: Any, **named: Any) -> Any:
-    with database.write() as session:
-        return work(session, *args, **named)
-
-
-def task(database: Database, task_id: str) -> Task:
-    with database.read() as session:
-        return session.get_one(Task, task_id)
-
-
-def file_ids(database: Database, task_id: str) -> list[str]:
-    with database.read() as session:
-        return [file.id for file in queue.files_of(session, task_id)]
-
-
-def kinds(database: Database, task_id: str) -> list[str]:
-    with database.read() as session:
-        query = select(TaskEvent.type).where(TaskEvent.task_id == task_id).order_by(TaskEvent.id)
-        return list(session.scalars(query))
-
-
-def let_lease_run_out(database: Database, task_id: str) -> None:
-    past = NOW - timedelta(days=1)
-    write(database, lambda s: changed(s, update(Task).where(Task.id == task_id).values(lease_expires_at=past)))
+from tests.tasks.ground import (
+    LEASE,
+    NOW,
+    STEPS,
+    claim,
+    claimed,
+    file_ids,
+    kinds,
+    let_lease_run_out,
+    new_id,
+    register,
+    task,
+    write,
+)
 
 
 def test_a_task_goes_through_its_life(database: Database) -> None:
@@ -103,8 +38,8 @@ def test_a_task_goes_through_its_life(database: Database) -> None:
     mine = claimed(database)
     assert (mine.task_id, mine.attempt, mine.file_count) == (task_id, 1, 2)
     for file_id in file_ids(database, task_id):
-        assert write(database, queue.begin_file, mine, file_id)
-        assert write(database, queue.complete_file, mine, file_id, {"width": 320}, now=NOW)
+        assert write(database, files.begin_file, mine, file_id, STEPS)
+        assert write(database, files.complete_file, mine, file_id, now=NOW)
     assert write(database, queue.finish, mine, now=NOW) is TaskStatus.COMPLETED
     row = task(database, task_id)
     assert (row.status, row.progress, row.partial, row.worker) == (TaskStatus.COMPLETED, 100, False, None)
@@ -120,12 +55,12 @@ def test_failed_files_decide_the_end(database: Database, failing: int, status: T
     task_id = register(database, files=2)
     mine = claimed(database)
     for number, file_id in enumerate(file_ids(database, task_id)):
-        write(database, queue.begin_file, mine, file_id)
+        write(database, files.begin_file, mine, file_id, STEPS)
         if number < failing:
             failure = Failure("not_playable", {"seconds": number})
-            assert write(database, queue.fail_file, mine, file_id, failure, {}, now=NOW)
+            assert write(database, files.fail_file, mine, file_id, failure, now=NOW)
         else:
-            assert write(database, queue.complete_file, mine, file_id, {}, now=NOW)
+            assert write(database, files.complete_file, mine, file_id, now=NOW)
     assert write(database, queue.finish, mine, now=NOW) is status
     row = task(database, task_id)
     assert (row.status, row.partial) == (status, partial)
@@ -177,11 +112,11 @@ def test_a_lease_that_ran_out_is_taken_over_and_the_slow_worker_can_do_no_harm(d
     assert mine.attempt == 2
     file_id = file_ids(database, task_id)[0]
     late: list[Callable[[Session], object]] = [
-        lambda s: queue.keep(s, slow, lease=LEASE, progress=90, current_file=1, now=NOW),
-        lambda s: queue.begin_file(s, slow, file_id),
-        lambda s: queue.file_progress(s, slow, file_id, 90),
-        lambda s: queue.complete_file(s, slow, file_id, {"width": 1}, now=NOW),
-        lambda s: queue.fail_file(s, slow, file_id, Failure("not_playable", {}), {}, now=NOW),
+        lambda s: queue.keep(s, slow, lease=LEASE, progress=90, current_file=1, eta_seconds=None, now=NOW),
+        lambda s: files.begin_file(s, slow, file_id, STEPS),
+        lambda s: files.file_progress(s, slow, file_id, 90, None, 0),
+        lambda s: files.complete_file(s, slow, file_id, now=NOW),
+        lambda s: files.fail_file(s, slow, file_id, Failure("not_playable", {}), now=NOW),
         lambda s: queue.finish(s, slow, now=NOW),
         lambda s: queue.give_up(s, slow, Failure("not_playable", {}), now=NOW),
         lambda s: queue.give_back(s, slow, now=NOW),
@@ -224,10 +159,12 @@ def test_progress_never_falls(database: Database) -> None:
     task_id = register(database)
     mine = claimed(database)
     file_id = file_ids(database, task_id)[0]
-    write(database, queue.begin_file, mine, file_id)
+    write(database, files.begin_file, mine, file_id, STEPS)
     for progress, shown in ((40, 40), (10, 40), (60, 60)):
-        assert write(database, queue.keep, mine, lease=LEASE, progress=progress, current_file=1, now=NOW)
-        assert write(database, queue.file_progress, mine, file_id, progress)
+        assert write(
+            database, queue.keep, mine, lease=LEASE, progress=progress, current_file=1, eta_seconds=None, now=NOW
+        )
+        assert write(database, files.file_progress, mine, file_id, progress, None, 0)
         with database.read() as session:
             assert (task(database, task_id).progress, queue.files_of(session, task_id)[0].progress) == (shown, shown)
 
@@ -243,7 +180,7 @@ def test_a_cancelled_task_is_cancelled_at_once_and_for_good(database: Database, 
     with database.read() as session:
         assert {file.status for file in queue.files_of(session, task_id)} == {FileStatus.CANCELLED}
     if mine:
-        assert not write(database, queue.keep, mine, lease=LEASE, progress=1, current_file=1, now=NOW)
+        assert not write(database, queue.keep, mine, lease=LEASE, progress=1, current_file=1, eta_seconds=None, now=NOW)
         assert not write(database, queue.finish, mine, now=NOW)
     assert claim(database) is None
     assert kinds(database, task_id).count("cancelled") == 1
@@ -254,8 +191,8 @@ def test_what_has_ended_cannot_be_cancelled_and_strangers_see_nothing(database: 
     task_id = register(database)
     mine = claimed(database)
     file_id = file_ids(database, task_id)[0]
-    write(database, queue.begin_file, mine, file_id)
-    write(database, queue.complete_file, mine, file_id, {}, now=NOW)
+    write(database, files.begin_file, mine, file_id, STEPS)
+    write(database, files.complete_file, mine, file_id, now=NOW)
     write(database, queue.finish, mine, now=NOW)
     with pytest.raises(TaskEndedError):
         write(database, queue.cancel, task_id, DEFAULT_OWNER, now=NOW)
@@ -266,17 +203,19 @@ def test_what_has_ended_cannot_be_cancelled_and_strangers_see_nothing(database: 
 
 
 def test_give_up_ends_open_files_only(database: Database) -> None:
-    """A poison task: error with its reason; the file that was done stays done."""
+    """A poison task: what was not done is an error with its reason; the file that was done stays done."""
     task_id = register(database, files=2)
     mine = claimed(database)
     first = file_ids(database, task_id)[0]
-    write(database, queue.begin_file, mine, first)
-    write(database, queue.complete_file, mine, first, {}, now=NOW)
+    write(database, files.begin_file, mine, first, STEPS)
+    write(database, files.complete_file, mine, first, now=NOW)
     assert write(database, queue.give_up, mine, Failure("too_many_attempts", {}), now=NOW)
     with database.read() as session:
         states = [(file.status, file.error_code) for file in queue.files_of(session, task_id)]
     assert states == [(FileStatus.COMPLETED, None), (FileStatus.ERROR, "too_many_attempts")]
-    assert task(database, task_id).error_code == "too_many_attempts"
+    row = task(database, task_id)
+    assert (row.status, row.partial, row.error_code) == (TaskStatus.COMPLETED, True, None)
+    assert kinds(database, task_id)[2:] == ["file_completed", "file_error", "completed"]
 
 
 def test_leases_are_set_by_the_databases_clock(database: Database) -> None:
@@ -298,3 +237,28 @@ def test_no_move_leaves_an_end(database: Database) -> None:
     for end in ends(TASK_MOVES):
         write(database, lambda s, e=end: changed(s, update(Task).where(Task.id == task_id).values(status=e)))
         assert claim(database) is None
+
+
+def test_whoever_is_cut_off_in_a_transaction_does_not_keep_its_locks(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """PostgreSQL: a worker holds its task's row and is heard of no more; after a while the task can be cancelled."""
+    if database.engine.dialect.name != "postgresql":
+        return  # the kernel ends a dead process's locks, and SQLite's processes are on one machine
+    monkeypatch.setattr(session_module, "_IDLE_SECONDS", 1)
+    task_id = register(database)
+    mine = claimed(database)
+    silent = Database(database.engine.url.render_as_string(hide_password=False), 1)
+
+    def hold_and_be_silent(session: Session) -> None:
+        assert queue.hold(session, mine, {})
+        write(database, queue.cancel, task_id, DEFAULT_OWNER, now=NOW)
+        queue.hold(session, mine, {})
+
+    try:
+        with pytest.raises(AWAY):
+            write(silent, hold_and_be_silent)
+        assert not write(silent, queue.hold, mine, {}), "it is connected again, and the task is not its any more"
+        assert task(database, task_id).status is TaskStatus.CANCELLED
+    finally:
+        silent.close()

@@ -29,7 +29,14 @@ from tests.samples import make
 @pytest.fixture
 def settings(tmp_path: Path, database_url: str) -> Settings:
     migration.upgrade(database_url)
-    return Settings(data_dir=tmp_path / "data", database_url=database_url, task_lease=3, sweep_interval=1)
+    return Settings(
+        data_dir=tmp_path / "data",
+        database_url=database_url,
+        task_lease=3,
+        sweep_interval=1,
+        transcode="none",
+        storyboard="off",
+    )
 
 
 @pytest.fixture

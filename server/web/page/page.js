@@ -5,6 +5,7 @@
 
 import { FAILED, UNCHOSEN, WAITING, hasEnded, isRunning, items, newItem } from './items.js'
 import { fingerprint, hold, records, rememberLanguage, rememberedLanguage } from './memory.js'
+import { copy, link, togglePlayer } from './player.js'
 import { announce, enter, page, render, renderList, renderTitle } from './rows.js'
 import { askLimit } from './server.js'
 import { cancel, watch } from './tasks.js'
@@ -20,10 +21,31 @@ const ACTIONS = {
   remove_sure: remove,
   cancel,
   dismiss: take,
+  play,
+  close_player: play,
+  copy_link: copyLink,
+  copied: copyLink,
 }
 
 // Bytes that a file may have; null as long as the server has not told.
 let limit = null
+
+function play(item) {
+  togglePlayer(item)
+  render(item)
+}
+
+async function copyLink(item) {
+  const done = await copy(link(item))
+  announce(item, done ? text('copied') : text('not_copied', { link: link(item) }))
+  if (!done) return
+  const show = (copied) => {
+    item.copied = copied
+    render(item)
+  }
+  show(true)
+  setTimeout(show, 2000, false)
+}
 
 function speak(wanted) {
   setLanguage(wanted)

@@ -7,8 +7,8 @@ import {
   CANCELLED, DONE, FAILED, PAUSED, RETRYING, UNCHOSEN, UPLOADING, WAITING, WATCHING,
   hasEnded, isRunning, items, speed,
 } from './items.js'
-import { BASE } from './server.js'
-import { bytes, clock, codec, number, text, timespan } from './texts.js'
+import { address, closePlayer, link, offerLook, playable } from './player.js'
+import { bytes, clock, codec, hasText, number, text, timespan } from './texts.js'
 
 export const page = {
   language: document.querySelector('#language'),
@@ -21,6 +21,7 @@ export const page = {
   list: document.querySelector('#list'),
   news: document.querySelector('#news'),
   template: document.querySelector('#row'),
+  play: document.querySelector('#play'),
 }
 
 // Buttons without an icon have words.
@@ -33,6 +34,8 @@ const LOOKS = {
   remove_sure: { danger: true },
   cancel: {},
   dismiss: { icon: 'cross' },
+  copy_link: { icon: 'link' },
+  copied: { icon: 'check' },
 }
 
 /** Put an item into a state, and show and tell it. */
@@ -79,14 +82,18 @@ function describe(item) {
     }
     case WATCHING:
       if (item.task !== 'processing') return { line: text('queued'), tone: 'work', bar: null, second: 'cancel' }
+      if (item.setAside) {
+        return { line: item.setAside, tone: 'warn', icon: 'alert', bar: item.percent, second: 'cancel' }
+      }
       return {
-        line: text('processing', { percent: number(item.percent) }),
+        line: processLine(item),
         tone: 'work',
         bar: item.percent || null,
+        main: linkButton(item),
         second: 'cancel',
       }
     case DONE:
-      return { line: resultLine(item), tone: 'good', icon: 'check', second: 'dismiss' }
+      return { line: resultLine(item), tone: 'good', icon: 'check', main: linkButton(item), second: 'dismiss' }
     case CANCELLED:
       return { line: text('cancelled'), tone: 'rest', second: 'dismiss' }
     default:
@@ -114,6 +121,18 @@ function retryLine(item) {
   return text('busy', { reason: item.reason, time })
 }
 
+function processLine(item) {
+  const parts = [text('processing', { percent: number(item.percent) })]
+  if (hasText(`step_${item.step}`)) parts.push(text(`step_${item.step}`))
+  if (item.secondsLeft) parts.push(text('left', { time: timespan(item.secondsLeft) }))
+  return parts.join(' · ')
+}
+
+function linkButton(item) {
+  if (!link(item)) return undefined
+  return item.copied ? 'copied' : 'copy_link'
+}
+
 function resultLine(item) {
   const file = item.result
   const parts = []
@@ -138,6 +157,7 @@ function makeRow(item) {
     icon: find('.line svg'),
     main: find('.main'),
     second: find('.second'),
+    player: find('.player'),
   }
   row.name.textContent = item.name
   row.name.title = item.name
@@ -159,7 +179,7 @@ export function render(item) {
   renderButton(row.second, second, item)
   // After the second: the focus of a button that vanishes goes there.
   renderButton(row.main, view.main, item)
-  if (item.state === DONE) renderPoster(item)
+  if (item.result) renderPicture(item)
 }
 
 function renderIcon(svg, name) {
@@ -192,26 +212,66 @@ function renderButton(button, name, item) {
   button.querySelector('span').textContent = icon ? '' : text(name)
 }
 
-function renderPoster(item) {
-  // As with Location, only the path below the page counts.
-  const path = /media\/[^?#]+$/.exec(item.result.poster_url ?? '')?.[0]
-  if (!path) return
-  const label = text('poster_of', { name: item.name })
-  const shown = item.row.picture.querySelector('img')
-  if (shown) {
-    shown.alt = label
+/** The poster: pressed, it plays the video; without anything to play, it is a link to itself. */
+function renderPicture(item) {
+  const { picture, player } = item.row
+  const canPlay = (item.state === WATCHING || item.state === DONE) && playable(item) !== null
+  if (!canPlay && !player.hidden) closePlayer(item)
+  const kind = canPlay ? 'play' : 'poster'
+  const poster = address(item.result.poster_url)
+  if (picture.dataset.kind !== kind && (poster || canPlay)) {
+    picture.dataset.kind = kind
+    const frame = canPlay ? playButton() : posterLink(poster)
+    const show = () => {
+      if (item.row.frame === frame) exchange(picture, frame)
+    }
+    item.row.frame = frame
+    // The film stays until there is a picture to take its place.
+    if (poster) frame.prepend(loaded(poster, show))
+    else show()
+    if (canPlay) offerLook(item, frame)
+  }
+  if (item.row.frame) labelPicture(item, item.row.frame, canPlay)
+}
+
+function labelPicture(item, frame, canPlay) {
+  if (!canPlay) {
+    frame.querySelector('img').alt = text('poster_of', { name: item.name })
     return
   }
-  const link = document.createElement('a')
-  link.href = new URL(path, BASE)
-  link.target = '_blank'
-  link.rel = 'noopener'
+  const action = item.row.player.hidden ? 'play' : 'close_player'
+  frame.dataset.action = action
+  frame.title = text(action)
+  frame.setAttribute('aria-label', text('about', { action: text(action), name: item.name }))
+  frame.setAttribute('aria-expanded', String(!item.row.player.hidden))
+  renderIcon(frame.querySelector('svg'), action === 'play' ? 'play' : 'cross')
+}
+
+function posterLink(poster) {
+  const made = document.createElement('a')
+  made.href = poster
+  made.target = '_blank'
+  made.rel = 'noopener'
+  return made
+}
+
+function playButton() {
+  // Not cloned: in the document of a template, images are not loaded.
+  return document.importNode(page.play.content.firstElementChild, true)
+}
+
+function loaded(poster, show) {
   const image = document.createElement('img')
-  image.alt = label
-  image.src = link.href
-  link.append(image)
-  // The film stays until there is a picture to take its place.
-  image.addEventListener('load', () => item.row.picture.replaceChildren(link))
+  image.alt = ''
+  image.addEventListener('load', show)
+  image.src = poster
+  return image
+}
+
+function exchange(picture, frame) {
+  const hadFocus = picture.contains(document.activeElement)
+  picture.replaceChildren(frame)
+  if (hadFocus) frame.focus()
 }
 
 /** Take an item's row away; a focus that it had goes to the row of `next` or, without one, to the first button. */

@@ -4,6 +4,7 @@
 // asked again until the task is over or its item gone.
 
 import { CANCELLED, DONE, WATCHING, items, sleep } from './items.js'
+import { playable } from './player.js'
 import { announce, enter, fail, render } from './rows.js'
 import { api } from './server.js'
 import { text, timespan } from './texts.js'
@@ -37,11 +38,18 @@ function judge(item, answer) {
   const [file] = answer.files
   item.task = answer.status
   item.percent = answer.progress
+  item.step = answer.step
+  item.secondsLeft = answer.eta_seconds
+  item.setAside = answer.waiting ? answer.message : null
+  const couldPlay = playable(item) !== null
   item.result = file
   if (answer.status === 'completed') enter(item, DONE)
   else if (answer.status === 'cancelled') enter(item, CANCELLED)
   else if (answer.status === 'error') fail(item, file?.error?.message ?? answer.message)
-  else return false
+  else {
+    if (!couldPlay && playable(item)) announce(item, text('can_play'))
+    return false
+  }
   return true
 }
 

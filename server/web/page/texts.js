@@ -31,6 +31,13 @@ const TEXTS = {
     unreadable: 'The file cannot be read any more; choose it again to continue',
     queued: 'Uploaded, waiting to be processed',
     processing: 'Processing, {percent}%',
+    step_scan: 'checking for viruses',
+    step_probe: 'reading the video',
+    step_poster: 'taking the poster',
+    step_mp4: 'making the MP4',
+    step_hls: 'making the stream',
+    step_storyboard: 'taking preview pictures',
+    can_play: 'It can be played already.',
     done: 'Done',
     cancelled: 'Cancelled',
     failed: 'Failed',
@@ -46,6 +53,12 @@ const TEXTS = {
     about: '{action}: {name}',
     progress_of: 'Progress of {name}',
     poster_of: 'Poster of {name}, in full size',
+    play: 'Play',
+    close_player: 'Close player',
+    player_of: 'Video: {name}',
+    copy_link: 'Copy link',
+    copied: 'Link copied',
+    not_copied: 'The link could not be copied: {link}',
     removed: 'removed',
     sure_question: 'Press again to remove it; what was uploaded will be lost',
 
@@ -83,6 +96,13 @@ const TEXTS = {
     unreadable: '无法再读取该文件，请重新选择以继续',
     queued: '上传完成，等待处理',
     processing: '正在处理，{percent}%',
+    step_scan: '正在扫描病毒',
+    step_probe: '正在读取视频信息',
+    step_poster: '正在截取封面',
+    step_mp4: '正在生成 MP4',
+    step_hls: '正在生成流媒体',
+    step_storyboard: '正在截取预览图',
+    can_play: '已可播放。',
     done: '完成',
     cancelled: '已取消',
     failed: '失败',
@@ -98,6 +118,12 @@ const TEXTS = {
     about: '{action}：{name}',
     progress_of: '{name} 的进度',
     poster_of: '{name} 的封面原图',
+    play: '播放',
+    close_player: '关闭播放器',
+    player_of: '视频：{name}',
+    copy_link: '复制链接',
+    copied: '链接已复制',
+    not_copied: '无法复制链接：{link}',
     removed: '已移除',
     sure_question: '再按一次移除，已上传的部分将丢失',
 
@@ -119,6 +145,11 @@ export function setLanguage(wanted) {
 
 export function speaks(wanted) {
   return Object.hasOwn(TEXTS, wanted)
+}
+
+/** Whether there are words for it; a newer server may know more steps. */
+export function hasText(key) {
+  return Object.hasOwn(TEXTS[language], key)
 }
 
 export function text(key, values = {}) {

@@ -1,0 +1,65 @@
+"""Which columns an operator sees of lists, tasks and uploads.
+
+Rule: it chooses and names; JSON has every column.
+"""
+
+from collections.abc import Sequence
+
+from server.messages import size
+from server.operator_commands.display import bytes_of, reason, record, table
+from server.operator_commands.records import Record
+
+
+def listed(kind: str, found: Sequence[Record], width: int | None) -> str:
+    """A list of `tasks` or `uploads` as a table."""
+    if kind == "tasks":
+        headings = ("ID", "STATUS", "%", "FILES", "CREATED (UTC)", "ENDED (UTC)", "OWNER", "REASON")
+        return table(headings, [_task_line(task) for task in found], width)
+    headings = ("ID", "STATUS", "BYTES", "BY", "CREATED (UTC)", "EXPIRES (UTC)", "OWNER", "FILE")
+    return table(headings, [_upload_line(upload) for upload in found], width)
+
+
+def shown(kind: str, found: Record, width: int | None) -> str:
+    """A task with all that belongs to it, or an upload."""
+    if kind == "upload":
+        return record({name: value for name, value in found.items() if value != []})
+    rest = ("files", "events", "error_code", "error_params", "waiting_code", "waiting_params")
+    head = {name: value for name, value in found.items() if name not in rest}
+    head["reason"] = _task_reason(found) or None
+    files = [_file_line(file) for file in found["files"]]
+    steps = [_step_line(file, step) for file in found["files"] for step in file["steps"]]
+    events = [(event["at"], event["type"], event["attempt"], event["data"] or "") for event in found["events"]]
+    parts = [record(head), "", table(("FILE", "UPLOAD", "STATUS", "%", "SIZE", "NAME", "REASON"), files, width)]
+    if steps:
+        parts += ["", table(("FILE", "STEP", "STATUS", "%", "FAILURES", "ENDED (UTC)", "REASON"), steps, width)]
+    parts += ["", table(("WHEN (UTC)", "EVENT", "ATTEMPT", "DATA"), events, width)]
+    return "\n".join(parts)
+
+
+def _task_line(task: Record) -> Sequence[object]:
+    when = (task["created_at"], task["finished_at"])
+    return (task["id"], task["status"], task["progress"], task["file_count"], *when, task["owner"], _task_reason(task))
+
+
+def _task_reason(task: Record) -> str:
+    if task["partial"]:
+        return "Some of its files failed"
+    return reason(task["error_code"], task["error_params"]) or reason(task["waiting_code"], task["waiting_params"])
+
+
+def _upload_line(upload: Record) -> Sequence[object]:
+    expires = upload["expires_at"] if upload["status"].value == "open" else None
+    told = (upload["protocol"], upload["created_at"], expires, upload["owner"], upload["filename"])
+    return (upload["id"], upload["status"], bytes_of(upload["received"], upload["length"]), *told)
+
+
+def _file_line(file: Record) -> Sequence[object]:
+    why = reason(file["error_code"], file["error_params"])
+    told = (file["upload_id"], file["status"], file["progress"], size(file["size"]), file["name"], why)
+    return (file["position"], *told)
+
+
+def _step_line(file: Record, step: Record) -> Sequence[object]:
+    why = reason(step["error_code"], step["error_params"])
+    told = (step["name"], step["status"], step["progress"], step["failures"], step["finished_at"], why)
+    return (file["position"], *told)

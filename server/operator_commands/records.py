@@ -1,0 +1,64 @@
+"""Rows of uploads and tasks as an operator reads them: dictionaries of the documented columns.
+
+Rule: it only looks; keys are the names of columns (docs/database.md), and the newest comes first.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import Select, select
+from sqlalchemy.orm import Session
+
+from server.database.models import Task, TaskEvent, TaskFile, TaskStep, Upload, UploadPart
+
+Record = dict[str, Any]
+
+
+def tasks(session: Session, statuses: Sequence[str], owner: str | None, limit: int) -> list[Record]:
+    """Tasks in one of these states (in any, if none is named); at most `limit`, 0 for all."""
+    query = select(Task.__table__).order_by(Task.created_at.desc(), Task.id)
+    return _read(session, _filtered(query, Task, statuses, owner, limit))
+
+
+def uploads(session: Session, statuses: Sequence[str], owner: str | None, limit: int) -> list[Record]:
+    """Uploads, likewise."""
+    query = select(Upload.__table__).order_by(Upload.created_at.desc(), Upload.id)
+    return _read(session, _filtered(query, Upload, statuses, owner, limit))
+
+
+def task(session: Session, task_id: str) -> Record | None:
+    """A task with its `files`, each with its `steps`, and its `events`; None if there is none of that id."""
+    found = _read(session, select(Task.__table__).where(Task.id == task_id))
+    if not found:
+        return None
+    of_task = TaskFile.task_id == task_id
+    files = _read(session, select(TaskFile.__table__).where(of_task).order_by(TaskFile.position))
+    of_file = select(TaskStep.__table__).join(TaskFile, TaskFile.id == TaskStep.file_id).where(of_task)
+    steps = _read(session, of_file.order_by(TaskStep.position))
+    for file in files:
+        file["steps"] = [step for step in steps if step["file_id"] == file["id"]]
+    events = select(TaskEvent.__table__).where(TaskEvent.task_id == task_id).order_by(TaskEvent.id)
+    return {**found[0], "files": files, "events": _read(session, events)}
+
+
+def upload(session: Session, upload_id: str) -> Record | None:
+    """An upload, with the ids of its `parts` if it is made of some; None if there is none of that id."""
+    found = _read(session, select(Upload.__table__).where(Upload.id == upload_id))
+    if not found:
+        return None
+    parts = select(UploadPart.part_id).where(UploadPart.final_id == upload_id).order_by(UploadPart.position)
+    return {**found[0], "parts": list(session.scalars(parts))}
+
+
+def _filtered(
+    query: Select[Any], of: type[Task] | type[Upload], statuses: Sequence[str], owner: str | None, limit: int
+) -> Select[Any]:
+    if statuses:
+        query = query.where(of.status.in_(statuses))
+    if owner is not None:
+        query = query.where(of.owner == owner)
+    return query.limit(limit) if limit else query
+
+
+def _read(session: Session, query: Select[Any]) -> list[Record]:
+    return [dict(row) for row in session.execute(query).mappings()]

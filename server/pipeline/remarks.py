@@ -1,0 +1,84 @@
+"""Does a stream of H.264 carry remarks of the camera (SEI, "user data"), which may say where it was?
+
+Rule: every access unit is looked at, and whatever cannot be understood counts as a remark. It costs a fifth of a second
+a gigabyte and runs beside FFmpeg, which copies meanwhile; taking all remarks out takes FFmpeg longer than copying.
+"""
+
+import threading
+
+import av
+import av.error
+
+from server.pipeline import source as sources
+
+_SEI = 6  # ITU-T H.264 table 7-1
+_REGISTERED, _UNREGISTERED = 4, 5  # its annex D: user data
+_CAPTIONS = b"\xb5"  # ITU-T T.35: the country code of subtitles and the like
+_X264 = bytes.fromhex("dc45e9bde6d948b7962cd820d923eeef")  # how it was encoded, and nothing of who or where
+
+
+class Search(threading.Thread):
+    """Looks through stream `index` of a file from its start; `found` after `join`."""
+
+    def __init__(self, path: str, demuxer: str, index: int, max_pixels: int) -> None:
+        super().__init__(name="remarks", daemon=True)
+        self._path = path
+        self._demuxer = demuxer
+        self._index = index
+        self._max_pixels = max_pixels
+        self.found = True
+
+    def run(self) -> None:
+        """Sets `found`."""
+        try:
+            self.found = self._look()
+        except (av.error.FFmpegError, ValueError, IndexError, MemoryError):
+            self.found = True
+
+    def _look(self) -> bool:
+        with sources.open_container(self._path, self._demuxer, self._max_pixels) as container:
+            stream = container.streams[self._index]
+            extradata = stream.codec_context.extradata
+            # Only units with lengths before them (ISO/IEC 14496-15 section 5.3.3.1) can be passed over without reading.
+            if not extradata or extradata[0] != 1:
+                return True
+            width = (extradata[4] & 3) + 1
+            return any(has_remark(memoryview(packet), width) for packet in container.demux(stream) if packet.size)
+
+
+def has_remark(unit: memoryview, width: int) -> bool:
+    """Whether an access unit has one; `width` bytes are the length of each part.
+
+    Messages belong before the picture, and not everybody keeps to that, FFmpeg included.
+    """
+    at = 0
+    while at + width < len(unit):
+        length = int.from_bytes(unit[at : at + width], "big")
+        start = at + width
+        if unit[start] & 31 == _SEI and _is_remark(bytes(unit[start + 1 : start + length])):
+            return True
+        at = start + length
+    return False
+
+
+def _is_remark(message: bytes) -> bool:
+    """Whether one of the messages in a part is user data that we do not know."""
+    data, at = message.replace(b"\0\0\3", b"\0\0").rstrip(b"\0"), 0
+    while at < len(data) - 1:
+        kind, at = _number(data, at)
+        length, at = _number(data, at)
+        content = data[at : at + length]
+        if kind == _UNREGISTERED and not content.startswith(_X264):
+            return True
+        if kind == _REGISTERED and not content.startswith(_CAPTIONS):
+            return True
+        at += length
+    return at != len(data) - 1  # behind the last comes one bit and no more
+
+
+def _number(data: bytes, at: int) -> tuple[int, int]:
+    """A number as messages write theirs: 255 stands for "and more"; and where it ends. Raises `IndexError`."""
+    number = 0
+    while data[at] == 255:
+        number, at = number + 255, at + 1
+    return number + data[at], at + 1

@@ -1,0 +1,81 @@
+"""The first step: is there a virus in the file?
+
+Rule: only a file that the scanner has seen whole is clean. What it does not take is refused, or by setting marked as
+not scanned; while it is away, the task waits.
+"""
+
+import logging
+from collections.abc import Mapping
+
+from server.errors import Param, StepError
+from server.media_types import MediaType
+from server.messages import size
+from server.pipeline import clamd
+from server.pipeline.clamd import AwayError, Finding
+from server.pipeline.step import Step, StepContext, TryLaterError, require_source
+from server.settings import Settings
+
+log = logging.getLogger(__name__)
+
+
+class Scan(Step):
+    """Has clamd look at every byte; `scan` is its column."""
+
+    name = "scan"
+    weight = 2
+
+    def applies_to(self, media_type: MediaType | None) -> bool:  # noqa: ARG002  # whatever it is: strangers sent it
+        """To every file."""
+        return True
+
+    def is_wanted(self, settings: Settings) -> bool:
+        """Where a scanner is set."""
+        return bool(settings.clamd)
+
+    def run(self, context: StepContext) -> Mapping[str, object]:
+        """`clean`, or `too_large` where that is only marked. `StepError` infected, too_large_to_scan, scan_limit;
+        `TryLaterError` scanner_away, for as long as it takes."""
+        source = require_source(context)
+        settings = context.settings
+        if context.size > settings.scan_max_size:
+            return _unscanned(settings, "too_large_to_scan", limit=size(int(settings.scan_max_size)))
+        verdict = _ask(context, source)
+        if verdict.finding is Finding.INFECTED:
+            raise StepError("infected", signature=verdict.signature)
+        if verdict.finding is Finding.BEYOND_LIMITS:
+            log.warning("clamd stopped at its limit %s; docs/scanning.md says how to set it", verdict.signature)
+            return _unscanned(settings, "scan_limit")
+        context.report(100)
+        return {"scan": "clean"}
+
+
+def _ask(context: StepContext, path: str) -> clamd.Verdict:
+    sent = 0
+
+    def told(count: int) -> None:
+        nonlocal sent
+        sent = count
+        context.report(min(99, 100 * count // max(1, context.size)))
+
+    with open(path, "rb", buffering=0) as source:  # noqa: PTH123  # a Path's open() cannot promise what it returns
+        try:
+            verdict = clamd.scan(
+                context.settings.clamd,
+                source,
+                seconds=context.limits.seconds,
+                cancelled=context.cancelled,
+                told=told,
+            )
+        except AwayError as error:
+            log.warning("the virus scanner is away: %s", error)
+            raise TryLaterError("scanner_away", counts=False) from error
+    if verdict.finding is Finding.CLEAN and sent != context.size:
+        raise OSError(f"the file has {sent} bytes, and its row says {context.size}")
+    return verdict
+
+
+def _unscanned(settings: Settings, code: str, **params: Param) -> Mapping[str, object]:
+    """What becomes of a file that the scanner does not take."""
+    if settings.scan_too_large == "refuse":
+        raise StepError(code, **params)
+    return {"scan": "too_large"}

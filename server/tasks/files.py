@@ -1,0 +1,163 @@
+"""What a worker says of the files of its task, and of their steps.
+
+Rule: each of these holds the task's row first (`queue.hold`), so it happens under a claim that stands, or not at all.
+"""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import and_, case, select, update
+from sqlalchemy.orm import Session
+
+from server.database.models import TaskFile, TaskStep
+from server.database.session import changed
+from server.lifecycle import FILE_MOVES, STEP_MOVES, FileStatus, StepStatus, ends, sources
+from server.tasks import events
+from server.tasks.queue import Claim, Failure, hold, skip_steps
+
+SCAN = "scan"
+"""The step whose end has a column of its own."""
+
+INFECTED = "infected"
+"""The code of its failure that sends a file into quarantine."""
+
+# What failures of the scan say of the file.
+_VERDICTS = {INFECTED: "infected", "too_large_to_scan": "too_large", "scan_limit": "too_large"}
+
+
+def begin_file(
+    session: Session, claimed: Claim, file_id: str, steps: Mapping[str, bool]
+) -> Mapping[str, TaskStep] | None:
+    """A file is being worked on, by these steps, in order; those that are not wanted are skipped.
+
+    The steps as they stand, by name: an earlier attempt may have ended some. None when no longer this worker's.
+    """
+    if not _move_file(session, claimed, file_id, FileStatus.PROCESSING, {}):
+        return None
+    known = {step.name: step for step in steps_of(session, file_id)}
+    for position, (name, is_wanted) in enumerate(steps.items(), 1):
+        if name not in known:
+            status = StepStatus.WAITING if is_wanted else StepStatus.SKIPPED
+            known[name] = TaskStep(file_id=file_id, name=name, position=position, status=status, progress=0, failures=0)
+            session.add(known[name])
+        elif is_wanted == (known[name].status is StepStatus.SKIPPED) and known[name].status not in ends(STEP_MOVES):
+            # The settings have changed since an earlier attempt.
+            known[name].status = StepStatus.WAITING if is_wanted else StepStatus.SKIPPED
+            known[name].error_code = known[name].error_params = None
+    session.flush()
+    if SCAN in known and known[SCAN].status in (StepStatus.WAITING, StepStatus.SKIPPED):
+        told = "skipped" if known[SCAN].status is StepStatus.SKIPPED else None
+        changed(session, update(TaskFile).where(TaskFile.id == file_id).values(scan=told))
+    return known
+
+
+def file_progress(
+    session: Session, claimed: Claim, file_id: str, progress: int, step: str | None, step_progress: int
+) -> bool:
+    """How far a file and its running step are, in percent; False when the task is no longer this worker's."""
+    raised = case((TaskFile.progress < progress, progress), else_=TaskFile.progress)
+    mine = _move_file(session, claimed, file_id, FileStatus.PROCESSING, {"progress": raised})
+    if mine and step is not None:
+        running = (TaskStep.file_id == file_id, TaskStep.name == step, TaskStep.status == StepStatus.PROCESSING)
+        changed(session, update(TaskStep).where(*running).values(progress=step_progress))
+    return mine
+
+
+def complete_file(session: Session, claimed: Claim, file_id: str, *, now: datetime) -> bool:
+    """All steps of a file are over; False when the task is no longer this worker's."""
+    moved = _move_file(session, claimed, file_id, FileStatus.COMPLETED, {"progress": 100})
+    if moved:
+        skip_steps(session, file_id, now=now)
+        _tell_playable(session, claimed)
+        data = {"file": file_id}
+        events.append(session, claimed.task_id, "file_completed", at=now, attempt=claimed.attempt, data=data)
+    return moved
+
+
+def fail_file(session: Session, claimed: Claim, file_id: str, failure: Failure, *, now: datetime) -> bool:
+    """A file cannot be processed; what was made before stays. False when no longer this worker's."""
+    values = {"error_code": failure.code, "error_params": failure.params}
+    moved = _move_file(session, claimed, file_id, FileStatus.ERROR, values)
+    if moved:
+        skip_steps(session, file_id, now=now)
+        _tell_playable(session, claimed)
+        data = {"file": file_id, "code": failure.code}
+        events.append(session, claimed.task_id, "file_error", at=now, attempt=claimed.attempt, data=data)
+    return moved
+
+
+def steps_of(session: Session, file_id: str) -> Sequence[TaskStep]:
+    """The steps of a file, in order; none before it was begun."""
+    return session.scalars(select(TaskStep).where(TaskStep.file_id == file_id).order_by(TaskStep.position)).all()
+
+
+def steps_of_task(session: Session, task_id: str) -> Mapping[str, Sequence[TaskStep]]:
+    """The steps of all files of a task, by file, in order."""
+    found: dict[str, list[TaskStep]] = {}
+    query = select(TaskStep).join(TaskFile, TaskFile.id == TaskStep.file_id).where(TaskFile.task_id == task_id)
+    for step in session.scalars(query.order_by(TaskStep.position)):
+        found.setdefault(step.file_id, []).append(step)
+    return found
+
+
+def begin_step(session: Session, claimed: Claim, file_id: str, step: str, *, now: datetime) -> bool:
+    """A step runs; False when the task is no longer this worker's."""
+    if not hold(session, claimed, {"step": step, "waiting_code": None, "waiting_params": None}):
+        return False
+    began = case((TaskStep.started_at.is_(None), now), else_=TaskStep.started_at)
+    return _move_step(session, file_id, step, StepStatus.PROCESSING, {"started_at": began, "progress": 0})
+
+
+def complete_step(
+    session: Session, claimed: Claim, file_id: str, step: str, found: Mapping[str, Any], *, now: datetime
+) -> bool:
+    """A step is done; `found` are columns of the file's row. False when the task is no longer this worker's."""
+    if not _move_file(session, claimed, file_id, FileStatus.PROCESSING, found):
+        return False
+    if "playable" in found:
+        _tell_playable(session, claimed)
+    values = {"progress": 100, "finished_at": now, "error_code": None, "error_params": None}
+    return _move_step(session, file_id, step, StepStatus.COMPLETED, values)
+
+
+def fail_step(session: Session, claimed: Claim, file_id: str, step: str, failure: Failure, *, now: datetime) -> bool:
+    """A step has failed for good; False when the task is no longer this worker's."""
+    values = {"error_code": failure.code, "error_params": failure.params, "finished_at": now}
+    if not (hold(session, claimed, {}) and _move_step(session, file_id, step, StepStatus.ERROR, values)):
+        return False
+    if failure.code in _VERDICTS:
+        changed(session, update(TaskFile).where(TaskFile.id == file_id).values(scan=_VERDICTS[failure.code]))
+    if failure.code == INFECTED:
+        data = {"file": file_id, **failure.params}
+        events.append(session, claimed.task_id, "infected", at=now, attempt=claimed.attempt, data=data)
+    return True
+
+
+def retry_step(session: Session, claimed: Claim, file_id: str, step: str, failure: Failure, *, counts: bool) -> bool:
+    """A step came to nothing and is to be tried again; False when the task is no longer this worker's."""
+    values = {
+        "error_code": failure.code,
+        "error_params": failure.params,
+        "failures": TaskStep.failures + int(counts),
+    }
+    return hold(session, claimed, {}) and _move_step(session, file_id, step, StepStatus.PROCESSING, values)
+
+
+def _tell_playable(session: Session, claimed: Claim) -> None:
+    """A task can be played when something can, and no file is still on its way there."""
+    of = select(TaskFile.id).where(TaskFile.task_id == claimed.task_id)
+    waits = of.where(TaskFile.playable.is_(False), TaskFile.status.not_in(ends(FILE_MOVES)))
+    hold(session, claimed, {"playable": and_(of.where(TaskFile.playable).exists(), ~waits.exists())})
+
+
+def _move_file(session: Session, claimed: Claim, file_id: str, status: FileStatus, values: Mapping[str, Any]) -> bool:
+    if not hold(session, claimed, {}):
+        return False
+    allowed = and_(TaskFile.id == file_id, TaskFile.status.in_(sources(FILE_MOVES, status)))
+    return bool(changed(session, update(TaskFile).where(allowed).values(status=status, **values)))
+
+
+def _move_step(session: Session, file_id: str, step: str, status: StepStatus, values: Mapping[str, Any]) -> bool:
+    which = (TaskStep.file_id == file_id, TaskStep.name == step, TaskStep.status.in_(sources(STEP_MOVES, status)))
+    return bool(changed(session, update(TaskStep).where(*which).values(status=status, **values)))

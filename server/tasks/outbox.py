@@ -1,0 +1,61 @@
+"""The table as an outbox: which tasks somebody should be told of, and which are in somebody's hands.
+
+Rule: it only looks. What it tells may be old at once; whether a task may be had is for the claim to say.
+"""
+
+from sqlalchemy import Float, func, literal, not_, or_, select, true
+from sqlalchemy.orm import Session, aliased
+
+from server.database.models import Task
+from server.database.types import database_time
+from server.lifecycle import TaskStatus
+from server.tasks import turns
+
+Sending = tuple[str, int]
+"""A task's id and its attempt so far: once it was claimed, it is another sending."""
+
+_UNLIMITED = 2**31 - 1
+
+
+def due(session: Session, *, node: str, lease: float, owner_limit: int, limit: int) -> list[Sending]:
+    """The tasks of this data folder that could be claimed, at most so many, as if each that stands before another ran
+    already: the order of `turns.py`. On PostgreSQL only.
+
+    `lease` is what workers ask for, in seconds; `owner_limit` is how many tasks of one owner may run, 0 for any number.
+    """
+    now = select(database_time()).scalar_subquery()
+    too_far = select(database_time(literal(turns.horizon(lease), Float()))).scalar_subquery()
+    open_ones = (Task.node == node, Task.finished_at.is_(None))
+    owners = select(Task.owner).where(*open_ones).distinct().cte("owners")
+    runs = (Task.worker.is_not(None), Task.lease_expires_at.between(now, too_far))
+    busy = select(Task.owner, func.count().label("running")).where(*open_ones, *runs).group_by(Task.owner).cte("busy")
+    one = aliased(Task)
+    lease_at = one.lease_expires_at
+    # So many of each owner at most: what this costs depends on the number of owners, not on what one of them piled up.
+    waiting = (
+        select(one.id, one.attempt, one.created_at)
+        .where(one.node == node, one.owner == owners.c.owner, one.finished_at.is_(None))
+        .where(or_(lease_at.is_(None), lease_at < now, lease_at > too_far))
+        .order_by(one.created_at, one.id)
+        .limit(limit)
+        .lateral("waiting")
+    )
+    turn = func.coalesce(busy.c.running, 0) - 1
+    turn += func.row_number().over(partition_by=owners.c.owner, order_by=(waiting.c.created_at, waiting.c.id))
+    found = select(waiting.c.id, waiting.c.attempt, waiting.c.created_at, turn.label("turn"))
+    found = found.select_from(owners).join(waiting, true()).outerjoin(busy, busy.c.owner == owners.c.owner)
+    ranked = found.subquery("ranked")
+    query = select(ranked.c.id, ranked.c.attempt).where(ranked.c.turn < (owner_limit or _UNLIMITED))
+    in_turn = query.order_by(ranked.c.turn, ranked.c.created_at, ranked.c.id).limit(limit)
+    return [(row.id, row.attempt) for row in session.execute(in_turn)]
+
+
+def working(session: Session, node: str, *, dead: str | None) -> set[tuple[str, int]]:
+    """Task and attempt of every claim that may still be worked on, its lease over or not.
+
+    Workers whose names begin with `dead` are known to work no more.
+    """
+    held = [Task.node == node, Task.status == TaskStatus.PROCESSING, Task.worker.is_not(None)]
+    if dead is not None:
+        held.append(not_(Task.worker.startswith(dead, autoescape=True)))
+    return {(row.id, row.attempt) for row in session.execute(select(Task.id, Task.attempt).where(*held))}

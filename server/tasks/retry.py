@@ -1,0 +1,142 @@
+"""An operator's retry: a task that has ended, and in which something failed, waits again.
+
+Rule: it is the operator's move alone (`lifecycle.py` has tables of its own for it). It holds the task's row first, so
+it happens before or after whatever else is done with the task, and nothing that has come to its end is done again.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import func, select, update
+from sqlalchemy.orm import Session
+
+from server.database.models import Task, TaskFile, TaskStep, Upload
+from server.database.session import changed
+from server.errors import TaskNotFoundError
+from server.lifecycle import (
+    FILE_MOVES,
+    FILE_RETRIES,
+    STEP_RETRIES,
+    TASK_RETRIES,
+    FileStatus,
+    StepStatus,
+    TaskStatus,
+    UploadStatus,
+    ends,
+    sources,
+)
+from server.tasks import events
+
+
+class NotRetriedError(Exception):
+    """It cannot be tried again. `sentence` is English, for the operator's terminal."""
+
+    def __init__(self, sentence: str) -> None:
+        super().__init__(sentence)
+        self.sentence = sentence
+
+
+@dataclass(frozen=True)
+class Retried:
+    """Names of the files that wait again, and of those that cannot."""
+
+    waiting: Sequence[str]
+    left: Sequence[str]
+
+
+def retry(session: Session, task_id: str, *, node: str, has_bytes: Callable[[str], bool], now: datetime) -> Retried:
+    """Put a task whose files failed, all or some of them, back to `uploaded`; what failed in them waits again.
+
+    `has_bytes` tells of an upload's id whether its original lies in the data folder `node`. A file whose original is
+    gone, or in quarantine, stays as it is. Raises `TaskNotFoundError`, and `NotRetriedError` when nothing would be
+    tried again.
+    """
+    # Held until the end: a worker, a cancel and a removal of the original come before it or after it.
+    if not changed(session, update(Task).where(Task.id == task_id).values(attempt=Task.attempt)):
+        raise TaskNotFoundError
+    task = session.get_one(Task, task_id)
+    _check(task, node)
+    failed = _failed_files(session, task_id)
+    ready = [file for file, upload in failed if _can_be_read(file, upload, has_bytes)]
+    left = [file for file, _ in failed if file not in ready]
+    if not ready:
+        raise NotRetriedError(_why_not(left))
+    file_ids = [file.id for file in ready]
+    _wait_again(session, file_ids)
+    changed(
+        session,
+        update(Task)
+        .where(Task.id == task_id, Task.status.in_(sources(TASK_RETRIES, TaskStatus.UPLOADED)))
+        .values(
+            status=TaskStatus.UPLOADED,
+            partial=False,
+            playable=_is_playable(session, task_id),
+            progress=100 * (task.file_count - len(ready)) // task.file_count,
+            current_file=0,
+            failures=0,
+            step=None,
+            error_code=None,
+            error_params=None,
+            finished_at=None,
+            updated_at=now,
+        ),
+    )
+    events.append(session, task_id, "retried", at=now, attempt=task.attempt, data={"files": file_ids})
+    return Retried([file.name for file in ready], [file.name for file in left])
+
+
+def _check(task: Task, node: str) -> None:
+    if task.status not in sources(TASK_RETRIES, TaskStatus.UPLOADED):
+        if task.finished_at is None:
+            raise NotRetriedError(f"The task is not over: its status is `{task.status.value}`.")
+        raise NotRetriedError(f"A task that is `{task.status.value}` is not tried again.")
+    if task.node != node:
+        raise NotRetriedError("The task belongs to another data folder; name that one with --data-dir.")
+
+
+def _failed_files(session: Session, task_id: str) -> Sequence[tuple[TaskFile, Upload]]:
+    query = (
+        select(TaskFile, Upload)
+        .join(Upload, Upload.id == TaskFile.upload_id)
+        .where(TaskFile.task_id == task_id, TaskFile.status.in_(sources(FILE_RETRIES, FileStatus.WAITING)))
+        .order_by(TaskFile.position)
+    )
+    found = [(file, upload) for file, upload in session.execute(query)]
+    if not found:
+        raise NotRetriedError("None of its files has failed.")
+    return found
+
+
+def _can_be_read(file: TaskFile, upload: Upload, has_bytes: Callable[[str], bool]) -> bool:
+    # An infected one may lie among the others for a moment, until it is put aside.
+    is_there = upload.status is UploadStatus.COMPLETE and upload.has_bytes and has_bytes(upload.id)
+    return is_there and file.scan != "infected"
+
+
+def _why_not(left: Sequence[TaskFile]) -> str:
+    if all(file.scan == "infected" for file in left):
+        return "A virus was found in it; the original is in quarantine."
+    return "The original is gone: " + ", ".join(file.name for file in left) + "."
+
+
+def _wait_again(session: Session, file_ids: Sequence[str]) -> None:
+    fresh = {"progress": 0, "error_code": None, "error_params": None}
+    may_move = TaskFile.status.in_(sources(FILE_RETRIES, FileStatus.WAITING))
+    changed(
+        session, update(TaskFile).where(TaskFile.id.in_(file_ids), may_move).values(status=FileStatus.WAITING, **fresh)
+    )
+    may_move = TaskStep.status.in_(sources(STEP_RETRIES, StepStatus.WAITING))
+    changed(
+        session,
+        update(TaskStep)
+        .where(TaskStep.file_id.in_(file_ids), may_move)
+        .values(status=StepStatus.WAITING, failures=0, started_at=None, finished_at=None, **fresh),
+    )
+
+
+def _is_playable(session: Session, task_id: str) -> bool:
+    """Something can be played, and no file is still on its way there: as the workers say it."""
+    of = select(func.count()).select_from(TaskFile).where(TaskFile.task_id == task_id)
+    waits = session.scalar(of.where(TaskFile.playable.is_(False), TaskFile.status.not_in(ends(FILE_MOVES))))
+    return bool(session.scalar(of.where(TaskFile.playable))) and not waits

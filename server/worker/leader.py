@@ -1,0 +1,198 @@
+"""Who schedules a data folder: one process, whatever it does with the tasks.
+
+Rules:
+
+- One leads: the one that holds `scheduler.lock`. The others try every two seconds, so that N serving processes do
+  not do everything N times, and a dead leader is replaced.
+- The table is the truth. A wake makes a look happen sooner, a tick makes it happen anyway, and a look that fails is
+  followed by the next one.
+- Who takes the lead knows that every embedded worker of this folder before it is dead (their names begin with the
+  folder's): their tasks are free at once, without waiting for a lease. Celery workers bear other names.
+"""
+
+import fcntl
+import os
+import threading
+import time
+from abc import ABC, abstractmethod
+from typing import ClassVar
+
+import structlog
+from apscheduler.executors.pool import ThreadPoolExecutor as JobExecutor
+from apscheduler.schedulers.background import BackgroundScheduler
+
+from server.database.session import AWAY, reason
+from server.services import Services
+from server.tasks import outbox, queue
+
+_LOOK_SECONDS = 1
+_LEAD_SECONDS = 2
+# Wall clocks jump and APScheduler follows them; a wait that counts by itself looks at least this often.
+_WAKE_SECONDS = 5.0
+_STALE_SECONDS = 60.0
+
+_log = structlog.stdlib.get_logger("videodock.scheduler")
+
+
+class Leader(ABC):
+    """Looks for tasks, and sweeps, while it leads. `start` and `stop` may be called from any thread, once each."""
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+        self._embedded = f"{services.node}/"
+        self._lock_path = services.settings.data_dir / "scheduler.lock"
+        self._lock: int | None = None
+        self._stopping = threading.Event()
+        self._looking = threading.Lock()
+        self._looked = time.monotonic()
+        self._problem: str | None = None
+        self._waker = threading.Thread(target=self._follow_wakes, name="wake")
+        self._jobs = BackgroundScheduler(
+            executors={"default": JobExecutor(3)},
+            job_defaults={"coalesce": True, "max_instances": 1, "misfire_grace_time": None},
+            timezone="UTC",
+        )
+
+    def start(self) -> None:
+        """Begin. Raises `StartError` when what it needs is not there."""
+        self._prepare()
+        self._lead()
+        self._jobs.add_job(self._lead, "interval", seconds=_LEAD_SECONDS)
+        self._jobs.add_job(self._look, "interval", seconds=_LOOK_SECONDS)
+        self._jobs.add_job(self._sweep, "interval", seconds=self._services.settings.sweep_interval)
+        self._jobs.start()
+
+    def stop(self) -> None:
+        """End what it does, and let another lead. Blocking, for about a second."""
+        self._stopping.set()
+        if self._jobs.running:
+            self._jobs.shutdown(wait=True)
+        self._finish()
+        if self._lock is not None:
+            self._services.wake.notify()
+            self._waker.join()
+            self._services.wake.close()
+            os.close(self._lock)
+            self._lock = None
+
+    WELL: ClassVar = ("running", "standby")
+
+    def status(self) -> str:
+        """`running`, `standby` (another process leads), or a sentence that says what is wrong."""
+        if self._stopping.is_set():
+            return "stopping"
+        if self._lock is None:
+            return "standby"
+        silent = time.monotonic() - self._looked
+        if silent > _STALE_SECONDS:
+            return f"has not looked for tasks for {silent:.0f} s"
+        return self._problem or "running"
+
+    def trouble(self) -> str | None:
+        """The status, if nobody should send uploads here because of it."""
+        status = self.status()
+        return None if status in self.WELL else status
+
+    # What those who lead do differently
+
+    @abstractmethod
+    def _prepare(self) -> None:
+        """Before anything else. Raises `StartError`."""
+
+    @abstractmethod
+    def _take_tasks(self) -> None:
+        """One look at the table; nobody else looks meanwhile. May raise anything."""
+
+    @abstractmethod
+    def _finish(self) -> None:
+        """At the end, when nobody looks any more unless he was woken. Blocking."""
+
+    @property
+    @abstractmethod
+    def _description(self) -> dict[str, object]:
+        """For the log, when the lead is taken."""
+
+    # What they share
+
+    def _lead(self) -> None:
+        """Take the lead if nobody has it."""
+        if self._lock is not None or self._stopping.is_set():
+            return
+        descriptor = os.open(self._lock_path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(descriptor)
+            return
+        try:
+            self._free_orphans()
+        except AWAY as error:
+            _log.warning("lead_put_off", reason=reason(error))
+            os.close(descriptor)
+            return
+        except Exception:
+            # A lead without that would be half a lead: let go of it, and try again in two seconds.
+            _log.exception("lead_failed")
+            os.close(descriptor)
+            return
+        self._services.wake.listen()
+        self._lock = descriptor
+        self._waker.start()
+        _log.info("scheduler_leads", **self._description)
+        self._sweep()
+
+    def _free_orphans(self) -> None:
+        now = self._services.uploads.clock()
+        with self._services.database.write() as session:
+            orphans = queue.orphan(session, self._embedded, now=now)
+        if orphans:
+            _log.warning("tasks_taken_over", count=orphans)
+        self._discard_leftovers(dead=self._embedded)
+
+    def _discard_leftovers(self, dead: str | None) -> None:
+        """Remove the work folders of attempts that nobody works on, or only workers whose names begin with `dead`."""
+        found = self._services.results.attempts()  # first: whoever comes later has claimed its task by then
+        if not found:
+            return
+        with self._services.database.read() as session:
+            working = outbox.working(session, self._services.node, dead=dead)
+        for task_id, attempt in found:
+            if (task_id, attempt) not in working:
+                self._services.results.discard(task_id, attempt)
+
+    def _follow_wakes(self) -> None:
+        while not self._stopping.is_set():
+            self._services.wake.wait(_WAKE_SECONDS)
+            self._look()
+
+    def _look(self) -> None:
+        if self._lock is None:
+            return
+        with self._looking:
+            if self._stopping.is_set():
+                return  # the wake that comes at the end
+            try:
+                self._take_tasks()
+                self._problem = None
+            except AWAY as error:
+                self._problem = "the database cannot be reached"
+                _log.warning("database_away", reason=reason(error))
+            except Exception:
+                self._problem = "cannot look for tasks; the log says why"
+                _log.exception("look_failed")
+            self._looked = time.monotonic()
+
+    def _sweep(self) -> None:
+        if self._lock is None or self._stopping.is_set():
+            return
+        try:
+            report = self._services.sweep()
+            self._discard_leftovers(dead=None)
+        except AWAY as error:
+            _log.warning("sweep_put_off", reason=reason(error))
+            return
+        except Exception:
+            _log.exception("sweep_failed")
+            return
+        if any(vars(report).values()):
+            _log.info("swept", **vars(report))

@@ -1,0 +1,26 @@
+"""`python -m tests PROCESSES [ARGUMENTS OF PYTEST]`: most tests side by side, then those that need the machine alone.
+
+Rule: every test runs once; a file's tests stay together in one process, with its database and its brokers.
+"""
+
+import subprocess
+import sys
+
+_NOTHING_CHOSEN = 5  # pytest's exit code when no test was selected
+
+
+def main() -> int:
+    """The worst exit code of both; choosing tests of one kind only is no failure."""
+    processes, *arguments = sys.argv[1:]
+    many = ["-n", processes, "--dist", "loadfile", "--no-loadscope-reorder", "-m", "not soak and not alone"]
+    codes = [
+        subprocess.run([sys.executable, "-m", "pytest", *how, *arguments], check=False).returncode
+        for how in (many, ["-m", "alone and not soak"])
+    ]
+    if all(code == _NOTHING_CHOSEN for code in codes):
+        return _NOTHING_CHOSEN
+    return max(code for code in codes if code != _NOTHING_CHOSEN)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

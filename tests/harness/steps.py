@@ -1,0 +1,58 @@
+"""Steps for tests: they do what a test says, at once, and remember what they were given."""
+
+import threading
+from collections.abc import Callable, Mapping
+
+from server.media_types import MediaType
+from server.pipeline.step import Step, StepContext
+
+Work = Callable[[StepContext], Mapping[str, object]]
+
+
+def nothing(_context: StepContext) -> Mapping[str, object]:
+    """Work that finds out nothing."""
+    return {}
+
+
+class FakeStep(Step):
+    """A step for every file, whose work is a function; `calls` has the facts that each run was given."""
+
+    name = "fake"
+    weight = 1
+
+    def __init__(self, name: str, work: Work = nothing, *, weight: int = 1, is_required: bool = True) -> None:
+        self.name = name  # type: ignore[misc]
+        self.weight = weight  # type: ignore[misc]
+        self.is_required = is_required  # type: ignore[misc]
+        self.work = work
+        self.calls: list[Mapping[str, object]] = []
+
+    def applies_to(self, media_type: MediaType | None) -> bool:
+        return True
+
+    def run(self, context: StepContext) -> Mapping[str, object]:
+        self.calls.append(context.facts)
+        return self.work(context)
+
+
+def held(gate: threading.Event) -> Work:
+    """Work that lasts until the gate is opened, or the task is no longer this worker's."""
+
+    def work(context: StepContext) -> Mapping[str, object]:
+        while not (gate.wait(0.02) or context.cancelled.is_set()):
+            pass
+        return {}
+
+    return work
+
+
+def failing(*errors: Exception, then: Work = nothing) -> Work:
+    """Work that raises these, one in each run, and then does something else."""
+    left = list(errors)
+
+    def work(context: StepContext) -> Mapping[str, object]:
+        if left:
+            raise left.pop(0)
+        return then(context)
+
+    return work

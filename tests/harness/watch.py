@@ -1,0 +1,95 @@
+"""What the processes below one use: memory, processor time, and room in some folders.
+
+Rule: it looks 50 times a second from a thread of its own, so a peak that is shorter may be missed; what a process
+says of its own highest size is not.
+"""
+
+import contextlib
+import itertools
+import os
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+_TICKS = os.sysconf("SC_CLK_TCK")
+_EVERY = 0.02  # seconds
+
+
+class Watch:
+    """Within `with`, watches the descendants of `pid`; afterwards the properties say what they used.
+
+    `memory` is in bytes resident, of all of them at the same time; `largest` the highest of one of them; `disk` the
+    most bytes in `folders`; `seconds` the processor time of those that have ended and were waited for.
+    """
+
+    def __init__(self, pid: int, *folders: Path) -> None:
+        self.memory = self.largest = self.disk = 0
+        self.seconds = 0.0
+        self._pid = pid
+        self._folders = folders
+        self._before = _ended_seconds(pid)
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._follow, name="watch")
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._over.set()
+        self._thread.join()
+        self.seconds = _ended_seconds(self._pid) - self._before
+
+    def __str__(self) -> str:
+        memory, largest, disk = (f"{number / (1 << 20):.0f} MiB" for number in (self.memory, self.largest, self.disk))
+        return f"memory {memory} (one: {largest}), processor {self.seconds:.1f} s, disk {disk}"
+
+    def _follow(self) -> None:
+        for look in itertools.count():
+            sizes = [_memory(pid) for pid in _descendants(self._pid)]
+            self.memory = max(self.memory, sum(now for now, _ in sizes))
+            self.largest = max([self.largest, *(peak for _, peak in sizes)])
+            if look % 10 == 0:
+                self.disk = max(self.disk, sum(map(used, self._folders)))
+            if self._over.wait(_EVERY):
+                return
+
+
+def used(folder: Path) -> int:
+    """Bytes of all files below a folder, while others add and remove some."""
+    total = 0
+    for place, _, names in os.walk(folder):  # it passes over folders that go meanwhile
+        for name in names:
+            with contextlib.suppress(FileNotFoundError):
+                total += Path(place, name).stat().st_size
+    return total
+
+
+def _ended_seconds(pid: int) -> float:
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[13]) + int(fields[14])) / _TICKS
+
+
+def _descendants(pid: int) -> Iterator[int]:
+    children: list[int] = []
+    with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # it has ended meanwhile, or a thread of it
+        for thread in Path(f"/proc/{pid}/task").iterdir():
+            with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+                children += map(int, (thread / "children").read_text().split())
+    for child in children:
+        yield child
+        yield from _descendants(child)
+
+
+def _memory(pid: int) -> tuple[int, int]:
+    """Bytes now, and at the highest."""
+    try:
+        lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    except (FileNotFoundError, ProcessLookupError):
+        return 0, 0
+    sizes = {line.partition(":")[0]: int(line.split()[1]) << 10 for line in lines if line.startswith("Vm")}
+    return sizes.get("VmRSS", 0), sizes.get("VmHWM", 0)

@@ -1,0 +1,16 @@
+"""An empty database at head, of each kind."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from server.database import migration
+from server.database.session import Database
+
+
+@pytest.fixture
+def database(database_url: str) -> Iterator[Database]:
+    migration.upgrade(database_url)
+    made = Database(database_url, 10)
+    yield made
+    made.close()

@@ -1,0 +1,274 @@
+"""The queries of docs/reporting.md, from the page's own text, on both databases; and what counts as resumed."""
+
+import re
+import shutil
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from alembic import command
+from sqlalchemy import insert, inspect
+
+from server.database import migration
+from server.database.models import Base, Task, TaskEvent, TaskFile, TaskStep, Upload, UploadPart
+from server.database.session import Database, make_engine
+from server.lifecycle import FileStatus, StepStatus, TaskStatus, UploadStatus
+from tests.conftest import StartServer
+from tests.harness.rows import query
+from tests.harness.server_process import ROOT, ServerProcess
+from tests.harness.waiting import until
+from tests.samples import make
+
+PAGE = (ROOT / "docs" / "reporting.md").read_text()
+QUERIES = dict(re.findall(r"^## ([^\n]+)\n\n```sql\n(.*?)```", PAGE, re.DOTALL | re.MULTILINE))
+
+MONDAY = datetime(2026, 11, 16, 23, 59, 59, 900_000, tzinfo=UTC)
+TUESDAY = datetime(2026, 11, 17, 0, 0, 0, 100_000, tzinfo=UTC)
+
+
+@pytest.fixture
+def database(database_url: str) -> Iterator[Database]:
+    """An empty database at head."""
+    migration.upgrade(database_url)
+    made = Database(database_url, 2)
+    yield made
+    made.close()
+
+
+def upload(database: Database, status: UploadStatus = UploadStatus.COMPLETE, **values: object) -> str:
+    """A row of `uploads`."""
+    at = values.pop("at", MONDAY)
+    completed_at = at if status is UploadStatus.COMPLETE else None
+    row: dict[str, Any] = {"id": str(uuid4()), "owner": "ann", "status": status, "protocol": "tus", "received": 10}
+    row |= {"has_bytes": status is UploadStatus.COMPLETE, "task_id": str(uuid4()), "completed_at": completed_at}
+    row |= {"created_at": at, "updated_at": at, "expires_at": at, **values}
+    with database.change() as connection:
+        connection.execute(insert(Upload).values(row))
+    return str(row["id"])
+
+
+def task(database: Database, status: TaskStatus, **values: object) -> str:
+    """A row of `tasks`, with one file."""
+    row: dict[str, Any] = {"id": str(uuid4()), "owner": "ann", "node": "node", "status": status, "partial": False}
+    row |= {"progress": 0, "current_file": 0, "file_count": 1, "attempt": 1, "failures": 0}
+    row |= {"created_at": MONDAY, "updated_at": MONDAY, **values}
+    with database.change() as connection:
+        connection.execute(insert(Task).values(row))
+    return str(row["id"])
+
+
+def file(database: Database, task_id: str, status: FileStatus, **values: object) -> str:
+    """A file of a task."""
+    row: dict[str, Any] = {"id": str(uuid4()), "task_id": task_id, "upload_id": upload(database), "position": 1}
+    row |= {"name": "a.mp4", "safe_name": "a.mp4", "size": 1000, "status": status, "progress": 0, "has_poster": False}
+    with database.change() as connection:
+        connection.execute(insert(TaskFile).values(row | values))
+    return str(row["id"])
+
+
+def step(database: Database, file_id: str, name: str, status: StepStatus, **values: object) -> None:
+    """A step of a file."""
+    row = {"file_id": file_id, "name": name, "position": 1, "status": status, "progress": 0, "failures": 0, **values}
+    with database.change() as connection:
+        connection.execute(insert(TaskStep).values(row))
+
+
+def ask(url: str, heading: str) -> list[dict[str, Any]]:
+    """The rows of the query below a heading of the page."""
+    return query(url, QUERIES[heading])
+
+
+def test_the_page_has_no_other_queries() -> None:
+    """Every SQL block of the page stands below a heading of its own, and a test here runs it."""
+    assert PAGE.count("```sql") == len(QUERIES)
+    source = Path(__file__).read_text()
+    assert [heading for heading in QUERIES if f'"{heading}"' not in source] == []
+
+
+def test_the_page_names_every_column_of_the_views(database: Database) -> None:
+    """The tables of the page are the views' columns, in their order."""
+    looked = inspect(database.engine)
+    assert set(looked.get_view_names()) == {"uploads_per_day", "tasks_by_status"}
+    for view in looked.get_view_names():
+        rows = PAGE.split(f"| column of `{view}` | |\n| --- | --- |\n")[1].split("\n\n")[0]
+        assert re.findall(r"^\| `(\w+)`", rows, re.MULTILINE) == [one["name"] for one in looked.get_columns(view)]
+
+
+def test_uploads_per_day(database: Database, database_url: str) -> None:
+    """Days are those of UTC; what is counted as completed, expired and resumed is as the page says."""
+    upload(database)
+    upload(database, resumed=True)
+    upload(database, UploadStatus.TERMINATED, completed_at=MONDAY, received=5)  # completed, and removed later
+    upload(database, UploadStatus.EXPIRED, resumed=True, received=3)
+    upload(database, UploadStatus.REJECTED, received=0)
+    final = upload(database, at=TUESDAY, concat="final;/files/…", received=8_000_000_000)
+    for position, resumed in ((1, False), (2, True)):
+        part = upload(database, at=TUESDAY, concat="partial", resumed=resumed, received=4_000_000_000)
+        with database.change() as connection:
+            connection.execute(insert(UploadPart).values(final_id=final, position=position, part_id=part))
+    upload(database, UploadStatus.OPEN, at=TUESDAY, received=1)
+    upload(database, at=TUESDAY, concat="final;/files/… (not resumed)", received=1)
+    assert ask(database_url, "Uploads per day") == [
+        {"day": "2026-11-17", "uploads": 3, "bytes": 8_000_000_002, "completed": 2, "expired": 0, "resumed": 1},
+        {"day": "2026-11-16", "uploads": 5, "bytes": 28, "completed": 3, "expired": 1, "resumed": 1},
+    ]
+
+
+def test_tasks_by_status(database: Database, database_url: str) -> None:
+    """Seconds from the last byte to the claim and to the end; none for what has not come to it."""
+
+    def after(seconds: float) -> datetime:
+        return MONDAY + timedelta(seconds=seconds)
+
+    task(database, TaskStatus.UPLOADED)
+    task(database, TaskStatus.PROCESSING, started_at=after(4))
+    task(database, TaskStatus.COMPLETED, started_at=after(1), finished_at=after(11.5), file_count=50, partial=True)
+    task(database, TaskStatus.COMPLETED, started_at=after(2), finished_at=after(86_400))
+    task(database, TaskStatus.CANCELLED, finished_at=after(3))
+    columns = ("status", "tasks", "partly_failed", "files", "waited_seconds", "processed_seconds", "longest_seconds")
+    expected = [
+        ("cancelled", 1, 0, 1, None, 3.0, 3.0),
+        ("completed", 2, 1, 51, 1.5, 43_205.75, 86_400.0),
+        ("processing", 1, 0, 1, 4.0, None, None),
+        ("uploaded", 1, 0, 1, None, None, None),
+    ]
+    assert ask(database_url, "Tasks by status") == [dict(zip(columns, row, strict=True)) for row in expected]
+
+
+def test_what_waits(database: Database, database_url: str) -> None:
+    """Open tasks only, the oldest first, with the reason of one that was set aside."""
+    task(database, TaskStatus.ERROR, finished_at=MONDAY)
+    late = task(database, TaskStatus.UPLOADED, created_at=TUESDAY)
+    early = task(database, TaskStatus.PROCESSING, step="scan", waiting_code="scanner_away")
+    rows = ask(database_url, "What waits, and why")
+    assert [(row["id"], row["step"], row["waiting_code"]) for row in rows] == [
+        (early, "scan", "scanner_away"),
+        (late, None, None),
+    ]
+
+
+def test_steps_that_fail(database: Database, database_url: str) -> None:
+    """Grouped by step and code, those with most files first; steps that succeeded are not in it."""
+    for failures in (0, 2):
+        one = file(database, task(database, TaskStatus.ERROR), FileStatus.ERROR)
+        step(database, one, "probe", StepStatus.ERROR, error_code="not_playable", failures=failures)
+        step(database, one, "poster", StepStatus.SKIPPED)
+    other = file(database, task(database, TaskStatus.COMPLETED), FileStatus.COMPLETED)
+    step(database, other, "probe", StepStatus.COMPLETED)
+    step(database, other, "poster", StepStatus.ERROR, error_code="poster_failed")
+    assert ask(database_url, "Steps that fail") == [
+        {"step": "probe", "error_code": "not_playable", "files": 2, "retries": 2},
+        {"step": "poster", "error_code": "poster_failed", "files": 1, "retries": 0},
+    ]
+
+
+def test_what_comes_in(database: Database, database_url: str) -> None:
+    """Files, bytes and hours by codec, of completed files only."""
+    for codec, seconds in (("h264", 1800.0), ("h264", 5400.0), ("hevc", 900.0)):
+        of = task(database, TaskStatus.COMPLETED)
+        file(database, of, FileStatus.COMPLETED, video_codec=codec, duration=seconds)
+    file(database, task(database, TaskStatus.ERROR), FileStatus.ERROR)
+    assert ask(database_url, "What comes in") == [
+        {"video_codec": "h264", "files": 2, "bytes": 2000, "hours": 2.0},
+        {"video_codec": "hevc", "files": 1, "bytes": 1000, "hours": 0.25},
+    ]
+
+
+def test_who_stores_how_much(database: Database, database_url: str) -> None:
+    """Uploads that have bytes, by owner, the largest first."""
+    upload(database, owner="bob", received=70)
+    upload(database)
+    upload(database)
+    upload(database, UploadStatus.EXPIRED, owner="eve")
+    assert ask(database_url, "Who stores how much") == [
+        {"owner": "bob", "originals": 1, "bytes": 70},
+        {"owner": "ann", "originals": 2, "bytes": 20},
+    ]
+
+
+def test_tasks_that_were_tried_again(database: Database, database_url: str) -> None:
+    """The event `retried`, counted by task."""
+    twice, failed = task(database, TaskStatus.COMPLETED), task(database, TaskStatus.ERROR)
+    with database.change() as connection:
+        for of, kind in ((twice, "retried"), (twice, "retried"), (failed, "error")):
+            connection.execute(insert(TaskEvent).values(task_id=of, at=MONDAY, type=kind, attempt=1))
+    rows = ask(database_url, "Tasks that were tried again")
+    assert [(row["id"], row["status"], row["retries"]) for row in rows] == [(twice, "completed", 2)]
+
+
+TUS: Mapping[str, str] = {"Tus-Resumable": "1.0.0"}
+
+
+def append(server: ServerProcess, url: str, offset: int, body: bytes) -> None:
+    headers = {**TUS, "Upload-Offset": str(offset), "Content-Type": "application/offset+octet-stream"}
+    assert server.http.patch(url, content=body, headers=headers).status_code == 204
+
+
+def test_an_upload_is_resumed_when_its_client_asked(
+    start_server: StartServer, database_url: str, tmp_path: Path
+) -> None:
+    """Chunk after chunk is no resumption; a HEAD in the middle is, also when the last byte comes at once after it."""
+    server = start_server(database_url=database_url)
+    video = make(tmp_path, "holiday.mp4").read_bytes()
+    middle = len(video) // 2
+    urls = {}
+    for name, asks_at in (("straight", ()), ("begun", (0,)), ("resumed", (middle,)), ("asked later", (len(video),))):
+        headers = {**TUS, "Upload-Length": str(len(video)), "Upload-Metadata": "filename YS5tcDQ="}
+        url = urls[name] = server.http.post(f"{server.url}/files", headers=headers).headers["Location"]
+        for offset, body in ((0, video[:middle]), (middle, video[middle:]), (len(video), b"")):
+            if offset in asks_at:
+                assert server.http.head(url, headers=TUS).headers["Upload-Offset"] == str(offset)
+            if body:
+                append(server, url, offset, body)
+
+    def told() -> dict[str, bool]:
+        rows = {row["id"]: bool(row["resumed"]) for row in query(database_url, "SELECT id, resumed FROM uploads")}
+        return {name: rows[url.rpartition("/")[2]] for name, url in urls.items()}
+
+    until(lambda: any(told().values()), seconds=10, what="the row says that it was resumed")
+    server.stop()  # whatever is still to be told is told
+    assert told() == {"straight": False, "begun": False, "resumed": True, "asked later": False}
+    (row,) = ask(database_url, "Uploads per day")
+    assert (row["uploads"], row["completed"], row["resumed"]) == (4, 4, 1)
+
+
+LATER = """
+import sqlalchemy as sa
+from alembic import op
+
+revision = "later"
+down_revision = "{head}"
+
+def upgrade():
+    recreate = "always" if op.get_bind().dialect.name == "sqlite" else "auto"
+    for table in ("uploads", "tasks", "upload_parts"):
+        with op.batch_alter_table(table, recreate=recreate) as batch:
+            batch.add_column(sa.Column("later", sa.Integer()))
+"""
+
+
+def test_the_views_outlive_a_later_copy_of_their_tables(database_url: str, tmp_path: Path) -> None:
+    """A revision that makes the tables anew, as SQLite needs it, leaves the views and the foreign keys as they were."""
+    migration.upgrade(database_url)
+    folder = tmp_path / "migrations"
+    shutil.copytree(ROOT / "migrations", folder, ignore=shutil.ignore_patterns("__pycache__"))
+    (folder / "versions" / "later.py").write_text(LATER.format(head=migration.head()))
+    config = migration.config(database_url)
+    config.set_main_option("script_location", str(folder))
+    engine = config.attributes["engine"] = make_engine(database_url, 1)
+
+    def keys() -> list[Any]:
+        return [key for table in sorted(Base.metadata.tables) for key in inspect(engine).get_foreign_keys(table)]
+
+    try:
+        before = keys()
+        command.upgrade(config, "head")
+        assert any(column["name"] == "later" for column in inspect(engine).get_columns("uploads"))
+        assert keys() == before
+    finally:
+        engine.dispose()
+    assert ask(database_url, "Uploads per day") == []
+    assert ask(database_url, "Tasks by status") == []

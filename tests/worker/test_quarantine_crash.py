@@ -1,0 +1,171 @@
+"""A worker that is killed anywhere while it finds a virus: the file ends in quarantine, and nothing is made of it."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from server.database import migration
+from server.database.models import DEFAULT_OWNER
+from server.services import Services
+from server.settings import Settings
+from tests.harness.clamd import EICAR, Clamd
+from tests.harness.rows import query
+from tests.samples import make
+
+QUICK: dict[str, Any] = {"transcode": "none", "storyboard": "off", "fsync": "never"}
+
+
+@pytest.fixture(scope="module")
+def clamd() -> Iterator[Clamd]:
+    with Clamd() as made:
+        yield made
+
+
+class Scene:
+    """A data folder with one task: a playable video that is infected."""
+
+    def __init__(self, folder: Path, clamd: Clamd) -> None:
+        self.folder = folder
+        self.clamd = clamd
+        self.data = make(folder.parent, "clip.mp4").read_bytes() + EICAR
+        folder.mkdir()
+        migration.upgrade(self.url)
+        with Services.open(self.settings) as services:
+            services.claim_store()
+            self.upload = services.uploads.new_id()
+            services.uploads.insert(
+                self.upload,
+                DEFAULT_OWNER,
+                protocol="tus",
+                task_id=self.upload,
+                length=len(self.data),
+                metadata_raw=None,
+                filename="clip.mp4",
+            )
+            services.store.local_path(self.upload).write_bytes(self.data)
+            services.uploads.complete([self.upload], self.upload, {self.upload: "mp4"})
+
+    @property
+    def settings(self) -> Settings:
+        return Settings(data_dir=self.folder, clamd=self.clamd.unix, **QUICK)
+
+    @property
+    def url(self) -> str:
+        return f"sqlite:///{self.folder / 'videodock.db'}"
+
+    def check(self, folder: Path, told: str) -> None:
+        """It ended in this copy of the folder as if nobody had been killed."""
+        assert (folder / "quarantine" / self.upload).read_bytes() == self.data, told
+        for place in ("uploads", "results", "work"):
+            assert not [path for path in (folder / place).rglob("[!.]*") if path.is_file()], (told, place)
+        url = f"sqlite:///{folder / 'videodock.db'}"
+        assert query(url, "SELECT status, has_bytes FROM uploads") == [{"status": "complete", "has_bytes": 0}], told
+        assert query(url, "SELECT status, error_code FROM tasks") == [{"status": "error", "error_code": "infected"}]
+        assert query(url, "SELECT scan, status FROM task_files") == [{"scan": "infected", "status": "error"}], told
+        types = [row["type"] for row in query(url, "SELECT type FROM task_events ORDER BY id")]
+        assert [types.count(kind) for kind in ("infected", "file_error", "error")] == [1, 1, 1], (told, types)
+        steps = {row["name"]: row["status"] for row in query(url, "SELECT name, status FROM task_steps")}
+        assert steps.pop("scan") == "error", told
+        assert set(steps.values()) <= {"waiting", "skipped"}, (told, steps)
+
+
+class Workers:
+    """Workers on any folder, one at a time."""
+
+    def __init__(self, clamd: Clamd, log: Path) -> None:
+        self._log = log
+        kept = {name: value for name, value in os.environ.items() if not name.startswith(("VIDEODOCK_", "FAULT"))}
+        settings = {f"VIDEODOCK_{name.upper()}": str(value) for name, value in (QUICK | {"clamd": clamd.unix}).items()}
+        with log.with_suffix(".out").open("wb") as out:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "tests.harness.scan_once"],
+                env=kept | settings | {"FAULT_LOG": str(log)},
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=out,
+                text=True,
+            )
+
+    def run(self, folder: Path, fault: str = "") -> int:
+        """How the worker ended: 0, or -9 where the fault was met."""
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.write(f"{folder}\t{fault}\n")
+        self._process.stdin.flush()
+        code = int(self._process.stdout.readline() or "1")
+        assert code in (0, -signal.SIGKILL), self._log.with_suffix(".out").read_text()[-4000:]
+        return code
+
+    def points(self, folder: Path) -> list[str]:
+        """What a worker that meets no fault passes by, each with its number."""
+        assert self.run(folder, "record") == 0
+        counted: Counter[str] = Counter()
+        found = []
+        for point in self._log.read_text().split():
+            counted[point] += 1
+            found.append(f"{point}:{counted[point]}")
+        return found
+
+    def close(self) -> None:
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.close()
+        self._process.wait(10)
+        self._process.stdout.close()
+
+
+def copied(scene: Scene, folder: Path) -> Path:
+    """The same again; the FIFO of the wakes is made by who starts."""
+    return shutil.copytree(scene.folder, folder, ignore=shutil.ignore_patterns("*.fifo"))
+
+
+@pytest.fixture
+def scene(tmp_path: Path, clamd: Clamd) -> Scene:
+    return Scene(tmp_path / "scene", clamd)
+
+
+@pytest.fixture
+def workers(tmp_path: Path, clamd: Clamd) -> Iterator[Workers]:
+    made = Workers(clamd, tmp_path / "points")
+    yield made
+    made.close()
+
+
+def test_killed_anywhere(scene: Scene, workers: Workers, tmp_path: Path) -> None:
+    """At every point that moves a file or a row: whoever comes next ends it, once, and no step after the scan runs."""
+    plain = copied(scene, tmp_path / "plain")
+    points = [point for point in workers.points(plain) if not point.startswith("lock.")]
+    scene.check(plain, "nobody was killed")
+    assert {"store.quarantine.before:1", "file.rename.after:1"} <= set(points)
+    killed = 0
+    for fault in points:
+        folder = copied(scene, tmp_path / fault.replace(":", "-"))
+        killed += workers.run(folder, fault) == -signal.SIGKILL
+        workers.run(folder)
+        scene.check(folder, fault)
+        shutil.rmtree(folder)
+    # The transactions of a heartbeat come and go; no other point is missed.
+    assert killed >= len(points) - 6, (killed, points)
+
+
+def test_a_quarantine_that_failed_is_ended_by_the_sweep(scene: Scene, workers: Workers) -> None:
+    """A disk that takes no file now takes it later; meanwhile the row keeps the file from everybody."""
+    aside = scene.folder / "quarantine"
+    aside.write_text("in the way")
+    workers.run(scene.folder)
+    assert query(scene.url, "SELECT has_bytes FROM uploads") == [{"has_bytes": 1}]
+    assert query(scene.url, "SELECT status, error_code FROM tasks") == [{"status": "error", "error_code": "infected"}]
+    aside.unlink()
+    with Services.open(scene.settings) as services:
+        report = services.sweep()
+        assert (report.quarantined, report.failed) == (1, 0)
+        assert services.sweep().quarantined == 0
+    scene.check(scene.folder, "swept")

@@ -324,6 +324,8 @@ def _allowed(name: str, item: Mapping[str, Any]) -> str:
     field = Settings.model_fields.get(name)
     if field is None or item["type"] == "value_error":
         return str(item["msg"]).removeprefix("Value error, ")
+    if name == "clamd":
+        return "it is unix:/path/of/the/socket or tcp://host:port"
     if name == "root_path":
         return "it begins with / and does not end with one, such as /video"
     kinds = {int: "a whole number", float: "a number", ByteSize: "a size in bytes or with a unit, such as 800MiB"}

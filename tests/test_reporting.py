@@ -261,7 +261,8 @@ def test_the_views_outlive_a_later_copy_of_their_tables(database_url: str, tmp_p
     engine = config.attributes["engine"] = make_engine(database_url, 1)
 
     def keys() -> list[Any]:
-        return [key for table in sorted(Base.metadata.tables) for key in inspect(engine).get_foreign_keys(table)]
+        found = [key for table in sorted(Base.metadata.tables) for key in inspect(engine).get_foreign_keys(table)]
+        return sorted(found, key=lambda key: str(key["name"]))
 
     try:
         before = keys()

@@ -22,7 +22,7 @@ from typing import IO
 
 from server.errors import Param, StepError
 from server.messages import CODES, size
-from server.pipeline.step import Cancelled, Limits
+from server.pipeline.step import Cancelled, Limits, TryLaterError
 
 log = logging.getLogger(__name__)
 
@@ -31,6 +31,8 @@ _GRACE = 0.3  # seconds that a child has to end by itself once its standard inpu
 _MAX_REQUEST = 32 << 10  # bytes; less than a pipe holds, so that writing it never waits
 _MAX_ANSWER = 256 << 10  # bytes of all lines together
 _MAX_STDERR = 8 << 10  # last bytes kept for the log
+
+_INTERRUPTED = "step_interrupted"  # what a kill says: nothing of the file
 
 # `server` must be importable in the child however this process found it: run from a checkout, or installed.
 _ROOT = Path(__file__).parents[2]
@@ -51,7 +53,8 @@ def run(
 
     Returns the job's mapping, as JSON carries it. Raises `StepError` if the job does, and step_timeout,
     step_memory or step_crashed if it could not finish; `Cancelled` within a poll (50 ms) and the child's grace
-    (0.3 s) after `cancelled` is set; `OSError` if no process can be started. May be called from several threads.
+    (0.3 s) after `cancelled` is set; `TryLaterError` if somebody else killed the child or its program; `OSError` if no
+    process can be started. May be called from several threads.
     """
     request = json.dumps({"job": job, "arguments": arguments, "limits": asdict(limits)}).encode() + b"\n"
     if len(request) > _MAX_REQUEST:
@@ -70,6 +73,8 @@ def run(
     # A file that cannot be played is no fault of ours; a child that crashed may well be.
     level = logging.INFO if conversation.is_reasoned and verdict is conversation.error else logging.WARNING
     log.log(level, "job %s gave up with %s after %s: %r", job, verdict.code, end, conversation.stderr)
+    if verdict.code == _INTERRUPTED:
+        raise TryLaterError(_INTERRUPTED)
     raise verdict
 
 
@@ -154,6 +159,8 @@ def _verdict(returncode: int, conversation: "_Conversation", limits: Limits) -> 
     # Even when the job gave its own reason: a program of its that starved is a file that could not be opened.
     if any(sign in conversation.stderr for sign in _MEMORY_SIGNS):
         return StepError("step_memory", limit=size(limits.memory))
+    if conversation.error is None and returncode in (-signal.SIGKILL, -signal.SIGTERM):
+        return StepError(_INTERRUPTED)
     return conversation.error or StepError("step_crashed")
 
 

@@ -23,6 +23,7 @@ from server.pipeline import programs, solitude
 
 _STDIN, _STDOUT, _STDERR = 0, 1, 2
 _OPEN_FILES = 64
+_CPU_MARGIN = 5  # seconds between SIGXCPU and SIGKILL
 _WATCHER_STACK = 256 << 10
 
 
@@ -65,7 +66,9 @@ def _limit(limits: Mapping[str, Any]) -> None:
     ):
         ceiling = resource.getrlimit(kind)[1]
         value = most if ceiling == resource.RLIM_INFINITY else min(most, ceiling)
-        resource.setrlimit(kind, (value, value))
+        # Beyond the hard limit the kernel sends SIGKILL, which would look as if somebody else had ended it.
+        hard = value + _CPU_MARGIN if kind == resource.RLIMIT_CPU else value
+        resource.setrlimit(kind, (value, hard if ceiling == resource.RLIM_INFINITY else min(hard, ceiling)))
     os.nice(10)
 
 
@@ -89,6 +92,8 @@ def _perform(request: Mapping[str, Any], answers: int) -> Mapping[str, object]:
         return {"result": job(request["arguments"], report)}
     except StepError as error:
         return {"error": {"code": error.code, "params": error.params}}
+    except programs.KilledError:
+        return {"error": {"code": "step_interrupted", "params": {}}}
 
 
 def _send(answers: int, message: Mapping[str, object]) -> None:

@@ -7,6 +7,7 @@ standard error reaches the child's, which the parent reads and bounds. Only the 
 import contextlib
 import os
 import selectors
+import shutil
 import signal
 import subprocess
 import time
@@ -16,10 +17,19 @@ from typing import IO
 
 _running: set["subprocess.Popen[bytes]"] = set()
 
+# The kernel ends the program with us, also when all our kind is killed at once and nobody is left to do it.
+_SETPRIV = shutil.which("setpriv")
+_WITH_US = (_SETPRIV, "--pdeathsig", "KILL", "--") if _SETPRIV else ()
+_KILLED = (-signal.SIGKILL, -signal.SIGTERM)
+
 _STDERR = 2
 _LOOK = 0.5  # seconds between two looks at the clock, and at what was written
 _MAX_LINE = 4 << 10
 _MAX_ERRORS = 16 << 10  # last bytes kept
+
+
+class KilledError(Exception):
+    """Somebody else ended the program (the system, out of memory, say): nothing is known of the file."""
 
 
 @dataclass(frozen=True)
@@ -46,13 +56,16 @@ class Outcome:
 
 
 def run(command: Sequence[str | os.PathLike[str]], seconds: float) -> bool:
-    """Run a program without input or output for at most so many seconds; whether it succeeded."""
+    """Run a program without input or output for at most so many seconds; whether it succeeded.
+
+    Raises `KilledError`.
+    """
     with subprocess.Popen(  # noqa: S603  # a list, never a shell
-        command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL
+        [*_WITH_US, *command], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL
     ) as process:
         _running.add(process)
         try:
-            return process.wait(seconds) == 0
+            return _checked(process.wait(seconds)) == 0
         except subprocess.TimeoutExpired:
             return False
         finally:
@@ -64,21 +77,33 @@ def follow(command: Sequence[str], seconds: float, *, folder: str, look: Callabl
     """Run FFmpeg (with `-progress pipe:1`) in `folder` for at most so many seconds.
 
     `look` is called at least twice a second with the time in seconds up to which the result is made, None while that
-    is not known; when it raises, the program is killed. A program whose time is over ends as by SIGKILL.
+    is not known; when it raises, the program is killed. A program whose time is over ends as by SIGKILL. Raises
+    `KilledError`.
     """
     with subprocess.Popen(  # noqa: S603  # a list, never a shell
-        command, cwd=folder, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, bufsize=0
+        [*_WITH_US, *command],
+        cwd=folder,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        bufsize=0,
     ) as process:
         _running.add(process)
         try:
             deadline = time.monotonic() + seconds
             errors = _listen(process, deadline, look)
-            return Outcome(process.wait(max(_LOOK, deadline - time.monotonic())), errors)
+            return Outcome(_checked(process.wait(max(_LOOK, deadline - time.monotonic()))), errors)
         except subprocess.TimeoutExpired:
             return Outcome(-signal.SIGKILL, b"")
         finally:
             process.kill()
             _running.discard(process)
+
+
+def _checked(code: int) -> int:
+    if code in _KILLED:
+        raise KilledError
+    return code
 
 
 def kill_all() -> None:

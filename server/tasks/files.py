@@ -76,8 +76,8 @@ def complete_file(session: Session, claimed: Claim, file_id: str, *, now: dateti
 
 
 def fail_file(session: Session, claimed: Claim, file_id: str, failure: Failure, *, now: datetime) -> bool:
-    """A file cannot be processed; what was made before stays. False when no longer this worker's."""
-    values = {"error_code": failure.code, "error_params": failure.params}
+    """A file cannot be processed; what was made before is shown no more. False when no longer this worker's."""
+    values = {"error_code": failure.code, "error_params": failure.params, "playable": False}
     moved = _move_file(session, claimed, file_id, FileStatus.ERROR, values)
     if moved:
         skip_steps(session, file_id, now=now)

@@ -135,7 +135,7 @@ def cancel(session: Session, task_id: str, owner: str, *, now: datetime) -> None
         session,
         update(Task)
         .where(Task.id == task_id, Task.status.in_(sources(TASK_MOVES, TaskStatus.CANCELLED)))
-        .values(status=TaskStatus.CANCELLED, **_IDLE, updated_at=now, finished_at=now),
+        .values(status=TaskStatus.CANCELLED, playable=False, **_IDLE, updated_at=now, finished_at=now),
     )
     if moved:
         _cancel_files(session, task_id, now=now)
@@ -299,7 +299,7 @@ def _end(session: Session, claimed: Claim, values: dict[str, Any], *, now: datet
 def _cancel_files(session: Session, task_id: str, *, now: datetime) -> None:
     _end_steps(session, _steps_of_open_files(task_id), StepStatus.CANCELLED, now=now)
     open_file = and_(TaskFile.task_id == task_id, TaskFile.status.in_(sources(FILE_MOVES, FileStatus.CANCELLED)))
-    changed(session, update(TaskFile).where(open_file).values(status=FileStatus.CANCELLED))
+    changed(session, update(TaskFile).where(open_file).values(status=FileStatus.CANCELLED, playable=False))
 
 
 def _fail_files(session: Session, task_id: str, failure: Failure, *, now: datetime) -> Sequence[str]:

@@ -5,19 +5,22 @@ client wrote.
 """
 
 import os
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from email.utils import formatdate
 from pathlib import Path
 
-from sqlalchemy import ColumnElement, false, select
+from sqlalchemy import ColumnElement, and_, false, func, select
 from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import Scope
 
 from server import threads
-from server.database.models import DEFAULT_OWNER, Task, TaskFile
+from server.database.models import DEFAULT_OWNER, Task, TaskFile, TaskStep
 from server.errors import MethodNotAllowedError, NotFoundError, RangeUnsatisfiableError, VideodockError
+from server.lifecycle import FileStatus, StepStatus
 from server.services import Services
+from server.tasks.files import INFECTED, SCAN
 from server.tus.headers import is_id
 from server.web.cors import allow_origin
 from server.web.downloads import is_unchanged
@@ -53,10 +56,31 @@ _PREFLIGHT = {
 }
 
 
-def urls(base: str, file: TaskFile) -> dict[str, str | None]:
+# Nothing of these is shown, whatever was made before they ended so.
+_HIDDEN = (FileStatus.ERROR, FileStatus.CANCELLED)
+_UNENDED = (StepStatus.WAITING, StepStatus.PROCESSING)
+
+
+def is_shown(file: TaskFile, steps: Sequence[TaskStep]) -> bool:
+    """Whether what was made of a file may be seen: not before its scan has ended, and not once it has failed."""
+    is_scanned = not any(step.name == SCAN and step.status in _UNENDED for step in steps)
+    return is_scanned and file.scan != INFECTED and file.status not in _HIDDEN
+
+
+def urls(base: str, file: TaskFile, *, shown: bool) -> dict[str, str | None]:
     """The absolute URLs of what was made of a file; None is what there is not, or not yet."""
     place = f"{base}/media/{file.task_id}/{file.id}/"
-    return {key: place + name if getattr(file, column.key) else None for key, (column, name) in _MAIN.items()}
+    return {key: place + name if shown and getattr(file, column.key) else None for key, (column, name) in _MAIN.items()}
+
+
+def _may_be_seen() -> ColumnElement[bool]:
+    """`is_shown` in SQL."""
+    scans = select(TaskStep.name).where(TaskStep.file_id == TaskFile.id, TaskStep.name == SCAN)
+    return and_(
+        ~scans.where(TaskStep.status.in_(_UNENDED)).exists(),
+        func.coalesce(TaskFile.scan, "") != INFECTED,
+        TaskFile.status.not_in(_HIDDEN),
+    )
 
 
 def _shown_by(name: str) -> ColumnElement[bool]:
@@ -130,6 +154,7 @@ class _Media:
             found = session.scalar(
                 select(TaskFile.id)
                 .join(Task)
-                .where(Task.id == task_id, Task.owner == DEFAULT_OWNER, TaskFile.id == file_id, _shown_by(name))
+                .where(Task.id == task_id, Task.owner == DEFAULT_OWNER, TaskFile.id == file_id)
+                .where(_shown_by(name), _may_be_seen())
             )
         return self._results.find(task_id, file_id, name) if found else None

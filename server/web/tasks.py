@@ -20,7 +20,7 @@ from server.tasks import files, queue
 from server.tus.headers import is_id
 from server.web.endpoint import Call, endpoint
 from server.web.errors import api_response, language
-from server.web.media import urls
+from server.web.media import is_shown, urls
 from server.web.proxy import base_url
 
 _NO_STORE = {"Cache-Control": "no-store"}
@@ -90,7 +90,7 @@ def _status(
         "message": _message(task, reader),
         "progress": task.progress,
         "partial": task.partial,
-        "playable": task.playable,
+        "playable": task.playable and all(is_shown(file, steps.get(file.id, ())) for file in ones if file.playable),
         "step": task.step,
         "eta_seconds": task.eta_seconds,
         "waiting": _error(task.waiting_code, task.waiting_params, reader),
@@ -116,6 +116,7 @@ def _message(task: Task, reader: Language) -> str:
 
 
 def _file(file: TaskFile, steps: Sequence[TaskStep], base: str, reader: Language) -> dict[str, object]:
+    shown = is_shown(file, steps)
     return {
         "id": file.id,
         "name": file.name,
@@ -133,8 +134,8 @@ def _file(file: TaskFile, steps: Sequence[TaskStep], base: str, reader: Language
         "hdr": file.hdr,
         "variable_frame_rate": file.variable_frame_rate,
         "scan": file.scan,
-        "playable": file.playable,
-        **urls(base, file),
+        "playable": shown and file.playable,
+        **urls(base, file, shown=shown),
         "steps": [
             {
                 "name": step.name,

@@ -198,10 +198,13 @@ class Attempt:
     def _steps(self, work: "_Work", steps: Sequence[Step], known: Mapping[str, TaskStep]) -> None:
         """Run what an earlier attempt has not brought to its end."""
         total, before = sum(step.weight for step in steps), 0
-        for step in steps:
-            if step.is_required and known[step.name].status is StepStatus.ERROR:
+        for step in STEPS:
+            # Also one that is not wanted any more: a virus that was found stays one when the scanner is switched off.
+            ended = known.get(step.name)
+            if ended is not None and step.is_required and ended.status is StepStatus.ERROR:
                 # The attempt that found this out did not live to tell it of the file.
-                raise StepError(known[step.name].error_code or "step_failed", **(known[step.name].error_params or {}))
+                raise StepError(ended.error_code or "step_failed", **(ended.error_params or {}))
+        for step in steps:
             if known[step.name].status not in ends(STEP_MOVES):
                 self._step(work, step, known[step.name], self._reporter(before, step, total))
             before += step.weight

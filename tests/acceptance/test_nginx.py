@@ -384,7 +384,8 @@ def test_the_documented_api_under_a_prefix(
     base = f"{nginx.url}{PREFIX}"
     status, answer = curl(base, videos, "--http2", "--cacert", str(nginx.certificate))
     assert (status, answer["uploaded_files"]) == (200, 2), answer
-    assert nginx.requests() == [f"POST {PREFIX}{PATH} HTTP/2.0"]
+    sent = [f"POST {PREFIX}{PATH} HTTP/2.0"]  # written down when the client has its answer already
+    until(lambda: nginx.requests() == sent, seconds=5, what=f"nginx tells {sent}")
     task = answer["task_id"]
 
     def ended() -> dict[str, Any]:

@@ -45,6 +45,10 @@ def chatter(arguments: Mapping[str, Any], report: Report) -> Mapping[str, object
     return {"honest": True}
 
 
+def kill_a_program(arguments: Mapping[str, Any], report: Report) -> Mapping[str, object]:
+    return {"succeeded": programs.run(["sh", "-c", f"kill -{arguments['signal'].removeprefix('SIG')} $$"], 10)}
+
+
 def die(arguments: Mapping[str, Any], report: Report) -> Mapping[str, object]:
     match arguments["how"]:
         case "exit":

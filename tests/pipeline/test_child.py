@@ -19,7 +19,7 @@ import pytest
 
 from server.errors import StepError
 from server.pipeline import child
-from server.pipeline.step import Cancelled, Limits
+from server.pipeline.step import Cancelled, Limits, TryLaterError
 from tests.pipeline import processes
 
 ROOT = Path(__file__).parents[2]
@@ -81,7 +81,7 @@ def test_what_libraries_print_is_no_answer() -> None:
 
 @pytest.mark.parametrize(
     "how",
-    ["exit", "success without an answer", "abort", "segfault", "kill", "exception", "large file"],
+    ["exit", "success without an answer", "abort", "segfault", "exception", "large file"],
 )
 def test_a_crash_is_a_crash(how: str, tmp_path: Path) -> None:
     """However the child dies without an answer, the file gets step_crashed."""
@@ -89,6 +89,21 @@ def test_a_crash_is_a_crash(how: str, tmp_path: Path) -> None:
         run("die", how=how, path=str(tmp_path / "large"))
     assert caught.value.code == "step_crashed"
     assert not (tmp_path / "large").exists() or (tmp_path / "large").stat().st_size <= 64 << 20
+
+
+def test_who_was_killed_says_nothing_of_the_file() -> None:
+    """A child that somebody else killed (the system, out of memory) is tried again, and its file not blamed."""
+    with pytest.raises(TryLaterError) as caught:
+        run("die", how="kill", path="")
+    assert caught.value.code == "step_interrupted"
+    assert caught.value.counts
+
+
+@pytest.mark.parametrize("code", ["SIGKILL", "SIGTERM"])
+def test_a_program_that_was_killed_says_nothing_of_the_file(code: str) -> None:
+    """The same for a program of the child: no second, lesser way is tried because of it."""
+    with pytest.raises(TryLaterError):
+        run("kill_a_program", signal=code)
 
 
 @pytest.mark.parametrize(
@@ -200,6 +215,21 @@ def test_a_report_that_fails_ends_the_job() -> None:
 def test_a_program_left_behind_is_killed() -> None:
     """A job that succeeds and leaves a program running leaves none."""
     assert processes.gone_within(1, run("abandon")["pid"])
+
+
+def test_no_program_outlives_a_child_that_is_killed(tmp_path: Path) -> None:
+    """Killed together, parent and child have no time to end the program: the kernel does."""
+    script = (
+        "import threading; from server.pipeline import child; from server.pipeline.step import Limits; "
+        f"child.run('tests.pipeline.jobs:program', {{'pids': {str(tmp_path / 'pids')!r}}}, "
+        "limits=Limits(600, 1 << 30), cancelled=threading.Event(), report=print)"
+    )
+    with subprocess.Popen([sys.executable, "-c", script], cwd=ROOT) as parent:
+        job, program = (int(pid) for pid in processes.wait_for_text(tmp_path / "pids").split())
+        parent.send_signal(signal.SIGSTOP)
+        os.kill(job, signal.SIGKILL)
+        assert processes.gone_within(2, program)
+        parent.send_signal(signal.SIGKILL)
 
 
 def test_nothing_outlives_a_parent_that_is_killed(tmp_path: Path) -> None:

@@ -39,6 +39,11 @@ def quiet(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
         yield
 
 
+STEP = (
+    "INSERT INTO task_steps (file_id, name, position, status, progress, failures) VALUES (:id, 'scan', 1, '{}', 0, 0)"
+)
+
+
 @pytest.fixture(scope="module", params=WAYS, ids="-".join)
 def live(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveServer]:
     http, loop = request.param
@@ -66,6 +71,32 @@ def put(live: LiveServer, *names: str, columns: Mapping[str, bool] | None = None
         value = (columns or {}).get(column, True)
         live.execute(f"UPDATE task_files SET {column} = :value WHERE id = :id", value=value, id=row["id"])
     return f"/media/{task}/{row['id']}/"
+
+
+@pytest.mark.parametrize(
+    ("change", "status"),
+    [
+        ("UPDATE task_files SET status = 'error' WHERE id = :id", 404),
+        ("UPDATE task_files SET status = 'cancelled' WHERE id = :id", 404),
+        ("UPDATE task_files SET scan = 'infected' WHERE id = :id", 404),
+        ("UPDATE task_files SET scan = 'clean' WHERE id = :id", 200),
+        (STEP.format("waiting"), 404),
+        (STEP.format("processing"), 404),
+        (STEP.format("completed"), 200),
+        (STEP.format("skipped"), 200),
+    ],
+)
+def test_what_may_not_be_seen(live: LiveServer, change: str, status: int) -> None:
+    """Nothing that was made is shown while a scan is due (a scanner may be set between two attempts), of an infected
+    file, or once the file has failed or was cancelled; and the status does not promise it."""
+    place = put(live, "poster.jpg", "video.mp4")
+    live.execute("UPDATE tasks SET playable = true WHERE id = :id", id=place.split("/")[2])
+    live.execute("UPDATE task_files SET playable = true WHERE id = :id", id=place.split("/")[3])
+    live.execute(change, id=place.split("/")[3])
+    assert [live.ask("GET", place + name).status for name in ("poster.jpg", "video.mp4")] == [status] * 2
+    told = json.loads(live.ask("GET", f"/api/task/status/{place.split('/')[2]}").body)
+    assert {told["playable"], told["files"][0]["playable"]} == {status == 200}
+    assert all((told["files"][0][key] is not None) == (status == 200) for key in ("mp4_url", "poster_url"))
 
 
 def check_refused(answer: Answer, status: int) -> None:

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import ByteSize, Field, ValidationError, field_validator
+from pydantic import ByteSize, Field, TypeAdapter, ValidationError, field_validator
 from pydantic_settings import (
     BaseSettings,
     NoDecode,
@@ -40,6 +40,7 @@ class Settings(BaseSettings):
         "data_dir": "Where things are kept",
         "accept": "What is accepted",
         "body_idle_timeout": "Uploads",
+        "failed_retention": "Retention",
         "scheduler": "Processing",
         "log_level": "Logging",
     }
@@ -97,6 +98,12 @@ class Settings(BaseSettings):
         ByteSize(800 * _MIB), ge=1, description="Largest file of a multipart upload, in bytes."
     )
     max_files: int = Field(50, ge=1, le=1000, description="Most files of one multipart upload.")
+    disk_reserve: str = Field(
+        "auto",
+        description="Room that uploads leave free on the disk of the data folder, in bytes or with a unit (`10GiB`); "
+        "`auto` is 5% of the disk, 2 GiB at most. An upload that would not leave it gets 507, and so does one "
+        "that has no room beside what was promised to others.",
+    )
 
     max_connections: int = Field(
         4000,
@@ -142,7 +149,41 @@ class Settings(BaseSettings):
         description="Whether GET on a complete upload hands out the original: `on` gives it to everybody who knows the "
         "upload's URL, `off` to nobody. Originals are private and nobody is authenticated yet, hence `off`.",
     )
+    form_answer_expiry: int = Field(
+        86400,
+        ge=1,
+        description="Seconds for which a form that came with an `Idempotency-Key` is answered again as it was.",
+    )
     sweep_interval: float = Field(60, gt=0, description="Seconds between two sweeps for expired uploads and leftovers.")
+
+    failed_retention: int = Field(
+        30 * 86400,
+        ge=0,
+        description="Seconds after the end of a failed or cancelled task, or of a failed file, at which its originals "
+        "are removed; 0 is never.",
+    )
+    original_retention: int = Field(
+        0, ge=0, description="Seconds after the end of its task at which an original is removed; 0 is never."
+    )
+    result_retention: int = Field(
+        0,
+        ge=0,
+        description="Seconds after the end of a task at which what was made of its videos is removed; 0 is never.",
+    )
+    quarantine_retention: int = Field(
+        30 * 86400,
+        ge=0,
+        description="Seconds after the end of its task at which a file in quarantine is removed; 0 is never.",
+    )
+    event_retention: int = Field(
+        90 * 86400, ge=0, description="Seconds after which events of tasks that have ended are removed; 0 is never."
+    )
+    row_retention: int = Field(
+        0,
+        ge=0,
+        description="Seconds after which rows of tasks and uploads that have ended are removed, once nothing of them "
+        "lies on the disk; reports count them. 0 is never.",
+    )
 
     scheduler: Literal["embedded", "celery", "none"] = Field(
         "embedded",
@@ -269,6 +310,13 @@ class Settings(BaseSettings):
     @classmethod
     def _absolute(cls, value: Path) -> Path:
         return value.expanduser().absolute()
+
+    @field_validator("disk_reserve")
+    @classmethod
+    def _check_reserve(cls, value: str) -> str:
+        if value != "auto":
+            TypeAdapter(ByteSize).validate_python(value)
+        return value
 
     @property
     def sqlalchemy_url(self) -> str:

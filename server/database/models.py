@@ -13,7 +13,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import JSON, BigInteger, Enum, ForeignKey, Index, Integer, MetaData, String, Text, false, text
+from sqlalchemy import JSON, BigInteger, Enum, ForeignKey, Index, Integer, MetaData, String, Text, false, text, true
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from server.database.types import UtcDateTime
@@ -29,6 +29,9 @@ NAMING = {
     "fk": "fk_%(table_name)s_%(column_0_N_name)s_%(referred_table_name)s",
     "pk": "pk_%(table_name)s",
 }
+
+# Tasks that may be claimed now or later.
+_READY = "finished_at IS NULL AND gather_until IS NULL"
 
 # SQLite counts rows by itself only for INTEGER PRIMARY KEY.
 _Counter = BigInteger().with_variant(Integer, "sqlite")
@@ -65,6 +68,7 @@ class Upload(Base):
         Index(None, "status", "expires_at"),
         Index(None, "task_id"),
         Index("ix_uploads_removal", "status", sqlite_where=text("has_bytes"), postgresql_where=text("has_bytes")),
+        _index("ix_uploads_in_quarantine", "in_quarantine", "id"),
     )
 
     id: Mapped[str] = mapped_column(String(36), primary_key=True, doc="UUID, the last part of the upload's URL")
@@ -86,7 +90,11 @@ class Upload(Base):
     media_type: Mapped[str | None] = mapped_column(
         String(16), doc="`mp4`, `mov`, …; NULL until its first bytes are checked, or where nothing is checked"
     )
+    reserved: Mapped[int] = mapped_column(
+        doc="Bytes that it was promised room for, those that it has received among them", server_default="0"
+    )
     has_bytes: Mapped[bool] = mapped_column(doc="Whether the store may hold bytes of this upload")
+    in_quarantine: Mapped[bool] = mapped_column(doc="Whether the quarantine may hold its bytes", server_default=false())
     task_id: Mapped[str] = mapped_column(String(36), doc="The task that this upload will be, or is, part of")
     created_at: Mapped[datetime] = mapped_column(doc="When it was created (UTC)")
     updated_at: Mapped[datetime] = mapped_column(doc="When its row changed last (UTC)")
@@ -112,15 +120,16 @@ class UploadPart(Base):
 
 
 class Task(Base):
-    """What is done with one upload, or with those of one form."""
+    """What is done with one upload, with those of one form, or with a group of them."""
 
     __tablename__ = "tasks"
-    # Claims read the last three, which hold open tasks only: what has ended costs them nothing.
+    # Claims read the three in the middle, which hold open tasks only: what has ended costs them nothing.
     __table_args__ = (
         Index(None, "owner", "created_at"),
-        _index("ix_tasks_open", "finished_at IS NULL", "node", "lease_expires_at", "created_at"),
-        _index("ix_tasks_open_of_owner", "finished_at IS NULL", "node", "owner", "lease_expires_at", "created_at"),
+        _index("ix_tasks_open", _READY, "node", "lease_expires_at", "created_at"),
+        _index("ix_tasks_open_of_owner", _READY, "node", "owner", "lease_expires_at", "created_at"),
         _index("ix_tasks_running", "worker IS NOT NULL", "node", "owner"),
+        _index("ix_tasks_gathering", "gather_until IS NOT NULL", "gather_until"),
     )
 
     id: Mapped[str] = mapped_column(String(36), primary_key=True, doc="UUID; for tus the same as the upload's")
@@ -135,6 +144,11 @@ class Task(Base):
     file_count: Mapped[int] = mapped_column(Integer, doc="Number of files")
     attempt: Mapped[int] = mapped_column(Integer, doc="Number of claims; a worker writes only under its own")
     failures: Mapped[int] = mapped_column(Integer, doc="Claims whose worker fell silent")
+    gather_until: Mapped[datetime | None] = mapped_column(
+        doc="Until when the rest of its uploads must have been created (UTC); NULL once all of them are whole, or it "
+        "ended. While this is set, nobody claims it"
+    )
+    has_results: Mapped[bool] = mapped_column(doc="Whether results of it may lie on the disk", server_default=true())
     playable: Mapped[bool] = mapped_column(
         doc="Whether something of every file that has not failed can be played", server_default=false()
     )
@@ -224,6 +238,25 @@ class TaskStep(Base):
     error_params: Mapped[dict[str, Any] | None] = mapped_column(JSON, doc="Parameters of that reason")
     started_at: Mapped[datetime | None] = mapped_column(doc="When it was first begun (UTC)")
     finished_at: Mapped[datetime | None] = mapped_column(doc="When it ended, however (UTC)")
+
+
+class FormAnswer(Base):
+    """What a form that came with an `Idempotency-Key` was answered, for the same form to be answered so again."""
+
+    __tablename__ = "form_answers"
+    __table_args__ = (Index(None, "expires_at"),)
+
+    owner: Mapped[str] = mapped_column(primary_key=True, doc="Whose form it is")
+    key: Mapped[str] = mapped_column(primary_key=True, doc="`Idempotency-Key` as its client chose it")
+    task_id: Mapped[str] = mapped_column(
+        String(36), doc="The task that it became, or was to become; its lock is held while the form is received"
+    )
+    fingerprint: Mapped[str | None] = mapped_column(
+        String(64), doc="SHA-256 of names and contents of its files; NULL until it was answered"
+    )
+    answer: Mapped[dict[str, Any] | None] = mapped_column(JSON, doc="Codes and parameters; NULL until it was answered")
+    created_at: Mapped[datetime] = mapped_column(doc="When it came (UTC)")
+    expires_at: Mapped[datetime] = mapped_column(doc="When the key may be used anew (UTC)")
 
 
 class TaskEvent(Base):

@@ -25,7 +25,7 @@ def due(session: Session, *, node: str, lease: float, owner_limit: int, limit: i
     """
     now = select(database_time()).scalar_subquery()
     too_far = select(database_time(literal(turns.horizon(lease), Float()))).scalar_subquery()
-    open_ones = (Task.node == node, Task.finished_at.is_(None))
+    open_ones = (Task.node == node, Task.finished_at.is_(None), Task.gather_until.is_(None))
     owners = select(Task.owner).where(*open_ones).distinct().cte("owners")
     runs = (Task.worker.is_not(None), Task.lease_expires_at.between(now, too_far))
     busy = select(Task.owner, func.count().label("running")).where(*open_ones, *runs).group_by(Task.owner).cte("busy")
@@ -34,7 +34,8 @@ def due(session: Session, *, node: str, lease: float, owner_limit: int, limit: i
     # So many of each owner at most: what this costs depends on the number of owners, not on what one of them piled up.
     waiting = (
         select(one.id, one.attempt, one.created_at)
-        .where(one.node == node, one.owner == owners.c.owner, one.finished_at.is_(None))
+        .where(one.node == node, one.owner == owners.c.owner)
+        .where(one.finished_at.is_(None), one.gather_until.is_(None))
         .where(or_(lease_at.is_(None), lease_at < now, lease_at > too_far))
         .order_by(one.created_at, one.id)
         .limit(limit)

@@ -27,6 +27,7 @@ from server.tasks import events, turns
 # What a task has no more when nobody works on it, nor will.
 _IDLE: Mapping[str, Any] = {
     "worker": None,
+    "gather_until": None,
     "lease_expires_at": None,
     "eta_seconds": None,
     "waiting_code": None,
@@ -357,4 +358,5 @@ def _claimable(lease: float) -> ColumnElement[bool]:
     A lease that lies further ahead than any that was given is over too: the clock was set back.
     """
     is_over = or_(Task.lease_expires_at < database_time(), Task.lease_expires_at > database_time(turns.horizon(lease)))
-    return or_(Task.status == TaskStatus.UPLOADED, and_(Task.status == TaskStatus.PROCESSING, is_over))
+    waits = and_(Task.status == TaskStatus.UPLOADED, Task.gather_until.is_(None))
+    return or_(waits, and_(Task.status == TaskStatus.PROCESSING, is_over))

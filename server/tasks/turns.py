@@ -13,12 +13,14 @@ from typing import Any
 
 from sqlalchemy import (
     CTE,
+    ColumnElement,
     Float,
     Integer,
     Row,
     Select,
     String,
     Subquery,
+    and_,
     bindparam,
     func,
     literal_column,
@@ -92,6 +94,11 @@ def take_turns(session: Session, node: str) -> None:
 _LOCK = select(func.pg_advisory_xact_lock(_LOCKS, func.hashtext(_node)))
 
 
+def _ready(task: Any) -> tuple[ColumnElement[bool], ...]:
+    """Has not ended, and waits for no upload: in the words of the indexes."""
+    return task.finished_at.is_(None), task.gather_until.is_(None)
+
+
 def _running() -> CTE:
     """How many tasks of each owner run; owners without one are not in it."""
     runs = (Task.node == _node, Task.worker.is_not(None), Task.lease_expires_at.between(_now, _too_far))
@@ -102,7 +109,7 @@ def _waiting(*of: Any) -> Subquery:
     """The first tasks that may be claimed: those never begun, those whose lease is over, and those whose lease cannot
     be. Each branch is read along an index, and ends after a few rows."""
     lease, columns = Task.lease_expires_at, (Task.id, Task.owner, Task.created_at)
-    open_ones = select(*columns).where(Task.node == _node, Task.finished_at.is_(None), *of)
+    open_ones = select(*columns).where(Task.node == _node, *_ready(Task), *of)
     # A number in the text: with a parameter, a prepared statement of PostgreSQL is planned for any number of rows.
     window = literal_column(str(_WINDOW), Integer)
     branches = (
@@ -139,16 +146,14 @@ def _owners_in_order() -> Select[Any]:
     """Owners with a task that may be claimed, in their order. A loose scan: from each owner to the next in the index,
     however many tasks each has."""
     busy, later, one = _running(), aliased(Task), aliased(Task)
-    least = select(func.min(Task.owner).label("owner")).where(Task.node == _node, Task.finished_at.is_(None))
+    least = select(func.min(Task.owner).label("owner")).where(Task.node == _node, *_ready(Task))
     owners = least.cte("owners", recursive=True)
-    following = select(func.min(later.owner)).where(
-        later.node == _node, later.finished_at.is_(None), later.owner > owners.c.owner
-    )
+    following = select(func.min(later.owner)).where(later.node == _node, *_ready(later), later.owner > owners.c.owner)
     owners = owners.union_all(
         select(following.scalar_subquery()).select_from(owners).where(owners.c.owner.is_not(None))
     )
     lease = one.lease_expires_at
-    of_owner = select(one.created_at).where(one.node == _node, one.owner == owners.c.owner, one.finished_at.is_(None))
+    of_owner = select(one.created_at).where(one.node == _node, one.owner == owners.c.owner, *_ready(one))
     heads = [
         branch.limit(literal_column("1", Integer)).scalar_subquery()
         for branch in (
@@ -182,7 +187,7 @@ def _this() -> Select[*tuple[Any, ...]]:
 
 def _is_free() -> Any:
     lease = Task.lease_expires_at
-    return Task.finished_at.is_(None) & (lease.is_(None) | (lease < _now) | (lease > _too_far))
+    return and_(*_ready(Task)) & (lease.is_(None) | (lease < _now) | (lease > _too_far))
 
 
 _FIRST = _in_turn()

@@ -28,7 +28,7 @@ run: $(INSTALLED) ## Serve on http://127.0.0.1:8000 with everything in ./var; AR
 test: debian $(INSTALLED_DEV) $(INSTALLED_NPM) ## Install what the tests need and run them all; ARGS="-k tus" for some
 	@$(BIN)/python -m tests $(TEST_PROCESSES) $(ARGS)
 
-soak: debian $(INSTALLED_DEV) ## Kill servers at every line, every point and at random; SOAK_ROUNDS=25 for less of it, ARGS as above
+soak: debian $(INSTALLED_DEV) $(INSTALLED_NPM) ## Kill servers everywhere; ARGS=tests/soak for half an hour of everything, SOAK_ROUNDS=25, SOAK_MINUTES=3 for less
 	SOAK_ROUNDS=$(SOAK_ROUNDS) $(BIN)/python -m pytest -m soak $(ARGS)
 
 check: $(INSTALLED_DEV) ## Lint, format, types and the direction of imports

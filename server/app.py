@@ -4,6 +4,7 @@ Rule: it never migrates. A database that is not at head is a reason not to start
 is what `videodock serve` and `videodock migrate` do.
 """
 
+import re
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
@@ -32,8 +33,6 @@ from server.web.observe import Observe
 from server.web.proxy import Proxy
 from server.worker import open_leader
 from server.worker.leader import Leader
-
-_ROOM = 1 << 20  # bytes; with less free a disk is full for every practical purpose
 
 _log = structlog.stdlib.get_logger("videodock.app")
 
@@ -64,15 +63,20 @@ def create_app(settings: Settings | None = None, store: UploadStore | None = Non
                 if scheduler is not None:
                     await anyio.to_thread.run_sync(scheduler.stop)
 
+    routes = [
+        *_tus_routes(services),
+        *multipart.routes(services),
+        *tasks.routes(services),
+        *media.routes(services),
+        *health.routes(_checks(services, scheduler), services.metrics, hints=frozenset({"scanner", "space"})),
+        *pages.routes(),
+    ]
+    for route in routes:
+        # Starlette's `$` lets a line feed stand behind every address and leaves it out of an id, so that `<id>%0a`
+        # would be that id.
+        route.path_regex = re.compile(route.path_regex.pattern.removesuffix("$") + r"\Z", re.DOTALL)
     app = Starlette(
-        routes=[
-            *_tus_routes(services),
-            *multipart.routes(services),
-            *tasks.routes(services),
-            *media.routes(services),
-            *health.routes(_checks(services, scheduler), services.metrics, hints=frozenset({"scanner"})),
-            *pages.routes(),
-        ],
+        routes=routes,
         middleware=[
             Middleware(_StartSentence),
             Middleware(Observe, metrics=services.metrics, on_error=_unexpected),
@@ -103,7 +107,7 @@ def _checks(services: Services, scheduler: Leader | None) -> dict[str, Callable[
 
     def check_store() -> str | None:
         services.store.check()
-        return None if services.store.room() > _ROOM else "the disk is full"
+        return None
 
     def check_database() -> str | None:
         try:
@@ -122,6 +126,8 @@ def _checks(services: Services, scheduler: Leader | None) -> dict[str, Callable[
         return None
 
     checks: dict[str, Callable[[], str | None]] = {"database": check_database, "store": check_store}
+    # A full disk takes no uploads, but downloads, and those who remove something, need the server.
+    checks |= {"space": services.uploads.space.trouble}
     checks |= {"scanner": check_scanner} if services.settings.clamd else {}
     # Where processing is left to `videodock worker`, this server is ready without one.
     return checks | ({"scheduler": check_scheduler} if scheduler is not None else {})

@@ -5,7 +5,6 @@ command or setting that cannot be, 1 for a start that does not succeed. Parts ar
 so that `--help` is there at once.
 """
 
-import dataclasses
 import os
 import signal
 import socket
@@ -25,6 +24,15 @@ from server.settings import Settings, load, unknown_variables
 F = TypeVar("F", bound=Callable[..., Any])
 
 _PLACE = ("data_dir", "database_url", "log_level", "log_format")
+_RETENTION = (
+    "originals",
+    "failed_retention",
+    "original_retention",
+    "result_retention",
+    "quarantine_retention",
+    "event_retention",
+    "row_retention",
+)
 _PROCESSING = (
     "scheduler",
     "broker_url",
@@ -98,6 +106,9 @@ def _make_data_dir(folder: Path) -> None:
         ) from None
     if not os.access(folder, os.R_OK | os.W_OK | os.X_OK):
         raise StartError(f"The data folder {folder} is not writable for this user. Choose another with --data-dir.")
+    from server.storage.spare import Spare
+
+    Spare(folder, 0).release_if_needed()
 
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
@@ -128,6 +139,7 @@ def serve(**given: str | None) -> None:
         from server.worker import check_celery
 
         check_celery(settings)
+    _tell_scan_limit(settings)
     _make_data_dir(settings.data_dir)
     sockets = listen(settings.host, settings.port)
     migration.upgrade(settings.sqlalchemy_url)
@@ -142,6 +154,22 @@ def serve(**given: str | None) -> None:
     # The serving processes are new ones and know of the command line only what stands in the environment.
     os.environ.update({settings_page.variable(name): value for name, value in given.items() if value is not None})
     leave(serve_many(settings, sockets, announce))
+
+
+def _tell_scan_limit(settings: Settings) -> None:
+    """Say that uploads are refused which the other limits would let in."""
+    allowed = max(settings.tus_max_size, settings.max_file_size)
+    if settings.clamd and settings.scan_too_large == "refuse" and settings.scan_max_size < allowed:
+        import structlog
+
+        from server.messages import size
+
+        structlog.stdlib.get_logger("videodock.cli").warning(
+            "what is larger than the scanner takes is refused; scan_max_size says what that is",
+            scan_max_size=size(settings.scan_max_size),
+            tus_max_size=size(settings.tus_max_size),
+            max_file_size=size(settings.max_file_size),
+        )
 
 
 def _where_to_go(settings: Settings, sockets: Sequence[socket.socket]) -> str:
@@ -258,10 +286,21 @@ def _check(settings: Settings) -> None:
 
 
 @main.command(short_help="Remove expired uploads and leftovers once.")
-@_options(_PLACE)
-def sweep(**given: str | None) -> None:
-    """Remove expired uploads and leftovers once; a running server does it by itself."""
+@click.option("--dry-run", is_flag=True, help="Tell what would go, and change nothing.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@_options((*_PLACE, *_RETENTION))
+def sweep(dry_run: bool, as_json: bool, **given: str | None) -> None:
+    """Remove what has expired, what was kept for long enough, and leftovers, once.
+
+    A running server does it by itself.
+    """
     settings = _settings(given)
+    from server.operator_commands import moves, upkeep
+
+    if dry_run:
+        with moves.serving(settings) as services:
+            click.echo(upkeep.would(services.sweep(dry_run=True), as_json=as_json))
+        return
     from server.database import migration
     from server.services import Services
 
@@ -270,8 +309,7 @@ def sweep(**given: str | None) -> None:
         migration.check_head(services.database.engine)
         services.claim_store()
         report = services.sweep()
-    for name, number in dataclasses.asdict(report).items():
-        click.echo(f"{name.replace('_', ' ')}: {number}")
+    click.echo(upkeep.did(report, as_json=as_json))
 
 
 @main.command("settings", short_help="Print the settings in force.")

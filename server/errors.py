@@ -31,6 +31,11 @@ beyond that hint and no language: `messages.py` has the sentences, `web/errors.p
     │   ├── upload_complete             409  carries the true offset
     │   ├── task_running                409  the upload's task still needs its bytes
     │   ├── task_ended                  409  a task that is over cannot be cancelled
+    │   ├── task_taken                  409  the id that a client chose for a group is in use
+    │   ├── group_differs               409  other uploads of the group say another number of files
+    │   ├── group_full                  409  as many uploads as the group may have
+    │   ├── group_place_taken           409  another upload of the group has this place
+    │   ├── group_ended                 409  the group waits for no more uploads
     │   ├── upload_gone                 410  expired or terminated
     │   ├── version_unsupported         412  Tus-Resumable
     │   ├── precondition_failed         412  If-Match or If-Unmodified-Since of a download
@@ -41,17 +46,22 @@ beyond that hint and no language: `messages.py` has the sentences, `web/errors.p
     │   │   ├── file_empty              415  no byte at all
     │   │   └── media_type_mismatch     415  its name says video, its first bytes do not
     │   ├── range_unsatisfiable         416  of a download; nothing of it is within the file
+    │   ├── idempotency_mismatch        422  a form with the key of another one
     │   ├── head_too_large              431  request line and headers, or trailers
     │   └── checksum_mismatch           460  the bytes are not those that the client hashed
     ├── BusyError                       the server cannot do it now; repeating it may help
     │   ├── head_timeout                408  no whole request head came
     │   ├── body_timeout                408  no byte came for too long; an upload keeps what it has
     │   ├── form_timeout                408  no byte came for too long; a form is dropped
+    │   ├── idempotency_running         409  the first form with that key is still being received
     │   ├── upload_locked               423  another request did not let go of the upload
     │   ├── internal_error              500
     │   ├── unavailable                 503  a part that Videodock needs is away
     │   ├── too_busy                    503  as many connections or bodies as there may be
-    │   └── storage_full                507
+    │   ├── server_stopping             503  in the middle of a request that had not ended when the grace period did
+    │   ├── no_room                     507  for a new upload, beside what was promised to others
+    │   ├── form_storage_full           507  in the middle of a form, which is dropped
+    │   └── storage_full                507  in the middle of a body; an upload keeps what it has
     ├── StartError                      the server cannot start; the sentence says what to do
     └── StepError                       a step of the pipeline gave up on a file
 """
@@ -225,6 +235,31 @@ class TaskEndedError(ClientError):
     status = 409
 
 
+class TaskTakenError(ClientError):
+    code = "task_taken"
+    status = 409
+
+
+class GroupDiffersError(ClientError):
+    code = "group_differs"
+    status = 409
+
+
+class GroupFullError(ClientError):
+    code = "group_full"
+    status = 409
+
+
+class GroupPlaceTakenError(ClientError):
+    code = "group_place_taken"
+    status = 409
+
+
+class GroupEndedError(ClientError):
+    code = "group_ended"
+    status = 409
+
+
 class UploadGoneError(ClientError):
     code = "upload_gone"
     status = 410
@@ -273,6 +308,11 @@ class RangeUnsatisfiableError(ClientError):
     status = 416
 
 
+class IdempotencyMismatchError(ClientError):
+    code = "idempotency_mismatch"
+    status = 422
+
+
 class HeadTooLargeError(ClientError):
     code = "head_too_large"
     status = 431
@@ -287,6 +327,7 @@ class ChecksumMismatchError(ClientError):
 
 class BusyError(VideodockError):
     status = 503
+    retry_seconds: ClassVar[int] = 2
 
 
 class HeadTimeoutError(BusyError):
@@ -302,6 +343,11 @@ class BodyTimeoutError(BusyError):
 class FormTimeoutError(BusyError):
     code = "form_timeout"
     status = 408
+
+
+class IdempotencyRunningError(BusyError):
+    code = "idempotency_running"
+    status = 409
 
 
 class UploadLockedError(BusyError):
@@ -322,9 +368,26 @@ class TooBusyError(BusyError):
     code = "too_busy"
 
 
+class StoppingError(BusyError):
+    code = "server_stopping"
+
+
+class NoRoomError(BusyError):
+    code = "no_room"
+    status = 507
+    retry_seconds = 30
+
+
+class FormStorageFullError(BusyError):
+    code = "form_storage_full"
+    status = 507
+    retry_seconds = 30
+
+
 class StorageFullError(BusyError):
     code = "storage_full"
     status = 507
+    retry_seconds = 10
 
 
 class StartError(VideodockError):

@@ -14,7 +14,7 @@ from functools import partial
 
 from sqlalchemy import select
 
-from server import media_types, threads
+from server import groups, media_types, threads
 from server.database.models import Upload, UploadPart
 from server.errors import (
     BusyError,
@@ -47,7 +47,7 @@ class FinalService:
         """
         self.uploads.hooks.pre_create(decision.filename)
         upload_id = self.uploads.new_id()
-        await self.uploads.database.run(partial(self._insert, upload_id, owner, decision))
+        upload_id = await self.uploads.database.run(partial(self._insert, upload_id, owner, decision))
         async with self.uploads.locks.hold(upload_id):
             await threads.run(self.join, upload_id)
         return await self.uploads.database.run(self.uploads.facts, upload_id, owner)
@@ -94,8 +94,17 @@ class FinalService:
                     self.uploads.remove(part_id, UploadStatus.TERMINATED)
         return True
 
-    def _insert(self, upload_id: str, owner: str, decision: Create) -> None:
+    def can_join(self, final_id: str) -> bool:
+        """Whether `join` would find all parts complete. Blocking."""
+        _, parts = self._load(final_id)
+        return all(part.status is UploadStatus.COMPLETE for part in parts)
+
+    def _insert(self, upload_id: str, owner: str, decision: Create) -> str:
+        """The upload's id: another one if it was made before, in a group. Its parts may be gone by now."""
         with self.uploads.database.read() as session:
+            again = groups.find_final(session, owner, decision)
+            if again is not None:
+                return again
             found = {
                 row.id: row
                 for row in session.scalars(select(Upload).where(Upload.id.in_(decision.parts), Upload.owner == owner))
@@ -105,21 +114,26 @@ class FinalService:
             if part is None or part.concat != PARTIAL or part.status not in _LIVE:
                 raise PartInvalidError(part=part_id)
         lengths = [found[part_id].length for part_id in decision.parts]
+        first_part = [(part_id, length or 0) for part_id, length in zip(decision.parts, lengths, strict=True)]
         known = [length for length in lengths if length is not None]
         if sum(known) > self.uploads.settings.tus_max_size:
             raise UploadTooLargeError(limit=shown(int(self.uploads.settings.tus_max_size)))
         self.uploads.hooks.check_length(sum(known))
-        self.uploads.insert(
+        made = self.uploads.insert(
             upload_id,
             owner,
+            # The first part's file becomes the final's, and the others are copied.
+            reserved=sum(known) - (lengths[0] or 0) * self._is_only_use(upload_id, first_part),
             protocol="tus",
-            task_id=upload_id,
+            task_id=decision.group.task_id if decision.group else upload_id,
+            group=decision.group,
             length=sum(known) if len(known) == len(lengths) else None,
             metadata_raw=decision.metadata_raw,
             filename=decision.filename,
             concat=decision.concat,
             parts=decision.parts,
         )
+        return made.id
 
     def _load(self, final_id: str) -> tuple[Upload, Sequence[Upload]]:
         with self.uploads.database.read() as session:
@@ -147,8 +161,8 @@ class FinalService:
         head = head[:sniffed]
         try:
             return self.uploads.hooks.check_content(final.filename, head)
-        except MediaTypeUnsupportedError:
-            self.uploads.remove(final.id, UploadStatus.REJECTED)
+        except MediaTypeUnsupportedError as error:
+            self.uploads.remove(final.id, UploadStatus.REJECTED, error)
             raise
 
     def _is_only_use(self, final_id: str, sizes: Sequence[tuple[str, int]]) -> bool:

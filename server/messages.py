@@ -14,6 +14,7 @@ _SENTENCES: dict[str, tuple[str, str]] = {
     # The documented API
     "upload_accepted": ("视频上传成功", "Upload successful"),
     "task_uploaded": ("文件上传完成，准备处理", "Upload complete, waiting to be processed"),
+    "task_gathering": ("等待其余文件 ({arrived}/{files})", "Waiting for the other files ({arrived}/{files})"),
     "task_processing": (
         "正在处理第 {current}/{total} 个视频...",
         "Processing video {current} of {total}...",
@@ -92,6 +93,26 @@ _SENTENCES: dict[str, tuple[str, str]] = {
         "任务仍在处理该上传，请先取消任务",
         "A task still needs this upload; cancel the task first",
     ),
+    "task_taken": (
+        "任务编号已被占用，请换一个新的 UUID",
+        "This task id is in use already; choose a new UUID",
+    ),
+    "group_differs": (
+        "task_files 与该任务的其他文件不一致，应为 {files}",
+        "The other files of this task say that task_files is {files}; say the same",
+    ),
+    "group_full": (
+        "该任务的 {files} 个文件均已创建，不能再添加",
+        "All {files} files of this task were created already; put this one into another task",
+    ),
+    "group_place_taken": (
+        "该任务的第 {place} 个文件已由另一个上传占用",
+        "Another upload is file {place} of this task; take another place",
+    ),
+    "group_ended": (
+        "该任务不再等待文件，请用新的任务编号重新上传",
+        "This task waits for no more files; upload with a new task id",
+    ),
     "upload_gone": ("上传已过期或已删除", "The upload has expired or was removed; create a new one"),
     "version_unsupported": (
         "请求头 Tus-Resumable 须为 {supported}",
@@ -119,6 +140,14 @@ _SENTENCES: dict[str, tuple[str, str]] = {
         "{seconds} 秒内没有收到数据或数据过少，请重新上传",
         "No byte came for {seconds} s, or far too few; the form was dropped: send it again, or use tus, which resumes",
     ),
+    "idempotency_running": (
+        "使用该 Idempotency-Key 的上传仍在进行，请稍后用同一键重试",
+        "An upload with this Idempotency-Key is still running; try again shortly with the same key",
+    ),
+    "idempotency_mismatch": (
+        "该 Idempotency-Key 已用于另一组文件，新的上传请使用新键",
+        "This Idempotency-Key was used for other files; send these with a new key",
+    ),
     "upload_locked": (
         "另一个请求正在写入该上传，请稍后重试",
         "Another request holds this upload; try again shortly",
@@ -134,6 +163,18 @@ _SENTENCES: dict[str, tuple[str, str]] = {
     "too_busy": (
         "服务器正忙，请稍后重试",
         "The server has as many connections or uploads as it may have; try again shortly",
+    ),
+    "server_stopping": (
+        "服务器正在停止或重启，请稍后重试",
+        "The server is being stopped or restarted; try again shortly",
+    ),
+    "no_room": (
+        "存储空间不足：需要 {needed}，可用于上传的还有 {room}，请稍后重试",
+        "There is not enough room on the disk: this needs {needed}, and {room} are left for uploads; try again later",
+    ),
+    "form_storage_full": (
+        "存储空间已满，本次上传未保存，请稍后重试",
+        "The disk is full, and the form was dropped; send it again later",
     ),
     "storage_full": (
         "存储空间已满，已收到的数据已保存",
@@ -181,8 +222,22 @@ _SENTENCES: dict[str, tuple[str, str]] = {
         "文件中发现病毒（{signature}），已被隔离",
         "A virus was found in the file ({signature}); it is in quarantine",
     ),
+    "disk_full": ("存储空间已满，等待空间后继续处理", "The disk is full; processing waits for room"),
     "scanner_away": ("病毒扫描程序暂时不可用", "The virus scanner cannot be reached right now"),
+    "scanner_failed": ("病毒扫描程序未能完成对该文件的检查", "The virus scanner broke off while it looked at the file"),
     # Why a file or a task failed
+    "group_member_removed": (
+        "文件“{name}”的上传已被删除，其余文件不再等待",
+        "The upload of “{name}” was removed, so the other files wait no longer",
+    ),
+    "group_member_expired": (
+        "文件“{name}”未能在期限内上传完成",
+        "“{name}” was not uploaded in time",
+    ),
+    "group_late": (
+        "{files} 个文件中只有 {created} 个在期限内开始上传",
+        "Only {created} of {files} files were begun in time",
+    ),
     "not_playable": ("文件不是可播放的视频", "The file is not a playable video"),
     "no_video_stream": ("文件中没有视频画面", "The file has no pictures in it"),
     "step_timeout": (

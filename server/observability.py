@@ -15,6 +15,13 @@ if TYPE_CHECKING:
     from structlog.typing import EventDict, Processor, WrappedLogger
 
 Counts = Callable[[], tuple[int, Mapping[str, int]]]
+Room = Callable[[], Mapping[str, int]]
+
+_ROOM = {
+    "free": "Bytes that are free on the disk of the uploads.",
+    "promised": "Bytes that open uploads were promised room for and lack.",
+    "reserve": "Bytes of the disk that uploads leave free.",
+}
 
 # Their information is a line for each look at the clock or at the schema: it is kept for debugging.
 _CHATTY = ("apscheduler", "alembic", "asyncio", "sqlalchemy", "PIL")
@@ -107,15 +114,16 @@ def _printable(_logger: "WrappedLogger", _method: str, event: "EventDict") -> "E
 class Metrics:
     """The metrics of one app.
 
-    `counts` is asked at each scrape for the number of open uploads and of tasks by status; it may block.
+    `counts` is asked at each scrape for the number of open uploads and of tasks by status, and `room` for what is free,
+    promised and reserved on the disk in bytes; both may block.
     With `PROMETHEUS_MULTIPROC_DIR` set before the process starts, counters and histograms are kept in that
     folder and `render` sums over all processes that use it, those that died included.
     """
 
-    def __init__(self, counts: Counts | None = None) -> None:
+    def __init__(self, counts: Counts | None = None, room: Room | None = None) -> None:
         from prometheus_client import CollectorRegistry, Counter, Histogram
 
-        self._gauges = _Gauges(counts)
+        self._gauges = _Gauges(counts, room)
         self._registry = CollectorRegistry()
         self.requests = Counter(
             "videodock_requests_total",
@@ -168,10 +176,11 @@ class Metrics:
 
 
 class _Gauges:
-    """Open uploads and tasks, counted in the database at each scrape: the same whichever process answers."""
+    """Open uploads, tasks and room, looked up at each scrape: the same whichever process answers."""
 
-    def __init__(self, counts: Counts | None) -> None:
+    def __init__(self, counts: Counts | None, room: Room | None) -> None:
         self._counts = counts
+        self._room = room
 
     def describe(self) -> "list[Metric]":
         return []  # else registering would already ask the database
@@ -183,6 +192,7 @@ class _Gauges:
             return
         try:
             uploads, tasks = self._counts()
+            room = self._room() if self._room else {}
         except Exception:
             # What was counted in memory is worth having just when the database is away.
             logging.getLogger(__name__).exception("uploads and tasks could not be counted")
@@ -192,3 +202,5 @@ class _Gauges:
         for status, number in tasks.items():
             family.add_metric([status], number)
         yield family
+        for name, number in room.items():
+            yield GaugeMetricFamily(f"videodock_disk_{name}_bytes", _ROOM[name], value=number)

@@ -5,13 +5,17 @@ for it, and what a killed process had not told yet costs nothing but a number th
 """
 
 import asyncio
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
+from operator import itemgetter
 from typing import cast
 
 import structlog
 from sqlalchemy import Table, bindparam, func, update
 
+from server import threads
 from server.database.models import Upload
 from server.database.session import AWAY, Database, reason
 from server.lifecycle import UploadStatus
@@ -59,6 +63,27 @@ class Progress:
         self._news[upload_id] = news
         self._tell_within_a_second()
 
+    @contextmanager
+    def following(self, upload_id: str, look: Callable[[str], News | None]) -> Iterator[None]:
+        """Ask `look`, which blocks, once a second for news of a body that is being received."""
+        asking: list[asyncio.Task[None]] = []
+        loop = asyncio.get_running_loop()
+        # Most bodies are over by then, and cost no more than this.
+        timer = loop.call_later(_SECONDS, lambda: asking.append(loop.create_task(self._follow(upload_id, look))))
+        try:
+            yield
+        finally:
+            timer.cancel()
+            for task in asking:
+                task.cancel()
+
+    async def _follow(self, upload_id: str, look: Callable[[str], News | None]) -> None:
+        while True:
+            news = await threads.run(look, upload_id)
+            if news is not None:
+                self.note(upload_id, news)
+            await asyncio.sleep(_SECONDS)
+
     def note_resumed(self, upload_id: str) -> None:
         """The client of an unfinished upload asked where to go on."""
         self._resumed.add(upload_id)
@@ -72,13 +97,17 @@ class Progress:
         """Tell everything now."""
         if self._telling is not None:
             self._telling.cancel()
-            self._telling = None
+            await asyncio.wait({self._telling})
         await self._tell()
 
     async def _tell_soon(self) -> None:
-        await asyncio.sleep(_SECONDS)
-        self._telling = None
-        await self._tell()
+        try:
+            # One after the other: else what is older might be written over what is newer, and stay.
+            while self._news or self._resumed:
+                await asyncio.sleep(_SECONDS)
+                await self._tell()
+        finally:
+            self._telling = None
 
     async def _tell(self) -> None:
         news, self._news = self._news, {}
@@ -88,7 +117,8 @@ class Progress:
         try:
             await self._database.run(self._write, news, resumed)
         except AWAY as error:
-            self._resumed |= resumed  # unlike the numbers, nobody will tell it anew
+            self._resumed |= resumed
+            self._news = {**news, **self._news}
             _log.warning("progress_not_told", uploads=len(news), reason=reason(error))
 
     def _write(self, news: dict[str, News], resumed: set[str]) -> None:
@@ -99,7 +129,7 @@ class Progress:
                 "type": told.media_type,
                 "at": told.updated_at,
             }
-            for upload_id, told in news.items()
+            for upload_id, told in sorted(news.items(), key=itemgetter(0))  # rows in order, as everybody locks them
         ]
         with self._database.change(lazy=True) as connection:
             if rows:

@@ -7,25 +7,29 @@ Rules:
 - Everything here blocks, and is a step that may be the last one of its process.
 """
 
-from collections.abc import Callable, Sequence
+import contextlib
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from types import SimpleNamespace
 from typing import Any, cast
 
-from sqlalchemy import Table, bindparam, delete, func, insert, select, update
+from sqlalchemy import Connection, Table, bindparam, delete, func, insert, select, update
+from sqlalchemy.orm import Session
 
-from server import filenames, media_types
+from server import filenames, groups, media_types
 from server.database.models import Upload, UploadPart
 from server.database.session import Database, changed
-from server.errors import UploadGoneError, UploadNotFoundError
+from server.errors import UploadGoneError, UploadLockedError, UploadNotFoundError, VideodockError
 from server.hooks import Hooks
 from server.lifecycle import UPLOAD_MOVES, UploadStatus, sources
-from server.progress import Progress
+from server.progress import News, Progress
 from server.settings import Settings
+from server.space import Space
 from server.storage.base import UploadStore
 from server.storage.locks import UploadLocks
 from server.tasks.wake import Wake
+from server.tus.groups import Group
 from server.tus.protocol import PARTIAL, Append, Facts
 
 # What every request needs, made once and without a session.
@@ -34,6 +38,14 @@ _FIND = select(_uploads).where(_uploads.c.id == bindparam("upload"))
 _INSERT = insert(_uploads)
 _INSERT_PARTS = insert(cast("Table", UploadPart.__table__))
 _HAS_NO_BYTES = update(_uploads).where(_uploads.c.id == bindparam("upload")).values(has_bytes=False)
+_LEFT_QUARANTINE = update(_uploads).where(_uploads.c.id == bindparam("upload")).values(in_quarantine=False)
+_TELL = (
+    update(_uploads)
+    .where(_uploads.c.id == bindparam("upload"), _uploads.c.status == UploadStatus.OPEN)
+    .values(received=bindparam("size"))
+)
+_PROMISED_NOTHING = update(_uploads).where(_uploads.c.id == bindparam("upload")).values(reserved=0)
+_IS_ASIDE = _HAS_NO_BYTES.values(in_quarantine=bindparam("aside"))
 
 _REMOVE = {
     target: update(_uploads)
@@ -57,6 +69,7 @@ class Records:
     hooks: Hooks
     wake: Wake
     progress: Progress
+    space: Space
     clock: Callable[[], datetime]
     new_id: Callable[[], str]
 
@@ -75,8 +88,16 @@ class Records:
         media_type: str | None = None,
         concat: str | None = None,
         parts: Sequence[str] = (),
+        group: Group | None = None,
+        reserved: int | None = None,
+        heir_of: str | None = None,
     ) -> Facts:
-        """The row, then the file; a final upload gets its file when it is joined. Blocking."""
+        """The row, then the file; a final upload gets its file when it is joined. Blocking.
+
+        It is promised room for `reserved` bytes, or else for its length; raises `NoRoomError`. What was promised to
+        `heir_of` it takes over instead; it must ask for no more. With `group` it takes a place there, or is an upload
+        that was made before: see `groups.take`, also for what is raised.
+        """
         now = self.clock()
         row = {
             "id": upload_id,
@@ -90,6 +111,7 @@ class Records:
             "filename": None if filename is None else filenames.display(filename),
             "media_type": media_type,
             "concat": concat,
+            "reserved": (length or 0) if reserved is None else reserved,
             "has_bytes": True,
             "task_id": task_id,
             "created_at": now,
@@ -99,11 +121,21 @@ class Records:
         of_parts = [{"final_id": upload_id, "position": at, "part_id": part_id} for at, part_id in enumerate(parts, 1)]
         # Held, so that a sweep does not take the row without its file for a creation that was cut short.
         with self.locks.try_hold(upload_id):
+            promise = contextlib.nullcontext() if heir_of else self.space.promise(cast("int", row["reserved"]))
             # A part's file may be renamed to be a final's: then that row must be there.
-            with self.database.change(lazy=not of_parts) as connection:
-                connection.execute(_INSERT, row)
-                if of_parts:
-                    connection.execute(_INSERT_PARTS, of_parts)
+            with promise, self.database.change(lazy=not of_parts) as connection:
+                seat = None if group is None else self._take_seat(connection, group, row)
+                again = None if seat is None else seat.again
+                if again is None:
+                    connection.execute(_INSERT, row)
+                    if heir_of:
+                        connection.execute(_PROMISED_NOTHING, {"upload": heir_of})
+                    if of_parts:
+                        connection.execute(_INSERT_PARTS, of_parts)
+                    if seat is not None:
+                        groups.sit(Session(connection), seat, row, self.new_id())
+            if again is not None:
+                return self._again(again, owner)
             if not parts:
                 try:
                     self.store.create(upload_id)
@@ -112,13 +144,51 @@ class Records:
                     raise
         return self._facts(SimpleNamespace(**row), 0, now)
 
-    def _begin(self, upload_id: str, decision: Append) -> None:
-        """Before the first byte: the length that was deferred, and where a checked append starts. Blocking."""
+    def _take_seat(self, connection: Connection, group: Group, row: Mapping[str, Any]) -> groups.Seat:
+        until = self._expiry(row["created_at"])
+        return groups.take(Session(connection), group, row, node=self.hooks.node, until=until, size=self.store.size)
+
+    def _again(self, upload_id: str, owner: str) -> Facts:
+        """An upload whose creation came once more; one that was cut short is brought to its end. Blocking.
+
+        Raises `UploadLockedError` when that is happening just now.
+        """
+        with self.locks.try_hold(upload_id) as held:
+            row = self._find(upload_id)
+            is_new = row is not None and row.status is UploadStatus.OPEN and row.concat is None and not row.received
+            if is_new and self.store.size(upload_id) is None:
+                if not held:
+                    raise UploadLockedError
+                self.store.create(upload_id)
+        facts = self._known(row, owner)
+        if facts.status not in (UploadStatus.OPEN, UploadStatus.COMPLETE):
+            raise UploadLockedError  # it was removed at this very moment: asked again, its place is free, or not
+        return facts
+
+    def _begin(self, upload_id: str, decision: Append, end: int | None) -> None:
+        """Before the first byte: the length that was deferred, and where a checked append starts. Blocking.
+
+        With `end` it is promised room up to that byte; raises `NoRoomError`.
+        """
         values: dict[str, object] = {"checked_from": decision.offset if decision.is_checked else None}
         if decision.length is not None:
             values["length"] = decision.length
-        with self.database.write() as session:
+        promise: contextlib.AbstractContextManager[None] = contextlib.nullcontext()
+        if end is not None:
+            before = self._promised(upload_id, decision)
+            values["reserved"] = max(end, before)
+            promise = self.space.promise(max(0, end - before))
+        with promise, self.database.write() as session:
             changed(session, update(Upload).where(Upload.id == upload_id).values(**values))
+
+    def _check_room(self, upload_id: str, decision: Append, end: int) -> None:
+        """Raise `NoRoomError` if room up to the byte `end` could not be promised. Blocking."""
+        self.space.check(max(0, end - self._promised(upload_id, decision)))
+
+    def _promised(self, upload_id: str, decision: Append) -> int:
+        """Up to which byte an upload has room, or had it. Blocking."""
+        row = self._find(upload_id)
+        return max(decision.offset, 0 if row is None else row.reserved)
 
     def _record(self, upload_id: str, media_type: str | None = None, untold: bool = False) -> Facts:
         """Tell the row what the store has now, and that all of it counts. Blocking.
@@ -134,18 +204,27 @@ class Records:
                 values["media_type"] = media_type
             if untold:
                 values["length"] = None
+                values["reserved"] = size or 0
             still_open = (Upload.id == upload_id, Upload.status == UploadStatus.OPEN)
             changed(session, update(Upload).where(*still_open).values(**values))
             row = session.get_one(Upload, upload_id)
         return self._facts(row, size, now)
 
-    def complete(self, upload_ids: Sequence[str], task_id: str, found: dict[str, str | None]) -> None:
+    def complete(
+        self,
+        upload_ids: Sequence[str],
+        task_id: str,
+        found: dict[str, str | None],
+        also: Callable[[Session], None] | None = None,
+    ) -> None:
         """One transaction: the uploads are complete and their task is registered. Idempotent. Blocking.
 
-        The store must have finished them. Raises `UploadGoneError` if one was removed meanwhile.
+        The store must have finished them. `also` happens in that transaction. Raises what it raises, and
+        `UploadGoneError` if an upload was removed meanwhile.
         """
         now = self.clock()
         with self.database.write() as session:
+            task = self._hold_group(session, upload_ids[0])
             # A part that is whole has time again to be joined.
             times = {"updated_at": now, "completed_at": now, "expires_at": self._expiry(now)}
             values = {"status": UploadStatus.COMPLETE, **times}
@@ -163,20 +242,84 @@ class Records:
             if all(row.concat == PARTIAL for row in rows):
                 return  # a part of an upload to come is nothing that could be processed
             by_id = {row.id: row for row in rows}
-            self.hooks.post_finish(session, task_id, [by_id[upload_id] for upload_id in upload_ids], now)
+            if task is not None:
+                groups.arrive(session, task, rows[0], now)
+            elif any(row.task_id != task_id for row in rows):
+                raise UploadGoneError  # its group waits for nothing
+            else:
+                self.hooks.post_finish(session, task_id, [by_id[upload_id] for upload_id in upload_ids], now)
+            if also is not None:
+                also(session)
         self.wake.notify()
 
     # Out
 
-    def remove(self, upload_id: str, target: UploadStatus) -> bool:
-        """Take the bytes away and say why; tells whether the upload could make that move. Blocking."""
-        told = {"upload": upload_id, "now": self.clock(), "size": self.store.size(upload_id)}
-        with self.database.change(lazy=True) as connection:
+    def remove(self, upload_id: str, target: UploadStatus, why: VideodockError | None = None) -> bool:
+        """Take the bytes away and say why; tells whether the upload could make that move. Blocking.
+
+        A group that waited for it fails, or goes on without it if it was refused (`why`).
+        """
+        row = self._find(upload_id)
+        group = None if row is None else groups.group_of(row)
+        others: Sequence[str] = ()
+        now = self.clock()
+        told = {"upload": upload_id, "now": now, "size": self.store.size(upload_id)}
+        with self.database.change(lazy=group is None) as connection:
+            session = Session(connection)
+            task = None if group is None else groups.hold(session, group)
             row = connection.execute(_FIND, {"upload": upload_id}).one_or_none()
-            if row is not None and target is UploadStatus.TERMINATED and row.status is UploadStatus.COMPLETE:
+            is_whole = row is not None and row.status is UploadStatus.COMPLETE
+            if task is None and row is not None and is_whole and target is UploadStatus.TERMINATED:
                 self.hooks.pre_terminate(connection, row.task_id)
-            if not connection.execute(_REMOVE[target], told).rowcount:
-                return False
+            moved = connection.execute(_REMOVE[target], told).rowcount
+            if moved and task is not None:
+                others = groups.leave(session, task, row, target, why, now)
+        if not moved:
+            if group is not None and row is not None and not is_whole and row.has_bytes:
+                self.delete_bytes(upload_id)  # its group ended it at this very moment, and could not have its lock
+            return False
+        self.delete_bytes(upload_id)
+        if task is not None:
+            self.wake.notify()  # all the others may be there
+            self.dismiss(others)
+        return True
+
+    def cancel(self, task_id: str, owner: str) -> None:
+        """Cancel a task, and what is still being uploaded for it. Raises as `groups.cancel`. Blocking."""
+        with self.database.write() as session:
+            ended = groups.cancel(session, task_id, owner, now=self.clock())
+        self.dismiss(ended)
+
+    def end_late_group(self, task_id: str) -> bool:
+        """A group whose last member was not created in time has failed; tells whether it has. Blocking."""
+        with self.database.write() as session:
+            ended = groups.end_late(session, task_id, self.hooks.node, self.clock())
+        self.dismiss(ended or ())
+        return ended is not None
+
+    def dismiss(self, upload_ids: Sequence[str]) -> None:
+        """Uploads that were ended with their group: their bytes go, or whoever receives some is told to let go.
+
+        What cannot be done now, a sweep will do. Blocking.
+        """
+        for upload_id in upload_ids:
+            with self.locks.try_hold(upload_id) as held:
+                if held:
+                    self.delete_bytes(upload_id)
+            if not held:
+                self.locks.call(upload_id)
+
+    def abandon(self, upload_id: str) -> bool:
+        """Remove an open upload that no client was ever told of: its place in a group is free again. Blocking."""
+        with self.database.write(lazy=True) as session:
+            groups.rise(session, upload_id)
+        return self.remove(upload_id, UploadStatus.TERMINATED)
+
+    def was_removed(self, upload_id: str) -> bool:
+        """Whether an upload was ended while its lock was held; then its bytes go. Under the lock. Blocking."""
+        row = self._find(upload_id)
+        if row is None or row.status in (UploadStatus.OPEN, UploadStatus.COMPLETE):
+            return False
         self.delete_bytes(upload_id)
         return True
 
@@ -192,8 +335,15 @@ class Records:
         A row that says why must be there before, for a sweep to end this where it was cut.
         """
         self.store.quarantine(upload_id)
+        told = {"upload": upload_id, "aside": self.store.size_in_quarantine(upload_id) is not None}
         with self.database.change(lazy=True) as connection:
-            connection.execute(_HAS_NO_BYTES, {"upload": upload_id})
+            connection.execute(_IS_ASIDE, told)
+
+    def delete_from_quarantine(self, upload_id: str) -> None:
+        """The file goes, then the row says that it is gone. Idempotent. Blocking."""
+        self.store.delete_from_quarantine(upload_id)
+        with self.database.change(lazy=True) as connection:
+            connection.execute(_LEFT_QUARANTINE, {"upload": upload_id})
 
     def forget(self, upload_ids: Sequence[str]) -> None:
         """Remove open uploads without a trace: those of a request that never was one. Blocking.
@@ -202,6 +352,7 @@ class Records:
         """
         for upload_id in upload_ids:
             with self.database.write() as session:
+                groups.rise(session, upload_id)
                 is_open = (Upload.id == upload_id, Upload.status == UploadStatus.OPEN)
                 changed(session, update(Upload).where(*is_open).values(status=UploadStatus.TERMINATED))
                 status = session.scalar(select(Upload.status).where(Upload.id == upload_id))
@@ -255,6 +406,16 @@ class Records:
     def _is_unchecked(self, row: _Row | None) -> bool:
         return row is not None and row.checked_from is not None and row.status is UploadStatus.OPEN
 
+    def news(self, upload_id: str) -> News | None:
+        """How far the store is with a body that is being received. Blocking."""
+        size = self.store.size(upload_id)
+        return None if size is None else News(size, None, self.clock())
+
+    def tell(self, upload_id: str, size: int) -> None:
+        """Tell the row of an open upload how much there is, when whoever knew did not live to do so. Blocking."""
+        with self.database.change(lazy=True) as connection:
+            connection.execute(_TELL, {"upload": upload_id, "size": size})
+
     def reconcile(self, upload_id: str) -> None:
         """Forget the bytes of a checked append that its process did not live to check. Under the lock. Blocking."""
         row = self._find(upload_id)
@@ -276,10 +437,16 @@ class Records:
             filename=row.filename,
             media_type=row.media_type,
             concat=row.concat,
+            group=groups.group_of(row),
             expires_at=self.expiry_of(row),
             now=now,
             accepted=media_types.ACCEPTED,
         )
+
+    def _hold_group(self, session: Session, upload_id: str) -> _Row | None:
+        """The held row of the group that this upload is a member of, while it gathers."""
+        group = groups.find(session, upload_id)
+        return None if group is None else groups.hold(session, group)
 
     def _expiry(self, now: datetime) -> datetime:
         return now + timedelta(seconds=self.settings.upload_expiry)

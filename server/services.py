@@ -3,17 +3,22 @@
 Rule: nothing is built at import, and nobody else builds an engine, a store or a lock.
 """
 
+import fcntl
+import os
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 
 import structlog
 from sqlalchemy import func, select
+from sqlalchemy.engine import make_url
 
+from server import space
 from server.database.models import Task, Upload
 from server.database.session import Database
 from server.errors import StartError
@@ -21,17 +26,25 @@ from server.hooks import Hooks
 from server.lifecycle import TaskStatus, UploadStatus
 from server.observability import Metrics
 from server.progress import Progress
+from server.retention import Retention
 from server.settings import Settings
+from server.space import Space
+from server.storage import holds
 from server.storage.base import UploadStore
 from server.storage.disk import DiskStore
 from server.storage.locks import UploadLocks
 from server.storage.results import Results
+from server.storage.spare import Spare
 from server.sweep import SweepReport, drop_originals, sweep
+from server.tasks import outbox
 from server.tasks.wake import Wake
 from server.transport.intake import Intake
 from server.uploads import UploadService
 
 _log = structlog.stdlib.get_logger("videodock.services")
+
+UNFINISHED = ".restore"
+"""What a data folder has while it is being restored, and after a restore that was cut short."""
 
 
 def utc_now() -> datetime:
@@ -58,6 +71,8 @@ class Services:
     metrics: Metrics
     intake: Intake
     node: str
+    keep_spare: Callable[[], None]
+    retention: Retention
 
     @classmethod
     def open(cls, settings: Settings, store: UploadStore | None = None) -> "Services":
@@ -66,21 +81,32 @@ class Services:
         `store` is where bytes live, if not on the disk below the data folder; it stays its giver's to close.
         """
         folder = settings.data_dir
+        if (folder / UNFINISHED).exists():
+            raise StartError(
+                f"The data folder {folder} is only half restored. Run `videodock restore` again, to its end."
+            )
         try:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            store = DiskStore(folder / "uploads", settings.fsync) if store is None else store
+            store = _disk_store(settings) if store is None else store
+            reserve = space.reserve_of(settings.disk_reserve, store.capacity)
+            spare = Spare(folder, reserve // 4 if _is_here(settings) else 0)
+            spare.release_if_needed()
             locks = UploadLocks(folder / "locks")
             results = Results(folder, syncs=settings.fsync != "never")
             wake = Wake(folder)
             node = _node(folder / "node")
         except OSError as error:
             raise StartError(f"The data folder {folder} cannot be used: {error.strerror}.") from None
-        database = Database(settings.sqlalchemy_url, settings.database_pool_size, settings.fsync)
+        database = Database(settings.sqlalchemy_url, settings.database_pool_size, settings.fsync, spare)
         hooks = Hooks(settings, node, new_id)
-        uploads = UploadService(settings, database, store, locks, hooks, wake, Progress(database), utc_now, new_id)
-        metrics = Metrics(lambda: _counts(database))
+        room = Space(database, store, reserve, folder / "space.lock")
+        progress = Progress(database)
+        uploads = UploadService(settings, database, store, locks, hooks, wake, progress, room, utc_now, new_id)
+        metrics = Metrics(lambda: _counts(database), lambda: asdict(room.look()))
         intake = Intake(settings.body_idle_timeout, settings.body_min_rate, settings.max_bodies)
-        return cls(settings, database, store, locks, results, wake, uploads, metrics, intake, node)
+        keep_spare = partial(spare.keep, reserve)
+        kept = Retention(uploads, results)
+        return cls(settings, database, store, locks, results, wake, uploads, metrics, intake, node, keep_spare, kept)
 
     def claim_store(self) -> None:
         """Make sure that the store is the one that the database speaks of. Raises `StartError`. Blocking.
@@ -118,9 +144,27 @@ class Services:
         except Exception:
             _log.exception("drop_failed", task=task_id)
 
-    def sweep(self) -> SweepReport:
-        """One sweep. Blocking."""
-        return sweep(self.uploads)
+    def sweep(self, *, dry_run: bool = False) -> SweepReport:
+        """One sweep; with `dry_run` it tells what it would do, and changes nothing. Blocking."""
+        if not dry_run:
+            self.keep_spare()
+            holds.clean(self.settings.data_dir)
+        report = sweep(self.uploads, self.retention, dry_run=dry_run)
+        self._sweep_work(report, dry_run=dry_run)
+        return report
+
+    def _sweep_work(self, report: SweepReport, *, dry_run: bool) -> None:
+        """Remove what attempts that nobody works on have left."""
+        found = self.results.in_work()  # first: whoever comes later has claimed its task by then
+        if not found:
+            return
+        with self.database.read() as session:
+            working = outbox.working(session, self.node, dead=None)
+        for name, claim in found:
+            if claim not in working:
+                if not dry_run:
+                    self.results.drop_work(name)
+                report.add("leftovers")
 
     def close(self) -> None:
         """Let go of everything."""
@@ -135,18 +179,42 @@ class Services:
         self.close()
 
 
+def _is_here(settings: Settings) -> bool:
+    """Whether the database is a file on the disk of the data folder."""
+    url = make_url(settings.sqlalchemy_url)
+    if url.get_backend_name() != "sqlite" or not url.database:
+        return False
+    folder = Path(url.database).parent
+    return folder.is_dir() and folder.stat().st_dev == settings.data_dir.stat().st_dev
+
+
+def _disk_store(settings: Settings) -> DiskStore:
+    store = DiskStore(settings.data_dir / "uploads", settings.fsync)
+    store.keep_free(min(space.reserve_of(settings.disk_reserve, store.capacity), space.KEPT_BYTES))
+    return store
+
+
 def _node(path: Path) -> str:
     """The name of this data folder, made once: whoever starts on it again knows the tasks it left."""
-    unborn = path.with_name(f".node-{uuid.uuid4()}")
-    unborn.write_text(new_id())
-    try:
-        # A link, not a rename: of two processes that start at once, one name stays.
-        path.hardlink_to(unborn)
-    except FileExistsError:
-        pass
-    finally:
-        unborn.unlink()
-    return path.read_text().strip()
+    with open(path, "a+b", opener=_privately) as file:
+        # Of two processes that start at once, the second one reads what the first one wrote. One that dies in between
+        # leaves an empty file, and nothing else.
+        fcntl.flock(file, fcntl.LOCK_EX)
+        file.seek(0)
+        name = file.read().decode().strip("\0 \n")
+        if not name:
+            name = new_id()
+            file.truncate(0)
+            file.write(name.encode())
+            file.flush()
+            os.fsync(file.fileno())
+        for leftover in path.parent.glob(".node-*"):  # of versions that made it in another way
+            leftover.unlink(missing_ok=True)
+        return name
+
+
+def _privately(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)
 
 
 def _counts(database: Database) -> tuple[int, Mapping[str, int]]:

@@ -37,6 +37,8 @@ from server.transport.uvicorn_http import http_class
 BACKLOG = 2048
 _STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 _METRICS = "PROMETHEUS_MULTIPROC_DIR"
+_METRIC_KINDS = ("counter", "histogram")
+_METRICS_BYTES = 1 << 20  # as large as the library makes such a file
 
 _PAUSE = 1.0  # seconds before a process that could not start is tried again
 CLEANUP = 8.0
@@ -217,20 +219,30 @@ def serve_many(settings: Settings, sockets: list[socket.socket], on_ready: Calla
     environment by now.
     """
     with _metrics_folder(settings.data_dir) as folder:
-        supervisor = Supervisor(settings, sockets, on_ready, {**os.environ, _METRICS: str(folder)})
-        return supervisor.run()
+        place = {} if folder is None else {_METRICS: str(folder)}
+        return Supervisor(settings, sockets, on_ready, {**os.environ, **place}).run()
 
 
 @contextlib.contextmanager
-def _metrics_folder(data_dir: Path) -> Iterator[Path]:
-    """A fresh folder in which serving processes add up their metrics; removes those of servers that died."""
+def _metrics_folder(data_dir: Path) -> Iterator[Path | None]:
+    """A fresh folder in which serving processes add up their metrics; removes those of servers that died.
+
+    None when the disk is too full for one: then each process tells its own.
+    """
     for old in data_dir.glob("metrics-*"):
         descriptor = os.open(old, os.O_RDONLY)
         with contextlib.suppress(BlockingIOError):
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             shutil.rmtree(old, ignore_errors=True)
         os.close(descriptor)
-    folder = Path(tempfile.mkdtemp(prefix="metrics-", dir=data_dir))
+    try:
+        folder = Path(tempfile.mkdtemp(prefix="metrics-", dir=data_dir))
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        _log.warning("metrics_not_shared", reason="the disk is full")
+        yield None
+        return
     descriptor = os.open(folder, os.O_RDONLY)
     fcntl.flock(descriptor, fcntl.LOCK_EX)
     try:
@@ -238,6 +250,28 @@ def _metrics_folder(data_dir: Path) -> Iterator[Path]:
     finally:
         shutil.rmtree(folder, ignore_errors=True)
         os.close(descriptor)
+
+
+def _secure_metrics() -> None:
+    """Take the room for the files of this process's metrics, before they are mapped into memory.
+
+    Writing to a mapped page for which the disk has no block ends the process with SIGBUS. Without that room the process
+    keeps its metrics to itself.
+    """
+    folder = os.environ.get(_METRICS)
+    paths = [Path(folder, f"{kind}_{os.getpid()}.db") for kind in _METRIC_KINDS] if folder else []
+    try:
+        for path in paths:
+            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            try:
+                os.posix_fallocate(descriptor, 0, _METRICS_BYTES)
+            finally:
+                os.close(descriptor)
+    except OSError as error:
+        _log.warning("metrics_not_shared", reason=error.strerror)
+        for path in paths:
+            path.unlink(missing_ok=True)
+        del os.environ[_METRICS]
 
 
 class _Worker:
@@ -390,6 +424,7 @@ def _child(numbers: Sequence[str]) -> NoReturn:
     try:
         settings = load()
         configure_logging(settings.log_level, settings.log_format)
+        _secure_metrics()
         code = serve_here(create_app(settings), settings, sockets, lambda: line.sendall(b"r"))
     except StartError as error:
         sys.stderr.write(f"{error}\n")

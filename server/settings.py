@@ -82,7 +82,7 @@ class Settings(BaseSettings):
     data_dir: Path = Field(Path("var"), description="Folder for uploads, results and the SQLite database.")
     database_url: str = Field(
         "",
-        description="SQLAlchemy URL of the database, `sqlite:///file` or `postgresql+psycopg://…`; "
+        description="URL of the database, `sqlite:///file` or `postgresql://…`; "
         "empty is `videodock.db` in the data folder.",
     )
     database_pool_size: int = Field(
@@ -97,7 +97,7 @@ class Settings(BaseSettings):
     max_file_size: ByteSize = Field(
         ByteSize(800 * _MIB), ge=1, description="Largest file of a multipart upload, in bytes."
     )
-    max_files: int = Field(50, ge=1, le=1000, description="Most files of one multipart upload.")
+    max_files: int = Field(50, ge=1, le=1000, description="Most files of one task: of a form, or of tus uploads.")
     disk_reserve: str = Field(
         "auto",
         description="Room that uploads leave free on the disk of the data folder, in bytes or with a unit (`10GiB`); "
@@ -303,7 +303,7 @@ class Settings(BaseSettings):
         if value.startswith(("postgresql://", "postgres://")):
             value = "postgresql+psycopg://" + value.partition("://")[2]
         if value and not value.startswith(("sqlite:///", "postgresql+psycopg://")):
-            raise ValueError("a database URL starts with sqlite:/// or postgresql+psycopg://")
+            raise ValueError("a database URL starts with sqlite:/// or postgresql:// (or postgresql+psycopg://)")
         return value
 
     @field_validator("data_dir")

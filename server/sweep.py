@@ -4,86 +4,111 @@ Rules: it reads rows, never folders, to find uploads; it waits for nobody and di
 held is passed over until the next time); it may run twice at once, or be killed anywhere.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
-
 import structlog
-from sqlalchemy import ColumnElement, and_, or_, select
+from sqlalchemy import ColumnElement, and_, literal_column, or_, select
 from sqlalchemy.orm import aliased
 
-from server import media_types
+from server import form_answers, groups, media_types
 from server.database.models import Task, TaskFile, Upload, UploadPart
-from server.database.session import AWAY
 from server.errors import MediaTypeUnsupportedError
 from server.finals import FinalService
 from server.lifecycle import FileStatus, TaskStatus, UploadStatus
+from server.retention import Retention
+from server.sweep_report import Round, SweepReport, lock_of
 from server.tus.protocol import PARTIAL
 from server.uploads import UploadService
+
+__all__ = ["SweepReport", "drop_originals", "sweep"]
 
 _BATCH = 500
 _log = structlog.get_logger(__name__)
 
-
-@dataclass
-class SweepReport:
-    """What a sweep did, in numbers of uploads."""
-
-    expired: int = 0  # unfinished for too long, removed
-    finished: int = 0  # complete, but not yet announced: announced
-    abandoned: int = 0  # left by a request or process that died, removed
-    removed: int = 0  # removals that had been cut short, ended
-    quarantined: int = 0  # infected, and still among the others: put aside
-    missing: int = 0  # open, but their bytes are gone from the store: reported, not touched
-    dropped: int = 0  # originals that are not needed any more, removed
-    failed: int = 0  # could not be settled this time: logged, tried again by the next sweep
+_IS_FINAL = and_(Upload.concat.is_not(None), Upload.concat != PARTIAL)
+# In the words of an index, which SQLite would not know again.
+_IS_OPEN: ColumnElement[bool] = literal_column("uploads.status = 'open'")
+_IS_LEAVING: ColumnElement[bool] = literal_column(
+    "uploads.has_bytes AND uploads.status IN ('rejected', 'expired', 'terminated')"
+)
+_IS_WHOLE_PART: ColumnElement[bool] = literal_column("uploads.concat = 'partial' AND uploads.status = 'complete'")
 
 
-def sweep(uploads: UploadService) -> SweepReport:
-    """One pass over all uploads that are open or being removed. Blocking."""
+def sweep(uploads: UploadService, retention: Retention | None = None, *, dry_run: bool = False) -> SweepReport:
+    """One pass over all uploads that are open or being removed, and over what was kept for long enough. Blocking.
+
+    With `dry_run` it tells what it would do, and changes nothing.
+    """
     report = SweepReport()
+    this = Round(uploads, report, dry_run)
     uploads.store.check()  # a store that is away has no bytes of anybody: nothing may be concluded from that
-    uploads.locks.clean()
-    open_ones = Upload.status == UploadStatus.OPEN
-    being_removed = and_(Upload.has_bytes, Upload.status.not_in((UploadStatus.OPEN, UploadStatus.COMPLETE)))
-    for row in _rows(uploads, being_removed):
-        with _one(uploads, row.id, row.id, report) as held:
-            if held:
-                if row.protocol == "tus" or row.completed_at is not None:  # a task speaks of the row
-                    uploads.delete_bytes(row.id)
-                else:
-                    uploads.forget([row.id])
-                report.removed += 1
-    _quarantine(uploads, report)
-    is_final = and_(Upload.concat.is_not(None), Upload.concat != PARTIAL)
+    report.add("leftovers", len(uploads.locks.unheard()) if dry_run else uploads.locks.clean())
+    if retention is not None:
+        # First, so that a sweep and what was told before it go by the same rows.
+        retention.keep(this)
+    _end_removals(this)
+    _quarantine(this)
     # Finals last: a part that is finished by this very sweep may be the one that a final waits for.
-    for condition in (and_(open_ones, ~is_final), and_(open_ones, is_final)):
-        for row in _rows(uploads, condition):
-            # Uploads of a form are covered by the lock of their task (`forms.py`).
-            with _one(uploads, row.id, row.id if row.protocol == "tus" else row.task_id, report) as held:
+    for condition in (and_(_IS_OPEN, ~_IS_FINAL), and_(_IS_OPEN, _IS_FINAL)):
+        for row in this.rows(condition):
+            with this.one(row.id, lock_of(row)) as held:
                 if held:
-                    _settle(uploads, row.id, report)
+                    _settle(this, row.id)
     for target, condition in ((UploadStatus.TERMINATED, _is_joined()), (UploadStatus.EXPIRED, _is_stale(uploads))):
-        for row in _rows(uploads, condition):
-            with _one(uploads, row.id, row.id, report) as held:
-                if held and uploads.remove(row.id, target):
-                    report.removed += 1
-    drop_originals(uploads, report)
+        for row in this.rows(condition):
+            with this.one(row.id, row.id) as held:
+                size = this.size(row.id)
+                if held and (dry_run or uploads.remove(row.id, target)):
+                    report.add("removed", size=size)
+    _end_late_groups(this)
+    _drop_originals(this, None)
+    report.add("answers", form_answers.drop_expired(uploads, dry_run=dry_run))
     return report
 
 
-def drop_originals(uploads: UploadService, report: SweepReport, task_id: str | None = None) -> None:
-    """Remove the originals that the setting `originals` does not keep, of one task or of all. Blocking.
+def drop_originals(uploads: UploadService, report: SweepReport, task_id: str) -> None:
+    """Remove the originals of a task that the setting `originals` does not keep. Blocking.
 
     Their rows stay complete: a client that asks again whether its upload arrived is told that it did.
     """
-    if uploads.settings.originals == "keep":
-        return
-    for row in _rows(uploads, _is_dispensable(uploads, task_id)):
-        with _one(uploads, row.id, row.id if row.protocol == "tus" else row.task_id, report) as held:
-            if held:
+    _drop_originals(Round(uploads, report), task_id)
+
+
+def _end_removals(this: Round) -> None:
+    uploads = this.uploads
+    for row in this.rows(_IS_LEAVING):
+        with this.one(row.id, row.id) as held:
+            if not held:
+                continue
+            size = this.size(row.id)
+            if this.dry_run:
+                pass
+            elif row.protocol == "tus" or row.completed_at is not None:  # a task speaks of the row
                 uploads.delete_bytes(row.id)
-                report.dropped += 1
+            else:
+                uploads.forget([row.id])
+            this.report.add("removed", size=size)
+
+
+def _end_late_groups(this: Round) -> None:
+    uploads = this.uploads
+    with uploads.database.read() as session:
+        late = select(Task.id).where(groups.is_late(uploads.hooks.node, uploads.clock()))
+        found = session.scalars(late.order_by(Task.gather_until).limit(_BATCH)).all()
+    for task_id in found:
+        with this.one(task_id, task_id) as held:
+            if held and (this.dry_run or uploads.end_late_group(task_id)):
+                this.report.add("late")
+
+
+def _drop_originals(this: Round, task_id: str | None) -> None:
+    if this.uploads.settings.originals == "keep":
+        return
+    for row in this.rows(_is_dispensable(this.uploads, task_id)):
+        with this.one(row.id, lock_of(row)) as held:
+            if held:
+                size = this.size(row.id)
+                if not this.dry_run:
+                    this.uploads.delete_bytes(row.id)
+                this.report.add("dropped", size=size)
 
 
 def _is_dispensable(uploads: UploadService, task_id: str | None) -> ColumnElement[bool]:
@@ -100,19 +125,21 @@ def _is_dispensable(uploads: UploadService, task_id: str | None) -> ColumnElemen
     return and_(Upload.has_bytes, Upload.status == UploadStatus.COMPLETE, found.exists())
 
 
-def _quarantine(uploads: UploadService, report: SweepReport) -> None:
-    for row in _rows(uploads, _is_infected(uploads)):
-        with _one(uploads, row.id, row.id, report) as held:
+def _quarantine(this: Round) -> None:
+    for row in this.rows(_is_infected(this.uploads)):
+        with this.one(row.id, row.id) as held:
             if held:
-                uploads.quarantine(row.id)
-                report.quarantined += 1
+                if not this.dry_run:
+                    this.uploads.quarantine(row.id)
+                this.report.add("quarantined")
 
 
 def _is_infected(uploads: UploadService) -> ColumnElement[bool]:
     """Uploads in this data folder in which a virus was found, and whose worker did not live to put them aside."""
-    mine = (TaskFile.upload_id == Upload.id, TaskFile.scan == "infected", Task.node == uploads.hooks.node)
-    found = select(TaskFile.id).join(Task, Task.id == TaskFile.task_id).where(*mine)
-    return and_(Upload.has_bytes, Upload.status == UploadStatus.COMPLETE, found.exists())
+    is_infected: ColumnElement[bool] = literal_column("task_files.scan = 'infected'")  # in the words of an index
+    mine = select(TaskFile.upload_id).join(Task, Task.id == TaskFile.task_id)
+    found = mine.where(is_infected, Task.node == uploads.hooks.node)
+    return and_(Upload.has_bytes, Upload.status == UploadStatus.COMPLETE, Upload.id.in_(found))
 
 
 def _is_joined() -> ColumnElement[bool]:
@@ -121,8 +148,7 @@ def _is_joined() -> ColumnElement[bool]:
     uses = select(UploadPart.final_id).join(final, final.id == UploadPart.final_id)
     mine = UploadPart.part_id == Upload.id
     return and_(
-        Upload.status == UploadStatus.COMPLETE,
-        Upload.concat == PARTIAL,
+        _IS_WHOLE_PART,
         uses.where(mine, final.status == UploadStatus.COMPLETE).exists(),
         ~uses.where(mine, final.status == UploadStatus.OPEN).exists(),
     )
@@ -130,76 +156,76 @@ def _is_joined() -> ColumnElement[bool]:
 
 def _is_stale(uploads: UploadService) -> ColumnElement[bool]:
     """Partial uploads that nobody joined in time."""
-    return and_(Upload.status == UploadStatus.COMPLETE, Upload.concat == PARTIAL, Upload.expires_at <= uploads.clock())
+    return and_(_IS_WHOLE_PART, Upload.expires_at <= uploads.clock())
 
 
-@contextmanager
-def _one(uploads: UploadService, upload_id: str, lock: str, report: SweepReport) -> Iterator[bool]:
-    """The lock of one upload, if it is free; what goes wrong with it does not stop the sweep of the others."""
-    try:
-        with uploads.locks.try_hold(lock) as held:
-            yield held
-    except AWAY:
-        raise  # it is nothing about this upload
-    except Exception:
-        _log.exception("sweep_failed_for", upload=upload_id)
-        report.failed += 1
-
-
-def _rows(uploads: UploadService, condition: ColumnElement[bool]) -> Iterator[Upload]:
-    last = ""
-    while True:
-        with uploads.database.read() as session:
-            query = select(Upload).where(Upload.id > last, condition).order_by(Upload.id).limit(_BATCH)
-            rows = session.scalars(query).all()
-        yield from rows
-        if len(rows) < _BATCH:
-            return
-        last = rows[-1].id
-
-
-def _settle(uploads: UploadService, upload_id: str, report: SweepReport) -> None:
-    uploads.reconcile(upload_id)
+def _settle(this: Round, upload_id: str) -> None:
+    uploads = this.uploads
+    if not this.dry_run:
+        uploads.reconcile(upload_id)
     with uploads.database.read() as session:
         row = session.get(Upload, upload_id)  # again, now that the lock is held
     if row is None or row.status is not UploadStatus.OPEN:
         return
-    size = uploads.store.size(upload_id)
     if row.protocol != "tus":
-        uploads.forget([upload_id])
-        report.abandoned += 1
-    elif row.concat not in (None, PARTIAL) and _join(uploads, row.id):
-        report.finished += 1
-    elif row.concat in (None, PARTIAL) and size is not None and size == row.length:
-        _finish(uploads, row, report)  # however late: every byte is there
+        size = this.size(upload_id)
+        if not this.dry_run:
+            uploads.forget([upload_id])
+        this.report.add("abandoned", size=size)
+    elif row.concat in (None, PARTIAL):
+        _settle_plain(this, row)
+    elif _join(this, row.id):
+        this.report.add("finished")
     elif uploads.expiry_of(row) <= uploads.clock():
-        report.expired += uploads.remove(upload_id, UploadStatus.EXPIRED)
-    elif row.concat not in (None, PARTIAL):
-        return  # it waits for its parts
+        _expire(this, row)
+
+
+def _settle_plain(this: Round, row: Upload) -> None:
+    uploads, report = this.uploads, this.report
+    size = uploads.store.size(row.id)
+    if size is not None and row.checked_from is not None:
+        size = min(size, row.checked_from)  # only when nothing is changed: else it was taken back
+    if size is not None and size == row.length:
+        _finish(this, row)  # however late: every byte is there
+    elif uploads.expiry_of(row) <= uploads.clock():
+        _expire(this, row)
     elif size is None and row.received == 0:
         # The process died between row and file; no client was ever told of this upload.
-        report.abandoned += uploads.remove(upload_id, UploadStatus.TERMINATED)
+        report.add("abandoned", int(this.dry_run or uploads.abandon(row.id)))
     elif size is None:
-        _log.error("upload_bytes_missing", upload=upload_id, received=row.received)
-        report.missing += 1
+        _log.error("upload_bytes_missing", upload=row.id, received=row.received)
+        report.add("missing")
+    elif size != row.received and not this.dry_run:
+        uploads.tell(row.id, size)  # the room that it was promised is counted by this
 
 
-def _join(uploads: UploadService, final_id: str) -> bool:
+def _expire(this: Round, row: Upload) -> None:
+    size = this.size(row.id)
+    if this.dry_run or this.uploads.remove(row.id, UploadStatus.EXPIRED):
+        this.report.add("expired", size=size)
+
+
+def _join(this: Round, final_id: str) -> bool:
+    if this.dry_run:
+        return FinalService(this.uploads).can_join(final_id)
     try:
-        return FinalService(uploads).join(final_id)
+        return FinalService(this.uploads).join(final_id)
     except MediaTypeUnsupportedError:
         return False  # it is rejected now
 
 
-def _finish(uploads: UploadService, row: Upload, report: SweepReport) -> None:
+def _finish(this: Round, row: Upload) -> None:
+    uploads = this.uploads
     try:
         media_type = row.media_type
         if media_type is None and row.concat is None:
             head = uploads.store.head(row.id, media_types.SNIFF_BYTES)
             media_type = uploads.hooks.check_content(row.filename, head)
-    except MediaTypeUnsupportedError:
-        uploads.remove(row.id, UploadStatus.REJECTED)
+    except MediaTypeUnsupportedError as error:
+        if not this.dry_run:
+            uploads.remove(row.id, UploadStatus.REJECTED, error)
         return
-    uploads.store.finish(row.id)
-    uploads.complete([row.id], row.id, {row.id: media_type})
-    report.finished += 1
+    if not this.dry_run:
+        uploads.store.finish(row.id)
+        uploads.complete([row.id], row.id, {row.id: media_type})
+    this.report.add("finished")

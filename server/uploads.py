@@ -23,6 +23,7 @@ from server.errors import (
     ChecksumMismatchError,
     ClientError,
     MediaTypeUnsupportedError,
+    UploadGoneError,
     UploadLockedError,
 )
 from server.lifecycle import UploadStatus
@@ -52,7 +53,7 @@ class UploadService(Records):
 
     async def create(self, owner: str, decision: Create) -> Facts:
         """A new, empty tus upload. Raises `MediaTypeUnsupportedError` for its name, `TooLargeToScanError`,
-        `StorageFullError`."""
+        `NoRoomError`, `StorageFullError`."""
         if not decision.is_partial:
             self.hooks.pre_create(decision.filename)
         self.hooks.check_length(decision.length)
@@ -63,7 +64,8 @@ class UploadService(Records):
                 upload_id,
                 owner,
                 protocol="tus",
-                task_id=upload_id,
+                task_id=decision.group.task_id if decision.group else upload_id,
+                group=decision.group,
                 length=decision.length,
                 metadata_raw=decision.metadata_raw,
                 filename=decision.filename,
@@ -76,7 +78,8 @@ class UploadService(Records):
     async def append(self, upload_id: str, owner: str, decide: Callable[[Facts], Append], body: Body) -> Facts:
         """Add bytes of `body` as `decide` says, and finish the upload when they were the last.
 
-        Raises what `decide` raises, before a byte is read and before anybody else is disturbed;
+        Raises what `decide` raises, before a byte is read and before anybody else is disturbed; `NoRoomError` for a
+        length that was deferred, before a byte is read;
         `MediaTypeUnsupportedError` when the first bytes are no video; `BodyTooLargeError`, `BodyTimeoutError`,
         `StorageFullError`; `UploadLockedError` when another request took the upload over; `ClientGoneError`.
         Afterwards the store's size is the offset, always.
@@ -103,8 +106,11 @@ class UploadService(Records):
                     await self.database.run(self.reconcile, upload_id)
                     # What is refused changes nothing: a length equal to the offset would even complete the upload.
                     untold = decision.length is not None and isinstance(error, ClientError)
-                    await self.database.run(self._record, upload_id, None, untold)
+                    now = await self.database.run(self._record, upload_id, None, untold)
+                    self.progress.note(upload_id, News(now.offset, None, now.now))  # what was to be told is old
                 raise
+            if end is End.STOPPED and await self.database.run(self.was_removed, upload_id):
+                raise UploadGoneError  # with its group
             if facts.offset == facts.length:
                 return await self._settled(facts)
         if end is End.GONE:
@@ -125,16 +131,22 @@ class UploadService(Records):
         return replace(decision, limit=min(end, limit) - decision.offset)
 
     async def _receive(self, facts: Facts, decision: Append, body: Body) -> tuple[Facts, End]:
+        told = self._end_told(facts, decision)
+        if told is not None:
+            await self.database.run(self._check_room, facts.id, decision, told)  # before a byte is read
         media_type = await self._check_first_bytes(facts, decision, body)
-        if decision.length is not None or decision.is_checked:
-            await self.database.run(self._begin, facts.id, decision)
+        if told is not None or decision.is_checked:
+            await self.database.run(self._begin, facts.id, decision, told)
         hashed = checksums.new(decision.checksum.algorithm) if decision.checksum else None
         see = hashed.update if hashed else None
         # A chunked body may turn out too long behind the last byte there is room for. That byte waits until this is
         # known: with it in the store, a crash before the others are taken back would leave a complete upload. (What
         # is checked does not count before.)
         held_back = 0 if decision.exact or decision.is_checked else min(1, decision.limit)
-        moved = await self.store.append(facts.id, decision.offset, body, decision.limit - held_back, see)
+        # What is checked may be taken back: it does not count before.
+        is_news = not decision.is_checked
+        with self.progress.following(facts.id, self.news) if is_news else contextlib.nullcontext():
+            moved = await self.store.append(facts.id, decision.offset, body, decision.limit - held_back, see)
         if not decision.exact and moved.end is End.LIMIT:
             rest, end = await body.peek(held_back + 1)
             if len(rest) > held_back:
@@ -149,6 +161,12 @@ class UploadService(Records):
         if decision.is_checked:
             return await self.database.run(self._record, facts.id, media_type), moved.end
         return self._note(facts, decision, moved, media_type), moved.end
+
+    def _end_told(self, facts: Facts, decision: Append) -> int | None:
+        """How far an upload of unknown length will be at least, if this request tells."""
+        if decision.length is not None or facts.length is not None:
+            return decision.length
+        return decision.offset + decision.limit if decision.exact else None
 
     def _note(self, facts: Facts, decision: Append, moved: Moved, media_type: str | None) -> Facts:
         """What is known of the upload now; its row hears of it within a second."""
@@ -202,8 +220,8 @@ class UploadService(Records):
     async def _check_content(self, facts: Facts, head: bytes) -> str | None:
         try:
             return self.hooks.check_content(facts.filename, head)
-        except MediaTypeUnsupportedError:
-            await self.database.run(self.remove, facts.id, UploadStatus.REJECTED)
+        except MediaTypeUnsupportedError as error:
+            await self.database.run(self.remove, facts.id, UploadStatus.REJECTED, error)
             raise
 
     # Completion

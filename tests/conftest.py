@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from tests.harness import leftovers
 from tests.harness.brokers import broker, postgres_url, rabbitmq_server, redis_server  # noqa: F401  # fixtures
 from tests.harness.gate import Gate
 from tests.harness.postgres import PostgresServer
@@ -78,6 +79,11 @@ def gate(tmp_path: Path) -> Iterator[Gate]:
     made = Gate(tmp_path)
     yield made
     made.open()
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Tell who looks for leftovers which test it is."""
+    leftovers.excuse(item)
 
 
 @pytest.hookimpl(wrapper=True)

@@ -1,6 +1,7 @@
 """`videodock tasks` and `videodock uploads`: what they show, what they change, what they refuse, on both databases."""
 
 import json
+import re
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -92,7 +93,8 @@ def registered(services: Services, *names: str, protocol: str = "tus", owner: st
     """A task of files of these names, that waits; of one file it has the upload's id."""
     ids = [services.uploads.new_id() for _ in names]
     task_id = ids[0] if len(ids) == 1 else services.uploads.new_id()
-    told: dict[str, Any] = {"protocol": protocol, "task_id": task_id, "length": 5, "metadata_raw": None}
+    kind = protocol if len(ids) == 1 else "multipart"
+    told: dict[str, Any] = {"protocol": kind, "task_id": task_id, "length": 5, "metadata_raw": None}
     for upload_id, name in zip(ids, names, strict=True):
         services.uploads.insert(upload_id, owner, filename=name, **told)
         services.store.local_path(upload_id).write_bytes(b"12345")
@@ -162,7 +164,20 @@ def test_tables_and_pages(operator: Operator, put: Callable[..., None]) -> None:
     assert [step["name"] for step in file["steps"]] == ["probe", "poster"]
     assert "holiday.mp4" in operator.run("uploads", "list").output
     assert operator.json("uploads", "show", task_id)["length"] == 5
-    assert "status        complete\n" in operator.run("uploads", "show", task_id).output
+    shown = operator.run("uploads", "show", task_id).output
+    assert re.search(r"^status +complete$", shown, re.MULTILINE)
+    assert "expires_at" not in shown
+    assert operator.json("uploads", "show", task_id)["expires_at"]
+    events = page[page.index("EVENT") :].splitlines()
+    (line,) = [line for line in events if "file_error" in line]
+    assert line.endswith("  file holiday.mp4; code not_playable")
+    assert file["id"] not in "".join(events)
+    assert operator.run("tasks", "retry", task_id).exit_code == 0
+    assert "  files holiday.mp4" in operator.run("tasks", "show", task_id).output
+    waiting = operator.services.uploads.new_id()
+    told: dict[str, Any] = {"protocol": "tus", "task_id": waiting, "length": 5, "metadata_raw": None}
+    operator.services.uploads.insert(waiting, DEFAULT_OWNER, filename="a.mp4", **told)
+    assert "expires_at" in operator.run("uploads", "show", waiting).output
 
 
 def test_a_table_is_cut_at_the_terminal() -> None:

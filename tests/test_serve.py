@@ -16,6 +16,9 @@ from queue import Empty, Queue
 import httpx
 import pytest
 
+from tests.harness.ports import free_port, let_go
+from tests.harness.waiting import PATIENCE, Stopwatch, until
+
 pytestmark = pytest.mark.acceptance
 
 ROOT = Path(__file__).parents[1]
@@ -50,7 +53,7 @@ class Process:
         assert self.process.stderr is not None
         self.err.extend(self.process.stderr)
 
-    def says(self, pattern: str, seconds: float = 30) -> re.Match[str]:
+    def says(self, pattern: str, seconds: float = PATIENCE) -> re.Match[str]:
         """Wait for a line on standard output."""
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
@@ -75,11 +78,11 @@ class Process:
     def signal(self, number: int) -> None:
         self.process.send_signal(number)
 
-    def end(self, seconds: float = 20) -> int:
+    def end(self, seconds: float = PATIENCE) -> int:
         """The exit code, and everything read to the end."""
         code = self.process.wait(seconds)
         for reader in self._readers:
-            reader.join(10)
+            reader.join(PATIENCE)
         assert self.process.stdout is not None
         assert self.process.stderr is not None
         self.process.stdout.close()
@@ -92,6 +95,12 @@ class Process:
 
 
 Start = Callable[..., Process]
+
+
+def get(url: str) -> httpx.Response:
+    """Ask on a connection of its own."""
+    return httpx.get(url, timeout=PATIENCE)
+
 
 MP4 = "filename YS5tcDQ="  # a.mp4
 
@@ -116,13 +125,13 @@ def start(tmp_path: Path) -> Iterator[Start]:
 def slow_request(url: str, path: str = "/api/upload/videos") -> socket.socket:
     """A POST whose body has begun and never ends."""
     host, _, port = url.removeprefix("http://").partition(":")
-    line = socket.create_connection((host, int(port)), timeout=20)
+    line = socket.create_connection((host, int(port)), timeout=PATIENCE)
     line.sendall(
-        f"POST {path} HTTP/1.1\r\nHost: {host}\r\nContent-Length: 1000000\r\n"
-        "Content-Type: multipart/form-data; boundary=x\r\n\r\n"
-        '--x\r\nContent-Disposition: form-data; name="videos"; filename="a.mp4"\r\n\r\n'.encode()
+        f"POST {path} HTTP/1.1\r\nHost: {host}\r\nContent-Length: 1000000\r\nExpect: 100-continue\r\n"
+        "Content-Type: multipart/form-data; boundary=x\r\n\r\n".encode()
     )
-    time.sleep(0.5)
+    assert line.recv(100).startswith(b"HTTP/1.1 100")  # it says so when it begins to read
+    line.sendall(b'--x\r\nContent-Disposition: form-data; name="videos"; filename="a.mp4"\r\n\r\n')
     return line
 
 
@@ -130,8 +139,8 @@ def slow_request(url: str, path: str = "/api/upload/videos") -> socket.socket:
 def test_start_serve_stop_start(start: Start, number: int, tmp_path: Path) -> None:
     """An empty folder is migrated and served; a stop signal ends with 0; the second start is quick."""
     first = start()
-    assert httpx.get(first.url + "/healthz").json() == {"status": "alive"}
-    ready = httpx.get(first.url + "/readyz")
+    assert get(first.url + "/healthz").json() == {"status": "alive"}
+    ready = get(first.url + "/readyz")
     assert (ready.status_code, ready.json()["status"]) == (200, "ready")
     assert "X-Request-ID" in ready.headers
     assert "server" not in ready.headers
@@ -142,10 +151,10 @@ def test_start_serve_stop_start(start: Start, number: int, tmp_path: Path) -> No
     assert "Traceback" not in first.error
     assert (tmp_path / "data").stat().st_mode & 0o777 == 0o700
 
-    started = time.monotonic()
+    started = Stopwatch()
     second = start()
-    assert httpx.get(second.url + "/readyz").status_code == 200
-    assert time.monotonic() - started < 3
+    assert get(second.url + "/readyz").status_code == 200
+    assert started.seconds < 3
     second.signal(number)
     assert second.end() == 0
 
@@ -154,10 +163,11 @@ def test_a_stop_signal_lets_no_request_hold_it_up(start: Start) -> None:
     """A request that would never end is cut off after the grace period, and the exit code is 0."""
     server = start("--shutdown-grace", "1")
     with slow_request(server.url):
-        started = time.monotonic()
+        started, watch = time.monotonic(), Stopwatch()
         server.signal(signal.SIGTERM)
         assert server.end() == 0
-        assert 0.9 < time.monotonic() - started < 8
+        assert time.monotonic() - started > 0.9
+        assert watch.seconds < 8
     assert "Traceback" not in server.error
 
 
@@ -168,12 +178,12 @@ def test_a_second_signal_ends_it_at_once(start: Start, workers: str, second: int
     server = start("--shutdown-grace", "60", "--workers", workers)
     with slow_request(server.url):
         server.signal(signal.SIGTERM)
-        time.sleep(0.7)
+        until(lambda: "Shutting down" in server.error, what="the first signal was heard")
         assert server.process.poll() is None
-        started = time.monotonic()
+        started = Stopwatch()
         server.signal(second)
         assert server.end() == 1
-        assert time.monotonic() - started < 2
+        assert started.seconds < 2
 
 
 def test_a_newer_database_is_refused(start: Start, tmp_path: Path) -> None:
@@ -214,7 +224,7 @@ def test_hosts(start: Start, host: str, expected: str) -> None:
             pytest.skip("this machine has no IPv6")
     server = start("--host", host)
     assert server.url.startswith(expected)
-    assert httpx.get(server.url + "/healthz").status_code == 200
+    assert get(server.url + "/healthz").status_code == 200
 
 
 def test_an_address_that_is_not_ours(start: Start) -> None:
@@ -223,6 +233,27 @@ def test_an_address_that_is_not_ours(start: Start) -> None:
     assert refused.end() == 1
     assert "It is not possible to listen on 192.0.2.1" in refused.error
     assert "Traceback" not in refused.error
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (("--clamd", "unix:/nowhere/clamd.ctl"), True),
+        (("--clamd", "unix:/nowhere/clamd.ctl", "--scan-too-large", "mark"), False),
+        (("--clamd", "unix:/nowhere", "--tus-max-size", "1MiB", "--max-file-size", "1MiB"), False),
+        ((), False),
+    ],
+    ids=["refused", "marked", "smaller", "no scanner"],
+)
+def test_a_scanner_that_takes_less_than_uploads_may_have(start: Start, options: tuple[str, ...], told: bool) -> None:
+    """What the scanner's limit refuses is said at the start, with both limits; else nothing is."""
+    server = start("--workers", "2", *options)
+    assert server.url
+    server.signal(signal.SIGTERM)
+    assert server.end() == 0
+    lines = [line for line in server.err if "scan_max_size" in line]
+    assert len(lines) == (1 if told else 0)
+    assert not told or ("25 MiB" in lines[0] and "10 GiB" in lines[0])
 
 
 def children(process: Process) -> list[int]:
@@ -241,7 +272,7 @@ def children(process: Process) -> list[int]:
 
 
 def healthz_count(url: str) -> float:
-    text = httpx.get(url + "/metrics").text
+    text = get(url + "/metrics").text
     (line,) = (line for line in text.splitlines() if re.match(r'videodock_requests_total\{.*"/healthz"', line))
     return float(line.split()[-1])
 
@@ -250,16 +281,14 @@ def test_two_processes_count_together(start: Start, tmp_path: Path) -> None:
     """With two workers either one's /metrics has the sum; a killed one is replaced and loses no count."""
     server = start("--workers", "2")
     for _ in range(40):
-        httpx.get(server.url + "/healthz")  # a new connection each: the kernel spreads them
-    time.sleep(0.2)  # a request is counted just after its answer has left
+        get(server.url + "/healthz")  # a new connection each: the kernel spreads them
+    # A request is counted just after its answer has left.
+    until(lambda: healthz_count(server.url) == 40, what="all are counted")
     assert {healthz_count(server.url) for _ in range(6)} == {40}
     before = children(server)
     assert len(before) == 2
     os.kill(before[0], signal.SIGKILL)
-    deadline = time.monotonic() + 20
-    while len(set(children(server)) - {before[0]}) < 2 and time.monotonic() < deadline:
-        time.sleep(0.1)
-    assert len(children(server)) == 2
+    until(lambda: len(set(children(server)) - {before[0]}) == 2, what="another one takes its place")
     assert healthz_count(server.url) == 40
     server.signal(signal.SIGTERM)
     assert server.end() == 0
@@ -271,7 +300,9 @@ def test_options_reach_the_serving_processes(start: Start) -> None:
     server = start("--workers", "2", "--root-path", "/video", VIDEODOCK_ROOT_PATH="/wrong")
     for _ in range(10):
         answer = httpx.post(
-            server.url + "/files", headers={"Tus-Resumable": "1.0.0", "Upload-Length": "1", "Upload-Metadata": MP4}
+            server.url + "/files",
+            timeout=PATIENCE,
+            headers={"Tus-Resumable": "1.0.0", "Upload-Length": "1", "Upload-Metadata": MP4},
         )
         assert answer.status_code == 201
         assert answer.headers["location"].startswith(server.url + "/video/files/")
@@ -283,11 +314,8 @@ def test_no_serving_process_outlives_its_supervisor(start: Start, tmp_path: Path
     assert server.url
     left = children(server)
     server.signal(signal.SIGKILL)
-    server.process.wait(10)
-    deadline = time.monotonic() + 15
-    while any(Path(f"/proc/{pid}").exists() for pid in left) and time.monotonic() < deadline:
-        time.sleep(0.1)
-    assert not any(Path(f"/proc/{pid}").exists() for pid in left)
+    server.process.wait(PATIENCE)
+    until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in left), what="they have stopped")
     (old,) = (tmp_path / "data").glob("metrics-*")
     following = start("--workers", "2")
     assert following.url
@@ -305,7 +333,7 @@ def test_what_hangs_while_stopping_is_cut_off() -> None:
         env={"PYTHONPATH": str(ROOT)},
         capture_output=True,
         text=True,
-        timeout=20,
+        timeout=PATIENCE,
         check=False,
     )
     assert hanging.returncode == 1
@@ -328,18 +356,18 @@ def test_uvicorn_itself_serves_a_migrated_database(start: Start, tmp_path: Path)
     """The same on a migrated database serves."""
     folder = str(tmp_path / "data")
     assert start(command=("migrate", "--data-dir", folder)).end() == 0
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = free_port()
     server = start(
         module="uvicorn",
         command=("server.app:create_app", "--factory", "--port", str(port)),
         VIDEODOCK_DATA_DIR=folder,
     )
     transport = httpx.HTTPTransport(retries=8)
-    with httpx.Client(transport=transport) as client:
+    with httpx.Client(transport=transport, timeout=PATIENCE) as client:
         assert client.get(f"http://127.0.0.1:{port}/readyz").status_code == 200
     server.signal(signal.SIGTERM)
     server.end()
+    let_go(port)
 
 
 def test_worker(start: Start, tmp_path: Path) -> None:

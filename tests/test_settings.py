@@ -101,7 +101,7 @@ def test_a_password_is_never_shown(url: str) -> None:
     """A database URL that is refused is shown by its scheme at most."""
     sentence = refusal(database_url=url)
     assert "VIDEODOCK_DATABASE_URL) is " in sentence
-    assert "starts with sqlite:/// or postgresql+psycopg://" in sentence
+    assert "starts with sqlite:/// or postgresql://" in sentence
     assert not any(part in sentence for part in ("hunter2", "ter2", "user", "host"))
 
 

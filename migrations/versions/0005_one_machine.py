@@ -16,6 +16,16 @@ _INDEXES = (
     ("ix_tasks_open_of_owner", ["node", "owner", "lease_expires_at", "created_at"]),
 )
 
+# What a sweep looks for.
+_SWEPT = (
+    ("ix_uploads_open", "uploads", "status = 'open'", "id"),
+    ("ix_uploads_leaving", "uploads", "has_bytes AND status IN ('rejected', 'expired', 'terminated')", "id"),
+    ("ix_uploads_parts", "uploads", "concat = 'partial' AND status = 'complete'", "id"),
+    ("ix_uploads_ended", "uploads", "NOT has_bytes", "updated_at", "id"),
+    ("ix_tasks_ended", "tasks", "finished_at IS NOT NULL", "node", "finished_at", "id"),
+    ("ix_task_files_infected", "task_files", "scan = 'infected'", "upload_id"),
+)
+
 
 def _reindex(of: str) -> None:
     for name, columns in _INDEXES:
@@ -36,6 +46,8 @@ def upgrade() -> None:
     _reindex(_READY)
     _partial_index("ix_tasks_gathering", "tasks", "gather_until IS NOT NULL", "gather_until")
     _partial_index("ix_uploads_in_quarantine", "uploads", "in_quarantine", "id")
+    for name, table, of, *columns in _SWEPT:
+        _partial_index(name, table, of, *columns)
     op.execute("UPDATE uploads SET reserved = length WHERE status = 'open' AND length IS NOT NULL")
     op.execute(
         sa.text(
@@ -59,9 +71,14 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     op.drop_table("form_answers")
+    for name, table, *_ in reversed(_SWEPT):
+        op.drop_index(name, table_name=table)
     op.drop_index("ix_uploads_in_quarantine", table_name="uploads")
     op.drop_index("ix_tasks_gathering", table_name="tasks")
     # A version that knows no groups would take one that is not whole for a task to be done.
+    of = "task_id IN (SELECT id FROM tasks WHERE gather_until IS NOT NULL AND finished_at IS NULL)"
+    op.execute(f"UPDATE uploads SET status = 'terminated' WHERE status = 'open' AND {of}")  # noqa: S608
+    op.execute(f"UPDATE task_files SET status = 'cancelled' WHERE status = 'waiting' AND {of}")  # noqa: S608
     op.execute(
         "UPDATE tasks SET status = 'cancelled', finished_at = updated_at"
         " WHERE gather_until IS NOT NULL AND finished_at IS NULL"

@@ -44,6 +44,14 @@ def head() -> str:
     return revision
 
 
+def knows(revision: str) -> bool:
+    """Whether this program has that revision."""
+    try:
+        return ScriptDirectory.from_config(config("")).get_revision(revision) is not None
+    except CommandError:
+        return False
+
+
 def current(url: str) -> str | None:
     """The revision at which a database stands; None for an empty one. Raises `StartError` if it is away."""
     engine = make_engine(url, 1)

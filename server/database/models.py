@@ -69,6 +69,10 @@ class Upload(Base):
         Index(None, "task_id"),
         Index("ix_uploads_removal", "status", sqlite_where=text("has_bytes"), postgresql_where=text("has_bytes")),
         _index("ix_uploads_in_quarantine", "in_quarantine", "id"),
+        _index("ix_uploads_open", "status = 'open'", "id"),
+        _index("ix_uploads_leaving", "has_bytes AND status IN ('rejected', 'expired', 'terminated')", "id"),
+        _index("ix_uploads_parts", "concat = 'partial' AND status = 'complete'", "id"),
+        _index("ix_uploads_ended", "NOT has_bytes", "updated_at", "id"),
     )
 
     id: Mapped[str] = mapped_column(String(36), primary_key=True, doc="UUID, the last part of the upload's URL")
@@ -130,9 +134,14 @@ class Task(Base):
         _index("ix_tasks_open_of_owner", _READY, "node", "owner", "lease_expires_at", "created_at"),
         _index("ix_tasks_running", "worker IS NOT NULL", "node", "owner"),
         _index("ix_tasks_gathering", "gather_until IS NOT NULL", "gather_until"),
+        _index("ix_tasks_ended", "finished_at IS NOT NULL", "node", "finished_at", "id"),
     )
 
-    id: Mapped[str] = mapped_column(String(36), primary_key=True, doc="UUID; for tus the same as the upload's")
+    id: Mapped[str] = mapped_column(
+        String(36),
+        primary_key=True,
+        doc="UUID; of one tus upload the same as the upload's, of a group its client's choice",
+    )
     owner: Mapped[str] = mapped_column(doc="Whose task it is")
     node: Mapped[str] = mapped_column(String(36), doc="The data folder that holds its bytes; only its workers claim it")
     status: Mapped[TaskStatus] = mapped_column(
@@ -177,6 +186,7 @@ class TaskFile(Base):
     __table_args__ = (
         Index(None, "upload_id", unique=True),
         Index(None, "task_id", "position", unique=True),
+        _index("ix_task_files_infected", "scan = 'infected'", "upload_id"),
     )
 
     id: Mapped[str] = mapped_column(String(36), primary_key=True, doc="UUID")
@@ -270,8 +280,8 @@ class TaskEvent(Base):
     at: Mapped[datetime] = mapped_column(doc="When (UTC)")
     type: Mapped[str] = mapped_column(
         String(32),
-        doc="`uploaded`, `processing`, `waiting`, `infected`, `file_completed`, `file_error`, `completed`, `error`, "
-        "`cancelled` or `retried`",
+        doc="`uploaded`, `gathered`, `processing`, `waiting`, `infected`, `file_completed`, `file_error`, `completed`, "
+        "`error`, `cancelled` or `retried`",
     )
     attempt: Mapped[int] = mapped_column(Integer, doc="The task's attempt at that time")
     data: Mapped[dict[str, Any] | None] = mapped_column(JSON, doc="What else there is to say")

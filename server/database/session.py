@@ -11,10 +11,12 @@ Rules:
   more threads than there are connections, so that nobody waits for a connection while holding a thread.
 """
 
+import sqlite3
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from typing import Any, TypeVar, cast
 
 from sqlalchemy import Connection, CursorResult, Engine, ExceptionContext, Executable, create_engine, event
@@ -27,12 +29,14 @@ from sqlalchemy.pool import ConnectionPoolEntry, QueuePool
 
 from server import threads
 from server.errors import StartError
+from server.storage.spare import Spare
 
 T = TypeVar("T")
 
 _BUSY_SECONDS = 30
 _IDLE_SECONDS = 60
 _ENDED_FOR_SILENCE = "25P03"
+_DISK_FULL = "53100"
 _SILENCE_SECONDS = 10
 # SQLite answers from memory, so more threads would only contend for the interpreter. Seen with eight clients: ten
 # threads 270, four 305, two 336 cycles a second; three leave room for one that is slow.
@@ -63,8 +67,8 @@ def make_engine(url: str, pool_size: int) -> Engine:
         engine = create_engine(url, **options)
     except ModuleNotFoundError:
         raise StartError(
-            "The database URL needs a driver that is not installed: pip install 'videodock[postgres]', "
-            "or '.[postgres]' in a checkout."
+            "The database URL needs a driver that is not installed: .venv/bin/pip install '.[postgres]' in a checkout, "
+            f"else {sys.executable} -m pip install 'psycopg[binary]'."
         ) from None
     if sqlite:
         event.listen(engine, "connect", _prepare_sqlite)
@@ -111,9 +115,9 @@ def _begin_sqlite(connection: Connection) -> None:
 
 
 class Database:
-    """The one way to SQL."""
+    """The one way to SQL. `spare` is what it may have of a disk that is full."""
 
-    def __init__(self, url: str, pool_size: int, fsync: str = "complete") -> None:
+    def __init__(self, url: str, pool_size: int, fsync: str = "complete", spare: Spare | None = None) -> None:
         self.engine = make_engine(url, pool_size)
         self._single = self.engine.execution_options(videodock_single=True)
         self._writing = self.engine.execution_options(videodock_write=True, videodock_lazy=fsync == "never")
@@ -122,6 +126,8 @@ class Database:
         self._line = threading.Lock() if is_sqlite else nullcontext()
         threads_at_most = min(pool_size, _SQLITE_THREADS) if is_sqlite else pool_size
         self._threads = ThreadPoolExecutor(threads_at_most, "sql")
+        self._is_sqlite = is_sqlite
+        self._spare = spare
 
     @contextmanager
     def read(self) -> Iterator[Session]:
@@ -138,7 +144,7 @@ class Database:
     @contextmanager
     def change(self, *, lazy: bool = False) -> Iterator[Connection]:
         """`write` without a session."""
-        with self._line, (self._lazy if lazy else self._writing).begin() as connection:
+        with self._relief(), self._line, (self._lazy if lazy else self._writing).begin() as connection:
             yield connection
 
     @contextmanager
@@ -148,8 +154,22 @@ class Database:
         `lazy` is for what is told by the bytes as well, or may be done again: a power cut may undo it.
         """
         engine = self._lazy if lazy else self._writing
-        with self._line, Session(engine, expire_on_commit=False) as session, session.begin():
+        with self._relief(), self._line, Session(engine, expire_on_commit=False) as session, session.begin():
             yield session
+
+    @contextmanager
+    def _relief(self) -> Iterator[None]:
+        """A transaction that found no room on the disk has failed; the next one shall find some."""
+        try:
+            yield
+        except OperationalError as error:
+            if self._is_sqlite and is_full(error):
+                if self._spare is not None:
+                    self._spare.release()
+                with suppress(OperationalError), self._single.connect() as connection:
+                    # What is in the WAL moves into the database, so that the WAL is written anew from its start.
+                    connection.exec_driver_sql("PRAGMA wal_checkpoint(PASSIVE)")
+            raise
 
     async def run(self, work: Callable[..., T], *args: object) -> T:
         """`work(*args)` on a thread of the database's own pool."""
@@ -163,6 +183,15 @@ class Database:
     def close(self) -> None:
         self._threads.shutdown(wait=False)
         self.engine.dispose()
+
+
+def is_full(error: Exception) -> bool:
+    """Whether it is the database's disk that has no room."""
+    original = getattr(error, "orig", None)
+    sqlite_code = getattr(original, "sqlite_errorcode", None)
+    if sqlite_code is not None:
+        return sqlite_code in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_SHMSIZE)
+    return getattr(original, "sqlstate", None) == _DISK_FULL
 
 
 def reason(error: Exception) -> str:

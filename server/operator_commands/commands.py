@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from server.lifecycle import TaskStatus, UploadStatus
+from server.operator_commands.backups import backup_command, restore_command
+from server.operator_commands.upkeep import check_command
 from server.settings import Settings
 
 if TYPE_CHECKING:
@@ -56,6 +58,9 @@ def add_to(main: click.Group, place: Decorator, settings: Callable[[Mapping[str,
     """Add both groups. `place` gives a command the options of where things are, `settings` reads them."""
     main.add_command(_tasks(place, settings))
     main.add_command(_uploads(place, settings))
+    main.add_command(check_command(place, settings))
+    main.add_command(backup_command(place, settings))
+    main.add_command(restore_command(place, settings))
 
 
 def _filters(states: Sequence[str]) -> Decorator:
@@ -121,8 +126,9 @@ def _tasks(place: Decorator, settings: Callable[[Mapping[str, Given]], Settings]
         """Cancel a task that waits or runs; its worker stops within seconds."""
         from server.operator_commands import moves
 
-        with _refusals(), moves.opened(settings(given)) as database:
-            moves.cancel(database, task_id)
+        made = settings(given)
+        with _refusals(), moves.opened(made) as database:
+            moves.cancel(database, task_id, made.data_dir)
         click.echo("Cancelled.")
 
     return group

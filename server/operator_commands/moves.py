@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from server import groups
 from server.database import migration
 from server.database.models import Task, Upload
 from server.database.session import AWAY, Database, reason
@@ -16,7 +17,7 @@ from server.errors import StartError, TaskEndedError, TaskNotFoundError, TaskRun
 from server.lifecycle import UPLOAD_MOVES, UploadStatus, sources
 from server.services import Services, utc_now
 from server.settings import Settings
-from server.tasks import queue
+from server.storage.locks import UploadLocks
 from server.tasks.retry import NotRetriedError, Retried
 from server.tasks.retry import retry as move_again
 from server.tus.headers import is_id
@@ -62,16 +63,21 @@ def serving(settings: Settings) -> Iterator[Services]:
             raise StartError(f"The database cannot be used: {reason(error)}") from None
 
 
-def cancel(database: Database, task_id: str) -> None:
-    """Cancel a task, whoever owns it; one that is cancelled already stays so."""
+def cancel(database: Database, task_id: str, data_dir: Path | None = None) -> None:
+    """Cancel a task, whoever owns it; one that is cancelled already stays so. What is still being uploaded for it to
+    this data folder is stopped, and a sweep removes it."""
     with database.write() as session:
         task = session.get(Task, task_id) if is_id(task_id) else None
         if task is None:
             raise UnknownError(f"There is no task {task_id}.")
         try:
-            queue.cancel(session, task_id, task.owner, now=utc_now())
+            ended = groups.cancel(session, task_id, task.owner, now=utc_now())
         except TaskEndedError:
             raise RefusedError(f"The task is over: its status is `{task.status.value}`.") from None
+    if ended and data_dir is not None and (data_dir / "locks").is_dir():
+        locks = UploadLocks(data_dir / "locks")
+        for upload_id in ended:
+            locks.call(upload_id)
 
 
 def retry(services: Services, task_id: str) -> Retried:

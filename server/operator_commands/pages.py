@@ -3,7 +3,7 @@
 Rule: it chooses and names; JSON has every column.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from server.messages import size
 from server.operator_commands.display import bytes_of, reason, record, table
@@ -22,13 +22,17 @@ def listed(kind: str, found: Sequence[Record], width: int | None) -> str:
 def shown(kind: str, found: Record, width: int | None) -> str:
     """A task with all that belongs to it, or an upload."""
     if kind == "upload":
-        return record({name: value for name, value in found.items() if value != []})
+        # When a complete upload would have expired says nothing any more.
+        over = () if found["status"].value == "open" else ("expires_at",)
+        return record({name: value for name, value in found.items() if value != [] and name not in over})
     rest = ("files", "events", "error_code", "error_params", "waiting_code", "waiting_params")
     head = {name: value for name, value in found.items() if name not in rest}
     head["reason"] = _task_reason(found) or None
     files = [_file_line(file) for file in found["files"]]
     steps = [_step_line(file, step) for file in found["files"] for step in file["steps"]]
-    events = [(event["at"], event["type"], event["attempt"], event["data"] or "") for event in found["events"]]
+    names = {file["id"]: file["name"] for file in found["files"]}
+    told = [(event, _event_data(event["data"] or {}, names)) for event in found["events"]]
+    events = [(event["at"], event["type"], event["attempt"], data) for event, data in told]
     parts = [record(head), "", table(("FILE", "UPLOAD", "STATUS", "%", "SIZE", "NAME", "REASON"), files, width)]
     if steps:
         parts += ["", table(("FILE", "STEP", "STATUS", "%", "FAILURES", "ENDED (UTC)", "REASON"), steps, width)]
@@ -57,6 +61,15 @@ def _file_line(file: Record) -> Sequence[object]:
     why = reason(file["error_code"], file["error_params"])
     told = (file["upload_id"], file["status"], file["progress"], size(file["size"]), file["name"], why)
     return (file["position"], *told)
+
+
+def _event_data(data: Record, names: Mapping[str, str]) -> str:
+    """What an event tells, with the names of its files in the place of their ids."""
+    named = {
+        key: ", ".join(names.get(each, each) for each in value) if isinstance(value, list) else names.get(value, value)
+        for key, value in data.items()
+    }
+    return "; ".join(f"{key} {value}" for key, value in named.items())
 
 
 def _step_line(file: Record, step: Record) -> Sequence[object]:

@@ -6,6 +6,7 @@ and is believed nothing beyond a bounded line of JSON. `child_main.py` is the ot
 """
 
 import contextlib
+import errno
 import json
 import logging
 import os
@@ -54,7 +55,7 @@ def run(
     Returns the job's mapping, as JSON carries it. Raises `StepError` if the job does, and step_timeout,
     step_memory or step_crashed if it could not finish; `Cancelled` within a poll (50 ms) and the child's grace
     (0.3 s) after `cancelled` is set; `TryLaterError` if somebody else killed the child or its program; `OSError` if no
-    process can be started. May be called from several threads.
+    process can be started, or ENOSPC if it says that the disk is full. May be called from several threads.
     """
     request = json.dumps({"job": job, "arguments": arguments, "limits": asdict(limits)}).encode() + b"\n"
     if len(request) > _MAX_REQUEST:
@@ -75,6 +76,8 @@ def run(
     log.log(level, "job %s gave up with %s after %s: %r", job, verdict.code, end, conversation.stderr)
     if verdict.code == _INTERRUPTED:
         raise TryLaterError(_INTERRUPTED)
+    if verdict.code == "disk_full":
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
     raise verdict
 
 

@@ -8,6 +8,7 @@ spares grandchildren, and it fires when the parent's *thread* ends.)
 Started by `child.py` as `python -m server.pipeline.child_main`; one line of JSON comes in, lines of JSON go out.
 """
 
+import errno
 import importlib
 import json
 import os
@@ -94,6 +95,10 @@ def _perform(request: Mapping[str, Any], answers: int) -> Mapping[str, object]:
         return {"error": {"code": error.code, "params": error.params}}
     except programs.KilledError:
         return {"error": {"code": "step_interrupted", "params": {}}}
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        return {"error": {"code": "disk_full", "params": {}}}
 
 
 def _send(answers: int, message: Mapping[str, object]) -> None:

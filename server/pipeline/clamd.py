@@ -51,9 +51,9 @@ class Verdict:
     signature: str = ""
 
 
-def ping(address: str, *, seconds: float) -> None:
-    """Ask clamd whether it is there, for at most so long. Blocking. Raises `AwayError`."""
-    with _talk(address, _Watch(time.monotonic() + seconds, threading.Event())) as talk:
+def ping(address: str, *, seconds: float, cancelled: threading.Event | None = None) -> None:
+    """Ask clamd whether it is there, for at most so long. Blocking. Raises `AwayError`, and `Cancelled` like `scan`."""
+    with _talk(address, _Watch(time.monotonic() + seconds, cancelled or threading.Event())) as talk:
         talk.send(b"zPING\0")
         answer = talk.answer()
     if answer != "PONG":

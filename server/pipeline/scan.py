@@ -1,7 +1,8 @@
 """The first step: is there a virus in the file?
 
 Rule: only a file that the scanner has seen whole is clean. What it does not take is refused, or by setting marked as
-not scanned; while it is away, the task waits.
+not scanned; while it is away, the task waits. A scanner that was there, and broke off over the file, has failed on it:
+that counts, since there are files that end a scanner each time.
 """
 
 import logging
@@ -16,6 +17,8 @@ from server.pipeline.step import Step, StepContext, TryLaterError, require_sourc
 from server.settings import Settings
 
 log = logging.getLogger(__name__)
+
+_PING_SECONDS = 30.0  # a scanner that is busy with other files takes its time
 
 
 class Scan(Step):
@@ -34,7 +37,7 @@ class Scan(Step):
 
     def run(self, context: StepContext) -> Mapping[str, object]:
         """`clean`, or `too_large` where that is only marked. `StepError` infected, too_large_to_scan, scan_limit;
-        `TryLaterError` scanner_away, for as long as it takes."""
+        `TryLaterError` scanner_away, for as long as it takes, and scanner_failed, which counts."""
         source = require_source(context)
         settings = context.settings
         if context.size > settings.scan_max_size:
@@ -57,18 +60,18 @@ def _ask(context: StepContext, path: str) -> clamd.Verdict:
         sent = count
         context.report(min(99, 100 * count // max(1, context.size)))
 
+    address, seconds, cancelled = context.settings.clamd, context.limits.seconds, context.cancelled
+    try:
+        clamd.ping(address, seconds=min(_PING_SECONDS, seconds), cancelled=cancelled)
+    except AwayError as error:
+        log.warning("the virus scanner is away: %s", error)
+        raise TryLaterError("scanner_away", counts=False) from error
     with open(path, "rb", buffering=0) as source:  # noqa: PTH123  # a Path's open() cannot promise what it returns
         try:
-            verdict = clamd.scan(
-                context.settings.clamd,
-                source,
-                seconds=context.limits.seconds,
-                cancelled=context.cancelled,
-                told=told,
-            )
+            verdict = clamd.scan(address, source, seconds=seconds, cancelled=cancelled, told=told)
         except AwayError as error:
-            log.warning("the virus scanner is away: %s", error)
-            raise TryLaterError("scanner_away", counts=False) from error
+            log.warning("the virus scanner was there and failed: %s", error)
+            raise TryLaterError("scanner_failed") from error
     if verdict.finding is Finding.CLEAN and sent != context.size:
         raise OSError(f"the file has {sent} bytes, and its row says {context.size}")
     return verdict

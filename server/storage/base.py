@@ -6,7 +6,7 @@ owners, states, protocols or SQL, and never decides whether something may be don
 
 import errno
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from collections.abc import Set as AbstractSet
 from datetime import datetime
 from enum import Enum
@@ -89,6 +89,24 @@ class UploadStore(ABC):
         """
 
     @abstractmethod
+    def size_in_quarantine(self, upload_id: str) -> int | None:
+        """Bytes that were put aside under this id; None if there are none."""
+
+    @abstractmethod
+    def delete_from_quarantine(self, upload_id: str) -> None:
+        """Remove what was put aside, and what an unfinished `quarantine` of it left. Idempotent."""
+
+    @abstractmethod
+    def ids(self) -> Iterable[str]:
+        """What the store has, by id, in no order; of something that is no upload, its path below the store. For
+        comparing it with the rows: it may be long, and what comes or goes meanwhile may be in it or not.
+        """
+
+    @abstractmethod
+    def ids_in_quarantine(self) -> Iterable[str]:
+        """What was put aside, likewise."""
+
+    @abstractmethod
     def local_path(self, upload_id: str) -> Path:
         """A local file with the upload's bytes, for reading, by this process and its children; or a path with no
         file when the store does not have it. It never leads to the bytes of another upload, also after `delete`.
@@ -119,6 +137,11 @@ class UploadStore(ABC):
     @abstractmethod
     def room(self) -> int:
         """Bytes that it could still take."""
+
+    @property
+    @abstractmethod
+    def capacity(self) -> int:
+        """Bytes that it could take if it had none."""
 
 
 def translated(error: OSError) -> Exception:

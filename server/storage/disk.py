@@ -8,12 +8,13 @@ import errno
 import os
 import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
 
 from server import threads
+from server.storage import holds
 from server.storage.base import Capability, UploadStore, translated
 from server.storage.sync import sync
 from server.storage.write_back import WINDOW_BYTES, begin_write_back
@@ -42,6 +43,7 @@ class DiskStore(UploadStore):
         self._folder = folder
         self._quarantine = folder.with_name("quarantine")
         self._fsync = fsync
+        self._kept = 0
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         if fsync != "never":
             # Here, once: SQLite syncs the folder that it lies in, but a database may be elsewhere.
@@ -73,14 +75,14 @@ class DiskStore(UploadStore):
             return None
 
     async def append(self, upload_id: str, offset: int, body: Body, limit: int, see: See | None = None) -> Moved:
-        file = _File(self.local_path(upload_id), offset, early=self._fsync != "never")
+        file = _File(self.local_path(upload_id), offset, early=self._fsync != "never", kept=self._kept)
         try:
             try:
                 return await body.write_to(file, offset, limit, see)
             finally:
                 # However it ended: the next HEAD tells what came.
                 if self._fsync == "patch" and file.is_open:
-                    await threads.run(os.fsync, file())
+                    await threads.run(os.fsync, file.descriptor)
         except OSError as error:
             raise translated(error) from error
         finally:
@@ -169,6 +171,31 @@ class DiskStore(UploadStore):
             sync(target.parent)
         path.unlink()
 
+    def size_in_quarantine(self, upload_id: str) -> int | None:
+        try:
+            return (self._quarantine / upload_id).stat().st_size
+        except FileNotFoundError:
+            return None
+
+    def delete_from_quarantine(self, upload_id: str) -> None:
+        (self._quarantine / upload_id).unlink(missing_ok=True)
+        (self._quarantine / f".{upload_id}").unlink(missing_ok=True)
+
+    def ids(self) -> Iterator[str]:
+        for path in _entries(self._folder):
+            if path.name in (MARKER, holds.FOLDER):
+                continue
+            if not path.is_dir():
+                yield path.name
+                continue
+            for entry in _entries(Path(path.path)):
+                yield entry.name if entry.name[:2] == path.name else f"{path.name}/{entry.name}"
+
+    def ids_in_quarantine(self) -> Iterator[str]:
+        for path in _entries(self._quarantine):
+            if path.name != holds.FOLDER:
+                yield path.name
+
     def local_path(self, upload_id: str) -> Path:
         return self._folder / upload_id[:2] / upload_id
 
@@ -194,24 +221,41 @@ class DiskStore(UploadStore):
             sync(self._folder)
 
     def room(self) -> int:
+        return _free(os.statvfs(self._folder))
+
+    @property
+    def capacity(self) -> int:
         state = os.statvfs(self._folder)
-        return state.f_bavail * state.f_frsize
+        return state.f_blocks * state.f_frsize
+
+    def keep_free(self, count: int) -> None:
+        """From now on no append takes the last `count` bytes of the disk: others need them more."""
+        self._kept = count
 
 
 class _File:
     """A file that whoever moves the first byte opens: on his thread, without a way of its own.
 
-    With `early`, what is written is sent to the disk while more comes.
+    With `early`, what is written is sent to the disk while more comes. It is full when no more than `kept` bytes of its
+    disk are free.
     """
 
-    def __init__(self, path: Path, offset: int, *, early: bool) -> None:
+    def __init__(self, path: Path, offset: int, *, early: bool, kept: int) -> None:
         self._path = path
+        self._kept = kept
         self._descriptor = -1
         self._next = (offset // WINDOW_BYTES + 1) * WINDOW_BYTES if early else sys.maxsize
 
     def __call__(self) -> int:
         if self._descriptor < 0:
             self._descriptor = os.open(self._path, os.O_RDWR | os.O_CLOEXEC)
+        # Asked before each write, of a MiB at most.
+        if self._kept and _free(os.fstatvfs(self._descriptor)) <= self._kept:
+            raise OSError(errno.ENOSPC, "the rest of the disk is not for bodies")
+        return self._descriptor
+
+    @property
+    def descriptor(self) -> int:
         return self._descriptor
 
     def written(self, end: int) -> None:
@@ -226,6 +270,20 @@ class _File:
     def close(self) -> None:
         if self._descriptor >= 0:
             os.close(self._descriptor)
+
+
+def _entries(folder: Path) -> Iterator[os.DirEntry[str]]:
+    """What lies in a folder, without having all of it in memory; nothing if it is gone."""
+    try:
+        found = os.scandir(folder)
+    except FileNotFoundError:
+        return
+    with found:
+        yield from found
+
+
+def _free(state: os.statvfs_result) -> int:
+    return state.f_bavail * state.f_frsize
 
 
 def _privately(path: str, _flags: int) -> int:

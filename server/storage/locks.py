@@ -91,11 +91,13 @@ class UploadLocks:
     def listen(self) -> None:
         """Let other processes ask this one's holders to let go; call it on the event loop."""
         # Renamed when it has its reader: `clean` of another process takes one without for a dead one's.
+        # Until then its name is locked, so that `clean` knows it from one whose process died here.
         unborn = self._folder / f".{self._fifo.name}"
-        os.mkfifo(unborn, 0o600)
-        # Opened for writing too, so that there is no end of file when an asker closes its end.
-        self._listening = os.open(unborn, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
-        unborn.rename(self._fifo)
+        with self.try_hold(unborn.name):
+            os.mkfifo(unborn, 0o600)
+            # Opened for writing too, so that there is no end of file when an asker closes its end.
+            self._listening = os.open(unborn, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
+            unborn.rename(self._fifo)
         self._loop = asyncio.get_running_loop()
         self._loop.add_reader(self._listening, self._hear)
 
@@ -125,6 +127,10 @@ class UploadLocks:
         finally:
             self._forget(held)
 
+    def call(self, upload_id: str) -> None:
+        """Ask whoever holds the lock to let go, and wait for nobody. Blocking."""
+        self._ask_processes(upload_id, time.monotonic_ns())
+
     @contextmanager
     def try_hold(self, upload_id: str) -> Iterator[bool]:
         """Hold the lock if nobody has it; disturbs nobody. Yields whether it is held. Blocking."""
@@ -137,7 +143,11 @@ class UploadLocks:
 
     def clean(self) -> int:
         """Remove the FIFOs of dead processes; how many there were. Blocking."""
-        return sum(self._clean(path) for path in self._folder.glob(f"[!.]*{_FIFO_SUFFIX}"))
+        return sum(self._clean(path) for path in self.unheard())
+
+    def unheard(self) -> list[Path]:
+        """The FIFOs to which nobody listens, nor is about to. Blocking."""
+        return [path for path in self._folder.glob(f"*{_FIFO_SUFFIX}") if self._is_unheard(path)]
 
     async def _take(self, upload_id: str, arrival: int, before_asking: BeforeAsking | None) -> Held:
         while (held := self._try(upload_id, arrival)) is None:
@@ -206,11 +216,22 @@ class UploadLocks:
                     held.want()
 
     def _clean(self, path: Path) -> bool:
+        with self.try_hold(path.name) as held:
+            if held and self._is_unheard(path, held=True):
+                path.unlink(missing_ok=True)
+                return True
+        return False
+
+    def _is_unheard(self, path: Path, *, held: bool = False) -> bool:
         try:
             os.close(os.open(path, os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC))
-        except OSError:  # ENXIO: nobody listens any more
-            path.unlink(missing_ok=True)
-            return True
+        except FileNotFoundError:
+            return False
+        except OSError:  # ENXIO: nobody listens any more, or not yet
+            if held or not path.name.startswith("."):
+                return True
+            with self.try_hold(path.name) as free:
+                return free and path.exists()
         return False
 
 

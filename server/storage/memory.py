@@ -93,6 +93,16 @@ class MemoryStore(UploadStore):
         if upload_id in self._files:
             self.quarantined[upload_id] = self._files.pop(upload_id)
 
+    def size_in_quarantine(self, upload_id: str) -> int | None:
+        descriptor = self.quarantined.get(upload_id)
+        return None if descriptor is None else os.fstat(descriptor).st_size
+
+    def delete_from_quarantine(self, upload_id: str) -> None:
+        self.quarantined.pop(upload_id, None)
+
+    def ids_in_quarantine(self) -> set[str]:
+        return set(self.quarantined)
+
     def local_path(self, upload_id: str) -> Path:
         # By the number of the process and not `self`: child processes read it too.
         return Path(f"/proc/{os.getpid()}/fd/{self._files.get(upload_id, 'none')}")
@@ -108,6 +118,10 @@ class MemoryStore(UploadStore):
         self._is_claimed = True
 
     def room(self) -> int:
+        return _PLENTY
+
+    @property
+    def capacity(self) -> int:
         return _PLENTY
 
     def ids(self) -> set[str]:

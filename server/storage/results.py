@@ -4,14 +4,30 @@ Rule: what a step makes is made in a folder of its attempt and renamed into plac
 is never written again. So a worker that was only slow, not dead, can do no harm, and nobody sees half a result.
 """
 
+import errno
+import os
 import re
 import shutil
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
+from server.storage import holds
 from server.storage.sync import sync
 
 # Files, and below `hls` one folder a rendition; no name begins with a dot.
 _PUBLIC = re.compile(r"(hls/([a-z0-9]+/)?)?[A-Za-z0-9_-]+\.(jpg|mp4|vtt|m3u8|m4s)")
+
+MAIN = {
+    "has_poster": "poster.jpg",
+    "has_mp4": "video.mp4",
+    "has_hls": "hls/index.m3u8",
+    "has_storyboard": "storyboard.vtt",
+}
+"""The results that a row tells of: which column says so, and the file that is there then."""
+
+# Before the name of what is being removed.
+_GOING = "."
 
 
 class Results:
@@ -63,10 +79,75 @@ class Results:
         """Remove what an attempt left unfinished. Idempotent."""
         shutil.rmtree(self._work / f"{task_id}.{attempt}", ignore_errors=True)
 
+    def tasks(self) -> Iterator[str]:
+        """The tasks of which results lie here, by id: of a removal that was cut short too. In no order."""
+        with os.scandir(self._results) as found:
+            for entry in found:
+                if entry.name != holds.FOLDER:
+                    yield entry.name.removeprefix(_GOING)
+
+    def has_any(self, task_id: str, file_id: str | None = None) -> bool:
+        """Whether something of a task, or of one file of it, lies here; also a folder with nothing in it."""
+        if file_id is None:
+            return any((self._results / name).exists() for name in (task_id, _GOING + task_id))
+        return any(place.exists() for place in self._places(task_id, file_id))
+
+    def bytes_of(self, task_id: str, file_id: str) -> int:
+        """Bytes of all results of a file. Blocking."""
+        return sum(_bytes_below(place) for place in self._places(task_id, file_id))
+
+    def hide(self, task_id: str, file_id: str) -> None:
+        """Take the results of a file out of their place; `remove` takes them off the disk.
+
+        One rename, quick enough for a transaction that keeps everybody else from publishing there.
+        """
+        place, going = self._places(task_id, file_id)
+        if place.exists() and not going.exists():
+            place.rename(going)
+
+    def remove(self, task_id: str, file_id: str) -> None:
+        """Remove what `hide` took away; what has come into its place since is left. Idempotent. Blocking."""
+        _, going = self._places(task_id, file_id)
+        with suppress(FileNotFoundError):
+            shutil.rmtree(going)
+
+    def remove_empty(self, task_id: str) -> bool:
+        """Remove the folder of a task with nothing in it; tells whether nothing of the task is left."""
+        folder = self._results / task_id
+        try:
+            folder.rmdir()
+        except FileNotFoundError:
+            return True
+        except OSError as error:
+            if error.errno != errno.ENOTEMPTY:
+                raise
+            return False
+        return True
+
+    def _places(self, task_id: str, file_id: str) -> tuple[Path, Path]:
+        place = self._results / task_id / file_id
+        return place, place.with_name(_GOING + place.name)
+
     def attempts(self) -> list[tuple[str, int]]:
         """Task and attempt of everything in the making, or left over."""
-        found = (path.name.rpartition(".") for path in self._work.iterdir())
-        return [(task_id, int(attempt)) for task_id, _, attempt in found if attempt.isdigit()]
+        return [claim for _, claim in self.in_work() if claim is not None]
+
+    def in_work(self) -> list[tuple[str, tuple[str, int] | None]]:
+        """The names of what is in the making, or left over, each with its task and attempt if it has such a name."""
+        found = [(path.name, path.name.rpartition(".")) for path in self._work.iterdir()]
+        return [(name, (task_id, int(last)) if last.isdigit() else None) for name, (task_id, _, last) in found]
+
+    def drop_work(self, name: str) -> None:
+        """Remove something that nobody works on. Idempotent."""
+        place = self._work / name
+        if place.is_dir():
+            shutil.rmtree(place, ignore_errors=True)
+        else:
+            place.unlink(missing_ok=True)
+
+    def is_in_work(self, name: str) -> bool:
+        """Whether that is still there."""
+        return (self._work / name).exists()
 
     def find(self, task_id: str, file_id: str, name: str) -> Path | None:
         """A published result, or None. The ids must have been checked to be ids; `name` is what a client wrote."""
@@ -74,3 +155,13 @@ class Results:
             return None
         path = self._results / task_id / file_id / name
         return path if path.is_file() else None
+
+
+def _bytes_below(folder: Path) -> int:
+    """Of all files; what is removed meanwhile does not count."""
+    total = 0
+    for parent, _, names in os.walk(folder):
+        for name in names:
+            with suppress(FileNotFoundError):
+                total += (Path(parent) / name).stat().st_size
+    return total

@@ -271,15 +271,19 @@ def finish(session: Session, claimed: Claim, *, now: datetime) -> TaskStatus | N
 
 
 def give_up(session: Session, claimed: Claim, failure: Failure, *, now: datetime) -> TaskStatus | None:
-    """End a task whose open files cannot be brought to an end: those are an error. None when not this worker's.
+    """Give up the file that was begun and cannot be brought to an end: it is an error, as are all when none was begun.
 
-    A step that had failed before keeps what it said.
+    The status of the task: with no file left it ends; files that were never begun have their attempts before them. None
+    when it is not this worker's. A step that had failed before keeps what it said.
     """
     if not hold(session, claimed, {}):
         return None
     for file_id in _fail_files(session, claimed.task_id, failure, now=now):
         data = {"file": file_id, "code": failure.code}
         events.append(session, claimed.task_id, "file_error", at=now, attempt=claimed.attempt, data=data)
+    if any(file.status not in ends(FILE_MOVES) for file in files_of(session, claimed.task_id)):
+        hold(session, claimed, {"failures": 0})
+        return TaskStatus.PROCESSING
     return finish(session, claimed, now=now)
 
 
@@ -304,8 +308,13 @@ def _cancel_files(session: Session, task_id: str, *, now: datetime) -> None:
 
 
 def _fail_files(session: Session, task_id: str, failure: Failure, *, now: datetime) -> Sequence[str]:
-    """Those that were open."""
-    of = _steps_of_open_files(task_id)
+    """Those that were begun, or, when none was, those that were open."""
+    open_file = and_(TaskFile.task_id == task_id, TaskFile.status.in_(sources(FILE_MOVES, FileStatus.ERROR)))
+    begun = and_(open_file, TaskFile.status == FileStatus.PROCESSING)
+    ids = session.scalars(select(TaskFile.id).where(begun).order_by(TaskFile.position)).all()
+    if not ids:
+        ids = session.scalars(select(TaskFile.id).where(open_file).order_by(TaskFile.position)).all()
+    of = TaskStep.file_id.in_(ids)
     # What went wrong with the step before, if anything did, says more than that its worker fell silent.
     blamed = {
         "error_params": case(
@@ -316,9 +325,7 @@ def _fail_files(session: Session, task_id: str, failure: Failure, *, now: dateti
     _end_steps(session, and_(of, TaskStep.status == StepStatus.PROCESSING), StepStatus.ERROR, now=now, **blamed)
     _end_steps(session, of, StepStatus.SKIPPED, now=now)
     values = {"status": FileStatus.ERROR, "error_code": failure.code, "error_params": failure.params}
-    open_file = and_(TaskFile.task_id == task_id, TaskFile.status.in_(sources(FILE_MOVES, FileStatus.ERROR)))
-    ids = session.scalars(select(TaskFile.id).where(open_file).order_by(TaskFile.position)).all()
-    changed(session, update(TaskFile).where(open_file).values(**values))
+    changed(session, update(TaskFile).where(TaskFile.id.in_(ids)).values(**values))
     return ids
 
 

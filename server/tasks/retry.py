@@ -79,6 +79,7 @@ def retry(session: Session, task_id: str, *, node: str, has_bytes: Callable[[str
             error_code=None,
             error_params=None,
             finished_at=None,
+            has_results=True,
             updated_at=now,
         ),
     )

@@ -7,7 +7,7 @@ Sections in the comments are those of tus.io/protocols/resumable-upload.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from server.errors import (
@@ -27,6 +27,7 @@ from server.errors import (
 )
 from server.lifecycle import UploadStatus
 from server.messages import size as shown
+from server.tus.groups import Group, parse_group
 from server.tus.headers import (
     Checksum,
     Head,
@@ -51,11 +52,13 @@ _ASKING = {
 
 @dataclass(frozen=True)
 class Offer:
-    """What this server offers: the extensions, the checksum algorithms and the largest upload in bytes."""
+    """What this server offers: the extensions, the checksum algorithms, the largest upload in bytes, and the most
+    files of one task."""
 
     extensions: tuple[str, ...]
     algorithms: tuple[str, ...]
     max_size: int
+    max_files: int = 50
 
 
 @dataclass(frozen=True)
@@ -73,6 +76,8 @@ class Facts:
     now: datetime
     accepted: str = ""
     concat: str | None = None
+    group: str | None = None
+    """The task that it shares with other uploads."""
 
     @property
     def is_complete(self) -> bool:
@@ -100,7 +105,7 @@ class Create:
     """Make an upload; then append the body, if there is one, to it.
 
     `length` is in bytes, None while it is deferred. `concat` is Upload-Concat as it came; `parts` are the ids that
-    a final upload is made of.
+    a final upload is made of. `group` is the task that it is to share with other uploads.
     """
 
     length: int | None
@@ -112,6 +117,7 @@ class Create:
     trailing: bool = False
     concat: str | None = None
     parts: tuple[str, ...] = ()
+    group: Group | None = None
 
     @property
     def is_partial(self) -> bool:
@@ -173,7 +179,8 @@ def decide_create(head: Head, offer: Offer) -> Create:
     concat = head.get("Upload-Concat")
     parts = parse_concat(concat) if concat is not None else None
     if parts is not None:
-        return _decide_final(head, raw, file_name(metadata), concat, parts)
+        final = _decide_final(head, raw, file_name(metadata), concat, parts)
+        return replace(final, group=parse_group(metadata, offer.max_files))
     length = _declared_length(head, offer)
     # A foreign Content-Type without a body is tolerated: aiotus sends application/octet-stream and nothing.
     has_body = head.body_length != 0
@@ -184,7 +191,10 @@ def decide_create(head: Head, offer: Offer) -> Create:
         raise BodyTooLargeError(room=room)
     checksum = _checksum(head, offer) if has_body else None
     trailing = has_body and checksum is None and _is_trailing(head, offer)
-    return Create(length, raw, file_name(metadata), has_body, head.body_length, checksum, trailing, concat)
+    # A part is in no task; the upload that it becomes part of may be.
+    group = None if concat is not None else parse_group(metadata, offer.max_files)
+    name = file_name(metadata)
+    return Create(length, raw, name, has_body, head.body_length, checksum, trailing, concat, group=group)
 
 
 def check_upload(facts: Facts) -> None:
@@ -232,6 +242,11 @@ def decide_append(head: Head, facts: Facts, offer: Offer) -> Append:
 
 def first_append(decision: Create, facts: Facts, offer: Offer) -> Append:
     """The body that came with a creation (section Creation With Upload)."""
+    if facts.status is not UploadStatus.OPEN:
+        check_upload(facts)
+    if facts.offset:
+        # The creation came twice, and the first one has brought bytes meanwhile.
+        raise OffsetMismatchError(offset=facts.offset)
     room = offer.max_size if decision.length is None else decision.length
     limit = room if decision.body_length is None else decision.body_length
     return Append(
@@ -266,9 +281,9 @@ def progress(facts: Facts) -> dict[str, str]:
     if facts.is_complete or not facts.is_final:
         # A final upload has no offset before it is joined (section Concatenation).
         headers["Upload-Offset"] = str(facts.offset)
-    if facts.has_task:
-        headers["Upload-Task"] = facts.id
-    else:
+    if facts.group is not None or facts.has_task:
+        headers["Upload-Task"] = facts.group or facts.id
+    if not facts.has_task:
         headers["Upload-Expires"] = format_expires(facts.expires_at)
     return headers
 

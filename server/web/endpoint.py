@@ -5,6 +5,7 @@ a client which is still sending: answer first, then read on for a moment, then c
 kernel send a reset that overtakes the answer; keeping the connection would swallow the gigabytes that are left.)
 """
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
@@ -13,7 +14,7 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from server.errors import VideodockError
+from server.errors import StoppingError, VideodockError
 from server.transport.intake import Intake, RequestBody
 from server.transport.socket_body import SocketBody
 from server.tus.headers import Head
@@ -72,6 +73,10 @@ class _Endpoint:
                 return await self._handle(Call(scope, Request(scope), head, body))
         except ClientGoneError:
             return None
+        except asyncio.CancelledError:
+            # Nobody cancels a request but a server that stops. Without an answer, uvicorn makes one: a bare 500.
+            _keep_running()
+            return self._refuse(StoppingError(), scope)
         except Exception as error:
             return self._refuse(known(error, scope), scope)
 
@@ -97,6 +102,13 @@ async def _send(response: Response, scope: Scope, receive: Receive, send: Send, 
     with anyio.move_on_after(_DRAIN_SECONDS):
         await body.drain(_DRAIN_BYTES)
     await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+
+def _keep_running() -> None:
+    """Let this task go on, for its last words, as if it had not been cancelled."""
+    task = asyncio.current_task()
+    if task is not None:
+        task.uncancel()
 
 
 def _is_chunked(head: Head) -> bool:

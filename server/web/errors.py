@@ -11,12 +11,18 @@ import structlog
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.types import Scope
 
-from server.database.session import AWAY, reason
-from server.errors import BusyError, InternalError, UnavailableError, VersionUnsupportedError, VideodockError
+from server.database.session import AWAY, is_full, reason
+from server.errors import (
+    BusyError,
+    InternalError,
+    StorageFullError,
+    UnavailableError,
+    VersionUnsupportedError,
+    VideodockError,
+)
 from server.messages import Language, negotiate, sentence
 
 _log = structlog.stdlib.get_logger("videodock.errors")
-_RETRY_SECONDS = "2"
 
 
 def language(scope: Scope, default: Language) -> Language:
@@ -29,6 +35,9 @@ def known(error: Exception, scope: Scope) -> VideodockError:
     """The error as the table has it; what is not in the table is an internal error, and logged."""
     if isinstance(error, VideodockError) and error.status_hint != InternalError.status:
         return error
+    if is_full(error):
+        _log.warning("database_full", reason=reason(error))
+        return StorageFullError()
     if isinstance(error, AWAY):
         # One line: while a database is away every request comes by here.
         _log.warning("database_unavailable", reason=reason(error))
@@ -63,7 +72,7 @@ def _headers(error: VideodockError) -> Mapping[str, str]:
     if error.upload_offset is not None:
         headers["Upload-Offset"] = str(error.upload_offset)
     if isinstance(error, BusyError):
-        headers["Retry-After"] = _RETRY_SECONDS
+        headers["Retry-After"] = str(error.retry_seconds)
     if isinstance(error, VersionUnsupportedError):
         headers["Tus-Version"] = str(error.params["supported"])
     if "allowed" in error.params:

@@ -1,28 +1,34 @@
 """POST /api/upload/videos: the documented upload, streamed into the store.
 
 Rule: every file of the form is judged by itself; those that can be taken become one task, the others are named.
-A form that does not come to its end leaves nothing behind.
+A form that does not come to its end leaves nothing behind. What a form is answered is data first (`Answer`), which is
+kept where the form has a key, and sentences when it leaves.
 """
 
-from dataclasses import dataclass
+from typing import Any
 
+import structlog
+from sqlalchemy.exc import OperationalError
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from server import filenames
 from server.database.models import DEFAULT_OWNER
+from server.database.session import is_full
 from server.errors import (
-    ClientError,
     FileEmptyError,
     FileTooLargeError,
+    FormStorageFullError,
     FormTimeoutError,
     MediaTypeUnsupportedError,
     MethodNotAllowedError,
     NoFileError,
     NoValidFileError,
+    StorageFullError,
     TooManyFilesError,
     UnavailableError,
 )
+from server.form_answers import HEADER, Answer, parse_key
 from server.forms import Form, receive_form
 from server.messages import sentence
 from server.services import Services
@@ -35,12 +41,10 @@ from server.web.form_reader import FormReader
 PATH = "/api/upload/videos"
 FIELD = "videos"
 _OF_ONE_FILE = (MediaTypeUnsupportedError, FileEmptyError, FileTooLargeError, TooManyFilesError)
+# As Stripe has it; the draft of the IETF has no header for this.
+_REPLAYED = {"Idempotent-Replayed": "true"}
 
-
-@dataclass(frozen=True)
-class _Invalid:
-    name: str
-    error: ClientError
+_log = structlog.stdlib.get_logger("videodock.form")
 
 
 def routes(services: Services) -> list[Route]:
@@ -62,31 +66,32 @@ class _Upload:
         reader = FormReader(call.body, call.head.get("Content-Type"), self._settings.body_idle_timeout)
         try:
             return await self._receive(call, reader)
+        except StorageFullError:
+            raise FormStorageFullError from None
+        except OperationalError as error:
+            if is_full(error):
+                raise FormStorageFullError from None
+            raise
         finally:
             self._metrics.received_bytes.labels("multipart").inc(reader.received)
 
     async def _receive(self, call: Call, reader: FormReader) -> Response:
-        async with receive_form(self._uploads, DEFAULT_OWNER) as form:
-            invalid = await self._take_all(form, reader)
+        raw = call.head.get(HEADER)
+        key = None if raw is None else parse_key(raw)
+        length = call.head.get("Content-Length") or ""
+        asked = int(length) if length.isdecimal() else 0
+        async with receive_form(self._uploads, DEFAULT_OWNER, key, asked) as form:
+            answer = await self._take_all(form, reader)
             self._check_end(reader)
-            if not form.taken and not invalid:
-                raise NoFileError
-            refused = _refused(call, invalid)
-            if not form.taken:
-                too_large = any(isinstance(item.error, FileTooLargeError) for item in invalid)
-                return api_response(NoValidFileError(too_large=too_large), call.scope, **refused)
-            await form.finish()
-        answer = {
-            "success": True,
-            "message": sentence("upload_accepted", {}, language(call.scope, "zh")),
-            "task_id": form.task_id,
-            "uploaded_files": len(form.taken),
-            **refused,
-        }
-        return JSONResponse(answer, headers={"Cache-Control": "no-store"})
+            response = _response(call, await form.finish(answer))
+        if form.earlier is not None:
+            _log.info("form_answered_again", task_id=form.earlier.answer["task_id"])
+            response.headers.update(_REPLAYED)
+        return response
 
-    async def _take_all(self, form: Form, reader: FormReader) -> list[_Invalid]:
-        invalid: list[_Invalid] = []
+    async def _take_all(self, form: Form, reader: FormReader) -> Answer:
+        invalid: list[dict[str, Any]] = []
+        too_large = False
         async for part in reader.parts():
             # A file field that was left empty is sent with an empty name; other fields are nobody's.
             if part.name != FIELD or not part.filename:
@@ -94,8 +99,15 @@ class _Upload:
             try:
                 await form.take(part.filename, part)
             except _OF_ONE_FILE as error:
-                invalid.append(_Invalid(filenames.display(part.filename), error))
-        return invalid
+                too_large |= isinstance(error, FileTooLargeError)
+                name = filenames.display(part.filename)
+                invalid.append({"name": name, "code": error.code, "params": error.params})
+        return {
+            "task_id": form.task_id if form.taken else None,
+            "uploaded_files": len(form.taken),
+            "too_large": too_large,
+            "invalid": invalid,
+        }
 
     def _check_end(self, reader: FormReader) -> None:
         if reader.cut is End.GONE:
@@ -106,17 +118,34 @@ class _Upload:
             raise UnavailableError(part="server")
 
 
-def _refused(call: Call, invalid: list[_Invalid]) -> dict[str, object]:
+def _response(call: Call, answer: Answer) -> Response:
+    """An answer in the reader's language."""
+    if not answer["uploaded_files"] and not answer["invalid"]:
+        return api_response(NoFileError(), call.scope)
+    refused = _refused(call, answer["invalid"])
+    if not answer["uploaded_files"]:
+        return api_response(NoValidFileError(too_large=answer["too_large"]), call.scope, **refused)
+    told = {
+        "success": True,
+        "message": sentence("upload_accepted", {}, language(call.scope, "zh")),
+        "task_id": answer["task_id"],
+        "uploaded_files": answer["uploaded_files"],
+        **refused,
+    }
+    return JSONResponse(told, headers={"Cache-Control": "no-store"})
+
+
+def _refused(call: Call, invalid: list[dict[str, Any]]) -> dict[str, object]:
     """`invalid_files` as documented, and the same with reasons."""
     if not invalid:
         return {"invalid_files": None, "invalid_details": None}
     reader = language(call.scope, "zh")
     details = [
         {
-            "name": item.name,
-            "code": item.error.code,
-            "message": sentence(item.error.code, item.error.params, reader),
+            "name": item["name"],
+            "code": item["code"],
+            "message": sentence(item["code"], item["params"], reader),
         }
         for item in invalid
     ]
-    return {"invalid_files": [item.name for item in invalid], "invalid_details": details}
+    return {"invalid_files": [item["name"] for item in invalid], "invalid_details": details}

@@ -11,6 +11,7 @@ from functools import partial
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from server import groups
 from server.database.models import DEFAULT_OWNER, Task, TaskFile, TaskStep
 from server.errors import MethodNotAllowedError, Param, TaskNotFoundError
 from server.lifecycle import TaskStatus
@@ -44,50 +45,53 @@ def routes(services: Services) -> list[Route]:
 class _Tasks:
     def __init__(self, services: Services) -> None:
         self._database = services.database
-        self._clock = services.uploads.clock
+        self._uploads = services.uploads
 
     async def status(self, call: Call) -> Response:
         task_id = _checked(call, "GET", "HEAD")
-        task, files, steps = await self._database.run(partial(self._find, task_id))
-        told = _status(task, files, steps, base_url(call.scope), language(call.scope, "zh"))
+        task, files, steps, arrived = await self._database.run(partial(self._find, task_id))
+        told = _status(task, files, steps, arrived, base_url(call.scope), language(call.scope, "zh"))
         return JSONResponse(told, headers=_NO_STORE)
 
     async def cancel(self, call: Call) -> Response:
         task_id = _checked(call, "POST")
-        await self._database.run(partial(self._cancel, task_id))
+        await self._database.run(self._uploads.cancel, task_id, DEFAULT_OWNER)
         message = sentence("task_cancelled", {}, language(call.scope, "zh"))
         return JSONResponse({"success": True, "message": message}, headers=_NO_STORE)
 
-    def _find(self, task_id: str) -> tuple[Task, Sequence[TaskFile], Mapping[str, Sequence[TaskStep]]]:
+    def _find(self, task_id: str) -> tuple[Task, Sequence[TaskFile], Mapping[str, Sequence[TaskStep]], int]:
         with self._database.read() as session:
             task, found = queue.find(session, task_id, DEFAULT_OWNER)
             steps = files.steps_of_task(session, task_id)
+            arrived = groups.arrived(session, task_id) if task.gather_until else len(found)
             session.expunge_all()
-            return task, found, steps
-
-    def _cancel(self, task_id: str) -> None:
-        with self._database.write() as session:
-            queue.cancel(session, task_id, DEFAULT_OWNER, now=self._clock())
+            return task, found, steps, arrived
 
 
 def _checked(call: Call, *methods: str) -> str:
     if call.head.method not in methods:
         raise MethodNotAllowedError(method=call.head.method, allowed=", ".join(methods))
-    task_id = str(call.request.path_params["task_id"])
+    # A client may choose the id of a group, and Apple's UUIDs are in upper case.
+    task_id = str(call.request.path_params["task_id"]).lower()
     if not is_id(task_id):
         raise TaskNotFoundError
     return task_id
 
 
 def _status(
-    task: Task, ones: Sequence[TaskFile], steps: Mapping[str, Sequence[TaskStep]], base: str, reader: Language
+    task: Task,
+    ones: Sequence[TaskFile],
+    steps: Mapping[str, Sequence[TaskStep]],
+    arrived: int,
+    base: str,
+    reader: Language,
 ) -> dict[str, object]:
     created_at = _documented(task.created_at)
     return {
         "success": True,
         "task_id": task.id,
         "status": task.status.value,
-        "message": _message(task, reader),
+        "message": _message(task, arrived, reader),
         "progress": task.progress,
         "partial": task.partial,
         "playable": task.playable and all(is_shown(file, steps.get(file.id, ())) for file in ones if file.playable),
@@ -100,8 +104,10 @@ def _status(
     }
 
 
-def _message(task: Task, reader: Language) -> str:
+def _message(task: Task, arrived: int, reader: Language) -> str:
     match task.status:
+        case TaskStatus.UPLOADED if task.gather_until:
+            return sentence("task_gathering", {"arrived": arrived, "files": task.file_count}, reader)
         case TaskStatus.PROCESSING if task.waiting_code:
             reason = sentence(task.waiting_code, task.waiting_params or {}, reader)
             return sentence("task_waiting", {"reason": reason}, reader)

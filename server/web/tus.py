@@ -125,7 +125,9 @@ class Mount:
         decision = protocol.decide_create(call.head, offer)
         facts = await self._make(decision)
         location = f"{base_url(call.scope)}{PATH}/{facts.id}"
-        if decision.has_body or decision.length == 0:
+        # Else it is a creation that came again, and the client goes on where the first one came to.
+        is_new = not facts.offset and not facts.is_complete
+        if is_new and (decision.has_body or decision.length == 0):
             # From here on the client must learn where its upload is, whatever becomes of the body.
             call.scope["state"]["location"] = location
             facts = await self._receive(facts.id, partial(protocol.first_append, decision, offer=offer), call.body)
@@ -202,4 +204,4 @@ def _offer(services: Services) -> Offer:
         can_concatenate=Capability.CONCATENATE in can,
     )
     algorithms = checksums.ALGORITHMS if "checksum" in extensions else ()
-    return Offer(extensions, algorithms, int(services.settings.tus_max_size))
+    return Offer(extensions, algorithms, int(services.settings.tus_max_size), services.settings.max_files)

@@ -3,6 +3,7 @@
 Rule: what an installation lacks for the way that it has chosen is told at its start, in one sentence.
 """
 
+import sys
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -50,4 +51,7 @@ def check_celery(settings: Settings) -> None:
         ) from None
     needed = ["celery", *(["redis"] if settings.broker_url.startswith("redis") else [])]
     if any(find_spec(name) is None for name in needed):
-        raise StartError("Celery is not installed: pip install 'videodock[celery]', or '.[celery]' in a checkout.")
+        raise StartError(
+            "Celery is not installed: .venv/bin/pip install '.[celery]' in a checkout, "
+            f"else {sys.executable} -m pip install 'celery[redis]'."
+        )

@@ -149,8 +149,8 @@ class Leader(ABC):
             _log.warning("tasks_taken_over", count=orphans)
         self._discard_leftovers(dead=self._embedded)
 
-    def _discard_leftovers(self, dead: str | None) -> None:
-        """Remove the work folders of attempts that nobody works on, or only workers whose names begin with `dead`."""
+    def _discard_leftovers(self, dead: str) -> None:
+        """Remove the work folders of attempts on which only workers work whose names begin with `dead`, or nobody."""
         found = self._services.results.attempts()  # first: whoever comes later has claimed its task by then
         if not found:
             return
@@ -187,12 +187,12 @@ class Leader(ABC):
             return
         try:
             report = self._services.sweep()
-            self._discard_leftovers(dead=None)
         except AWAY as error:
             _log.warning("sweep_put_off", reason=reason(error))
             return
         except Exception:
             _log.exception("sweep_failed")
             return
-        if any(vars(report).values()):
-            _log.info("swept", **vars(report))
+        if any(report.numbers.values()):
+            done = {name: number for name, number in report.numbers.items() if number}
+            _log.info("swept", **done, freed_bytes=report.freed)

@@ -7,15 +7,16 @@ Rules:
 - A heartbeat keeps the lease and tells the progress, once a second. When it finds the claim lost, or cannot reach
   the database for as long as a lease lasts, it stops the running step.
 - A step that blames its file is the file's failure. What is ours (a full disk, a scanner that is away, a bug) sets the
-  task aside, for longer each time; a step that failed so `task_max_attempts` times is given up.
+  task aside, for longer each time; a step that failed so `task_max_attempts` times is given up, unless it only waits.
 - A step that has come to its end is not run again: its results are in place and its row says so, in one transaction.
 """
 
+import errno
 import itertools
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TypeVar
 
 import structlog
@@ -24,8 +25,8 @@ from sqlalchemy.orm import Session
 from server import media_types
 from server.database.models import TaskFile, TaskStep
 from server.database.session import AWAY
-from server.errors import StepError
-from server.lifecycle import FILE_MOVES, STEP_MOVES, StepStatus, ends
+from server.errors import StepError, StorageFullError
+from server.lifecycle import FILE_MOVES, STEP_MOVES, StepStatus, TaskStatus, ends
 from server.media_types import MediaType
 from server.pipeline.order import STEPS
 from server.pipeline.step import Cancelled, Step, StepContext, TryLaterError
@@ -33,6 +34,7 @@ from server.services import Services
 from server.tasks import files, queue
 from server.tasks.queue import Claim, Failure
 from server.tasks.turns import LONGEST_PAUSE
+from server.worker.progress import Progress
 
 HEARTBEAT_SECONDS = 1.0
 _RETRY_SECONDS = 0.5
@@ -50,34 +52,6 @@ class SetAsideError(Exception):
     """The task waits, and nobody has it; nothing more of this attempt counts."""
 
 
-@dataclass
-class Progress:
-    """How far a task is; told by the steps, read by the heartbeat."""
-
-    file_count: int
-    position: int = 0
-    file_id: str | None = None
-    done_files: int = 0
-    file_percent: int = 0
-    step: str | None = None
-    step_percent: int = 0
-    begun: tuple[float, int] = field(default_factory=lambda: (time.monotonic(), 0))
-
-    @property
-    def percent(self) -> int:
-        """Of the whole task; 100 is said by its end only."""
-        return min(99, (100 * self.done_files + self.file_percent) // max(1, self.file_count))
-
-    @property
-    def eta_seconds(self) -> int | None:
-        """Seconds that are left at the speed of this attempt; None while it cannot be told."""
-        began, first = self.begun
-        seconds, done = time.monotonic() - began, self.percent - first
-        if done < 2 or seconds < 2:
-            return None
-        return round(seconds / done * (100 - self.percent))
-
-
 @dataclass(frozen=True)
 class _Work:
     """One file, and what is known of it so far."""
@@ -87,14 +61,23 @@ class _Work:
     facts: dict[str, object]
 
 
-def claim_next(services: Services, worker: str, task_id: str | None = None) -> Claim | None:
-    """The task whose turn it is; those that crashed too often are given up on the way. Blocking.
+def _is_full(error: Exception) -> bool:
+    """Whether a step failed for lack of room: however long that lasts, it is no reason to give up."""
+    number = error.errno if isinstance(error, OSError) else None
+    return isinstance(error, StorageFullError) or number in (errno.ENOSPC, errno.EDQUOT)
 
-    With `task_id`, that one or none.
+
+def claim_next(
+    services: Services, worker: str, task_id: str | None = None, *, first: Callable[[Session], None] = lambda _: None
+) -> Claim | None:
+    """The task whose turn it is; files that crashed their workers too often are given up on the way. Blocking.
+
+    With `task_id`, that one or none. `first` is called in each transaction, before it looks for a task.
     """
     settings = services.settings
     while True:
         with services.database.write() as session:
+            first(session)
             claimed = queue.claim(
                 session,
                 worker,
@@ -106,7 +89,10 @@ def claim_next(services: Services, worker: str, task_id: str | None = None) -> C
             )
             if claimed is None or queue.failures(session, claimed) < settings.task_max_attempts:
                 return claimed
-            queue.give_up(session, claimed, Failure("too_many_attempts", {}), now=services.uploads.clock())
+            status = queue.give_up(session, claimed, Failure("too_many_attempts", {}), now=services.uploads.clock())
+            if status is TaskStatus.PROCESSING:
+                _log.error("file_given_up", task=claimed.task_id, attempt=claimed.attempt)
+                return claimed
             _log.error("task_given_up", task=claimed.task_id, attempt=claimed.attempt)
 
 
@@ -120,6 +106,10 @@ class Attempt:
         self._ffmpeg = ffmpeg
         self._progress = Progress(claim.file_count)
         self._stopped = False
+        self._cut_off = False
+        self._kept = time.monotonic()
+        self.is_owed = False
+        """Whether it has ended, and the database could not be told that nobody works on the task any more."""
         self._lost = threading.Event()
         self._over = threading.Event()
 
@@ -127,6 +117,12 @@ class Attempt:
         """Stop working, and give the task back: this process ends, and another one may go on at once."""
         self._stopped = True
         self._lost.set()
+
+    def hold_on(self, session: Session) -> None:
+        """Before this process looks for a task: that it does not take this one from itself, when nobody could write for
+        as long as a lease lasts."""
+        if time.monotonic() - self._kept > self._settings.task_lease / 2:
+            self._tell(session)
 
     def run(self) -> None:
         """Bring the task to its end, or leave it for another attempt. Never raises."""
@@ -139,6 +135,10 @@ class Attempt:
             pass
         except (LostError, Cancelled):
             _log.info("attempt_stopped", task=task_id, attempt=attempt, given_back=self._stopped)
+            self._give_back()
+        except AWAY:
+            self._cut_off = True
+            _log.warning("attempt_cut_off", task=task_id, attempt=attempt)
             self._give_back()
         except Exception:
             _log.exception("attempt_failed", task=task_id, attempt=attempt)
@@ -225,9 +225,14 @@ class Attempt:
         except TryLaterError as error:
             self._try_later(work, step, known, Failure(error.code, dict(error.params)), counts=error.counts)
             return
-        except Exception:
-            _log.exception("step_failed", task=claim.task_id, file=file_id, step=step.name)
-            self._try_later(work, step, known, Failure("step_interrupted", {}), counts=True)
+        except Exception as error:
+            if _is_full(error):
+                # What was made so far goes first: the database may lie on that disk, and has to be told.
+                self._services.results.discard(claim.task_id, claim.attempt)
+                self._try_later(work, step, known, Failure("disk_full", {}), counts=False)
+            else:
+                _log.exception("step_failed", task=claim.task_id, file=file_id, step=step.name)
+                self._try_later(work, step, known, Failure("step_interrupted", {}), counts=True)
             return
         report(100)
 
@@ -300,30 +305,34 @@ class Attempt:
 
     def _beat(self) -> None:
         """Keep the claim until the work is over; stop the work when the claim is lost."""
-        last = time.monotonic()
         while not self._over.wait(HEARTBEAT_SECONDS):
             try:
                 kept = self._keep()
-                last = time.monotonic()
+                self._kept = time.monotonic()
             except AWAY:
                 # Nobody else can claim it before the lease has run out, whatever happens to the database.
-                kept = time.monotonic() - last < self._settings.task_lease
+                kept = time.monotonic() - self._kept < self._settings.task_lease
+                self._cut_off = not kept
             if not kept:
                 self._lost.set()
                 return
 
+    def _tell(self, session: Session) -> bool:
+        progress = self._progress
+        return queue.keep(
+            session,
+            self.claim,
+            lease=self._settings.task_lease,
+            progress=progress.percent,
+            current_file=progress.position,
+            eta_seconds=progress.eta_seconds,
+            now=self._services.uploads.clock(),
+        )
+
     def _keep(self) -> bool:
         progress = self._progress
         with self._services.database.write() as session:
-            kept = queue.keep(
-                session,
-                self.claim,
-                lease=self._settings.task_lease,
-                progress=progress.percent,
-                current_file=progress.position,
-                eta_seconds=progress.eta_seconds,
-                now=self._services.uploads.clock(),
-            )
+            kept = self._tell(session)
             if kept and progress.file_id is not None:
                 percent = min(99, progress.file_percent)
                 files.file_progress(
@@ -362,10 +371,11 @@ class Attempt:
                 self._lost.wait(_RETRY_SECONDS)
 
     def _give_back(self) -> None:
-        if not self._stopped:
+        if not (self._stopped or self._cut_off):
             return
         try:
             with self._services.database.write() as session:
                 queue.give_back(session, self.claim, now=self._services.uploads.clock())
         except AWAY:
+            self.is_owed = True
             _log.warning("not_given_back", task=self.claim.task_id)  # its lease will run out

@@ -1,13 +1,21 @@
 """The embedded scheduler: runs the tasks that it finds, in this process.
 
-Rule: the limit of tasks at once is this leader's own pool of threads, so it holds for the machine.
+Rules:
+
+- The limit of tasks at once is this leader's own pool of threads, so it holds for the machine.
+- It takes no task from itself: before it looks for one, those that it has are kept, and those that it could not give
+  back are given back. So a database that nobody could write for a while counts as nobody's crash.
 """
 
 import os
 from concurrent.futures import ThreadPoolExecutor
 
+from sqlalchemy.orm import Session
+
 from server.pipeline import ffmpeg
 from server.services import Services
+from server.tasks import queue
+from server.tasks.queue import Claim
 from server.worker.leader import Leader
 from server.worker.runner import Attempt, claim_next
 
@@ -21,6 +29,7 @@ class Scheduler(Leader):
         self._limit = services.settings.encode_limit or os.cpu_count() or 1
         self._ffmpeg = ""
         self._attempts: set[Attempt] = set()
+        self._owed: set[Claim] = set()
         self._runners = ThreadPoolExecutor(self._limit, thread_name_prefix="task")
 
     @property
@@ -33,12 +42,20 @@ class Scheduler(Leader):
     def _take_tasks(self) -> None:
         """Start as many tasks as there is room for."""
         while len(self._attempts) < self._limit and not self._stopping.is_set():
-            claimed = claim_next(self._services, self._worker)
+            claimed = claim_next(self._services, self._worker, first=self._settle)
+            self._owed.clear()
             if claimed is None:
                 break
             attempt = Attempt(self._services, claimed, self._ffmpeg)
             self._attempts.add(attempt)
             self._runners.submit(self._run, attempt)
+
+    def _settle(self, session: Session) -> None:
+        """In the transaction that looks for a task, before it does."""
+        for attempt in self._attempts:
+            attempt.hold_on(session)
+        for claimed in self._owed:
+            queue.give_back(session, claimed, now=self._services.uploads.clock())
 
     def _run(self, attempt: Attempt) -> None:
         try:
@@ -46,6 +63,8 @@ class Scheduler(Leader):
         finally:
             with self._looking:
                 self._attempts.discard(attempt)
+                if attempt.is_owed:
+                    self._owed.add(attempt.claim)
             self._services.wake.notify()
 
     def _finish(self) -> None:

@@ -82,15 +82,17 @@ def test_a_full_disk_keeps_what_fits_and_empties_itself(
     """507 when nothing more fits, with the truth at the next HEAD; a DELETE makes room, and life goes on."""
     database = f"sqlite:///{tmp_path / 'elsewhere.db'}"
     server = start_server(data_dir=small_disk, database_url=database)
-    data = big(tmp_path, "a.mp4", 12_000_000).read_bytes()
+    data = big(tmp_path, "a.mp4", 7_000_000).read_bytes()
     url = create(server, len(data))
+    (small_disk / "somebody else's").write_bytes(bytes(3_000_000))
     answer = server.http.patch(url, headers=PATCH | {"Upload-Offset": "0"}, content=data)
     assert answer.status_code == 507, answer.text
     offset = int(server.http.head(url, headers=VERSION).headers["upload-offset"])
     assert 4_000_000 < offset < 8 << 20
     assert server.stored(url.rpartition("/")[2]).read_bytes() == data[:offset]
-    assert server.http.get(f"{server.url}/readyz").json()["checks"]["store"] == "the disk is full"
+    assert server.http.get(f"{server.url}/readyz").json()["checks"]["space"] == "the disk has no room for new uploads"
     assert server.http.delete(url, headers=VERSION).status_code == 204
+    (small_disk / "somebody else's").unlink()
     video = make(tmp_path, "b.mp4")
     with video.open("rb") as file:
         made = server.http.post(f"{server.url}/api/upload/videos", files={"videos": ("b.mp4", file)}).json()

@@ -1,6 +1,5 @@
 """Cancelling, while a task waits, while it is processed, and when it is too late."""
 
-import time
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,7 @@ from tests.harness.multipart import curl
 from tests.harness.rows import query
 from tests.harness.server_process import ServerProcess
 from tests.harness.tasks import finish, follow
-from tests.harness.waiting import until
+from tests.harness.waiting import Stopwatch, until, within
 from tests.samples import make
 
 pytestmark = pytest.mark.acceptance
@@ -91,10 +90,10 @@ def test_cancel_while_processing(start_server: StartServer, database_url: str, g
     assert step.session != processes.session_of(server.pid), "a step has a session of its own"
 
     assert cancel(server, task) == (200, CANCELLED)
-    accepted = time.monotonic()
+    accepted = Stopwatch()
     check_cancelled(server, task)
-    until(lambda: not processes.still_alive(family), seconds=2, what=f"the step's processes are gone: {family}")
-    assert time.monotonic() - accepted < 3
+    within(lambda: not processes.still_alive(family), seconds=2, what=f"the step's processes are gone: {family}")
+    assert accepted.seconds < 3
     gate.open()
     finish(server, upload(server, videos[0]))
     check_cancelled(server, task)

@@ -14,7 +14,7 @@ from tests.harness.multipart import curl
 from tests.harness.rows import query
 from tests.harness.server_process import ServerProcess
 from tests.harness.tasks import finish, follow, poster
-from tests.harness.waiting import until
+from tests.harness.waiting import until, within
 from tests.harness.worker_process import WorkerProcess
 from tests.samples import make
 
@@ -157,7 +157,7 @@ def test_a_cancel_by_the_api_reaches_the_worker(
     task = upload(celery_server, video)
     until(gate.waiting, seconds=20, what="the step waits at the gate")
     assert celery_server.http.post(f"{celery_server.url}/api/task/cancel/{task}").status_code == 200
-    until(lambda: not gate.waiting(), seconds=2.5, what="the step's processes are gone")
+    within(lambda: not gate.waiting(), seconds=2.5, what="the step's processes are gone")
     gate.open()
     finish(celery_server, upload(celery_server, video))
     assert follow(celery_server, task)[-1]["status"] == "cancelled"

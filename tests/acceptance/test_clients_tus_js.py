@@ -210,7 +210,7 @@ def test_an_abort_in_a_request_may_remove_the_upload(server: ServerProcess, vide
         with NodeClient("tus.mjs", tmp_path, **given) as client:
             assert proxy.held.wait(30)
             now.touch()
-            events = client.finish(seconds=10)
+            events = client.finish(seconds=30)
             (aborted,) = client.events("aborted")
         check_terminated(server, events, aborted["url"].replace(proxy.url, server.url))
         assert not responses(events, "PATCH")

@@ -143,7 +143,7 @@ def test_a_server_that_is_killed_and_started_again(server: ServerProcess, video:
 def test_a_network_that_went_away(server: ServerProcess, video: Path, tmp_path: Path) -> None:
     """The old connection is dead but open: TUSKit's time limit runs out, and its next request takes the upload over."""
     with CuttingProxy(server.port, hold_at=2 * CHUNK + CHUNK // 2) as proxy:
-        client = TUSKit(proxy.url, video, tmp_path, time_limit=2)
+        client = TUSKit(proxy.url, video, tmp_path, time_limit=5)
         client.run()
         assert client.failures == 1, "the newcomer had to wait"
         check_whole(server, client)
@@ -162,7 +162,7 @@ def locked(server: ServerProcess) -> Iterator[None]:
 
 def test_no_answer_says_finished_before_it_is(server: ServerProcess, video: Path, tmp_path: Path) -> None:
     """All bytes are on disk, but the database is slow and the task not registered: no 409 may tell the length yet."""
-    client = TUSKit(server.url, video, tmp_path, time_limit=1)
+    client = TUSKit(server.url, video, tmp_path, time_limit=3)
     client.run(pause_at=5 * CHUNK)
     with ThreadPoolExecutor(1) as pool, locked(server):
         running = pool.submit(client.run)

@@ -25,7 +25,7 @@ from tests.harness.node import Event, NodeClient
 from tests.harness.rows import sha256
 from tests.harness.server_process import ROOT, ServerProcess
 from tests.harness.upload_page import check_quiet, uploads
-from tests.harness.waiting import until
+from tests.harness.waiting import PATIENCE, until
 from tests.samples import big, make
 
 pytestmark = pytest.mark.acceptance
@@ -125,7 +125,7 @@ def test_the_file_fits_the_defaults() -> None:
 
 def test_what_the_page_says_of_the_world_is_true(nginx: Nginx) -> None:
     """Plain HTTP is sent on with its method, HTTP/2 is spoken, and the metrics are not for the world."""
-    with httpx.Client(trust_env=False) as client:
+    with httpx.Client(trust_env=False, timeout=PATIENCE) as client:
         sent_on = client.post(f"http://127.0.0.1:{nginx.plain_port}/files?a=b")
     assert (sent_on.status_code, sent_on.headers["Location"]) == (308, "https://127.0.0.1/files?a=b")
     subprocess.run(
@@ -352,7 +352,9 @@ def test_forged_headers_have_no_effect(start_server: StartServer, start_nginx: S
     headers = TUS | {"Upload-Length": "10"}
     through = nginx.http.post(f"{nginx.url}/files", headers=headers | FORGED | {"X-Request-ID": "through-nginx"})
     assert through.headers["Location"].startswith(f"{nginx.url}/files/")
-    with httpx.Client(trust_env=False, transport=httpx.HTTPTransport(local_address="127.0.0.3")) as client:
+    with httpx.Client(
+        trust_env=False, timeout=PATIENCE, transport=httpx.HTTPTransport(local_address="127.0.0.3")
+    ) as client:
         past = client.post(f"{server.url}/files", headers=headers | FORGED | {"X-Request-ID": "past-nginx"})
     assert past.headers["Location"].startswith(f"{server.url}/files/")
     assert client_of(server, "through-nginx") == "127.0.0.1"

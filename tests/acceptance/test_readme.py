@@ -43,6 +43,21 @@ def test_the_tus_sample_uploads_and_prints_the_task(server: ServerProcess, tmp_p
     assert sha256(server.stored(task_id)) == sha256(video)
 
 
+def test_the_tus_sample_ends_with_an_error(server: ServerProcess, tmp_path: Path) -> None:
+    """A file that is refused ends it with an exit code."""
+    text = tmp_path / "holiday.mp4"
+    text.write_text("no video\n" * 100)
+    script = CLIENTS / f"readme-sample-{os.getpid()}.mjs"
+    code = sample("js", "tus.Upload").replace("http://127.0.0.1:8000", server.url)
+    script.write_text(code.replace("'holiday.mp4'", repr(str(text)), 1))
+    try:
+        done = subprocess.run(["node", str(script)], check=False, capture_output=True, text=True, timeout=60)
+    finally:
+        script.unlink()
+    assert done.returncode == 1
+    assert "media_type_mismatch" in done.stderr
+
+
 def test_the_curl_samples_upload_and_ask(server: ServerProcess, tmp_path: Path) -> None:
     """One form by curl, then its state by curl."""
     video = make(tmp_path, "holiday.mp4")

@@ -1,6 +1,8 @@
 """The virus scan as people meet it: real servers, a real clamd, infected files, and a scanner that is away."""
 
+import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,7 @@ from tests.harness.multipart import curl
 from tests.harness.rows import query
 from tests.harness.server_process import ServerProcess
 from tests.harness.tasks import finish, follow, poster
-from tests.harness.waiting import until
+from tests.harness.waiting import PATIENCE, until, within
 from tests.samples import make
 
 pytestmark = pytest.mark.acceptance
@@ -233,6 +235,43 @@ def test_a_scanner_that_dies_with_the_file_in_its_hands(start_server: StartServe
     check_quarantined(server, task, video)
 
 
+def test_a_file_that_ends_the_scanner_each_time(start_server: StartServer, own: Clamd, tmp_path: Path) -> None:
+    """clamd dies over one file as often as it gets it: that one is an error, shown to nobody, and the next is clean."""
+    own.start()
+    server = start_server(clamd=own.tcp, task_max_attempts=2, task_retry_pause=0.1, encode_limit=1, downloads="on")
+    video = tmp_path / "deadly.mp4"
+    video.write_bytes(HEAD + bytes(24 << 20))
+    task = send(server, video)
+    with killing(own):
+        (file,) = follow(server, task, until={"error"})[-1]["files"]
+    assert (file["error"]["code"], file["scan"], steps(file)["scan"]) == ("scanner_failed", None, "error")
+    assert refusal(get(server, task)) == (403, "upload_unscanned")
+    assert results(server) == []
+    assert server.stored(task).exists()
+    (file,) = finish(server, send(server, make(tmp_path, "clip.mp4")))["files"]
+    assert file["scan"] == "clean"
+
+
+@contextmanager
+def killing(clamd: Clamd) -> Iterator[None]:
+    """While this lasts, clamd dies of a file that is larger than a MiB, and is started again."""
+    over = threading.Event()
+
+    def watch() -> None:
+        while not over.wait(0.005):
+            if clamd.received() > 1 << 20:
+                clamd.kill()
+                clamd.start()
+
+    thread = threading.Thread(target=watch)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join(PATIENCE)
+
+
 def test_cancel_while_it_is_scanned(start_server: StartServer, own: Clamd, tmp_path: Path) -> None:
     """The worker lets go of a scanner that says nothing within two seconds, and takes the next task."""
     own.start()
@@ -243,7 +282,7 @@ def test_cancel_while_it_is_scanned(start_server: StartServer, own: Clamd, tmp_p
     task = send(server, video)
     until(lambda: server.status(task)["step"] == "scan", seconds=20, what="the scan runs")
     assert server.http.post(f"{server.url}/api/task/cancel/{task}").status_code == 200
-    until(lambda: "attempt_stopped" in server.log(), seconds=2, what="the worker lets go")
+    within(lambda: "attempt_stopped" in server.log(), seconds=2, what="the worker lets go")
     assert server.status(task)["status"] == "cancelled"
     own.thaw()
     finish(server, send(server, make(tmp_path, "clip.mp4")))

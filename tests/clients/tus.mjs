@@ -4,7 +4,7 @@
 // urlStorage (file that remembers upload URLs; a known file is resumed), abortAfterBytes (abort as soon as the
 // server has accepted that many), abortOnFile (abort when this file appears),
 // terminate (the abort removes the upload from the server), asStream (the client does not see how long it is),
-// uploadDataDuringCreation, uploadLengthDeferred, overridePatchMethod, parallelUploads.
+// uploadDataDuringCreation, uploadLengthDeferred, overridePatchMethod, parallelUploads, metadataForPartialUploads.
 
 import { createReadStream, existsSync } from 'node:fs'
 import { PassThrough } from 'node:stream'
@@ -41,6 +41,7 @@ const options = {
   uploadLengthDeferred: given.uploadLengthDeferred ?? false,
   overridePatchMethod: given.overridePatchMethod ?? false,
   parallelUploads: given.parallelUploads ?? 1,
+  metadataForPartialUploads: given.metadataForPartialUploads ?? {},
   removeFingerprintOnSuccess: true,
   onUploadUrlAvailable: () => say('url', { url: upload.url }),
   onShouldRetry: (error, attempt) => {

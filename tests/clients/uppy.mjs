@@ -1,5 +1,5 @@
-// Drive a page with Uppy's Dashboard in headless Chromium, step by step, and print what happens, one JSON object a
-// line.
+// Drive a page that uploads (Uppy's Dashboard, or a plain one) in headless Chromium, step by step, and print what
+// happens, one JSON object a line.
 //
 // Options beside those of chromium.mjs: url (of the page), steps (arrays: the name of a step and its arguments).
 
@@ -46,6 +46,8 @@ function steps(page, network) {
         await network.send('Input.dispatchDragEvent', { type, ...place, data })
       }
     },
+    /** As the user chooses a file in a plain page. */
+    choose: (path) => page.locator('input[type=file]').setInputFiles(path),
     press: (name) => page.getByRole('button', { name, exact: true }).first().click(),
     /** Wait until these words are to be seen. */
     text: (wanted) => page.getByText(wanted).first().waitFor(),

@@ -12,6 +12,7 @@ from typing import Any, Self
 
 from tests.crash.nursery import Nursery
 from tests.harness.http import Connection
+from tests.harness.ports import free_port, let_go
 from tests.harness.rows import execute, query
 from tests.harness.waiting import until
 
@@ -32,7 +33,7 @@ class Bench:
         self._follow_lines = follow_lines
         self._given = database_url
         self._pid: int | None = None
-        self.port = 0
+        self.port = free_port()
 
     def __enter__(self) -> Self:
         self.folder = Path(tempfile.mkdtemp(prefix="videodock-crash-", dir=_SHARED if _SHARED.is_dir() else None))
@@ -46,6 +47,7 @@ class Bench:
         if self._pid is not None:
             self.kill()
         shutil.rmtree(self.folder)
+        let_go(self.port)
 
     @property
     def running(self) -> bool:
@@ -64,15 +66,13 @@ class Bench:
             return out.read_bytes()[before:] if out.exists() else b""
 
         until(lambda: b"Ctrl+C" in announced(), seconds=30, what="the server says that it is ready", every=0.004)
-        if not self.port:
-            self.port = int(announced().partition(b"http://127.0.0.1:")[2].partition(b"/")[0])
 
     def kill(self) -> None:
         """SIGKILL from outside, unless it has died already."""
         assert self._pid is not None
         with contextlib.suppress(ProcessLookupError):
             os.kill(self._pid, signal.SIGKILL)
-        self.dies(seconds=10)
+        self.dies(seconds=60)
 
     def dies(self, seconds: float) -> bool:
         """Whether the server dies within so many seconds: of SIGKILL, and of nothing else."""

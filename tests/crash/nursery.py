@@ -19,7 +19,7 @@ from types import TracebackType
 from typing import Any, NoReturn, Self
 
 ROOT = Path(__file__).resolve().parents[2]
-_SECONDS = 30.0
+_SECONDS = 60.0
 # What a server and a sweep import, some of it only when they run.
 _KNOWN = (
     "httptools",
@@ -53,7 +53,7 @@ class Nursery:
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         self._process.stdin.close()
-        self._process.wait(10)
+        self._process.wait(_SECONDS)
         self._process.stdout.close()
 
     def start(self, arguments: Sequence[str], environment: Mapping[str, str], out: Path) -> int:

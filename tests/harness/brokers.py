@@ -21,6 +21,7 @@ from kombu.exceptions import OperationalError
 
 from server.worker.celery_app import QUEUE, TASK
 from tests.harness import processes
+from tests.harness.ports import free_port, let_go
 from tests.harness.postgres import PostgresServer
 from tests.harness.waiting import until
 
@@ -95,6 +96,7 @@ class Broker(ABC):
         """Stop it and remove its files."""
         self.halt()
         shutil.rmtree(self._folder, ignore_errors=True)
+        let_go(self.port)
 
     def connect(self) -> Connection:
         """A connection; not one yet, but to be used as a context manager."""
@@ -185,6 +187,8 @@ class RabbitBroker(Broker):
         if self._epmd is not None:
             self._epmd.kill()
             self._epmd.wait()
+        let_go(self._epmd_port)
+        let_go(self._node_port)
 
     def _epmd_listens(self) -> bool:
         with socket.socket() as probe:
@@ -217,14 +221,6 @@ class RabbitBroker(Broker):
             "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": "+S 1:1 +sbwt none +sbwtdcpu none +sbwtdio none "
             "-kernel inet_dist_use_interface {127,0,0,1}",
         }
-
-
-def free_port() -> int:
-    """A port of the loopback address that nobody uses now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 @pytest.fixture(scope="session")

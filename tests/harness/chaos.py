@@ -114,8 +114,8 @@ class Arena:
         for number, upload_id in enumerate(ids):
             # Of a length that no other file of the task has, so that facts which get mixed up are seen.
             data = json.dumps({**orders[number], "pad": "x" * number}).encode()
-            told: dict[str, Any] = {"protocol": "tus", "task_id": task_id, "length": len(data), "metadata_raw": None}
-            uploads.insert(upload_id, owner, filename="a.mp4", **told)
+            told: dict[str, Any] = {"task_id": task_id, "length": len(data), "metadata_raw": None}
+            uploads.insert(upload_id, owner, protocol="multipart", filename="a.mp4", **told)
             self.services.store.local_path(upload_id).write_bytes(data)
             self.services.store.finish(upload_id)
         uploads.complete(ids, task_id, dict.fromkeys(ids, "mp4"))

@@ -4,6 +4,7 @@ Rule: it runs in a folder of its own, listens on a Unix socket and on a free por
 outlives its test.
 """
 
+import contextlib
 import os
 import shutil
 import signal
@@ -14,6 +15,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from tests.harness.ports import free_port, let_go
 from tests.harness.waiting import until
 
 # The string that every scanner knows (eicar.org), in two pieces: a scanner on the developer's machine looks at this
@@ -51,7 +53,7 @@ class Clamd:
         # Not below pytest's folders: the path of a Unix socket has at most 107 bytes.
         self._folder = Path(tempfile.mkdtemp(prefix="videodock-clamd-", dir="/tmp"))
         self._process: subprocess.Popen[bytes] | None = None
-        self.port = _free_port()
+        self.port = free_port()
 
     @property
     def unix(self) -> str:
@@ -103,11 +105,20 @@ class Clamd:
         """Let it go on."""
         self._signal(signal.SIGCONT)
 
+    def received(self) -> int:
+        """Bytes of the files that it is being sent now."""
+        total = 0
+        for path in (self._folder / "tmp").rglob("*"):
+            with contextlib.suppress(FileNotFoundError):
+                total += path.stat().st_size
+        return total
+
     def close(self) -> None:
         """For the end of a test."""
         if self._process is not None:
             self.kill()
         shutil.rmtree(self._folder)
+        let_go(self.port)
 
     def __enter__(self) -> Self:
         self.start()
@@ -141,10 +152,3 @@ def _pong(family: socket.AddressFamily, place: str | tuple[str, int]) -> bool:
             return asking.recv(64) == b"PONG\0"
         except OSError:
             return False
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-    return port

@@ -90,6 +90,7 @@ LINES_OF = frozenset(
         "uploads.py",
         "records.py",
         "finals.py",
+        "form_answers.py",
         "forms.py",
         "progress.py",
         "sweep.py",

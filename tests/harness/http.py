@@ -26,10 +26,10 @@ from server.storage.base import UploadStore
 from server.transport.uvicorn_http import http_class
 from tests.harness.held import held_locks
 from tests.harness.postgres import PostgresServer
-from tests.harness.rows import execute, query
-from tests.harness.waiting import until
+from tests.harness.rows import execute, query, wait_told
+from tests.harness.waiting import PATIENCE, until
 
-TIMEOUT = 10.0
+TIMEOUT = PATIENCE
 Headers = Mapping[str, str] | Sequence[tuple[str, str]]
 Loop = Literal["auto", "asyncio", "uvloop"]
 
@@ -78,7 +78,7 @@ def chunked(pieces: Iterable[bytes], *, end: bool = True) -> bytes:
 
 
 class Connection:
-    """One TCP connection. Every wait ends with `TimeoutError` after 10 s."""
+    """One TCP connection. Every wait ends with `TimeoutError` when it is in vain."""
 
     def __init__(self, port: int) -> None:
         self._socket = socket.create_connection(("127.0.0.1", port), timeout=TIMEOUT)
@@ -244,7 +244,7 @@ class LiveServer:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._server.should_exit = True
-        self._thread.join(20)
+        self._thread.join(PATIENCE)
         self._listener.close()
         self._ends.close()
         assert not self._thread.is_alive(), "the app did not stop"
@@ -301,8 +301,7 @@ class LiveServer:
 
     def wait_told(self, upload_id: str, received: int) -> None:
         """Wait until the row of an open upload tells so many bytes: it hears of them once a second."""
-        told = f"the row tells {received} bytes"
-        until(lambda: self.row(upload_id)["received"] == received, seconds=5, what=told)
+        wait_told(self.database_url, upload_id, received)
 
     def query(self, sql: str, **parameters: object) -> list[dict[str, Any]]:
         """Rows of the server's database."""

@@ -21,8 +21,9 @@ from typing import Self
 import httpx
 
 from tests.harness import processes
+from tests.harness.ports import free_port, let_go
 from tests.harness.server_process import ROOT
-from tests.harness.waiting import until
+from tests.harness.waiting import PATIENCE, until
 
 TUS = {"Tus-Resumable": "1.0.0"}
 PATCH = TUS | {"Content-Type": "application/offset+octet-stream"}
@@ -62,11 +63,10 @@ class Nginx:
         self._changes = changes or {}
         self._process: subprocess.Popen[bytes] | None = None
         self.certificate = folder / "fullchain.pem"
-        self.port = 0
-        self.plain_port = 0
+        self.port, self.plain_port = free_port(), free_port()
         make_certificate(self.certificate, folder / "privkey.pem")
         self.http = httpx.Client(
-            trust_env=False, timeout=30, verify=ssl.create_default_context(cafile=self.certificate)
+            trust_env=False, timeout=PATIENCE, verify=ssl.create_default_context(cafile=self.certificate)
         )
 
     @property
@@ -77,31 +77,27 @@ class Nginx:
     def start(self) -> None:
         """Start and wait until it listens; a second start uses the ports of the first."""
         assert self._process is None, "nginx runs already"
-        for _ in range(3):  # somebody else may take a port between our look and nginx's
-            if not self.port:
-                self.plain_port, self.port = _free_ports()
-                self._write()
-            with (self._folder / "nginx.out").open("ab") as out:
-                self._process = subprocess.Popen(
-                    [_program(), "-c", str(self._folder / "nginx.conf"), "-e", str(self._folder / "error.log")],
-                    stdin=subprocess.DEVNULL,
-                    stdout=out,
-                    stderr=out,
-                    start_new_session=True,
-                )
-            if until(self._listens_or_ended, seconds=20, what="nginx listens") == "listens":
-                return
-            self._process, self.port = None, 0
-        raise AssertionError(f"nginx does not start:\n{self.log()[-3000:]}")
+        self._write()
+        with (self._folder / "nginx.out").open("ab") as out:
+            self._process = subprocess.Popen(
+                [_program(), "-c", str(self._folder / "nginx.conf"), "-e", str(self._folder / "error.log")],
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=out,
+                start_new_session=True,
+            )
+        if until(self._listens_or_ended, what="nginx listens") != "listens":
+            self._process = None
+            raise AssertionError(f"nginx does not start:\n{self.log()[-3000:]}")
 
     def stop(self) -> None:
         """SIGTERM: open connections are cut, as by a restart of the service."""
         assert self._process is not None
         family = processes.descendants(self._process.pid)
         self._process.terminate()
-        self._process.wait(20)
+        self._process.wait(PATIENCE)
         self._process = None
-        until(lambda: not processes.still_alive(family), seconds=5, what="no worker of nginx is left")
+        until(lambda: not processes.still_alive(family), what="no worker of nginx is left")
 
     def reload(self) -> None:
         """SIGHUP, and wait until new workers serve; the old ones end once their connections have."""
@@ -148,6 +144,8 @@ class Nginx:
         self.http.close()
         if self._process is not None:
             self.stop()
+        let_go(self.port)
+        let_go(self.plain_port)
 
     def _write(self) -> None:
         user = "user root;" if os.getuid() == 0 else ""  # nobody else may enter the folders of pytest
@@ -257,8 +255,3 @@ def _program() -> str:
     found = shutil.which("nginx", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
     assert found, "nginx is not installed; `make test` installs it"
     return found
-
-
-def _free_ports() -> tuple[int, int]:
-    with socket.create_server(("127.0.0.1", 0)) as one, socket.create_server(("127.0.0.1", 0)) as other:
-        return one.getsockname()[1], other.getsockname()[1]

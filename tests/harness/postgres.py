@@ -4,7 +4,6 @@ import os
 import pwd
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 import uuid
@@ -13,6 +12,7 @@ from typing import Any
 
 import psycopg
 
+from tests.harness.ports import free_port, let_go
 from tests.harness.waiting import until
 
 USER = "postgres"
@@ -26,7 +26,7 @@ class PostgresServer:
         # Not below pytest's folders, which only root may enter: initdb and postgres refuse to run as root.
         self._folder = Path(tempfile.mkdtemp(prefix="videodock-pg-", dir="/tmp"))
         self._process: subprocess.Popen[bytes] | None = None
-        self.port = _free_port()
+        self.port = free_port()
         self._as: dict[str, Any] = {}
         if os.geteuid() == 0:
             account = pwd.getpwnam(USER)
@@ -79,6 +79,7 @@ class PostgresServer:
         """Stop it and remove its files."""
         self.halt()
         shutil.rmtree(self._folder, ignore_errors=True)
+        let_go(self.port)
 
     def halt(self) -> None:
         """Stop it (fast shutdown, then hard); its files stay, for `resume`."""
@@ -121,10 +122,3 @@ def _programs() -> Path:
     found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"), key=lambda path: int(path.parts[4]))
     assert found, "PostgreSQL's server is not installed; `make test` installs it, or apt-get install postgresql"
     return found[-1].parent
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port

@@ -3,6 +3,7 @@
 import os
 import signal
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -85,6 +86,15 @@ def memory(pid: int) -> tuple[int, int]:
     lines = (PROC / str(pid) / "status").read_text().splitlines()
     sizes = {line.partition(":")[0]: line.split()[1] for line in lines if line.startswith("Vm")}
     return int(sizes["VmRSS"]) * 1024, int(sizes["VmHWM"]) * 1024
+
+
+def descriptors(pid: int | str = "self") -> set[str]:
+    """Every open descriptor of a process, with what it is."""
+    found = set()
+    for entry in list((PROC / str(pid) / "fd").iterdir()):
+        with suppress(FileNotFoundError):
+            found.add(f"{entry.name} {entry.readlink()}")
+    return found
 
 
 def forget_peak(pid: int) -> None:

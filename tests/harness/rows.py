@@ -6,6 +6,8 @@ from typing import Any
 
 from sqlalchemy import NullPool, create_engine, text
 
+from tests.harness.waiting import until
+
 
 def query(url: str, sql: str, **parameters: object) -> list[dict[str, Any]]:
     """The rows of a statement, as dictionaries."""
@@ -25,6 +27,12 @@ def execute(url: str, sql: str, **parameters: object) -> None:
             connection.execute(text(sql), parameters)
     finally:
         engine.dispose()
+
+
+def wait_told(url: str, upload_id: str, received: int) -> None:
+    """Wait until the row of an open upload tells so many bytes: it hears of them once a second."""
+    sql = "SELECT received FROM uploads WHERE id = :id"
+    until(lambda: query(url, sql, id=upload_id) == [{"received": received}], what=f"the row tells {received} bytes")
 
 
 def sha256(path: Path) -> str:

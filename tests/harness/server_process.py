@@ -4,7 +4,6 @@ Rule: nothing of it outlives its test. Stopping proves exit code 0, no orphan an
 """
 
 import os
-import re
 import signal
 import subprocess
 import sys
@@ -15,8 +14,9 @@ from typing import Any
 
 import httpx
 
-from tests.harness import processes
-from tests.harness.waiting import until
+from tests.harness import leftovers, processes
+from tests.harness.ports import free_port, let_go
+from tests.harness.waiting import PATIENCE, until, within
 
 ROOT = Path(__file__).resolve().parents[2]
 MARK = "SERVER_OF_TEST"
@@ -46,8 +46,8 @@ class ServerProcess:
         self._mark = f"server-{uuid.uuid4()}"
         self._process: subprocess.Popen[bytes] | None = None
         self._family: list[processes.Process] = []
-        self.port = 0
-        self.http = httpx.Client(trust_env=False, timeout=30)
+        self.port = free_port()
+        self.http = httpx.Client(trust_env=False, timeout=PATIENCE)
 
     @property
     def url(self) -> str:
@@ -66,7 +66,7 @@ class ServerProcess:
         return self._process is not None and self._process.poll() is None
 
     def start(self) -> None:
-        """Start and wait until it is ready; a second start uses the port of the first."""
+        """Start and wait until it is ready; every start uses the same port."""
         assert not self.running, "the server runs already"
         before = self._out.stat().st_size if self._out.exists() else 0
         command = self._command("serve", "--host", "127.0.0.1", "--port", str(self.port))
@@ -80,24 +80,30 @@ class ServerProcess:
                 stderr=err,
                 start_new_session=True,
             )
-        self.port = until(lambda: self._announced(before), seconds=30, what="the server prints its address")
+        until(lambda: self._announced(before), what="the server prints its address")
         self.wait_ready()
 
     def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Run a command with this server's folder and database to its end."""
         return subprocess.run(
-            self._command(*arguments), cwd=ROOT, env=self._environment(), check=False, capture_output=True, text=True
+            self._command(*arguments),
+            cwd=ROOT,
+            env=self._environment(),
+            check=False,
+            capture_output=True,
+            text=True,
+            timeout=300,
         )
 
     def _command(self, *arguments: str) -> list[str]:
         command = [sys.executable, "-m", self.module, *arguments, "--data-dir", str(self.data_dir)]
         return command + (["--database-url", self._given_database] if self._given_database else [])
 
-    def wait_ready(self, seconds: float = 30) -> None:
+    def wait_ready(self) -> None:
         """Poll /readyz until it answers 200."""
-        until(self._is_ready, seconds=seconds, what="/readyz says 200")
+        until(self._is_ready, what="/readyz says 200")
 
-    def stop(self, seconds: float = 25) -> None:
+    def stop(self, seconds: float = PATIENCE) -> None:
         """SIGTERM; proves that it ends by itself with code 0 and leaves no process and no traceback."""
         assert self._process is not None
         self._remember_family()
@@ -136,18 +142,20 @@ class ServerProcess:
                 self.check_no_processes(seconds=5)
         finally:
             self.http.close()
+            let_go(self.port)
             if self.running and self._process is not None:
                 self._process.kill()
                 self._process.wait()
             self._end_leftovers()
+        leftovers.check(self.data_dir, self.database_url)
 
     def children(self) -> list[processes.Process]:
         """The processes that the running server started, and theirs."""
         return processes.descendants(self.pid)
 
     def check_no_processes(self, seconds: float) -> None:
-        """Fail when a process of this server is still there after `seconds`."""
-        until(lambda: not self._leftovers(), seconds=seconds, what=f"no process left of {self._leftovers()}")
+        """Fail when a process of this server is still there after `seconds`, in which the machine was not busy."""
+        within(lambda: not self._leftovers(), seconds=seconds, what=f"no process left of {self._leftovers()}")
 
     def log(self) -> str:
         """All that it printed, of all its starts."""
@@ -179,13 +187,12 @@ class ServerProcess:
         env[MARK] = self._mark
         return env | self.environment
 
-    def _announced(self, before: int) -> int:
+    def _announced(self, before: int) -> bool:
         assert self._process is not None
         code = self._process.poll()
         assert code is None, f"the server ended at its start with {code}:\n{self.log()[-4000:]}"
         text = self._out.read_bytes()[before:].decode(errors="replace")
-        match = re.search(r"http://127\.0\.0\.1:([1-9]\d*)", text)
-        return int(match[1]) if match else 0
+        return f"http://127.0.0.1:{self.port}" in text
 
     def _is_ready(self) -> bool:
         assert self.running, f"the server ended before it was ready:\n{self.log()[-4000:]}"

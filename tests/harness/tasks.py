@@ -9,6 +9,7 @@ from typing import Any
 import av
 
 from tests.harness.server_process import ServerProcess
+from tests.harness.waiting import PATIENCE
 
 ENDS = frozenset({"completed", "error", "cancelled"})
 FILE_KEYS = {
@@ -25,7 +26,7 @@ def follow(
     server: ServerProcess, task_id: str, *, until: Collection[str] = ENDS, seconds: float = 60
 ) -> list[dict[str, Any]]:
     """Poll until the status is one of `until`; every distinct answer in order, the progress never falling."""
-    deadline = time.monotonic() + seconds
+    deadline = time.monotonic() + max(seconds, PATIENCE)
     seen: list[dict[str, Any]] = []
     while True:
         answer = server.status(task_id)

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from tests.harness import processes
 from tests.harness.server_process import MARK, QUICK, ROOT
-from tests.harness.waiting import until
+from tests.harness.waiting import PATIENCE, until, within
 
 
 class WorkerProcess:
@@ -44,10 +44,10 @@ class WorkerProcess:
         """All that it printed."""
         return self._out.read_text(errors="replace") if self._out.exists() else ""
 
-    def start(self, ready: str = "processes uploads", seconds: float = 30) -> None:
+    def start(self, ready: str = "processes uploads") -> None:
         """Start it, and wait until it says so."""
         self.launch()
-        until(lambda: self._has_said(ready), seconds=seconds, what=f"the worker says {ready!r}:\n{self.log()}")
+        until(lambda: self._has_said(ready), what=f"the worker says {ready!r}:\n{self.log()}")
 
     def launch(self) -> None:
         """Start it."""
@@ -68,12 +68,12 @@ class WorkerProcess:
         env |= {f"VIDEODOCK_{name.upper()}": str(value) for name, value in self._settings.items()}
         return env | {MARK: self._mark, "PYTHONPATH": str(ROOT)}
 
-    def wait(self, seconds: float = 25) -> int:
+    def wait(self, seconds: float = PATIENCE) -> int:
         """Its exit code, once it has ended."""
         assert self._process is not None
         return self._process.wait(seconds)
 
-    def stop(self, seconds: float = 25) -> None:
+    def stop(self, seconds: float = PATIENCE) -> None:
         """SIGTERM; proves that it ends by itself with code 0 and leaves no process and no traceback."""
         assert self._process is not None
         self._process.send_signal(signal.SIGTERM)
@@ -83,7 +83,7 @@ class WorkerProcess:
             raise AssertionError(f"SIGTERM did not end the worker within {seconds} s:\n{self.log()}") from None
         self._process = None
         assert code == 0, f"after SIGTERM the worker ended with {code}:\n{self.log()}"
-        until(lambda: not self._leftovers(), seconds=2, what=f"no process left of {self._leftovers()}")
+        within(lambda: not self._leftovers(), seconds=2, what=f"no process left of {self._leftovers()}")
         assert "Traceback (most recent call last)" not in self.log(), self.log()
 
     def kill(self) -> None:
@@ -102,7 +102,7 @@ class WorkerProcess:
             for process in self._leftovers():
                 process.kill()
             if self._process is not None:
-                self._process.wait(5)
+                self._process.wait(PATIENCE)
 
     def _has_said(self, ready: str) -> bool:
         assert self.running, f"the worker ended at its start:\n{self.log()}"

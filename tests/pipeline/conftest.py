@@ -5,7 +5,6 @@ Rule: whatever a test does, it leaves no process and no descriptor behind; that 
 
 import os
 import threading
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -15,6 +14,8 @@ from server import media_types
 from server.pipeline import ffmpeg
 from server.pipeline.step import Limits, StepContext
 from server.settings import load
+from tests.harness.processes import descriptors
+from tests.harness.waiting import within
 from tests.pipeline import processes
 
 Contexts = Callable[..., StepContext]
@@ -27,14 +28,11 @@ def samples_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(autouse=True)
 def _nothing_left() -> Iterator[None]:
-    descriptors = list(Path("/proc/self/fd").iterdir())
-    children = processes.children(os.getpid())
+    before, children = descriptors(), processes.children(os.getpid())
     yield
-    deadline = time.monotonic() + 2
-    while processes.children(os.getpid()) != children and time.monotonic() < deadline:
-        time.sleep(0.01)
-    assert processes.children(os.getpid()) == children
-    assert len(list(Path("/proc/self/fd").iterdir())) == len(descriptors)
+    # What others left here before may go meanwhile.
+    within(lambda: processes.children(os.getpid()) <= children, seconds=2, what="no process is left")
+    within(lambda: descriptors() <= before, seconds=2, what="no descriptor is left")
 
 
 @pytest.fixture

@@ -3,6 +3,8 @@
 import time
 from pathlib import Path
 
+from tests.harness.waiting import PATIENCE
+
 
 def children(pid: int) -> set[int]:
     """The children of a process, zombies included."""
@@ -34,7 +36,7 @@ def gone_within(seconds: float, *pids: int) -> bool:
     return True
 
 
-def wait_for_text(path: Path, seconds: float = 20) -> str:
+def wait_for_text(path: Path, seconds: float = PATIENCE) -> str:
     """What a file says, once it is there and ends with a line break."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:

@@ -15,6 +15,7 @@ from server.errors import UploadLockedError
 from server.storage import locks as locks_module
 from server.storage.locks import UploadLocks
 from tests.harness.server_process import ROOT
+from tests.harness.waiting import PATIENCE, Stopwatch
 
 ID = "8a6b1c6e-3f0e-4a58-9f57-0d8f1f1f9c11"
 OTHER = "8a6b1c6e-3f0e-4a58-9f57-0d8f1f1f9c12"
@@ -61,7 +62,7 @@ class Holder:
 
     def end(self) -> None:
         self.process.kill()
-        self.process.communicate(timeout=10)
+        self.process.communicate(timeout=PATIENCE)
 
 
 @pytest.fixture
@@ -83,9 +84,9 @@ def left(folder: Path) -> list[str]:
 
 
 async def take(locks: UploadLocks, seconds: list[float]) -> None:
-    started = time.monotonic()
+    started = Stopwatch()
     async with locks.hold(ID):
-        seconds.append(time.monotonic() - started)
+        seconds.append(started.seconds)
 
 
 def test_another_process_is_asked(folder: Path, holders: list[Holder]) -> None:
@@ -95,7 +96,7 @@ def test_another_process_is_asked(folder: Path, holders: list[Holder]) -> None:
     asyncio.run(take(UploadLocks(folder), seconds))
     assert seconds[0] < 2
     assert (holders[0].line(), holders[0].line()) == ("asked", "let go")
-    holders[0].process.wait(10)
+    holders[0].process.wait(PATIENCE)
     assert left(folder) == []
 
 
@@ -127,20 +128,24 @@ def test_who_does_not_let_go_is_not_robbed(
 
 
 def test_clean(folder: Path, holders: list[Holder]) -> None:
-    """FIFOs of the dead go; what is held, and who listens, stays."""
+    """FIFOs of the dead go, also of one who died while he made his; who listens or is about to keeps his."""
     holders.append(Holder(folder, obliging=False))
     alive = left(folder)
     assert len(alive) == 1
     locks = UploadLocks(folder)
     os.mkfifo(folder / "dead.fifo")
     os.mkfifo(folder / ".unborn.fifo")
+    os.mkfifo(folder / ".dead.fifo")
+    beginner = UploadLocks(folder)
 
     async def listening() -> None:
         locks.listen()
-        (own,) = {*left(folder)} - {*alive, "dead.fifo", ".unborn.fifo"}
-        assert await asyncio.to_thread(locks.clean) == 1
-        assert left(folder) == sorted([*alive, own, ".unborn.fifo"])
-        assert await asyncio.to_thread(locks.clean) == 0
+        (own,) = {*left(folder)} - {*alive, "dead.fifo", ".dead.fifo", ".unborn.fifo"}
+        with beginner.try_hold(".unborn.fifo") as held:
+            assert held
+            assert await asyncio.to_thread(locks.clean) == 2
+            assert left(folder) == sorted([*alive, own, ".unborn.fifo"])
+            assert await asyncio.to_thread(locks.clean) == 0
         locks.close()
 
     asyncio.run(listening())
@@ -249,7 +254,7 @@ def test_threads_never_overlap(folder: Path) -> None:
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(20)
+        thread.join(PATIENCE)
     assert errors == []
     assert got[0] > 20
     assert left(folder) == []
@@ -319,7 +324,7 @@ def test_a_waiter_that_gives_up_holds_nothing(folder: Path) -> None:
                 waiting.cancel()
                 await asyncio.wait({waiting})
                 assert waiting.cancelled()
-        deadline = time.monotonic() + 2
+        deadline = time.monotonic() + PATIENCE
         while True:
             with locks.try_hold(ID) as held:
                 if held:

@@ -75,8 +75,12 @@ def test_what_went_wrong_last_is_kept_when_a_task_is_given_up(database: Database
         states = [(file.status.value, file.error_code) for file in queue.files_of(session, mine.task_id)]
     assert (found["poster"].error_params, found["poster"].failures) == ({"room": 3}, 1)
     assert found["poster"].finished_at == found["mp4"].finished_at == NOW
-    assert states == [("error", "too_many_attempts")] * 2
+    assert states == [("error", "too_many_attempts"), ("waiting", None)], "the second was never begun"
     assert steps(database, second) == {}
+    assert write(database, queue.give_up, mine, POISON, now=NOW) is TaskStatus.ERROR, "nor can it be"
+    with database.read() as session:
+        states = [(file.status.value, file.error_code) for file in queue.files_of(session, mine.task_id)]
+    assert states == [("error", "too_many_attempts")] * 2
 
 
 def test_a_file_that_was_done_keeps_its_steps(database: Database) -> None:

@@ -19,7 +19,7 @@ from server.transport.body import AsgiBody, End
 from server.transport.socket_body import HANDOVER, SocketBody
 from server.transport.uvicorn_http import VideodockHttp
 from tests.harness.http import Connection, Loop
-from tests.harness.waiting import until
+from tests.harness.waiting import PATIENCE, until
 
 REFUSED = b"refused"
 
@@ -34,13 +34,13 @@ class Handed:
 
         class Protocol(VideodockHttp):
             max_head_size = 8192
-            head_timeout = 5.0
+            head_timeout = PATIENCE
 
         self._kind = Protocol
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         offer = scope["extensions"].get(HANDOVER)
-        body: SocketBody | AsgiBody = SocketBody(offer, 5) if offer else AsgiBody(receive, 5)
+        body: SocketBody | AsgiBody = SocketBody(offer, PATIENCE) if offer else AsgiBody(receive, PATIENCE)
         try:
             await self._answer(scope, body, send)
         finally:
@@ -94,7 +94,7 @@ class Handed:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._server.should_exit = True
-        self._thread.join(10)
+        self._thread.join(PATIENCE)
         self._listener.close()
         assert not self._thread.is_alive()
 
@@ -136,4 +136,4 @@ def tls(port: int) -> ssl.SSLSocket:
     context = ssl.create_default_context()
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
-    return context.wrap_socket(socket.create_connection(("127.0.0.1", port), timeout=10))
+    return context.wrap_socket(socket.create_connection(("127.0.0.1", port), timeout=PATIENCE))

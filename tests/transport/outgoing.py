@@ -13,7 +13,7 @@ from server.transport.body import Pace
 from server.transport.offers import FileOutlet
 from server.transport.socket_file import FILES, SocketFile, senders
 from tests.harness.http import Connection, Loop, request
-from tests.harness.waiting import until
+from tests.harness.waiting import PATIENCE, until
 from tests.transport.handed import Handed
 from tests.transport.pairs import MIB, NOISE
 
@@ -26,7 +26,7 @@ class Files(Handed):
     def __init__(self, loop: Loop, file: Path, *, certificate: Path | None = None) -> None:
         super().__init__(loop, certificate=certificate)
         self.file = file
-        self.idle_seconds = 10.0
+        self.idle_seconds = 2 * PATIENCE
         self.rate = 0
         self.missing = 0  # by how much Content-Length is less than what comes
         self.senders: list[SocketFile] = []
@@ -103,8 +103,8 @@ def all_threads_are_free() -> None:
     """Have every thread that sends meet at one point: none of them has anything else to do."""
     together = threading.Barrier(senders._max_workers + 1)
     for _ in range(senders._max_workers):
-        senders.submit(together.wait, 5)
-    together.wait(5)
+        senders.submit(together.wait, PATIENCE)
+    together.wait(PATIENCE)
 
 
 def slowly(files: Files, path: str) -> Connection:
@@ -112,7 +112,7 @@ def slowly(files: Files, path: str) -> Connection:
     connection = Connection.__new__(Connection)
     connection._socket, connection._buffer = socket.socket(), b""
     connection._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-    connection._socket.settimeout(10)
+    connection._socket.settimeout(PATIENCE)
     connection._socket.connect(("127.0.0.1", files.port))
     files.clients.append(connection)
     connection.send(request("GET", path))

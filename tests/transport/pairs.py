@@ -7,7 +7,7 @@ import socket
 import threading
 import uuid
 from collections.abc import Awaitable, Callable, Coroutine, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -17,6 +17,8 @@ import uvloop
 from server.transport import stints
 from server.transport.body import End, Pace
 from server.transport.socket_body import SocketBody, Taken
+from tests.harness.processes import descriptors
+from tests.harness.waiting import PATIENCE
 
 MIB = 1 << 20
 NOISE = random.Random(7).randbytes(6 * MIB)
@@ -29,9 +31,11 @@ LOOPS: dict[str, Callable[[], asyncio.AbstractEventLoop]] = {
 class Line:
     """One connection: `client` sends, `body` is what arrives; it is also the `Handover`."""
 
-    def __init__(self, length: int, front: bytes = b"", *, idle: float = 10, pace: Pace | None = None) -> None:
+    def __init__(
+        self, length: int, front: bytes = b"", *, idle: float = 2 * PATIENCE, pace: Pace | None = None
+    ) -> None:
         with socket.create_server(("127.0.0.1", 0)) as listener:
-            self.client = socket.create_connection(listener.getsockname(), timeout=10)
+            self.client = socket.create_connection(listener.getsockname(), timeout=PATIENCE)
             self._server, _ = listener.accept()
         self.client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._server.setblocking(False)
@@ -94,7 +98,7 @@ def run(loop: str, work: Coroutine[Any, Any, Any]) -> Any:
     async def watched() -> Any:
         stints.pipes.close()
         before = descriptors()
-        found = await asyncio.wait_for(work, 30)
+        found = await asyncio.wait_for(work, 2 * PATIENCE)
         assert asyncio.all_tasks() == {asyncio.current_task()}, "a task is left"
         for pipe in stints.pipes._free:
             assert pipe.filled == 0
@@ -113,15 +117,6 @@ def in_pipe(out: int) -> bytes:
         return os.read(out, 1 << 20)
     except BlockingIOError:
         return b""
-
-
-def descriptors() -> set[str]:
-    """Every open descriptor, with what it is."""
-    found = set()
-    for entry in list(Path("/proc/self/fd").iterdir()):
-        with suppress(FileNotFoundError):
-            found.add(f"{entry.name} {entry.readlink()}")
-    return found
 
 
 def send_later(client: socket.socket, data: bytes, times: int = 1) -> threading.Thread:

@@ -13,17 +13,21 @@ from starlette.types import Receive, Scope, Send
 from server.transport.body import TRAILERS
 from server.transport.uvicorn_http import VideodockHttp
 from tests.harness.http import Connection, Loop, chunked
-from tests.harness.waiting import until
+from tests.harness.waiting import PATIENCE, until
 
 LIMIT = 8192
-TIMEOUT = 0.4
 
 
 class Probe:
-    """An ASGI application that tells what it saw; it runs under the class with small limits."""
+    """An ASGI application that tells what it saw; it runs under the class with small limits.
 
-    def __init__(self, loop: Loop, timeout: float = TIMEOUT) -> None:
+    `timeout` is what a head may take, `keep_alive` what is waited for between two requests, in seconds. By default
+    neither comes into the way of a test that is about something else.
+    """
+
+    def __init__(self, loop: Loop, *, timeout: float = PATIENCE, keep_alive: float = PATIENCE) -> None:
         self.loop = loop
+        self._keep_alive = keep_alive
         self.seen: list[tuple[str, bytes]] = []  # path and body of every request that was read to its end
         self.ends: list[str] = []  # paths of which a disconnect was heard
         self.gate = threading.Event()
@@ -88,7 +92,7 @@ class Probe:
             log_config=None,
             access_log=False,
             server_header=False,
-            timeout_keep_alive=1,
+            timeout_keep_alive=round(self._keep_alive),
             timeout_graceful_shutdown=1,
         )
         self._server = uvicorn.Server(config)
@@ -102,7 +106,7 @@ class Probe:
     ) -> None:
         self.gate.set()
         self._server.should_exit = True
-        self._thread.join(10)
+        self._thread.join(PATIENCE)
         self._listener.close()
         assert not self._thread.is_alive()
 

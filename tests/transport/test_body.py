@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from server.transport import body as body_module
 from server.transport.body import AsgiBody, End, Moved
+from tests.harness.waiting import PATIENCE, Stopwatch
 from tests.transport.scripted import GONE, Message, Script, chunk, scripted, whole
 
 IDLE = 0.05
@@ -116,11 +117,11 @@ def test_stop(file: tuple[int, Path], how: str) -> None:
         using = asyncio.ensure_future(use(body, 100))
         await asyncio.sleep(0.2)
         assert not using.done()
-        started = time.monotonic()
+        started = Stopwatch()
         body.stop()
         body.stop()
         found, end = await using
-        assert time.monotonic() - started < 0.5
+        assert started.seconds < 0.5
         assert (len(found), end) == (3, End.STOPPED)
         assert await body.drain(10) == Moved(3 if how == "peek" else 0, End.STOPPED)
         await body.close()
@@ -192,7 +193,7 @@ def test_small_pieces_are_written_though_more_may_come(file: tuple[int, Path]) -
     async def work() -> None:
         body = scripted([chunk(b"abc"), chunk(b"def")], 30)
         writing = asyncio.ensure_future(body.write_to(descriptor, 0, 100))
-        deadline = time.monotonic() + 2
+        deadline = time.monotonic() + PATIENCE
         while path.read_bytes() != b"abcdef":
             assert time.monotonic() < deadline
             await asyncio.sleep(0.01)
@@ -215,7 +216,7 @@ def test_a_stream_of_crumbs_is_written(file: tuple[int, Path]) -> None:
     async def work() -> None:
         body = AsgiBody(crumbs, 30)
         writing = asyncio.ensure_future(body.write_to(descriptor, 0, 10_000))
-        deadline = time.monotonic() + 5
+        deadline = time.monotonic() + PATIENCE
         while not path.read_bytes():
             assert time.monotonic() < deadline
             await asyncio.sleep(0.01)
@@ -308,7 +309,7 @@ def test_a_cancelled_writer_is_waited_for(file: tuple[int, Path], monkeypatch: p
 
     def slow(*args: Any) -> int:
         entered.set()
-        go_on.wait(5)
+        go_on.wait(PATIENCE)
         written = real(*args)
         left.set()
         return written

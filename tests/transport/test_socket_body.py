@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from server.transport.body import End, Moved
+from tests.harness.waiting import PATIENCE
 from tests.transport.pairs import LOOPS, MIB, NOISE, WAYS, Line, Target, by_read, by_write, run, send_later
 
 KIB = 1 << 10
@@ -96,7 +97,7 @@ def test_cut(loop: str, target: Target, way: str) -> None:
     """A client that leaves, or falls silent: what came is there, and every later call says the same."""
 
     async def cut(how: Callable[[socket.socket], None] | None, sent: int) -> None:
-        async with Line(MIB, NOISE[:5], idle=0.3) as line:
+        async with Line(MIB, NOISE[:5], idle=2 * PATIENCE if how else 0.3) as line:
             with target.another() as own:
                 line.client.sendall(NOISE[5 : 5 + sent])
                 using = asyncio.ensure_future(WAYS[way](line.body, own, MIB))
@@ -215,7 +216,7 @@ def test_an_urgent_byte_does_not_keep_a_thread(loop: str, target: Target) -> Non
                 using = asyncio.ensure_future(by_write(line.body, target, MIB))
                 await asyncio.sleep(pause)
                 line.client.sendall(NOISE[100_000:200_000])
-                assert await asyncio.wait_for(using, 5) == (NOISE[:200_000], End.COMPLETE)
+                assert await asyncio.wait_for(using, PATIENCE) == (NOISE[:200_000], End.COMPLETE)
 
     run(loop, work())
 

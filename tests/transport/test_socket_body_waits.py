@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from server.transport.body import End, Moved, Pace, writers
+from tests.harness.waiting import PATIENCE
 from tests.transport.pairs import LOOPS, MIB, NOISE, WAYS, Line, Target, run, send_later
 
 
@@ -30,14 +31,14 @@ def test_stop_while_waiting(loop: str, target: Target, way: str) -> None:
     """A body that waits lets go at once, on the loop and in its thread."""
 
     async def stop(sent: int, pause: float) -> None:
-        async with Line(MIB, idle=30) as line:
+        async with Line(MIB, idle=2 * PATIENCE) as line:
             with target.another() as own:
                 line.client.sendall(NOISE[:sent])
                 using = asyncio.ensure_future(WAYS[way](line.body, own, MIB))
                 await asyncio.sleep(pause)
                 line.body.stop()
                 # It may take what has come already, and then it ends, long before the body is idle.
-                found, end = await asyncio.wait_for(using, 5)
+                found, end = await asyncio.wait_for(using, PATIENCE)
                 assert end is End.STOPPED
                 assert found == NOISE[: len(found)]
                 line.body.stop()
@@ -106,8 +107,8 @@ def test_cancelled(loop: str, target: Target) -> None:
 def hold_all(together: threading.Barrier) -> None:
     """Have every thread that moves bodies meet at one point: none of them has anything else to do."""
     for _ in range(together.parties - 1):
-        writers.submit(together.wait, 5)
-    together.wait(5)
+        writers.submit(together.wait, PATIENCE)
+    together.wait(PATIENCE)
 
 
 def test_idle_bodies_hold_no_thread(loop: str, target: Target) -> None:
@@ -142,7 +143,7 @@ def test_the_wait_for_a_thread_is_not_the_client_s(loop: str, target: Target) ->
                 await asyncio.sleep(0.005)
             gate = threading.Event()
             for _ in range(16):
-                writers.submit(gate.wait, 10)
+                writers.submit(gate.wait, PATIENCE)
             line.client.send(b"a")
             await asyncio.sleep(1.3)
             assert not using.done()

@@ -13,6 +13,7 @@ from structlog.testing import capture_logs
 
 from server.observability import Metrics
 from server.web.health import Check, routes
+from tests.harness.waiting import PATIENCE
 
 
 def ask(table: list[Route], *paths: str, method: str = "GET") -> list[httpx.Response]:
@@ -80,7 +81,7 @@ def test_hanging_checks_do_not_pile_up_threads() -> None:
 
     def hang() -> None:
         running.append(1)
-        release.wait(10)
+        release.wait(PATIENCE)
 
     table = routes({"store": hang}, Metrics(), 0.05)
     try:
@@ -93,7 +94,7 @@ def test_hanging_checks_do_not_pile_up_threads() -> None:
 
 def test_checks_run_side_by_side() -> None:
     """Three slow checks take as long as one."""
-    meeting = threading.Barrier(3, timeout=5)
+    meeting = threading.Barrier(3, timeout=PATIENCE)
 
     def meet() -> None:
         meeting.wait()

@@ -352,7 +352,7 @@ def test_a_full_disk_in_a_form(live: LiveServer, monkeypatch: pytest.MonkeyPatch
     with monkeypatch.context() as patched:
         patched.setattr("server.transport.body.Writer.__call__", full)
         answer, said = post(live, form_body(B, [file("a.mp4", GOOD), file("b.mp4", OTHER)]))
-    assert (answer.status, said["code"]) == (507, "storage_full")
+    assert (answer.status, said["code"]) == (507, "form_storage_full")
     assert state(live) == before
 
 

@@ -225,13 +225,13 @@ def test_a_full_disk(live: LiveServer, monkeypatch: pytest.MonkeyPatch, error: i
 
 def test_creation_on_a_full_disk(live: LiveServer, monkeypatch: pytest.MonkeyPatch) -> None:
     """A file that cannot be made leaves no row."""
-    before = live.query("SELECT id FROM uploads"), live.files()
+    before = live.query("SELECT id FROM uploads ORDER BY id"), live.files()
     with monkeypatch.context() as patched:
         patched.setattr("server.storage.disk.os.open", _refusing(os.open, str(live.data_dir / "uploads")))
         answer = live.ask("POST", MOUNT, creation(LENGTH))
     assert (answer.status, answer.code) == (507, "storage_full")
     assert "location" not in answer.headers
-    assert (live.query("SELECT id FROM uploads"), live.files()) == before
+    assert (live.query("SELECT id FROM uploads ORDER BY id"), live.files()) == before
     assert live.locks() == []
     create(live, LENGTH)
 

@@ -16,7 +16,7 @@ from server.web.tuspyserver_storage import Storage
 from tests.conftest import StartServer
 from tests.harness.arrival import check_arrived
 from tests.harness.http import Connection, LiveServer, chunked, request
-from tests.harness.rows import execute, query
+from tests.harness.rows import execute, query, wait_told
 from tests.harness.server_process import ServerProcess
 from tests.samples import big
 from tests.tus.client import (
@@ -180,6 +180,7 @@ def test_a_refusal_reads_nothing(engine: ServerProcess) -> None:
     """What the head of a PATCH can refuse is refused with no byte of its body sent or invited; nothing changes."""
     upload = made(engine, 1000)
     assert ask(engine, "PATCH", target(upload), patch_headers(0), video(300)).status == 204
+    wait_told(engine.database_url, upload, 300)
     before = state(engine, upload)
     for headers, status, code in REFUSED.values():
         fields = {"Content-Length": "700", "Expect": "100-continue", **headers}

@@ -26,7 +26,7 @@ from tests.harness.brokers import Broker
 from tests.harness.gate import Gate
 from tests.harness.namespace import Namespace
 from tests.harness.rows import execute, query
-from tests.harness.waiting import until
+from tests.harness.waiting import until, within
 from tests.harness.worker_process import WorkerProcess
 from tests.samples import make
 from tests.worker.test_scheduler import upload
@@ -181,8 +181,8 @@ def test_a_cancel_reaches_a_worker(ground: Ground, gate: Gate, tmp_path: Path) -
     until(gate.waiting, seconds=20, what="the step waits at the gate")
     with ground.services.database.write() as session:
         queue.cancel(session, task_id, DEFAULT_OWNER, now=ground.services.uploads.clock())
-    until(lambda: not gate.waiting(), seconds=2.5, what="the step's processes are gone")
-    until(lambda: not ground.services.results.attempts(), seconds=2.5, what="the partial output is gone")
+    within(lambda: not gate.waiting(), seconds=2.5, what="the step's processes are gone")
+    within(lambda: not ground.services.results.attempts(), seconds=2.5, what="the partial output is gone")
     worker.stop()
     assert ground.events(task_id) == ["uploaded", "processing", "cancelled"]
 
@@ -341,5 +341,5 @@ def test_a_missing_extra_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     """Without Celery installed, the sentence names what to install."""
     settings = Settings(data_dir=tmp_path, database_url="postgresql://u@h/d", broker_url="redis://h")
     monkeypatch.setattr("server.worker.find_spec", lambda name: None)
-    with pytest.raises(StartError, match=r"videodock\[celery\]"):
+    with pytest.raises(StartError, match=r"\.\[celery\].*celery\[redis\]"):
         check_celery(settings)

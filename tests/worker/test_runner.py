@@ -20,6 +20,7 @@ from server.database.models import DEFAULT_OWNER, Task, TaskEvent
 from server.database.session import Database, changed
 from server.database.types import database_time
 from server.errors import StepError
+from server.lifecycle import FileStatus
 from server.pipeline.step import StepContext, TryLaterError
 from server.services import Services
 from server.settings import Settings
@@ -27,7 +28,8 @@ from server.storage.results import Results
 from server.tasks import files, queue
 from server.tasks.queue import Failure
 from server.worker import runner
-from server.worker.runner import Attempt, Progress, claim_next
+from server.worker.progress import Progress
+from server.worker.runner import Attempt, claim_next
 from tests.harness.rows import query
 from tests.harness.server_process import ROOT
 from tests.harness.steps import FakeStep, failing, held
@@ -60,7 +62,7 @@ def registered(services: Services, count: int = 1) -> str:
     """A task of so many files that waits."""
     task_id = services.uploads.new_id()
     ids = [services.uploads.new_id() for _ in range(count)]
-    told: dict[str, Any] = {"protocol": "tus", "task_id": task_id, "length": 5, "metadata_raw": None}
+    told: dict[str, Any] = {"protocol": "multipart", "task_id": task_id, "length": 5, "metadata_raw": None}
     for upload_id in ids:
         services.uploads.insert(upload_id, DEFAULT_OWNER, filename="a.mp4", **told)
         services.store.local_path(upload_id).write_bytes(b"12345")
@@ -217,6 +219,31 @@ def test_what_the_attempt_before_found_out_about_a_file_still_holds(services: Se
     assert (scan.calls, later.calls) == ([], [])
 
 
+def test_a_virus_stays_one_when_the_scanner_is_switched_off(
+    services: Services, put: Put, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was found, the worker died before it told so of the file, and the next attempt has no scanner: it is infected
+    all the same, goes into quarantine, and no step runs."""
+    put(scan := FakeStep("scan"), later := FakeStep("probe"))
+    registered(services)
+    claimed = claim_next(services, "dead/1")
+    assert claimed
+    with services.database.write() as session:
+        file = queue.files_of(session, claimed.task_id)[0]
+        now, upload_id = services.uploads.clock(), file.upload_id
+        assert files.begin_file(session, claimed, file.id, {"scan": True, "probe": True})
+        assert files.begin_step(session, claimed, file.id, "scan", now=now)
+        found = Failure(files.INFECTED, {"signature": "Some.Virus"})
+        assert files.fail_step(session, claimed, file.id, "scan", found, now=now)
+    monkeypatch.setattr(FakeStep, "is_wanted", lambda self, _: self.name != "scan")
+    end_pauses(services)
+    assert attempt(services)
+    assert (task(services)["status"], task(services)["error_code"]) == ("error", "infected")
+    assert (scan.calls, later.calls) == ([], [])
+    assert query(services.settings.sqlalchemy_url, "SELECT scan FROM task_files") == [{"scan": "infected"}]
+    assert not services.store.local_path(upload_id).exists(), "it is in quarantine"
+
+
 @pytest.mark.parametrize("error", [StepError("poster_failed"), TryLaterError("storage_full")])
 def test_a_step_that_is_not_required_leaves_its_file_completed(services: Services, put: Put, error: Exception) -> None:
     """By the file's fault at once, by ours after three tries: only its own result is missing, and its row says why."""
@@ -329,6 +356,45 @@ def test_a_task_that_kills_its_workers_is_parked_with_the_last_error(
     assert step(services, "first")["status"] == "completed"
 
 
+def test_a_file_that_kills_its_workers_spares_the_others(services: Services, put: Put) -> None:
+    """The first of three ended, the second is given up after its attempts, and the third has as many of its own."""
+    put(one := FakeStep("probe"))
+    registered(services, 3)
+    for _ in range(ATTEMPTS):
+        crash(services, 2)
+    for _ in range(ATTEMPTS - 1):
+        crash(services, 3)
+    assert statuses(services) == ["completed", "error", "processing"]
+    assert attempt(services)
+    assert statuses(services) == ["completed", "error", "completed"]
+    row = task(services)
+    assert (row["status"], bool(row["partial"]), row["worker"]) == ("completed", True, None)
+    assert len(one.calls) == 1
+    kinds = [kind for kind, _ in events(services, "file_error", "file_completed", "completed", "error")]
+    assert kinds == ["file_completed", "file_error", "file_completed", "completed"]
+
+
+def crash(services: Services, at: int) -> None:
+    """A worker that dies at this file of its task; those before it are completed."""
+    claimed = claim_next(services, "dead/1")
+    assert claimed
+    with services.database.write() as session:
+        found, now = queue.files_of(session, claimed.task_id), services.uploads.clock()
+        for file in found[: at - 1]:
+            if file.status is FileStatus.WAITING:
+                assert files.begin_file(session, claimed, file.id, {"probe": True})
+                assert files.complete_file(session, claimed, file.id, now=now)
+        assert files.begin_file(session, claimed, found[at - 1].id, {"probe": True})
+        assert files.begin_step(session, claimed, found[at - 1].id, "probe", now=now)
+    end_pauses(services)
+
+
+def statuses(services: Services) -> list[str]:
+    """Those of the files of the only task, in order."""
+    rows = query(services.settings.sqlalchemy_url, "SELECT status FROM task_files ORDER BY position")
+    return [row["status"] for row in rows]
+
+
 def test_a_task_that_was_set_aside_can_be_cancelled(services: Services, put: Put) -> None:
     """It waits, is cancelled, and is tried no more; its steps are cancelled with it."""
     put(FakeStep("scan", failing(TryLaterError("storage_full"))), FakeStep("probe"))
@@ -414,7 +480,7 @@ def test_a_result_that_cannot_be_put_into_its_place_is_tried_again(
     put(FakeStep("poster", lambda _: {"has_poster": True}))
     registered(services)
     assert attempt(services)
-    assert (task(services)["waiting_code"], step(services, "poster")["status"]) == ("step_interrupted", "processing")
+    assert (task(services)["waiting_code"], step(services, "poster")["status"]) == ("disk_full", "processing")
     assert not query(services.settings.sqlalchemy_url, "SELECT has_poster FROM task_files")[0]["has_poster"]
     end_pauses(services)
     assert attempt(services)

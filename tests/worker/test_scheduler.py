@@ -1,10 +1,12 @@
 """The embedded scheduler against real rows, real videos and real child processes."""
 
 import os
+import sqlite3
 import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -13,16 +15,18 @@ from sqlalchemy import update
 from sqlalchemy.exc import OperationalError
 
 from server.database import migration
+from server.database import session as database_session
 from server.database.models import DEFAULT_OWNER, Task
 from server.database.session import changed
 from server.lifecycle import TaskStatus
 from server.services import Services
 from server.settings import Settings
 from server.tasks import queue
+from server.worker import runner
 from server.worker.scheduler import Scheduler
 from tests.harness.gate import Gate
 from tests.harness.rows import query
-from tests.harness.waiting import until
+from tests.harness.waiting import until, within
 from tests.samples import make
 
 
@@ -189,6 +193,58 @@ def test_a_stopped_scheduler_gives_its_task_back(
     assert events(services, task_id).count("completed") == 1
 
 
+def test_a_scheduler_takes_no_task_from_itself(
+    settings: Settings, gate: Gate, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """The lease of a task runs out while its step runs, since no heartbeat came through: nobody has crashed."""
+    monkeypatch.setattr(runner, "HEARTBEAT_SECONDS", 600.0)
+    with Services.open(settings.model_copy(update={"ffmpeg": str(gate.path), "encode_limit": 2})) as services:
+        task_id = upload(services, make(tmp_path, "a.mp4"))
+        scheduler = Scheduler(services)
+        scheduler.start()
+        try:
+            until(gate.waiting, what="the step waits at the gate")
+            before = scheduler._looked
+            until(lambda: scheduler._looked > before + 2 * settings.task_lease, what="it has looked for two leases")
+            gate.open()
+            ended(services, task_id)
+        finally:
+            scheduler.stop()
+    assert attempts(settings) == [(1, 0)]
+
+
+def test_a_database_that_somebody_else_keeps_locked_is_no_crash(
+    tmp_path: Path, gate: Gate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """SQLite, held for longer than a lease: the step is stopped, and afterwards the task goes on with no failure."""
+    monkeypatch.setattr(database_session, "_BUSY_SECONDS", 0.2)
+    settings = Settings(data_dir=tmp_path / "data", task_lease=3, ffmpeg=str(gate.path), transcode="none")
+    settings.data_dir.mkdir()
+    migration.upgrade(settings.sqlalchemy_url)
+    with Services.open(settings) as services:
+        services.claim_store()
+        task_id = upload(services, make(tmp_path, "a.mp4"))
+        scheduler = Scheduler(services)
+        scheduler.start()
+        try:
+            until(gate.waiting, what="the step waits at the gate")
+            with closing(sqlite3.connect(settings.data_dir / "videodock.db", timeout=60)) as other:
+                other.execute("BEGIN IMMEDIATE")
+                until(lambda: not gate.waiting(), what="the step is stopped")
+                until(lambda: not scheduler._attempts, what="the attempt has ended")
+            gate.open()
+            ended(services, task_id)
+        finally:
+            scheduler.stop()
+    assert attempts(settings) == [(2, 0)]
+
+
+def attempts(settings: Settings) -> list[tuple[int, int]]:
+    """How often each task was begun, and how often its worker is said to have crashed."""
+    rows = query(settings.sqlalchemy_url, "SELECT attempt, failures FROM tasks")
+    return [(row["attempt"], row["failures"]) for row in rows]
+
+
 def test_a_task_whose_worker_always_dies_is_given_up(
     services: Services, run: Callable[..., Scheduler], tmp_path: Path
 ) -> None:
@@ -214,8 +270,8 @@ def test_a_cancelled_step_ends_within_two_seconds(settings: Settings, gate: Gate
             until(gate.waiting, seconds=20, what="the step waits at the gate")
             with services.database.write() as session:
                 queue.cancel(session, task_id, DEFAULT_OWNER, now=services.uploads.clock())
-            until(lambda: not gate.waiting(), seconds=2, what="the step's processes are gone")
-            until(lambda: not services.results.attempts(), seconds=2, what="the partial output is gone")
+            within(lambda: not gate.waiting(), seconds=2, what="the step's processes are gone")
+            within(lambda: not services.results.attempts(), seconds=2, what="the partial output is gone")
             assert status(services, task_id) is TaskStatus.CANCELLED
         finally:
             scheduler.stop()

@@ -1,0 +1,169 @@
+"""How a backup lies in its folder.
+
+    videodock-backup            says that the folder is ours, and whose backups it takes
+    manifest.json               names the snapshot; who has no manifest is no backup
+    snapshot-<id>/videodock.db  the rows, as SQLite, whatever the server's database is
+    snapshot-<id>/files.db      every file with its size and SHA-256
+    snapshot-<id>/open/         what open uploads had at that time
+    uploads/ results/ quarantine/  files that do not change any more, shared with the next backup into this folder
+
+Rule: no absolute path and no secret is written into a backup; folders are 0700, files 0600.
+"""
+
+import contextlib
+import fcntl
+import hashlib
+import json
+import os
+import re
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from server.storage.sync import sync
+
+FORMAT = 1
+OURS = "videodock-backup"
+MANIFEST = "manifest.json"
+DATABASE = "videodock.db"
+FILES = "files.db"
+OPEN = "open"
+_LOCK = ".lock"
+_SNAPSHOT = re.compile(r"snapshot-[0-9TZ]+-[0-9a-f]{8}")
+
+
+class RefusedError(Exception):
+    """It is not possible as things are; the sentence says why. Nothing was changed."""
+
+
+class NoBackupError(Exception):
+    """There is no whole backup in that folder."""
+
+
+class DamagedError(Exception):
+    """Files of a backup are not what they were."""
+
+    def __init__(self, paths: list[str]) -> None:
+        self.paths = paths
+        super().__init__(
+            f"The backup is damaged: {len(paths)} of its files are not what they were, {paths[0]} among them. "
+            "The restore is not finished. Repeat it with --skip-damaged to go without them."
+        )
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What a backup says of itself. `bytes` are those of all its files, `counts` rows by table."""
+
+    snapshot: str
+    version: str
+    revision: str
+    node: str
+    taken_at: str
+    files: int
+    bytes: int
+    counts: dict[str, int]
+    digests: dict[str, str]
+    format: int = FORMAT
+
+
+def read_manifest(folder: Path) -> Manifest | None:
+    """The manifest; None when there is no whole backup. Raises `RefusedError` for one that cannot be understood."""
+    try:
+        told = json.loads((folder / MANIFEST).read_text())
+    except FileNotFoundError:
+        return None
+    except ValueError:
+        raise RefusedError(f"{folder / MANIFEST} is damaged: it is no JSON.") from None
+    if not isinstance(told, dict) or not isinstance(told.get("format"), int):
+        raise RefusedError(f"{folder / MANIFEST} is no manifest of a backup.")
+    if told["format"] > FORMAT:
+        raise RefusedError("The backup was made by a newer version of Videodock; restore it with that one.")
+    try:
+        found = Manifest(**told)
+    except TypeError:
+        raise RefusedError(f"{folder / MANIFEST} is no manifest of a backup.") from None
+    if not _SNAPSHOT.fullmatch(found.snapshot):
+        raise RefusedError(f"{folder / MANIFEST} is no manifest of a backup.")
+    return found
+
+
+def write_manifest(folder: Path, manifest: Manifest) -> None:
+    """From now on this is the backup: all that it names must be on the disk."""
+    unborn = folder / f".{MANIFEST}"
+    write_private(unborn, json.dumps(asdict(manifest), indent=2) + "\n")
+    unborn.rename(folder / MANIFEST)
+    sync(folder)
+
+
+def write_private(path: Path, text: str) -> None:
+    """A small file that only its owner may read, on the disk."""
+    with open(path, "w", opener=private) as file:
+        file.write(text)
+    sync(path)
+
+
+def private(path: str, flags: int) -> int:
+    """An opener: what it makes, only its owner may read."""
+    return os.open(path, flags | os.O_CLOEXEC, 0o600)
+
+
+def snapshots(folder: Path) -> list[Path]:
+    """Every snapshot in the folder, those that were never finished among them."""
+    return [path for path in folder.iterdir() if _SNAPSHOT.fullmatch(path.name)]
+
+
+def make_folder(folder: Path) -> None:
+    """A folder and those that lead to it, as far as they are missing; only their owner may enter them."""
+    if not folder.is_dir():
+        make_folder(folder.parent)
+        folder.mkdir(mode=0o700, exist_ok=True)
+
+
+def check(folder: Path, node: str) -> None:
+    """Raise `RefusedError` unless backups of the data folder `node` may be put there."""
+    mark = folder / OURS
+    if mark.exists():
+        if mark.read_text().strip() != node:
+            raise RefusedError(f"{folder} has backups of another data folder. Choose another folder.")
+    elif folder.exists() and not is_empty(folder, but=_LOCK):
+        raise RefusedError(f"{folder} is neither empty nor a folder of backups. Choose another folder.")
+
+
+def is_empty(folder: Path, *, but: str) -> bool:
+    """Whether there is nothing of anybody's in a folder: a file system of its own has `lost+found`."""
+    return all(path.name in (but, "lost+found") for path in folder.iterdir())
+
+
+def claim(folder: Path, node: str) -> None:
+    """Make the folder one for backups of the data folder `node`. Raises `RefusedError` when it is another's."""
+    check(folder, node)
+    if not (folder / OURS).exists():
+        write_private(folder / OURS, node + "\n")
+        sync(folder, folder.parent)
+
+
+@contextlib.contextmanager
+def locked(folder: Path, *, shared: bool = False) -> Iterator[None]:
+    """Keep others from writing into the folder meanwhile. Raises `RefusedError` when somebody works with it."""
+    try:
+        descriptor = os.open(folder / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError:
+        if not shared:
+            raise
+        yield  # a backup on a disk that cannot be written: nobody writes
+        return
+    try:
+        try:
+            fcntl.flock(descriptor, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise RefusedError(f"Another backup or restore works with {folder}; try again when it is done.") from None
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def digest_of(path: Path) -> str:
+    """SHA-256 of a file."""
+    with path.open("rb", buffering=0) as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,87 @@
+"""Which files the rows tell of.
+
+Rule: rows are asked, never folders; only what a folder of HLS has in it is read from the folder. What no row tells of
+(an upload of a form that is being received, the result of a step that has not ended) is nobody's yet.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, Row, and_, func, or_, select
+
+from server.database.models import Task, TaskFile, Upload, UploadPart
+from server.lifecycle import UploadStatus
+from server.tus.protocol import PARTIAL
+
+_BATCH = 1000
+
+# What a column says that there is, below `results/<task>/<file>/`; a slash at its end stands for a folder.
+_RESULTS = (
+    (TaskFile.has_poster, ("poster.jpg",)),
+    (TaskFile.has_mp4, ("video.mp4",)),
+    (TaskFile.has_hls, ("hls/",)),
+    (TaskFile.has_storyboard, ("storyboard.jpg", "storyboard.vtt")),
+)
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """A file, or a folder whose `path` ends with a slash, below the data folder.
+
+    `limit` is how many of its bytes count, `length` how many it must have; None where that is not known.
+    """
+
+    path: str
+    limit: int | None = None
+    length: int | None = None
+    is_open: bool = False
+    is_required: bool = True
+
+
+def uploads(connection: Connection, node: str) -> Iterator[Wanted]:
+    """Files of uploads in the data folder `node`.
+
+    Finals come last: a part's file that is not there any more has become its final's.
+    """
+    final = and_(Upload.concat.is_not(None), Upload.concat != PARTIAL)
+    elsewhere = select(Task.id).where(Task.id == Upload.task_id, Task.node != node).exists()
+    told = select(Upload.__table__).where(or_(Upload.has_bytes, Upload.in_quarantine), ~elsewhere)
+    for condition in (func.coalesce(Upload.concat, PARTIAL) == PARTIAL, final):
+        for row in connection.execute(told.where(condition).execution_options(yield_per=_BATCH)):
+            yield from _of_upload(row)
+
+
+def _of_upload(row: Row[Any]) -> Iterator[Wanted]:
+    if row.in_quarantine:
+        yield Wanted(f"quarantine/{row.id}", is_required=False)  # it may be there, or among the others still
+    path = f"uploads/{row.id[:2]}/{row.id}"
+    if not row.has_bytes:
+        return
+    if row.status == UploadStatus.COMPLETE:
+        yield Wanted(path, length=row.length)
+    elif row.status == UploadStatus.OPEN and row.protocol == "tus":
+        if row.concat in (None, PARTIAL):
+            counted = row.received if row.checked_from is None else min(row.received, row.checked_from)
+            yield Wanted(path, limit=counted, is_open=True, is_required=counted > 0)
+        else:
+            # It is being joined: bytes are added in order and never changed.
+            yield Wanted(path, is_open=True, is_required=False)
+
+
+def results(connection: Connection, node: str) -> Iterator[Wanted]:
+    """What was made of videos in the data folder `node`. It does not change any more once its column tells of it."""
+    columns = [column for column, _ in _RESULTS]
+    told = select(TaskFile.task_id, TaskFile.id, *columns).join(Task, Task.id == TaskFile.task_id)
+    query = told.where(Task.node == node, Task.has_results, or_(*columns))
+    for row in connection.execute(query.execution_options(yield_per=_BATCH)):
+        for column, names in _RESULTS:
+            if getattr(row, column.key):
+                for name in names:
+                    yield Wanted(f"results/{row.task_id}/{row.id}/{name}")
+
+
+def is_joining(connection: Connection, upload_id: str) -> bool:
+    """Whether the bytes of a complete part may lie in an open final one already."""
+    uses = select(func.count()).select_from(UploadPart).join(Upload, Upload.id == UploadPart.final_id)
+    return bool(connection.scalar(uses.where(UploadPart.part_id == upload_id, Upload.status == UploadStatus.OPEN)))

@@ -1,0 +1,204 @@
+"""Room on the disk: what open uploads were promised, and whether there is more to promise.
+
+Rule: an upload is promised its bytes only while the disk has room for them, for everything that others were promised
+and have not brought yet, and for the reserve; and its row bears the promise (`reserved`) before the next sum is taken.
+
+Theory of operation. The truth is in the rows of open uploads, so nothing has to be given back: a promise ends with its
+upload, and shrinks by what its row tells of received bytes. Adding the rows up takes tens of milliseconds where 100,000
+are open. So the last sum stands in a file of the data folder, whoever is granted something adds it there, and what is
+free is asked each time. Promises shrink by themselves and grow only here, so by such a sum one is never promised too
+much, by any number of processes. It does not know of what came or ended since: who would be refused by it, or finds it
+five seconds old, takes a new one. Before, he waits for those whose rows are not committed yet: it would lack them.
+
+Locks are two bytes of that file, for a disk is a matter of one machine, and they go with their process. The first is
+held to read and change the sum; the second is held, shared, by those whose rows are not committed yet.
+"""
+
+import contextlib
+import errno
+import fcntl
+import os
+import struct
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import cast
+
+import structlog
+from pydantic import ByteSize, TypeAdapter
+from sqlalchemy import Table, func, select
+
+from server.database.models import Upload
+from server.database.session import Database
+from server.errors import NoRoomError, UnavailableError
+from server.lifecycle import UploadStatus
+from server.messages import size as shown
+from server.storage.base import UploadStore
+
+KEPT_BYTES = 64 << 20
+"""Bytes at most that even bodies with a promise leave free: without any, SQLite cannot record what they brought."""
+
+_MOST_RESERVE = 2 << 30
+_RESERVED_PART = 20  # of a disk
+_SUM_SECONDS = 5.0
+_PATIENCE_SECONDS = 10.0
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.0002, 0.005
+
+# struct flock of 64-bit Linux: type, whence, start, length, and a process id that must be 0.
+_FLOCK = struct.Struct("hhqqi4x")
+_SUM_BYTE, _UNCOMMITTED_BYTE = 0, 1
+# Until when it may be used (nanoseconds of the machine's monotonic clock), and the bytes that are promised.
+_SUM = struct.Struct("qq")
+
+_uploads = cast("Table", Upload.__table__)
+_PROMISED = select(func.coalesce(func.sum(_uploads.c.reserved - _uploads.c.received), 0)).where(
+    _uploads.c.status == UploadStatus.OPEN, _uploads.c.reserved > _uploads.c.received
+)
+
+_log = structlog.stdlib.get_logger("videodock.space")
+
+
+def reserve_of(setting: str, capacity: int) -> int:
+    """Bytes that the setting `disk_reserve` asks to be left free on a disk of `capacity` bytes."""
+    if setting == "auto":
+        return min(capacity // _RESERVED_PART, _MOST_RESERVE)
+    return int(TypeAdapter(ByteSize).validate_python(setting))
+
+
+@dataclass(frozen=True)
+class Room:
+    """Bytes: what is free on the disk, what of it is promised to open uploads, and what is left free in any case."""
+
+    free: int
+    promised: int
+    reserve: int
+
+    @property
+    def left(self) -> int:
+        """What could be promised; negative when there is too little even for what was."""
+        return self.free - self.promised - self.reserve
+
+
+class Space:
+    """Promises room on the disk of one data folder. Threads and processes may ask at once."""
+
+    def __init__(self, database: Database, store: UploadStore, reserve: int, path: Path) -> None:
+        self._database = database
+        self._store = store
+        self._reserve = reserve
+        self._path = path
+        self._refused: int | None = None  # the least that was refused since there was room
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+
+    def look(self) -> Room:
+        """How things are. Blocking."""
+        with self._database.look() as connection:
+            promised = int(connection.execute(_PROMISED).scalar_one())
+        # What is free is asked afterwards: bytes that come between the two are counted twice, and not left out.
+        return self._room(promised)
+
+    def trouble(self) -> str | None:
+        """Why uploads are refused for lack of room, if they are. Blocking."""
+        return None if self.look().left > 0 else "the disk has no room for new uploads"
+
+    def check(self, need: int) -> None:
+        """Raise `NoRoomError` if so many bytes could not be promised now. Nothing is promised. Blocking."""
+        with self._file() as file:
+            self._judge(file, need)
+
+    @contextlib.contextmanager
+    def promise(self, need: int) -> Iterator[None]:
+        """Promise `need` bytes to the upload whose row bears that once this block has ended. Blocking.
+
+        Raises `NoRoomError`, and `UnavailableError` when the lock cannot be had. The row must be committed within
+        the block, and nobody may enter it who is in a transaction.
+        """
+        with self._file() as file:
+            room = self._judge(file, need)
+            if need:
+                _write(file, need + room.promised)
+            _lock(file, _UNCOMMITTED_BYTE, fcntl.F_RDLCK)
+            _lock(file, _SUM_BYTE, fcntl.F_UNLCK)
+            yield
+
+    def _judge(self, file: int, need: int) -> Room:
+        """How things are for one who needs so much. Raises `NoRoomError`."""
+        promised = _read(file)
+        room = None if promised is None else self._room(promised)
+        if room is None or need > room.left:
+            # Those whose rows are not in the database yet are waited for; nobody can join them meanwhile.
+            _lock(file, _UNCOMMITTED_BYTE, fcntl.F_WRLCK)
+            room = self.look()
+            _write(file, room.promised, time.monotonic_ns())
+            _lock(file, _UNCOMMITTED_BYTE, fcntl.F_UNLCK)
+        if need > room.left:
+            self._note_refusal(need, room)
+            raise NoRoomError(needed=shown(need), room=shown(max(0, room.left)))
+        self._note_room(room.left)
+        return room
+
+    def _room(self, promised: int) -> Room:
+        return Room(self._store.room(), promised, self._reserve)
+
+    def _note_refusal(self, need: int, room: Room) -> None:
+        if self._refused is None:
+            _log.warning("uploads_refused", reason="no room on the disk", needed=need, left=room.left, **vars(room))
+        self._refused = need if self._refused is None else min(need, self._refused)
+
+    def _note_room(self, left: int) -> None:
+        if self._refused is not None and left >= max(1, self._refused):
+            self._refused = None
+            _log.info("uploads_accepted_again", left=left)
+
+    @contextlib.contextmanager
+    def _file(self) -> Iterator[int]:
+        """The file with the sum, and its lock; both are let go of when it is closed."""
+        # Opened each time: the kernel tells descriptors apart, not the threads that use one.
+        file = os.open(self._path, os.O_RDWR | os.O_CLOEXEC)
+        try:
+            _lock(file, _SUM_BYTE, fcntl.F_WRLCK)
+            yield file
+        finally:
+            os.close(file)
+
+
+def _lock(file: int, place: int, kind: int) -> None:
+    deadline, pause = time.monotonic() + _PATIENCE_SECONDS, _FIRST_PAUSE
+    while True:
+        try:
+            fcntl.fcntl(file, fcntl.F_OFD_SETLK, _FLOCK.pack(kind, os.SEEK_SET, place, 1, 0))
+        except OSError as error:
+            if error.errno not in (errno.EAGAIN, errno.EACCES):
+                raise
+        else:
+            return
+        if time.monotonic() > deadline:
+            raise UnavailableError(part="disk")
+        time.sleep(pause)
+        pause = min(2 * pause, _LONGEST_PAUSE)
+
+
+def _read(file: int) -> int | None:
+    """The last sum of what is promised, in bytes; None if it is too old, or of before the machine was started."""
+    found = os.pread(file, _SUM.size, 0)
+    if len(found) < _SUM.size:
+        return None
+    until, promised = _SUM.unpack(found)
+    left = until - time.monotonic_ns()
+    return int(promised) if 0 < left <= _SUM_SECONDS * 1e9 else None
+
+
+def _write(file: int, promised: int, now: int | None = None) -> None:
+    """Note what is promised: a sum that was taken just `now`, or else one more promise."""
+    if now is None:
+        place, data = _SUM.size // 2, struct.pack("q", promised)
+    else:
+        place, data = 0, _SUM.pack(now + int(_SUM_SECONDS * 1e9), promised)
+    try:
+        os.pwrite(file, data, place)
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        # The very first note takes a block of the disk; those that follow overwrite it.
+        raise NoRoomError(needed=shown(promised), room=shown(0)) from None

@@ -1,0 +1,43 @@
+"""A clock that does not leap, for whoever removes what is old.
+
+Rule: it is the wall clock, as long as that goes on as the time that has passed does. Where it leaps ahead, everything
+would be old at once: then somebody has a day to notice.
+"""
+
+import time
+from collections.abc import Callable
+from datetime import datetime, timedelta
+
+import structlog
+
+_LEAP = timedelta(hours=1)
+_DOUBT_SECONDS = 86400
+_log = structlog.get_logger("videodock.retention")
+
+
+class Steady:
+    """A clock that may not leap: one that is more than an hour ahead of the time that has passed since this began is
+    believed only after a day."""
+
+    def __init__(self, clock: Callable[[], datetime], passed: Callable[[], float] | None = None) -> None:
+        """`passed` counts seconds, also while the machine sleeps."""
+        self._clock = clock
+        self._passed = passed or (lambda: time.clock_gettime(time.CLOCK_BOOTTIME))
+        self._start = clock(), self._passed()
+        self._doubted: float | None = None
+
+    def now(self) -> datetime:
+        """The time, or what it can be at most."""
+        told, passed = self._clock(), self._passed()
+        began, since = self._start
+        most = began + timedelta(seconds=passed - since) + _LEAP
+        if told <= most:
+            self._doubted = None
+            return told
+        if self._doubted is None:
+            self._doubted = passed
+            _log.warning("clock_leapt", seconds=round((told - most + _LEAP).total_seconds()))
+        elif passed - self._doubted >= _DOUBT_SECONDS:
+            self._start, self._doubted = (told, passed), None
+            return told
+        return most

@@ -1,0 +1,96 @@
+"""Files of a data folder that a backup still needs: held by a second name, whatever becomes of the first.
+
+Rule: a hold is a hard link below `.backup` of the file's own tree, so it costs no bytes and no time, and whoever
+removes, renames or puts aside the file is not in its way. There is one backup of a data folder at a time; what a dead
+one held is let go by the next sweep or backup.
+"""
+
+import contextlib
+import fcntl
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+TREES = ("uploads", "results", "quarantine")
+"""The folders whose files can be held. Each may be a disk of its own."""
+
+FOLDER = ".backup"
+_LOCK = ".backup"
+
+
+class Holds:
+    """What one backup holds. Paths are relative to the data folder and begin with one of `TREES`."""
+
+    def __init__(self, data_dir: Path) -> None:
+        self._data_dir = data_dir
+
+    def take(self, path: str) -> os.stat_result | None:
+        """Hold a file; None if there is none. Idempotent: what is held already stays the file that it was."""
+        place = self.place(path)
+        try:
+            try:
+                os.link(self._data_dir / path, place)
+            except FileNotFoundError:
+                if not (self._data_dir / path).exists():
+                    return place.stat() if place.exists() else None
+                place.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+                os.link(self._data_dir / path, place)
+        except FileExistsError:
+            pass
+        except FileNotFoundError:
+            return None  # it went in between
+        return place.stat()
+
+    def place(self, path: str) -> Path:
+        """Where a file is held, or would be."""
+        tree, _, rest = path.partition("/")
+        return self._data_dir / tree / FOLDER / rest
+
+    def release(self, path: str) -> None:
+        """Let go of a file: its bytes go if it has no other name any more."""
+        self.place(path).unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def holding(data_dir: Path) -> Iterator[Holds | None]:
+    """The holds of a backup, which all end with it; None when another backup of this data folder runs."""
+    with _alone(data_dir) as alone:
+        if not alone:
+            yield None
+            return
+        _let_go(data_dir)
+        try:
+            yield Holds(data_dir)
+        finally:
+            _let_go(data_dir)
+
+
+def clean(data_dir: Path) -> None:
+    """Let go of what a dead backup held. Blocking."""
+    if any((data_dir / tree / FOLDER).exists() for tree in TREES):
+        # Somebody else's: of a backup that was not run as the server's user.
+        with contextlib.suppress(PermissionError), _alone(data_dir) as alone:
+            if alone:
+                _let_go(data_dir)
+
+
+@contextlib.contextmanager
+def _alone(data_dir: Path) -> Iterator[bool]:
+    path = data_dir / "locks" / _LOCK
+    path.parent.mkdir(mode=0o700, exist_ok=True)
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield False
+        else:
+            yield True
+    finally:
+        os.close(descriptor)  # and with it the lock
+
+
+def _let_go(data_dir: Path) -> None:
+    for tree in TREES:
+        shutil.rmtree(data_dir / tree / FOLDER, ignore_errors=True)

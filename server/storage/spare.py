@@ -1,0 +1,58 @@
+"""A file that only takes room, for SQLite on a disk that is full.
+
+Rule: SQLite can record nothing on such a disk, not even what would make room: that an upload is removed. Then this file
+goes, and what it took is enough for that, and for a server to start. It comes back when there is room again. Everything
+here may be repeated, by several processes at once, and raises nothing.
+"""
+
+import contextlib
+import os
+from pathlib import Path
+
+import structlog
+
+_NAME = "spare"
+_MOST_BYTES = 8 << 20
+_LITTLE = 1 << 20  # bytes; with less free SQLite may not even open its database
+
+_log = structlog.stdlib.get_logger("videodock.spare")
+
+
+class Spare:
+    """The spare file of a data folder; `size` is in bytes, 0 for none."""
+
+    def __init__(self, folder: Path, size: int) -> None:
+        self._path = folder / _NAME
+        self._size = min(size, _MOST_BYTES)
+
+    def release(self) -> None:
+        """Give the room back to the disk."""
+        try:
+            self._path.unlink()
+        except OSError:
+            return  # somebody else did, or there was none
+        _log.warning("spare_room_released", reason="the disk is full")
+
+    def release_if_needed(self) -> None:
+        """Before a database is opened: give the room back if there is next to none."""
+        with contextlib.suppress(OSError):
+            if _free(self._path.parent) < _LITTLE:
+                self.release()
+
+    def keep(self, least_free: int) -> None:
+        """Take the room, if it was not taken yet, and `least_free` bytes are free besides."""
+        with contextlib.suppress(OSError):
+            if not self._size or self._path.exists() or _free(self._path.parent) < least_free + self._size:
+                return
+            descriptor = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            try:
+                os.posix_fallocate(descriptor, 0, self._size)
+            except OSError:
+                self._path.unlink(missing_ok=True)
+            finally:
+                os.close(descriptor)
+
+
+def _free(folder: Path) -> int:
+    state = os.statvfs(folder)
+    return state.f_bavail * state.f_frsize

@@ -1,0 +1,46 @@
+"""Groups: the metadata by which a client joins several uploads into one task. Ours, no part of tus.
+
+Rule: it is understood completely or refused; half of it is refused too, since an upload that was meant for a group
+and became a task of its own would leave the others waiting.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from server.errors import MetadataInvalidError
+from server.tus.headers import is_id
+
+TASK, FILES, FILE = "task", "task_files", "task_file"
+_NUMBER = re.compile(rb"[0-9]{1,6}")
+
+
+@dataclass(frozen=True)
+class Group:
+    """Which task an upload is to be part of, of how many files, and its place there from 1; None where it is free."""
+
+    task_id: str
+    files: int
+    place: int | None
+
+
+def parse_group(metadata: Mapping[str, bytes], most: int) -> Group | None:
+    """What Upload-Metadata says of a group of at most `most` files; None without. Raises `MetadataInvalidError`."""
+    if not {TASK, FILES, FILE} & metadata.keys():
+        return None
+    for key, other in ((TASK, FILES), (FILES, TASK)):
+        if key not in metadata:
+            raise MetadataInvalidError(reason=f"{other if other in metadata else FILE} needs {key} beside it")
+    # RFC 9562 section 4: upper case is to be understood too, and Apple's UUIDs are in it.
+    task_id = metadata[TASK].decode("latin-1").lower()
+    if not is_id(task_id):
+        raise MetadataInvalidError(reason=f"{TASK} must be a UUID, version 4, with hyphens")
+    files = _number(metadata, FILES, most)
+    return Group(task_id, files, _number(metadata, FILE, files) if FILE in metadata else None)
+
+
+def _number(metadata: Mapping[str, bytes], key: str, most: int) -> int:
+    value = metadata[key]
+    if not _NUMBER.fullmatch(value) or not 1 <= int(value) <= most:
+        raise MetadataInvalidError(reason=f"{key} must be a number from 1 to {most}")
+    return int(value)

@@ -1,0 +1,23 @@
+"""`python -m tests.backup.dying` is `videodock` with points at which a backup or a restore kills itself.
+
+See `tests/harness/faulty_server.py`; a fault is given by the variable FAULT.
+"""
+
+from tests.harness import faulty_server
+from tests.harness.faulty_server import Point
+
+POINTS = (
+    Point("claim", "server.backup.layout:claim"),
+    Point("hold", "server.storage.holds:Holds.take"),
+    Point("rows", "server.backup.rows:copy"),
+    Point("copy", "server.backup.copying:Copier.copy"),
+    Point("flush", "server.backup.copying:Copier.flush"),
+    Point("manifest", "server.backup.layout:write_manifest"),
+    Point("tidy", "server.backup.making:_Backup._tidy"),
+    Point("restore.files", "server.backup.restoring:_restore_files"),
+    Point("restore.rows", "server.backup.restoring:_restore_rows"),
+)
+
+if __name__ == "__main__":
+    faulty_server.POINTS += POINTS  # type: ignore[assignment]
+    faulty_server.main()

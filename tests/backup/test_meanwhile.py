@@ -1,0 +1,226 @@
+"""Backups while everything goes on: what was told before is in them, and nothing in them contradicts itself."""
+
+import time
+from collections.abc import Callable, Collection, Iterator
+from pathlib import Path
+
+import pytest
+
+from server import backup
+from server.services import Services
+from server.settings import Settings
+from server.storage.holds import Holds
+from tests.backup.ground import back_up, files, findings, restore, rows, sqlite_url
+from tests.backup.test_interrupted import QUIET, upload
+from tests.backup.traffic import PART, Sent, Traffic
+from tests.conftest import StartServer
+from tests.harness.http import LiveServer
+from tests.harness.postgres import PostgresServer
+from tests.harness.rows import query
+from tests.harness.server_process import ServerProcess
+from tests.harness.uploader import Uploader
+from tests.tus.client import VERSION, filled, id_of, metadata, patch, target, video
+
+# A row hears of an open upload's bytes a second later.
+LAG_SECONDS = 2.5
+
+
+@pytest.fixture
+def other_url(request: pytest.FixtureRequest, database_url: str, tmp_path: Path) -> Iterator[str]:
+    """An empty database of the other kind."""
+    if not database_url.startswith("sqlite"):
+        yield sqlite_url(tmp_path / "restored")
+        return
+    cluster: PostgresServer = request.getfixturevalue("postgres_server")
+    url = cluster.create_database()
+    try:
+        yield url
+    finally:
+        cluster.drop_database(url)
+
+
+def test_backups_while_uploads_run(
+    start_server: StartServer, database_url: str, other_url: str, tmp_path: Path
+) -> None:
+    """Clients upload, join, remove and send forms, tasks fail and their originals are removed, while two backups are
+    made, the second one on the first. Restored into the other kind of database, everything that was told to a client
+    before is there, an inventory finds nothing, and every open upload is brought to its end, each byte right."""
+    server = start_server(database_url=database_url, failed_retention=1, sweep_interval=0.3, encode_limit=1)
+    with Traffic(server) as traffic:
+        time.sleep(3)
+        first = back_up(tmp_path / "backup", data_dir=server.data_dir, database_url=database_url)
+        time.sleep(1)
+        asked_at = time.monotonic()
+        second = back_up(tmp_path / "backup", data_dir=server.data_dir, database_url=database_url)
+        time.sleep(0.5)
+    assert traffic.failures == []
+    assert first["missing"] == second["missing"] == []
+    assert second["rows"]["uploads"] > first["rows"]["uploads"]
+    server.kill()
+
+    data_dir = tmp_path / "restored"
+    restore(tmp_path / "backup", data_dir=data_dir, database_url=other_url)
+    found = {row["id"]: row for row in rows(other_url)["uploads"]}
+    there = files(data_dir)
+    for one in traffic.sent:
+        check_told(one, found.get(one.id), there, asked_at)
+    tasks = {row["id"] for row in rows(other_url)["tasks"]}
+    assert {task for task, at in traffic.forms if at < asked_at} <= tasks
+    assert findings(data_dir, other_url) == []
+    go_on(start_server(database_url=other_url, data_dir=data_dir, scheduler="none"), traffic.sent)
+
+
+def check_told(one: Sent, row: dict[str, object] | None, there: Collection[str], asked_at: float) -> None:
+    """What a client was told before the backup began is so."""
+    if row is None:
+        assert one.at >= asked_at, "an upload is missing"
+        return
+    if one.gone_at is not None and one.gone_at < asked_at - 5:
+        assert row["status"] == "terminated"
+    if one.whole_at is not None and one.whole_at < asked_at and one.gone_at is None:
+        assert row["status"] == "complete"
+    elif one.at < asked_at - LAG_SECONDS and row["status"] == "open":
+        assert int(str(row["received"])) >= one.acked
+    assert (
+        f"uploads/{one.id[:2]}/{one.id}" in there or not row["has_bytes"] or row["status"] not in ("open", "complete")
+    )
+
+
+def go_on(server: ServerProcess, sent: list[Sent]) -> None:
+    """Bring every open upload to its end."""
+    client, ended = Uploader(server), 0
+    for one in sent:
+        told = query(server.database_url, "SELECT status, has_bytes FROM uploads WHERE id = :id", id=one.id)
+        if told and told[0]["status"] == "open":
+            offset = client.offset(one.id)
+            if offset < len(one.data):
+                client.patch(one.id, offset, one.data[offset:])
+                ended += 1
+        told = query(server.database_url, "SELECT status, has_bytes FROM uploads WHERE id = :id", id=one.id)
+        if told and told[0]["status"] == "complete" and told[0]["has_bytes"]:
+            assert server.stored(one.id).read_bytes() == one.data
+    assert ended
+
+
+@pytest.fixture
+def live(tmp_path: Path, database_url: str) -> LiveServer:
+    """A server that is not entered yet."""
+    return LiveServer(tmp_path / "data", database_url=database_url, fsync="never")
+
+
+def back_up_and(
+    live: LiveServer, folder: Path, monkeypatch: pytest.MonkeyPatch, happens: Callable[[], None]
+) -> backup.Made:
+    """A backup in this process; `happens` comes when its first snapshot is taken and nothing is held."""
+    real, todo = Holds.take, [happens]
+
+    def take(holds: Holds, path: str) -> object:
+        while todo:
+            todo.pop()()
+        return real(holds, path)
+
+    monkeypatch.setattr(Holds, "take", take)
+    with Services.open(live.settings) as services:
+        made = backup.make(services, folder, QUIET)
+    assert todo == []
+    return made
+
+
+def restored(folder: Path, tmp_path: Path) -> Path:
+    data_dir = tmp_path / "restored"
+    backup.restore(Settings(data_dir=data_dir, fsync="never"), folder, QUIET)
+    assert findings(data_dir, sqlite_url(data_dir)) == []
+    return data_dir
+
+
+def test_uploads_that_are_removed_behind_the_snapshot(
+    live: LiveServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One complete and one open upload are removed once the rows were read and before their files were held: the
+    backup tells that they are gone, and misses nothing."""
+    with live:
+        gone = [upload(live, 9000, seed) for seed in range(2)]
+        stays = upload(live, 9000, 3)
+
+        def remove() -> None:
+            for one in gone:
+                assert live.ask("POST", f"/api/task/cancel/{one}", body=b"").status == 200
+                assert live.ask("DELETE", target(one), VERSION).status == 204
+
+        made = back_up_and(live, tmp_path / "backup", monkeypatch, remove)
+        assert made.missing == []
+        data_dir = restored(tmp_path / "backup", tmp_path)
+        assert list(files(data_dir)) == [f"uploads/{stays[:2]}/{stays}"]
+        told = query(sqlite_url(data_dir), "SELECT id FROM uploads WHERE status = 'terminated'")
+        assert {row["id"] for row in told} == set(gone)
+
+
+def test_parts_that_are_joined_behind_the_snapshot(
+    live: LiveServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two parts become a final upload, the first one's file by its name, at that moment: the backup has the final."""
+    data = video(50_000, 7)
+    with live:
+        parts = []
+        for piece in (data[:20_000], data[20_000:]):
+            answer = live.ask("POST", "/files", VERSION | PART | {"Upload-Length": str(len(piece))})
+            parts.append(id_of(answer))
+            assert patch(live, parts[-1], 0, piece).status == 204
+        finals = []
+
+        def join() -> None:
+            told = f"final;{' '.join(target(part) for part in parts)}"
+            headers = VERSION | {"Upload-Concat": told, "Upload-Metadata": metadata(filename="whole.mp4")}
+            finals.append(id_of(live.ask("POST", "/files", headers)))
+
+        made = back_up_and(live, tmp_path / "backup", monkeypatch, join)
+        assert made.missing == []
+    data_dir = restored(tmp_path / "backup", tmp_path)
+    (path,) = files(data_dir)
+    assert (data_dir / path).read_bytes() == data
+    assert path.endswith(finals[0])
+
+
+def test_bytes_that_are_removed_while_they_are_copied(
+    live: LiveServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Behind the snapshot an upload is removed, and another one's bytes are taken back and replaced by unchecked ones:
+    the first is there as it was then, and of the second only what counts."""
+    with live:
+        whole = upload(live, 9000, 1)
+        half, data = filled(live, 9000, 6000)
+        live.wait_told(half, 6000)
+        real = backup.making._Backup._copy
+
+        def copy(self: object, listed: object) -> object:
+            assert live.ask("POST", f"/api/task/cancel/{whole}", body=b"").status == 200
+            assert live.ask("DELETE", target(whole), VERSION).status == 204
+            assert live.stored(whole) is None
+            live.execute("UPDATE uploads SET received = 2000, checked_from = 2000 WHERE id = :id", id=half)
+            live.path(half).write_bytes(data[:2000] + b"unchecked" * 1000)
+            return real(self, listed)  # type: ignore[arg-type]
+
+        monkeypatch.setattr(backup.making._Backup, "_copy", copy)
+        with Services.open(live.settings) as services:
+            assert backup.make(services, tmp_path / "backup", QUIET).missing == []
+        assert not (live.data_dir / "uploads" / ".backup").exists()
+    data_dir = restored(tmp_path / "backup", tmp_path)
+    assert (data_dir / "uploads" / whole[:2] / whole).read_bytes() == video(9000, 1)
+    assert (data_dir / "uploads" / half[:2] / half).read_bytes() == data[:2000]
+
+
+def test_a_second_backup_copies_what_is_new(live: LiveServer, tmp_path: Path) -> None:
+    """Nothing twice, nothing that is gone, and the folder holds one backup."""
+    with live:
+        kept, gone = upload(live, 9000, 1), upload(live, 9000, 2)
+        with Services.open(live.settings) as services:
+            first = backup.make(services, tmp_path / "backup", QUIET)
+            again = backup.make(services, tmp_path / "backup", QUIET)
+            assert live.ask("POST", f"/api/task/cancel/{gone}", body=b"").status == 200
+            assert live.ask("DELETE", target(gone), VERSION).status == 204
+            new = upload(live, 7000, 3)
+            third = backup.make(services, tmp_path / "backup", QUIET)
+    assert [(one.copied_files, one.copied_bytes) for one in (first, again, third)] == [(2, 18_000), (0, 0), (1, 7000)]
+    assert [one.manifest.bytes for one in (first, again, third)] == [18_000, 18_000, 16_000]
+    assert set(files(tmp_path / "backup")) == {f"uploads/{one[:2]}/{one}" for one in (kept, new)}
+    assert set(files(restored(tmp_path / "backup", tmp_path))) == set(files(tmp_path / "backup"))

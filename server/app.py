@@ -125,9 +125,15 @@ def _checks(services: Services, scheduler: Leader | None) -> dict[str, Callable[
             return "cannot be reached; tasks wait for it"
         return None
 
+    def check_space() -> str | None:
+        try:
+            return services.uploads.space.trouble()
+        except AWAY:  # which is said above, and is no trouble of the disk
+            return "cannot be told without the database"
+
     checks: dict[str, Callable[[], str | None]] = {"database": check_database, "store": check_store}
     # A full disk takes no uploads, but downloads, and those who remove something, need the server.
-    checks |= {"space": services.uploads.space.trouble}
+    checks |= {"space": check_space}
     checks |= {"scanner": check_scanner} if services.settings.clamd else {}
     # Where processing is left to `videodock worker`, this server is ready without one.
     return checks | ({"scheduler": check_scheduler} if scheduler is not None else {})

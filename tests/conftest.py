@@ -47,8 +47,9 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str
 @pytest.fixture
 def start_server(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[StartServer]:
     """Start a server: `start_server(database_url=…, max_file_size=1000)`; SQLite when no database is named."""
-    if "database_url" in request.fixturenames:
-        request.getfixturevalue("database_url")  # so that the database goes after its servers, not before
+    for database in ("database_url", "postgres_url", "cluster"):
+        if database in request.fixturenames:
+            request.getfixturevalue(database)  # so that the database goes after its servers, not before
     servers: list[ServerProcess] = []
     request.node.stash[SERVERS] = servers
 

@@ -7,6 +7,7 @@ from sqlalchemy.orm import Session
 
 from server.database.models import DEFAULT_OWNER
 from server.database.session import Database
+from server.lifecycle import TaskStatus
 from server.tasks import files, queue
 from server.tasks.queue import Claim, Failure
 from tests.tasks.ground import NOW, claimed, file_ids, let_lease_run_out, register, task, write

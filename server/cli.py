@@ -116,7 +116,7 @@ def _make_data_dir(folder: Path) -> None:
 def main() -> None:
     """Videodock, a self-hosted video upload server.
 
-    `videodock serve` is all that is needed; the other commands are for larger installations.
+    `videodock serve` is all that is needed; the other commands are for those who look after it.
     """
 
 
@@ -285,7 +285,7 @@ def _check(settings: Settings) -> None:
     click.echo(f"The database is at revision {migration.head()}, as it must be.")
 
 
-@main.command(short_help="Remove expired uploads and leftovers once.")
+@main.command(short_help="Remove what has expired or was kept long enough.")
 @click.option("--dry-run", is_flag=True, help="Tell what would go, and change nothing.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @_options((*_PLACE, *_RETENTION))

@@ -86,7 +86,9 @@ class FinalService:
             for part_id in sorted({part.id for part in parts}):
                 stack.enter_context(self._hold(part_id))
             sizes = [(part.id, part.length or 0) for part in parts]
-            self.uploads.store.concatenate(final_id, sizes, may_take=self._is_only_use(final_id, sizes))
+            # A group may end its members at any moment, and then the parts are still their client's.
+            may_take = groups.group_of(final) is None and self._is_only_use(final_id, sizes)
+            self.uploads.store.concatenate(final_id, sizes, may_take=may_take)
             self.uploads.store.finish(final_id)
             self.uploads.complete([final_id], final_id, {final_id: media_type})
             for part_id in {part.id for part in parts}:
@@ -123,7 +125,8 @@ class FinalService:
             upload_id,
             owner,
             # The first part's file becomes the final's, and the others are copied.
-            reserved=sum(known) - (lengths[0] or 0) * self._is_only_use(upload_id, first_part),
+            reserved=sum(known)
+            - (lengths[0] or 0) * (decision.group is None and self._is_only_use(upload_id, first_part)),
             protocol="tus",
             task_id=decision.group.task_id if decision.group else upload_id,
             group=decision.group,

@@ -278,12 +278,14 @@ def _made_before(
 ) -> Seat | None:
     if task.status in (TaskStatus.ERROR, TaskStatus.CANCELLED):
         return None
+    same = [upload for _, upload in members if _is_same(upload, wanted)]
+    alike = [upload.id for upload in same if upload.status is UploadStatus.OPEN and not size(upload.id)]
     for file, upload in members:
         if not _is_same(upload, wanted):
             continue
         if group.place is None and not _is_final(upload):
-            # Two files may look the same from outside. Only when there is no room for a second one is it certain.
-            is_it = len(members) >= task.file_count and upload.status is UploadStatus.OPEN and not size(upload.id)
+            # Two files may look the same from outside: it is certain only where no place and no other such one is left.
+            is_it = len(members) >= task.file_count and alike == [upload.id]
         else:
             is_it = upload.status in (UploadStatus.OPEN, UploadStatus.COMPLETE)
         if is_it:

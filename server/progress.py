@@ -134,5 +134,6 @@ class Progress:
         with self._database.change(lazy=True) as connection:
             if rows:
                 connection.execute(_TELL, rows)
-            if resumed:  # complete by now, perhaps
+        if resumed:  # complete by now, perhaps; apart, for these are other rows in an order of their own
+            with self._database.change(lazy=True) as connection:
                 connection.execute(_TELL_RESUMED, [{"upload": upload_id} for upload_id in sorted(resumed)])

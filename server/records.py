@@ -8,19 +8,20 @@ Rules:
 """
 
 import contextlib
-from collections.abc import Callable, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from types import SimpleNamespace
 from typing import Any, cast
 
-from sqlalchemy import Connection, Table, bindparam, delete, func, insert, select, update
+from sqlalchemy import Connection, Table, bindparam, delete, exists, func, insert, select, update
 from sqlalchemy.orm import Session
 
 from server import filenames, groups, media_types
-from server.database.models import Upload, UploadPart
+from server.database.models import TaskFile, Upload, UploadPart
 from server.database.session import Database, changed
-from server.errors import UploadGoneError, UploadLockedError, UploadNotFoundError, VideodockError
+from server.errors import NoRoomError, UploadGoneError, UploadLockedError, UploadNotFoundError, VideodockError
 from server.hooks import Hooks
 from server.lifecycle import UPLOAD_MOVES, UploadStatus, sources
 from server.progress import News, Progress
@@ -31,6 +32,9 @@ from server.storage.locks import UploadLocks
 from server.tasks.wake import Wake
 from server.tus.groups import Group
 from server.tus.protocol import PARTIAL, Append, Facts
+
+_PATIENCE_SECONDS = 0.5
+_RETRY_SECONDS = 0.02
 
 # What every request needs, made once and without a session.
 _uploads = cast("Table", Upload.__table__)
@@ -121,12 +125,14 @@ class Records:
         of_parts = [{"final_id": upload_id, "position": at, "part_id": part_id} for at, part_id in enumerate(parts, 1)]
         # Held, so that a sweep does not take the row without its file for a creation that was cut short.
         with self.locks.try_hold(upload_id):
-            promise = contextlib.nullcontext() if heir_of else self.space.promise(cast("int", row["reserved"]))
+            need = None if heir_of else cast("int", row["reserved"])
             # A part's file may be renamed to be a final's: then that row must be there.
-            with promise, self.database.change(lazy=not of_parts) as connection:
+            with self._room(need, group) as no_room, self.database.change(lazy=not of_parts) as connection:
                 seat = None if group is None else self._take_seat(connection, group, row)
                 again = None if seat is None else seat.again
                 if again is None:
+                    if no_room is not None:
+                        raise no_room
                     connection.execute(_INSERT, row)
                     if heir_of:
                         connection.execute(_PROMISED_NOTHING, {"upload": heir_of})
@@ -143,6 +149,21 @@ class Records:
                     self.forget([upload_id])
                     raise
         return self._facts(SimpleNamespace(**row), 0, now)
+
+    @contextlib.contextmanager
+    def _room(self, need: int | None, group: Group | None) -> Iterator[NoRoomError | None]:
+        """Promise room. A creation in a group may be one that came once more, whose room is promised: without room for
+        another one, the error is handed over and not raised."""
+        with contextlib.ExitStack() as stack:
+            refusal = None
+            if need is not None:
+                try:
+                    stack.enter_context(self.space.promise(need))
+                except NoRoomError as error:
+                    if group is None:
+                        raise
+                    refusal = error
+            yield refusal
 
     def _take_seat(self, connection: Connection, group: Group, row: Mapping[str, Any]) -> groups.Seat:
         until = self._expiry(row["created_at"])
@@ -298,16 +319,23 @@ class Records:
         return ended is not None
 
     def dismiss(self, upload_ids: Sequence[str]) -> None:
-        """Uploads that were ended with their group: their bytes go, or whoever receives some is told to let go.
+        """Uploads that were ended with their group: their bytes go, and whoever receives some is told to let go.
 
-        What cannot be done now, a sweep will do. Blocking.
+        What cannot be done within half a second, a sweep will do. Blocking.
         """
-        for upload_id in upload_ids:
-            with self.locks.try_hold(upload_id) as held:
-                if held:
-                    self.delete_bytes(upload_id)
-            if not held:
-                self.locks.call(upload_id)
+        deadline = time.monotonic() + _PATIENCE_SECONDS
+        held_back = [upload_id for upload_id in upload_ids if not self._dismiss(upload_id)]
+        while held_back and time.monotonic() < deadline:
+            time.sleep(_RETRY_SECONDS)
+            held_back = [upload_id for upload_id in held_back if not self._dismiss(upload_id)]
+
+    def _dismiss(self, upload_id: str) -> bool:
+        with self.locks.try_hold(upload_id) as held:
+            if held:
+                self.delete_bytes(upload_id)
+        if not held:
+            self.locks.call(upload_id)
+        return held
 
     def abandon(self, upload_id: str) -> bool:
         """Remove an open upload that no client was ever told of: its place in a group is free again. Blocking."""
@@ -358,8 +386,12 @@ class Records:
                 status = session.scalar(select(Upload.status).where(Upload.id == upload_id))
             if status is not None and status is not UploadStatus.COMPLETE:
                 self.store.delete(upload_id)
+                is_this = Upload.id == upload_id
+                # Its group may have ended at this very moment: then a task speaks of the row.
+                is_of_task = exists().where(TaskFile.upload_id == upload_id)
                 with self.database.write() as session:
-                    changed(session, delete(Upload).where(Upload.id == upload_id))
+                    if not changed(session, delete(Upload).where(is_this, ~is_of_task)):
+                        changed(session, update(Upload).where(is_this).values(has_bytes=False))
 
     # Facts
 

@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 
+from server.errors import StorageFullError
+from server.storage.disk import DiskStore
 from tests.harness.groups import DATA, LENGTH, TEXT, Group, check_tidy, claim
 from tests.harness.http import Answer, LiveServer, serving
 from tests.harness.multipart import swift
@@ -193,10 +195,37 @@ def test_a_creation_without_a_place_again(live: LiveServer) -> None:
     group = Group(live, files=2)
     first, second = group.create(None), group.create(None)
     assert first != second
+    assert group.ask(None).code == "group_full", "which of the two is it? Another client may write to the wrong one"
     patch(live, first, 0, DATA[:100])
     assert group.create(None) == second
     patch(live, second, 0, DATA[:100])
     assert group.ask(None).code == "group_full"
+
+
+def test_a_creation_again_needs_no_more_room(live: LiveServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was promised to the first one is not asked for again; another one is refused."""
+    group = Group(live, files=3)
+    first = group.create(1)
+    monkeypatch.setattr(DiskStore, "room", lambda _: 0)
+    assert group.create(1) == first
+    assert group.ask(2).code == "no_room"
+    assert len(live.query("SELECT id FROM uploads WHERE task_id = :id", id=group.task)) == 1
+
+
+def test_a_disk_that_is_full_while_its_group_ends(live: LiveServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The creation is refused for the disk, and nothing stays of it but what the task tells."""
+    group = Group(live, files=2)
+
+    def fill(_: DiskStore, __: str) -> None:
+        group.cancel()
+        raise StorageFullError
+
+    monkeypatch.setattr(DiskStore, "create", fill)
+    assert group.ask(1).code == "storage_full"
+    monkeypatch.undo()
+    rows = live.query("SELECT status, has_bytes FROM uploads WHERE task_id = :id", id=group.task)
+    assert [(row["status"], bool(row["has_bytes"])) for row in rows] == [("terminated", False)]
+    check_tidy(live)
 
 
 def test_a_creation_that_is_refused_takes_no_place(live: LiveServer) -> None:
@@ -297,6 +326,29 @@ def test_a_final_that_waits_ends_with_its_group(live: LiveServer) -> None:
     assert head(live, final).status == 410
     assert patch(live, part, 0, DATA).status == 204, "it is nobody's but its client's"
     check_tidy(live)
+
+
+def test_a_group_that_ends_while_a_final_is_joined(live: LiveServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The parts keep their bytes, and another final is made of them."""
+    parts = []
+    for data in (DATA[:300], DATA[300:]):
+        made = live.ask("POST", MOUNT, VERSION | {"Upload-Length": str(len(data)), "Upload-Concat": "partial"})
+        parts.append(id_of(made))
+        patch(live, parts[-1], 0, data)
+    group, joined = Group(live, files=2), DiskStore.concatenate
+
+    def join(*args: Any, **options: Any) -> None:
+        joined(*args, **options)
+        group.cancel()
+
+    monkeypatch.setattr(DiskStore, "concatenate", join)
+    concat = {"Upload-Concat": "final;" + " ".join(target(part) for part in parts)}
+    headers = {name: value for name, value in group.headers(1).items() if name != "Upload-Length"}
+    assert live.ask("POST", MOUNT, headers | concat).status == 410
+    monkeypatch.undo()
+    assert [live.stored(part) for part in parts] == [DATA[:300], DATA[300:]]
+    final = live.ask("POST", MOUNT, VERSION | concat | {"Upload-Metadata": metadata(filename="clip.mp4")})
+    assert live.stored(id_of(final)) == DATA
 
 
 def test_a_checksum_that_is_wrong(live: LiveServer) -> None:

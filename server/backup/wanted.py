@@ -59,7 +59,8 @@ def _of_upload(row: Row[Any]) -> Iterator[Wanted]:
     if not row.has_bytes:
         return
     if row.status == UploadStatus.COMPLETE:
-        yield Wanted(path, length=row.length)
+        # A part that was taken for the front of a final goes on growing, and only its own bytes are its own.
+        yield Wanted(path, limit=row.length, length=row.length)
     elif row.status == UploadStatus.OPEN and row.protocol == "tus":
         if row.concat in (None, PARTIAL):
             counted = row.received if row.checked_from is None else min(row.received, row.checked_from)

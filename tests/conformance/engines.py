@@ -98,8 +98,8 @@ def engines() -> tuple[Engine, ...]:
     )
 
 
-def judge(engine: Engine, folder: Path, *, seconds: float = 2 * SECONDS, jobs: int = 4) -> dict[str, Result]:
-    """All cases against one engine, by name. That the machine is busy is no fault of an engine's: it gets more time."""
+def judge(engine: Engine, folder: Path, *, seconds: float = SECONDS, jobs: int = 4) -> dict[str, Result]:
+    """All cases against one engine, by name."""
     if not engine.fresh:
         with engine.start(folder) as url:
             results = run(look(url, (), seconds), CASES, seconds=seconds, jobs=jobs)

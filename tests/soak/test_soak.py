@@ -1,7 +1,7 @@
-"""The soak: mixed clients, cuts, kills and restarts, for half an hour on each database; and a short one for every day.
+"""The soak: mixed clients, cuts, kills and restarts, for half an hour on each database; and a short one for a look.
 
-`make soak ARGS="tests/soak -k sqlite"`; SOAK_MINUTES says how long, SOAK_SEED repeats the draws, SOAK_REPORT names a
-file that the figures are added to.
+`make soak ARGS="tests/soak -k sqlite"`, or `-k short`; SOAK_MINUTES says how long, SOAK_SEED repeats the draws,
+SOAK_REPORT names a file that the figures are added to.
 """
 
 import os
@@ -39,7 +39,7 @@ def test_soak(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
     _soak(tmp_path, Plan.of(MINUTES), kind, monkeypatch, capsys)
 
 
-@pytest.mark.acceptance
+@pytest.mark.soak
 @pytest.mark.timeout(400)
 @pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
 def test_short(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

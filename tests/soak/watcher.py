@@ -81,7 +81,9 @@ def _fetch(side: Side, wire: Wire, url: str, ended: float) -> None:
 
 def _download(side: Side, wire: Wire, entry: Entry, dice: random.Random, ended: float) -> None:
     """The original, whole or a range of it."""
-    upload = next(iter(entry.ids), "")
+    upload = next(iter(entry.ids), None)
+    if upload is None:
+        return  # its client was told of a task only, as those of forms are
     first = dice.choice((None, dice.randrange(entry.size)))
     asked = {} if first is None else {"Range": f"bytes={first}-"}
     reply = _ask(side, wire, "GET", f"{MOUNT}/{upload}", **asked)

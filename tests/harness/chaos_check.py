@@ -86,9 +86,12 @@ def _of_file(arena: Arena, task: Task, file: TaskFile, steps: list[TaskStep], ev
         )
         if file.status is not expected:
             yield f"{name}: {order} ends so, by {file.error_code}"
-    if file.status is FileStatus.COMPLETED and not (file.has_mp4 and file.playable and file.width):
+    states = {step.name: step.status for step in steps}
+    if task.status is TaskStatus.CANCELLED and not (file.has_poster or file.has_mp4 or file.playable):
+        states = {}  # a sweep has taken away what was made of it, all at once
+    elif file.status is FileStatus.COMPLETED and not (file.has_mp4 and file.playable and file.width):
         yield f"{name}: what it was processed for is missing"
-    yield from _of_results(arena, file, name, {step.name: step.status for step in steps})
+    yield from _of_results(arena, file, name, states)
 
 
 def _of_results(arena: Arena, file: TaskFile, name: str, states: Mapping[str, StepStatus]) -> Iterator[str]:

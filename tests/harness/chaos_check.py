@@ -89,6 +89,8 @@ def _of_file(arena: Arena, task: Task, file: TaskFile, steps: list[TaskStep], ev
     states = {step.name: step.status for step in steps}
     if task.status is TaskStatus.CANCELLED and not (file.has_poster or file.has_mp4 or file.playable):
         states = {}  # a sweep has taken away what was made of it, all at once
+        if not task.has_results and arena.services.results.has_any(task.id, file.id):
+            yield f"{name}: what was made of it is said to be gone, and is there"
     elif file.status is FileStatus.COMPLETED and not (file.has_mp4 and file.playable and file.width):
         yield f"{name}: what it was processed for is missing"
     yield from _of_results(arena, file, name, states)

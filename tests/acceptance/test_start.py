@@ -23,7 +23,7 @@ def test_a_server_starts_on_an_empty_database_and_again_on_its_own(
     start_server: StartServer, database_url: str, tmp_path: Path
 ) -> None:
     """It migrates, serves, stops with code 0, and a second start is quick and knows what was there."""
-    server = start_server(database_url=database_url)
+    server = start_server(database_url=database_url, cold=True)
     _, answer = curl(server.url, [make(tmp_path, "clip.mp4")])
     ended = finish(server, answer["task_id"])
     server.stop()

@@ -14,7 +14,7 @@ from typing import Any
 
 import httpx
 
-from tests.harness import leftovers, processes
+from tests.harness import forkserver, leftovers, processes
 from tests.harness.ports import free_port, let_go
 from tests.harness.waiting import PATIENCE, until, within
 
@@ -28,11 +28,18 @@ QUICK: Mapping[str, object] = {"transcode": "none", "storyboard": "off"}
 class ServerProcess:
     """One server on its own data folder. `settings` are the fields of `Settings`, by name; `QUICK` are their defaults.
 
-    `module` is what runs in place of `server`, and `environment` comes besides, from the next start on.
+    `module` is what runs in place of `server`, and `environment` comes besides, from the next start on. `cold` starts a
+    new interpreter each time; otherwise the process is forked from one that has the imports (`forkserver`).
     """
 
     def __init__(
-        self, folder: Path, *, database_url: str = "", data_dir: Path | None = None, **settings: object
+        self,
+        folder: Path,
+        *,
+        database_url: str = "",
+        data_dir: Path | None = None,
+        cold: bool = forkserver.COLD,
+        **settings: object,
     ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.data_dir = data_dir or folder / "data"
@@ -41,10 +48,11 @@ class ServerProcess:
         self._settings = {**QUICK, **settings}
         self.module = "server"
         self.environment: dict[str, str] = {}
+        self.cold = cold
         self._out = folder / "server.out"
         self._err = folder / "server.err"
         self._mark = f"server-{uuid.uuid4()}"
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process: subprocess.Popen[bytes] | forkserver.ForkedProcess | None = None
         self._family: list[processes.Process] = []
         self.port = free_port()
         self.http = httpx.Client(trust_env=False, timeout=PATIENCE)
@@ -70,8 +78,15 @@ class ServerProcess:
         assert not self.running, "the server runs already"
         before = self._out.stat().st_size if self._out.exists() else 0
         command = self._command("serve", "--host", "127.0.0.1", "--port", str(self.port))
+        # Another Python path means another checkout's server, and that is not what the fork server has imported.
+        warm = not self.cold and self.module == "server" and "PYTHONPATH" not in self.environment
+        self._process = self._launch_forked(command) if warm else self._launch(command)
+        until(lambda: self._announced(before), what="the server prints its address")
+        self.wait_ready()
+
+    def _launch(self, command: list[str]) -> "subprocess.Popen[bytes]":
         with self._out.open("ab") as out, self._err.open("ab") as err:
-            self._process = subprocess.Popen(
+            return subprocess.Popen(
                 command,
                 cwd=ROOT,
                 env=self._environment(),
@@ -80,8 +95,9 @@ class ServerProcess:
                 stderr=err,
                 start_new_session=True,
             )
-        until(lambda: self._announced(before), what="the server prints its address")
-        self.wait_ready()
+
+    def _launch_forked(self, command: list[str]) -> forkserver.ForkedProcess:
+        return forkserver.start("server.cli:main", command[3:], self._environment(), self._out, self._err)
 
     def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Run a command with this server's folder and database to its end."""

@@ -1,7 +1,7 @@
 """Joining partial uploads, killed before and behind each of its steps: the parts or the final, never less."""
 
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,16 +16,13 @@ from server.settings import Settings
 from server.storage import disk
 from server.storage.disk import DiskStore
 from server.tus.protocol import PARTIAL, Create
+from tests.harness.kill_points import KilledError, KillPoint
 from tests.harness.rows import query
 from tests.tus.client import video
 
 OWNER = "default"
 DATA = video(5000)
 PIECES = (DATA[:2000], DATA[2000:2001], DATA[2001:])
-
-
-class _Killed(BaseException):
-    """As SIGKILL: no `except Exception` sees it, and nothing tidies up."""
 
 
 class Bench:
@@ -68,7 +65,7 @@ class Bench:
         with self.open() as services:
             try:
                 anyio.run(FinalService(services.uploads).create, OWNER, decision)
-            except _Killed:
+            except KilledError:
                 return False
         return True
 
@@ -92,20 +89,6 @@ class Bench:
             assert stored == {upload for upload, row in rows.items() if row["has_bytes"]}
 
 
-def _killing(real: Callable[..., Any], count: list[int], at: int, *, after: bool) -> Callable[..., Any]:
-    def call(*args: Any, **named: Any) -> Any:
-        count[0] += 1
-        mine = count[0]
-        if mine == at and not after:
-            raise _Killed
-        found = real(*args, **named)
-        if mine == at:
-            raise _Killed
-        return found
-
-    return call
-
-
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
 def test_killed_anywhere(monkeypatch: pytest.MonkeyPatch, after: bool) -> None:
     """Before or behind every transaction and every move of bytes; a restart and one sweep bring it to an end."""
@@ -115,12 +98,12 @@ def test_killed_anywhere(monkeypatch: pytest.MonkeyPatch, after: bool) -> None:
         bench = Bench(Path(folder))
         for at in range(1, 60):
             parts = bench.parts()
-            count = [0]
+            point = KillPoint(at, after=after)
             with monkeypatch.context() as patched:
                 for owner, name in steps:
-                    patched.setattr(owner, name, _killing(getattr(owner, name), count, at, after=after))
+                    patched.setattr(owner, name, point.step(getattr(owner, name)))
                 # A transaction is a context manager: killed before it begins.
-                patched.setattr(Database, "write", _killing(Database.write, count, at, after=False))
+                patched.setattr(Database, "write", point.step(Database.write, after=False))
                 lived = bench.join(parts)
             bench.check(parts)
             if lived:

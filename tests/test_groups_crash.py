@@ -20,6 +20,7 @@ from server.storage.disk import DiskStore
 from server.tus.groups import Group
 from server.tus.protocol import Append, Create, Facts, check_upload
 from server.uploads import UploadService
+from tests.harness.kill_points import KilledError, KillPoint
 from tests.harness.rows import query
 from tests.transport.scripted import scripted, whole
 from tests.tus.client import metadata, video
@@ -29,10 +30,6 @@ LENGTH = 500
 DATA = video(LENGTH)
 TEXT = (b"text, and no video at all. " * 20)[:LENGTH]
 FILES = 3
-
-
-class _Killed(BaseException):
-    """As SIGKILL: no `except Exception` sees it, and nothing tidies up."""
 
 
 class Bench:
@@ -50,7 +47,7 @@ class Bench:
             services.store.claim()
             try:
                 anyio.run(work, services)
-            except _Killed:
+            except KilledError:
                 return False
             return True
 
@@ -196,19 +193,6 @@ STEPS: Sequence[tuple[type, str]] = [
 ]
 
 
-def killing(real: Callable[..., Any], count: Iterator[int], at: int, *, after: bool) -> Callable[..., Any]:
-    def call(*args: Any, **named: Any) -> Any:
-        now = next(count)
-        if now > at or (now == at and not after):
-            raise _Killed  # who is dead does nothing more, on its way out either
-        found = real(*args, **named)
-        if now == at:
-            raise _Killed
-        return found
-
-    return call
-
-
 @pytest.mark.parametrize("after", [False, True], ids=["before", "behind"])
 @pytest.mark.parametrize("name", LIVES)
 def test_killed_at_every_step(bench: Bench, monkeypatch: pytest.MonkeyPatch, name: str, after: bool) -> None:
@@ -229,11 +213,11 @@ def test_killed_at_every_step(bench: Bench, monkeypatch: pytest.MonkeyPatch, nam
     for at in itertools.count(1):
         bench.empty()
         with monkeypatch.context() as patched:
-            count = itertools.count(1)
+            point = KillPoint(at, after=after)
             for owner, method in STEPS:
                 # Behind a transaction's begin nothing has happened in it.
                 behind = after and method not in ("write", "change")
-                patched.setattr(owner, method, killing(getattr(owner, method), count, at, after=behind))
+                patched.setattr(owner, method, point.step(getattr(owner, method), after=behind))
             ended = bench.life(run)
         if (at + after) % 2:
             bench.sweep()

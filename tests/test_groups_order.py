@@ -30,6 +30,7 @@ from server.storage.disk import DiskStore
 from server.tus.groups import Group
 from server.tus.protocol import PARTIAL, Append, Create, Facts, check_upload
 from server.uploads import ClientGoneError
+from tests.harness.kill_points import KilledError
 from tests.harness.postgres import PostgresServer
 from tests.harness.rows import execute, query
 from tests.transport.scripted import GONE, chunk, scripted, whole
@@ -43,10 +44,6 @@ TEXT = b"text, and no video" * 20
 MORE = int(os.environ.get("SOAK_EXAMPLES", "0"))
 EXAMPLES = {"sqlite": MORE or 60, "postgresql": MORE or 25}
 EVENTS = ("terminate", "expire", "cancel", "late")
-
-
-class _Killed(BaseException):
-    """As SIGKILL: no `except Exception` sees it."""
 
 
 @dataclass(frozen=True)
@@ -190,7 +187,8 @@ class Play:
             part = await self.services.uploads.create(OWNER, Create(LENGTH, None, None, False, concat=PARTIAL))
             self.parts[who] = part.id
         elif plan.dies:
-            with mock.patch.object(DiskStore, "create", side_effect=_Killed), pytest.raises((_Killed, GroupEndedError)):
+            dies = mock.patch.object(DiskStore, "create", side_effect=KilledError)
+            with dies, pytest.raises((KilledError, GroupEndedError)):
                 await self.made(who)
             if not self.story.placed:
                 # Without a place nobody can tell whose it is, until it is swept away.

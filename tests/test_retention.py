@@ -4,7 +4,7 @@ import contextlib
 import json
 import tempfile
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,7 @@ from server.storage.disk import DiskStore
 from server.storage.results import Results
 from server.sweep_report import TELLS, SweepReport
 from tests.harness.installation import DATA, QUICK, Installation
+from tests.harness.kill_points import KilledError, KillPoint
 
 DAY = 86400
 NEVER: dict[str, Any] = {
@@ -269,10 +270,6 @@ def test_a_dry_run_tells_and_changes_nothing(ground: Ground) -> None:
     assert done.freed > 5 * len(DATA)
 
 
-class _Killed(BaseException):
-    """As SIGKILL: no `except Exception` sees it."""
-
-
 STEPS: list[tuple[type, str]] = [
     (DiskStore, "delete"),
     (DiskStore, "delete_from_quarantine"),
@@ -298,15 +295,15 @@ def _kill_everywhere(memory: Ground, services: Services, monkeypatch: pytest.Mon
     for at in range(1, 300):
         made = memory.fill(10 * DAY)
         with monkeypatch.context() as patched:
-            count = [0]
+            point = KillPoint(at, after=after)
             for owner, name in STEPS:
-                patched.setattr(owner, name, _killing(getattr(owner, name), count, at, after=after))
+                patched.setattr(owner, name, point.step(getattr(owner, name)))
             database = type(memory.services.database)
-            patched.setattr(database, "write", _killing_transaction(database.write, count, at, after=after))
+            patched.setattr(database, "write", point.transaction(database.write))
             try:
                 sweep()
                 killed = False
-            except _Killed:
+            except KilledError:
                 killed = True
         sweep()
         assert inspect(memory.services) == []
@@ -323,36 +320,6 @@ def _kill_everywhere(memory: Ground, services: Services, monkeypatch: pytest.Mon
             memory.execute(f"DELETE FROM {table}")
     assert not killed
     assert at > 20
-
-
-def _killing(real: Callable[..., Any], count: list[int], at: int, *, after: bool) -> Callable[..., Any]:
-    def call(*args: Any) -> Any:
-        count[0] += 1
-        if count[0] == at and not after:
-            raise _Killed
-        found = real(*args)
-        if count[0] == at:
-            raise _Killed
-        return found
-
-    return call
-
-
-def _killing_transaction(real: Callable[..., Any], count: list[int], at: int, *, after: bool) -> Callable[..., Any]:
-    """Dies before the commit, or behind it."""
-
-    @contextlib.contextmanager
-    def write(*args: Any, **options: Any) -> Iterator[Any]:
-        count[0] += 1
-        mine = count[0] == at
-        with real(*args, **options) as session:
-            yield session
-            if mine and not after:
-                raise _Killed
-        if mine:
-            raise _Killed
-
-    return write
 
 
 def test_two_sweeps_at_once(ground: Ground) -> None:

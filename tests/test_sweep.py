@@ -5,7 +5,7 @@ import errno
 import os
 import tempfile
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,10 +15,12 @@ from sqlalchemy import text
 from structlog.testing import capture_logs
 
 from server.database import migration
+from server.database.session import Database
 from server.services import Services
 from server.settings import Settings
 from server.storage.disk import DiskStore
 from server.sweep import SweepReport, sweep
+from tests.harness.kill_points import KilledError, KillPoint
 from tests.tus.client import PAST, video
 
 LENGTH = 500
@@ -317,23 +319,6 @@ def test_two_sweeps_at_once(both: Bench) -> None:
     both.check_whole()
 
 
-class _Killed(BaseException):
-    """As SIGKILL: no `except Exception` sees it."""
-
-
-def _killing(real: Callable[..., Any], count: list[int], at: int, *, after: bool) -> Callable[..., Any]:
-    def call(*args: Any) -> Any:
-        count[0] += 1
-        if count[0] == at and not after:
-            raise _Killed
-        found = real(*args)
-        if count[0] == at:
-            raise _Killed
-        return found
-
-    return call
-
-
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
 def test_killed_anywhere(memory: Path, monkeypatch: pytest.MonkeyPatch, after: bool) -> None:
     """A sweep that dies before or behind any of its steps leaves nothing that the next one cannot end."""
@@ -342,19 +327,15 @@ def test_killed_anywhere(memory: Path, monkeypatch: pytest.MonkeyPatch, after: b
     with bench.services:
         for at in range(1, 200):
             uploads = [(bench.put(state), state) for state in STATES.values()]
-            count = [0]
+            point = KillPoint(at, after=after)
             with monkeypatch.context() as patched:
                 for owner, name in steps:
-                    patched.setattr(owner, name, _killing(getattr(owner, name), count, at, after=after))
-                patched.setattr(
-                    type(bench.services.database),
-                    "write",
-                    _killing(type(bench.services.database).write, count, at, after=False),
-                )
+                    patched.setattr(owner, name, point.step(getattr(owner, name)))
+                patched.setattr(Database, "write", point.step(Database.write, after=False))
                 killed = False
                 try:
                     bench.sweep()
-                except _Killed:
+                except KilledError:
                     killed = True
             bench.sweep()
             for upload, state in uploads:

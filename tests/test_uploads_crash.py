@@ -17,6 +17,7 @@ from server.settings import Settings
 from server.storage.disk import DiskStore
 from server.tus.protocol import Append, Create, Facts
 from server.uploads import ClientGoneError, UploadService
+from tests.harness.kill_points import KilledError, KillPoint, kill
 from tests.harness.rows import execute, query
 from tests.transport.scripted import GONE, Message, chunk, scripted, whole
 from tests.tus.client import video
@@ -24,10 +25,6 @@ from tests.tus.client import video
 LENGTH = 100_000
 DATA = video(LENGTH)
 OWNER = "default"
-
-
-class _Killed(BaseException):
-    """As SIGKILL: no `except Exception` sees it, and nothing tidies up."""
 
 
 class Bench:
@@ -44,7 +41,7 @@ class Bench:
             services.store.claim()
             try:
                 anyio.run(work, services)
-            except _Killed:
+            except KilledError:
                 return False
             return True
 
@@ -167,19 +164,6 @@ STEPS: list[tuple[type, str]] = [
 ]
 
 
-def killing(real: Callable[..., Any], count: Iterator[int], at: int, *, after: bool) -> Callable[..., Any]:
-    def call(*args: Any, **named: Any) -> Any:
-        now = next(count)
-        if now == at and not after:
-            raise _Killed
-        found = real(*args, **named)
-        if now == at:
-            raise _Killed
-        return found
-
-    return call
-
-
 @pytest.mark.parametrize("after", [False, True], ids=["before", "behind"])
 @pytest.mark.parametrize("name", LIVES)
 def test_killed_at_every_step(light: Bench, monkeypatch: pytest.MonkeyPatch, name: str, after: bool) -> None:
@@ -188,13 +172,13 @@ def test_killed_at_every_step(light: Bench, monkeypatch: pytest.MonkeyPatch, nam
     seen: set[tuple[str, int]] = set()
     for at in range(1, 100):
         with monkeypatch.context() as patched:
-            count = iter(range(1, 10_000))
+            point = KillPoint(at, after=after)
             for owner, method in STEPS:
                 # Behind `write` would be before the transaction has begun.
                 behind = after and method != "write"
-                patched.setattr(owner, method, killing(getattr(owner, method), count, at, after=behind))
-            # The process is dead: what it would do on its way out does not happen.
-            patched.setattr(UploadService, "forget", _dead(UploadService.forget, count, at))
+                patched.setattr(owner, method, point.step(getattr(owner, method), after=behind))
+            # What a dead process would do on its way out does not happen.
+            patched.setattr(UploadService, "forget", point.step(UploadService.forget, after=False))
             ended = light.life(work)
         light.sweep()
         light.check()
@@ -215,15 +199,6 @@ def test_killed_at_every_step(light: Bench, monkeypatch: pytest.MonkeyPatch, nam
     assert seen >= set(whole_end)
 
 
-def _dead(real: Callable[..., Any], count: Iterator[int], at: int) -> Callable[..., Any]:
-    def call(*args: Any) -> Any:
-        if next(count) >= at:
-            raise _Killed
-        return real(*args)
-
-    return call
-
-
 def _empty(bench: Bench) -> None:
     with Services.open(bench.settings) as services:
         services.store.claim()
@@ -238,7 +213,7 @@ def _empty(bench: Bench) -> None:
 def test_killed_while_bytes_come(light: Bench, monkeypatch: pytest.MonkeyPatch, first: int) -> None:
     """Bytes that were written but not told to the row are kept: the offset comes from the store, and it goes on."""
     with monkeypatch.context() as patched:
-        patched.setattr(UploadService, "_note", _raise)
+        patched.setattr(UploadService, "_note", kill)
 
         async def killed(services: Services) -> None:
             await fill(services, (await make(services)).id, [chunk(DATA[:first]), GONE])
@@ -259,10 +234,6 @@ def test_killed_while_bytes_come(light: Bench, monkeypatch: pytest.MonkeyPatch, 
     light.check()
     assert light.files() == {row["id"]: DATA}
     assert light.tasks() == (1, 1, 1)
-
-
-def _raise(*_: object, **__: object) -> None:
-    raise _Killed
 
 
 def test_completed_twice(bench: Bench) -> None:

@@ -3,6 +3,8 @@
 See `tests/harness/faulty_server.py`; a fault is given by the variable FAULT.
 """
 
+from collections.abc import Sequence
+
 from tests.harness import faulty_server
 from tests.harness.faulty_server import Point
 
@@ -18,6 +20,12 @@ POINTS = (
     Point("restore.rows", "server.backup.restoring:_restore_rows"),
 )
 
-if __name__ == "__main__":
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """The command `videodock`, with faults."""
     faulty_server.POINTS += POINTS  # type: ignore[assignment]
-    faulty_server.main()
+    faulty_server.main(arguments)
+
+
+if __name__ == "__main__":
+    main()

@@ -2,7 +2,6 @@
 
 import json
 import subprocess
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -12,6 +11,7 @@ from sqlalchemy import NullPool, create_engine, select
 from server.database.models import Base
 from server.services import Services
 from server.settings import Settings
+from tests.harness import forkserver
 from tests.harness.rows import sha256
 from tests.harness.server_process import ROOT
 
@@ -65,20 +65,13 @@ def command(
     *arguments: str,
     data_dir: Path,
     database_url: str = "",
-    module: str = "server",
+    main: str = "server.cli:main",
     environment: Mapping[str, str] | None = None,
 ) -> subprocess.CompletedProcess[str]:
     """Run `videodock` to its end."""
     place = ["--data-dir", str(data_dir), *(["--database-url", database_url] if database_url else [])]
-    return subprocess.run(
-        [sys.executable, "-m", module, *arguments, *place],
-        cwd=ROOT,
-        env={"PATH": "/usr/bin:/bin", "PYTHONPATH": str(ROOT), "VIDEODOCK_FSYNC": "never", **(environment or {})},
-        check=False,
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
+    given = {"PATH": "/usr/bin:/bin", "PYTHONPATH": str(ROOT), "VIDEODOCK_FSYNC": "never", **(environment or {})}
+    return forkserver.run(main, [*arguments, *place], given, seconds=120)
 
 
 def back_up(folder: Path, *, data_dir: Path, database_url: str = "") -> dict[str, Any]:

@@ -105,7 +105,7 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Prepared:
 def die(point: str, *arguments: str, data_dir: Path, url: str = "") -> None:
     """The command, killed at that point."""
     done = command(
-        *arguments, data_dir=data_dir, database_url=url, module="tests.backup.dying", environment={"FAULT": point}
+        *arguments, data_dir=data_dir, database_url=url, main="tests.backup.dying:main", environment={"FAULT": point}
     )
     assert done.returncode == -signal.SIGKILL, (point, done.returncode, done.stderr)
 

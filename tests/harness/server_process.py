@@ -78,11 +78,14 @@ class ServerProcess:
         assert not self.running, "the server runs already"
         before = self._out.stat().st_size if self._out.exists() else 0
         command = self._command("serve", "--host", "127.0.0.1", "--port", str(self.port))
-        # Another Python path means another checkout's server, and that is not what the fork server has imported.
-        warm = not self.cold and self.module == "server" and "PYTHONPATH" not in self.environment
-        self._process = self._launch_forked(command) if warm else self._launch(command)
+        self._process = self._launch_forked(command) if self._is_warm else self._launch(command)
         until(lambda: self._announced(before), what="the server prints its address")
         self.wait_ready()
+
+    @property
+    def _is_warm(self) -> bool:
+        # Another Python path means another checkout's server, and that is not what the fork server has imported.
+        return not self.cold and self.module == "server" and "PYTHONPATH" not in self.environment
 
     def _launch(self, command: list[str]) -> "subprocess.Popen[bytes]":
         with self._out.open("ab") as out, self._err.open("ab") as err:
@@ -101,8 +104,11 @@ class ServerProcess:
 
     def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Run a command with this server's folder and database to its end."""
+        command = self._command(*arguments)
+        if self._is_warm:
+            return forkserver.run("server.cli:main", command[3:], self._environment(), seconds=300)
         return subprocess.run(
-            self._command(*arguments),
+            command,
             cwd=ROOT,
             env=self._environment(),
             check=False,

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.harness import leftovers
+from tests.harness import leftovers, run_folder
 from tests.harness.brokers import broker, postgres_url, rabbitmq_server, redis_server  # noqa: F401  # fixtures
 from tests.harness.gate import Gate
 from tests.harness.postgres import PostgresServer
@@ -80,6 +80,16 @@ def gate(tmp_path: Path) -> Iterator[Gate]:
     made = Gate(tmp_path)
     yield made
     made.open()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Make the folder that all processes of this run share."""
+    run_folder.begin(config)
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Remove it."""
+    run_folder.end(config)
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

@@ -1,17 +1,20 @@
 """Real videos, made by FFmpeg when a test asks for them.
 
-Rule: a sample is made once for each folder and set of arguments; tests never write into one. Whatever FFmpeg is
-found makes them, so nothing here may depend on its version.
+Rule: a sample is encoded once in a run of the tests for each set of arguments, and copied into each folder that asks
+for it. Whatever FFmpeg is found makes them, so nothing here may depend on its version.
 """
 
 import hashlib
 import random
+import shutil
 import subprocess
+import uuid
 from functools import cache
 from pathlib import Path
 from typing import Literal
 
 from server.pipeline import ffmpeg
+from tests.harness import run_folder
 
 Pattern = Literal["test", "halves"]
 
@@ -62,6 +65,11 @@ def make(
         return target
     target.parent.mkdir(parents=True, exist_ok=True)
     extension = name.rpartition(".")[2].lower()
+    known = run_folder.find()
+    encoded = known and known / "samples" / f"{hashlib.sha256((_ffmpeg() + key).encode()).hexdigest()}.{extension}"
+    if encoded and encoded.exists():
+        shutil.copyfile(encoded, target)
+        return target
     video_codec, audio_codec = _CODECS[extension]
     sound = ("-f", "lavfi", "-i", f"sine=frequency=440:sample_rate=44100:duration={seconds}") if audio else ()
     made = target.with_name(f"made.{extension}")
@@ -74,8 +82,18 @@ def make(
     )
     if rotate:
         _turn(made, rotate)
+    if encoded:
+        _keep(made, encoded)
     made.replace(target)
     return target
+
+
+def _keep(made: Path, encoded: Path) -> None:
+    """Put a copy aside for the next who asks; two who ask at once make the same."""
+    encoded.parent.mkdir(exist_ok=True)
+    copy = encoded.with_name(f"{uuid.uuid4()}")
+    shutil.copyfile(made, copy)
+    copy.replace(encoded)
 
 
 def big(folder: Path, name: str, min_bytes: int) -> Path:

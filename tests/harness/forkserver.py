@@ -97,9 +97,20 @@ class ForkedProcess:
         return self._line.recv(64).decode()
 
 
-def start(main: str, arguments: Sequence[str], environment: Mapping[str, str], out: Path, err: Path) -> ForkedProcess:
-    """Call `main` (`module:function`, called with the arguments) in a new process that prints to these files."""
-    order = {"main": main, "arguments": list(arguments), "environment": dict(environment)}
+def start(
+    main: str,
+    arguments: Sequence[str],
+    environment: Mapping[str, str],
+    out: Path,
+    err: Path,
+    *,
+    imports: Sequence[str] = (),
+) -> ForkedProcess:
+    """Call `main` (`module:function`, called with the arguments) in a new process that prints to these files.
+
+    `imports` are modules that it will import besides, and that the fork server keeps from then on.
+    """
+    order = {"main": main, "arguments": list(arguments), "environment": dict(environment), "imports": list(imports)}
     for path in (out, err):
         path.touch()  # somebody may look into it before the child has opened it
     line = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -211,6 +222,7 @@ class _Parent:
     def _accept(self, _: int) -> None:
         line = self._listener.accept()[0]
         order = json.loads(line.recv(1 << 18))
+        _import(order["imports"])
         pid = os.fork()
         if not pid:
             _become(order)
@@ -243,12 +255,19 @@ def _tell(line: socket.socket, number: int) -> None:
         return  # nobody waits for it any more
 
 
-def _main(descriptor: str) -> NoReturn:
-    for module in _KNOWN:
+def _import(modules: Sequence[str]) -> None:
+    missing = [module for module in modules if module not in sys.modules]
+    if not missing:
+        return
+    for module in missing:
         importlib.import_module(module)
     assert threading.active_count() == 1, "a child would lack the other threads"
     gc.collect()
     gc.freeze()  # a child would look through all of this again and again
+
+
+def _main(descriptor: str) -> NoReturn:
+    _import(_KNOWN)
     _Parent(socket.socket(fileno=int(descriptor))).serve()
 
 

@@ -100,7 +100,10 @@ class ServerProcess:
             )
 
     def _launch_forked(self, command: list[str]) -> forkserver.ForkedProcess:
-        return forkserver.start("server.cli:main", command[3:], self._environment(), self._out, self._err)
+        # FastAPI comes with that engine, and with no other.
+        imports = ["server.web.tuspyserver"] if self._settings.get("tus_engine") == "tuspyserver" else []
+        environment = self._environment()
+        return forkserver.start("server.cli:main", command[3:], environment, self._out, self._err, imports=imports)
 
     def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Run a command with this server's folder and database to its end."""

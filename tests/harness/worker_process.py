@@ -11,9 +11,11 @@ import uuid
 from collections.abc import Sequence
 from pathlib import Path
 
-from tests.harness import processes
+from tests.harness import forkserver, processes
 from tests.harness.server_process import MARK, QUICK, ROOT
 from tests.harness.waiting import PATIENCE, until, within
+
+_PLAIN = [sys.executable, "-m", "server", "worker"]
 
 
 class WorkerProcess:
@@ -25,9 +27,9 @@ class WorkerProcess:
         self._settings = {**QUICK, **settings}
         self._mark = f"worker-{uuid.uuid4()}"
         self._out = folder / "worker.out"
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process: subprocess.Popen[bytes] | forkserver.ForkedProcess | None = None
         self._family: list[processes.Process] = []
-        self.command = [sys.executable, "-m", "server", "worker"]
+        self.command = list(_PLAIN)
 
     @property
     def running(self) -> bool:
@@ -50,7 +52,15 @@ class WorkerProcess:
         until(lambda: self._has_said(ready), what=f"the worker says {ready!r}:\n{self.log()}")
 
     def launch(self) -> None:
-        """Start it."""
+        """Start it, forked from the imports (`forkserver`) where nothing else than a plain worker is wanted."""
+        if not self._before and not forkserver.COLD and self.command == _PLAIN:
+            imports = ["server.worker.celery_app"] if self._settings.get("scheduler") == "celery" else []
+            environment = self.environment()
+            arguments = self.command[3:]
+            self._process = forkserver.start(
+                "server.cli:main", arguments, environment, self._out, self._out, imports=imports
+            )
+            return
         with self._out.open("ab") as out:
             self._process = subprocess.Popen(
                 [*self._before, *self.command],

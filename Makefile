@@ -6,7 +6,7 @@ BIN    := $(VENV)/bin
 CLIENTS := tests/clients
 
 # Tests wait more than they compute; a file's tests stay together, in one process with its database and brokers.
-TEST_PROCESSES ?= 3
+TEST_PROCESSES ?= 4
 
 # Stamps: what they stand for is redone only when the file that asks for it has changed.
 INSTALLED     := $(VENV)/installed

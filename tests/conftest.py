@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.harness import leftovers, run_folder
+from tests.harness import leftovers, order, run_folder
 from tests.harness.brokers import broker, postgres_url, rabbitmq_server, redis_server  # noqa: F401  # fixtures
 from tests.harness.gate import Gate
 from tests.harness.postgres import PostgresServer
@@ -85,6 +85,17 @@ def gate(tmp_path: Path) -> Iterator[Gate]:
 def pytest_configure(config: pytest.Config) -> None:
     """Make the folder that all processes of this run share."""
     run_folder.begin(config)
+    order.begin(config)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """What these tests can be asked for besides."""
+    order.add_option(parser)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The files that take longest go first, so that none of them comes last alone."""
+    order.longest_first(items)
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:

@@ -1,0 +1,52 @@
+"""Which file of tests runs first when several processes run them: the one that takes longest.
+
+Rule: nothing depends on the order but how long a run takes. A long file that comes last leaves the other processor
+without work. `tests/longest_files.txt` has the order; `make test ARGS=--write-order` measures it anew. A file that it
+does not name comes after those.
+"""
+
+import os
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+ORDER = Path(__file__).resolve().parents[1] / "longest_files.txt"
+_OPTION = "--write-order"
+_SECONDS = 2.0  # a file that takes less is not named
+
+
+def add_option(parser: pytest.Parser) -> None:
+    """`--write-order`."""
+    parser.addoption(_OPTION, action="store_true", help="write tests/longest_files.txt from what this run measures")
+
+
+def begin(config: pytest.Config) -> None:
+    """Measure, if that is asked for; only where all reports arrive."""
+    if config.getoption(_OPTION, default=False) and "PYTEST_XDIST_WORKER" not in os.environ:
+        config.pluginmanager.register(_Measure())
+
+
+def longest_first(items: list[pytest.Item]) -> None:
+    """Sort tests by their files. A run in one process keeps its order: that of names is easier to read."""
+    if "PYTEST_XDIST_WORKER" not in os.environ:
+        return
+    names = [line.split()[1] for line in ORDER.read_text().splitlines() if line[:1].isdigit()]
+    ranks = {name: rank for rank, name in enumerate(names)}
+    items.sort(key=lambda item: ranks.get(_file(item.nodeid), len(ranks)))
+
+
+class _Measure:
+    def __init__(self) -> None:
+        self._seconds: Counter[str] = Counter()
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        self._seconds[_file(report.nodeid)] += report.duration  # type: ignore[assignment]
+
+    def pytest_sessionfinish(self) -> None:
+        lines = [f"{seconds:.0f} {name}" for name, seconds in self._seconds.most_common() if seconds >= _SECONDS]
+        ORDER.write_text("\n".join(["# Seconds of each file of tests; see tests/harness/order.py", *lines, ""]))
+
+
+def _file(nodeid: str) -> str:
+    return nodeid.partition("::")[0].removeprefix("tests/")

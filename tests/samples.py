@@ -15,6 +15,7 @@ from typing import Literal
 
 from server.pipeline import ffmpeg
 from tests.harness import run_folder
+from tests.harness.waiting import PATIENCE
 
 Pattern = Literal["test", "halves"]
 
@@ -124,7 +125,7 @@ def run(*arguments: str) -> None:
         [_ffmpeg(), "-hide_banner", "-nostdin", "-loglevel", "error", "-y", *arguments],
         capture_output=True,
         check=False,
-        timeout=120,
+        timeout=PATIENCE,
     )
     if done.returncode:
         raise AssertionError(done.stderr.decode(errors="replace"))

@@ -13,6 +13,7 @@ from click.testing import CliRunner, Result
 from server import __version__, settings_page
 from server.cli import main
 from server.settings import Settings
+from tests.harness.waiting import PATIENCE
 
 ROOT = Path(__file__).parents[1]
 
@@ -37,7 +38,7 @@ def call(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str
         env={"PYTHONPATH": str(ROOT), "PATH": os.environ["PATH"], **environment},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=PATIENCE,
         check=False,
     )
 

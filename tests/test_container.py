@@ -22,7 +22,7 @@ import pytest
 from server import __version__
 from server.settings import Settings
 from tests.harness.server_process import ROOT
-from tests.harness.waiting import until
+from tests.harness.waiting import PATIENCE, until
 
 EXEC_FORM = ("ENTRYPOINT", "CMD", "HEALTHCHECK")
 
@@ -90,12 +90,12 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
             shutil.copy2(path, source)
     pip = [sys.executable, "-m", "pip"]
     wheel = [*pip, "wheel", "--no-deps", "--no-build-isolation", "--quiet", "-w", str(folder), str(source)]
-    subprocess.run(wheel, check=True, timeout=120)
+    subprocess.run(wheel, check=True, timeout=PATIENCE)
     (made,) = folder.glob("videodock-*.whl")
     target = folder / "opt/videodock"
     venv.create(target, with_pip=False, symlinks=True)
     into = [*pip, "--python", str(target / "bin/python"), "install", "--no-deps", "--no-index", "--quiet", str(made)]
-    subprocess.run(into, check=True, timeout=120)
+    subprocess.run(into, check=True, timeout=PATIENCE)
     # What it depends on is taken from the environment of the tests, behind what was just installed.
     (site,) = target.glob("lib/python3*/site-packages")
     (site / "dependencies.pth").write_text(str(Path(pytest.__file__).parents[1]))
@@ -170,7 +170,7 @@ def test_what_it_installs_runs(installed: Path, tmp_path: Path) -> None:
     health[-1] = health[-1].replace("8000", str(port))
 
     def healthy() -> bool:
-        return subprocess.run(health, env=image, check=False, capture_output=True, timeout=30).returncode == 0
+        return subprocess.run(health, env=image, check=False, capture_output=True, timeout=PATIENCE).returncode == 0
 
     assert not healthy()
     command = [*entry, *only(-1, "CMD").words]
@@ -179,6 +179,6 @@ def test_what_it_installs_runs(installed: Path, tmp_path: Path) -> None:
         until(healthy, seconds=30, what="it is healthy", every=0.2)
     finally:
         process.terminate()
-        out, _ = process.communicate(timeout=30)
+        out, _ = process.communicate(timeout=PATIENCE)
     assert process.returncode == 0, out.decode()
     assert (tmp_path / "data/videodock.db").is_file()

@@ -15,6 +15,7 @@ from server.storage.disk import DiskStore
 from tests.harness.groups import DATA, LENGTH, TEXT, Group, check_tidy, claim
 from tests.harness.http import Answer, LiveServer, serving
 from tests.harness.multipart import swift
+from tests.harness.waiting import PATIENCE
 from tests.tus.client import MOUNT, PAST, VERSION, create, head, id_of, metadata, patch, target
 
 
@@ -257,14 +258,14 @@ def at_once(group: Group, name: str, place: int | None) -> list[Answer]:
     barrier = threading.Barrier(6)
 
     def run(number: int) -> None:
-        barrier.wait(10)
+        barrier.wait(PATIENCE)
         answers.append(group.ask(place, filename=f"{name}-{number}.mp4"))
 
     threads = [threading.Thread(target=run, args=(number,)) for number in range(6)]
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(30)
+        thread.join(PATIENCE)
     assert len(answers) == 6
     return answers
 

@@ -9,6 +9,7 @@ import pytest
 
 from tests.harness.groups import Crowd, Group, check_tidy
 from tests.harness.http import Answer, LiveServer, serving
+from tests.harness.waiting import PATIENCE, until
 from tests.tus.client import head
 
 ROUNDS = 6
@@ -38,10 +39,7 @@ def test_all_at_once(live: LiveServer) -> None:
 
 
 def remove_one(group: Group, crowd: Crowd) -> Answer:
-    deadline = time.monotonic() + 10
-    while not crowd.uploads:
-        assert time.monotonic() < deadline
-        time.sleep(0.001)
+    until(lambda: crowd.uploads, every=0.001, what="one is created")
     return group.delete(random.choice(list(crowd.uploads.values())))
 
 
@@ -57,13 +55,13 @@ def remove_all(group: Group, crowd: Crowd) -> Answer:
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(30)
+        thread.join(PATIENCE)
     assert all(answer.status in (204, 409, 410) for answer in answers), answers
     return first
 
 
 def cancel(group: Group, crowd: Crowd) -> Answer:
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + PATIENCE
     while (answer := group.cancel()).status == 404:  # the task appears with its first member
         assert time.monotonic() < deadline
     return answer

@@ -11,7 +11,7 @@ from pathlib import Path
 import httpx
 
 from tests.harness.server_process import ROOT, ServerProcess
-from tests.harness.waiting import until
+from tests.harness.waiting import PATIENCE, until
 
 CONF = (ROOT / "docs/deploy/logrotate.conf").read_text()
 LOGS = "/var/log/videodock/*.log"
@@ -26,7 +26,7 @@ def rotate(log: Path, folder: Path) -> None:
     conf.write_text(CONF.replace(LOGS, str(log)))
     conf.chmod(0o644)
     command = [program, "--force", "--state", str(folder / "state"), str(conf)]
-    done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=PATIENCE)
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
 
@@ -82,7 +82,7 @@ def test_a_rotation_beside_requests_loses_at_most_what_came_meanwhile(server: Se
 
     def keep_asking() -> None:
         nonlocal asked
-        with httpx.Client(trust_env=False, timeout=30) as client:
+        with httpx.Client(trust_env=False, timeout=PATIENCE) as client:
             while not stop.is_set():
                 client.get(f"{server.url}/healthz", headers={"X-Request-ID": f"busy-{asked}"})
                 asked += 1
@@ -102,7 +102,7 @@ def test_a_rotation_beside_requests_loses_at_most_what_came_meanwhile(server: Se
         until(lambda: asked > last + 10, seconds=30, what="there are lines behind the last rotation")
     finally:
         stop.set()
-        thread.join(30)
+        thread.join(PATIENCE)
     logged(server, log, f"busy-{asked - 1}")
     counts = told(log)
     names = {f"busy-{number}" for number in range(asked)}

@@ -36,7 +36,7 @@ from tests.harness.rows import query
 from tests.harness.server_process import ServerProcess
 from tests.harness.steps import FakeStep, failing
 from tests.harness.tasks import finish, follow
-from tests.harness.waiting import until
+from tests.harness.waiting import PATIENCE, until
 from tests.samples import make
 from tests.tus.client import FTYP, VERSION, creation, patch_request, video
 
@@ -360,7 +360,7 @@ def test_a_retry_and_a_removal_exclude_each_other(operator: Operator, put: Calla
         barrier = threading.Barrier(2)
 
         def attempted(move: Callable[[Services, str], object]) -> bool:
-            barrier.wait(10)
+            barrier.wait(PATIENCE)
             try:
                 move(services, task_id)
             except RefusedError:

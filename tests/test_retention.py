@@ -27,6 +27,7 @@ from server.storage.results import Results
 from server.sweep_report import TELLS, SweepReport
 from tests.harness.installation import DATA, QUICK, Installation
 from tests.harness.kill_points import KilledError, KillPoint
+from tests.harness.waiting import PATIENCE
 
 DAY = 86400
 NEVER: dict[str, Any] = {
@@ -333,7 +334,7 @@ def test_two_sweeps_at_once(ground: Ground) -> None:
         for thread in threads:
             thread.start()
         for thread in threads:
-            thread.join(60)
+            thread.join(PATIENCE)
     assert [report.failed for report in reports] == [0, 0]
     ground.sweep(**everything)
     ground.sweep(**everything)
@@ -361,7 +362,7 @@ def test_a_retry_against_a_sweep(ground: Ground) -> None:
         thread = threading.Thread(target=retry)
         thread.start()
         assert services.sweep().failed == 0
-        thread.join(60)
+        thread.join(PATIENCE)
     assert refusals <= {"The original is gone: clip.mp4."}
     there = ground.originals()
     assert {task for task, waits in outcomes.items() if waits} == there

@@ -27,6 +27,7 @@ from server.messages import sentence
 from server.space import Room, Space, reserve_of
 from server.storage.memory import MemoryStore
 from tests.harness.rows import query
+from tests.harness.waiting import PATIENCE
 
 GIB = 1 << 30
 NOW = datetime(2026, 11, 22, tzinfo=UTC)
@@ -227,7 +228,7 @@ def test_an_upload_that_is_not_committed_yet_is_counted(make: Callable[..., Benc
         assert thread.is_alive()
         with bench.database.change() as connection:
             connection.execute(insert(Upload), row(str(uuid.uuid4()), 600))
-    thread.join(10)
+    thread.join(PATIENCE)
     assert (made, len(refused)) == ([], 1)
 
 
@@ -357,7 +358,7 @@ def test_several_processes_at_once(make: Callable[..., Bench], database_url: str
             assert process.stdin is not None
             process.stdin.write("go\n")
             process.stdin.flush()
-        said = [process.communicate(timeout=120)[0].split()[-2:] for process in started]
+        said = [process.communicate(timeout=PATIENCE)[0].split()[-2:] for process in started]
     finally:
         for process in started:
             process.kill()

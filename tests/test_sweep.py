@@ -21,6 +21,7 @@ from server.settings import Settings
 from server.storage.disk import DiskStore
 from server.sweep import SweepReport, sweep
 from tests.harness.kill_points import KilledError, KillPoint
+from tests.harness.waiting import PATIENCE
 from tests.tus.client import PAST, video
 
 LENGTH = 500
@@ -310,7 +311,7 @@ def test_two_sweeps_at_once(both: Bench) -> None:
         for thread in threads:
             thread.start()
         for thread in threads:
-            thread.join(60)
+            thread.join(PATIENCE)
     assert errors == []
     # What one passed over while the other had it may be left for the next time.
     both.sweep()

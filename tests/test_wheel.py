@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.harness.waiting import PATIENCE
+
 ROOT = Path(__file__).parent.parent
 
 
@@ -15,7 +17,7 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The wheel, built from this tree and unpacked where the checkout cannot help it."""
     folder = tmp_path_factory.mktemp("wheel")
     command = [sys.executable, "-m", "pip", "wheel", "--no-deps", "--no-build-isolation", "--quiet", "-w", str(folder)]
-    subprocess.run([*command, str(ROOT)], check=True, timeout=120)
+    subprocess.run([*command, str(ROOT)], check=True, timeout=PATIENCE)
     (wheel,) = folder.glob("videodock-*.whl")
     target = folder / "site"
     zipfile.ZipFile(wheel).extractall(target)
@@ -39,7 +41,7 @@ def test_the_installed_package_migrates_by_itself(installed: Path, tmp_path: Pat
     """`migrate` of the unpacked wheel, far from the checkout, brings a new database to head."""
     command = [sys.executable, "-P", "-m", "server", "migrate", "--data-dir", str(tmp_path / "data")]
     environment = {"PATH": "/usr/bin:/bin", "PYTHONPATH": str(installed)}
-    subprocess.run(command, cwd=tmp_path, env=environment, check=True, timeout=60)
+    subprocess.run(command, cwd=tmp_path, env=environment, check=True, timeout=PATIENCE)
     check = [*command[:5], "--check", *command[5:]]
-    subprocess.run(check, cwd=tmp_path, env=environment, check=True, timeout=60)
+    subprocess.run(check, cwd=tmp_path, env=environment, check=True, timeout=PATIENCE)
     assert (tmp_path / "data" / "videodock.db").is_file()

@@ -11,7 +11,7 @@ from tests.harness.postgres import PostgresServer
 from tests.harness.rows import query, sha256
 from tests.harness.server_process import ServerProcess
 from tests.harness.tasks import finish
-from tests.harness.waiting import until
+from tests.harness.waiting import PATIENCE, until
 from tests.samples import big, make
 
 pytestmark = pytest.mark.acceptance
@@ -63,11 +63,11 @@ def test_a_database_that_is_restarted_costs_no_upload(
     assert first.headers["upload-offset"] == str(half)
     cluster.halt()
     second = PATCH | {"Upload-Offset": str(half)}
-    answer = server.http.patch(url, headers=second, content=data[half:], timeout=30)
+    answer = server.http.patch(url, headers=second, content=data[half:], timeout=PATIENCE)
     assert (answer.status_code, "upload-offset" in answer.headers) == (503, False)
-    looked = server.http.head(url, headers=VERSION, timeout=30)
+    looked = server.http.head(url, headers=VERSION, timeout=PATIENCE)
     assert (looked.status_code, looked.headers["retry-after"]) == (423, "2")
-    assert server.http.get(f"{server.url}/readyz", timeout=30).status_code == 503
+    assert server.http.get(f"{server.url}/readyz", timeout=PATIENCE).status_code == 503
     cluster.resume()
     until(lambda: server.http.head(url, headers=VERSION).status_code == 200, seconds=20, what="HEAD works again")
     assert server.http.patch(url, headers=second, content=data[half:]).status_code == 204

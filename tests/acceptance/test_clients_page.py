@@ -23,7 +23,7 @@ from tests.harness.node import CLIENTS
 from tests.harness.rows import query
 from tests.harness.server_process import ServerProcess
 from tests.harness.tasks import finish
-from tests.harness.waiting import until
+from tests.harness.waiting import PATIENCE, until
 from tests.samples import big, make
 
 pytestmark = pytest.mark.acceptance
@@ -127,7 +127,7 @@ def kill(process: "subprocess.Popen[str]") -> None:
 
 def ended(process: "subprocess.Popen[str]", code: int = 0) -> str:
     """Wait for its end with that code; what it printed, of the errors if there had to be one."""
-    out, err = process.communicate(timeout=120)
+    out, err = process.communicate(timeout=PATIENCE)
     assert process.returncode == code, f"it ended with {process.returncode}: {out}\n{err}"
     return err if code else out
 
@@ -176,7 +176,7 @@ def test_a_killed_program_goes_on_when_it_is_started_again(
     command = [*program.install(tmp_path), str(video)]
     with CuttingProxy(server.port, hold_at=3 * MIB) as proxy:
         first = run(*command, proxy.url)
-        assert proxy.held.wait(30)
+        assert proxy.held.wait(PATIENCE)
         until(lambda: arrived(server) > 2 * MIB, seconds=10, what="what the proxy let through is on disk")
         kill(first)
         proxy.release()
@@ -196,7 +196,7 @@ def test_an_upload_that_is_gone_is_begun_anew(
     command = [*program.install(tmp_path), str(video)]
     with CuttingProxy(server.port, hold_at=3 * MIB) as proxy:
         first = run(*command, proxy.url)
-        assert proxy.held.wait(30)
+        assert proxy.held.wait(PATIENCE)
         kill(first)
         proxy.release()
         (row,) = query(server.database_url, "SELECT id FROM uploads")
@@ -274,7 +274,7 @@ def page(tmp_path: Path) -> Iterator[Callable[[str], str]]:
     finally:
         pages.shutdown()
         pages.server_close()
-        thread.join(5)
+        thread.join(PATIENCE)
 
 
 def test_the_page_uploads(server: ServerProcess, page: Callable[[str], str], video: Path, tmp_path: Path) -> None:
@@ -298,7 +298,7 @@ def test_the_page_goes_on_after_a_reload(
         CuttingProxy(server.port, hold_at=3 * MIB) as proxy,
         drive("uppy.mjs", tmp_path, url=page(proxy.url), steps=steps) as client,
     ):
-        assert proxy.held.wait(30)
+        assert proxy.held.wait(PATIENCE)
         until(lambda: arrived(server) > 2 * MIB, seconds=10, what="what the proxy let through is on disk")
         reload.touch()
         events = client.finish(seconds=90)

@@ -11,7 +11,7 @@ from tests.harness.cutting_proxy import CuttingProxy
 from tests.harness.node import Event, NodeClient
 from tests.harness.rows import query
 from tests.harness.server_process import ServerProcess
-from tests.harness.waiting import until
+from tests.harness.waiting import PATIENCE, until
 from tests.samples import big
 
 pytestmark = pytest.mark.acceptance
@@ -208,7 +208,7 @@ def test_an_abort_in_a_request_may_remove_the_upload(server: ServerProcess, vide
         now = tmp_path / "now"
         given = options(proxy.url, video, abortOnFile=str(now), terminate=True)
         with NodeClient("tus.mjs", tmp_path, **given) as client:
-            assert proxy.held.wait(30)
+            assert proxy.held.wait(PATIENCE)
             now.touch()
             events = client.finish(seconds=30)
             (aborted,) = client.events("aborted")

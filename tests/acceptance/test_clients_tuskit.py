@@ -14,7 +14,7 @@ from tests.harness.rows import query, sha256
 from tests.harness.server_process import ServerProcess
 from tests.harness.tasks import finish
 from tests.harness.tuskit import CHUNK, LosingProxy, TUSKit, UploadFailedError
-from tests.harness.waiting import until
+from tests.harness.waiting import PATIENCE, until
 from tests.samples import big
 
 pytestmark = pytest.mark.acceptance
@@ -124,7 +124,7 @@ def test_a_server_that_is_killed_and_started_again(server: ServerProcess, video:
         client = TUSKit(proxy.url, video, tmp_path)
         with ThreadPoolExecutor(1) as pool:
             running = pool.submit(client.run)
-            assert proxy.held.wait(30)
+            assert proxy.held.wait(PATIENCE)
             stored = server.stored(upload_id(client.url))
             until(lambda: stored.stat().st_size > 2 * CHUNK, seconds=10, what="bytes of a running PATCH are on disk")
             server.kill()

@@ -18,7 +18,7 @@ from tests.harness.cutting_proxy import CuttingProxy
 from tests.harness.node import Event, NodeClient
 from tests.harness.rows import query
 from tests.harness.server_process import ServerProcess
-from tests.harness.waiting import until
+from tests.harness.waiting import PATIENCE, until
 from tests.samples import big
 
 pytestmark = pytest.mark.acceptance
@@ -51,7 +51,7 @@ def origin(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     finally:
         pages.shutdown()
         pages.server_close()
-        thread.join(5)
+        thread.join(PATIENCE)
 
 
 @pytest.fixture
@@ -182,7 +182,7 @@ def test_a_reload_is_survived(server: ServerProcess, origin: str, video: Path, t
     least = 6 * MIB - 16_384  # what the proxy lets through, without the heads of the requests
     with CuttingProxy(server.port, hold_at=6 * MIB) as proxy:
         with browser(tmp_path, origin, proxy.url, *steps) as client:
-            assert proxy.held.wait(30)
+            assert proxy.held.wait(PATIENCE)
             until(lambda: arrived(server) > least, seconds=10, what="what the proxy let through is on disk")
             reload.touch()
             events = client.finish(seconds=150)
@@ -202,7 +202,7 @@ def test_cut_connections_are_retried(
     # The first cut waits until the server has what came before: a reset may take along what is still in buffers.
     with CuttingProxy(server.port, hold_at=2 * MIB, cuts=[3 * MIB, 7 * MIB], how=how) as proxy:
         with browser(tmp_path, origin, proxy.url, ["drop", str(video)], UPLOAD, COMPLETE) as client:
-            assert proxy.held.wait(30)
+            assert proxy.held.wait(PATIENCE)
             until(lambda: arrived(server) > MIB, seconds=10, what="what the proxy let through is on disk")
             proxy.release()
             events = client.finish(seconds=150)

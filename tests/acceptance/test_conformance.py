@@ -19,6 +19,7 @@ from tests.conformance.rules import RULES
 from tests.conformance.runner import PASS
 from tests.conformance.wire import Deadline
 from tests.harness.server_process import ROOT, ServerProcess
+from tests.harness.waiting import PATIENCE
 
 pytestmark = pytest.mark.acceptance
 
@@ -62,7 +63,7 @@ def answering(reply: Reply) -> Iterator[tuple[str, list[bytes]]]:
             yield f"http://127.0.0.1:{listener.getsockname()[1]}/files", heads
         finally:
             listener.shutdown(socket.SHUT_RDWR)
-            thread.join(10)
+            thread.join(PATIENCE)
             for connection in held:
                 connection.close()
 
@@ -108,7 +109,7 @@ def test_it_stands_alone() -> None:
 def test_a_run_by_hand(server: ServerProcess) -> None:
     """The command prints a table of the chosen cases and ends with 0."""
     command = [sys.executable, "-m", "tests.conformance", f"{server.url}/files", "--only", "patch-*", "--only", "types"]
-    done = subprocess.run(command, cwd=ROOT, check=False, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(command, cwd=ROOT, check=False, capture_output=True, text=True, timeout=PATIENCE)
     title, *rows = done.stdout.splitlines()
     assert (done.returncode, done.stderr) == (0, "")
     assert re.split(r"\s{2,}", title) == ["case", "result", "rule", "what it shows"]

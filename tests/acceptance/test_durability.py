@@ -19,6 +19,7 @@ import pytest
 from tests.conftest import StartServer
 from tests.harness.http import Connection
 from tests.harness.server_process import ServerProcess
+from tests.harness.waiting import PATIENCE
 from tests.tus.client import MOUNT, creation, id_of, patch_headers, target, video
 
 pytestmark = pytest.mark.acceptance
@@ -52,7 +53,7 @@ class Trace:
         with Connection(self._server.port) as connection:
             connection.ask("GET", "/readyz")
         self._process.send_signal(signal.SIGINT)
-        self._process.communicate(timeout=10)
+        self._process.communicate(timeout=PATIENCE)
 
     def events(self, upload: str) -> list[str]:
         """What happened, in order; of what happens again and again at once, one."""

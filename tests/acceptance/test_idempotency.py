@@ -21,10 +21,10 @@ from tests.harness.multipart import PATH, form_body, one_large_file, send
 from tests.harness.postgres import PostgresServer
 from tests.harness.rows import query
 from tests.harness.server_process import ServerProcess
-from tests.harness.waiting import until
+from tests.harness.waiting import PATIENCE, until
 from tests.tus.client import FTYP, video
 
-pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(300)]
+pytestmark = pytest.mark.acceptance
 
 MIB = 1 << 20
 Files = Sequence[tuple[str, bytes]]
@@ -244,7 +244,7 @@ def test_two_at_once(start_server: StartServer, database_url: str) -> None:
             key, together = f"key-{number}", Barrier(clients)
 
             def one(_: int, key: str = key, together: Barrier = together) -> Answer:
-                together.wait(20)
+                together.wait(PATIENCE)
                 return post(server.port, key, files)
 
             answers = list(pool.map(one, range(clients)))

@@ -132,7 +132,7 @@ def test_what_the_page_says_of_the_world_is_true(nginx: Nginx) -> None:
         ["curl", "--silent", "--fail", "--http2", "--cacert", str(nginx.certificate), f"{nginx.url}/readyz"],
         check=True,
         capture_output=True,
-        timeout=30,
+        timeout=PATIENCE,
     )
     assert nginx.requests()[-1] == "GET /readyz HTTP/2.0"
     assert nginx.http.get(f"{nginx.url}/metrics").status_code == 404
@@ -423,7 +423,7 @@ def test_downloads_pass_as_they_are(start_server: StartServer, start_nginx: Star
             ["curl", "--silent", "--fail", "--http2", "--cacert", str(nginx.certificate), *more, url],
             check=True,
             capture_output=True,
-            timeout=60,
+            timeout=PATIENCE,
         )
         assert hashlib.sha256(done.stdout).hexdigest() == sha256(video)
 
@@ -438,7 +438,7 @@ def held(nginx: Nginx, source: Path, folder: Path) -> Iterator[tuple[CuttingProx
         CuttingProxy(nginx.port, hold_at=5 * MIB) as proxy,
         NodeClient("tus.mjs", folder, **options(f"https://127.0.0.1:{proxy.port}", source)) as client,
     ):
-        assert proxy.held.wait(30)
+        assert proxy.held.wait(PATIENCE)
         yield proxy, client
 
 

@@ -17,6 +17,7 @@ from tests.harness.gate import Gate
 from tests.harness.rows import query
 from tests.harness.server_process import ServerProcess
 from tests.harness.upload_page import row, uploads, use
+from tests.harness.waiting import PATIENCE
 from tests.samples import big, make
 
 pytestmark = pytest.mark.acceptance
@@ -181,7 +182,7 @@ def prefix_proxy(port: int) -> Iterator[str]:
         def forward(self) -> None:
             assert urlsplit(self.path).path.startswith(f"{PREFIX}/"), self.path
             body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-            upstream = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+            upstream = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE)
             headers = {**dict(self.headers.items()), "X-Forwarded-Prefix": PREFIX, "Connection": "close"}
             upstream.request(self.command, self.path.removeprefix(PREFIX), body, headers)
             answer = upstream.getresponse()
@@ -210,4 +211,4 @@ def prefix_proxy(port: int) -> Iterator[str]:
     finally:
         proxy.shutdown()
         proxy.server_close()
-        thread.join(5)
+        thread.join(PATIENCE)

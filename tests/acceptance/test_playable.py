@@ -15,6 +15,7 @@ from tests.conftest import StartServer
 from tests.harness.arrival import check_arrived
 from tests.harness.server_process import ServerProcess
 from tests.harness.tasks import finish, follow, poster
+from tests.harness.waiting import PATIENCE
 from tests.samples import make
 from tests.tus.client import MOUNT, VERSION, creation, patch_headers, target
 
@@ -89,7 +90,7 @@ def streams(url: str) -> dict[str, dict[str, Any]]:
         ["ffprobe", "-loglevel", "error", "-show_streams", "-of", "json", url],
         capture_output=True,
         check=False,
-        timeout=60,
+        timeout=PATIENCE,
     )
     assert done.returncode == 0, done.stderr
     return {stream["codec_type"]: stream for stream in json.loads(done.stdout)["streams"]}
@@ -101,7 +102,7 @@ def check_plays(url: str) -> float:
         ["ffmpeg", "-nostdin", "-loglevel", "error", "-xerror", "-progress", "-", "-i", url, "-f", "null", "-"],
         capture_output=True,
         check=False,
-        timeout=60,
+        timeout=PATIENCE,
     )
     assert (done.returncode, done.stderr) == (0, b"")
     return int(re.findall(rb"out_time_us=(\d+)", done.stdout)[-1]) / 1e6

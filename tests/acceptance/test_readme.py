@@ -12,6 +12,7 @@ from tests.harness.node import CLIENTS
 from tests.harness.rows import query, sha256
 from tests.harness.server_process import ServerProcess
 from tests.harness.tasks import finish
+from tests.harness.waiting import PATIENCE
 from tests.samples import make
 
 pytestmark = pytest.mark.acceptance
@@ -34,7 +35,7 @@ def test_the_tus_sample_uploads_and_prints_the_task(server: ServerProcess, tmp_p
     code = sample("js", "tus.Upload").replace("http://127.0.0.1:8000", server.url)
     script.write_text(code.replace("'holiday.mp4'", repr(str(video)), 1))
     try:
-        done = subprocess.run(["node", str(script)], check=True, capture_output=True, text=True, timeout=60)
+        done = subprocess.run(["node", str(script)], check=True, capture_output=True, text=True, timeout=PATIENCE)
     finally:
         script.unlink()
     task_id = done.stdout.strip()
@@ -51,7 +52,7 @@ def test_the_tus_sample_ends_with_an_error(server: ServerProcess, tmp_path: Path
     code = sample("js", "tus.Upload").replace("http://127.0.0.1:8000", server.url)
     script.write_text(code.replace("'holiday.mp4'", repr(str(text)), 1))
     try:
-        done = subprocess.run(["node", str(script)], check=False, capture_output=True, text=True, timeout=60)
+        done = subprocess.run(["node", str(script)], check=False, capture_output=True, text=True, timeout=PATIENCE)
     finally:
         script.unlink()
     assert done.returncode == 1

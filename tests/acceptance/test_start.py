@@ -12,7 +12,7 @@ from tests.harness.multipart import curl
 from tests.harness.rows import execute, query
 from tests.harness.server_process import ROOT
 from tests.harness.tasks import finish
-from tests.harness.waiting import Stopwatch
+from tests.harness.waiting import PATIENCE, Stopwatch
 from tests.samples import make
 
 pytestmark = pytest.mark.acceptance
@@ -54,7 +54,12 @@ def test_a_newer_database_is_refused_with_a_sentence(start_server: StartServer, 
     execute(database_url, "UPDATE alembic_version SET version_num = 'from_the_future'")
     command = [sys.executable, "-m", "server", "serve", "--port", "0", "--data-dir", str(server.data_dir)]
     done = subprocess.run(
-        [*command, "--database-url", database_url], cwd=ROOT, capture_output=True, text=True, timeout=30, check=False
+        [*command, "--database-url", database_url],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        check=False,
     )
     assert done.returncode != 0
     assert "newer version" in done.stderr

@@ -10,7 +10,7 @@ from tests.harness.arrival import check_arrived, upload_id
 from tests.harness.cutting_proxy import CuttingProxy
 from tests.harness.node import Event, NodeClient
 from tests.harness.server_process import ServerProcess
-from tests.harness.waiting import until
+from tests.harness.waiting import PATIENCE, until
 from tests.samples import big
 
 pytestmark = pytest.mark.acceptance
@@ -109,7 +109,7 @@ def test_a_server_killed_in_a_patch_costs_nothing(
         more = {"retryDelays": RETRIES, "urlStorage": str(tmp_path / "urls.json")}
         with NodeClient("tus.mjs", tmp_path, **options(proxy.url, video, **more)) as client:
             url = client.wait_for("url")["url"]
-            assert proxy.held.wait(30)
+            assert proxy.held.wait(PATIENCE)
             stored = server.stored(upload_id(url))
             until(lambda: stored.stat().st_size > 0, seconds=10, what="bytes of a running PATCH are on disk")
             server.kill()

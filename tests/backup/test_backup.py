@@ -20,7 +20,7 @@ from tests.harness.rows import execute, query
 from tests.harness.server_process import ServerProcess
 from tests.harness.tasks import finish, follow
 from tests.harness.uploader import PART, Uploader
-from tests.harness.waiting import until
+from tests.harness.waiting import PATIENCE, until
 from tests.samples import make
 from tests.tus.client import VERSION, patch_headers, video
 
@@ -107,7 +107,7 @@ class Scene:
         rest = self.data[50_000:]
         checksum = base64.b64encode(hashlib.sha1(rest, usedforsecurity=False).digest()).decode()
         headers = patch_headers(50_000) | {"Upload-Checksum": f"sha1 {checksum}", "Content-Length": str(len(rest))}
-        self.body = socket.create_connection(("127.0.0.1", self.server.port), timeout=30)
+        self.body = socket.create_connection(("127.0.0.1", self.server.port), timeout=PATIENCE)
         self.body.sendall(http.request("PATCH", f"/files/{self.checked}", headers) + rest[:120_000])
         form = form_body(BOUNDARY, [("videos", "c.mp4", video(200_000, 7))])
         self.form = begin(self.server.port, BOUNDARY, len(form), form[:150_000])

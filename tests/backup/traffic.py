@@ -12,6 +12,7 @@ import httpx
 
 from tests.harness.multipart import PATH, form_body
 from tests.harness.server_process import ServerProcess
+from tests.harness.waiting import PATIENCE
 from tests.tus.client import VERSION, creation, metadata, patch_headers, video
 
 PART = {"Upload-Concat": "partial"}
@@ -48,12 +49,12 @@ class Traffic:
     def __exit__(self, *_: object) -> None:
         self._stop.set()
         for thread in self._threads:
-            thread.join(60)
+            thread.join(PATIENCE)
 
     def _run(self, number: int) -> None:
         dice = random.Random(number)
         try:
-            with httpx.Client(trust_env=False, timeout=30, base_url=self._url) as http:
+            with httpx.Client(trust_env=False, timeout=PATIENCE, base_url=self._url) as http:
                 while not self._stop.is_set():
                     kind = dice.choice(
                         (self._plain, self._plain, self._checked, self._joined, self._removed, self._form)

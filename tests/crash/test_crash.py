@@ -13,7 +13,7 @@ from tests.crash.scenarios import SCENARIOS
 from tests.harness.faulty_server import ANSWERS, POINTS
 from tests.harness.postgres import PostgresServer
 
-pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(600)]
+pytestmark = pytest.mark.acceptance
 
 RANDOM_KILLS = 50
 SCENARIOS_A_POINT = 3  # `make soak` takes them all

@@ -23,7 +23,7 @@ from server.worker.celery_app import QUEUE, TASK
 from tests.harness import processes
 from tests.harness.ports import free_port, let_go
 from tests.harness.postgres import PostgresServer
-from tests.harness.waiting import until
+from tests.harness.waiting import PATIENCE, until
 
 PASSWORD = "pass-word-of-the-broker"
 _RABBITMQ = Path("/usr/lib/rabbitmq/bin/rabbitmq-server")
@@ -72,7 +72,7 @@ class Broker(ABC):
                 stderr=out,
                 start_new_session=True,
             )
-        until(self._answers, seconds=60, every=0.1, what=f"{type(self).__name__} answers")
+        until(self._answers, seconds=300, every=0.1, what=f"{type(self).__name__} answers")
 
     def halt(self, how: signal.Signals = signal.SIGTERM) -> None:
         """Stop it, or with SIGKILL crash it; its files stay, for `resume`."""
@@ -84,7 +84,7 @@ class Broker(ABC):
                 process.kill()
         self._process.send_signal(how)
         try:
-            self._process.wait(30)
+            self._process.wait(PATIENCE)
         finally:
             for process in family:
                 process.kill()

@@ -9,6 +9,8 @@ from collections.abc import Iterable
 from types import TracebackType
 from typing import Literal, Self
 
+from tests.harness.waiting import PATIENCE
+
 PIECE = 16 * 1024
 
 
@@ -62,7 +64,7 @@ class CuttingProxy:
         self._closing = True
         self.release()
         for thread in self._threads:
-            thread.join(5)
+            thread.join(PATIENCE)
         self._listener.close()
 
     def _start(self, target: object, *args: object) -> None:

@@ -13,6 +13,7 @@ from server.tasks import queue
 from tests.harness.http import Answer, Connection, Headers, LiveServer
 from tests.harness.rows import query
 from tests.harness.server_process import ServerProcess
+from tests.harness.waiting import PATIENCE
 from tests.tus.client import MOUNT, VERSION, id_of, metadata, patch_headers, target, video
 
 LENGTH = 500
@@ -168,17 +169,17 @@ class Crowd:
     def __enter__(self) -> Self:
         for thread in self.threads:
             thread.start()
-        self.begun.wait(10)
+        self.begun.wait(PATIENCE)
         return self
 
     def __exit__(self, *_: object) -> None:
         for thread in self.threads:
-            thread.join(60)
+            thread.join(PATIENCE)
         assert not any(thread.is_alive() for thread in self.threads)
         assert not self.wrong, self.wrong
 
     def _run(self, place: int) -> None:
-        self.begun.wait(10)
+        self.begun.wait(PATIENCE)
         try:
             self.ended[place] = self._upload(place)
         except Exception as error:

@@ -231,6 +231,7 @@ class LiveServer:
             access_log=False,
             proxy_headers=False,
             server_header=False,
+            timeout_keep_alive=round(2 * PATIENCE),  # a test may think for longer than a client of today
             timeout_graceful_shutdown=1,
         )
         self._server = uvicorn.Server(config)

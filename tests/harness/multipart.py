@@ -9,6 +9,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from tests.harness.waiting import PATIENCE
+
 PATH = "/api/upload/videos"
 
 
@@ -60,7 +62,7 @@ def send(
     if not length:
         pieces = list(pieces)
         length = sum(map(len, pieces))
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=120)
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE)
     try:
         connection.request("POST", PATH, iter(pieces), _head(boundary, length) | dict(headers or {}))
         response = connection.getresponse()
@@ -73,7 +75,7 @@ def begin(port: int, boundary: str, length: int, first: bytes) -> socket.socket:
     """Send the head and the first bytes of a body of `length`, and hand over the open connection."""
     head = _head(boundary, length) | {"Host": f"127.0.0.1:{port}"}
     lines = [f"POST {PATH} HTTP/1.1", *(f"{name}: {value}" for name, value in head.items()), "", ""]
-    connection = socket.create_connection(("127.0.0.1", port), timeout=30)
+    connection = socket.create_connection(("127.0.0.1", port), timeout=PATIENCE)
     connection.sendall("\r\n".join(lines).encode() + first)
     return connection
 

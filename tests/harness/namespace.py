@@ -13,6 +13,8 @@ import threading
 from types import TracebackType
 from typing import Self
 
+from tests.harness.waiting import PATIENCE
+
 _numbers = itertools.count()
 
 
@@ -88,7 +90,7 @@ class Relay:
     def close(self) -> None:
         """End every connection."""
         self._open = False
-        self._thread.join(5)
+        self._thread.join(PATIENCE)
 
     def _run(self) -> None:
         while self._open:

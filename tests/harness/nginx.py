@@ -223,7 +223,7 @@ def answered(client: "subprocess.Popen[str]", *, seconds: float = 120) -> str:
 def talking(nginx: Nginx, line: str, headers: Mapping[str, str], length: int) -> Iterator[ssl.SSLSocket]:
     """A connection on which the head of a request was sent, for who wants to say when what is sent."""
     context = ssl.create_default_context(cafile=nginx.certificate)
-    plain = socket.create_connection(("127.0.0.1", nginx.port), timeout=20)
+    plain = socket.create_connection(("127.0.0.1", nginx.port), timeout=PATIENCE)
     with context.wrap_socket(plain, server_hostname="127.0.0.1") as wire:
         fields = {"Host": f"127.0.0.1:{nginx.port}", "Content-Length": str(length), **headers}
         head = "".join(f"{name}: {value}\r\n" for name, value in fields.items())
@@ -247,7 +247,7 @@ def make_certificate(certificate: Path, key: Path) -> None:
         ],
         check=True,
         capture_output=True,
-        timeout=30,
+        timeout=PATIENCE,
     )
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from tests.harness.waiting import until
+from tests.harness.waiting import PATIENCE, until
 
 CLIENTS = Path(__file__).resolve().parents[1] / "clients"
 Event = dict[str, Any]
@@ -70,7 +70,7 @@ class NodeClient:
     def finish(self, *, seconds: float = 60) -> list[Event]:
         """Wait for its end, which must be a success; all its events."""
         try:
-            code = self._process.wait(seconds)
+            code = self._process.wait(max(seconds, PATIENCE))
         except subprocess.TimeoutExpired:
             raise AssertionError(f"the client did not end in {seconds} s: {self._tail()}") from None
         assert code == 0, f"the client ended with {code}: {self._tail()}"

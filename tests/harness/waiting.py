@@ -11,7 +11,7 @@ from typing import TypeVar
 
 T = TypeVar("T")
 
-PATIENCE = 60.0
+PATIENCE = 120.0
 """Seconds that nothing takes, on whatever machine: what has not happened by then never will."""
 
 _PRESSURE = [Path("/proc/pressure/cpu"), Path("/proc/pressure/io")]

@@ -16,7 +16,7 @@ from server.database.models import Base
 from server.errors import StartError
 from tests.harness.rows import execute, query
 from tests.harness.server_process import ROOT
-from tests.harness.waiting import until
+from tests.harness.waiting import PATIENCE, until
 from tests.migrations.filler import ROWS, VERSION_TABLE, fill, reflect, rows
 
 # From the newest to the oldest: where each of them is left by going down from it.
@@ -145,7 +145,7 @@ def test_servers_that_start_together_do_not_migrate_at_once(database_url: str, t
     try:
         until(lambda: all(sign.exists() for sign in signs), seconds=30, what="all are ready to upgrade")
         go.touch()
-        ends = [(process.communicate(timeout=60)[0], process.returncode) for process in started]
+        ends = [(process.communicate(timeout=PATIENCE)[0], process.returncode) for process in started]
     finally:
         for process in started:
             process.kill()

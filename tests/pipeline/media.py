@@ -7,6 +7,8 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+from tests.harness.waiting import PATIENCE
+
 
 @dataclass(frozen=True)
 class Judged:
@@ -64,7 +66,7 @@ def check_plays(path: Path) -> None:
         ["ffmpeg", "-nostdin", "-v", "error", "-xerror", "-i", str(path), "-f", "null", "-"],
         capture_output=True,
         check=False,
-        timeout=60,
+        timeout=PATIENCE,
     )
     assert (done.returncode, done.stderr.decode()) == (0, "")
 
@@ -86,7 +88,7 @@ def loudest(path: Path) -> int:
         ["ffmpeg", "-nostdin", "-v", "error", "-i", str(path), "-vn", "-ac", "1", "-ar", "8000", "-f", "s16le", "-"],
         capture_output=True,
         check=True,
-        timeout=60,
+        timeout=PATIENCE,
     ).stdout
     samples = [int.from_bytes(raw[at : at + 2], "little", signed=True) for at in range(0, len(raw), 2)][4000:8000]
     return sum(a < 0 <= b for a, b in pairwise(samples)) * 2
@@ -102,7 +104,7 @@ def colour(path: Path, x: float, y: float) -> tuple[int, int, int]:
         ],
         capture_output=True,
         check=True,
-        timeout=60,
+        timeout=PATIENCE,
     ).stdout
     start = 3 * (int(y * (shown[1] - 1)) * shown[0] + int(x * (shown[0] - 1)))
     red, green, blue = raw[start : start + 3]

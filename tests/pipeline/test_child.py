@@ -253,7 +253,7 @@ def test_nothing_is_started_for_a_parent_that_is_gone() -> None:
         cwd=ROOT,
         stdin=subprocess.DEVNULL,
         capture_output=True,
-        timeout=20,
+        timeout=PATIENCE,
         check=False,
     )
     assert (done.returncode, done.stdout, done.stderr) == (1, b"", b"")
@@ -307,7 +307,7 @@ def test_without_being_root_a_child_has_no_network_either(nobodys_folder: Path) 
     with socket.create_server(("127.0.0.1", 0)) as server:
         arguments = {"port": server.getsockname()[1], "folder": str(folder), "read": str(folder / "given")}
         command = [sys.executable, "-c", script, json.dumps(arguments)]
-        done = subprocess.run(command, cwd=ROOT, capture_output=True, timeout=30, check=False)
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, timeout=PATIENCE, check=False)
     assert done.returncode == 0, done.stderr.decode()
     left, found = json.loads(done.stdout)
     assert left is True

@@ -269,7 +269,7 @@ def test_a_cancel_ends_it_at_once(samples_folder: Path, context: Contexts) -> No
     given = context(source, cancelled=cancelled, report=lambda percent: started.set(), facts=facts)
     with ThreadPoolExecutor(1) as pool:
         running = pool.submit(Hls().run, given)
-        assert started.wait(30)
+        assert started.wait(PATIENCE)
         start = Stopwatch()
         cancelled.set()
         with pytest.raises(Cancelled):

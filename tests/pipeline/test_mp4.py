@@ -274,7 +274,7 @@ def test_a_cancel_ends_it_at_once(binary: str, samples_folder: Path, context: Co
     )
     with ThreadPoolExecutor(1) as pool:
         running = pool.submit(Mp4().run, given)
-        assert started.wait(30)
+        assert started.wait(PATIENCE)
         start = Stopwatch()
         cancelled.set()
         with pytest.raises(Cancelled):

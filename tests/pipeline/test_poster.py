@@ -212,7 +212,7 @@ def test_a_cancel_leaves_nothing(binary: str, samples_folder: Path, context: Con
     given = context(source, ffmpeg=binary, cancelled=cancelled, report=report, facts={"duration": 20.0})
     with ThreadPoolExecutor(1) as pool:
         running = pool.submit(Poster().run, given)
-        assert started.wait(30)
+        assert started.wait(PATIENCE)
         start = Stopwatch()
         cancelled.set()
         with pytest.raises(Cancelled):

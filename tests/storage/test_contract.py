@@ -15,6 +15,7 @@ from server.errors import StorageFullError
 from server.storage.base import Capability, UploadStore
 from server.storage.disk import DiskStore
 from server.storage.memory import MemoryStore
+from tests.harness.waiting import PATIENCE
 from tests.transport.scripted import GONE, Message, chunk, scripted, whole
 
 ID = "8a6b1c6e-3f0e-4a58-9f57-0d8f1f1f9c11"
@@ -153,7 +154,7 @@ def test_a_path_outlives_its_upload(store: UploadStore) -> None:
     """Who has a path, or has it open, never reads another upload's bytes by it; a child process may read it too."""
     made(store, ID, b"mine")
     path = store.local_path(ID)
-    assert subprocess.run(["cat", str(path)], capture_output=True, check=True, timeout=30).stdout == b"mine"
+    assert subprocess.run(["cat", str(path)], capture_output=True, check=True, timeout=PATIENCE).stdout == b"mine"
     with path.open("rb") as file:
         store.delete(ID)
         for number in range(5):

@@ -12,6 +12,7 @@ from server.database.session import Database
 from server.lifecycle import TaskStatus
 from server.tasks import queue, turns
 from server.tasks.queue import Claim, Failure
+from tests.harness.waiting import PATIENCE
 from tests.tasks.ground import LEASE, NOW, claim, claimed, file_ids, move_lease, new_id, register, task, write
 
 BEHIND = 100
@@ -83,7 +84,7 @@ def test_many_at_once_never_exceed_the_limit(database: Database, owners: int) ->
     def take(worker: int) -> list[Claim]:
         found = []
         for _ in range(6):
-            at_once.wait(30)
+            at_once.wait(PATIENCE)
             one = claim(database, f"node/{worker}", owner_limit=3)
             found += [one] if one else []
         return found
@@ -110,7 +111,7 @@ def test_many_at_once_get_one_each(database: Database) -> None:
     at_once = threading.Barrier(8)
 
     def take(worker: int) -> str:
-        at_once.wait(30)
+        at_once.wait(PATIENCE)
         return claimed(database, f"node/{worker}").task_id
 
     with ThreadPoolExecutor(8) as pool:

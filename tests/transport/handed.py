@@ -28,6 +28,7 @@ class Handed:
     """Answers with length and hash of each body; `seen` has how each ended."""
 
     def __init__(self, loop: Loop, *, certificate: Path | None = None) -> None:
+        self.grace = 1  # seconds that requests have once it is stopped
         self.loop = loop
         self.seen: list[tuple[str, int, End, str]] = []
         self._certificate = certificate
@@ -81,7 +82,8 @@ class Handed:
             log_config=None,
             access_log=False,
             server_header=False,
-            timeout_graceful_shutdown=1,
+            timeout_keep_alive=round(2 * PATIENCE),
+            timeout_graceful_shutdown=self.grace,
             **tls,
         )
         self._server = uvicorn.Server(config)

@@ -292,7 +292,10 @@ def test_stop(loop: Loop, tmp_path: Path) -> None:
     file = tmp_path / "file"
     file.write_bytes(DATA)
     before = descriptors()
-    with Files(loop, file) as made:
+    stopped = Files(loop, file)
+    stopped.grace = 4  # enough to read on a busy machine
+    with stopped as made, contextlib.ExitStack() as ends:
+        ends.callback(close_all, made)
         reads, sleeps = slowly(made, WHOLE), slowly(made, WHOLE)
         all_wait(made, 2)
         made._server.should_exit = True
@@ -303,7 +306,6 @@ def test_stop(loop: Loop, tmp_path: Path) -> None:
             assert len(sleeps.read_to_end()) < len(DATA)
     assert made.ends[0] is True
     assert made.ends[1] is not True
-    close_all(made)
     until(lambda: descriptors() <= before, seconds=5, what="no descriptor is left")
     all_threads_are_free()
 

@@ -20,7 +20,7 @@ from server.settings import Settings
 from tests.harness.http import Answer, Connection, LiveServer, chunked, request
 from tests.harness.multipart import PATH, form_body
 from tests.harness.rows import execute, query
-from tests.harness.waiting import until
+from tests.harness.waiting import PATIENCE, until
 from tests.tus.client import PAST, video
 
 B = "f0rm"
@@ -369,13 +369,13 @@ def test_one_takes_a_key(database_url: str, tmp_path: Path, before: str) -> None
                 claim = Claim(services.uploads, "default", "dead", services.uploads.new_id())
                 with services.locks.try_hold(claim.task_id) as held:
                     assert held
-                    together.wait(20)
+                    together.wait(PATIENCE)
                     try:
                         assert claim.take() is None
                     except IdempotencyRunningError:
                         pass
                     finally:
-                        together.wait(20)  # nobody is over before all were there
+                        together.wait(PATIENCE)  # nobody is over before all were there
                 return claim if claim.held else None
 
             (winner,) = [claim for claim in pool.map(one, range(8)) if claim is not None]

@@ -19,7 +19,7 @@ from tests.harness.chaos_check import figures, findings
 from tests.harness.postgres import PostgresServer
 from tests.harness.waiting import until
 
-pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(400)]
+pytestmark = pytest.mark.acceptance
 
 PLANS = {
     "sqlite": Plan(tasks=150, schedulers=2, workers=2, seconds=12),

@@ -18,6 +18,7 @@ from server.services import Services
 from server.settings import Settings
 from tests.harness.clamd import EICAR, Clamd
 from tests.harness.rows import query
+from tests.harness.waiting import PATIENCE
 from tests.samples import make
 
 QUICK: dict[str, Any] = {"transcode": "none", "storyboard": "off", "fsync": "never"}
@@ -118,7 +119,7 @@ class Workers:
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         self._process.stdin.close()
-        self._process.wait(60)
+        self._process.wait(PATIENCE)
         self._process.stdout.close()
 
 

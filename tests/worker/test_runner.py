@@ -33,7 +33,7 @@ from server.worker.runner import Attempt, claim_next
 from tests.harness.rows import query
 from tests.harness.server_process import ROOT
 from tests.harness.steps import FakeStep, failing, held
-from tests.harness.waiting import until
+from tests.harness.waiting import PATIENCE, until
 
 Put = Callable[..., None]
 ATTEMPTS = 3
@@ -111,7 +111,7 @@ def running(services: Services) -> Iterator[threading.Thread]:
     try:
         yield thread
     finally:
-        thread.join(30)
+        thread.join(PATIENCE)
         assert not thread.is_alive()
 
 
@@ -343,7 +343,7 @@ def test_a_task_that_kills_its_workers_is_parked_with_the_last_error(
     registered(services)
     arguments = [sys.executable, "-c", POISON, str(settings.data_dir), settings.sqlalchemy_url, str(1 + ATTEMPTS)]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    done = subprocess.run(arguments, check=False, capture_output=True, text=True, env=environment, timeout=120)
+    done = subprocess.run(arguments, check=False, capture_output=True, text=True, env=environment, timeout=PATIENCE)
     codes = [line.split()[-1] for line in done.stdout.splitlines() if line.startswith("ended with")]
     assert codes == ["0", "-9", "-9", "-9"], done.stderr
     assert (task(services)["status"], task(services)["failures"]) == ("processing", ATTEMPTS - 1)

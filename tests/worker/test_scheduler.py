@@ -26,7 +26,7 @@ from server.worker import runner
 from server.worker.scheduler import Scheduler
 from tests.harness.gate import Gate
 from tests.harness.rows import query
-from tests.harness.waiting import until, within
+from tests.harness.waiting import PATIENCE, until, within
 from tests.samples import make
 
 
@@ -228,7 +228,7 @@ def test_a_database_that_somebody_else_keeps_locked_is_no_crash(
         scheduler.start()
         try:
             until(gate.waiting, what="the step waits at the gate")
-            with closing(sqlite3.connect(settings.data_dir / "videodock.db", timeout=60)) as other:
+            with closing(sqlite3.connect(settings.data_dir / "videodock.db", timeout=PATIENCE)) as other:
                 other.execute("BEGIN IMMEDIATE")
                 until(lambda: not gate.waiting(), what="the step is stopped")
                 until(lambda: not scheduler._attempts, what="the attempt has ended")

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.harness import leftovers, order, run_folder
+from tests.harness import leftovers, order, run_folder, seed
 from tests.harness.brokers import broker, postgres_url, rabbitmq_server, redis_server  # noqa: F401  # fixtures
 from tests.harness.gate import Gate
 from tests.harness.postgres import PostgresServer
@@ -86,11 +86,18 @@ def pytest_configure(config: pytest.Config) -> None:
     """Make the folder that all processes of this run share."""
     run_folder.begin(config)
     order.begin(config)
+    seed.begin(config)
+
+
+def pytest_report_header(config: pytest.Config) -> str:
+    """What a run needs to be repeated."""
+    return seed.header(config)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """What these tests can be asked for besides."""
     order.add_option(parser)
+    seed.add_option(parser)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -1,7 +1,6 @@
 """Rounds: a scenario with a fault, a restart, one sweep, and the check; two benches at a time."""
 
 import queue
-import random
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -13,6 +12,7 @@ from tests.crash.load import random_round
 from tests.crash.nursery import Nursery
 from tests.crash.play import Play
 from tests.crash.scenarios import SCENARIOS
+from tests.harness import seed
 
 Databases = Callable[[], AbstractContextManager[str]]
 """Each call an empty database: its URL."""
@@ -106,14 +106,14 @@ def named(reached: Counter[str], *, every: bool) -> Iterator[str]:
     """Faults at each named point, at each time it is reached or at one of them."""
     for name, times in reached.items():
         if name != LINE:
-            chosen = random.Random(name).randint(1, times)
+            chosen = seed.dice("time", name).randint(1, times)
             yield from (f"{name}:{at}" for at in (range(1, times + 1) if every else [chosen]))
 
 
-def lines(reached: Counter[str], number: int | None, seed: str) -> Iterator[str]:
+def lines(reached: Counter[str], number: int | None, scenario: str) -> Iterator[str]:
     """Faults at every line, or at so many: one of each of `number` equal stretches."""
     total = reached[LINE]
-    dice = random.Random(seed)
+    dice = seed.dice("lines", scenario)
     stretches = total if number is None else min(number, total)
     for part in range(stretches):
         yield f"{LINE}:{dice.randint(part * total // stretches + 1, (part + 1) * total // stretches)}"

@@ -14,7 +14,6 @@ import pytest
 
 from tests.conftest import StartServer
 from tests.crash.bench import Bench
-from tests.crash.nursery import Nursery
 from tests.harness import processes
 from tests.harness.http import Answer, Connection, request
 from tests.harness.multipart import PATH, form_body, one_large_file, send
@@ -148,7 +147,7 @@ def rows_only(name: str) -> bool:
 
 def test_killed_at_every_point(place: str) -> None:
     """kill -9 at each point that a form reaches, and that its repeat reaches: one task, and one answer."""
-    with Nursery() as nursery, Bench(nursery, database_url=place) as bench:
+    with Bench(database_url=place) as bench:
         played = Round(bench)
         first, repeat = played.reached()
         assert {"store.finish.after", "hook.post_finish.after", "transaction.half", "change.half"} <= set(first)
@@ -170,7 +169,7 @@ def test_killed_at_every_point(place: str) -> None:
 
 def test_killed_at_lines() -> None:
     """The same behind lines that are spread over the whole of a form."""
-    with Nursery() as nursery, Bench(nursery, follow_lines=True) as bench:
+    with Bench(follow_lines=True) as bench:
         played = Round(bench)
         first, repeat = played.reached()
         for reached, in_repeat, pieces in ((first, False, 24), (repeat, True, 8)):

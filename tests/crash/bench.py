@@ -1,20 +1,20 @@
 """A data folder whose server is killed and started again, over and over."""
 
-import contextlib
 import os
 import shutil
 import signal
+import subprocess
 import tempfile
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Self
 
-from tests.crash.nursery import Nursery
+from tests.harness import forkserver
 from tests.harness.http import Connection
 from tests.harness.ports import free_port, let_go
 from tests.harness.rows import execute, query
-from tests.harness.waiting import until
+from tests.harness.waiting import PATIENCE, until
 
 # In memory: what commits thousands of times would wait for the disk, and no power is cut here.
 _SHARED = Path("/dev/shm")
@@ -28,11 +28,10 @@ class DiedError(Exception):
 class Bench:
     """One server after the other on one folder and one database; use it with `with`, in one thread."""
 
-    def __init__(self, nursery: Nursery, *, database_url: str = "", follow_lines: bool = False) -> None:
-        self._nursery = nursery
+    def __init__(self, *, database_url: str = "", follow_lines: bool = False) -> None:
         self._follow_lines = follow_lines
         self._given = database_url
-        self._pid: int | None = None
+        self._process: forkserver.ForkedProcess | None = None
         self.port = free_port()
 
     def __enter__(self) -> Self:
@@ -44,7 +43,7 @@ class Bench:
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._pid is not None:
+        if self._process is not None:
             self.kill()
         shutil.rmtree(self.folder)
         let_go(self.port)
@@ -52,7 +51,7 @@ class Bench:
     @property
     def running(self) -> bool:
         """Whether a server was started that nobody has seen dying."""
-        return self._pid is not None
+        return self._process is not None
 
     def start(self, *, follow_lines: bool | None = None) -> None:
         """Start a server, and wait until it serves; without faults until one is armed."""
@@ -60,7 +59,7 @@ class Bench:
         before = out.stat().st_size if out.exists() else 0
         lines = self._follow_lines if follow_lines is None else follow_lines
         arguments = ["serve", "--host", "127.0.0.1", "--port", str(self.port), *self._place()]
-        self._pid = self._nursery.start(arguments, self._environment("", lines=lines), out)
+        self._process = self._launch(arguments, self._environment("", lines=lines), out)
 
         def announced() -> bytes:
             return out.read_bytes()[before:] if out.exists() else b""
@@ -69,19 +68,18 @@ class Bench:
 
     def kill(self) -> None:
         """SIGKILL from outside, unless it has died already."""
-        assert self._pid is not None
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(self._pid, signal.SIGKILL)
+        assert self._process is not None
+        self._process.kill()
         self.dies(seconds=60)
 
     def dies(self, seconds: float) -> bool:
         """Whether the server dies within so many seconds: of SIGKILL, and of nothing else."""
-        assert self._pid is not None
+        assert self._process is not None
         try:
-            code = self._nursery.wait(self._pid, seconds)
-        except TimeoutError:
+            code = self._process.wait(seconds)
+        except subprocess.TimeoutExpired:
             return False
-        self._pid = None
+        self._process = None
         assert code == -signal.SIGKILL, f"the server ended with {code}\n{self.log()}"
         return True
 
@@ -89,7 +87,7 @@ class Bench:
         """`videodock sweep` to its end; what it says it did. Raises `DiedError` when the fault has killed it."""
         out = self.folder / f"sweep-{uuid.uuid4()}.out"
         environment = self._environment(fault, lines=self._follow_lines and bool(fault))
-        code = self._nursery.wait(self._nursery.start(["sweep", *self._place()], environment, out))
+        code = self._launch(["sweep", *self._place()], environment, out).wait(PATIENCE)
         said = out.read_text()
         if code == -signal.SIGKILL:
             assert fault
@@ -129,6 +127,9 @@ class Bench:
     def execute(self, sql: str, **parameters: object) -> None:
         """Change the database."""
         execute(self.url, sql, **parameters)
+
+    def _launch(self, arguments: list[str], environment: dict[str, str], out: Path) -> forkserver.ForkedProcess:
+        return forkserver.start("tests.harness.faulty_server:main", arguments, environment, out, out)
 
     def _place(self) -> list[str]:
         return ["--data-dir", str(self.data_dir), *(["--database-url", self._given] if self._given else [])]

@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 
 from tests.crash.bench import Bench, DiedError
 from tests.crash.load import random_round
-from tests.crash.nursery import Nursery
 from tests.crash.play import Play
 from tests.crash.scenarios import SCENARIOS
 from tests.harness import seed
@@ -94,7 +93,7 @@ def sqlite() -> AbstractContextManager[str]:
 def record(database: Databases = sqlite) -> dict[str, Counter[str]]:
     """How often each scenario reaches each point when nobody dies."""
     found = {}
-    with database() as url, Nursery() as nursery, Bench(nursery, database_url=url, follow_lines=True) as bench:
+    with database() as url, Bench(database_url=url, follow_lines=True) as bench:
         for scenario in SCENARIOS:
             bench.recorded()
             play_round(bench, Fault(scenario, "record"))
@@ -127,10 +126,9 @@ def play_all(faults: Iterable[Fault], database: Databases = sqlite, *, follow_li
     figures = Figures()
 
     def work(_: int) -> None:
-        with Nursery() as nursery:
-            while not waiting.empty():
-                with database() as url, Bench(nursery, database_url=url, follow_lines=follow_lines) as bench:
-                    _some(bench, waiting, figures)
+        while not waiting.empty():
+            with database() as url, Bench(database_url=url, follow_lines=follow_lines) as bench:
+                _some(bench, waiting, figures)
 
     with ThreadPoolExecutor(BENCHES) as pool:
         list(pool.map(work, range(BENCHES)))

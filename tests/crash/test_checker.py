@@ -1,22 +1,15 @@
 """The checker sees what it is there for: each kind of damage, done by hand behind the server's back."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
 
 from tests.crash.bench import Bench
 from tests.crash.claims import Claim, check
-from tests.crash.nursery import Nursery
 from tests.crash.play import Play
 from tests.crash.scenarios import HALF, LENGTH
 
 Damage = Callable[[Bench, Claim, Claim], object]
-
-
-@pytest.fixture(scope="module")
-def nursery() -> Iterator[Nursery]:
-    with Nursery() as made:
-        yield made
 
 
 def _orphan(bench: Bench, _open: Claim, _whole: Claim) -> object:
@@ -98,10 +91,10 @@ DAMAGES: dict[str, tuple[Damage, str]] = {
 
 
 @pytest.mark.parametrize("name", DAMAGES)
-def test_damage_is_seen(nursery: Nursery, name: str) -> None:
+def test_damage_is_seen(name: str) -> None:
     """Nothing is wrong before, and the right thing afterwards."""
     damage, message = DAMAGES[name]
-    with Bench(nursery) as fresh:
+    with Bench() as fresh:
         play = Play(fresh)
         one = play.create(play.video(LENGTH))
         play.patch(one, HALF)

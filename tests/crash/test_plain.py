@@ -1,4 +1,4 @@
-"""The same without the nursery: `python -m` for the server that dies, the one that follows, and the sweep."""
+"""The same without the fork server: `python -m` for the server that dies, the one that follows, and the sweep."""
 
 import signal
 from pathlib import Path

@@ -3,6 +3,7 @@
 Rule: every test runs once; a file's tests stay together in one process, with its database and its brokers.
 """
 
+import os
 import subprocess
 import sys
 
@@ -13,8 +14,10 @@ def main() -> int:
     """The worst exit code of both; choosing tests of one kind only is no failure."""
     processes, *arguments = sys.argv[1:]
     many = ["-n", processes, "--dist", "loadfile", "--no-loadscope-reorder", "-m", "not soak and not alone"]
+    # Each process of tests needs all of their modules; without the bytecode it rewrites and compiles them again.
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
     codes = [
-        subprocess.run([sys.executable, "-m", "pytest", *how, *arguments], check=False).returncode
+        subprocess.run([sys.executable, "-m", "pytest", *how, *arguments], check=False, env=environment).returncode
         for how in (many, ["-m", "alone and not soak"])
     ]
     if all(code == _NOTHING_CHOSEN for code in codes):

@@ -12,6 +12,7 @@ beyond that hint and no language: `messages.py` has the sentences, `web/errors.p
     │   ├── checksum_unsupported        400  an algorithm that this server does not offer
     │   ├── part_invalid                400  a part of a final upload is no partial upload
     │   ├── multipart_invalid           400  the form cannot be understood
+    │   ├── transfer_encoding_unsupported 415  one file of a form, in base64 or quoted-printable
     │   ├── no_file                     400  the form has no file
     │   ├── no_valid_file               400  none of the files can be taken (413 if one was too large)
     │   ├── too_many_files              400  one file of a form, beyond the limit
@@ -42,6 +43,7 @@ beyond that hint and no language: `messages.py` has the sentences, `web/errors.p
     │   ├── upload_too_large            413  over the configured limit
     │   ├── body_too_large              413  more bytes than the upload has room for
     │   ├── content_type_unsupported    415
+    │   ├── content_encoding_unsupported 415  a body that is compressed
     │   ├── media_type_unsupported      415  no video of an accepted type
     │   │   ├── file_empty              415  no byte at all
     │   │   └── media_type_mismatch     415  its name says video, its first bytes do not
@@ -122,6 +124,11 @@ class PartInvalidError(ClientError):
 
 class MultipartInvalidError(ClientError):
     code = "multipart_invalid"
+
+
+class TransferEncodingUnsupportedError(ClientError):
+    code = "transfer_encoding_unsupported"
+    status = 415
 
 
 class NoFileError(ClientError):
@@ -287,6 +294,11 @@ class BodyTooLargeError(ClientError):
 
 class ContentTypeUnsupportedError(ClientError):
     code = "content_type_unsupported"
+    status = 415
+
+
+class ContentEncodingUnsupportedError(ClientError):
+    code = "content_encoding_unsupported"
     status = 415
 
 

@@ -33,18 +33,23 @@ def display(name: str) -> str:
     return stem[: _DISPLAY_CHARACTERS - len(extension) - 1] + dot + extension
 
 
+def base(name: str) -> str:
+    """The last part of a name that is a path: some browsers and libraries send one, with either separator."""
+    return re.split(r"[/\\]", name.rstrip("/\\"))[-1] or name
+
+
 def safe(name: str) -> str:
     """A name that any file system and any `Content-Disposition` takes: at most 255 bytes of UTF-8, no path.
 
     Path parts, control and invisible characters and reserved names go; the extension stays; what has nothing
     left becomes `video`.
     """
-    base = re.split(r"[/\\]", unicodedata.normalize("NFC", name))[-1]
-    base = "".join(c for c in base if unicodedata.category(c) not in _HIDDEN_CATEGORIES)
-    base = _UNSAFE.sub("_", base).strip().rstrip(" .")
-    stem, dot, extension = base.rpartition(".")
+    last = re.split(r"[/\\]", unicodedata.normalize("NFC", name))[-1]
+    last = "".join(c for c in last if unicodedata.category(c) not in _HIDDEN_CATEGORIES)
+    last = _UNSAFE.sub("_", last).strip().rstrip(" .")
+    stem, dot, extension = last.rpartition(".")
     if not dot or len(extension.encode()) > _EXTENSION_CHARACTERS:
-        stem, extension = base, ""
+        stem, extension = last, ""
     suffix = f".{extension}" if extension else ""
     room = MAX_BYTES - len(suffix.encode())
     stem = _cut(stem.strip(" ."), room).strip(" .") or FALLBACK

@@ -48,30 +48,33 @@ class Form:
     _stored: int = 0
     _promised: str | None = None  # the upload whose row bears the promise of room for all that is to come
 
-    async def take(self, filename: str, body: Body) -> Moved:
+    async def take(self, filename: str, body: Body, refusal: ClientError | None = None) -> Moved:
         """Store one file; tells how its body ended. The name and the first bytes are judged before it is stored.
 
-        Raises `MediaTypeUnsupportedError`, `FileEmptyError`, `FileTooLargeError` (`TooLargeToScanError`),
+        Raises `refusal`, the reason in its head why it cannot be stored, if there is one;
+        `MediaTypeUnsupportedError`, `FileEmptyError`, `FileTooLargeError` (`TooLargeToScanError`),
         `TooManyFilesError`; then nothing of the file is kept and the rest of its body is the caller's to drain.
         A form with a key reads that rest itself, since it has to know all of each file; of one that was answered
         before nothing is judged.
         """
         if self.claim is None:
-            return await self._take(filename, body, None)
+            return await self._take(filename, body, None, refusal)
         content = Content()
         try:
             if self.earlier is not None:
                 return await body.feed(content, sys.maxsize)
-            return await self._take(filename, body, content.see)
+            return await self._take(filename, body, content.see, refusal)
         except ClientError:
             await body.feed(content, sys.maxsize)
             raise
         finally:
             self._fingerprint.add(filename, content)
 
-    async def _take(self, filename: str, body: Body, see: See | None) -> Moved:
+    async def _take(self, filename: str, body: Body, see: See | None, refusal: ClientError | None) -> Moved:
         settings = self.uploads.settings
         self.uploads.hooks.pre_create(filename)
+        if refusal is not None:
+            raise refusal
         if len(self.taken) >= settings.max_files:
             raise TooManyFilesError(limit=settings.max_files)
         head, end = await body.peek(media_types.SNIFF_BYTES)

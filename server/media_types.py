@@ -39,6 +39,21 @@ _ALL = (
 _BY_NAME = {kind.name: kind for kind in _ALL}
 _BY_EXTENSION = {extension: kind for kind in _ALL for extension in kind.extensions}
 
+_BY_MEDIA_TYPE = {kind.media_type: kind for kind in _ALL}
+# Other names for the same types, as browsers, phones and libraries declare them.
+_OTHER_MEDIA_TYPES = {
+    "video/avi": "video/x-msvideo",
+    "video/msvideo": "video/x-msvideo",
+    "video/vnd.avi": "video/x-msvideo",
+    "video/matroska": "video/x-matroska",
+    "application/x-matroska": "video/x-matroska",
+    "video/x-ms-asf": "video/x-ms-wmv",
+    "video/flv": "video/x-flv",
+    "video/x-quicktime": "video/quicktime",
+    "application/mp4": "video/mp4",
+    "video/3gp": "video/3gpp",
+}
+
 ACCEPTED: str = ", ".join(_BY_EXTENSION)
 """The accepted extensions, as a sentence lists them."""
 
@@ -67,6 +82,11 @@ def by_name(filename: str) -> MediaType | None:
     """The type that the extension of `filename` stands for, in any case; None if it is not accepted."""
     _, dot, extension = filename.rpartition(".")
     return _BY_EXTENSION.get(extension.lower()) if dot else None
+
+
+def by_media_type(media_type: str) -> MediaType | None:
+    """The type that a declared `media_type` stands for, in lower case and without parameters; None if unknown."""
+    return _BY_MEDIA_TYPE.get(_OTHER_MEDIA_TYPES.get(media_type, media_type))
 
 
 def get(name: str) -> MediaType:

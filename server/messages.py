@@ -40,8 +40,12 @@ _SENTENCES: dict[str, tuple[str, str]] = {
     "file_empty": ("文件为空", "The file is empty"),
     "too_many_files": ("文件过多，一次最多 {limit} 个", "Too many files; one request may have {limit}"),
     "multipart_invalid": (
-        "无法解析表单数据（{reason}），请用 multipart/form-data 发送",
-        "The form cannot be understood ({reason}); send it as multipart/form-data",
+        "无法解析表单数据：{reason}",
+        "The form cannot be understood: {reason}",
+    ),
+    "transfer_encoding_unsupported": (
+        "不支持传输编码 {coding}，请去掉 Content-Transfer-Encoding，直接发送原始数据",
+        "The transfer encoding {coding} is not supported; send the bytes without Content-Transfer-Encoding",
     ),
     "media_type_unsupported": (
         "不支持的文件类型，支持 {accepted}",
@@ -124,6 +128,10 @@ _SENTENCES: dict[str, tuple[str, str]] = {
         "The body is longer than the {room} bytes that the upload still lacks; nothing was stored",
     ),
     "content_type_unsupported": ("Content-Type 须为 {expected}", "The Content-Type must be {expected}"),
+    "content_encoding_unsupported": (
+        "不支持内容编码 {coding}，请去掉 Content-Encoding，直接发送原始数据",
+        "The server does not take the content coding {coding}; send the bytes as they are, without Content-Encoding",
+    ),
     "head_too_large": (
         "请求头过大，最大 {limit}，最多 {count} 个",
         "The request head is too large; it may have {limit} and {count} headers",
@@ -262,6 +270,47 @@ _SENTENCES: dict[str, tuple[str, str]] = {
     "too_many_attempts": ("处理多次中断，已放弃", "Processing was interrupted too often and was given up"),
 }
 
+# Why a form cannot be understood: what `reason` of `multipart_invalid` names.
+_REASONS: dict[str, tuple[str, str]] = {
+    "form_content_type": (
+        "Content-Type 须为 multipart/form-data，并带有效的 boundary（1 至 70 字节）",
+        "the Content-Type must be multipart/form-data with a boundary of 1 to 70 bytes",
+    ),
+    "form_begin": (
+        "正文开头没有找到 boundary，请确认它与 Content-Type 中的一致",
+        "it does not begin with its boundary; use the one that the Content-Type names",
+    ),
+    "form_end": (
+        "在结束 boundary 之前就中断了；每个 boundary 之前须有 CR LF",
+        "it ends before its last boundary; a CR LF must precede each boundary",
+    ),
+    "form_line_feeds": (
+        "换行只用了 LF；表单的换行须为 CR LF",
+        "its lines end in LF alone; the lines of a form end in CR LF",
+    ),
+    "form_line_break": (
+        "某一部分的头中有单独的 CR 或 LF；换行须为 CR LF",
+        "the head of a part has a CR or LF alone; a line break is CR LF",
+    ),
+    "form_boundary_line": (
+        "有一行以 boundary 开头，其后还有别的内容；请换用文件内容中不会出现的 boundary",
+        "a line begins with the boundary and goes on after it; choose a boundary that no line of a file begins with",
+    ),
+    "form_head_line": (
+        "某一部分的头中有一行不是“名称: 值”的形式",
+        "the head of a part has a line that is not a header, `name: value`",
+    ),
+    "form_head_size": (
+        "某一部分的头过长，最大 {limit}",
+        "the head of a part is too long; it may have {limit}",
+    ),
+    "form_parts": ("分段过多，最多 {limit} 个", "it has too many parts; it may have {limit}"),
+    "form_nested": (
+        "某一部分本身又是 multipart；请将每个文件作为单独的一部分发送",
+        "a part is itself multipart; send each file as a part of its own",
+    ),
+}
+
 CODES = frozenset(_SENTENCES)
 
 
@@ -272,8 +321,15 @@ def templates(code: str) -> tuple[str, str]:
 
 def sentence(code: str, params: Mapping[str, Param], language: Language) -> str:
     """The sentence for `code`; a parameter that is missing stands as `?` rather than hide the sentence."""
-    chinese, english = _SENTENCES.get(code, _SENTENCES["not_found"])
-    return (chinese if language == "zh" else english).format_map(_Lenient(params))
+    filled = _Lenient(params)
+    if params.get("reason") in _REASONS:
+        filled["reason"] = _in(language, _REASONS[str(params["reason"])]).format_map(filled)
+    return _in(language, _SENTENCES.get(code, _SENTENCES["not_found"])).format_map(filled)
+
+
+def _in(language: Language, texts: tuple[str, str]) -> str:
+    chinese, english = texts
+    return chinese if language == "zh" else english
 
 
 def negotiate(accept_language: str | None, default: Language) -> Language:

@@ -130,3 +130,22 @@ def test_display_keeps_the_type(name: str) -> None:
     assert len(shown) <= 1024
     assert shown.encode().decode() == shown
     assert media_types.by_name(name) is None or media_types.by_name(shown) is media_types.by_name(name)
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("a.mp4", "a.mp4"),
+        ("/home/me/a.mp4", "a.mp4"),
+        ("C:\\fakepath\\a.mp4", "a.mp4"),
+        ("\\\\host\\share\\a.mp4", "a.mp4"),
+        ("a\\b/视频.mp4", "视频.mp4"),
+        ("a/b\\c.mp4", "c.mp4"),
+        ("videos/", "videos"),
+        ("/", "/"),
+        ("", ""),
+    ],
+)
+def test_base(name: str, expected: str) -> None:
+    """The last part of a path, whichever separators it has; what has no last part stays."""
+    assert filenames.base(name) == expected

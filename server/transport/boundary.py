@@ -17,8 +17,8 @@ class Scanner:
 
     def __init__(self, boundary: bytes) -> None:
         self._delimiter = b"\r\n--" + boundary
-        # A body may begin with a delimiter: its CRLF is the one before the body.
-        self._held = b"\r\n"
+        self._held = b""
+        self._lent = 0  # bytes at the front of what is held that are not the body's
         self._target: Sink = nowhere
         self.found = False
 
@@ -27,8 +27,14 @@ class Scanner:
         self._target = target
         return self
 
-    def next(self) -> None:
-        """Go on behind the delimiter that was found."""
+    def start(self) -> None:
+        """A body, or a part of one, begins with the next byte, and a delimiter may be there at once.
+
+        The CRLF of that delimiter is the one before the body, or the blank line after the head of the part, which
+        has no body then (RFC 2046 section 5.1.1: `MIME-part-headers [CRLF *OCTET]`).
+        """
+        self._held = b"\r\n"
+        self._lent = len(self._held)
         self.found = False
 
     def __call__(self, view: memoryview) -> int:
@@ -59,12 +65,14 @@ class Scanner:
         joined = held + bytes(view[: size - 1])
         at = joined.find(self._delimiter)
         data = at if at >= 0 else min(self._open(joined, len(joined)), len(held))
-        gave = self._give(memoryview(joined)[:data])
+        own = min(self._lent, data)
+        gave = own + self._give(memoryview(joined)[own:data])
+        self._lent -= own
         self._held = held[gave:]
         if gave < data or data == len(held):
             return 0
         if at >= 0:
-            self._held, self.found = b"", True
+            self._held, self._lent, self.found = b"", 0, True
             return at + size - len(held)
         # So it goes on to the end of the view, which is shorter than a delimiter.
         self._held = joined[data:]

@@ -5,30 +5,32 @@ size of a part or of the form; the head of a part is bounded, and so are what st
 number of parts.
 """
 
-import re
 import sys
 from collections.abc import AsyncIterator
 
-from python_multipart.multipart import parse_options_header
-
 from server.errors import MultipartInvalidError
+from server.messages import size as shown
 from server.transport.body import Body, End, Moved, Sink
 from server.transport.boundary import AtMost, Scanner, nowhere
+from server.web import mime, part_head
+from server.web.part_head import PartHead
 
 _MAX_PARTS = 2000
 _HEAD_BYTES = 1 << 14
 _PREAMBLE_BYTES = 1 << 16
 _MAX_BOUNDARY = 70  # RFC 2046 section 5.1.1
-_TOKEN = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110 section 5.6.2
+_CHARSET_FIELD = "_charset_"  # RFC 7578 section 4.6
+_CHARSET_BYTES = 64
 
 
 class Part(Body):
     """One part. What its reader leaves is skipped when the next part is asked for."""
 
-    def __init__(self, reader: "FormReader", name: str, filename: str | None, idle_seconds: float) -> None:
+    def __init__(self, reader: "FormReader", head: PartHead, idle_seconds: float) -> None:
         super().__init__(idle_seconds)
-        self.name = name
-        self.filename = filename
+        self.head = head
+        self.name = head.name
+        self.filename = head.filename
         self._reader = reader
 
     async def next_chunk(self, seconds: float) -> bytes | End | None:
@@ -51,14 +53,17 @@ class FormReader:
     """Reads a form from `body`. `cut` tells why it ended early; None while it has not."""
 
     def __init__(self, body: Body, content_type: str | None, idle_seconds: float) -> None:
-        kind, options = parse_options_header(content_type)
-        boundary = options.get(b"boundary", b"")
-        if kind != b"multipart/form-data" or not 0 < len(boundary) <= _MAX_BOUNDARY:
-            raise MultipartInvalidError(reason="the Content-Type must be multipart/form-data with a boundary")
+        kind, options = mime.parameters(content_type or "")
+        boundary = options.get("boundary", "").encode("latin-1", "ignore")
+        if kind != "multipart/form-data" or not 0 < len(boundary) <= _MAX_BOUNDARY:
+            raise MultipartInvalidError(reason="form_content_type")
         self.body = body
         self.cut: End | None = None
         self._idle_seconds = idle_seconds
         self._scanner = Scanner(boundary)
+        self._scanner.start()
+        self._delimiter = b"\r\n--" + boundary
+        self._charset = options.get("charset")
 
     @property
     def received(self) -> int:
@@ -73,12 +78,14 @@ class FormReader:
             part = await self._head()
             if part is None:
                 return
-            self._scanner.next()
+            self._scanner.start()
+            if part.name == _CHARSET_FIELD and part.filename is None:
+                await self._learn_charset(part)
             yield part
             if self.cut is not None or not await self._skip(sys.maxsize):
                 return
         if await self._head() is not None:
-            raise MultipartInvalidError(reason=f"it may have {_MAX_PARTS} parts")
+            raise MultipartInvalidError(reason="form_parts", limit=_MAX_PARTS)
 
     async def next_data(self, seconds: float) -> bytes | End | None:
         """The next bytes of the current part, or its end; for `Part` only."""
@@ -125,33 +132,63 @@ class FormReader:
             if rest:
                 return True
             gone += len(chunk)
-        raise MultipartInvalidError(reason="it must begin with its boundary")
+        raise MultipartInvalidError(reason="form_begin")
 
     async def _skip(self, most: int) -> bool:
         """Go behind the next delimiter; False when the body was cut off before."""
         moved = await self.feed(nowhere, most)
         if moved.end is End.LIMIT:
-            raise MultipartInvalidError(reason="it must begin with its boundary")
+            raise MultipartInvalidError(reason="form_begin")
         return self._scanner.found
 
     async def _head(self) -> Part | None:
         """The next part, or None when there is no other, or the body was cut off."""
         mark, end = await self.body.peek(2)
+        if mark == b"--":
+            await self._close()
+            return None
+        if mark[:1] == b"\n":
+            raise MultipartInvalidError(reason="form_line_feeds")
         if len(mark) < 2:
             self._ended(end)
             return None
-        if mark == b"--":
-            return None
         head = bytearray()
-        while (stop := head.find(b"\r\n\r\n")) < 0 and len(head) <= _HEAD_BYTES:
+        padding = True  # still in the rest of the delimiter's line
+        stop = -1
+        while stop < 0:
             chunk = await self._some(self._idle_seconds)
             if not isinstance(chunk, bytes):
                 return None
-            head += chunk
-        if not 0 <= stop <= _HEAD_BYTES:
-            raise MultipartInvalidError(reason=f"the head of a part may have {_HEAD_BYTES} bytes")
+            if padding and (text := chunk.lstrip(b" \t")):
+                padding = False
+                if text[:1] not in b"\r\n":
+                    raise MultipartInvalidError(reason="form_boundary_line")
+            known = max(0, len(head) - 3)  # nothing is searched twice, however small the pieces are
+            room = _HEAD_BYTES + 4 - len(head)
+            head += chunk[:room]
+            self.body.put_back(chunk[room:])
+            stop = head.find(b"\r\n\r\n", known)
+            if stop < 0 and len(head) >= _HEAD_BYTES + 4:
+                raise MultipartInvalidError(reason="form_head_size", limit=shown(_HEAD_BYTES))
+        if self._delimiter in head[:stop]:  # a head that has no end: the next part would be taken for its fields
+            raise MultipartInvalidError(reason="form_head_line")
         self.body.put_back(bytes(head[stop + 4 :]))
-        return self._part(bytes(head[:stop]))
+        return Part(self, part_head.parse(bytes(head[:stop]), self._charset), self._idle_seconds)
+
+    async def _close(self) -> None:
+        """The last delimiter: blanks, a line break or the end of the body are behind it.
+
+        A line that goes on is no delimiter that the client meant: all files after it would be lost without a word.
+        """
+        mark, _ = await self.body.peek(3)
+        if mark[2:] not in (b"", b" ", b"\t", b"\r", b"\n"):
+            raise MultipartInvalidError(reason="form_boundary_line")
+
+    async def _learn_charset(self, part: Part) -> None:
+        """A field that names the character set of the parts that follow it; its bytes stay in the part."""
+        value, end = await part.peek(_CHARSET_BYTES)
+        if end is End.COMPLETE:
+            self._charset = value.decode("latin-1").strip() or self._charset
 
     async def _some(self, seconds: float) -> bytes | End | None:
         """What there is of the request."""
@@ -164,31 +201,5 @@ class FormReader:
 
     def _ended(self, end: End) -> None:
         if end is End.COMPLETE:
-            raise MultipartInvalidError(reason="it ends before its last boundary")
+            raise MultipartInvalidError(reason="form_end")
         self.cut = end
-
-    def _part(self, head: bytes) -> Part:
-        # The rest of the delimiter's line may only be blanks (RFC 2046: transport padding).
-        padding, *lines = head.split(b"\r\n")
-        headers: dict[bytes, bytes] = {}
-        for line in lines:
-            name, colon, value = line.partition(b":")
-            if not colon or not _TOKEN.fullmatch(name):
-                raise MultipartInvalidError(reason="the head of a part has a line that is no header")
-            headers[name.lower()] = value.strip()
-        if padding.strip(b" \t"):
-            raise MultipartInvalidError(reason="behind a boundary there must be the end of the line")
-        disposition = headers.get(b"content-disposition", b"")
-        _, options = parse_options_header(disposition.decode("latin-1"))
-        filename = options.get(b"filename")
-        return Part(
-            self,
-            _text(options.get(b"name", b"")),
-            None if filename is None else _text(filename),
-            self._idle_seconds,
-        )
-
-
-def _text(value: bytes) -> str:
-    # RFC 7578 section 5.1: what browsers and phones send is UTF-8, unencoded.
-    return value.decode("utf-8", errors="replace")

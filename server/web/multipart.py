@@ -5,6 +5,7 @@ A form that does not come to its end leaves nothing behind. What a form is answe
 kept where the form has a key, and sentences when it leaves.
 """
 
+import contextlib
 from typing import Any
 
 import structlog
@@ -12,10 +13,11 @@ from sqlalchemy.exc import OperationalError
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from server import filenames
+from server import filenames, media_types
 from server.database.models import DEFAULT_OWNER
 from server.database.session import is_full
 from server.errors import (
+    ContentEncodingUnsupportedError,
     FileEmptyError,
     FileTooLargeError,
     FormStorageFullError,
@@ -26,6 +28,7 @@ from server.errors import (
     NoValidFileError,
     StorageFullError,
     TooManyFilesError,
+    TransferEncodingUnsupportedError,
     UnavailableError,
 )
 from server.form_answers import HEADER, Answer, parse_key
@@ -36,11 +39,18 @@ from server.transport.body import End
 from server.uploads import ClientGoneError
 from server.web.endpoint import Call, endpoint
 from server.web.errors import api_response, language
-from server.web.form_reader import FormReader
+from server.web.form_reader import FormReader, Part
 
 PATH = "/api/upload/videos"
 FIELD = "videos"
-_OF_ONE_FILE = (MediaTypeUnsupportedError, FileEmptyError, FileTooLargeError, TooManyFilesError)
+_OF_ONE_FILE = (
+    MediaTypeUnsupportedError,
+    FileEmptyError,
+    FileTooLargeError,
+    TooManyFilesError,
+    TransferEncodingUnsupportedError,
+    ContentEncodingUnsupportedError,
+)
 # As Stripe has it; the draft of the IETF has no header for this.
 _REPLAYED = {"Idempotent-Replayed": "true"}
 
@@ -93,14 +103,14 @@ class _Upload:
         invalid: list[dict[str, Any]] = []
         too_large = False
         async for part in reader.parts():
-            # A file field that was left empty is sent with an empty name; other fields are nobody's.
-            if part.name != FIELD or not part.filename:
+            filename = await _file_name(part) if part.name == FIELD else None
+            if filename is None:
                 continue
             try:
-                await form.take(part.filename, part)
+                await form.take(filename, part, part.head.refusal)
             except _OF_ONE_FILE as error:
                 too_large |= isinstance(error, FileTooLargeError)
-                name = filenames.display(part.filename)
+                name = filenames.display(filename)
                 invalid.append({"name": name, "code": error.code, "params": error.params})
         return {
             "task_id": form.task_id if form.taken else None,
@@ -116,6 +126,27 @@ class _Upload:
             raise FormTimeoutError(seconds=f"{self._settings.body_idle_timeout:g}")
         if reader.cut is not None:
             raise UnavailableError(part="server")
+
+
+async def _file_name(part: Part) -> str | None:
+    """The name that a file of the field is stored under; None where the part is not a file.
+
+    A file field that was left empty is sent with an empty name and without a byte. A part that is declared a video and
+    has no name gets one, `video` with the extension of its type: the declared one, else that of its first bytes.
+    """
+    if part.filename:
+        return part.filename
+    declared = part.head.media_type
+    kind = media_types.by_media_type(declared)
+    if kind is None and not declared.startswith("video/"):
+        return None
+    head, _ = await part.peek(media_types.SNIFF_BYTES)
+    if part.filename is not None and not head:
+        return None
+    with contextlib.suppress(MediaTypeUnsupportedError):
+        kind = kind or media_types.verify(None, head)
+    extension = kind.extensions[0] if kind else declared.partition("/")[2].removeprefix("x-")
+    return f"{filenames.FALLBACK}.{extension}"
 
 
 def _response(call: Call, answer: Answer) -> Response:

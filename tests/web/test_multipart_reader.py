@@ -79,7 +79,7 @@ NASTY: Found = [
     ("videos", "empty.mp4", b""),
     ("videos", "", b""),
     ("videos", "ends.mp4", b"\r\n--b0undary"[:-1]),
-    ("videos", "like.mp4", b"--b0undary\r\n--b0undary--\r\n"[:10] + b"\r--b0undary--\n--b0undary"),
+    ("videos", "like.mp4", b"\r--b0undary\r--b0undary--\n--b0undary"),
     ("videos", "last.mp4", b"\r\n"),
 ]
 
@@ -98,9 +98,10 @@ def test_every_cut() -> None:
 # Pieces that together often nearly make a boundary.
 _CRUMBS = st.sampled_from([b"\r", b"\n", b"\r\n", b"-", b"--", B.encode(), b"--" + B.encode(), B.encode()[:-1], b"x"])
 _DATA = st.one_of(st.binary(max_size=30), st.lists(_CRUMBS, max_size=10).map(b"".join)).filter(
-    lambda data: b"\r\n--" + B.encode() not in data
+    lambda data: b"\r\n--" + B.encode() not in b"\r\n" + data
 )
-_NAMES = st.text(st.characters(codec="utf-8", exclude_characters='\\"', exclude_categories=["Cc", "Cs"]), max_size=12)
+_LETTERS = st.characters(codec="utf-8", exclude_characters='\\"/%=', exclude_categories=["Cc", "Cs"])
+_NAMES = st.text(_LETTERS, max_size=12)
 
 
 @hypothesis_settings(max_examples=200, deadline=None)
@@ -108,7 +109,7 @@ _NAMES = st.text(st.characters(codec="utf-8", exclude_characters='\\"', exclude_
     parts=st.lists(st.tuples(_NAMES, st.none() | _NAMES, _DATA), max_size=5),
     cuts=st.lists(st.integers(0, 400), max_size=30),
     uses=st.lists(st.sampled_from(["all", "peek", "none", "some"]), max_size=5),
-    trailer=st.sampled_from([b"", b"epilogue", b"\r\n--" + B.encode() + b"\r\n"]),
+    trailer=st.sampled_from([b"", b"epilogue", b"\r\n--", b"\r\n--" + B.encode() + b"\r\n"]),
 )
 @example(parts=[("videos", "a.mp4", b"\r\n--")], cuts=[], uses=[], trailer=b"")
 def test_any_form_any_cuts(parts: Found, cuts: list[int], uses: list[str], trailer: bytes) -> None:
@@ -128,11 +129,11 @@ HEADERS: dict[str, tuple[bytes, tuple[str, str | None]]] = {
     "a semicolon inside": (b'form-data; name="videos"; filename="a; b=c.mp4"', ("videos", "a; b=c.mp4")),
     "token": (b"form-data; name=videos; filename=a.mp4", ("videos", "a.mp4")),
     "UTF-8": ('form-data; name="videos"; filename="我的视频🎬.mp4"'.encode(), ("videos", "我的视频🎬.mp4")),
-    "no UTF-8": (b'form-data; name="videos"; filename="\xff.mp4"', ("videos", "�.mp4")),
+    "no UTF-8": (b'form-data; name="videos"; filename="\xff.mp4"', ("videos", "ÿ.mp4")),
     "name behind the file name": (b'form-data; filename="a.mp4"; name="videos"', ("videos", "a.mp4")),
     "an empty file name": (b'form-data; name="videos"; filename=""', ("videos", "")),
     "a path of Internet Explorer": (b'form-data; name="videos"; filename="C:\\x\\a.mp4"', ("videos", "a.mp4")),
-    "a path": (b'form-data; name="videos"; filename="../../a.mp4"', ("videos", "../../a.mp4")),
+    "a path": (b'form-data; name="videos"; filename="../../a.mp4"', ("videos", "a.mp4")),
     "no name": (b"form-data", ("", None)),
     "nonsense": (b";;;=;\x01", ("", None)),
     "empty": (b"", ("", None)),

@@ -100,6 +100,8 @@ def _make_data_dir(folder: Path) -> None:
     """Create the data folder, readable by its owner only; raises `StartError` when it cannot be used."""
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except FileExistsError:
+        raise StartError(f"{folder} is a file, not a folder. Choose a folder with --data-dir.") from None
     except OSError as error:
         raise StartError(
             f"The data folder {folder} cannot be created: {error.strerror}. Choose another with --data-dir."

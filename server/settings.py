@@ -206,7 +206,10 @@ class Settings(BaseSettings):
         description="FFmpeg to use: `auto` is the system's, else the bundled one; `system`, `bundled`, or a path.",
     )
     owner_limit: int = Field(
-        0, ge=0, description="Tasks of one owner that are processed at the same time; 0 is no limit."
+        0,
+        ge=0,
+        description="Tasks of one owner that are processed at the same time; 0 is no limit. All uploads have the same "
+        "owner so far, `default`: the limit counts for all tasks together until requests are authenticated.",
     )
     task_retry_pause: float = Field(
         5,

@@ -16,6 +16,7 @@ from server.transport.body import Body, End, Moved, Sink
 from server.tus import headers, protocol
 from server.tus.headers import MAX_LENGTH, Head
 from server.tus.protocol import Facts, Offer
+from server.web import mime
 from server.web.form_reader import FormReader
 
 MAX_SIZE = 10 << 30
@@ -166,6 +167,16 @@ def _read(content_type: str, data: bytes, size: int) -> object:
         return error.code
 
 
+def names(data: bytes) -> None:
+    """A field in any character set has parameters, and the names in them can be kept."""
+    declared, _, field = data.partition(b"\n")
+    _, found = mime.parameters(mime.field_text(field, declared.decode("latin-1")))
+    for key in ("name", "filename"):
+        name = mime.best(found, key)
+        if name is not None:
+            filename(filenames.base(name).encode())
+
+
 def filename(data: bytes) -> None:
     """A safe name fits any file system; a shown one any database."""
     name = data.decode("utf-8", errors="replace")
@@ -205,6 +216,7 @@ TARGETS: tuple[Callable[[bytes], None], ...] = (
     filename,
     media_type,
     language,
+    names,
 )
 
 

@@ -33,6 +33,10 @@ GOOD: dict[Callable[[bytes], None], tuple[str, ...]] = {
     targets.checksum: (_SUM,),
     targets.concat: ("partial", f"final;/files/{ID} https://example.org/files/{ID}"),
     targets.form: (_FORM, _FORM.replace("\r\n--b--", "\r\n--b\r\nContent-Disposition: form-data\r\n\r\n\r\n--b--")),
+    targets.names: (
+        "utf-8\nform-data; name=videos; filename=\"=?utf-8?B?6KeGLm1wNA==?=\"; filename*=UTF-8''%E8%A7%86.mp4",
+        "gbk\nform-data; filename*0*=gbk''%CA%D3; filename*1=.mp4; filename=\"C:\\a%22.mp4\"",
+    ),
     targets.filename: ("clip.mp4", "../a/COM1.mp4", "视频.mov"),
     targets.media_type: (f"clip.mp4\n{_FTYP}", "a.mkv\n\x1a\x45\xdf\xa3", "a.avi\nRIFF\0\0\0\0AVI ", "\nFLV\x01"),
     targets.language: ("zh-CN,zh;q=0.9,en;q=0.1",),

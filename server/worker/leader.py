@@ -57,6 +57,9 @@ class Leader(ABC):
         """Begin. Raises `StartError` when what it needs is not there."""
         self._prepare()
         self._lead()
+        if self._lock is None:
+            # An operator who started a second server on this folder learns why it processes nothing.
+            _log.info("scheduler_stands_by", data_dir=str(self._services.settings.data_dir))
         self._jobs.add_job(self._lead, "interval", seconds=_LEAD_SECONDS)
         self._jobs.add_job(self._look, "interval", seconds=_LOOK_SECONDS)
         self._jobs.add_job(self._sweep, "interval", seconds=self._services.settings.sweep_interval)

@@ -156,7 +156,7 @@ def test_a_file_over_the_limit_is_refused_unsent(start_server: StartServer, tmp_
     events = use(
         tmp_path,
         server.url,
-        ["text", "up to 1\u00a0MB each"],
+        ["text", "up to 1\u00a0MiB each"],
         ["choose", str(big(tmp_path, "long.mp4", 2 * MIB))],
         ["until", "failed"],
         ["look", "failed"],

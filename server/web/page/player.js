@@ -35,6 +35,8 @@ export function togglePlayer(item) {
     closePlayer(item)
     return
   }
+  // One at a time: a second player would talk over the first.
+  for (const other of document.querySelectorAll('video')) other.pause()
   const video = document.createElement('video')
   video.controls = true
   video.playsInline = true
@@ -45,6 +47,9 @@ export function togglePlayer(item) {
   video.setAttribute('aria-label', text('player_of', { name: item.name }))
   video.poster = address(item.result.poster_url) ?? ''
   video.src = playable(item)
+  video.onplay = () => {
+    for (const other of document.querySelectorAll('video')) if (other !== video) other.pause()
+  }
   player.replaceChildren(video)
   player.hidden = false
   player.scrollIntoView({ block: 'nearest' })

@@ -160,9 +160,9 @@ export function number(value, digits = 0) {
   return new Intl.NumberFormat(language, { maximumFractionDigits: digits }).format(value)
 }
 
-/** Bytes for people. MB is 1024 × 1024 here, as in the API's document: so a limit reads as it was set. */
+/** Bytes for people, in binary units, as the server's own sentences have them: so a limit reads as it was set. */
 export function bytes(count) {
-  const units = ['B', 'KB', 'MB', 'GB', 'TB']
+  const units = ['B', 'KiB', 'MiB', 'GiB', 'TiB']
   const power = count < 1 ? 0 : Math.min(units.length - 1, Math.floor(Math.log2(count) / 10))
   const value = count / 1024 ** power
   return `${number(value, power > 1 && value < 100 ? 1 : 0)}\u00a0${units[power]}`

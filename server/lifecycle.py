@@ -116,9 +116,14 @@ STEP_MOVES: Mapping[StepStatus, frozenset[StepStatus]] = {
 TASK_RETRIES: Mapping[TaskStatus, frozenset[TaskStatus]] = {
     TaskStatus.COMPLETED: frozenset({TaskStatus.UPLOADED}),  # if some of its files failed
     TaskStatus.ERROR: frozenset({TaskStatus.UPLOADED}),
+    TaskStatus.CANCELLED: frozenset({TaskStatus.UPLOADED}),
 }
-FILE_RETRIES: Mapping[FileStatus, frozenset[FileStatus]] = {FileStatus.ERROR: frozenset({FileStatus.WAITING})}
+FILE_RETRIES: Mapping[FileStatus, frozenset[FileStatus]] = {
+    FileStatus.ERROR: frozenset({FileStatus.WAITING}),
+    FileStatus.CANCELLED: frozenset({FileStatus.WAITING}),
+}
 STEP_RETRIES: Mapping[StepStatus, frozenset[StepStatus]] = {
+    StepStatus.CANCELLED: frozenset({StepStatus.WAITING}),
     StepStatus.ERROR: frozenset({StepStatus.WAITING}),
     StepStatus.SKIPPED: frozenset({StepStatus.WAITING}),
 }

@@ -358,7 +358,7 @@ def _is_lost() -> ColumnElement[bool]:
     return or_(
         TaskFile.status == FileStatus.CANCELLED,
         and_(TaskFile.status == FileStatus.ERROR, ~can_retry),
-        # A task that was cancelled is never tried again, whatever became of its files before.
+        # A cancelled task that is tried again makes everything anew, so what was made before is of no use.
         Task.status == TaskStatus.CANCELLED,
     )
 

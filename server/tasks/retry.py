@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import func, select, update
+from sqlalchemy import delete, false, func, or_, select, true, update
 from sqlalchemy.orm import Session
 
 from server.database.models import Task, TaskFile, TaskStep, Upload
@@ -57,13 +57,15 @@ def retry(session: Session, task_id: str, *, node: str, has_bytes: Callable[[str
         raise TaskNotFoundError
     task = session.get_one(Task, task_id)
     _check(task, node)
-    failed = _failed_files(session, task_id)
+    # A sweep removes what was made of a cancelled task, also of files that were done: all of it is made again.
+    anew = task.status is TaskStatus.CANCELLED
+    failed = _failed_files(session, task_id, anew)
     ready = [file for file, upload in failed if _can_be_read(file, upload, has_bytes)]
     left = [file for file, _ in failed if file not in ready]
     if not ready:
         raise NotRetriedError(_why_not(left))
     file_ids = [file.id for file in ready]
-    _wait_again(session, file_ids)
+    _wait_again(session, file_ids, anew)
     changed(
         session,
         update(Task)
@@ -96,16 +98,19 @@ def _check(task: Task, node: str) -> None:
         raise NotRetriedError("The task belongs to another data folder; name that one with --data-dir.")
 
 
-def _failed_files(session: Session, task_id: str) -> Sequence[tuple[TaskFile, Upload]]:
+def _failed_files(session: Session, task_id: str, anew: bool) -> Sequence[tuple[TaskFile, Upload]]:
     query = (
         select(TaskFile, Upload)
         .join(Upload, Upload.id == TaskFile.upload_id)
-        .where(TaskFile.task_id == task_id, TaskFile.status.in_(sources(FILE_RETRIES, FileStatus.WAITING)))
+        .where(
+            TaskFile.task_id == task_id,
+            or_(true() if anew else false(), TaskFile.status.in_(sources(FILE_RETRIES, FileStatus.WAITING))),
+        )
         .order_by(TaskFile.position)
     )
     found = [(file, upload) for file, upload in session.execute(query)]
     if not found:
-        raise NotRetriedError("None of its files has failed.")
+        raise NotRetriedError("None of its files has failed or was cancelled.")
     return found
 
 
@@ -121,8 +126,14 @@ def _why_not(left: Sequence[TaskFile]) -> str:
     return "The original is gone: " + ", ".join(file.name for file in left) + "."
 
 
-def _wait_again(session: Session, file_ids: Sequence[str]) -> None:
-    fresh = {"progress": 0, "error_code": None, "error_params": None}
+def _wait_again(session: Session, file_ids: Sequence[str], anew: bool) -> None:
+    fresh: dict[str, object] = {"progress": 0, "error_code": None, "error_params": None}
+    if anew:
+        gone = dict.fromkeys(("has_poster", "has_mp4", "has_hls", "has_storyboard", "playable"), False)
+        waits = {"status": FileStatus.WAITING, **fresh, **gone}
+        changed(session, update(TaskFile).where(TaskFile.id.in_(file_ids)).values(**waits))
+        changed(session, delete(TaskStep).where(TaskStep.file_id.in_(file_ids)))
+        return
     may_move = TaskFile.status.in_(sources(FILE_RETRIES, FileStatus.WAITING))
     changed(
         session, update(TaskFile).where(TaskFile.id.in_(file_ids), may_move).values(status=FileStatus.WAITING, **fresh)

@@ -7,6 +7,7 @@ beyond that hint and no language: `messages.py` has the sentences, `web/errors.p
     ├── ClientError                     the request is at fault; repeating it will not help
     │   ├── header_missing              400  a header that the protocol needs is not there
     │   ├── header_invalid              400  a header cannot be understood
+    │   ├── host_invalid                400  no Host, two of them, or what is none
     │   ├── metadata_invalid            400  Upload-Metadata cannot be understood
     │   ├── extension_unsupported       400  a tus extension that this server does not offer
     │   ├── checksum_unsupported        400  an algorithm that this server does not offer
@@ -104,6 +105,10 @@ class HeaderMissingError(ClientError):
 
 class HeaderInvalidError(ClientError):
     code = "header_invalid"
+
+
+class HostInvalidError(ClientError):
+    code = "host_invalid"
 
 
 class MetadataInvalidError(ClientError):

@@ -58,6 +58,10 @@ _SENTENCES: dict[str, tuple[str, str]] = {
     # Protocol
     "header_missing": ("缺少请求头 {name}", "The request needs the header {name}"),
     "header_invalid": ("请求头 {name} 无效：{reason}", "The header {name} is not valid: {reason}"),
+    "host_invalid": (
+        "请求须有且只有一个有效的 Host 请求头",
+        "The request needs one Host header, and only one, with a valid host",
+    ),
     "metadata_invalid": ("Upload-Metadata 无效：{reason}", "Upload-Metadata is not valid: {reason}"),
     "extension_unsupported": (
         "服务器不支持 tus 扩展 {name}",

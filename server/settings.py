@@ -29,6 +29,9 @@ _GIB = 1 << 30
 
 Names = Annotated[tuple[str, ...], NoDecode]
 
+TOKEN = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"  # noqa: S105  # a term of RFC 9110, no secret
+"""The pattern of a header's name (RFC 9110 section 5.6.2)."""
+
 
 class Settings(BaseSettings):
     """What an operator can choose. Sizes take bytes or a unit (`800MiB`), times are in seconds."""
@@ -60,8 +63,13 @@ class Settings(BaseSettings):
     )
     cors_origins: Names = Field(
         ("*",),
-        description="Web origins whose pages may upload by tus and read what was made of videos, separated by commas; "
-        "`*` is any, without credentials.",
+        description="Web origins whose pages may upload, by tus or by form, ask for the status and read what was made "
+        "of videos, separated by commas; `*` is any, without credentials.",
+    )
+    cors_allow_headers: Names = Field(
+        (),
+        description="Names of request headers, separated by commas, that pages of `cors_origins` may send beside those "
+        "that Videodock reads, such as `traceparent,X-CSRF-Token`. With `cors_origins=*` they may send any.",
     )
     http: Literal["videodock", "portable"] = Field(
         "videodock",
@@ -69,13 +77,20 @@ class Settings(BaseSettings):
         "own class and does neither.",
     )
     max_head_size: ByteSize = Field(
-        ByteSize(64 << 10),
+        ByteSize(128 << 10),
         ge=4 << 10,
         le=16 * _MIB,
-        description="Largest request head, all its lines together, in bytes; not with `portable`.",
+        description="Largest request head, all its lines together, in bytes; not with `portable`. The default has room "
+        "for the URLs of 1,000 parts that are joined.",
     )
     head_timeout: float = Field(
         30, gt=0, description="Seconds in which a request head must be there; not with `portable`."
+    )
+    keep_alive_timeout: float = Field(
+        5,
+        gt=0,
+        description="Seconds after an answer at which a connection without another request is closed; not with "
+        "`portable`. A proxy that keeps connections must close them earlier.",
     )
     shutdown_grace: int = Field(10, ge=0, description="Seconds that running requests get to end after a stop signal.")
 
@@ -121,7 +136,8 @@ class Settings(BaseSettings):
         60,
         gt=0,
         description="Seconds without a byte after which a request body is given up; what came is kept. Holds for "
-        "clients that take a download, too (not with `portable`).",
+        "clients that take a download or any other answer, too: a connection whose client takes none of it for so long "
+        "is reset (not with `portable`).",
     )
     body_min_rate: ByteSize = Field(
         ByteSize(64),
@@ -275,7 +291,7 @@ class Settings(BaseSettings):
         "auto", description="Form of a log line: `auto` is `console` on a terminal and `json` elsewhere."
     )
 
-    @field_validator("trusted_proxies", "cors_origins", mode="before")
+    @field_validator("trusted_proxies", "cors_origins", "cors_allow_headers", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
         if isinstance(value, str):
@@ -298,6 +314,14 @@ class Settings(BaseSettings):
         for part in value:
             if part != "*" and not re.fullmatch(r"https?://[^/\s]+", part):
                 raise ValueError("an origin looks like https://www.example.org, without a path")
+        return value
+
+    @field_validator("cors_allow_headers")
+    @classmethod
+    def _check_header_names(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for part in value:
+            if not re.fullmatch(TOKEN, part):
+                raise ValueError("the name of a header has letters, digits and hyphens, such as X-CSRF-Token")
         return value
 
     @field_validator("database_url")

@@ -71,4 +71,4 @@ class Unread:
         if self._cycle.more_body and self._cycle.response_complete:
             self._protocol.end()
         else:
-            self._protocol.transport.close()
+            self._protocol.close()

@@ -28,6 +28,10 @@ What it does not do is done here:
 - Files. Every answer may let the application write a part of its body into the socket itself (`FILES`): once the
   transport has nothing left to write, and until it is told that this is over. Nothing of ours writes while a request
   is being answered, so nothing comes in between.
+- Host. llhttp accepts a request that names no host, or two, and uvicorn passes over the one in an absolute target:
+  `hosts.py`.
+- Answers that nobody takes. A transport waits for its buffer to empty, also when it is closed. One clock a connection
+  runs while the buffer is not empty: `answer_clock.py`.
 - The end. An error concerns one message. Answers to those before it are sent first, an answer that has begun is not
   written into, and an application that still reads that body learns that the client is gone. Closing with unread
   bytes would make the kernel send a reset that overtakes the answer: so half-close, listen for a moment, close.
@@ -44,12 +48,15 @@ from typing import Any
 
 import httptools
 from uvicorn._types import ASGI3Application
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
-from server.errors import BusyError, HeadTimeoutError, HeadTooLargeError, TooBusyError, VideodockError
-from server.messages import sentence, size
+from server.errors import HeadTimeoutError, HeadTooLargeError, HostInvalidError, TooBusyError, VideodockError
+from server.messages import size
 from server.settings import Settings
+from server.transport import hosts, last_words
+from server.transport.answer_clock import AnswerClock, make_room
 from server.transport.body import TRAILERS
+from server.transport.framing import Framing, FramingError
 from server.transport.offers import BodyHandover, FileOutlet, Unread
 from server.transport.socket_body import HANDOVER
 from server.transport.socket_file import FILES
@@ -83,14 +90,20 @@ def http_class(settings: Settings) -> type[asyncio.Protocol]:
         max_head_size = int(settings.max_head_size)
         head_timeout = settings.head_timeout
         max_connections = settings.max_connections
+        keep_alive_timeout = settings.keep_alive_timeout
+        idle_timeout = settings.body_idle_timeout
+        min_rate = int(settings.body_min_rate)
 
     return Configured
 
 
 class PortableHttp(HttpToolsProtocol):
-    """uvicorn's own class, but for trailers: they must not become headers, also when they come with the head."""
+    """uvicorn's own class, but for trailers, which must not become headers, also when they come with the head, and
+    for requests that name no host or two."""
 
     def on_headers_complete(self) -> None:
+        # An error here is one of the parser for uvicorn, which answers 400.
+        self.url = hosts.settle(self.url, self.parser.get_http_version(), self.headers)
         super().on_headers_complete()
         self.headers = []
 
@@ -101,18 +114,24 @@ class VideodockHttp(HttpToolsProtocol):
     max_head_size: int
     head_timeout: float
     max_connections: int = 1 << 20
+    keep_alive_timeout: float | None = None  # None is what uvicorn was told
+    idle_timeout: float = 60
+    min_rate: float = 0
+    _clocks: dict[AnswerClock, None]
+
+    def __init_subclass__(cls) -> None:
+        cls._clocks = {}  # of the connections of one server
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        if self.keep_alive_timeout is not None:
+            self.timeout_keep_alive = self.keep_alive_timeout  # type: ignore[assignment]  # uvicorn only waits so long
         self._phase = _Phase.BETWEEN
         self._parts_size = 0  # of the headers or trailers that were handed over
         self._parts_count = 0
         self._unread = 0  # bytes of reads out of which nothing whole came
         self._progress = False  # whether something whole came out of this read
-        self._framing = b""  # the header that tells how long the body is
-        self._length: int | None = 0  # of the body, as the head says; None is chunked
-        self._announced: frozenset[str] = frozenset()
-        self._trailers: dict[str, str] = {}
+        self._framing = Framing()  # of the newest request
         self._running: RequestResponseCycle | None = None  # `cycle` is the newest, which may wait in `pipeline`
         self._on_lost: Callable[[], None] | None = None  # who writes into the socket itself
         self._timer: asyncio.TimerHandle | None = None
@@ -126,11 +145,13 @@ class VideodockHttp(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's
         super().connection_made(transport)
-        self._surplus = len(self.connections) > self.max_connections
+        self._clock = AnswerClock(transport, self.idle_timeout, self.min_rate, self._clocks, self._give_up_answer)
+        self._surplus = len(self.connections) > self.max_connections and not make_room(self._clocks)
         self._start_timer()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._stop_timer()
+        self._clock.stop()
         self._unset_keepalive_if_required()
         self.pipeline.clear()
         # uvicorn tells the newest request only; the one that runs would wait for ever.
@@ -157,9 +178,22 @@ class VideodockHttp(HttpToolsProtocol):
         if self._phase is _Phase.HEAD or (self._phase is _Phase.BETWEEN and not self._progress):
             self._start_timer()
 
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._clock.start()
+
+    def timeout_keep_alive_handler(self) -> None:
+        if not self.transport.is_closing():
+            self.close()
+
+    def close(self) -> None:
+        """Close, and do not wait for ever until the client has taken what was written."""
+        self.transport.close()
+        self._clock.start()
+
     def shutdown(self) -> None:
         if self._deaf and not self._busy():
-            self.transport.close()
+            self.close()
         else:
             super().shutdown()
 
@@ -177,7 +211,7 @@ class VideodockHttp(HttpToolsProtocol):
     def _ignore_upgrade(self) -> None:
         self.parser = self._new_parser()
         self._phase = _Phase.RETELL
-        self.parser.feed_data(b"POST / HTTP/1.1\r\n" + self._framing + b"\r\n")
+        self.parser.feed_data(b"POST / HTTP/1.1\r\n" + self._framing.line + b"\r\n")
         if self._phase is _Phase.RETELL:  # else the message had no body, and is complete
             self._phase = _Phase.BODY
 
@@ -207,32 +241,40 @@ class VideodockHttp(HttpToolsProtocol):
         self._parts_count += 1
         self._count(len(name) + len(value) + 4)  # the colon, a space, the end of the line
         if self._phase is _Phase.BODY:
-            self._keep_trailer(name, value)
+            self._framing.keep_trailer(name, value)
         else:
             super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
         if self._phase is _Phase.RETELL:
             return
-        self._read_framing()
-        if self._surplus:
-            self._refusal = TooBusyError()
-            raise _RefusedError
-        self._trailers = {}
-        extensions: dict[str, Any] = {TRAILERS: self._trailers}
+        self._judge_head()
+        extensions: dict[str, Any] = {TRAILERS: self._framing.trailers}
         self.scope["extensions"] = extensions
         super().on_headers_complete()
         # The application runs later: what is put into the scope now is there in time.
         if self.scheme == "http":  # a socket with TLS has nothing to show
             extensions[FILES] = FileOutlet(self, self.cycle)
-            if self._length is not None:
-                extensions[HANDOVER] = BodyHandover(self, self.cycle, self._length)
-        if self._length != 0:
-            self.cycle.transport = Unread(self, self.cycle)  # type: ignore[assignment]  # all that a cycle uses of it
+            if self._framing.length is not None:
+                extensions[HANDOVER] = BodyHandover(self, self.cycle, self._framing.length)
+        self.cycle.transport = Unread(self, self.cycle)  # type: ignore[assignment]  # all that a cycle uses of it
         self._stop_timer()
         self._phase = _Phase.BODY
         self._progress = True
         self._parts_size = self._parts_count = 0
+
+    def _judge_head(self) -> None:
+        try:
+            self._framing = Framing(self.headers)
+            self.url = hosts.settle(self.url, self.parser.get_http_version(), self.headers)
+        except FramingError:
+            raise _RefusedError from None
+        except hosts.HostError:
+            self._refusal = HostInvalidError()
+            raise _RefusedError from None
+        if self._surplus:
+            self._refusal = TooBusyError()
+            raise _RefusedError
 
     def on_body(self, body: bytes) -> None:
         self._progress = True
@@ -249,31 +291,6 @@ class VideodockHttp(HttpToolsProtocol):
 
     def _should_upgrade(self) -> bool:
         return False
-
-    def _read_framing(self) -> None:
-        self._framing = b""
-        self._length = 0
-        announced: set[str] = set()
-        for name, value in self.headers:
-            if name == b"transfer-encoding":
-                # llhttp is content when `chunked` is the last of several; the bytes would be stored as they were coded.
-                if value.strip().lower() != b"chunked":
-                    raise _RefusedError
-                self._framing = b"Transfer-Encoding: chunked\r\n"
-                self._length = None
-            elif name == b"content-length":
-                self._framing = b"Content-Length: " + value + b"\r\n"
-                self._length = int(value)
-            elif name == b"trailer":
-                announced.update(part.strip().lower() for part in value.decode("latin-1").split(","))
-        self._announced = frozenset(announced)
-
-    def _keep_trailer(self, name: bytes, value: bytes) -> None:
-        key = name.decode("latin-1").lower()
-        if key in self._announced:
-            text = value.decode("latin-1").strip()
-            # One that came twice is a list (RFC 9110 section 5.3); who expects one value will not find it in that.
-            self._trailers[key] = f"{self._trailers[key]}, {text}" if key in self._trailers else text
 
     def _count(self, more: int) -> None:
         self._parts_size += more
@@ -314,7 +331,7 @@ class VideodockHttp(HttpToolsProtocol):
     def give_up(self, cycle: RequestResponseCycle) -> None:
         """The client left in the middle of its body."""
         _cut_off(cycle)
-        self.transport.close()
+        self.close()
 
     def end(self) -> None:
         """Close behind the answer."""
@@ -344,7 +361,16 @@ class VideodockHttp(HttpToolsProtocol):
     def reset(self, cycle: RequestResponseCycle) -> None:
         """End a connection whose client does not take its answer; what the kernel still has for it is freed."""
         _cut_off(cycle)
-        if not self.transport.is_closing():
+        self._abort(is_open=not self.transport.is_closing())
+
+    def _give_up_answer(self) -> None:
+        if self._running is not None:
+            _cut_off(self._running)
+        # A transport that is being closed keeps its socket while it has bytes to write.
+        self._abort(is_open=self.transport.get_write_buffer_size() > 0)
+
+    def _abort(self, *, is_open: bool) -> None:
+        if is_open:
             with socket.socket(fileno=os.dup(self.transport.get_extra_info("socket").fileno())) as own:
                 own.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _AT_ONCE)
         self.transport.abort()
@@ -377,7 +403,7 @@ class VideodockHttp(HttpToolsProtocol):
         self._stop_timer()
         if self._refusal is None:
             self.logger.warning(_INVALID)
-            words = self._words(HTTPStatus.BAD_REQUEST, _INVALID)
+            words = last_words.words(HTTPStatus.BAD_REQUEST, _INVALID, self.server_state.default_headers)
         else:
             words = self._told(self._refusal)
         if self._phase is _Phase.BODY and self.pipeline:
@@ -402,33 +428,21 @@ class VideodockHttp(HttpToolsProtocol):
         if words:
             self.transport.write(words)
         if not self.transport.can_write_eof():  # TLS
-            self.transport.close()
+            self.close()
             return
         self.transport.write_eof()
         self.flow.resume_reading()
         self.transport.resume_reading()  # also when a body was handed over, which nobody reads any more
-        self._timer = self.loop.call_later(LISTEN_SECONDS, self.transport.close)
+        self._timer = self.loop.call_later(LISTEN_SECONDS, self.close)
 
     def _swallow(self, count: int) -> None:
         """Of what nobody reads, only so much is taken."""
         self._swallowed += count
         if self._swallowed > LISTEN_BYTES and not self._busy():
-            self.transport.close()
+            self.close()
 
     def _told(self, error: VideodockError) -> bytes:
-        retry = [(b"retry-after", b"2")] if isinstance(error, BusyError) else []
-        return self._words(error.status, f"{error.code}: {sentence(error.code, error.params, 'en')}\n", retry)
-
-    def _words(self, status: int, text: str, more: list[tuple[bytes, bytes]] | None = None) -> bytes:
-        body = text.encode()
-        headers = [
-            *self.server_state.default_headers,
-            (b"content-type", b"text/plain; charset=utf-8"),
-            (b"content-length", b"%d" % len(body)),
-            (b"connection", b"close"),
-            *(more or []),
-        ]
-        return STATUS_LINE[status] + b"".join(b"%s: %s\r\n" % pair for pair in headers) + b"\r\n" + body
+        return last_words.refusal(error, self.server_state.default_headers)
 
     # Time
 

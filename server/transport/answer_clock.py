@@ -1,0 +1,126 @@
+"""A limit for clients that do not take their answers.
+
+Rule: while bytes wait for a client, the client takes some within the idle time and keeps the slowest rate, or its
+connection is reset. What counts is what the client's kernel has confirmed: the own one accepts bytes that go nowhere.
+
+Without it, a client that sends requests and never reads holds a connection for ever: the answers wait in the buffer of
+the transport, and a transport that is closed first waits until that buffer is empty.
+"""
+
+import asyncio
+import contextlib
+import itertools
+import socket
+import struct
+import time
+from collections.abc import Callable
+
+from server.transport.body import Pace
+
+_LOOKS = 8  # during the idle time
+_LONGEST_PAUSE = 5.0  # seconds between two looks
+_STALLED_SECONDS = 10.0  # after so long without a byte, a connection gives way to a new one
+_ASKED = 16  # connections that are asked for that, before a new one is refused
+_BYTES_ACKED = 120  # the offset of `tcpi_bytes_acked` in Linux's `struct tcp_info`
+_TCP_INFO = getattr(socket, "TCP_INFO", None)
+
+
+class AnswerClock:
+    """The clock of one connection. It runs only while bytes wait in the transport's own buffer.
+
+    `running` has the clocks that run, of all connections of a server, the oldest first. `give_up` is called when the
+    client is too slow; it resets the connection.
+    """
+
+    def __init__(
+        self,
+        transport: asyncio.Transport,
+        idle_seconds: float,
+        min_rate: float,
+        running: "dict[AnswerClock, None]",
+        give_up: Callable[[], None],
+    ) -> None:
+        self._transport = transport
+        self._idle_seconds = idle_seconds
+        self._min_rate = min_rate
+        self._running = running
+        self._give_up = give_up
+        self._pace = Pace(min_rate, idle_seconds)
+        self._confirmed = 0
+        self._heard = 0.0  # when the last byte was confirmed, as far as we looked
+        self._timer: asyncio.TimerHandle | None = None
+
+    def start(self) -> None:
+        """Bytes were written. Does nothing when none of them wait, or when it runs."""
+        if self._timer is not None or not self._transport.get_write_buffer_size():
+            return
+        self._pace = Pace(self._min_rate, self._idle_seconds)
+        self._confirmed, self._heard = _confirmed(self._transport), time.monotonic()
+        self._running[self] = None
+        self._wait()
+
+    def stop(self) -> None:
+        """The connection is lost, or nothing waits any more."""
+        self._running.pop(self, None)
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _wait(self) -> None:
+        self._pace.wait()
+        pause = min(self._idle_seconds / _LOOKS, _LONGEST_PAUSE)
+        self._timer = asyncio.get_running_loop().call_later(pause, self._look)
+
+    def _look(self) -> None:
+        if not self._transport.get_write_buffer_size():
+            self.stop()
+            return
+        is_fast_enough = self._pace.check(self._news())
+        if is_fast_enough and time.monotonic() - self._heard < self._idle_seconds:
+            self._wait()
+        else:
+            self.end()
+
+    def _news(self) -> int:
+        """Bytes that were confirmed since the last look."""
+        before, self._confirmed = self._confirmed, _confirmed(self._transport)
+        moved = max(0, self._confirmed - before)
+        if moved:
+            self._heard = time.monotonic()
+        return moved
+
+    def is_stalled(self) -> bool:
+        """Whether the client has taken nothing for so long that its connection may give way to a new one."""
+        if time.monotonic() - self._heard < _STALLED_SECONDS:
+            return False
+        self._pace.check(self._news())
+        self._pace.wait()
+        return time.monotonic() - self._heard >= _STALLED_SECONDS
+
+    def end(self) -> None:
+        """Reset the connection."""
+        self.stop()
+        self._give_up()
+
+
+def make_room(running: dict[AnswerClock, None]) -> bool:
+    """Reset one connection whose client takes nothing; False when there is none among the oldest."""
+    for clock in list(itertools.islice(running, _ASKED)):
+        if clock.is_stalled():
+            clock.end()
+            return True
+    return False
+
+
+def _confirmed(transport: asyncio.Transport) -> int:
+    """Bytes that the client's kernel has confirmed; where that is not told, a number that grows as the buffer sinks."""
+    own = transport.get_extra_info("socket")
+    with contextlib.suppress(OSError, struct.error, AttributeError):
+        view = socket.socket(socket.AF_INET, socket.SOCK_STREAM, 0, fileno=own.fileno())
+        try:
+            if _TCP_INFO is not None:
+                told = view.getsockopt(socket.IPPROTO_TCP, _TCP_INFO, _BYTES_ACKED + 8)
+                return int(struct.unpack_from("=Q", told, _BYTES_ACKED)[0])
+        finally:
+            view.detach()
+    return -transport.get_write_buffer_size()

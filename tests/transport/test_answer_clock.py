@@ -1,0 +1,148 @@
+"""Clients that do not take their answers: each connection ends in time, and the service goes on."""
+
+import contextlib
+import socket
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import uvicorn
+from starlette.types import Receive, Scope, Send
+
+from server.transport import answer_clock
+from server.transport.uvicorn_http import VideodockHttp
+from tests.harness.http import LiveServer, request
+from tests.harness.waiting import Stopwatch, until
+from tests.transport.probe import Probe
+from tests.tus.client import MOUNT
+
+IDLE = 2.0
+BIG = 16 << 20  # more than the kernel keeps of both ends
+
+
+class BigProbe(Probe):
+    """An application whose answers are large, and that says nothing of their length at `/chunked`."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        headers = [] if scope["path"] == "/chunked" else [(b"content-length", b"%d" % BIG)]
+        if scope["path"] == "/close":
+            headers.append((b"connection", b"close"))
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        if scope["path"] == "/chunked":
+            for _ in range(BIG >> 16):
+                await send({"type": "http.response.body", "body": bytes(1 << 16), "more_body": True})
+            await send({"type": "http.response.body", "body": b""})
+        else:
+            await send({"type": "http.response.body", "body": bytes(BIG)})
+
+
+@pytest.fixture(scope="module", params=["asyncio", "uvloop"])
+def probe(request: pytest.FixtureRequest) -> Iterator[Probe]:
+    made = BigProbe(request.param, keep_alive=1)
+
+    class Hasty(made.kind):  # type: ignore[name-defined, misc]
+        idle_timeout = IDLE
+        min_rate = 1000.0
+
+    made.kind = Hasty
+    with made:
+        yield made
+        made.idle()
+
+
+def deaf(port: int, room: int = 4096) -> socket.socket:
+    """A client whose kernel keeps little of what it does not read."""
+    made = socket.socket()
+    made.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, room)
+    made.settimeout(30)
+    made.connect(("127.0.0.1", port))
+    return made
+
+
+def read_all(client: socket.socket, at_once: int = 1 << 20, pause: float = 0) -> None:
+    while client.recv(at_once):
+        time.sleep(pause)
+
+
+def connections(server: uvicorn.Server) -> int:
+    return len(server.server_state.connections)
+
+
+WAYS = {
+    "one answer": request("GET", "/"),
+    "in chunks": request("GET", "/chunked"),
+    "the last one": request("GET", "/close"),
+    "pipelined": request("GET", "/") * 50,
+    "pipelined in chunks": request("GET", "/chunked") * 50,
+    "with a body that nobody reads": request("POST", "/close", {"Content-Length": "9"}),
+}
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_a_client_that_never_reads(probe: Probe, way: str) -> None:
+    """Its connection is reset after the idle time, whatever stands in the buffers, and nothing is left of it."""
+    with contextlib.closing(deaf(probe.port)) as client:
+        client.sendall(WAYS[way])
+        until(lambda: connections(probe._server) == 1, seconds=5, what="it is connected")
+        # The keep-alive time may come first.
+        until(lambda: connections(probe._server) == 0, seconds=20 * IDLE, what="it is given up")
+        with pytest.raises(ConnectionResetError):
+            read_all(client)
+    assert not probe.kind._clocks
+
+
+def test_a_client_that_reads_slowly(probe: Probe) -> None:
+    """Who takes bytes, and no fewer than the slowest rate, gets all of them, for longer than the idle time, too."""
+    with contextlib.closing(deaf(probe.port, 1 << 18)) as client:
+        client.sendall(request("GET", "/"))
+        taken, watch = 0, Stopwatch()
+        while watch.seconds < 3 * IDLE:
+            taken += len(client.recv(1 << 16))
+            time.sleep(0.05)
+        while taken < BIG:
+            more = len(client.recv(1 << 20))
+            assert more, "the answer was cut off"
+            taken += more
+
+
+def test_a_client_that_reads_too_slowly(probe: Probe, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who takes a few bytes now and then is given up, too: its average is below the slowest rate."""
+    monkeypatch.setattr(probe.kind, "min_rate", 1 << 20)
+    with contextlib.closing(deaf(probe.port)) as client:
+        client.sendall(request("GET", "/"))
+        with pytest.raises(ConnectionResetError):
+            read_all(client, 1 << 12, 0.1)
+
+
+def test_a_full_server_makes_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As many silent readers as there may be connections do not keep others out: the oldest of them gives way."""
+    monkeypatch.setattr(answer_clock, "_STALLED_SECONDS", 0.3)
+    with contextlib.ExitStack() as stack, LiveServer(tmp_path, max_connections=20) as live:
+        for _ in range(20):
+            client = stack.enter_context(contextlib.closing(deaf(live.port)))
+            client.setblocking(False)
+            with contextlib.suppress(BlockingIOError):
+                while True:
+                    client.sendall(request("GET", "/") * 100)
+        kind: Any = live._server.config.http_protocol_class
+        assert issubclass(kind, VideodockHttp)
+        until(lambda: len(kind._clocks) == 20, seconds=20, what="all of them wait")
+
+        def served() -> bool:
+            return live.ask("OPTIONS", MOUNT).status == 204
+
+        until(served, seconds=5, what="another one is served")
+        assert connections(live._server) <= 20
+
+
+def test_a_full_server_keeps_those_who_read(tmp_path: Path) -> None:
+    """A connection between two requests, or that takes its answer, gives way to nobody."""
+    with contextlib.ExitStack() as stack, LiveServer(tmp_path, max_connections=3) as live:
+        first = [stack.enter_context(live.connect()) for _ in range(3)]
+        for one in first:
+            assert one.ask("OPTIONS", MOUNT).status == 204
+        assert live.ask("OPTIONS", MOUNT).status == 503
+        for one in first:
+            assert one.ask("OPTIONS", MOUNT).status == 204

@@ -23,6 +23,7 @@ from server.errors import (
     ChecksumMismatchError,
     ClientError,
     MediaTypeUnsupportedError,
+    UploadCompleteError,
     UploadGoneError,
     UploadLockedError,
 )
@@ -30,6 +31,7 @@ from server.lifecycle import UploadStatus
 from server.progress import News
 from server.records import Records
 from server.storage import checksums
+from server.storage.locks import Held
 from server.transport.body import Body, End, Moved
 from server.tus.protocol import Append, Create, Facts
 
@@ -95,7 +97,8 @@ class UploadService(Records):
             facts = await self._settled(await self.database.run(self.locked_facts, upload_id, owner))
             decision = decide(facts)
             if facts.is_complete:
-                return facts  # a replayed last PATCH: its response was lost
+                await self._check_replayed(facts, decision, body, held)
+                return facts
             decision = self._bounded(facts, decision)
             held.attach(body.stop)
             try:
@@ -120,6 +123,16 @@ class UploadService(Records):
         if end is End.STOPPED:
             raise UploadLockedError
         return facts
+
+    async def _check_replayed(self, facts: Facts, decision: Append, body: Body, held: Held) -> None:
+        """A last PATCH that is sent again, since its response was lost, has no byte, whatever its framing.
+
+        tus-java-client sends it chunked. Raises `UploadCompleteError`.
+        """
+        if not decision.exact:
+            held.attach(body.stop)
+            if not await body.is_empty():
+                raise UploadCompleteError(offset=facts.offset)
 
     def _bounded(self, facts: Facts, decision: Append) -> Append:
         """What an upload of unknown length may still take, so that it can be scanned. Raises `TooLargeToScanError`."""

@@ -141,6 +141,14 @@ class Body(ABC):
         front = (self._pending[0] if whole else b"".join(self._pending))[:count]
         return front, End.LIMIT if len(front) == count else self._end()
 
+    async def is_empty(self) -> bool:
+        """Whether the body has no byte, which its framing alone does not tell: waits for the first byte or the end.
+
+        False, too, when neither comes: the client is gone or silent, or somebody stopped the body.
+        """
+        front, end = await self.peek(1)
+        return not front and end is End.COMPLETE
+
     async def read_into(self, buffer: memoryview) -> Moved:
         """Fill `buffer`; `count` is smaller than its length only when the body ends before."""
         filled = 0

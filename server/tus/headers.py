@@ -39,14 +39,14 @@ class Head:
 
     @classmethod
     def of(cls, method: str, raw: Iterable[tuple[bytes, bytes]]) -> "Head":
-        """From the method and the headers as an ASGI scope has them; honours X-HTTP-Method-Override on POST."""
+        """From the method and the headers as an ASGI scope has them; X-HTTP-Method-Override counts on every method."""
         found: dict[str, list[str]] = {}
         for name, value in raw:
             found.setdefault(name.decode("latin-1").lower(), []).append(value.decode("latin-1").strip(_BLANKS))
         headers = {name: tuple(values) for name, values in found.items()}
         head = cls(method.upper(), headers)
-        # Proxies and old browsers that block PATCH or DELETE: protocol 1.0.0, X-HTTP-Method-Override.
-        override = head.get("X-HTTP-Method-Override") if head.method == "POST" else None
+        # Protocol 1.0.0, X-HTTP-Method-Override: the actual method MUST be ignored.
+        override = head.get("X-HTTP-Method-Override")
         if override and not _METHOD.fullmatch(override):
             raise HeaderInvalidError(name="X-HTTP-Method-Override", reason="it must be a method")
         return cls(override.upper(), headers) if override else head
@@ -76,10 +76,21 @@ class Head:
 
     @property
     def body_length(self) -> int | None:
-        """Bytes of the body; None for a chunked one, whose length nobody knows before its end."""
+        """Bytes of the body; None for a chunked one, which may have none: only its end tells."""
         if "transfer-encoding" in self.headers:
             return None
         return self.number("Content-Length") or 0
+
+    def without_body(self) -> "Head":
+        """The head of the same request with an empty body."""
+        framing = ("transfer-encoding", "content-length", "trailer")
+        return Head(self.method, {name: values for name, values in self.headers.items() if name not in framing})
+
+    @property
+    def content_codings(self) -> tuple[str, ...]:
+        """Content-Encoding (RFC 9110 section 8.4) in lower case, without `identity`, which is none."""
+        listed = ",".join(self.headers.get("content-encoding", ())).split(",")
+        return tuple(coding for name in listed if (coding := name.strip(_BLANKS).lower()) not in ("", "identity"))
 
     @property
     def content_type(self) -> str:

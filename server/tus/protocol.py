@@ -13,6 +13,7 @@ from datetime import datetime
 from server.errors import (
     BodyTooLargeError,
     ChecksumUnsupportedError,
+    ContentEncodingUnsupportedError,
     ContentTypeUnsupportedError,
     ExtensionUnsupportedError,
     HeaderInvalidError,
@@ -42,6 +43,9 @@ VERSION = "1.0.0"
 BODY_TYPE = "application/offset+octet-stream"
 PARTIAL = "partial"
 CHECKSUM_TRAILER = "checksum-trailer"
+_CODING_CHARACTERS = 64  # of what a refusal says back
+# Characters of metadata and parts that HEAD tells: Node's client reads an answer's head of up to 16 KiB, all in all.
+_SHOWN_CHARACTERS = 12 << 10
 # Headers that ask for an extension which this server may not offer.
 _ASKING = {
     "Upload-Concat": "concatenation",
@@ -120,6 +124,11 @@ class Create:
     group: Group | None = None
 
     @property
+    def is_checked(self) -> bool:
+        """Whether the bytes of the body count only after they were checked."""
+        return self.trailing or self.checksum is not None
+
+    @property
     def is_partial(self) -> bool:
         """Whether it is a part of an upload to come."""
         return self.concat == PARTIAL
@@ -159,6 +168,13 @@ def check_version(head: Head) -> None:
         raise VersionUnsupportedError(supported=VERSION)
 
 
+def check_content_coding(head: Head) -> None:
+    """A body is stored as it comes, so a coded one (gzip) would be stored as the file (RFC 9110 section 8.4)."""
+    codings = head.content_codings
+    if codings:
+        raise ContentEncodingUnsupportedError(coding=", ".join(codings)[:_CODING_CHARACTERS])
+
+
 def extensions(
     *, can_append: bool, can_delete: bool, can_truncate: bool = False, can_concatenate: bool = False
 ) -> tuple[str, ...]:
@@ -171,8 +187,13 @@ def extensions(
 
 
 def decide_create(head: Head, offer: Offer) -> Create:
-    """POST on the mount (sections Creation, Creation With Upload, Upload-Defer-Length, Concatenation)."""
+    """POST on the mount (sections Creation, Creation With Upload, Upload-Defer-Length, Concatenation).
+
+    A chunked body is taken for one that has bytes. What is refused for it is good `head.without_body()` when the body
+    turns out to be empty.
+    """
     check_version(head)
+    check_content_coding(head)
     _check_asked(head, offer)
     raw = head.get("Upload-Metadata")
     metadata = parse_metadata(raw)
@@ -207,8 +228,12 @@ def check_upload(facts: Facts) -> None:
 
 
 def decide_append(head: Head, facts: Facts, offer: Offer) -> Append:
-    """PATCH on an upload (sections PATCH, Upload-Defer-Length, Checksum, Concatenation)."""
+    """PATCH on an upload (sections PATCH, Upload-Defer-Length, Checksum, Concatenation).
+
+    On a complete upload a chunked body gives an Append of no bytes that is not exact: good if the body is empty.
+    """
     check_version(head)
+    check_content_coding(head)
     if head.content_type != BODY_TYPE:
         raise ContentTypeUnsupportedError(expected=BODY_TYPE)
     # `Upload-Concat: partial` may come here too; it says nothing that is not known.
@@ -224,7 +249,7 @@ def decide_append(head: Head, facts: Facts, offer: Offer) -> Append:
     whole = facts.length if facts.length is not None else length
     room = (offer.max_size if whole is None else whole) - facts.offset
     body_length = head.body_length
-    if room == 0 and body_length != 0 and facts.is_complete:
+    if room == 0 and body_length and facts.is_complete:
         raise UploadCompleteError(offset=facts.offset)
     if body_length is not None and body_length > room:
         raise BodyTooLargeError(room=room)
@@ -260,7 +285,11 @@ def first_append(decision: Create, facts: Facts, offer: Offer) -> Append:
 
 
 def describe(facts: Facts) -> dict[str, str]:
-    """The headers that answer HEAD (section HEAD)."""
+    """The headers that answer HEAD (section HEAD).
+
+    Upload-Concat of a final upload is `final;` without the URLs of its parts where these would make the head too long
+    for clients.
+    """
     check_upload(facts)
     headers = progress(facts)
     if facts.length is not None:
@@ -271,7 +300,8 @@ def describe(facts: Facts) -> dict[str, str]:
         # Byte for byte as it came: clients compare.
         headers["Upload-Metadata"] = facts.metadata_raw
     if facts.concat is not None:
-        headers["Upload-Concat"] = facts.concat
+        is_long = len(facts.concat) + len(facts.metadata_raw or "") > _SHOWN_CHARACTERS
+        headers["Upload-Concat"] = "final;" if is_long and facts.is_final else facts.concat
     return headers
 
 

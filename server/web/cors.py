@@ -1,20 +1,77 @@
-"""Which pages of other origins may read an answer (Fetch, section CORS protocol).
+"""What pages of other origins may ask, and which answers they may read (Fetch, section CORS protocol).
 
-Rule: the setting `cors_origins` says it, and nobody is ever allowed credentials.
+Rule: the settings `cors_origins` and `cors_allow_headers` say it, for every address alike, and no page is ever allowed
+credentials. An address adds only which methods and headers it knows itself.
 """
 
+import re
 from collections.abc import Sequence
 
 from starlette.responses import Response
 from starlette.types import Scope
 
+from server.settings import TOKEN, Settings
 
-def allow_origin(response: Response, scope: Scope, origins: Sequence[str]) -> None:
-    """Let the page that asks read `response`, if it is of one of `origins`; `*` is any."""
-    if "*" in origins:
-        response.headers["Access-Control-Allow-Origin"] = "*"
-        return
-    response.headers["Vary"] = "Origin"
-    origin = next((value.decode("latin-1") for name, value in scope["headers"] if name == b"origin"), None)
-    if origin is not None and origin in origins:
-        response.headers["Access-Control-Allow-Origin"] = origin
+_MAX_AGE = "86400"  # seconds for which a browser may remember a preflight
+
+
+class CrossOrigin:
+    """The rules for some addresses: the methods that they answer, the request headers that they read, and the headers
+    of answers that pages may read."""
+
+    def __init__(self, settings: Settings, *, methods: str, allow: str, expose: str) -> None:
+        self._origins = settings.cors_origins
+        self._methods = methods
+        self._allow = (*_names(allow), *settings.cors_allow_headers)
+        self._expose = expose
+
+    def dress(self, response: Response, scope: Scope) -> None:
+        """Let the page that asks read `response`, if it is of an allowed origin."""
+        headers = response.headers
+        headers["Access-Control-Expose-Headers"] = self._expose
+        if "*" in self._origins:
+            headers["Access-Control-Allow-Origin"] = "*"
+            return
+        headers["Vary"] = "Origin"
+        origin = _header(scope, b"origin")
+        if origin is not None and origin in self._origins:
+            headers["Access-Control-Allow-Origin"] = origin
+
+    def preflight(self, scope: Scope) -> dict[str, str]:
+        """The headers that answer OPTIONS; `dress` adds the origin.
+
+        Where every origin is allowed, every request header is: libraries add headers of their own (`traceparent`,
+        `X-CSRF-Token`), and a browser sends nothing when the answer lacks one of them.
+        """
+        names, vary = list(self._allow), {}
+        if "*" in self._origins:
+            known = {name.lower() for name in names}
+            names += [name for name in _names(_header(scope, b"access-control-request-headers")) if name not in known]
+            vary = {"Vary": "Access-Control-Request-Headers"}
+        return {
+            "Allow": self._methods,
+            "Access-Control-Allow-Methods": self._methods,
+            "Access-Control-Allow-Headers": ", ".join(names),
+            "Access-Control-Max-Age": _MAX_AGE,
+            **vary,
+        }
+
+
+def for_api(settings: Settings, *methods: str) -> CrossOrigin:
+    """The rules for an address of the documented API that answers these methods and OPTIONS."""
+    return CrossOrigin(
+        settings,
+        methods=", ".join([*methods, "OPTIONS"]),
+        allow="Authorization, Content-Type, Idempotency-Key, X-HTTP-Method-Override, X-Request-ID, X-Requested-With",
+        expose="Idempotent-Replayed, Retry-After, X-Request-ID",
+    )
+
+
+def _names(text: str | None) -> Sequence[str]:
+    """The names of a list; none at all when it is malformed."""
+    names = [name.strip(" \t") for name in (text or "").split(",")]
+    return names if all(re.fullmatch(TOKEN, name) for name in names) else []
+
+
+def _header(scope: Scope, wanted: bytes) -> str | None:
+    return next((value.decode("latin-1") for name, value in scope["headers"] if name == wanted), None)

@@ -19,6 +19,7 @@ from server.transport.intake import Intake, RequestBody
 from server.transport.socket_body import SocketBody
 from server.tus.headers import Head
 from server.uploads import ClientGoneError
+from server.web.cors import CrossOrigin
 from server.web.errors import known
 
 _DRAIN_BYTES = 1 << 20
@@ -39,18 +40,22 @@ Handle = Callable[[Call], Awaitable[Response]]
 Refuse = Callable[[VideodockError, Scope], Response]
 
 
-def endpoint(handle: Handle, refuse: Refuse, *, route: str, intake: Intake) -> ASGIApp:
-    """An ASGI application that answers with what `handle` returns, or with what `refuse` makes of its error."""
-    return _Endpoint(handle, refuse, route, intake)
+def endpoint(handle: Handle, refuse: Refuse, *, route: str, intake: Intake, cors: CrossOrigin | None = None) -> ASGIApp:
+    """An ASGI application that answers with what `handle` returns, or with what `refuse` makes of its error.
+
+    With `cors` it answers OPTIONS itself, and pages of other origins may read its answers.
+    """
+    return _Endpoint(handle, refuse, route, intake, cors)
 
 
 class _Endpoint:
     # An instance, because Starlette takes functions for handlers and everything else for an application.
-    def __init__(self, handle: Handle, refuse: Refuse, route: str, intake: Intake) -> None:
+    def __init__(self, handle: Handle, refuse: Refuse, route: str, intake: Intake, cors: CrossOrigin | None) -> None:
         self._handle = handle
         self._refuse = refuse
         self._route = route
         self._intake = intake
+        self._cors = cors
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         state = scope.setdefault("state", {})
@@ -61,6 +66,8 @@ class _Endpoint:
         try:
             response = await self._answer(scope, body)
             if response is not None:
+                if self._cors is not None:
+                    self._cors.dress(response, scope)
                 await _send(response, scope, receive, send, body)
         finally:
             state["bytes_in"] = body.arrived
@@ -69,8 +76,11 @@ class _Endpoint:
     async def _answer(self, scope: Scope, body: RequestBody) -> Response | None:
         try:
             head = Head.of(scope["method"], scope["headers"])
+            if self._cors is not None and head.method == "OPTIONS":
+                return Response(status_code=204, headers=self._cors.preflight(scope))
             with self._intake.turn(has_body=head.get("Content-Length") not in (None, "0") or _is_chunked(head)):
-                return await self._handle(Call(scope, Request(scope), head, body))
+                response = await self._handle(Call(scope, Request(scope), head, body))
+            return _bare(response) if head.method == "HEAD" != scope["method"] else response
         except ClientGoneError:
             return None
         except asyncio.CancelledError:
@@ -102,6 +112,13 @@ async def _send(response: Response, scope: Scope, receive: Receive, send: Send, 
     with anyio.move_on_after(_DRAIN_SECONDS):
         await body.drain(_DRAIN_BYTES)
     await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+
+def _bare(response: Response) -> Response:
+    """The head of a response: X-HTTP-Method-Override made a HEAD of a request whose own method has a body to come."""
+    bare = Response(status_code=response.status_code)
+    bare.raw_headers = [pair for pair in response.raw_headers if pair[0] != b"content-length"]
+    return bare
 
 
 def _keep_running() -> None:

@@ -14,6 +14,7 @@ from starlette.types import Scope
 from server.database.session import AWAY, is_full, reason
 from server.errors import (
     BusyError,
+    ContentEncodingUnsupportedError,
     InternalError,
     StorageFullError,
     UnavailableError,
@@ -75,6 +76,8 @@ def _headers(error: VideodockError) -> Mapping[str, str]:
         headers["Retry-After"] = str(error.retry_seconds)
     if isinstance(error, VersionUnsupportedError):
         headers["Tus-Version"] = str(error.params["supported"])
+    if isinstance(error, ContentEncodingUnsupportedError):
+        headers["Accept-Encoding"] = "identity"  # RFC 9110 section 12.5.3: the answer tells which would do
     if "allowed" in error.params:
         headers["Allow"] = str(error.params["allowed"])
     return headers

@@ -22,7 +22,7 @@ from server.lifecycle import FileStatus, StepStatus
 from server.services import Services
 from server.tasks.files import INFECTED, SCAN
 from server.tus.headers import is_id
-from server.web.cors import allow_origin
+from server.web.cors import CrossOrigin
 from server.web.downloads import is_unchanged
 from server.web.endpoint import Call, endpoint
 from server.web.errors import api_response, known
@@ -48,12 +48,6 @@ _TYPES = {
 _ALLOW_HEADERS = "Range, If-Range, If-None-Match, If-Modified-Since, X-Request-ID, X-Requested-With"
 _EXPOSE_HEADERS = "Content-Length, Content-Range, Accept-Ranges, ETag, Last-Modified, X-Request-ID"
 _METHODS = "GET, HEAD, OPTIONS"
-_PREFLIGHT = {
-    "Allow": _METHODS,
-    "Access-Control-Allow-Methods": _METHODS,
-    "Access-Control-Allow-Headers": _ALLOW_HEADERS,
-    "Access-Control-Max-Age": "86400",
-}
 
 
 # Nothing of these is shown, whatever was made before they ended so.
@@ -102,11 +96,12 @@ class _Media:
         self._settings = services.settings
         self._database = services.database
         self._results = services.results
+        self._cors = CrossOrigin(services.settings, methods=_METHODS, allow=_ALLOW_HEADERS, expose=_EXPOSE_HEADERS)
 
     async def answer(self, call: Call) -> Response:
         """Answer a request for a result."""
         if call.head.method == "OPTIONS":
-            return self._dressed(Response(status_code=204, headers=_PREFLIGHT), call.scope)
+            return self._dressed(Response(status_code=204, headers=self._cors.preflight(call.scope)), call.scope)
         if call.head.method not in ("GET", "HEAD"):
             raise MethodNotAllowedError(method=call.head.method, allowed=_METHODS)
         return self._dressed(await self._result(call), call.scope)
@@ -116,8 +111,7 @@ class _Media:
         return self._dressed(api_response(error, scope), scope)
 
     def _dressed(self, response: Response, scope: Scope) -> Response:
-        allow_origin(response, scope, self._settings.cors_origins)
-        response.headers["Access-Control-Expose-Headers"] = _EXPOSE_HEADERS
+        self._cors.dress(response, scope)
         return response
 
     def _refuse_open(self, error: OSError, scope: Scope) -> Response:

@@ -36,7 +36,9 @@ from server.forms import Form, receive_form
 from server.messages import sentence
 from server.services import Services
 from server.transport.body import End
+from server.tus.protocol import check_content_coding
 from server.uploads import ClientGoneError
+from server.web.cors import for_api
 from server.web.endpoint import Call, endpoint
 from server.web.errors import api_response, language
 from server.web.form_reader import FormReader, Part
@@ -60,7 +62,8 @@ _log = structlog.stdlib.get_logger("videodock.form")
 def routes(services: Services) -> list[Route]:
     """The one route, in both spellings."""
     handle = _Upload(services).upload
-    served = endpoint(handle, api_response, route=PATH, intake=services.intake)
+    cors = for_api(services.settings, "POST")
+    served = endpoint(handle, api_response, route=PATH, intake=services.intake, cors=cors)
     return [Route(PATH, served), Route(PATH + "/", served)]
 
 
@@ -72,7 +75,8 @@ class _Upload:
 
     async def upload(self, call: Call) -> Response:
         if call.head.method != "POST":
-            raise MethodNotAllowedError(method=call.head.method, allowed="POST")
+            raise MethodNotAllowedError(method=call.head.method, allowed="POST, OPTIONS")
+        check_content_coding(call.head)
         reader = FormReader(call.body, call.head.get("Content-Type"), self._settings.body_idle_timeout)
         try:
             return await self._receive(call, reader)

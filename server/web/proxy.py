@@ -12,7 +12,7 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_add
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from server.settings import Settings
+from server.settings import TOKEN, Settings
 
 Address = IPv4Address | IPv6Address
 
@@ -21,8 +21,7 @@ _PREFIX = next(item.pattern for item in Settings.model_fields["root_path"].metad
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 
 # RFC 7239 section 4: a token or a quoted string after each name.
-_TOKEN = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"  # noqa: S105  # a term of RFC 9110, no secret
-_PAIR = re.compile(rf'[ \t]*({_TOKEN})=({_TOKEN}|"(?:[^"\\]|\\.)*")[ \t]*(;|,|\Z)|[ \t]*(;|,|\Z)')
+_PAIR = re.compile(rf'[ \t]*({TOKEN})=({TOKEN}|"(?:[^"\\]|\\.)*")[ \t]*(;|,|\Z)|[ \t]*(;|,|\Z)')
 
 
 @dataclass(frozen=True)
@@ -33,6 +32,8 @@ class _Hop:
     port: int = 0
     scheme: str | None = None
     host: str | None = None
+    host_port: int | None = None
+    """The port that this proxy listens on, for a host that has none."""
 
 
 class TrustedProxies:
@@ -78,8 +79,10 @@ def base_url(scope: Scope) -> str:
     Falls back to the address that accepted the connection when the request names no host, or an invalid one.
     """
     scheme = scope.get("scheme", "http")
-    host = next((value.decode("latin-1") for name, value in scope["headers"] if name == b"host"), "")
-    if not valid_host(host):
+    host = _header(scope, b"host")
+    if valid_host(host):
+        host = _without_default_port(scheme, host)
+    else:
         name, port = scope.get("server") or ("localhost", None)
         if port is None:  # a Unix socket: its path is nobody's host
             name = "localhost"
@@ -98,6 +101,33 @@ def valid_host(text: str) -> bool:
     return not name.startswith("[") or isinstance(_address(name[1:-1]), IPv6Address)
 
 
+def _split(host: str) -> tuple[str, str]:
+    """Name and port of a valid host; the port is empty where there is none."""
+    match = _HOST.fullmatch(host)
+    return (match["name"], match["port"] or "") if match else (host, "")
+
+
+def _without_default_port(scheme: str, host: str) -> str:
+    """The normal form of a valid host (RFC 9110 section 4.2.3)."""
+    name, port = _split(host)
+    return name if port and int(port) == _DEFAULT_PORTS.get(scheme) else host
+
+
+def _with_port(scheme: str, host: str, port: int | None) -> str:
+    """A host with the port that a proxy tells of, where the host has none.
+
+    Behind a proxy that ends TLS, the next one often tells of its own port: https on port 80 is no address.
+    """
+    foreign = {number for name, number in _DEFAULT_PORTS.items() if name != scheme}
+    if port is None or port in foreign or not valid_host(host) or _split(host)[1]:
+        return host
+    return f"{host}:{port}"
+
+
+def _header(scope: Scope, wanted: bytes) -> str:
+    return next((value.decode("latin-1") for name, value in scope["headers"] if name == wanted), "")
+
+
 def _public(hops: list[_Hop], trusted: TrustedProxies) -> _Hop:
     """The request as the outermost trusted proxy received it: from the right-most address not trusted.
 
@@ -111,6 +141,7 @@ def _public(hops: list[_Hop], trusted: TrustedProxies) -> _Hop:
             hop.port if hop.address else found.port,
             hop.scheme or found.scheme,
             hop.host or found.host,
+            hop.host_port or found.host_port,
         )
         if hop.address is None or hop.address not in trusted:
             break
@@ -123,9 +154,11 @@ def _apply(scope: Scope, public: _Hop) -> None:
     if public.scheme is not None:
         secure = public.scheme == "https"
         scope["scheme"] = {"websocket": "wss" if secure else "ws"}.get(scope["type"], public.scheme)
-    if public.host is not None:
+    told = _header(scope, b"host")
+    host = _with_port(scope["scheme"], public.host or told, public.host_port)
+    if host != told:
         others = [(name, value) for name, value in scope["headers"] if name != b"host"]
-        scope["headers"] = [(b"host", public.host.encode("ascii")), *others]
+        scope["headers"] = [(b"host", host.encode("latin-1")), *others]
 
 
 def _mount(scope: Scope, prefix: str) -> None:
@@ -164,14 +197,15 @@ class _Headers:
         Most proxies set X-Forwarded-* and hand on the client's own `Forwarded` unread; so that one counts
         only where none of the others is there.
         """
-        old = [self._list(f"x-forwarded-{name}") for name in ("for", "proto", "host")]
-        if not any(old):
+        keys = ("for", "proto", "host", "port")
+        old = [self._list(f"x-forwarded-{name}") for name in keys]
+        # A client could send X-Forwarded-Port through a proxy that says all by `Forwarded`.
+        if not any(old[:3]) and ("forwarded" in self._values or not old[3]):
             return [_hop(pairs) for pairs in _forwarded(", ".join(self._values.get("forwarded", [])))]
         count = max(map(len, old))
         # Lists are aligned at the right. One that is shorter was set once, by the outermost proxy that did.
         padded = [[*[items[0] if items else ""] * (count - len(items)), *items] for items in old[1:]]
         sources = [*[""] * (count - len(old[0])), *old[0]]
-        keys = ("for", "proto", "host")
         return [_hop(dict(zip(keys, values, strict=True))) for values in zip(sources, *padded, strict=True)]
 
     def _list(self, name: str) -> list[str]:
@@ -183,7 +217,10 @@ def _hop(pairs: dict[str, str]) -> _Hop:
     address, port = _node(pairs.get("for", ""))
     scheme = pairs.get("proto", "").lower()
     host = pairs.get("host", "")
-    return _Hop(address, port, scheme if scheme in _DEFAULT_PORTS else None, host if valid_host(host) else None)
+    own = pairs.get("port", "")
+    own_port = int(own) if re.fullmatch(r"[0-9]{1,5}", own) and 0 < int(own) <= 65535 else None
+    known = scheme if scheme in _DEFAULT_PORTS else None
+    return _Hop(address, port, known, host if valid_host(host) else None, own_port)
 
 
 def _forwarded(text: str) -> Iterator[dict[str, str]]:

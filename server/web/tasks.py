@@ -19,6 +19,7 @@ from server.messages import Language, sentence
 from server.services import Services
 from server.tasks import files, queue
 from server.tus.headers import is_id
+from server.web.cors import for_api
 from server.web.endpoint import Call, endpoint
 from server.web.errors import api_response, language
 from server.web.media import is_shown, urls
@@ -31,14 +32,14 @@ def routes(services: Services) -> list[Route]:
     """Status and cancel."""
     tasks = _Tasks(services)
     made = []
-    for path, handle in (
-        ("/api/task/status/{task_id}", tasks.status),
-        ("/api/task/cancel/{task_id}", tasks.cancel),
+    for path, handle, methods in (
+        ("/api/task/status/{task_id}", tasks.status, ("GET", "HEAD")),
+        ("/api/task/cancel/{task_id}", tasks.cancel, ("POST",)),
     ):
+        cors = for_api(services.settings, *methods)
+        served = endpoint(handle, api_response, route=path, intake=services.intake, cors=cors)
         # An id with a slash in it is an unknown id, not an unknown address.
-        made.append(
-            Route(path.replace("}", ":path}"), endpoint(handle, api_response, route=path, intake=services.intake))
-        )
+        made.append(Route(path.replace("}", ":path}"), served))
     return made
 
 
@@ -70,7 +71,7 @@ class _Tasks:
 
 def _checked(call: Call, *methods: str) -> str:
     if call.head.method not in methods:
-        raise MethodNotAllowedError(method=call.head.method, allowed=", ".join(methods))
+        raise MethodNotAllowedError(method=call.head.method, allowed=", ".join([*methods, "OPTIONS"]))
     # A client may choose the id of a group, and Apple's UUIDs are in upper case.
     task_id = str(call.request.path_params["task_id"]).lower()
     if not is_id(task_id):

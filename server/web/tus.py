@@ -16,16 +16,16 @@ from starlette.types import ASGIApp, Scope
 
 from server.database.models import DEFAULT_OWNER
 from server.database.session import AWAY
-from server.errors import MethodNotAllowedError, UploadLockedError, UploadNotFoundError, VideodockError
+from server.errors import ClientError, MethodNotAllowedError, UploadLockedError, UploadNotFoundError, VideodockError
 from server.finals import FinalService
 from server.services import Services
 from server.storage import checksums
 from server.storage.base import Capability
 from server.transport.body import TRAILERS, Body
 from server.tus import protocol
-from server.tus.headers import is_id
+from server.tus.headers import Head, is_id
 from server.tus.protocol import Append, Create, Facts, Offer
-from server.web.cors import allow_origin
+from server.web.cors import CrossOrigin
 from server.web.downloads import Downloads
 from server.web.endpoint import Call, Handle, endpoint
 from server.web.errors import tus_response
@@ -36,17 +36,16 @@ PATH = "/files"
 _PATIENCE_SECONDS = 3.0
 _RETRY_SECONDS = 0.2
 
+_METHODS = "OPTIONS, POST, HEAD, GET, PATCH, DELETE"
 _ALLOW_HEADERS = (
     "Authorization, Content-Type, Tus-Resumable, Upload-Length, Upload-Offset, Upload-Metadata, "
-    "Upload-Defer-Length, Upload-Concat, Upload-Checksum, Upload-Complete, Upload-Incomplete, "
-    "Upload-Draft-Interop-Version, X-HTTP-Method-Override, X-Request-ID, X-Requested-With, "
-    "Range, If-Range"
+    "Upload-Defer-Length, Upload-Concat, Upload-Checksum, X-HTTP-Method-Override, X-Request-ID, "
+    "X-Requested-With, Range, If-Range"
 )
 _EXPOSE_HEADERS = (
     "Location, Upload-Offset, Upload-Length, Upload-Metadata, Upload-Defer-Length, Upload-Concat, "
-    "Upload-Expires, Upload-Complete, Upload-Incomplete, Upload-Draft-Interop-Version, Upload-Limit, "
-    "Tus-Version, Tus-Resumable, Tus-Max-Size, Tus-Extension, Tus-Checksum-Algorithm, X-Request-ID, "
-    "Upload-Task, Retry-After, Accept-Ranges, Content-Range, Content-Disposition, ETag"
+    "Upload-Expires, Tus-Version, Tus-Resumable, Tus-Max-Size, Tus-Extension, Tus-Checksum-Algorithm, "
+    "X-Request-ID, Upload-Task, Retry-After, Accept-Ranges, Content-Range, Content-Disposition, ETag"
 )
 
 
@@ -68,6 +67,7 @@ class Mount:
         self._metrics = services.metrics
         self._settings = services.settings
         self._intake = services.intake
+        self._cors = CrossOrigin(services.settings, methods=_METHODS, allow=_ALLOW_HEADERS, expose=_EXPOSE_HEADERS)
         self._finals = FinalService(services.uploads)
         self._offer = _offer(services)
         self._offer_with_trailers = replace(
@@ -94,11 +94,17 @@ class Mount:
         return await self._dispatch(self._collection, call)
 
     async def upload(self, call: Call) -> Response:
+        is_download = self._is_head_of_download(call.head)
         if call.head.method != "OPTIONS":
-            protocol.check_version(call.head)
+            if not is_download:
+                protocol.check_version(call.head)
             if not is_id(call.request.path_params["upload_id"]):
                 raise UploadNotFoundError
-        return await self._dispatch(self._upload, call)
+        return await (self._upload["GET"](call) if is_download else self._dispatch(self._upload, call))
+
+    def _is_head_of_download(self, head: Head) -> bool:
+        """Whether HEAD asks for the head of the GET: players, download managers and `curl -I` do not speak tus."""
+        return head.method == "HEAD" and self._settings.downloads == "on" and head.get("Tus-Resumable") is None
 
     async def _dispatch(self, methods: Mapping[str, Handle], call: Call) -> Response:
         handle = methods.get(call.head.method)
@@ -114,15 +120,13 @@ class Mount:
             "Tus-Extension": ",".join(offer.extensions),
             "Tus-Max-Size": str(min(offer.max_size, self._uploads.hooks.scan_limit or offer.max_size)),
             "Tus-Checksum-Algorithm": ",".join(offer.algorithms),
-            "Access-Control-Allow-Methods": "OPTIONS, POST, HEAD, GET, PATCH, DELETE",
-            "Access-Control-Allow-Headers": _ALLOW_HEADERS,
-            "Access-Control-Max-Age": "86400",
+            **self._cors.preflight(call.scope),
         }
         return Response(status_code=204, headers=headers)
 
     async def _create(self, call: Call) -> Response:
         offer = self._offered(call.scope)
-        decision = protocol.decide_create(call.head, offer)
+        decision = await self._decide_create(call, offer)
         facts = await self._make(decision)
         location = f"{base_url(call.scope)}{PATH}/{facts.id}"
         # Else it is a creation that came again, and the client goes on where the first one came to.
@@ -130,11 +134,24 @@ class Mount:
         if is_new and (decision.has_body or decision.length == 0):
             # From here on the client must learn where its upload is, whatever becomes of the body.
             call.scope["state"]["location"] = location
+            if decision.is_checked and decision.body_length is None and await call.body.is_empty():
+                decision = protocol.decide_create(call.head.without_body(), offer)
             facts = await self._receive(facts.id, partial(protocol.first_append, decision, offer=offer), call.body)
-        headers = protocol.progress(facts)
-        if not decision.has_body and not facts.is_complete:
-            headers.pop("Upload-Offset", None)
+        # tus-js-client needs an offset after a creation that told no length, whether it sent bytes or none.
+        headers = {"Upload-Offset": str(facts.offset), **protocol.progress(facts)}
         return Response(status_code=201, headers={"Location": location, **headers})
+
+    async def _decide_create(self, call: Call, offer: Offer) -> Create:
+        if call.head.body_length is not None:
+            return protocol.decide_create(call.head, offer)
+        # What is refused with an empty body too is refused without waiting for the first byte.
+        empty = protocol.decide_create(call.head.without_body(), offer)
+        try:
+            return protocol.decide_create(call.head, offer)
+        except ClientError:
+            if await call.body.is_empty():
+                return empty
+            raise
 
     async def _make(self, decision: Create) -> Facts:
         create = self._finals.create if decision.parts else self._uploads.create
@@ -143,7 +160,10 @@ class Mount:
     async def _head(self, call: Call) -> Response:
         facts = await self._look(call.request.path_params["upload_id"])
         await self._finals.after(facts)
-        return Response(headers=protocol.describe(facts))
+        response = Response(headers=protocol.describe(facts))
+        # It would be the length of the GET (RFC 9110 section 9.3.2), and that is not empty.
+        del response.headers["Content-Length"]
+        return response
 
     async def _look(self, upload_id: str) -> Facts:
         # tus-js-client takes any answer to HEAD but 423 for the end of the upload and starts from zero (rule 4): a
@@ -189,8 +209,7 @@ class Mount:
         response.headers["Tus-Resumable"] = protocol.VERSION
         response.headers.setdefault("Cache-Control", "no-store")
         response.headers["X-Content-Type-Options"] = "nosniff"
-        allow_origin(response, scope, self._settings.cors_origins)
-        response.headers["Access-Control-Expose-Headers"] = _EXPOSE_HEADERS
+        self._cors.dress(response, scope)
         return response
 
 

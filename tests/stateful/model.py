@@ -109,7 +109,7 @@ class Append:
 
 @dataclass(frozen=True)
 class Create:
-    """A POST on the collection; `length` None is deferred. A `first` without bytes that is not chunked is no body."""
+    """A POST on the collection; `length` None is deferred. A `first` without bytes is no body, chunked or not."""
 
     length: int | None
     metadata: str | None = None
@@ -119,8 +119,8 @@ class Create:
 
     @property
     def has_body(self) -> bool:
-        """Whether the request has a body: an empty chunked one is a body, too."""
-        return self.first.chunked or bool(self.first.body)
+        """Whether the request brings a byte; its framing says nothing of that."""
+        return bool(self.first.body)
 
 
 def judge(name: str | None, head: bytes) -> str:
@@ -152,15 +152,15 @@ class Model:
         if create.length == 0:
             # Every byte is there already: it is complete before anybody looks at a body.
             said = self._receive(upload, Append(0, b""), None)
+            if said is None and create.has_body:
+                said = Said(409, "upload_complete", {"upload-offset": "0"})
         elif create.has_body:
             said = self._receive(upload, create.first, arrived)
         if said is not None and said.status >= 400:
             # The client must learn where its upload is, unless there is none any more.
-            return Said(said.status, said.code, {} if said.status == 415 else {"location": ANY}), upload
-        headers = {**self._progress(upload), "location": ANY}
-        if not create.has_body and upload.status is Status.OPEN:
-            del headers["upload-offset"]
-        return Said(201, headers=headers), upload
+            where = {} if said.status == 415 else {"location": ANY}
+            return Said(said.status, said.code, {**said.headers, **where}), upload
+        return Said(201, headers={**self._progress(upload), "location": ANY}), upload
 
     def create_final(
         self, parts: list[Upload], metadata: str | None, name: str | None, concat: str
@@ -180,7 +180,7 @@ class Model:
         code = self._join(upload)
         if code:
             return Said(415, code), upload
-        return Said(201, headers={**self._progress(upload), "location": ANY}), upload
+        return Said(201, headers={"upload-offset": "0", **self._progress(upload), "location": ANY}), upload
 
     def append(self, upload: Upload, append: Append, arrived: int | None = None) -> Said:
         """PATCH; `arrived` is how many bytes of its body came before the connection was cut."""
@@ -278,12 +278,15 @@ class Model:
             yield Said(409, "offset_mismatch", truth)
         yield from self._refuse_length(upload, append)
         room = _room(upload, append)
-        if room == 0 and upload.status is Status.COMPLETE and (append.chunked or append.body):
+        is_whole = upload.status is Status.COMPLETE
+        if is_whole and append.body and not append.chunked:
             yield Said(409, "upload_complete", truth)
         if not append.chunked and len(append.body) > room:
             yield Said(413, "body_too_large")
         if self._is_trailer_refused(append):
             yield Said(400, "extension_unsupported")
+        if is_whole and append.body:  # only its first byte tells of a chunked one that it is not empty
+            yield Said(409, "upload_complete", truth)
 
     def _refuse_length(self, upload: Upload, append: Append) -> Iterator[Said]:
         if append.length is None:

@@ -87,7 +87,7 @@ def stop_task(live: LiveServer, upload: str) -> None:
 
 
 def test_whole(live: LiveServer) -> None:
-    """Every byte, with what a browser needs to keep it safely; and HEAD stays the one of tus."""
+    """Every byte, with what a browser needs to keep it safely; HEAD by tus stays the one of tus."""
     upload, data = filled(live, 300_000, 300_000)
     answer = get(live, upload)
     assert (answer.status, answer.body) == (200, data)
@@ -105,8 +105,24 @@ def test_whole(live: LiveServer) -> None:
     looked = head(live, upload)
     assert (looked.status, looked.headers["upload-offset"]) == (200, "300000")
     assert looked.headers["cache-control"] == "no-store"
-    assert not {"etag", "accept-ranges", "content-disposition"} & set(looked.headers)
-    assert live.ask("HEAD", target(upload)).status == 412
+    # A length here would be the one of the GET.
+    assert not {"etag", "accept-ranges", "content-disposition", "content-length"} & set(looked.headers)
+
+
+def test_the_head_of_a_download(one: LiveServer, off: LiveServer, whole: str) -> None:
+    """HEAD without Tus-Resumable is the head of the GET, for `curl -I` and players; not where GET is refused."""
+    shown = get(one, whole)
+    for headers in ({}, {"Range": "bytes=0-9"}):
+        looked = one.ask("HEAD", target(whole), headers)
+        assert (looked.status, looked.body) == (200, b"")
+        for name in ("content-length", "content-type", "etag", "last-modified", "accept-ranges", "content-disposition"):
+            assert looked.headers[name] == shown.headers[name]
+    assert one.ask("HEAD", target(whole), {"If-None-Match": shown.headers["etag"]}).status == 304
+    assert one.ask("HEAD", target(create(one, 5))).status == 404
+    assert one.ask("HEAD", target(whole), {"Tus-Resumable": "0.2.2"}).status == 412
+    hidden = one.ask("POST", target(whole), {"X-HTTP-Method-Override": "HEAD"})
+    assert (hidden.status, hidden.body, hidden.headers["etag"]) == (200, b"", shown.headers["etag"])
+    assert off.ask("HEAD", target(filled(off, 100, 100)[0])).status == 412
 
 
 @pytest.mark.parametrize(

@@ -116,6 +116,14 @@ CASES: dict[str, Case] = {
         [("t.mp4", "media_type_mismatch")] * 4,
     ),
     "a path": Case([file("../../etc/a.mp4", GOOD)], 200, [("a.mp4", GOOD)]),
+    "a path of Windows": Case([file("videos\\2026\\a.mp4", GOOD)], 200, [("a.mp4", GOOD)]),
+    "a path of both": Case([file("videos/2026\\a.mp4", GOOD)], 200, [("a.mp4", GOOD)]),
+    "a path that is refused": Case(
+        [file("C:\\a\\n.txt", GOOD), file("b/n.txt", GOOD), file("a.mp4", GOOD)],
+        200,
+        [("a.mp4", GOOD)],
+        [("n.txt", "media_type_unsupported")] * 2,
+    ),
     "Chinese and emoji": Case([file("我的视频🎬.mp4", GOOD)], 200, [("我的视频🎬.mp4", GOOD)]),
     "none valid": Case(
         [file("t.mp4", TEXT), file("e.mp4", b"")],
@@ -254,7 +262,7 @@ def test_other_methods(live: LiveServer) -> None:
     """405 in the documented form, and it says what is possible."""
     for method in ("GET", "PUT", "PATCH", "DELETE"):
         answer = live.ask(method, PATH, TYPE)
-        assert (answer.status, answer.headers["allow"]) == (405, "POST")
+        assert (answer.status, answer.headers["allow"]) == (405, "POST, OPTIONS")
         assert json.loads(answer.body)["code"] == "method_not_allowed"
 
 
@@ -365,3 +373,20 @@ def test_the_transaction_fails(live: LiveServer) -> None:
     assert answer.status >= 500
     assert said["success"] is False
     assert state(live) == before
+
+
+@pytest.mark.parametrize("coding", ["gzip", "identity, br", "x-\xfc"])
+def test_a_compressed_form_is_refused_unread(live: LiveServer, coding: str) -> None:
+    """415 names the coding before a byte is invited; a coding that is none changes nothing."""
+    before = state(live)
+    sent = TYPE | {"Content-Length": "100000", "Content-Encoding": coding, "Expect": "100-continue"}
+    with live.connect() as connection:
+        connection.send(request("POST", PATH, sent | {"Accept-Language": "en"}))
+        answer = connection.answer()
+    told = json.loads(answer.body)
+    assert (answer.status, told["code"], answer.interim) == (415, "content_encoding_unsupported", ())
+    assert coding.rpartition(" ")[2] in told["message"]
+    assert answer.headers["accept-encoding"] == "identity"
+    assert state(live) == before
+    body = form_body(B, [file("a.mp4", GOOD)])
+    assert post(live, body, **{"Content-Encoding": "identity"})[0].status == 200

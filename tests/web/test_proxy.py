@@ -85,6 +85,48 @@ HOST = ("Host", "inside:8000")
         ([("X-Forwarded-Proto", "javascript")], "http://inside:8000", "10.0.0.1"),
         ([("X-Forwarded-Host", "user@v.example")], "http://inside:8000", "10.0.0.1"),
         ([("X-Forwarded-Host", "")], "http://inside:8000", "10.0.0.1"),
+        # The port counts for a host that has none, and the scheme's own is left out.
+        (
+            [("X-Forwarded-Proto", "https"), ("X-Forwarded-Host", "v.example"), ("X-Forwarded-Port", "8443")],
+            "https://v.example:8443",
+            "10.0.0.1",
+        ),
+        ([("X-Forwarded-Host", "v.example"), ("X-Forwarded-Port", "8080")], "http://v.example:8080", "10.0.0.1"),
+        ([("X-Forwarded-Host", "[2001:db8::1]"), ("X-Forwarded-Port", "81")], "http://[2001:db8::1]:81", "10.0.0.1"),
+        ([("X-Forwarded-Host", "v.example:81"), ("X-Forwarded-Port", "8080")], "http://v.example:81", "10.0.0.1"),
+        ([("X-Forwarded-Port", "8443")], "http://inside:8000", "10.0.0.1"),
+        (
+            [("X-Forwarded-Proto", "https"), ("X-Forwarded-Host", "v.example"), ("X-Forwarded-Port", "443")],
+            "https://v.example",
+            "10.0.0.1",
+        ),
+        (
+            [("X-Forwarded-Proto", "https"), ("X-Forwarded-Host", "v.example:443")],
+            "https://v.example",
+            "10.0.0.1",
+        ),
+        # The port of the proxy in the middle: https is not there.
+        (
+            [("X-Forwarded-Proto", "https"), ("X-Forwarded-Host", "v.example"), ("X-Forwarded-Port", "80")],
+            "https://v.example",
+            "10.0.0.1",
+        ),
+        # The one of the outermost proxy, as its host is.
+        (
+            [
+                ("X-Forwarded-For", "1.1.1.1, 203.0.113.7, 10.0.0.2"),
+                ("X-Forwarded-Host", "evil.example, v.example, inner"),
+                ("X-Forwarded-Port", "1, 8443, 8000"),
+            ],
+            "http://v.example:8443",
+            "203.0.113.7",
+        ),
+        *(
+            ([("X-Forwarded-Host", "v.example"), ("X-Forwarded-Port", nonsense)], "http://v.example", "10.0.0.1")
+            for nonsense in ("", "0", "65536", "-1", "8080a", "\u0661")
+        ),
+        # Said through a proxy that says everything by `Forwarded`.
+        ([("Forwarded", "host=v.example"), ("X-Forwarded-Port", "81")], "http://v.example", "10.0.0.1"),
         # RFC 7239
         (
             [("Forwarded", "for=203.0.113.7;proto=https;host=v.example")],
@@ -208,6 +250,9 @@ def test_websockets_and_lifespan_pass() -> None:
     ("host", "server", "url"),
     [
         ("v.example", ("10.0.0.9", 8000), "http://v.example"),
+        ("v.example:80", ("10.0.0.9", 8000), "http://v.example"),
+        ("v.example:443", ("10.0.0.9", 8000), "http://v.example:443"),
+        ("[2001:db8::1]:080", ("10.0.0.9", 8000), "http://[2001:db8::1]"),
         (None, ("10.0.0.9", 8000), "http://10.0.0.9:8000"),
         (None, ("10.0.0.9", 80), "http://10.0.0.9"),
         (None, ("::1", 8000), "http://[::1]:8000"),

@@ -86,13 +86,17 @@ CASES = [
     Case("With Upload: another type", creation(9) | {"Content-Type": "video/mp4"}, 415, "content_type_unsupported",
          b"abc"),
     Case("With Upload: longer than the upload", WITH_BODY | {"Upload-Length": "2"}, 413, "body_too_large", b"abc"),
+    Case("2: compressed", WITH_BODY | {"Content-Encoding": "gzip"}, 415, "content_encoding_unsupported", b"abc"),
+    Case("2: compressed, by two headers", [*WITH_BODY.items(), *[("Content-Encoding", "gzip")] * 2], 415,
+         "content_encoding_unsupported", b"abc"),
+    Case("2: compressed, nothing yet", BASE | {"Content-Encoding": "zstd"}, 415, "content_encoding_unsupported"),
     Case("10: an override to nonsense", BASE | {"X-HTTP-Method-Override": "BREW"}, 405, "method_not_allowed"),
 ]  # fmt: skip
 
 
 @pytest.mark.parametrize("case", CASES, ids=[case.rule for case in CASES])
 def test_creation(live: LiveServer, case: Case) -> None:
-    """Each case creates one empty upload with one row, or nothing at all."""
+    """Each case creates one empty upload with one row and tells its offset, or makes nothing at all."""
     rows, files = len(live.query("SELECT id FROM uploads")), len(live.files())
     answer = live.ask("POST", MOUNT, case.headers, case.body)
     created = int(case.status == 201)
@@ -100,7 +104,7 @@ def test_creation(live: LiveServer, case: Case) -> None:
     assert answer.headers["tus-resumable"] == "1.0.0"
     assert len(live.query("SELECT id FROM uploads")) == rows + created
     assert len(live.files()) == files + created
-    assert "upload-offset" not in answer.headers
+    assert answer.headers.get("upload-offset") == ("0" if created else None)
     assert ("location" in answer.headers) == bool(created)
     if created:
         assert live.stored(id_of(answer)) == b""

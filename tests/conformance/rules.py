@@ -12,12 +12,14 @@ RULES = {
     5: "Lists in `Tus-*` headers have commas and no spaces: TUSKit splits them without trimming.",
     6: "POST bears a foreign Content-Type without a body, empty metadata, keys and values; bad base64 is 400; HEAD "
     "echoes the metadata byte for byte.",
-    7: "POST is answered with exactly 201, DELETE and OPTIONS with exactly 204; OPTIONS and GET need no version.",
+    7: "POST is answered with exactly 201 and tells the offset, DELETE and OPTIONS with exactly 204; OPTIONS and GET "
+    "need no version.",
     8: "The last PATCH is answered at once: TUSKit waits 30 s, so processing comes later.",
     9: "`Upload-Concat: partial` may come with HEAD and PATCH, and `final;` with URLs (tus-js-client) or paths "
     "(aiotus); what is no id is refused.",
     10: "`X-HTTP-Method-Override` on POST is the method, for networks that let no PATCH through.",
-    11: "A last PATCH that is sent again without a body, since its answer was lost, is 204.",
+    11: "A last PATCH that is sent again without a byte, since its answer was lost, is 204, whatever its framing: "
+    "tus-java-client sends it chunked.",
     12: "A checksum that does not match is 460 and an unknown algorithm 400; neither moves the offset, and of a "
     "checked body that was cut off nothing stays.",
     13: "What arrived before a cut is kept, and the next HEAD tells how much that is.",

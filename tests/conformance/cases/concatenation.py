@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 from tests.conformance.case import FOUND, REFUSED, Ask, Case, Given, still
 from tests.conformance.cases.core import UNKNOWN
 from tests.conformance.session import DATA, FailedError, Session
-from tests.conformance.wire import Answer
+from tests.conformance.wire import Answer, chunked
 
 CONCATENATION = ("concatenation",)
 UNFINISHED = ("concatenation-unfinished",)
@@ -42,6 +42,12 @@ def joined(session: Session, urls: list[str]) -> str:
     url = session.created(final(session, urls))
     session.expect(session.head(url), "HEAD of the final", FOUND, {"Upload-Offset": "1000", "Upload-Length": "1000"})
     return url
+
+
+def _chunked(session: Session) -> None:
+    concat = {"Upload-Concat": "final;" + " ".join(parts(session)), "Transfer-Encoding": "chunked"}
+    url = session.created(session.ask("POST", session.mount, concat, chunked([])))
+    session.expect_offset(url, 1000)
 
 
 def _absolute(session: Session) -> None:
@@ -143,6 +149,8 @@ CASES = (
          needs=CONCATENATION, check=_paths),
     Case("final-of-one", "tus 1.0.0, Concatenation", "a final upload of one part is whole", needs=CONCATENATION,
          check=_single),
+    Case("final-empty-chunked", "rule 11", "a final upload with a chunked body without a byte is whole",
+         needs=CONCATENATION, check=_chunked),
     Case("final-head", "tus 1.0.0, Upload-Concat", "HEAD of a final upload names its parts", needs=CONCATENATION,
          check=_head_of_final),
     Case("final-patch", "tus 1.0.0, Concatenation", "PATCH on a final upload is 403", needs=CONCATENATION,

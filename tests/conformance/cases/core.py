@@ -1,11 +1,15 @@
 """The core protocol: OPTIONS, HEAD, PATCH and the version."""
 
+import gzip
 import re
 
 from tests.conformance.case import FOUND, GONE, REFUSED, Ask, Case, Given, still
 from tests.conformance.session import DATA, OCTETS, FailedError, Session
+from tests.conformance.wire import chunked
 
 HALF = Given(have=300)
+CHUNKED = {"Transfer-Encoding": "chunked"}
+NOTHING = chunked([])
 REST = DATA[300:]
 UNKNOWN = "8a6b1c6e-3f0e-4a58-9f57-0d8f1f1f9c11"
 
@@ -263,6 +267,34 @@ CASES = (
         Given(have=1000),
     ),
     Case(
+        "patch-last-again-chunked",
+        "rule 11",
+        "the same as a chunked body without a byte, as tus-java-client sends it",
+        (Ask("PATCH", 204, {"Upload-Offset": "1000"} | CHUNKED, NOTHING, has={"Upload-Offset": "1000"}),),
+        Given(have=1000),
+    ),
+    Case(
+        "patch-complete-chunked",
+        "rule 2",
+        "a complete upload takes no byte of a chunked body",
+        (Ask("PATCH", REFUSED, {"Upload-Offset": "1000"} | CHUNKED, chunked([b"x"])), still(1000)),
+        Given(have=1000),
+    ),
+    Case(
+        "patch-empty-chunked",
+        "rule 11",
+        "a chunked body without a byte leaves the offset",
+        (Ask("PATCH", 204, {"Upload-Offset": "300"} | CHUNKED, NOTHING, has={"Upload-Offset": "300"}), still(300)),
+        HALF,
+    ),
+    Case(
+        "patch-compressed",
+        "RFC 9110, section 8.4",
+        "a body with a Content-Encoding is refused, and nothing is stored",
+        (Ask("PATCH", REFUSED, {"Upload-Offset": "300", "Content-Encoding": "gzip"}, gzip.compress(REST)), still(300)),
+        HALF,
+    ),
+    Case(
         "patch-last-answered",
         "rule 8",
         "the last PATCH is answered within the time limit of a case, and all of it is there",
@@ -290,6 +322,22 @@ CASES = (
         "tus 1.0.0, X-HTTP-Method-Override",
         "POST that overrides its method with HEAD tells the offset",
         (Ask("POST", FOUND, {"X-HTTP-Method-Override": "HEAD", "Content-Length": "0"}, has={"Upload-Offset": "300"}),),
+        HALF,
+    ),
+    Case(
+        "override-of-patch",
+        "tus 1.0.0, X-HTTP-Method-Override",
+        "PATCH that overrides its method with HEAD is a HEAD: it tells the offset and stores nothing",
+        (
+            Ask(
+                "PATCH",
+                FOUND,
+                {"X-HTTP-Method-Override": "HEAD", "Upload-Offset": "300"},
+                REST,
+                has={"Upload-Offset": "300"},
+            ),
+            still(300),
+        ),
         HALF,
     ),
     Case(

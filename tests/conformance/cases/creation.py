@@ -14,6 +14,7 @@ from tests.conformance.session import (
     Session,
     metadata,
 )
+from tests.conformance.wire import chunked
 
 CREATION = ("creation",)
 WITH_UPLOAD = ("creation-with-upload",)
@@ -21,6 +22,7 @@ DEFERRED = ("creation-defer-length",)
 EXPIRATION = ("expiration",)
 LENGTH = {"Upload-Length": "1000"}
 UPLOAD = LENGTH | {"Content-Type": OCTETS}
+CHUNKED = {"Transfer-Encoding": "chunked"}
 UUID4 = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}")
 IMF_FIXDATE = re.compile(
     r"(Mon|Tue|Wed|Thu|Fri|Sat|Sun), \d\d (Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec) \d{4} "
@@ -171,6 +173,9 @@ CASES_CREATION = (
     _tolerated("metadata-empty-value", {"Upload-Metadata": NAMED + ",note "}, "a key with an empty value is accepted"),
     _tolerated("create-foreign-type", {"Content-Type": "application/octet-stream", "Content-Length": "0"},
                "a foreign Content-Type without a body is accepted"),
+    Case("create-empty-chunked", "rule 6", "so is one of a chunked body without a byte",
+         (Ask("POST", 201, LENGTH | {"Content-Type": "application/octet-stream"} | CHUNKED, chunked([]), to="mount"),),
+         needs=CREATION),
     _refused("metadata-no-base64", LENGTH | {"Upload-Metadata": "filename x.mp4!"},
              "a value that is no base64 is 400", "rule 6", 400),
 )  # fmt: skip
@@ -182,6 +187,8 @@ CASES_WITH_UPLOAD = (
          needs=WITH_UPLOAD, check=_half),
     Case("create-with-foreign-type", "tus 1.0.0, Creation With Upload",
          "a body of another Content-Type is refused or left aside", needs=WITH_UPLOAD, check=_foreign_type),
+    Case("create-compressed", "RFC 9110, section 8.4", "a body with a Content-Encoding is refused",
+         (Ask("POST", REFUSED, UPLOAD | {"Content-Encoding": "gzip"}, DATA[:300], to="mount"),), needs=WITH_UPLOAD),
     Case("create-with-too-much", "rule 2", "a body that is longer than the upload is refused", needs=WITH_UPLOAD,
          check=_over_long),
     Case("create-with-some-deferred", "tus 1.0.0, Creation With Upload", "bytes with POST while the length is deferred",
@@ -194,6 +201,8 @@ TOLD = LENGTH | {"Upload-Offset": "300"}
 CASES_DEFERRED = (
     Case("defer-create", "tus 1.0.0, Upload-Defer-Length", "POST with a deferred length is 201",
          (Ask("POST", 201, {"Upload-Defer-Length": "1"}, to="mount"),), needs=DEFERRED),
+    Case("defer-create-offset", "rule 7", "its answer tells the offset, from which tus-js-client goes on",
+         (Ask("POST", 201, {"Upload-Defer-Length": "1"}, to="mount", has={"Upload-Offset": "0"}),), needs=DEFERRED),
     Case("defer-head", "tus 1.0.0, Upload-Defer-Length; rule 4",
          "HEAD tells that the length is deferred, and no length",
          (Ask("HEAD", FOUND, has={"Upload-Defer-Length": "1", "Upload-Offset": "300"}, lacks=("Upload-Length",)),),

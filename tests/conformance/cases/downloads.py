@@ -19,6 +19,12 @@ def _same(session: Session, url: str, wanted: bytes = DATA) -> None:
         raise FailedError("GET: the bytes are not those that were sent")
 
 
+def _no_other_length(session: Session) -> None:
+    length = session.head(session.upload).headers.get("content-length", "1000")
+    if length != "1000":
+        raise FailedError(f"HEAD: Content-Length {length} came, and GET has 1000 bytes")
+
+
 def _pieces(session: Session) -> None:
     for start in range(0, 1000, 125):
         session.append(session.upload, start, DATA[start : start + 125])
@@ -73,6 +79,10 @@ CASES = (
     Case("read-pieces", RULE, "an upload of eight PATCH is what was sent", (), Given(), READABLE, _pieces),
     Case("read-unfinished", RULE, "an upload that is not whole is not given out", (Ask("GET", REFUSED),),
          Given(have=300), READABLE),
+    Case("read-head", "RFC 9110, section 9.3.2", "HEAD of no tus client tells the length of the GET, and no other",
+         (Ask("HEAD", 200, {"Tus-Resumable": None}, has={"Content-Length": "1000"}),), Given(have=1000), READABLE),
+    Case("read-head-of-tus", "RFC 9110, section 9.3.2", "HEAD of a tus client tells no length that is not the GET's",
+         (), Given(have=1000), READABLE, _no_other_length),
     Case("read-deferred", RULE, "an upload of deferred length is what was sent", (), Given(length=None, have=300),
          (*READABLE, "creation-defer-length"), _deferred),
     Case("read-created-with-bytes", RULE, "an upload that began with POST is what was sent", (), None,

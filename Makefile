@@ -1,4 +1,5 @@
-# Commands for people; .ci/run uses the same. Everything is installed into .venv and tests/clients/node_modules.
+# Commands for people; .ci/run uses the same. Everything is installed into .venv, tests/clients/node_modules and
+# tests/clients/java/target.
 
 PYTHON ?= python3
 VENV   := .venv
@@ -12,6 +13,7 @@ TEST_PROCESSES ?= 4
 INSTALLED     := $(VENV)/installed
 INSTALLED_DEV := $(VENV)/installed-dev
 INSTALLED_NPM := $(CLIENTS)/node_modules/.package-lock.json
+INSTALLED_JAVA := $(CLIENTS)/java/target/installed
 
 PIP := .ci/quietly $(BIN)/python -m pip install --disable-pip-version-check --no-input
 
@@ -25,7 +27,7 @@ help: ## Show this list
 run: $(INSTALLED) ## Serve on http://127.0.0.1:8000 with everything in ./var; ARGS="--port 9000" for other options
 	@exec $(BIN)/videodock serve --data-dir var $(ARGS)
 
-test: debian $(INSTALLED_DEV) $(INSTALLED_NPM) ## Install what the tests need and run them all; ARGS="-k tus" for some
+test: debian $(INSTALLED_DEV) $(INSTALLED_NPM) $(INSTALLED_JAVA) ## Install what the tests need and run them all; ARGS="-k tus" for some
 	@$(BIN)/python -m tests $(TEST_PROCESSES) $(ARGS)
 
 soak: debian $(INSTALLED_DEV) $(INSTALLED_NPM) ## Kill servers everywhere; ARGS=tests/soak for half an hour of everything, SOAK_ROUNDS=25, SOAK_MINUTES=3 for less
@@ -60,7 +62,7 @@ bench-peers: $(BIN)/python ## Install the other upload servers, for the comparis
 	bench/install_peers $(CURDIR)/$(BIN)/python
 
 clean: ## Remove what was built and installed; ./var with the uploads stays
-	rm -rf $(VENV) $(CLIENTS)/node_modules bench/.peers bench/node/node_modules dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf $(VENV) $(CLIENTS)/node_modules $(CLIENTS)/java/target bench/.peers bench/node/node_modules dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
 	find server migrations tests bench -name __pycache__ -type d -prune -exec rm -rf {} +
 
 debian:
@@ -88,4 +90,10 @@ $(INSTALLED_NPM): $(CLIENTS)/package.json $(CLIENTS)/package-lock.json
 	@command -v npm >/dev/null || { echo "Node 20 with npm is needed for the tests: the clients run on it" >&2; exit 1; }
 	@echo "Installing the npm packages of $(CLIENTS)"
 	@cd $(CLIENTS) && ../../.ci/quietly npm ci --no-audit --no-fund
+	@touch $@
+
+# `debian` first: on a new machine Maven comes with it.
+$(INSTALLED_JAVA): $(CLIENTS)/java/pom.xml $(CLIENTS)/java/src/main/java/Upload.java | debian
+	@echo "Building the Java client of $(CLIENTS)"
+	@cd $(CLIENTS)/java && ../../../.ci/quietly mvn --batch-mode --quiet compile
 	@touch $@

@@ -124,7 +124,8 @@ class Settings(BaseSettings):
         4000,
         ge=1,
         description="Connections that a serving process has at once; a request on one more gets 503 and is to be tried "
-        "again. Not with `portable`.",
+        "again, unless a connection whose client took nothing of its answer for 10 seconds can be reset. Not with "
+        "`portable`.",
     )
     max_bodies: int = Field(
         2000,

@@ -1,13 +1,14 @@
 """How many connections and bodies there may be at once, and what the others hear."""
 
 import resource
+import uuid
 from pathlib import Path
 
 import pytest
 
 from tests.conftest import StartServer
 from tests.harness.http import Answer, Connection, LiveServer
-from tests.harness.waiting import until
+from tests.harness.waiting import Stopwatch, until
 from tests.tus.client import MOUNT, VERSION, create, head, patch, patch_request, target, video
 
 
@@ -37,6 +38,23 @@ def test_connections(tmp_path: Path) -> None:
         until(served, seconds=5, what="the next is served")
         for one in first:
             one.close()
+
+
+def test_idle_connections(tmp_path: Path) -> None:
+    """A connection without another request is closed after `keep_alive_timeout`, which is 5 s by default."""
+    with LiveServer(tmp_path, keep_alive_timeout=0.2) as live, live.connect() as one:
+        assert one.ask("OPTIONS", MOUNT).status == 204
+        began = Stopwatch()
+        assert one.ended()
+        assert 0.1 < began.seconds < 4
+
+
+def test_the_urls_of_a_thousand_parts(tmp_path: Path) -> None:
+    """A final upload of as many parts as there may be, by absolute URLs, is no request that is too large."""
+    with LiveServer(tmp_path) as live:
+        urls = [f"https://uploads.video.example.org/some/prefix{MOUNT}/{uuid.uuid4()}" for _ in range(1000)]
+        answer = live.ask("POST", MOUNT, VERSION | {"Upload-Concat": "final;" + " ".join(urls)})
+        assert (answer.status, answer.code) == (400, "part_invalid")
 
 
 def test_descriptors(start_server: StartServer) -> None:

@@ -12,7 +12,6 @@ import contextlib
 import itertools
 import socket
 import struct
-import time
 from collections.abc import Callable
 
 from server.transport.body import Pace
@@ -39,13 +38,15 @@ class AnswerClock:
         min_rate: float,
         running: "dict[AnswerClock, None]",
         give_up: Callable[[], None],
+        loop: asyncio.AbstractEventLoop,
     ) -> None:
         self._transport = transport
+        self._loop = loop
         self._idle_seconds = idle_seconds
         self._min_rate = min_rate
         self._running = running
         self._give_up = give_up
-        self._pace = Pace(min_rate, idle_seconds)
+        self._pace = Pace(min_rate, idle_seconds, loop.time)
         self._confirmed = 0
         self._heard = 0.0  # when the last byte was confirmed, as far as we looked
         self._timer: asyncio.TimerHandle | None = None
@@ -54,8 +55,8 @@ class AnswerClock:
         """Bytes were written. Does nothing when none of them wait, or when it runs."""
         if self._timer is not None or not self._transport.get_write_buffer_size():
             return
-        self._pace = Pace(self._min_rate, self._idle_seconds)
-        self._confirmed, self._heard = _confirmed(self._transport), time.monotonic()
+        self._pace = Pace(self._min_rate, self._idle_seconds, self._loop.time)
+        self._confirmed, self._heard = _confirmed(self._transport), self._loop.time()
         self._running[self] = None
         self._wait()
 
@@ -69,14 +70,14 @@ class AnswerClock:
     def _wait(self) -> None:
         self._pace.wait()
         pause = min(self._idle_seconds / _LOOKS, _LONGEST_PAUSE)
-        self._timer = asyncio.get_running_loop().call_later(pause, self._look)
+        self._timer = self._loop.call_later(pause, self._look)
 
     def _look(self) -> None:
         if not self._transport.get_write_buffer_size():
             self.stop()
             return
         is_fast_enough = self._pace.check(self._news())
-        if is_fast_enough and time.monotonic() - self._heard < self._idle_seconds:
+        if is_fast_enough and self._loop.time() - self._heard < self._idle_seconds:
             self._wait()
         else:
             self.end()
@@ -86,16 +87,16 @@ class AnswerClock:
         before, self._confirmed = self._confirmed, _confirmed(self._transport)
         moved = max(0, self._confirmed - before)
         if moved:
-            self._heard = time.monotonic()
+            self._heard = self._loop.time()
         return moved
 
     def is_stalled(self) -> bool:
         """Whether the client has taken nothing for so long that its connection may give way to a new one."""
-        if time.monotonic() - self._heard < _STALLED_SECONDS:
+        if self._loop.time() - self._heard < _STALLED_SECONDS:
             return False
         self._pace.check(self._news())
         self._pace.wait()
-        return time.monotonic() - self._heard >= _STALLED_SECONDS
+        return self._loop.time() - self._heard >= _STALLED_SECONDS
 
     def end(self) -> None:
         """Reset the connection."""

@@ -145,7 +145,8 @@ class VideodockHttp(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's
         super().connection_made(transport)
-        self._clock = AnswerClock(transport, self.idle_timeout, self.min_rate, self._clocks, self._give_up_answer)
+        give_up = self._give_up_answer
+        self._clock = AnswerClock(transport, self.idle_timeout, self.min_rate, self._clocks, give_up, self.loop)
         self._surplus = len(self.connections) > self.max_connections and not make_room(self._clocks)
         self._start_timer()
 

@@ -3,18 +3,20 @@
 import contextlib
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 import uvicorn
 from starlette.types import Receive, Scope, Send
 
 from server.transport import answer_clock
+from server.transport.answer_clock import AnswerClock
 from server.transport.uvicorn_http import VideodockHttp
 from tests.harness.http import LiveServer, request
-from tests.harness.waiting import Stopwatch, until
+from tests.harness.waiting import until
 from tests.transport.probe import Probe
 from tests.tus.client import MOUNT
 
@@ -52,10 +54,10 @@ def probe(request: pytest.FixtureRequest) -> Iterator[Probe]:
         made.idle()
 
 
-def deaf(port: int, room: int = 4096) -> socket.socket:
+def deaf(port: int) -> socket.socket:
     """A client whose kernel keeps little of what it does not read."""
     made = socket.socket()
-    made.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, room)
+    made.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
     made.settimeout(30)
     made.connect(("127.0.0.1", port))
     return made
@@ -93,18 +95,55 @@ def test_a_client_that_never_reads(probe: Probe, way: str) -> None:
     assert not probe.kind._clocks
 
 
-def test_a_client_that_reads_slowly(probe: Probe) -> None:
-    """Who takes bytes, and no fewer than the slowest rate, gets all of them, for longer than the idle time, too."""
-    with contextlib.closing(deaf(probe.port, 1 << 18)) as client:
-        client.sendall(request("GET", "/"))
-        taken, watch = 0, Stopwatch()
-        while watch.seconds < 3 * IDLE:
-            taken += len(client.recv(1 << 16))
-            time.sleep(0.05)
-        while taken < BIG:
-            more = len(client.recv(1 << 20))
-            assert more, "the answer was cut off"
-            taken += more
+class Time:
+    """A loop whose time only goes on when it is told to."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+        self._due: list[tuple[float, Callable[[], None]]] = []
+
+    def time(self) -> float:
+        return self.now
+
+    def call_later(self, seconds: float, callback: Callable[[], None]) -> Any:
+        self._due.append((self.now + seconds, callback))
+        return SimpleNamespace(cancel=self._due.clear)
+
+    def pass_to(self, moment: float) -> None:
+        while self._due and self._due[0][0] <= moment:
+            self.now, callback = self._due.pop()
+            callback()
+        self.now = moment
+
+
+@pytest.mark.parametrize(
+    ("every", "count", "is_kept"),
+    [
+        (19.0, 10**6, True),
+        (10.0, 640, True),
+        (1.0, 64, True),
+        (10.0, 100, False),
+        (1.0, 1, False),
+        (25.0, 10**6, False),
+    ],
+)
+def test_who_is_kept(monkeypatch: pytest.MonkeyPatch, every: float, count: int, is_kept: bool) -> None:
+    """At 20 s and 64 bytes a second: who takes something in time and keeps the rate; not who is slower in either."""
+    ended: list[float] = []
+    confirmed = 0
+    monkeypatch.setattr(answer_clock, "_confirmed", lambda _: confirmed)
+    loop, transport = Time(), SimpleNamespace(get_write_buffer_size=lambda: 1 << 16)
+    clocks: dict[AnswerClock, None] = {}
+    made = AnswerClock(cast("Any", transport), 20.0, 64.0, clocks, lambda: ended.append(loop.now), cast("Any", loop))
+    made.start()
+    for step in range(1, 200):
+        loop.pass_to(step * every)
+        confirmed += count
+    assert (not ended) == is_kept
+    assert (made in clocks) == is_kept
+    assert not ended or ended[0] <= 60
+    made.stop()
+    assert not clocks
 
 
 def test_a_client_that_reads_too_slowly(probe: Probe, monkeypatch: pytest.MonkeyPatch) -> None:

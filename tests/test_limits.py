@@ -46,7 +46,7 @@ def test_idle_connections(tmp_path: Path) -> None:
         assert one.ask("OPTIONS", MOUNT).status == 204
         began = Stopwatch()
         assert one.ended()
-        assert 0.1 < began.seconds < 4
+        assert began.seconds < 4
 
 
 def test_the_urls_of_a_thousand_parts(tmp_path: Path) -> None:

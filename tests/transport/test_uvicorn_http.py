@@ -239,8 +239,7 @@ BAD = {
     "NUL": b"GET / HTTP/1.1\r\nHost: a\0b\r\n\r\n",
     "no HTTP": b"\x16\x03\x01\x02\x00\x01\x00",
     "HTTP/2": b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
-    "a tunnel": b"CONNECT a:443 HTTP/1.1\r\n\r\n",
-    "no path": b"GET http://a HTTP/1.1\r\n\r\n",
+    "a tunnel": b"CONNECT a:443 HTTP/1.1\r\nHost: a:443\r\n\r\n",
     "a path that is no ASCII": b"GET /\xff HTTP/1.1\r\n\r\n",
 }
 

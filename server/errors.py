@@ -31,7 +31,6 @@ beyond that hint and no language: `messages.py` has the sentences, `web/errors.p
     │   ├── method_not_allowed          405
     │   ├── offset_mismatch             409  carries the true offset
     │   ├── upload_complete             409  carries the true offset
-    │   ├── task_running                409  the upload's task still needs its bytes
     │   ├── task_ended                  409  a task that is over cannot be cancelled
     │   ├── task_taken                  409  the id that a client chose for a group is in use
     │   ├── group_differs               409  other uploads of the group say another number of files
@@ -235,11 +234,6 @@ class OffsetMismatchError(_OffsetError):
 
 class UploadCompleteError(_OffsetError):
     code = "upload_complete"
-
-
-class TaskRunningError(ClientError):
-    code = "task_running"
-    status = 409
 
 
 class TaskEndedError(ClientError):

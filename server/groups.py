@@ -276,7 +276,7 @@ def _made_before(
     wanted: Mapping[str, Any],
     size: Callable[[str], int | None],
 ) -> Seat | None:
-    if task.status in (TaskStatus.ERROR, TaskStatus.CANCELLED):
+    if task.status in (TaskStatus.ERROR, TaskStatus.CANCELLED, TaskStatus.REMOVED):
         return None
     same = [upload for _, upload in members if _is_same(upload, wanted)]
     alike = [upload.id for upload in same if upload.status is UploadStatus.OPEN and not size(upload.id)]

@@ -1,4 +1,4 @@
-"""What happens around an upload: may it come in, what becomes of it, may it go.
+"""What happens around an upload: may it come in, and what becomes of it.
 
 Rule: a hook that changes rows does so in the transaction of the change that it belongs to, so both happen or
 neither does.
@@ -8,13 +8,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import Connection, select
 from sqlalchemy.orm import Session
 
 from server import filenames, media_types
-from server.database.models import Task, Upload
-from server.errors import FileEmptyError, MediaTypeUnsupportedError, TaskRunningError, TooLargeToScanError
-from server.lifecycle import TASK_MOVES, ends
+from server.database.models import Upload
+from server.errors import FileEmptyError, MediaTypeUnsupportedError, TooLargeToScanError
 from server.messages import size as shown
 from server.settings import Settings
 from server.tasks import queue
@@ -77,9 +75,3 @@ class Hooks:
             for upload in uploads
         ]
         queue.register(session, task_id, uploads[0].owner, files, node=self.node, now=now, new_id=self.new_id)
-
-    def pre_terminate(self, connection: Connection, task_id: str) -> None:
-        """Whether a complete upload may be removed; raises `TaskRunningError` while its task needs it."""
-        status = connection.scalars(select(Task.status).where(Task.id == task_id).with_for_update()).first()
-        if status is not None and status not in ends(TASK_MOVES):
-            raise TaskRunningError

@@ -11,6 +11,7 @@ Rules:
 
 import time
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
@@ -43,6 +44,7 @@ KINDS = {
     "quarantine_missing": "The row says that the file is in quarantine, and it is not.",
     "task_without_files": "The task has no files.",
     "file_without_upload": "The file of a task has no upload.",
+    "file_half_removed": "The deletion of this file of a task was cut short.",
     "group_inconsistent": "The group waits, though nothing is left for it to wait for.",
     "results_unknown": "Results lie here of which no row tells.",
     "results_missing": "The row says that there are results, and some of them are not there.",
@@ -192,7 +194,30 @@ def _tasks(services: Services) -> Iterator[Finding]:
     yield from _wrong_rows(services, "task_without_files", Task.id, ~files, Task.id)
     without = ~exists().where(Upload.id == TaskFile.upload_id)
     yield from _wrong_rows(services, "file_without_upload", TaskFile.id, without, TaskFile.id)
+    yield from _half_removed(services)
     yield from _wrong_rows(services, "group_inconsistent", Task.id, _is_strange_group(), Task.id)
+
+
+def _half_removed(services: Services) -> Iterator[Finding]:
+    """Files that were deleted, and of which something may be left."""
+    told = select(TaskFile.id, TaskFile.task_id).join(Task, Task.id == TaskFile.task_id)
+    for file_id, task_id in _rows(services, told.where(TaskFile.removing, Task.node == services.node), TaskFile.id):
+        with ExitStack() as stack:
+            # A deletion holds the lock of the upload or that of the task.
+            names = sorted({_upload_of(services, file_id), task_id})
+            held = all(stack.enter_context(services.locks.try_hold(name)) for name in names)
+            if held and _is_removing(services, file_id):
+                yield Finding("file_half_removed", file_id)
+
+
+def _upload_of(services: Services, file_id: str) -> str:
+    with services.database.read() as session:
+        return session.scalar(select(TaskFile.upload_id).where(TaskFile.id == file_id)) or file_id
+
+
+def _is_removing(services: Services, file_id: str) -> bool:
+    with services.database.read() as session:
+        return bool(session.scalar(select(TaskFile.removing).where(TaskFile.id == file_id)))
 
 
 def _is_strange_group() -> ColumnElement[bool]:

@@ -5,9 +5,10 @@ Rules:
 - A status changes only along its table below. SQL never spells a list of states itself: the
   `WHERE status IN (...)` of a compare-and-set is built from `sources()`, so an illegal move matches
   no row and changes nothing.
-- A state without an outgoing move is an end; nothing leaves it, but for an operator's retry, which has tables of its
-  own: for workers and clients an end stays one.
-- The words of `TaskStatus` are the documented API's and never change.
+- A state without an outgoing move is an end; nothing leaves it, but for an operator's retry and a removal on request,
+  which have tables of their own: for workers an end stays one.
+- The words of `TaskStatus` are the documented API's and never change. `removed` alone is ours: the API answers
+  `cancelled` for it (`docs/decisions/0012-removed-is-told-as-cancelled.md`).
 """
 
 from collections.abc import Mapping
@@ -35,6 +36,7 @@ class TaskStatus(StrEnum):
     COMPLETED = "completed"  # done; at least one file is playable
     ERROR = "error"  # done; no file is playable
     CANCELLED = "cancelled"  # stopped on request
+    REMOVED = "removed"  # deleted on request with everything made of it; the row stays
 
 
 class FileStatus(StrEnum):
@@ -45,6 +47,7 @@ class FileStatus(StrEnum):
     COMPLETED = "completed"
     ERROR = "error"
     CANCELLED = "cancelled"
+    REMOVED = "removed"  # deleted on request with everything made of it; the row stays
 
 
 class StepStatus(StrEnum):
@@ -62,7 +65,7 @@ UPLOAD_MOVES: Mapping[UploadStatus, frozenset[UploadStatus]] = {
     UploadStatus.OPEN: frozenset(
         {UploadStatus.COMPLETE, UploadStatus.REJECTED, UploadStatus.EXPIRED, UploadStatus.TERMINATED}
     ),
-    # Once its task has ended, a complete upload may be removed; a partial one that nobody joined expires.
+    # A complete upload is removed with its file of the task; a partial one that nobody joined expires.
     UploadStatus.COMPLETE: frozenset({UploadStatus.TERMINATED, UploadStatus.EXPIRED}),
     UploadStatus.REJECTED: frozenset(),
     UploadStatus.EXPIRED: frozenset(),
@@ -79,6 +82,7 @@ TASK_MOVES: Mapping[TaskStatus, frozenset[TaskStatus]] = {
     TaskStatus.COMPLETED: frozenset(),
     TaskStatus.ERROR: frozenset(),
     TaskStatus.CANCELLED: frozenset(),
+    TaskStatus.REMOVED: frozenset(),
 }
 
 FILE_MOVES: Mapping[FileStatus, frozenset[FileStatus]] = {
@@ -89,6 +93,7 @@ FILE_MOVES: Mapping[FileStatus, frozenset[FileStatus]] = {
     FileStatus.COMPLETED: frozenset(),
     FileStatus.ERROR: frozenset(),
     FileStatus.CANCELLED: frozenset(),
+    FileStatus.REMOVED: frozenset(),
 }
 
 
@@ -126,6 +131,14 @@ STEP_RETRIES: Mapping[StepStatus, frozenset[StepStatus]] = {
     StepStatus.CANCELLED: frozenset({StepStatus.WAITING}),
     StepStatus.ERROR: frozenset({StepStatus.WAITING}),
     StepStatus.SKIPPED: frozenset({StepStatus.WAITING}),
+}
+
+# What a removal on request may do: at any time, also after an end.
+TASK_REMOVALS: Mapping[TaskStatus, frozenset[TaskStatus]] = {
+    status: frozenset({TaskStatus.REMOVED}) for status in TaskStatus if status is not TaskStatus.REMOVED
+}
+FILE_REMOVALS: Mapping[FileStatus, frozenset[FileStatus]] = {
+    status: frozenset({FileStatus.REMOVED}) for status in FileStatus if status is not FileStatus.REMOVED
 }
 
 

@@ -26,6 +26,8 @@ _SENTENCES: dict[str, tuple[str, str]] = {
     "task_completed": ("处理完成", "Processing complete"),
     "task_error": ("处理出错：{reason}", "Processing failed: {reason}"),
     "task_cancelled": ("任务已取消", "Task cancelled"),
+    "task_removed": ("任务已删除", "Task deleted"),
+    "file_removed": ("文件已删除", "The file was deleted"),
     "task_not_found": ("任务不存在", "There is no such task"),
     "task_ended": ("任务已结束，无法取消", "The task is over and cannot be cancelled"),
     "no_file": (
@@ -96,10 +98,6 @@ _SENTENCES: dict[str, tuple[str, str]] = {
     "upload_complete": (
         "上传已完成，共 {offset} 字节",
         "The upload is complete with {offset} bytes; nothing can be added",
-    ),
-    "task_running": (
-        "任务仍在处理该上传，请先取消任务",
-        "A task still needs this upload; cancel the task first",
     ),
     "task_taken": (
         "任务编号已被占用，请换一个新的 UUID",

@@ -29,6 +29,7 @@ from server.settings import Settings
 from server.space import Space
 from server.storage.base import UploadStore
 from server.storage.locks import UploadLocks
+from server.tasks import removal
 from server.tasks.wake import Wake
 from server.tus.groups import Group
 from server.tus.protocol import PARTIAL, Append, Facts
@@ -278,20 +279,24 @@ class Records:
     def remove(self, upload_id: str, target: UploadStatus, why: VideodockError | None = None) -> bool:
         """Take the bytes away and say why; tells whether the upload could make that move. Blocking.
 
-        A group that waited for it fails, or goes on without it if it was refused (`why`).
+        A group that waited for it fails, or goes on without it if it was refused (`why`). The file of a complete upload
+        is `removed` from its task, whose others go on; what was made of it is for `removal.py` to take away.
         """
         row = self._find(upload_id)
         group = None if row is None else groups.group_of(row)
         others: Sequence[str] = ()
         now = self.clock()
         told = {"upload": upload_id, "now": now, "size": self.store.size(upload_id)}
-        with self.database.change(lazy=group is None) as connection:
+        # The bytes of a complete upload go only once its row cannot become `complete` again by a power cut.
+        lazy = group is None and row is not None and (row.status is UploadStatus.OPEN or row.concat == PARTIAL)
+        is_in_task = False
+        with self.database.change(lazy=lazy) as connection:
             session = Session(connection)
             task = None if group is None else groups.hold(session, group)
             row = connection.execute(_FIND, {"upload": upload_id}).one_or_none()
             is_whole = row is not None and row.status is UploadStatus.COMPLETE
-            if task is None and row is not None and is_whole and target is UploadStatus.TERMINATED:
-                self.hooks.pre_terminate(connection, row.task_id)
+            if is_whole and target is UploadStatus.TERMINATED:
+                is_in_task = removal.remove_file(session, upload_id, now=now)
             moved = connection.execute(_REMOVE[target], told).rowcount
             if moved and task is not None:
                 others = groups.leave(session, task, row, target, why, now)
@@ -300,8 +305,8 @@ class Records:
                 self.delete_bytes(upload_id)  # its group ended it at this very moment, and could not have its lock
             return False
         self.delete_bytes(upload_id)
-        if task is not None:
-            self.wake.notify()  # all the others may be there
+        if task is not None or is_in_task:
+            self.wake.notify()  # all the others may be there, and need not wait for this one
             self.dismiss(others)
         return True
 

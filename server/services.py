@@ -26,6 +26,7 @@ from server.hooks import Hooks
 from server.lifecycle import TaskStatus, UploadStatus
 from server.observability import Metrics
 from server.progress import Progress
+from server.removal import Removal
 from server.retention import Retention
 from server.settings import Settings
 from server.space import Space
@@ -36,6 +37,7 @@ from server.storage.locks import UploadLocks
 from server.storage.results import Results
 from server.storage.spare import Spare
 from server.sweep import SweepReport, drop_originals, sweep
+from server.sweep_report import Round
 from server.tasks import outbox
 from server.tasks.wake import Wake
 from server.transport.intake import Intake
@@ -73,6 +75,7 @@ class Services:
     node: str
     keep_spare: Callable[[], None]
     retention: Retention
+    removal: Removal
 
     @classmethod
     def open(cls, settings: Settings, store: UploadStore | None = None) -> "Services":
@@ -105,8 +108,8 @@ class Services:
         metrics = Metrics(lambda: _counts(database), lambda: asdict(room.look()))
         intake = Intake(settings.body_idle_timeout, settings.body_min_rate, settings.max_bodies)
         keep_spare = partial(spare.keep, reserve)
-        kept = Retention(uploads, results)
-        return cls(settings, database, store, locks, results, wake, uploads, metrics, intake, node, keep_spare, kept)
+        shared = (settings, database, store, locks, results, wake, uploads, metrics, intake, node, keep_spare)
+        return cls(*shared, Retention(uploads, results), Removal(uploads, results))
 
     def claim_store(self) -> None:
         """Make sure that the store is the one that the database speaks of. Raises `StartError`. Blocking.
@@ -150,6 +153,7 @@ class Services:
             self.keep_spare()
             holds.clean(self.settings.data_dir)
         report = sweep(self.uploads, self.retention, dry_run=dry_run)
+        self.removal.sweep(Round(self.uploads, report, dry_run))
         self._sweep_work(report, dry_run=dry_run)
         return report
 

@@ -143,13 +143,16 @@ def _is_infected(uploads: UploadService) -> ColumnElement[bool]:
 
 
 def _is_joined() -> ColumnElement[bool]:
-    """Partial uploads whose bytes are in a complete final one, and in no final that still waits."""
+    """Partial uploads whose bytes are in a final one that was completed, and in no final that still waits.
+
+    The final may have been deleted since: then the bytes of its parts have to go all the more.
+    """
     final = aliased(Upload)
     uses = select(UploadPart.final_id).join(final, final.id == UploadPart.final_id)
     mine = UploadPart.part_id == Upload.id
     return and_(
         _IS_WHOLE_PART,
-        uses.where(mine, final.status == UploadStatus.COMPLETE).exists(),
+        uses.where(mine, final.completed_at.is_not(None)).exists(),
         ~uses.where(mine, final.status == UploadStatus.OPEN).exists(),
     )
 

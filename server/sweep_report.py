@@ -27,6 +27,7 @@ class SweepReport:
     finished: int = 0  # complete, but not yet announced: announced
     abandoned: int = 0  # left by a request or process that died, removed
     removed: int = 0  # removals that had been cut short, ended
+    removed_results: int = 0  # files of tasks whose deletion had been cut short: what was made of them, removed
     quarantined: int = 0  # infected, and still among the others: put aside
     missing: int = 0  # open, but their bytes are gone from the store: reported, not touched
     dropped: int = 0  # originals that are not needed any more, removed
@@ -67,6 +68,7 @@ TELLS = {
     "finished": "uploads that are whole, and were not completed",
     "abandoned": "uploads that a process left which died",
     "removed": "removals that were cut short, and partial uploads that nobody needs",
+    "removed_results": "deleted files of which something was left",
     "quarantined": "infected files that go into quarantine",
     "missing": "open uploads whose bytes are gone; left as they are",
     "dropped": "originals that are not kept once they can be played (`originals`)",

@@ -1,4 +1,4 @@
-"""UploadService: create, append, finish, look, terminate.
+"""UploadService: create, append, finish, look.
 
 Rules:
 
@@ -259,7 +259,7 @@ class UploadService(Records):
         await self.database.run(self.complete, [facts.id], facts.id, {facts.id: facts.media_type})
         return replace(facts, status=UploadStatus.COMPLETE)
 
-    # Looking, and removal
+    # Looking
 
     async def look(self, upload_id: str, owner: str) -> Facts:
         """The truth about an upload. A body that is being received is told to let go, so that it is the truth."""
@@ -277,13 +277,3 @@ class UploadService(Records):
                 return facts
         except _SettledError as settled:  # nobody changes it any more: no need to wait, or to disturb somebody
             return settled.facts
-
-    async def terminate(self, upload_id: str, owner: str, check: Callable[[Facts], None]) -> None:
-        """Remove an upload. Raises what `check` raises, and `TaskRunningError` while a task needs it."""
-
-        def checked() -> None:
-            check(self.facts(upload_id, owner))
-            self.remove(upload_id, UploadStatus.TERMINATED)
-
-        async with self.locks.hold(upload_id):
-            await self.database.run(checked)

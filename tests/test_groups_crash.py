@@ -147,7 +147,7 @@ async def removed(bench: Bench, services: Services) -> None:
     with _over():
         await bench.upload(services, 1)
         await bench.create(services, 3)
-        await services.uploads.terminate(await bench.create(services, 2), OWNER, check_upload)
+        await services.removal.terminate(await bench.create(services, 2), OWNER, check_upload)
 
 
 async def cancelled(bench: Bench, services: Services) -> None:

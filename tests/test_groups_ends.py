@@ -1,5 +1,6 @@
 """A group that does not become whole: refused, removed, expired, late, cancelled; and what an operator can retry."""
 
+import json
 from collections.abc import Iterator
 
 import pytest
@@ -60,23 +61,52 @@ def test_a_member_is_terminated(live: LiveServer, whole: bool) -> None:
     assert group.delete(gone).status == 204
     told = group.status()
     assert (told["status"], told["message"]) == ("error", "处理出错：文件“1.mp4”的上传已被删除，其余文件不再等待")
-    assert {(file["status"], file["error"]["code"]) for file in told["files"]} == {("error", "group_member_removed")}
+    ends = [(file["status"], file["error"]["code"]) for file in told["files"]]
+    assert ends[0] == (("removed", "file_removed") if whole else ("error", "group_member_removed"))
+    assert set(ends[1:]) == {("error", "group_member_removed")}
     for upload in (gone, other):
         assert patch(live, upload, 0, DATA).status == 410
         assert head(live, upload).status == 410
         assert live.stored(upload) is None, "bytes are left"
     assert live.stored(kept) == DATA
-    assert group.events() == ["uploaded", "error"]
+    assert group.events() == (["uploaded", "file_removed", "error"] if whole else ["uploaded", "error"])
     assert group.delete(kept).status == 204, "its task is over"
     check_tidy(live)
 
 
 def test_a_member_of_a_task_that_waits_for_a_worker(live: LiveServer) -> None:
-    """With all files there it is a task like any other: what it needs is not removed."""
+    """With all files there it is a task like any other: one file is removed, and the other waits on."""
     group = Group(live, files=2)
-    first, _ = group.whole(1), group.whole(2)
-    assert group.delete(first).code == "task_running"
-    group.check_ready()
+    first, second = group.whole(1), group.whole(2)
+    assert group.delete(first).status == 204
+    told = group.status()
+    assert (told["status"], told["removed"], told["message"]) == ("uploaded", False, "文件上传完成，准备处理")
+    assert [(file["status"], file["error"]) for file in told["files"]] == [
+        ("removed", {"code": "file_removed", "message": "文件已删除"}),
+        ("waiting", None),
+    ]
+    assert (live.stored(first), live.stored(second)) == (None, DATA)
+    assert group.delete(second).status == 204
+    told = group.status()
+    assert (told["status"], told["removed"], told["message"]) == ("cancelled", True, "任务已删除")
+    assert group.events() == ["uploaded", "gathered", "file_removed", "file_removed", "removed"]
+    check_tidy(live)
+
+
+def test_a_task_is_deleted_while_its_group_waits(live: LiveServer) -> None:
+    """Its open uploads end with it, those that are whole are gone, and no creation joins it any more."""
+    group = Group(live)
+    kept, other = group.whole(1), group.create(2)
+    answer = live.ask("DELETE", f"/api/task/{group.task}", ())
+    assert (answer.status, json.loads(answer.body)) == (200, {"success": True, "message": "任务已删除"})
+    told = group.status()
+    assert (told["status"], told["removed"]) == ("cancelled", True)
+    assert {file["status"] for file in told["files"]} == {"removed"}
+    for upload in (kept, other):
+        assert live.stored(upload) is None
+        assert (head(live, upload).status, patch(live, upload, 0, DATA).status) == (410, 410)
+    assert group.ask(3).code == "group_ended"
+    check_tidy(live)
 
 
 def test_a_member_expires(live: LiveServer) -> None:

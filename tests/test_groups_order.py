@@ -20,7 +20,6 @@ from server.errors import (
     MediaTypeUnsupportedError,
     TaskEndedError,
     TaskNotFoundError,
-    TaskRunningError,
     UploadGoneError,
 )
 from server.finals import FinalService
@@ -101,9 +100,10 @@ class Told:
     created: list[int] = field(default_factory=list)
     whole: set[int] = field(default_factory=set)
     refused: set[int] = field(default_factory=set)
+    removed: set[int] = field(default_factory=set)  # of those that were whole
 
     def ended(self, count: int) -> bool:
-        return self.status != "uploaded" or len(self.whole | self.refused) == count
+        return self.status != "uploaded" or len(self.whole | self.refused | self.removed) == count
 
 
 class Ground:
@@ -200,7 +200,7 @@ class Play:
             self.told.created.append(who)
 
     async def repeat(self, who: int) -> None:
-        if who in self.uploads and self.story.placed:
+        if who in self.uploads and self.story.placed and who not in self.told.removed:
             assert (await self.made(who)).id == self.uploads[who]
 
     async def made(self, who: int) -> Facts:
@@ -219,7 +219,7 @@ class Play:
     async def append(self, who: int) -> None:
         plan = self.story.plans[who]
         upload = self.parts.get(who, self.uploads.get(who))
-        if upload is None or who in self.told.refused | self.told.whole:
+        if upload is None or who in self.told.refused | self.told.whole | self.told.removed:
             return
         pieces_left = plan.steps - self.done[who]
         data = (DATA if plan.is_video else TEXT)[:LENGTH]
@@ -276,13 +276,19 @@ class Play:
         if who not in self.uploads:
             return
         try:
-            await self.services.uploads.terminate(self.uploads[who], OWNER, check_upload)
-        except (TaskRunningError, UploadGoneError, MediaTypeUnsupportedError, FileEmptyError) as refused:
+            await self.services.removal.terminate(self.uploads[who], OWNER, check_upload)
+        except (UploadGoneError, MediaTypeUnsupportedError, FileEmptyError) as refused:
             if not self.told.ended(len(self.story.plans)) and who not in self.told.refused:
                 raise AssertionError("a member of a group that waits may go") from refused
         else:
-            self.fail("group_member_removed")
-            self.told.whole.discard(who)
+            waits = not self.told.ended(len(self.story.plans))
+            if who in self.told.whole:
+                self.told.removed.add(who)
+                self.told.whole.discard(who)
+            if waits:
+                self.fail("group_member_removed")
+            elif self.told.removed == set(self.told.created):
+                self.told.status = "removed"
 
     async def expire(self) -> None:
         who = self.story.victim
@@ -343,7 +349,9 @@ class Play:
         for file in files:
             who = int(file["name"].partition(".")[0])
             assert file["upload_id"] == self.uploads[who]
-            if who in self.told.refused:
+            if who in self.told.removed:
+                assert (file["status"], bool(file["removing"])) == ("removed", False)
+            elif who in self.told.refused:
                 assert (file["status"], file["error_code"]) == ("error", "media_type_mismatch")
             elif self.told.status == "uploaded":
                 assert file["status"] == "waiting"

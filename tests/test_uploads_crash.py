@@ -121,7 +121,7 @@ async def made_and_removed(services: Services) -> None:
     upload = (await make(services)).id
     with pytest.raises(ClientGoneError):
         await fill(services, upload, [chunk(DATA[:50_000]), GONE])
-    await services.uploads.terminate(upload, OWNER, lambda _: None)
+    await services.removal.terminate(upload, OWNER, lambda _: None)
 
 
 async def rejected(services: Services) -> None:
@@ -247,7 +247,7 @@ def test_completed_twice(bench: Bench) -> None:
             await services.database.run(services.uploads.complete, [upload], upload, {upload: "mp4"})
         assert bench.rows() == before
         gone = (await make(services)).id
-        await services.uploads.terminate(gone, OWNER, lambda _: None)
+        await services.removal.terminate(gone, OWNER, lambda _: None)
         with pytest.raises(UploadGoneError):
             await services.database.run(services.uploads.complete, [gone], gone, {gone: "mp4"})
 

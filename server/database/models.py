@@ -145,7 +145,8 @@ class Task(Base):
     owner: Mapped[str] = mapped_column(doc="Whose task it is")
     node: Mapped[str] = mapped_column(String(36), doc="The data folder that holds its bytes; only its workers claim it")
     status: Mapped[TaskStatus] = mapped_column(
-        _word(TaskStatus), doc="`uploaded`, `processing`, `completed`, `error` or `cancelled`"
+        _word(TaskStatus),
+        doc="`uploaded`, `processing`, `completed`, `error`, `cancelled` or `removed` (deleted on request)",
     )
     partial: Mapped[bool] = mapped_column(doc="Completed, but not every file could be processed")
     progress: Mapped[int] = mapped_column(Integer, doc="Percent of the whole task; falls only when it is retried")
@@ -187,6 +188,7 @@ class TaskFile(Base):
         Index(None, "upload_id", unique=True),
         Index(None, "task_id", "position", unique=True),
         _index("ix_task_files_infected", "scan = 'infected'", "upload_id"),
+        _index("ix_task_files_removing", "removing", "id"),
     )
 
     id: Mapped[str] = mapped_column(String(36), primary_key=True, doc="UUID")
@@ -200,7 +202,8 @@ class TaskFile(Base):
     size: Mapped[int] = mapped_column(doc="Bytes")
     media_type: Mapped[str | None] = mapped_column(String(16), doc="Checked type; NULL where nothing was checked")
     status: Mapped[FileStatus] = mapped_column(
-        _word(FileStatus), doc="`waiting`, `processing`, `completed`, `error` or `cancelled`"
+        _word(FileStatus),
+        doc="`waiting`, `processing`, `completed`, `error`, `cancelled` or `removed` (deleted on request)",
     )
     progress: Mapped[int] = mapped_column(Integer, doc="Percent")
     duration: Mapped[float | None] = mapped_column(doc="Seconds")
@@ -223,6 +226,9 @@ class TaskFile(Base):
         doc="Whether there are small pictures for scrubbing", server_default=false()
     )
     playable: Mapped[bool] = mapped_column(doc="Whether it can be played already", server_default=false())
+    removing: Mapped[bool] = mapped_column(
+        doc="Whether it is `removed` and something of it may still lie on the disk", server_default=false()
+    )
     error_code: Mapped[str | None] = mapped_column(String(64), doc="Why it failed")
     error_params: Mapped[dict[str, Any] | None] = mapped_column(JSON, doc="Parameters of that reason")
 
@@ -281,7 +287,7 @@ class TaskEvent(Base):
     type: Mapped[str] = mapped_column(
         String(32),
         doc="`uploaded`, `gathered`, `processing`, `waiting`, `infected`, `file_completed`, `file_error`, `completed`, "
-        "`error`, `cancelled` or `retried`",
+        "`error`, `cancelled`, `retried`, `file_removed` or `removed`",
     )
     attempt: Mapped[int] = mapped_column(Integer, doc="The task's attempt at that time")
     data: Mapped[dict[str, Any] | None] = mapped_column(JSON, doc="What else there is to say")

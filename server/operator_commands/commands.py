@@ -83,8 +83,8 @@ _JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON: every 
 
 
 def _tasks(place: Decorator, settings: Callable[[Mapping[str, Given]], Settings]) -> click.Group:
-    group = click.Group("tasks", short_help="List and show tasks; retry or cancel one.")
-    group.help = "Look at tasks, have a failed one tried again, or cancel one; beside a running server or without."
+    group = click.Group("tasks", short_help="List and show tasks; retry, cancel or delete one.")
+    group.help = "Look at tasks; have one tried again, cancel or delete one. Beside a running server or without."
 
     @group.command("list", short_help="List tasks, the newest first.")
     @_filters([status.value for status in TaskStatus])
@@ -131,6 +131,20 @@ def _tasks(place: Decorator, settings: Callable[[Mapping[str, Given]], Settings]
             moves.cancel(database, task_id, made.data_dir)
         click.echo("Cancelled.")
 
+    @group.command(short_help="Delete a task with its originals and results.")
+    @click.argument("task_id")
+    @place
+    def delete(task_id: str, **given: Given) -> None:
+        """Delete a task that waits, runs or has ended: its originals, and everything that was made of them.
+
+        Its rows stay for reports, with the status `removed`. Nothing brings the videos back.
+        """
+        from server.operator_commands import moves
+
+        with _refusals(), moves.serving(settings(given)) as services:
+            is_gone = moves.delete(services, task_id)
+        click.echo("Deleted." if is_gone else "Deleted. What is still in use goes with the next sweep.")
+
     return group
 
 
@@ -153,11 +167,14 @@ def _uploads(place: Decorator, settings: Callable[[Mapping[str, Given]], Setting
         """Show all that is known of an upload."""
         _show("upload", settings(given), upload_id, as_json)
 
-    @group.command(short_help="Remove an upload and its bytes.")
+    @group.command(short_help="Remove an upload and what was made of it.")
     @click.argument("upload_id")
     @place
     def terminate(upload_id: str, **given: Given) -> None:
-        """Remove an upload that is open, or whose task has ended; its client is told that it is gone."""
+        """Remove an upload with its bytes and everything that was made of it; its client is told that it is gone.
+
+        If a task works on it, that stops within seconds, and the other files of the task go on.
+        """
         from server.operator_commands import moves
 
         with _refusals(), moves.serving(settings(given)) as services:

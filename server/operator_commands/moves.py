@@ -1,4 +1,4 @@
-"""What an operator can change: cancel a task, have one tried again, remove an upload.
+"""What an operator can change: cancel a task, have one tried again, delete one, remove an upload.
 
 Rule: a move that cannot be made changes nothing and raises `RefusedError` with a sentence for the terminal, or
 `UnknownError` when there is no such row.
@@ -13,7 +13,7 @@ from server import groups
 from server.database import migration
 from server.database.models import Task, Upload
 from server.database.session import AWAY, Database, reason
-from server.errors import StartError, TaskEndedError, TaskNotFoundError, TaskRunningError, UploadLockedError
+from server.errors import StartError, TaskEndedError, TaskNotFoundError, UploadLockedError
 from server.lifecycle import UPLOAD_MOVES, UploadStatus, sources
 from server.services import Services, utc_now
 from server.settings import Settings
@@ -97,8 +97,26 @@ def retry(services: Services, task_id: str) -> Retried:
     return done
 
 
+def delete(services: Services, task_id: str) -> bool:
+    """Delete a task, whoever owns it, with its originals and everything made of them; one that is deleted stays so.
+
+    Tells whether all of it has left the disk already.
+    """
+    with services.database.read() as session:
+        task = session.get(Task, task_id) if is_id(task_id) else None
+    if task is None:
+        raise UnknownError(f"There is no task {task_id}.")
+    if task.node != services.node:
+        raise RefusedError("The task belongs to another data folder; name that one with --data-dir.")
+    try:
+        return services.removal.remove_task(task_id, None)
+    except TaskNotFoundError:  # its rows went meanwhile
+        raise UnknownError(f"There is no task {task_id}.") from None
+
+
 def terminate(services: Services, upload_id: str) -> None:
-    """Remove an upload, open or complete; a request that is sending its bytes is told to let go."""
+    """Remove an upload, open or complete, with everything that was made of it; a request that is sending its bytes is
+    told to let go."""
     if not is_id(upload_id):
         raise UnknownError(f"There is no upload {upload_id}.")
 
@@ -110,8 +128,6 @@ def terminate(services: Services, upload_id: str) -> None:
         asyncio.run(under_lock())
     except UploadLockedError:
         raise RefusedError("Another request holds the upload and did not let go of it; try again.") from None
-    except TaskRunningError:
-        raise RefusedError("A task still needs the upload; cancel the task first.") from None
 
 
 def _remove(services: Services, upload_id: str) -> None:
@@ -127,5 +143,5 @@ def _remove(services: Services, upload_id: str) -> None:
     if row.has_bytes and not waits_for_parts and services.store.size(upload_id) is None:
         # Else the row would say that the bytes are gone while they lie elsewhere for good.
         raise RefusedError(f"Its bytes are not in {services.settings.data_dir}; name its data folder with --data-dir.")
-    if not services.uploads.remove(upload_id, UploadStatus.TERMINATED):
+    if not services.removal.remove_upload(upload_id):
         raise RefusedError("The upload was removed meanwhile.")

@@ -79,6 +79,17 @@ class Results:
         """Remove what an attempt left unfinished. Idempotent."""
         shutil.rmtree(self._work / f"{task_id}.{attempt}", ignore_errors=True)
 
+    def discard_file(self, task_id: str, attempt: int, file_id: str) -> None:
+        """Remove what an attempt left unfinished of one file. Idempotent."""
+        for made in (self._work / f"{task_id}.{attempt}").glob(f"{file_id}.*"):
+            self._discard(made)
+
+    def _discard(self, made: Path) -> None:
+        if made.is_dir():
+            shutil.rmtree(made, ignore_errors=True)
+        else:
+            made.unlink(missing_ok=True)
+
     def tasks(self) -> Iterator[str]:
         """The tasks of which results lie here, by id: of a removal that was cut short too. In no order."""
         with os.scandir(self._results) as found:
@@ -111,6 +122,12 @@ class Results:
         with suppress(FileNotFoundError):
             shutil.rmtree(going)
 
+    def delete(self, task_id: str, file_id: str) -> None:
+        """`hide` and `remove`, for a file in whose place nothing appears any more. Idempotent. Blocking."""
+        self.remove(task_id, file_id)  # of a removal that was cut short
+        self.hide(task_id, file_id)
+        self.remove(task_id, file_id)
+
     def remove_empty(self, task_id: str) -> bool:
         """Remove the folder of a task with nothing in it; tells whether nothing of the task is left."""
         folder = self._results / task_id
@@ -139,11 +156,7 @@ class Results:
 
     def drop_work(self, name: str) -> None:
         """Remove something that nobody works on. Idempotent."""
-        place = self._work / name
-        if place.is_dir():
-            shutil.rmtree(place, ignore_errors=True)
-        else:
-            place.unlink(missing_ok=True)
+        self._discard(self._work / name)
 
     def is_in_work(self, name: str) -> bool:
         """Whether that is still there."""

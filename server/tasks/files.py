@@ -64,6 +64,12 @@ def file_progress(
     return mine
 
 
+def is_removed(session: Session, claimed: Claim, file_id: str) -> bool:
+    """Whether this file was deleted while its task is still this worker's, so that the worker goes on with the next."""
+    removed = (TaskFile.id == file_id, TaskFile.status == FileStatus.REMOVED)
+    return hold(session, claimed, {}) and session.scalar(select(TaskFile.id).where(*removed)) is not None
+
+
 def complete_file(session: Session, claimed: Claim, file_id: str, *, now: datetime) -> bool:
     """All steps of a file are over; False when the task is no longer this worker's."""
     moved = _move_file(session, claimed, file_id, FileStatus.COMPLETED, {"progress": 100})

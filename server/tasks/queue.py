@@ -21,7 +21,17 @@ from server.database.models import Task, TaskFile, TaskStep
 from server.database.session import changed
 from server.database.types import database_time
 from server.errors import TaskEndedError, TaskNotFoundError
-from server.lifecycle import FILE_MOVES, STEP_MOVES, TASK_MOVES, FileStatus, StepStatus, TaskStatus, ends, sources
+from server.lifecycle import (
+    FILE_MOVES,
+    STEP_MOVES,
+    TASK_MOVES,
+    TASK_REMOVALS,
+    FileStatus,
+    StepStatus,
+    TaskStatus,
+    ends,
+    sources,
+)
 from server.tasks import events, turns
 
 # What a task has no more when nobody works on it, nor will.
@@ -147,6 +157,18 @@ def cancel(session: Session, task_id: str, owner: str, *, now: datetime) -> None
         raise TaskEndedError(status=task.status)
 
 
+def remove(session: Session, task_id: str, *, now: datetime) -> bool:
+    """A task is `removed`, whether it waits, runs or has ended; False when it is already.
+
+    When it had ended before, `finished_at` stays: reports go on telling how long it took.
+    """
+    ended = {**_IDLE, "updated_at": now, "finished_at": func.coalesce(Task.finished_at, now)}
+    may_move = (Task.id == task_id, Task.status.in_(sources(TASK_REMOVALS, TaskStatus.REMOVED)))
+    return bool(
+        changed(session, update(Task).where(*may_move).values(status=TaskStatus.REMOVED, playable=False, **ended))
+    )
+
+
 def claim(
     session: Session,
     worker: str,
@@ -259,8 +281,13 @@ def orphan(session: Session, worker_prefix: str, *, now: datetime) -> int:
 
 
 def finish(session: Session, claimed: Claim, *, now: datetime) -> TaskStatus | None:
-    """End a task whose files have ended: `error` if all failed, else `completed`. None when not this worker's."""
-    ended = files_of(session, claimed.task_id)
+    """End a task whose files have ended: `error` if all failed, else `completed`. None when not this worker's.
+
+    Files that were removed do not count.
+    """
+    if not hold(session, claimed, {}):  # first: a file that is removed meanwhile must not be judged by an old row
+        return None
+    ended = [file for file in files_of(session, claimed.task_id) if file.status is not FileStatus.REMOVED]
     failed = [file for file in ended if file.status is FileStatus.ERROR]
     values: dict[str, Any] = {"status": TaskStatus.COMPLETED, "partial": bool(failed), "progress": 100}
     values["playable"] = any(file.playable for file in ended)
@@ -332,6 +359,11 @@ def _fail_files(session: Session, task_id: str, failure: Failure, *, now: dateti
 def _steps_of_open_files(task_id: str) -> ColumnElement[bool]:
     open_files = select(TaskFile.id).where(TaskFile.task_id == task_id, TaskFile.status.not_in(ends(FILE_MOVES)))
     return TaskStep.file_id.in_(open_files)
+
+
+def cancel_steps(session: Session, file_ids: Sequence[str], *, now: datetime) -> None:
+    """The steps of these files are cancelled, unless they have ended."""
+    _end_steps(session, TaskStep.file_id.in_(file_ids), StepStatus.CANCELLED, now=now)
 
 
 def skip_steps(session: Session, file_id: str, *, now: datetime) -> None:

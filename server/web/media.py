@@ -51,12 +51,13 @@ _METHODS = "GET, HEAD, OPTIONS"
 
 
 # Nothing of these is shown, whatever was made before they ended so.
-_HIDDEN = (FileStatus.ERROR, FileStatus.CANCELLED)
+_HIDDEN = (FileStatus.ERROR, FileStatus.CANCELLED, FileStatus.REMOVED)
 _UNENDED = (StepStatus.WAITING, StepStatus.PROCESSING)
 
 
 def is_shown(file: TaskFile, steps: Sequence[TaskStep]) -> bool:
-    """Whether what was made of a file may be seen: not before its scan has ended, and not once it has failed."""
+    """Whether what was made of a file may be seen: not before its scan has ended, and not once it has failed or was
+    removed."""
     is_scanned = not any(step.name == SCAN and step.status in _UNENDED for step in steps)
     return is_scanned and file.scan != INFECTED and file.status not in _HIDDEN
 

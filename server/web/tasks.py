@@ -1,7 +1,8 @@
-"""GET /api/task/status/<id> and POST /api/task/cancel/<id>, as documented.
+"""GET /api/task/status/<id> and POST /api/task/cancel/<id>, as documented, and DELETE /api/task/<id>.
 
 Rule: the words, keys and Chinese sentences are a contract with clients that cannot be changed. A task that failed
-is a successful answer: `success` speaks of the request, `status` of the task.
+is a successful answer: `success` speaks of the request, `status` of the task. A task that was removed is `cancelled`
+for clients that know the documented words only, and `removed: true` for all others.
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,7 +15,7 @@ from starlette.routing import Route
 from server import groups
 from server.database.models import DEFAULT_OWNER, Task, TaskFile, TaskStep
 from server.errors import MethodNotAllowedError, Param, TaskNotFoundError
-from server.lifecycle import TaskStatus
+from server.lifecycle import FileStatus, TaskStatus
 from server.messages import Language, sentence
 from server.services import Services
 from server.tasks import files, queue
@@ -29,12 +30,13 @@ _NO_STORE = {"Cache-Control": "no-store"}
 
 
 def routes(services: Services) -> list[Route]:
-    """Status and cancel."""
+    """Status, cancel and removal."""
     tasks = _Tasks(services)
     made = []
     for path, handle, methods in (
         ("/api/task/status/{task_id}", tasks.status, ("GET", "HEAD")),
         ("/api/task/cancel/{task_id}", tasks.cancel, ("POST",)),
+        ("/api/task/{task_id}", tasks.remove, ("DELETE",)),  # last: it would match the others too
     ):
         cors = for_api(services.settings, *methods)
         served = endpoint(handle, api_response, route=path, intake=services.intake, cors=cors)
@@ -47,6 +49,7 @@ class _Tasks:
     def __init__(self, services: Services) -> None:
         self._database = services.database
         self._uploads = services.uploads
+        self._removal = services.removal
 
     async def status(self, call: Call) -> Response:
         task_id = _checked(call, "GET", "HEAD")
@@ -58,6 +61,12 @@ class _Tasks:
         task_id = _checked(call, "POST")
         await self._database.run(self._uploads.cancel, task_id, DEFAULT_OWNER)
         message = sentence("task_cancelled", {}, language(call.scope, "zh"))
+        return JSONResponse({"success": True, "message": message}, headers=_NO_STORE)
+
+    async def remove(self, call: Call) -> Response:
+        task_id = _checked(call, "DELETE")
+        await self._database.run(self._removal.remove_task, task_id, DEFAULT_OWNER)
+        message = sentence("task_removed", {}, language(call.scope, "zh"))
         return JSONResponse({"success": True, "message": message}, headers=_NO_STORE)
 
     def _find(self, task_id: str) -> tuple[Task, Sequence[TaskFile], Mapping[str, Sequence[TaskStep]], int]:
@@ -88,10 +97,12 @@ def _status(
     reader: Language,
 ) -> dict[str, object]:
     created_at = _documented(task.created_at)
+    is_removed = task.status is TaskStatus.REMOVED
     return {
         "success": True,
         "task_id": task.id,
-        "status": task.status.value,
+        "status": TaskStatus.CANCELLED.value if is_removed else task.status.value,
+        "removed": is_removed,
         "message": _message(task, arrived, reader),
         "progress": task.progress,
         "partial": task.partial,
@@ -124,6 +135,8 @@ def _message(task: Task, arrived: int, reader: Language) -> str:
 
 def _file(file: TaskFile, steps: Sequence[TaskStep], base: str, reader: Language) -> dict[str, object]:
     shown = is_shown(file, steps)
+    # Why it had failed before its removal is for reports.
+    why = ("file_removed", None) if file.status is FileStatus.REMOVED else (file.error_code, file.error_params)
     return {
         "id": file.id,
         "name": file.name,
@@ -152,7 +165,7 @@ def _file(file: TaskFile, steps: Sequence[TaskStep], base: str, reader: Language
             }
             for step in steps
         ],
-        "error": _error(file.error_code, file.error_params, reader),
+        "error": _error(*why, reader),
     }
 
 

@@ -64,6 +64,7 @@ class Mount:
 
     def __init__(self, services: Services) -> None:
         self._uploads = services.uploads
+        self._removal = services.removal
         self._metrics = services.metrics
         self._settings = services.settings
         self._intake = services.intake
@@ -185,7 +186,7 @@ class Mount:
         return Response(status_code=204, headers=protocol.progress(facts))
 
     async def _terminate(self, call: Call) -> Response:
-        await self._uploads.terminate(call.request.path_params["upload_id"], DEFAULT_OWNER, protocol.check_upload)
+        await self._removal.terminate(call.request.path_params["upload_id"], DEFAULT_OWNER, protocol.check_upload)
         return Response(status_code=204)
 
     async def _receive(self, upload_id: str, decide: Callable[[Facts], Append], body: Body) -> Facts:

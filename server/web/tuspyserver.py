@@ -86,7 +86,7 @@ class Guard(tus.Mount):
         upload_id = call.request.path_params["upload_id"]
         facts = await self._uploads.database.run(self._uploads.facts, upload_id, DEFAULT_OWNER)
         protocol.check_upload(facts)
-        take = partial(self._uploads.terminate, upload_id, DEFAULT_OWNER, protocol.check_upload)
+        take = partial(self._removal.terminate, upload_id, DEFAULT_OWNER, protocol.check_upload)
         await self._engine.ask("DELETE", Termination(facts, take))
         return Response(status_code=204)
 

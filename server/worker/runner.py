@@ -5,7 +5,8 @@ Rules:
 - Every write bears the claim's attempt. The first that matches nothing ends the work: somebody cancelled the
   task, or another worker has it.
 - A heartbeat keeps the lease and tells the progress, once a second. When it finds the claim lost, or cannot reach
-  the database for as long as a lease lasts, it stops the running step.
+  the database for as long as a lease lasts, it stops the running step. When it finds that the file was deleted, it
+  stops the step too, and the work goes on with the next file.
 - A step that blames its file is the file's failure. What is ours (a full disk, a scanner that is away, a bug) sets the
   task aside, for longer each time; a step that failed so `task_max_attempts` times is given up, unless it only waits.
 - A step that has come to its end is not run again: its results are in place and its row says so, in one transaction.
@@ -112,11 +113,17 @@ class Attempt:
         """Whether it has ended, and the database could not be told that nobody works on the task any more."""
         self._lost = threading.Event()
         self._over = threading.Event()
+        # Of the file that is being worked on: its running step is to stop.
+        self._halt = threading.Event()
 
     def stop(self) -> None:
         """Stop working, and give the task back: this process ends, and another one may go on at once."""
         self._stopped = True
+        self._lose()
+
+    def _lose(self) -> None:
         self._lost.set()
+        self._halt.set()
 
     def hold_on(self, session: Session) -> None:
         """Before this process looks for a task: that it does not take this one from itself, when nobody could write for
@@ -156,7 +163,7 @@ class Attempt:
         for file in found:
             progress.position, progress.file_id, progress.file_percent, progress.step = file.position, file.id, 0, None
             if file.status not in ends(FILE_MOVES):
-                self._file(file)
+                self._file_unless_removed(file)
             progress.done_files, progress.file_percent = progress.done_files + 1, 0
         status = self._transact(lambda session: queue.finish(session, self.claim, now=self._services.uploads.clock()))
         if status is None:
@@ -168,6 +175,20 @@ class Attempt:
         found = list(queue.files_of(session, self.claim.task_id))
         session.expunge_all()
         return found
+
+    def _file_unless_removed(self, file: TaskFile) -> None:
+        """Bring a file to its end, whatever that is: one that is deleted meanwhile ends nothing else."""
+        claim = self.claim
+        self._halt = threading.Event()  # after `progress.file_id`: the heartbeat reads them the other way round
+        if self._lost.is_set():
+            self._halt.set()
+        try:
+            self._file(file)
+        except (LostError, Cancelled):
+            if not self._transact(lambda session: files.is_removed(session, claim, file.id)):
+                raise
+            self._services.results.discard_file(claim.task_id, claim.attempt, file.id)
+            _log.info("file_removed", task=claim.task_id, file=file.id)
 
     def _file(self, file: TaskFile) -> None:
         claim, clock = self.claim, self._services.uploads.clock
@@ -292,7 +313,7 @@ class Attempt:
             limits=step.limits(self._settings),
             ffmpeg=self._ffmpeg,
             facts=dict(work.facts),
-            cancelled=self._lost,
+            cancelled=self._halt,
             report=report,
         )
 
@@ -314,7 +335,7 @@ class Attempt:
                 kept = time.monotonic() - self._kept < self._settings.task_lease
                 self._cut_off = not kept
             if not kept:
-                self._lost.set()
+                self._lose()
                 return
 
     def _tell(self, session: Session) -> bool:
@@ -330,14 +351,16 @@ class Attempt:
         )
 
     def _keep(self) -> bool:
-        progress = self._progress
+        progress, halt = self._progress, self._halt
+        file_id, is_removed = progress.file_id, False
         with self._services.database.write() as session:
             kept = self._tell(session)
-            if kept and progress.file_id is not None:
+            if kept and file_id is not None:
                 percent = min(99, progress.file_percent)
-                files.file_progress(
-                    session, self.claim, progress.file_id, percent, progress.step, progress.step_percent
-                )
+                mine = files.file_progress(session, self.claim, file_id, percent, progress.step, progress.step_percent)
+                is_removed = not mine and files.is_removed(session, self.claim, file_id)
+        if is_removed:
+            halt.set()
         return kept
 
     def _must(self, move: Callable[[Session], bool]) -> None:

@@ -180,7 +180,9 @@ class Driver(RuleBasedStateMachine):
             assert (row["status"], row["length"]) == (upload.status.value, upload.length), row
             assert (row["metadata_raw"], row["concat"]) == (upload.metadata, upload.concat), row
             assert (bool(row["has_bytes"]), row["checked_from"]) == (is_alive, None), row
-            events = {None: 0, "uploaded": 1, "cancelled": 2}[upload.task]
+            # A removal is one event; that of an upload is told of its file, too.
+            events = {None: 0, "uploaded": 1, "cancelled": 2, "removed": 2 + upload.was_cancelled}[upload.task]
+            events += upload.task == "removed" and not upload.was_deleted_as_task
             size = upload.length if upload.task else None
             assert (row["task_status"], row["task_size"], row["events"]) == (upload.task, size, events), row
             expected = None if upload.data is None else len(upload.data)

@@ -353,12 +353,26 @@ class TusMachine(Driver):
 
     @rule(upload=uploads)
     def cancel_task(self, upload: int) -> None:
-        """The task ends; from then on its upload may be removed."""
+        """The task ends; a removed one has ended, too."""
         it = self.model.uploads[upload]
         answer = self.say(request("POST", f"/api/task/cancel/{it.id}"), f"cancel {upload}")
-        status = 200 if it.task else 404  # to cancel again is no error
+        status = {None: 404, "removed": 409}.get(it.task, 200)  # to cancel again is no error
         assert answer.status == status, answer
-        it.task = it.task and "cancelled"
+        if status == 200:
+            it.task = "cancelled"
+
+    @precondition(lambda self: self.ends < MOST_ENDS)
+    @rule(upload=uploads)
+    def delete_task(self, upload: int) -> None:
+        """The task is removed with its upload, whatever it does; to do it again is no error."""
+        self.ends += 1
+        it = self.model.uploads[upload]
+        answer = self.say(request("DELETE", f"/api/task/{it.id}"), f"delete task {upload}")
+        assert answer.status == (200 if it.task else 404), answer
+        if it.task and it.task != "removed":
+            it.was_deleted_as_task = True
+            it.end(Status.TERMINATED)
+            self.model.remove_task(it)
 
     # Time and restarts
 

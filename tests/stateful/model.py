@@ -72,6 +72,8 @@ class Upload:
     data: bytes | None = b""
     is_old: bool = False
     task: str | None = None
+    was_cancelled: bool = False  # before its task was removed
+    was_deleted_as_task: bool = False
     may_be_terminated: bool = False  # two orders of work are allowed, and only the row tells which one it was
 
     @property
@@ -223,10 +225,15 @@ class Model:
         refused = _gone(upload)
         if refused:
             return refused
-        if upload.task == "uploaded":
-            return Said(409, "task_running")
         upload.end(Status.TERMINATED)
+        self.remove_task(upload)
         return Said(204)
+
+    def remove_task(self, upload: Upload) -> None:
+        """The task of a complete upload is removed with it."""
+        if upload.task and upload.task != "removed":
+            upload.was_cancelled = upload.task == "cancelled"
+            upload.task = "removed"
 
     def refusal(self, upload: Upload, append: Append) -> Said | None:
         """Why a PATCH is refused before a byte of its body is read; None where it is not."""
@@ -240,7 +247,7 @@ class Model:
         for upload in expired:
             upload.end(Status.EXPIRED)
         parts = [upload for upload in self.uploads if upload.status is Status.COMPLETE and upload.is_partial]
-        joined = [part for part in parts if self._finals(part, Status.COMPLETE) and not self._finals(part, Status.OPEN)]
+        joined = [part for part in parts if self._was_joined(part) and not self._finals(part, Status.OPEN)]
         stale = [part for part in parts if part.is_old and part not in joined]
         for part in joined:
             part.end(Status.TERMINATED)
@@ -358,6 +365,10 @@ class Model:
             if part.status is Status.COMPLETE and not self._finals(part, Status.OPEN):
                 part.end(Status.TERMINATED)
         return ""
+
+    def _was_joined(self, part: Upload) -> bool:
+        # Also into one that was deleted since.
+        return any(upload.task for upload in self.uploads if part in upload.parts)
 
     def _finals(self, part: Upload, status: Status) -> list[Upload]:
         return [upload for upload in self.uploads if part in upload.parts and upload.status is status]

@@ -236,7 +236,7 @@ def test_what_is_no_video_is_refused(engine: ServerProcess) -> None:
 
 
 def test_removal(engine: ServerProcess) -> None:
-    """DELETE takes the bytes and keeps the row; what became a task is kept while that is not over."""
+    """DELETE takes the bytes and keeps the row, also of what became a task that waits."""
     upload = made(engine, LENGTH)
     assert ask(engine, "PATCH", target(upload), patch_headers(0), video(FIRST)).status == 204
     assert ask(engine, "DELETE", target(upload), VERSION).status == 204
@@ -251,9 +251,11 @@ def test_removal(engine: ServerProcess) -> None:
 
     whole = made(engine, LENGTH)
     ask(engine, "PATCH", target(whole), patch_headers(0), video(LENGTH))
-    kept = ask(engine, "DELETE", target(whole), VERSION)
-    assert (kept.status, kept.code) == (409, "task_running")
-    assert engine.stored(whole).read_bytes() == video(LENGTH)
+    assert ask(engine, "DELETE", target(whole), VERSION).status == 204
+    assert not engine.stored(whole).exists()
+    rows = query(engine.database_url, "SELECT status, playable FROM tasks WHERE id = :id", id=whole)
+    assert [(row["status"], bool(row["playable"])) for row in rows] == [("removed", False)]
+    assert ask(engine, "DELETE", target(whole), VERSION).status == 410
 
 
 def test_expiry(engine: ServerProcess) -> None:

@@ -74,7 +74,8 @@ def drop_originals(uploads: UploadService, report: SweepReport, task_id: str) ->
 
 def _end_removals(this: Round) -> None:
     uploads = this.uploads
-    for row in this.rows(_IS_LEAVING):
+    elsewhere = select(Task.id).where(Task.id == Upload.task_id, Task.node != uploads.hooks.node)
+    for row in this.rows(and_(_IS_LEAVING, ~elsewhere.exists())):
         with this.one(row.id, row.id) as held:
             if not held:
                 continue

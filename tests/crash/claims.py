@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
+from pathlib import Path
 from typing import Any
 
 from tests.crash.bench import Bench
@@ -88,27 +89,50 @@ def check_files(bench: Bench, rows: Iterable[Row]) -> None:
     assert files - having == set(), "files without a row"
     assert having - files == set(), "rows without their file"
     assert all(row["status"] in ("open", "complete") for row in rows if row["has_bytes"]), "bytes of what is gone"
-    assert all(row["has_bytes"] for row in rows if row["status"] in ("open", "complete")), "no bytes of what is there"
+    aside = {row["id"] for row in rows if row["in_quarantine"]}
+    alive = [row for row in rows if row["status"] in ("open", "complete") and row["id"] not in aside]
+    assert all(row["has_bytes"] for row in alive), "no bytes of what is there"
+    quarantine = bench.data_dir / "quarantine"
+    assert {path.name for path in (quarantine.iterdir() if quarantine.exists() else ())} == aside, "quarantine"
+    assert aside <= {row["id"] for row in rows if row["status"] == "complete"}, "a deleted file is in quarantine"
     assert not [row["id"] for row in rows if row["status"] == "open" and row["protocol"] != "tus"], "half a form"
     assert not [row["id"] for row in rows if row["checked_from"] is not None], "unchecked bytes that nobody took back"
 
 
 def check_tasks(bench: Bench, rows: Iterable[Row]) -> None:
-    """Each complete upload that is no part has one file of one task, as long as it is, and nobody else has one."""
+    """Each complete upload that is no part has one file of one task, as long as it is, and nobody else has one.
+
+    The task of one that was deleted says so, and nothing that was made of it is left.
+    """
     found = bench.query("SELECT id, file_count FROM tasks")
     files = bench.query("SELECT task_id, upload_id, size FROM task_files")
     events = bench.query("SELECT task_id, type FROM task_events")
-    complete = [row for row in rows if row["status"] == "complete" and row["concat"] != "partial"]
-    expected = sorted((row["task_id"], row["id"], row["length"]) for row in complete)
+    whole = [row for row in rows if row["completed_at"] is not None and row["concat"] != "partial"]
+    complete = [row for row in whole if row["status"] == "complete"]
+    deleted = {row["task_id"] for row in whole if row["status"] == "terminated"}
+    expected = sorted((row["task_id"], row["id"], row["length"]) for row in whole)
     having = sorted((file["task_id"], file["upload_id"], file["size"]) for file in files)
     assert having == expected, f"files of tasks {having} for complete uploads {expected}"
     counts = {task["id"]: task["file_count"] for task in found}
     assert counts == Counter(task for task, _, _ in expected), f"tasks {counts} for complete uploads {expected}"
-    told = sorted((event["task_id"], event["type"]) for event in events)
-    assert told == sorted((task, "uploaded") for task in counts), f"events {told} for tasks {counts}"
+    told = sorted((event["task_id"], event["type"]) for event in events if event["type"] != "file_removed")
+    expected_events = [(task, "uploaded") for task in counts] + [(task, "removed") for task in deleted]
+    assert told == sorted(expected_events), f"events {told} for tasks {counts}, of which {deleted} were deleted"
+    removed = bench.query("SELECT id, status, playable, has_results FROM tasks WHERE status = 'removed'")
+    assert {task["id"] for task in removed} == deleted
+    assert not [task for task in removed if task["playable"] or task["has_results"]], "results of a deleted task"
+    files = bench.query("SELECT task_id, status, removing, has_mp4 FROM task_files")
+    assert {file["task_id"] for file in files if file["status"] == "removed"} == deleted
+    assert not [file for file in files if file["removing"]], "a deletion that no sweep has ended"
+    there = {path.name for path in (bench.data_dir / "results").iterdir()}
+    assert there == {file["task_id"] for file in files if file["has_mp4"]}, f"results {there}"
     for row in complete:
-        size = bench.path(row["id"]).stat().st_size
+        size = _path(bench, row).stat().st_size
         assert size == row["length"] == row["received"], f"{size} bytes of {row}"
+
+
+def _path(bench: Bench, row: Row) -> Path:
+    return bench.data_dir / "quarantine" / row["id"] if row["in_quarantine"] else bench.path(row["id"])
 
 
 def check_locks(bench: Bench) -> None:
@@ -145,7 +169,7 @@ def check_claim(bench: Bench, claim: Claim, rows: dict[str, Row]) -> None:
 
 
 def _check_bytes(bench: Bench, claim: Claim, row: Row) -> int:
-    path = bench.path(row["id"])
+    path = _path(bench, row)
     stored = b"" if claim.parts and row["status"] == "open" and not path.exists() else path.read_bytes()
     size = len(stored)
     assert stored == claim.data[:size], f"the bytes of {claim.name} are not those that were sent"

@@ -147,6 +147,13 @@ class Play:
         assert answer.status == 204, answer
         claim.gone = Fate.YES
 
+    def delete_task(self, claim: Claim) -> None:
+        """DELETE of its task."""
+        claim.gone = Fate.MAYBE
+        answer = self.ask("DELETE", f"/api/task/{claim.id}", {})
+        assert answer.status == 200, answer
+        claim.gone = Fate.YES
+
     def send_form(self, videos: Sequence[bytes]) -> FormClaim:
         """The documented upload."""
         form = FormClaim([self.claim(data) for data in videos])

@@ -131,6 +131,30 @@ def terminate_part(play: Play) -> None:
     play.delete(claim)
 
 
+def delete_complete(play: Play) -> None:
+    """An upload that became a video goes, with everything made of it."""
+    claim = play.create(play.video(LENGTH), body=True)
+    _make_results(play, claim)
+    play.arm()
+    play.delete(claim)
+
+
+def delete_infected(play: Play) -> None:
+    """An upload that is in quarantine goes."""
+    claim = play.create(play.video(LENGTH), body=True)
+    _put_aside(play, claim)
+    play.arm()
+    play.delete(claim)
+
+
+def delete_task(play: Play) -> None:
+    """A task goes, with its original and everything made of it."""
+    claim = play.create(play.video(LENGTH), body=True)
+    _make_results(play, claim)
+    play.arm()
+    play.delete_task(claim)
+
+
 def form(play: Play) -> None:
     """A form of two videos."""
     play.arm()
@@ -186,6 +210,39 @@ def _bring_bytes(play: Play, claim: Claim) -> None:
     claim.low = claim.high = len(claim.data)
 
 
+def _make_results(play: Play, claim: Claim) -> None:
+    """As a worker leaves them."""
+    ((file, task),) = [
+        (row["id"], row["task_id"])
+        for row in play.bench.query("SELECT id, task_id FROM task_files WHERE upload_id = :id", id=claim.id)
+    ]
+    folder = play.bench.data_dir / "results" / str(task) / str(file)
+    (folder / "hls" / "v480").mkdir(parents=True)
+    for name in ("video.mp4", "poster.jpg", "hls/index.m3u8", "hls/v480/0.m4s"):
+        (folder / name).write_bytes(b"result")
+    play.bench.execute(
+        "UPDATE task_files SET status = 'completed', playable = :yes, has_mp4 = :yes, has_hls = :yes,"
+        " has_poster = :yes WHERE id = :id",
+        yes=True,
+        id=file,
+    )
+    play.bench.execute(
+        "UPDATE tasks SET status = 'completed', playable = :yes, finished_at = created_at WHERE id = :id",
+        yes=True,
+        id=task,
+    )
+
+
+def _put_aside(play: Play, claim: Claim) -> None:
+    folder = play.bench.data_dir / "quarantine"
+    folder.mkdir(exist_ok=True)
+    play.bench.path(str(claim.id)).rename(folder / str(claim.id))
+    at = {"yes": True, "no": False, "id": claim.id}
+    play.bench.execute("UPDATE uploads SET has_bytes = :no, in_quarantine = :yes WHERE id = :id", **at)
+    play.bench.execute("UPDATE task_files SET status = 'error', scan = 'infected' WHERE upload_id = :id", id=claim.id)
+    play.bench.execute("UPDATE tasks SET status = 'error', finished_at = created_at WHERE id = :id", id=claim.id)
+
+
 def _abandon_form(play: Play) -> None:
     """As a server that died in a form: two files, and a row for a third."""
     files = [play.create(play.video(HALF)) for _ in range(3)]
@@ -216,6 +273,9 @@ SCENARIOS: dict[str, Scenario] = {
         join_with_last_part,
         terminate,
         terminate_part,
+        delete_complete,
+        delete_infected,
+        delete_task,
         form,
         finish_late,
         sweep,

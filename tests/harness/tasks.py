@@ -19,7 +19,7 @@ FILE_KEYS = {
 }  # fmt: skip
 STEP_KEYS = {"name", "status", "progress", "error"}
 DOCUMENTED_KEYS = {"success", "task_id", "status", "message", "progress", "files", "created_at"}
-OUR_KEYS = {"created_at_utc", "partial", "playable", "step", "eta_seconds"}
+OUR_KEYS = {"created_at_utc", "removed", "partial", "playable", "step", "eta_seconds"}
 
 
 def follow(
@@ -62,9 +62,9 @@ def check_status_shape(answer: dict[str, Any], task_id: str) -> None:
     assert answer["created_at_utc"] == answer["created_at"] + "Z"
     for file in answer["files"]:
         assert file.keys() == FILE_KEYS, file.keys() ^ FILE_KEYS
-        assert file["status"] in {"waiting", "processing", "completed", "error", "cancelled"}
+        assert file["status"] in {"waiting", "processing", "completed", "error", "cancelled", "removed"}
         assert type(file["progress"]) is int
-        assert (file["error"] is not None) == (file["status"] == "error"), file
+        assert (file["error"] is not None) == (file["status"] in ("error", "removed")), file
         for step in file["steps"]:
             assert step.keys() == STEP_KEYS, step.keys() ^ STEP_KEYS
             assert step["status"] in {"waiting", "processing", "completed", "skipped", "error", "cancelled"}

@@ -29,6 +29,6 @@ RULES = {
     16: "`Upload-Expires` comes with POST and PATCH, as an IMF-fixdate.",
     17: "Where types are checked, first bytes that are no allowed video are 415 without an offset, then and later; "
     "partial uploads are exempt, the final one is not.",
-    18: "DELETE of a complete upload is 204, or 409 while it is processed.",
+    18: "DELETE of a complete upload is 204 at any time, also while it is processed.",
     19: "Ids are UUIDs of version 4 in lower case with hyphens, and what is none is refused.",
 }

@@ -95,7 +95,7 @@ function describe(item) {
     case DONE:
       return { line: resultLine(item), tone: 'good', icon: 'check', main: linkButton(item), second: 'dismiss' }
     case CANCELLED:
-      return { line: text('cancelled'), tone: 'rest', second: 'dismiss' }
+      return { line: text(item.deleted ? 'deleted' : 'cancelled'), tone: 'rest', second: 'dismiss' }
     default:
       return { line: item.reason || text('failed'), tone: 'bad', icon: 'alert', second: 'dismiss' }
   }

@@ -37,6 +37,7 @@ function judge(item, answer) {
   }
   const [file] = answer.files
   item.task = answer.status
+  item.deleted = answer.removed
   item.percent = answer.progress
   item.step = answer.step
   item.secondsLeft = answer.eta_seconds

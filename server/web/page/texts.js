@@ -40,6 +40,7 @@ const TEXTS = {
     can_play: 'It can be played already.',
     done: 'Done',
     cancelled: 'Cancelled',
+    deleted: 'Deleted',
     failed: 'Failed',
 
     pause: 'Pause',
@@ -105,6 +106,7 @@ const TEXTS = {
     can_play: '已可播放。',
     done: '完成',
     cancelled: '已取消',
+    deleted: '已删除',
     failed: '失败',
 
     pause: '暂停',

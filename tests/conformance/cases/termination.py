@@ -30,7 +30,7 @@ CASES = (
     Case("delete-foreign-version", "tus 1.0.0, Tus-Resumable", "DELETE in another version is 412 and removes nothing",
          (Ask("DELETE", 412, {"Tus-Resumable": "0.2.2"}), Ask("HEAD", FOUND, has={"Upload-Offset": "300"})), HALF,
          TERMINATION),
-    Case("delete-complete", "rule 18", "DELETE of a complete upload is 204, whatever is done with it; HEAD is 404 or 410", (),
+    Case("delete-complete", "rule 18", "DELETE of a complete upload is 204 at any time; HEAD is 404 or 410", (),
          Given(have=1000), TERMINATION, _complete),
     Case("delete-by-override", "tus 1.0.0, X-HTTP-Method-Override", "POST that overrides it with DELETE removes",
          (Ask("POST", 204, {"X-HTTP-Method-Override": "DELETE", "Content-Length": "0"}), Ask("HEAD", GONE)), HALF,

@@ -91,7 +91,7 @@ def test_a_finished_video(start_server: StartServer, database_url: str, clip: Pa
 
 def test_a_task_by_the_api(start_server: StartServer, database_url: str, clip: Path) -> None:
     """DELETE /api/task/<id> is 200 in the reader's language, again too; an unknown one is 404, another method 405."""
-    server = start_server(database_url=database_url)
+    server = start_server(database_url=database_url, transcode="mp4")
     task = send(server, clip, clip)
     urls = addresses(finish(server, task))
     address = f"{server.url}/api/task/{task}"
@@ -133,7 +133,7 @@ def test_a_task_that_runs(start_server: StartServer, gate: Gate, clip: Path, by:
 
 def test_one_file_of_a_form_that_runs(start_server: StartServer, gate: Gate, tmp_path: Path) -> None:
     """The first file is removed on the command line while it is processed; the same attempt completes the second."""
-    server = start_server(ffmpeg=gate.path)
+    server = start_server(ffmpeg=gate.path, transcode="mp4")
     task = send(server, make(tmp_path, "one.mp4"), make(tmp_path, "two.mp4"))
     (step, *_) = until(gate.waiting, seconds=20, what="a step runs")
     family = [process for process in server.children() if process.session == step.session]
@@ -192,7 +192,7 @@ def test_a_form_that_is_sent_again(start_server: StartServer, clip: Path) -> Non
 
 def test_originals_that_are_dropped(start_server: StartServer, clip: Path) -> None:
     """Without an original the results still go, and the upload says that it is gone."""
-    server = start_server(originals="drop")
+    server = start_server(originals="drop", transcode="mp4")
     task = upload(server, clip)
     urls = addresses(finish(server, task))
     until(lambda: not server.stored(task).exists(), what="the original is dropped")

@@ -32,7 +32,7 @@ from tests.conftest import StartServer
 from tests.harness.gate import Gate
 from tests.harness.http import Connection
 from tests.harness.multipart import curl
-from tests.harness.rows import query
+from tests.harness.rows import execute, query
 from tests.harness.server_process import ServerProcess
 from tests.harness.steps import FakeStep, failing
 from tests.harness.tasks import finish, follow
@@ -368,8 +368,8 @@ def test_a_retry_is_the_operators_move_alone() -> None:
     assert len(ends(TASK_MOVES)) == len(ends(FILE_MOVES)) == len(ends(STEP_MOVES)) == 3
 
 
-def test_a_retry_and_a_removal_exclude_each_other(operator: Operator, put: Callable[..., None]) -> None:
-    """At the same moment, either the task waits and has its original, or the original is gone and the task failed."""
+def test_a_retry_and_a_removal_at_once(operator: Operator, put: Callable[..., None]) -> None:
+    """The removal wins, whichever comes first: original and task are gone, and no worker gets it."""
     services = operator.services
 
     def both(task_id: str) -> None:
@@ -386,11 +386,11 @@ def test_a_retry_and_a_removal_exclude_each_other(operator: Operator, put: Calla
         with ThreadPoolExecutor(2) as pool:
             won = list(pool.map(attempted, (moves.retry, moves.terminate)))
         task, upload = operator.json("tasks", "show", task_id), operator.json("uploads", "show", task_id)
-        assert sorted(won) == [False, True]
-        assert (task["status"], upload["status"]) == (("uploaded", "complete") if won[0] else ("error", "terminated"))
-        assert (services.store.size(task_id) is not None) == won[0]
-        if won[0]:
-            moves.cancel(services.database, task_id)
+        assert won[1]
+        assert (task["status"], upload["status"]) == ("removed", "terminated")
+        assert services.store.size(task_id) is None
+        assert operator.kinds(task_id).count("retried") == won[0]
+        assert claim_next(services, "test/1") is None
 
     for task_id in [failed(operator, put, "a.mp4") for _ in range(6)]:
         both(task_id)
@@ -410,21 +410,41 @@ def test_cancel(operator: Operator, put: Callable[..., None]) -> None:
 
 
 @pytest.mark.parametrize("protocol", ["tus", "multipart"])
-def test_terminate_waits_for_the_task(operator: Operator, protocol: str) -> None:
-    """While a task needs the upload it stays; afterwards bytes and all go, once. Its task keeps its row."""
+def test_terminate_takes_the_task_with_it(operator: Operator, protocol: str) -> None:
+    """While a task waits for its only upload that is removed, once, and so is the task; rows stay."""
     services = operator.services
     task_id = registered(services, "a.mp4", protocol=protocol)
-    sentence = "A task still needs the upload; cancel the task first."
-    assert operator.refused("uploads", "terminate", task_id) == (4, sentence)
-    assert services.store.size(task_id) == 5
-    moves.cancel(services.database, task_id)
     assert operator.run("uploads", "terminate", task_id).output == "Terminated.\n"
     assert services.store.size(task_id) is None
     told = operator.json("uploads", "show", task_id)
     assert (told["status"], told["has_bytes"], told["received"]) == ("terminated", False, 5)
     gone = "The upload is gone: its status is `terminated`."
     assert operator.refused("uploads", "terminate", task_id) == (4, gone)
-    assert operator.json("tasks", "show", task_id)["status"] == "cancelled"
+    assert operator.json("tasks", "show", task_id)["status"] == "removed"
+
+
+@pytest.mark.parametrize("protocol", ["tus", "multipart"])
+def test_delete(operator: Operator, put: Callable[..., None], protocol: str) -> None:
+    """Whoever owns it, waiting or ended, and twice if need be; afterwards it is neither cancelled nor retried."""
+    waiting = registered(operator.services, "a.mp4", owner="ann", protocol=protocol)
+    for task_id in (waiting, failed(operator, put, "a.mp4")):
+        for _ in range(2):
+            assert operator.run("tasks", "delete", task_id).output == "Deleted.\n"
+        assert operator.services.store.size(task_id) is None
+        over = "The task is over: its status is `removed`."
+        assert operator.refused("tasks", "cancel", task_id) == (4, over)
+        assert operator.refused("tasks", "retry", task_id)[0] == 4
+        assert operator.kinds(task_id)[-1] == "removed"
+
+
+def test_delete_of_what_lies_elsewhere(operator: Operator) -> None:
+    """A task of another data folder is refused, and nothing is changed."""
+    task_id = registered(operator.services, "a.mp4")
+    execute(operator.services.settings.sqlalchemy_url, "UPDATE tasks SET node = 'elsewhere'")
+    code, sentence = operator.refused("tasks", "delete", task_id)
+    assert (code, sentence) == (4, "The task belongs to another data folder; name that one with --data-dir.")
+    assert operator.services.store.size(task_id) == 5
+    assert operator.json("tasks", "show", task_id)["status"] == "uploaded"
 
 
 def test_a_removal_that_was_cut_short_is_ended_by_the_sweep(operator: Operator) -> None:
@@ -455,7 +475,9 @@ def test_bytes_that_lie_elsewhere_are_not_forgotten(operator: Operator) -> None:
     assert (code, "form" in sentence) == (4, True)
 
 
-@pytest.mark.parametrize("command", ["tasks show", "tasks retry", "tasks cancel", "uploads show", "uploads terminate"])
+@pytest.mark.parametrize(
+    "command", ["tasks show", "tasks retry", "tasks cancel", "tasks delete", "uploads show", "uploads terminate"]
+)
 def test_an_unknown_id_is_exit_3(operator: Operator, command: str) -> None:
     """An id of nobody, and what is no id at all."""
     kind = command.partition("s ")[0]
@@ -470,9 +492,12 @@ def test_an_unknown_id_is_exit_3(operator: Operator, command: str) -> None:
 def test_help_has_the_commands() -> None:
     """videodock --help names both groups, and each group its commands."""
     shown = CliRunner().invoke(main, ["--help"]).output
-    assert "\n  tasks     List and show tasks; retry or cancel one.\n" in shown
+    assert "\n  tasks     List and show tasks; retry, cancel or delete one.\n" in shown
     assert "\n  uploads   List and show uploads; terminate one.\n" in shown
-    for group, commands in (("tasks", ("list", "show", "retry", "cancel")), ("uploads", ("list", "show", "terminate"))):
+    for group, commands in (
+        ("tasks", ("list", "show", "retry", "cancel", "delete")),
+        ("uploads", ("list", "show", "terminate")),
+    ):
         output = CliRunner().invoke(main, [group, "--help"]).output
         assert all(f"\n  {command} " in output for command in commands)
 
@@ -512,15 +537,14 @@ def test_a_failed_task_is_tried_again_by_the_running_server(
 def test_a_running_task_is_cancelled_and_its_upload_terminated(
     start_server: StartServer, database_url: str, gate: Gate, tmp_path: Path
 ) -> None:
-    """First the refusals, then the cancel stops FFmpeg, and then the upload goes; the server goes on."""
+    """First the refusal, then the cancel stops FFmpeg, and then the upload goes; the server goes on."""
     server = start_server(database_url=database_url, ffmpeg=gate.path)
     video = make(tmp_path, "clip.mp4")
     task_id = upload(server, video)
     until(gate.waiting, seconds=20, what="the task is being processed")
     (file,) = json.loads(server.run("tasks", "show", task_id, "--json").stdout)["files"]
-    for command in (("tasks", "retry", task_id), ("uploads", "terminate", file["upload_id"])):
-        refused = server.run(*command)
-        assert (refused.returncode, refused.stdout, refused.stderr.count("\n")) == (4, "", 1), refused.stderr
+    refused = server.run("tasks", "retry", task_id)
+    assert (refused.returncode, refused.stdout, refused.stderr.count("\n")) == (4, "", 1), refused.stderr
     assert server.run("tasks", "cancel", task_id).returncode == 0
     assert server.status(task_id)["status"] == "cancelled"
     until(lambda: not gate.waiting(), seconds=10, what="FFmpeg has ended")

@@ -84,6 +84,7 @@ class Services:
         `store` is where bytes live, if not on the disk below the data folder; it stays its giver's to close.
         """
         folder = settings.data_dir
+        os.umask(0o077)  # what this process and its children make is for its user only, whoever may enter the folder
         if (folder / UNFINISHED).exists():
             raise StartError(
                 f"The data folder {folder} is only half restored. Run `videodock restore` again, to its end."

@@ -11,12 +11,15 @@ Rules:
   more threads than there are connections, so that nobody waits for a connection while holding a thread.
 """
 
+import os
 import sqlite3
+import stat
 import sys
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext, suppress
+from pathlib import Path
 from typing import Any, TypeVar, cast
 
 from sqlalchemy import Connection, CursorResult, Engine, ExceptionContext, Executable, create_engine, event
@@ -71,12 +74,31 @@ def make_engine(url: str, pool_size: int) -> Engine:
             f"else {sys.executable} -m pip install 'psycopg[binary]'."
         ) from None
     if sqlite:
+        event.listen(engine, "do_connect", _make_private)
         event.listen(engine, "connect", _prepare_sqlite)
         event.listen(engine, "begin", _begin_sqlite)
     else:
         event.listen(engine, "connect", _prepare_postgresql)
         event.listen(engine, "handle_error", _tell_idle)
     return engine
+
+
+def _make_private(_dialect: object, _record: object, arguments: list[Any], _named: dict[str, Any]) -> None:
+    """Before SQLite opens its file: it is for its user only, whatever the umask and the mode of its folder.
+
+    SQLite gives the files that it makes beside it (`-wal`, `-shm`, `-journal`) the mode of the database.
+    """
+    path = str(arguments[0]) if arguments else ""
+    if not path or path == ":memory:" or path.startswith("file:"):
+        return
+    # Never opened here: closing any descriptor of the file would free the locks that SQLite has on it in this process.
+    with suppress(OSError):  # it is there, or cannot be made: SQLite tells why
+        os.mknod(path, stat.S_IFREG | 0o600)
+    for file in (Path(f"{path}{suffix}") for suffix in ("", "-wal", "-shm", "-journal")):
+        with suppress(OSError):
+            mode = stat.S_IMODE(file.stat().st_mode)
+            if mode & 0o077:
+                file.chmod(mode & 0o700)
 
 
 def _prepare_sqlite(connection: DBAPIConnection, _: ConnectionPoolEntry) -> None:

@@ -1,0 +1,69 @@
+"""What lies in a data folder is for the server's user only, whatever the umask and the mode of the folder."""
+
+import os
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from server.database import migration
+from server.database.session import Database
+from tests.acceptance.test_playable import by_form, by_tus
+from tests.conftest import StartServer
+from tests.harness.tasks import finish
+from tests.samples import make
+
+pytestmark = pytest.mark.acceptance
+
+
+@pytest.fixture
+def no_umask() -> Iterator[None]:
+    """Whatever is made with the usual mode is for everybody."""
+    before = os.umask(0)
+    yield
+    os.umask(before)
+
+
+def open_to_others(folder: Path) -> list[str]:
+    """What others may read, write or enter, of what the server made."""
+    found = [(path, path.stat().st_mode) for path in folder.rglob("*") if not path.is_symlink()]
+    return sorted(f"{path.relative_to(folder)} {mode:o}" for path, mode in found if mode & 0o077)
+
+
+def test_everything_is_private(no_umask: None, start_server: StartServer, tmp_path: Path) -> None:
+    """In a folder that others may enter, with all that a server makes of two videos: the database, its journals,
+    originals, pictures, playlists, locks and FIFOs, while it runs and afterwards."""
+    folder = tmp_path / "data"
+    folder.mkdir(mode=0o755)
+    server = start_server(data_dir=folder, transcode="both", storyboard="on", transcode_preset="ultrafast")
+    source = make(tmp_path, "a.mp4", seconds=2)
+    for send in (by_tus, by_form):
+        finish(server, send(server, source))
+    assert (folder / "videodock.db-wal").exists()
+    assert list((folder / "results").rglob("*.m3u8"))
+    assert open_to_others(folder) == []
+    server.stop()
+    assert open_to_others(folder) == []
+
+
+def test_a_database_of_an_earlier_version(no_umask: None, tmp_path: Path) -> None:
+    """One that others could read is closed to them, with its journals, and nothing in it changes."""
+    path = tmp_path / "test.db"
+    with sqlite3.connect(path) as connection:
+        connection.execute("PRAGMA journal_mode=WAL")
+        connection.execute("CREATE TABLE kept (value)")
+        connection.execute("INSERT INTO kept VALUES (1)")
+        connection.commit()
+        assert len(open_to_others(tmp_path)) == 3
+        database = Database(f"sqlite:///{path}", 2)
+        with database.look() as look:
+            assert look.exec_driver_sql("SELECT value FROM kept").scalar_one() == 1
+        assert open_to_others(tmp_path) == []
+        database.close()
+
+
+def test_a_database_that_a_migration_makes(no_umask: None, tmp_path: Path) -> None:
+    """Its file is private from its first byte."""
+    migration.upgrade(f"sqlite:///{tmp_path / 'new.db'}")
+    assert open_to_others(tmp_path) == []

@@ -69,9 +69,18 @@ class Upload(Base):
         Index(None, "task_id"),
         Index("ix_uploads_removal", "status", sqlite_where=text("has_bytes"), postgresql_where=text("has_bytes")),
         _index("ix_uploads_in_quarantine", "in_quarantine", "id"),
-        _index("ix_uploads_open", "status = 'open'", "id"),
-        _index("ix_uploads_leaving", "has_bytes AND status IN ('rejected', 'expired', 'terminated')", "id"),
-        _index("ix_uploads_parts", "concat = 'partial' AND status = 'complete'", "id"),
+        # What a sweep looks for. Each begins with what its condition fixes: without that, SQLite takes the index above
+        # for the better one, and reads every upload of a status.
+        _index("ix_uploads_open", "status = 'open'", "status", "id"),
+        _index("ix_uploads_leaving", "has_bytes AND status IN ('rejected', 'expired', 'terminated')", "status", "id"),
+        _index("ix_uploads_parts", "concat = 'partial' AND status = 'complete'", "concat", "status", "expires_at"),
+        _index("ix_uploads_finals", "status = 'open' AND concat <> 'partial'", "status", "id"),
+        _index(
+            "ix_uploads_due",
+            "status = 'open' AND (received >= length OR checked_from IS NOT NULL OR protocol <> 'tus')",
+            "status",
+            "id",
+        ),
         _index("ix_uploads_ended", "NOT has_bytes", "updated_at", "id"),
     )
 
@@ -111,7 +120,7 @@ class Upload(Base):
 
 
 class UploadPart(Base):
-    """Of which partial uploads a final one is made, in order; one may stand in several places."""
+    """Of which partial uploads a final one is made, in order."""
 
     __tablename__ = "upload_parts"
     __table_args__ = (Index(None, "part_id"),)

@@ -11,7 +11,8 @@ beyond that hint and no language: `messages.py` has the sentences, `web/errors.p
     │   ├── metadata_invalid            400  Upload-Metadata cannot be understood
     │   ├── extension_unsupported       400  a tus extension that this server does not offer
     │   ├── checksum_unsupported        400  an algorithm that this server does not offer
-    │   ├── part_invalid                400  a part of a final upload is no partial upload
+    │   ├── part_invalid                400  a part of a final upload is no partial upload, or gone
+    │   ├── part_repeated               400  a final upload names a part more than once
     │   ├── multipart_invalid           400  the form cannot be understood
     │   ├── transfer_encoding_unsupported 415  one file of a form, in base64 or quoted-printable
     │   ├── no_file                     400  the form has no file
@@ -31,6 +32,7 @@ beyond that hint and no language: `messages.py` has the sentences, `web/errors.p
     │   ├── method_not_allowed          405
     │   ├── offset_mismatch             409  carries the true offset
     │   ├── upload_complete             409  carries the true offset
+    │   ├── too_many_finals             409  as many final uploads as there may be wait for the same part
     │   ├── task_ended                  409  a task that is over cannot be cancelled
     │   ├── task_taken                  409  the id that a client chose for a group is in use
     │   ├── group_differs               409  other uploads of the group say another number of files
@@ -124,6 +126,10 @@ class ChecksumUnsupportedError(ClientError):
 
 class PartInvalidError(ClientError):
     code = "part_invalid"
+
+
+class PartRepeatedError(ClientError):
+    code = "part_repeated"
 
 
 class MultipartInvalidError(ClientError):
@@ -234,6 +240,11 @@ class OffsetMismatchError(_OffsetError):
 
 class UploadCompleteError(_OffsetError):
     code = "upload_complete"
+
+
+class TooManyFinalsError(ClientError):
+    code = "too_many_finals"
+    status = 409
 
 
 class TaskEndedError(ClientError):

@@ -35,7 +35,7 @@ from server.lifecycle import FILE_MOVES, TASK_MOVES, FileStatus, TaskStatus, Upl
 from server.tasks import events, queue
 from server.tasks.queue import Failure
 from server.tus.groups import Group
-from server.tus.protocol import PARTIAL, Create
+from server.tus.protocol import PARTIAL
 
 _Row = Any
 _tasks = cast("Table", Task.__table__)
@@ -138,15 +138,6 @@ def rise(session: Session, upload_id: str) -> None:
         changed(session, delete(TaskFile).where(TaskFile.upload_id == upload_id))
         is_empty = ~exists().where(TaskFile.task_id == task_id)
         changed(session, delete(Task).where(Task.id == task_id, is_empty))
-
-
-def find_final(session: Session, owner: str, wanted: Create) -> str | None:
-    """The final upload of a group that an equal request made before, whose answer was lost."""
-    if wanted.group is None:
-        return None
-    same = (Upload.metadata_raw == wanted.metadata_raw, Upload.concat == wanted.concat, Upload.owner == owner)
-    alive = Upload.status.in_((UploadStatus.OPEN, UploadStatus.COMPLETE))
-    return session.scalar(select(Upload.id).where(Upload.task_id == wanted.group.task_id, alive, *same).limit(1))
 
 
 # Completion, refusal, failure

@@ -123,8 +123,16 @@ def _judge(services: Services, upload_id: str) -> str | None:
         case UploadStatus.OPEN:
             return _judge_open(row, size)
         case UploadStatus.COMPLETE:
-            return "upload_missing" if size is None else "upload_size" if size != row.length else None
+            return _judge_complete(row, size)
     return "upload_half_removed"
+
+
+def _judge_complete(row: Upload, size: int | None) -> str | None:
+    if size is None:
+        return "upload_missing"
+    length = row.length or 0
+    # A final upload that is being joined may share the file of its first part, and adds to it.
+    return "upload_size" if size < length or (size > length and row.concat != PARTIAL) else None
 
 
 def _judge_open(row: Upload, size: int | None) -> str | None:

@@ -78,8 +78,16 @@ _SENTENCES: dict[str, tuple[str, str]] = {
         "The bytes do not have the checksum that was sent with them; they were not kept, send them again",
     ),
     "part_invalid": (
-        "{part} 不是可合并的部分上传",
-        "{part} is no partial upload that could be joined",
+        "{part} 不是可合并的部分上传，或已被删除，请重新上传该部分",
+        "{part} is not a partial upload that can be joined, or it was removed; upload this part again",
+    ),
+    "part_repeated": (
+        "合并列表中重复出现 {part}，每个部分上传只能列一次",
+        "The final upload names {part} more than once; name each partial upload once",
+    ),
+    "too_many_finals": (
+        "已有 {limit} 个合并上传在等待 {part}，请先完成或删除其中一个",
+        "{limit} final uploads wait for {part} already; complete or remove one of them first",
     ),
     "upload_final": (
         "这是合并后的上传，不能再追加数据",

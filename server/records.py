@@ -15,7 +15,7 @@ from datetime import datetime, timedelta
 from types import SimpleNamespace
 from typing import Any, cast
 
-from sqlalchemy import Connection, Table, bindparam, delete, exists, func, insert, select, update
+from sqlalchemy import Connection, Table, and_, bindparam, delete, exists, func, insert, select, update
 from sqlalchemy.orm import Session
 
 from server import filenames, groups, media_types
@@ -27,6 +27,7 @@ from server.lifecycle import UPLOAD_MOVES, UploadStatus, sources
 from server.progress import News, Progress
 from server.settings import Settings
 from server.space import Space
+from server.storage import holds
 from server.storage.base import UploadStore
 from server.storage.locks import UploadLocks
 from server.tasks import removal
@@ -41,13 +42,32 @@ _RETRY_SECONDS = 0.02
 _uploads = cast("Table", Upload.__table__)
 _FIND = select(_uploads).where(_uploads.c.id == bindparam("upload"))
 _INSERT = insert(_uploads)
-_INSERT_PARTS = insert(cast("Table", UploadPart.__table__))
+_parts = cast("Table", UploadPart.__table__)
+_INSERT_PARTS = insert(_parts)
 _HAS_NO_BYTES = update(_uploads).where(_uploads.c.id == bindparam("upload")).values(has_bytes=False)
 _LEFT_QUARANTINE = update(_uploads).where(_uploads.c.id == bindparam("upload")).values(in_quarantine=False)
 _TELL = (
     update(_uploads)
     .where(_uploads.c.id == bindparam("upload"), _uploads.c.status == UploadStatus.OPEN)
-    .values(received=bindparam("size"))
+    .values(received=bindparam("size"), expires_at=bindparam("until"))
+)
+_final = _uploads.alias("final")
+_WAITING = (
+    select(_parts.c.final_id)
+    .join(_uploads, _uploads.c.id == _parts.c.final_id)
+    .where(_parts.c.part_id == bindparam("part"), _uploads.c.status == UploadStatus.OPEN)
+    .distinct()
+)
+# Of a final upload that was never complete, and whose first part is still there.
+_FIRST_PART = (
+    select(_uploads.c.id, _uploads.c.length)
+    .join(_parts, and_(_parts.c.part_id == _uploads.c.id, _parts.c.position == 1))
+    .join(_final, _final.c.id == _parts.c.final_id)
+    .where(
+        _parts.c.final_id == bindparam("final"),
+        _final.c.completed_at.is_(None),
+        _uploads.c.status == UploadStatus.COMPLETE,
+    )
 )
 _PROMISED_NOTHING = update(_uploads).where(_uploads.c.id == bindparam("upload")).values(reserved=0)
 _IS_ASIDE = _HAS_NO_BYTES.values(in_quarantine=bindparam("aside"))
@@ -96,8 +116,12 @@ class Records:
         group: Group | None = None,
         reserved: int | None = None,
         heir_of: str | None = None,
+        admit: Callable[[Connection], str | None] | None = None,
     ) -> Facts:
         """The row, then the file; a final upload gets its file when it is joined. Blocking.
+
+        `admit` judges in the transaction that inserts the row, and may name an upload that was made before, which is
+        the answer then. Raises what `admit` raises.
 
         It is promised room for `reserved` bytes, or else for its length; raises `NoRoomError`. What was promised to
         `heir_of` it takes over instead; it must ask for no more. With `group` it takes a place there, or is an upload
@@ -131,6 +155,8 @@ class Records:
             with self._room(need, group) as no_room, self.database.change(lazy=not of_parts) as connection:
                 seat = None if group is None else self._take_seat(connection, group, row)
                 again = None if seat is None else seat.again
+                if again is None and admit is not None:
+                    again = admit(connection)
                 if again is None:
                     if no_room is not None:
                         raise no_room
@@ -286,7 +312,7 @@ class Records:
         group = None if row is None else groups.group_of(row)
         others: Sequence[str] = ()
         now = self.clock()
-        told = {"upload": upload_id, "now": now, "size": self.store.size(upload_id)}
+        told = {"upload": upload_id, "now": now, "size": None if row is None else self._size(row)}
         # The bytes of a complete upload go only once its row cannot become `complete` again by a power cut.
         lazy = group is None and row is not None and (row.status is UploadStatus.OPEN or row.concat == PARTIAL)
         is_in_task = False
@@ -308,7 +334,24 @@ class Records:
         if task is not None or is_in_task:
             self.wake.notify()  # all the others may be there, and need not wait for this one
             self.dismiss(others)
+        if row is not None and row.concat == PARTIAL:
+            self._end_finals(upload_id)
         return True
+
+    def waiting(self, part_id: str) -> list[str]:
+        """The open finals that want this part. Blocking."""
+        with self.database.look() as connection:
+            return list(connection.scalars(_WAITING, {"part": part_id}))
+
+    def _end_finals(self, part_id: str) -> None:
+        """A part is gone: no final upload that wants it can be joined any more.
+
+        One whose lock is held is ended by the lock's holder when it joins, or by a sweep.
+        """
+        for final_id in self.waiting(part_id):
+            with self.locks.try_hold(final_id) as held:
+                if held:
+                    self.remove(final_id, UploadStatus.TERMINATED)
 
     def cancel(self, task_id: str, owner: str) -> None:
         """Cancel a task, and what is still being uploaded for it. Raises as `groups.cancel`. Blocking."""
@@ -358,9 +401,28 @@ class Records:
 
     def delete_bytes(self, upload_id: str) -> None:
         """The file goes, then the row says that it is gone. Idempotent. Blocking."""
-        self.store.delete(upload_id)
+        self.delete_all_bytes([upload_id], of_finals=True)
+
+    def delete_all_bytes(self, upload_ids: Sequence[str], *, of_finals: bool = False) -> None:
+        """The files go, then the rows say that they are gone. Idempotent. Blocking.
+
+        While a backup takes its snapshot the files stay, since the snapshot may tell of them: a sweep removes them.
+        """
+        if not upload_ids or holds.is_pinned(self.settings.data_dir):
+            return
+        for upload_id in upload_ids:
+            if of_finals:
+                self._give_back(upload_id)
+            self.store.delete(upload_id)
         with self.database.change(lazy=True) as connection:
-            connection.execute(_HAS_NO_BYTES, {"upload": upload_id})
+            connection.execute(_HAS_NO_BYTES, [{"upload": upload_id} for upload_id in sorted(upload_ids)])
+
+    def _give_back(self, final_id: str) -> None:
+        """A final upload that was not joined to its end may share the bytes of its first part. Blocking."""
+        with self.database.look() as connection:
+            first = connection.execute(_FIRST_PART, {"final": final_id}).one_or_none()
+        if first is not None:
+            self.store.undo_concatenate(final_id, first.id, first.length or 0)
 
     def quarantine(self, upload_id: str) -> None:
         """The file goes where only an operator looks, then the row says that it is gone. Idempotent. Blocking.
@@ -448,10 +510,11 @@ class Records:
         size = self.store.size(upload_id)
         return None if size is None else News(size, None, self.clock())
 
-    def tell(self, upload_id: str, size: int) -> None:
-        """Tell the row of an open upload how much there is, when whoever knew did not live to do so. Blocking."""
+    def tell(self, upload_id: str, size: int, until: datetime) -> None:
+        """Tell the row of an open upload how much there is and when it expires, after a process that knew has died.
+        Blocking."""
         with self.database.change(lazy=True) as connection:
-            connection.execute(_TELL, {"upload": upload_id, "size": size})
+            connection.execute(_TELL, {"upload": upload_id, "size": size, "until": until})
 
     def reconcile(self, upload_id: str) -> None:
         """Forget the bytes of a checked append that its process did not live to check. Under the lock. Blocking."""

@@ -1,16 +1,26 @@
 """The sweep: ends what was cut short, and removes what nobody will finish.
 
-Rules: it reads rows, never folders, to find uploads; it waits for nobody and disturbs nobody (a lock that is
-held is passed over until the next time); it may run twice at once, or be killed anywhere.
+Rules:
+
+- It reads rows, never folders, to find uploads; it waits for nobody and disturbs nobody (a lock that is held is passed
+  over until the next time); it may run twice at once, or be killed anywhere.
+- What is due is found along an index: open uploads whose rows say so (`_IS_DUE`), those that have expired, and finals
+  whose parts are complete or gone. So a sweep costs what is due, and not what is open.
+- The row of an upload may lag behind its bytes only while its process lives and is about to write it, or when that
+  process has died. A process that died has left its FIFO; a sweep that finds one looks at every open upload.
+- Even that costs a look at the size of each file, and a lock only where the row does not fit it.
 """
 
+from collections.abc import Iterator
+from typing import Any
+
 import structlog
-from sqlalchemy import ColumnElement, and_, literal_column, or_, select
+from sqlalchemy import ColumnElement, Row, and_, func, literal_column, or_, select
 from sqlalchemy.orm import aliased
 
 from server import form_answers, groups, media_types
 from server.database.models import Task, TaskFile, Upload, UploadPart
-from server.errors import MediaTypeUnsupportedError
+from server.errors import MediaTypeUnsupportedError, PartInvalidError, StorageFullError, UploadLockedError
 from server.finals import FinalService
 from server.lifecycle import FileStatus, TaskStatus, UploadStatus
 from server.retention import Retention
@@ -21,21 +31,29 @@ from server.uploads import UploadService
 __all__ = ["SweepReport", "drop_originals", "sweep"]
 
 _BATCH = 500
+_TOLD = (Upload.id, Upload.task_id, Upload.protocol, Upload.received)
 _log = structlog.get_logger(__name__)
 
-_IS_FINAL = and_(Upload.concat.is_not(None), Upload.concat != PARTIAL)
 # In the words of an index, which SQLite would not know again.
 _IS_OPEN: ColumnElement[bool] = literal_column("uploads.status = 'open'")
+_IS_DUE: ColumnElement[bool] = literal_column(
+    "uploads.status = 'open' AND"
+    " (uploads.received >= uploads.length OR uploads.checked_from IS NOT NULL OR uploads.protocol <> 'tus')"
+)
+_IS_OPEN_FINAL: ColumnElement[bool] = literal_column("uploads.status = 'open' AND uploads.concat <> 'partial'")
 _IS_LEAVING: ColumnElement[bool] = literal_column(
     "uploads.has_bytes AND uploads.status IN ('rejected', 'expired', 'terminated')"
 )
 _IS_WHOLE_PART: ColumnElement[bool] = literal_column("uploads.concat = 'partial' AND uploads.status = 'complete'")
 
 
-def sweep(uploads: UploadService, retention: Retention | None = None, *, dry_run: bool = False) -> SweepReport:
-    """One pass over all uploads that are open or being removed, and over what was kept for long enough. Blocking.
+def sweep(
+    uploads: UploadService, retention: Retention | None = None, *, dry_run: bool = False, everything: bool = True
+) -> SweepReport:
+    """One pass over the uploads that are due or being removed, and over what was kept for long enough. Blocking.
 
-    With `dry_run` it tells what it would do, and changes nothing.
+    With `everything` it looks at each open upload, as it does when a process has died. With `dry_run` it tells what it
+    would do, and changes nothing.
     """
     report = SweepReport()
     this = Round(uploads, report, dry_run)
@@ -46,22 +64,46 @@ def sweep(uploads: UploadService, retention: Retention | None = None, *, dry_run
         retention.keep(this)
     _end_removals(this)
     _quarantine(this)
+    everything = everything or report.leftovers > 0
     # Finals last: a part that is finished by this very sweep may be the one that a final waits for.
-    for condition in (and_(_IS_OPEN, ~_IS_FINAL), and_(_IS_OPEN, _IS_FINAL)):
-        for row in this.rows(condition):
+    for found in (_lagging(this) if everything else (), this.rows(_IS_DUE), _expired(this), this.rows(_is_decided())):
+        for row in found:
             with this.one(row.id, lock_of(row)) as held:
                 if held:
                     _settle(this, row.id)
-    for target, condition in ((UploadStatus.TERMINATED, _is_joined()), (UploadStatus.EXPIRED, _is_stale(uploads))):
-        for row in this.rows(condition):
-            with this.one(row.id, row.id) as held:
-                size = this.size(row.id)
-                if held and (dry_run or uploads.remove(row.id, target)):
-                    report.add("removed", size=size)
+    if everything:
+        _remove(this, this.rows(_is_joined()), UploadStatus.TERMINATED)
+    _remove(this, this.rows_until(_IS_WHOLE_PART, uploads.clock()), UploadStatus.EXPIRED)
     _end_late_groups(this)
     _drop_originals(this, None)
     report.add("answers", form_answers.drop_expired(uploads, dry_run=dry_run))
     return report
+
+
+def _lagging(this: Round) -> Iterator[Row[Any]]:
+    """Open uploads, no finals, whose files are not as their rows say."""
+    store = this.uploads.store
+    for row in this.columns(and_(_IS_OPEN, func.coalesce(Upload.concat, PARTIAL) == PARTIAL), _TOLD):
+        if store.size(row.id) != row.received:
+            yield row
+
+
+def _expired(this: Round) -> Iterator[Upload]:
+    """Open uploads that have expired by their rows. Bytes that came since put that off, and the row hears of it.
+
+    Finals last: a part that expires takes those along that wait for it.
+    """
+    is_final = func.coalesce(Upload.concat, PARTIAL) != PARTIAL
+    for kind in (~is_final, is_final):
+        yield from this.rows_until(and_(Upload.status == UploadStatus.OPEN, kind), this.uploads.clock())
+
+
+def _remove(this: Round, found: Iterator[Upload], target: UploadStatus) -> None:
+    for row in found:
+        with this.one(row.id, row.id) as held:
+            size = this.size(row.id)
+            if held and (this.dry_run or this.uploads.remove(row.id, target)):
+                this.report.add("removed", size=size)
 
 
 def drop_originals(uploads: UploadService, report: SweepReport, task_id: str) -> None:
@@ -140,7 +182,9 @@ def _is_infected(uploads: UploadService) -> ColumnElement[bool]:
     is_infected: ColumnElement[bool] = literal_column("task_files.scan = 'infected'")  # in the words of an index
     mine = select(TaskFile.upload_id).join(Task, Task.id == TaskFile.task_id)
     found = mine.where(is_infected, Task.node == uploads.hooks.node)
-    return and_(Upload.has_bytes, Upload.status == UploadStatus.COMPLETE, Upload.id.in_(found))
+    # Not in the words of an index: SQLite would read every complete upload.
+    is_complete: ColumnElement[bool] = literal_column("coalesce(uploads.status, '') = 'complete'")
+    return and_(Upload.has_bytes, is_complete, Upload.id.in_(found))
 
 
 def _is_joined() -> ColumnElement[bool]:
@@ -158,9 +202,13 @@ def _is_joined() -> ColumnElement[bool]:
     )
 
 
-def _is_stale(uploads: UploadService) -> ColumnElement[bool]:
-    """Partial uploads that nobody joined in time."""
-    return and_(_IS_WHOLE_PART, Upload.expires_at <= uploads.clock())
+def _is_decided() -> ColumnElement[bool]:
+    """Open finals that wait for nothing: their parts are complete, or one is gone."""
+    part = aliased(Upload)
+    mine = select(part.id).join(UploadPart, UploadPart.part_id == part.id).where(UploadPart.final_id == Upload.id)
+    waits = mine.where(part.status == UploadStatus.OPEN).exists()
+    is_broken = mine.where(part.status.not_in((UploadStatus.OPEN, UploadStatus.COMPLETE))).exists()
+    return and_(_IS_OPEN_FINAL, or_(~waits, is_broken))
 
 
 def _settle(this: Round, upload_id: str) -> None:
@@ -178,10 +226,22 @@ def _settle(this: Round, upload_id: str) -> None:
         this.report.add("abandoned", size=size)
     elif row.concat in (None, PARTIAL):
         _settle_plain(this, row)
-    elif _join(this, row.id):
+    else:
+        _settle_final(this, row)
+
+
+def _settle_final(this: Round, row: Upload) -> None:
+    uploads = this.uploads
+    size = this.size(row.id)
+    joined = _join(this, row.id)
+    if joined is None:
+        this.report.add("removed", size=size)
+    elif joined:
         this.report.add("finished")
     elif uploads.expiry_of(row) <= uploads.clock():
         _expire(this, row)
+    elif row.expires_at <= uploads.clock() and not this.dry_run:
+        uploads.tell(row.id, row.received, uploads.expiry_of(row))
 
 
 def _settle_plain(this: Round, row: Upload) -> None:
@@ -199,8 +259,8 @@ def _settle_plain(this: Round, row: Upload) -> None:
     elif size is None:
         _log.error("upload_bytes_missing", upload=row.id, received=row.received)
         report.add("missing")
-    elif size != row.received and not this.dry_run:
-        uploads.tell(row.id, size)  # the room that it was promised is counted by this
+    elif (size != row.received or row.expires_at <= uploads.clock()) and not this.dry_run:
+        uploads.tell(row.id, size, uploads.expiry_of(row))  # the room that it was promised is counted by this
 
 
 def _expire(this: Round, row: Upload) -> None:
@@ -209,13 +269,18 @@ def _expire(this: Round, row: Upload) -> None:
         this.report.add("expired", size=size)
 
 
-def _join(this: Round, final_id: str) -> bool:
-    if this.dry_run:
-        return FinalService(this.uploads).can_join(final_id)
+def _join(this: Round, final_id: str) -> bool | None:
+    """Whether a final is joined now; None when it has ended instead."""
+    finals = FinalService(this.uploads)
     try:
-        return FinalService(this.uploads).join(final_id)
-    except MediaTypeUnsupportedError:
-        return False  # it is rejected now
+        return finals.can_join(final_id) if this.dry_run else finals.join(final_id, patience=0)
+    except (MediaTypeUnsupportedError, PartInvalidError):
+        return None
+    except UploadLockedError:
+        return False  # a part is busy
+    except StorageFullError:
+        _log.warning("join_put_off", upload=final_id, reason="the disk is full")
+        return False
 
 
 def _finish(this: Round, row: Upload) -> None:

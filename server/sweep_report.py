@@ -4,12 +4,14 @@ Rule: a sweep that only tells (`dry_run`) takes the same decisions, under the sa
 """
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from datetime import datetime
+from typing import Any
 
 import structlog
-from sqlalchemy import ColumnElement, select
+from sqlalchemy import ColumnElement, Row, and_, or_, select
 
 from server.database.models import Upload
 from server.database.session import AWAY
@@ -110,21 +112,44 @@ class Round:
 
     def rows(self, condition: ColumnElement[bool]) -> Iterator[Upload]:
         """Uploads, a batch at a time."""
+        return (row[0] for row in self.columns(condition, (Upload,)))
+
+    def columns(self, condition: ColumnElement[bool], columns: Sequence[Any]) -> Iterator[Any]:
+        """The same, of each upload what is asked for and its id last."""
         last = ""
         while True:
             with self.uploads.database.read() as session:
-                query = select(Upload).where(Upload.id > last, condition).order_by(Upload.id).limit(_BATCH)
-                rows = session.scalars(query).all()
+                query = select(*columns, Upload.id.label("at")).where(Upload.id > last, condition)
+                rows = session.execute(query.order_by(Upload.id).limit(_BATCH)).all()
             yield from rows
             if len(rows) < _BATCH:
                 return
-            last = rows[-1].id
+            last = rows[-1].at
+
+    def rows_until(self, condition: ColumnElement[bool], until: datetime) -> Iterator[Upload]:
+        """Uploads that expire by then, a batch at a time and in that order."""
+        last: Upload | None = None
+        while True:
+            query = select(Upload).where(condition, Upload.expires_at <= until)
+            if last is not None:
+                at, after = last.expires_at, last.id
+                query = query.where(
+                    Upload.expires_at >= at,
+                    or_(Upload.expires_at > at, and_(Upload.expires_at == at, Upload.id > after)),
+                )
+            with self.uploads.database.read() as session:
+                rows = session.scalars(query.order_by(Upload.expires_at, Upload.id).limit(_BATCH)).all()
+            yield from rows
+            if len(rows) < _BATCH:
+                return
+            last = rows[-1]
 
     def size(self, upload_id: str) -> int:
         """Bytes that the store has of an upload."""
         return self.uploads.store.size(upload_id) or 0
 
 
-def lock_of(row: Upload) -> str:
+def lock_of(row: Upload | Row[Any]) -> str:
     """Uploads of a form are covered by the lock of their task (`forms.py`)."""
-    return row.id if row.protocol == "tus" else row.task_id
+    lock: str = row.id if row.protocol == "tus" else row.task_id
+    return lock

@@ -15,7 +15,7 @@ from server.services import Services
 from server.settings import Settings
 from server.storage import disk
 from server.storage.disk import DiskStore
-from server.tus.protocol import PARTIAL, Create
+from server.tus.protocol import PARTIAL, Create, check_upload
 from tests.harness.kill_points import KilledError, KillPoint
 from tests.harness.rows import query
 from tests.tus.client import video
@@ -69,6 +69,29 @@ class Bench:
                 return False
         return True
 
+    def delete(self, final: str) -> bool:
+        """One process that removes the final upload; whether it lived to the end."""
+        with self.open() as services:
+            try:
+                anyio.run(services.removal.terminate, final, OWNER, check_upload)
+            except KilledError:
+                return False
+        return True
+
+    def settle(self) -> None:
+        """One sweep."""
+        with self.open() as services:
+            assert services.sweep().failed == 0
+
+    def check_parts(self, parts: list[str]) -> None:
+        """After one sweep: the final is gone, and each part has its bytes and no others."""
+        self.settle()
+        with self.open() as services:
+            path = services.store.local_path
+            assert [path(part).read_bytes() for part in parts] == list(PIECES)
+            stored = {found.name for found in (self.settings.data_dir / "uploads").rglob("[!.]*") if found.is_file()}
+        assert stored == {row["id"] for row in query(self.url, "SELECT id FROM uploads WHERE has_bytes")}
+
     def check(self, parts: list[str]) -> None:
         """After one sweep: the final with every byte and its one task, or the parts with theirs."""
         with self.open() as services:
@@ -89,26 +112,63 @@ class Bench:
             assert stored == {upload for upload, row in rows.items() if row["has_bytes"]}
 
 
+_STEPS: list[tuple[Any, str]] = [
+    *((DiskStore, name) for name in ("finish", "delete", "concatenate", "undo_concatenate", "_join")),
+    (disk, "_copy"),
+    (Path, "hardlink_to"),
+]
+
+
+def kill(patched: pytest.MonkeyPatch, at: int, *, after: bool) -> None:
+    """Die at the step of this number."""
+    point = KillPoint(at, after=after)
+    for owner, name in _STEPS:
+        patched.setattr(owner, name, point.step(getattr(owner, name)))
+    # A transaction is a context manager: killed before it begins.
+    for name in ("write", "change"):
+        patched.setattr(Database, name, point.step(getattr(Database, name), after=False))
+
+
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
 def test_killed_anywhere(monkeypatch: pytest.MonkeyPatch, after: bool) -> None:
     """Before or behind every transaction and every move of bytes; a restart and one sweep bring it to an end."""
-    steps: list[tuple[Any, str]] = [(DiskStore, name) for name in ("finish", "delete", "concatenate", "_join")]
-    steps += [(disk, "_copy"), (Path, "rename")]
     with tempfile.TemporaryDirectory(dir="/dev/shm" if Path("/dev/shm").is_dir() else None) as folder:
         bench = Bench(Path(folder))
         for at in range(1, 60):
             parts = bench.parts()
-            point = KillPoint(at, after=after)
             with monkeypatch.context() as patched:
-                for owner, name in steps:
-                    patched.setattr(owner, name, point.step(getattr(owner, name)))
-                # A transaction is a context manager: killed before it begins.
-                patched.setattr(Database, "write", point.step(Database.write, after=False))
+                kill(patched, at, after=after)
                 lived = bench.join(parts)
             bench.check(parts)
             if lived:
                 assert at > 8, "fewer steps were killed than there are"
                 return
+        pytest.fail("it never came to its end")
+
+
+@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+def test_killed_anywhere_and_removed(monkeypatch: pytest.MonkeyPatch, after: bool) -> None:
+    """Cut anywhere in the join, then the final is removed, and that is cut anywhere too: no part loses a byte."""
+    cut = 0
+    with tempfile.TemporaryDirectory(dir="/dev/shm" if Path("/dev/shm").is_dir() else None) as folder:
+        bench = Bench(Path(folder))
+        for at in range(1, 60):
+            parts = bench.parts()
+            with monkeypatch.context() as patched:
+                kill(patched, at, after=after)
+                lived = bench.join(parts)
+            if lived:
+                assert cut > 4, "fewer steps were killed than there are"
+                return
+            sql = "SELECT id FROM uploads WHERE concat LIKE 'final%' AND status = 'open'"
+            for row in query(bench.url, sql):
+                cut += 1
+                with monkeypatch.context() as patched:
+                    kill(patched, 1 + at % 5, after=after)
+                    bench.delete(row["id"])
+                if not query(bench.url, sql):  # else it died before it had begun, and the final is joined by a sweep
+                    bench.check_parts(parts)
+            bench.settle()
         pytest.fail("it never came to its end")
 
 
@@ -123,7 +183,7 @@ def test_half_a_copy_goes_on(tmp_path: Path) -> None:
         finals._insert(upload, OWNER, decision)
         target = services.store.local_path(upload)
         target.parent.mkdir(exist_ok=True)
-        services.store.local_path(parts[0]).rename(target)
+        target.hardlink_to(services.store.local_path(parts[0]))
         with target.open("ab") as file:
             file.write(PIECES[1] + PIECES[2][:1000])
     bench.check(parts)

@@ -57,12 +57,19 @@ class UploadStore(ABC):
         """Forget what lies behind the first `size` bytes."""
 
     @abstractmethod
-    def concatenate(self, upload_id: str, parts: Sequence[tuple[str, int]], *, may_take: bool) -> None:
+    def concatenate(self, upload_id: str, parts: Sequence[tuple[str, int]], *, may_share: bool) -> None:
         """Make `upload_id` of its parts, each an id and its size in bytes, in order.
 
-        `may_take` allows to take a part's bytes away instead of copying them. Cut short at any instruction and
-        called again with the same parts, it goes on where it was. Raises `FileNotFoundError` when bytes of a
-        part are gone, `StorageFullError`.
+        No part loses a byte. With `may_share`, the upload may share the bytes of its first part instead of copying
+        them, if no other upload shares them already. The part is longer than its size then, and what lies after
+        its size is not its own. Cut short at any instruction and called again with the same parts, it continues where
+        it was. Raises `FileNotFoundError` when bytes of a part are gone, `StorageFullError`.
+        """
+
+    @abstractmethod
+    def undo_concatenate(self, upload_id: str, first: str, size: int) -> None:
+        """Before the removal of an upload that was not joined to its end: its first part has its own bytes, `size` of
+        them, and nothing after them. Idempotent.
         """
 
     @abstractmethod

@@ -25,6 +25,9 @@ _COPY_BYTES = 1 << 28
 _SHOWN_BYTES = 1 << 20
 
 
+# File systems without hard links, or without another one for this file.
+_NO_LINKS = frozenset({errno.EPERM, errno.ENOTSUP, errno.EMLINK, errno.ENOSYS, errno.EXDEV})
+
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
 
 Fsync = Literal["complete", "patch", "never"]
@@ -95,20 +98,50 @@ class DiskStore(UploadStore):
             # The row forgets next that these bytes did not count: they must not come back after that.
             sync(path)
 
-    def concatenate(self, upload_id: str, parts: Sequence[tuple[str, int]], *, may_take: bool) -> None:
+    def concatenate(self, upload_id: str, parts: Sequence[tuple[str, int]], *, may_share: bool) -> None:
         # The size of the file tells how far an earlier call came: bytes are added in order and never changed.
         target = self.local_path(upload_id)
-        first, first_size = parts[0]
-        if may_take and not target.exists() and self.size(first) == first_size:
-            target.parent.mkdir(mode=0o700, exist_ok=True)
-            self.local_path(first).rename(target)
-        elif not target.exists():
-            self.create(upload_id)
         try:
+            if not target.exists() and not (may_share and self._share(*parts[0], target)):
+                self.create(upload_id)
             with target.open("r+b") as file:
                 self._join(file.fileno(), parts)
         except OSError as error:
             raise translated(error) from error
+
+    def _share(self, first: str, size: int, target: Path) -> bool:
+        """Give a part's file a second name, as an upload whose first bytes are that part's; tells whether it has it.
+
+        Only one upload may grow in that file. So a file that has another name already (it may be an upload's, or a
+        running backup's) is not shared.
+        """
+        path = self.local_path(first)
+        with path.open("r+b") as file:
+            state = os.fstat(file.fileno())
+            if state.st_nlink != 1 or state.st_size < size:
+                return False
+            os.ftruncate(file.fileno(), size)  # what an upload that is gone had added
+        target.parent.mkdir(mode=0o700, exist_ok=True)
+        try:
+            target.hardlink_to(path)
+        except OSError as error:
+            if error.errno not in _NO_LINKS:
+                raise
+            return False
+        return True
+
+    def undo_concatenate(self, upload_id: str, first: str, size: int) -> None:
+        path, part = self.local_path(upload_id), self.local_path(first)
+        try:
+            if path.stat().st_size < size:
+                return  # it copies, and has not even the first part
+            # As long as the upload has its name, no other one shares the part's file and grows in it.
+            os.truncate(path, size)
+            # Earlier versions took the part's file away from it; its bytes are here, then.
+            part.parent.mkdir(mode=0o700, exist_ok=True)
+            part.hardlink_to(path)
+        except (FileExistsError, FileNotFoundError):
+            pass
 
     def _join(self, target: int, parts: Sequence[tuple[str, int]]) -> None:
         there, start = os.fstat(target).st_size, 0

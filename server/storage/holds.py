@@ -3,6 +3,10 @@
 Rule: a hold is a hard link below `.backup` of the file's own tree, so it costs no bytes and no time, and whoever
 removes, renames or puts aside the file is not in its way. There is one backup of a data folder at a time; what a dead
 one held is let go by the next sweep or backup.
+
+Between a backup's snapshot of the rows and its last hold, a file that the snapshot tells of may be removed. So the
+backup pins the uploads for that time: a removal reads the pin after its row is committed, leaves the file where it is,
+and a sweep removes it. (A removal that found no pin is in the snapshot, since the pin comes before the snapshot.)
 """
 
 import contextlib
@@ -17,6 +21,7 @@ TREES = ("uploads", "results", "quarantine")
 
 FOLDER = ".backup"
 _LOCK = ".backup"
+_PIN = ".snapshot"
 
 
 class Holds:
@@ -64,6 +69,32 @@ def holding(data_dir: Path) -> Iterator[Holds | None]:
             yield Holds(data_dir)
         finally:
             _let_go(data_dir)
+
+
+@contextlib.contextmanager
+def pinning(data_dir: Path) -> Iterator[None]:
+    """Keep the files of uploads where they are: removals are put off. Ends with its process. Blocking."""
+    descriptor = os.open(data_dir / "locks" / _PIN, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)  # and with it the lock
+
+
+def is_pinned(data_dir: Path) -> bool:
+    """Whether a backup needs the files of uploads to stay for now. Blocking."""
+    try:
+        descriptor = os.open(data_dir / "locks" / _PIN, os.O_RDONLY | os.O_CLOEXEC)
+    except (FileNotFoundError, PermissionError):  # there was no backup, or none that was run as the server's user
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False
 
 
 def clean(data_dir: Path) -> None:

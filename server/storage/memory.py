@@ -56,11 +56,13 @@ class MemoryStore(UploadStore):
     def truncate(self, upload_id: str, size: int) -> None:
         os.ftruncate(self._file(upload_id), size)
 
-    def concatenate(self, upload_id: str, parts: Sequence[tuple[str, int]], *, may_take: bool) -> None:
+    def concatenate(self, upload_id: str, parts: Sequence[tuple[str, int]], *, may_share: bool) -> None:
         first, first_size = parts[0]
         if upload_id not in self._files:
-            if may_take and self.size(first) == first_size:
-                self._files[upload_id] = self._files.pop(first)
+            descriptor = self._file(first) if may_share else -1
+            if may_share and list(self._files.values()).count(descriptor) == 1:
+                os.ftruncate(descriptor, first_size)  # what an upload that is gone had added
+                self._files[upload_id] = descriptor
             else:
                 self.create(upload_id)
         # Bytes are added in order and never changed: how many there are tells how far an earlier call came.
@@ -73,6 +75,11 @@ class MemoryStore(UploadStore):
                 start += size
         except OSError as error:
             raise translated(error) from error
+
+    def undo_concatenate(self, upload_id: str, first: str, size: int) -> None:
+        descriptor = self._files.get(upload_id)
+        if descriptor is not None and descriptor == self._files.get(first):
+            os.ftruncate(descriptor, size)
 
     def head(self, upload_id: str, count: int) -> bytes:
         return os.pread(self._file(upload_id), count, 0)

@@ -7,12 +7,13 @@ take different ones. Numbers are ASCII digits, at most 2^63 - 1.
 import base64
 import binascii
 import re
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import format_datetime
 
-from server.errors import HeaderInvalidError, HeaderMissingError, MetadataInvalidError
+from server.errors import HeaderInvalidError, HeaderMissingError, MetadataInvalidError, PartRepeatedError
 
 _ID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}")
 MAX_LENGTH = (1 << 63) - 1
@@ -147,7 +148,8 @@ def parse_concat(raw: str) -> tuple[str, ...] | None:
     """Upload-Concat (protocol 1.0.0, Concatenation): None for `partial`, else the ids of a final upload's parts.
 
     The parts of `final;…` are absolute URLs (tus-js-client) or paths (aiotus); their last segment is the id,
-    and nothing but an id.
+    and nothing but an id. Raises `HeaderInvalidError`, and `PartRepeatedError` for a part that is named twice: a few
+    kilobytes of header would make the server write a part's bytes 1,000 times.
     """
     if raw == "partial":
         return None
@@ -161,6 +163,9 @@ def parse_concat(raw: str) -> tuple[str, ...] | None:
     for part in ids:
         if not is_id(part):
             raise HeaderInvalidError(name="Upload-Concat", reason="each part must be the URL of an upload")
+    repeated = next((part for part, count in Counter(ids).items() if count > 1), None)
+    if repeated is not None:
+        raise PartRepeatedError(part=repeated)
     return ids
 
 

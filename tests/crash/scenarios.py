@@ -116,6 +116,24 @@ def join_with_last_part(play: Play) -> None:
     final.low = final.high
 
 
+def terminate_unjoined(play: Play) -> None:
+    """A final upload goes whose join was cut off: its parts stay, each with its bytes and no others."""
+    pieces = (play.video(HALF), play.random.randbytes(LENGTH))
+    parts = [play.create(pieces[0], partial=True, body=True), play.create(pieces[1], partial=True)]
+    play.patch(parts[1], HALF)
+    final = play.join(parts)
+    # As a server that died in the middle of the second part.
+    path = play.bench.path(str(final.id))
+    path.parent.mkdir(exist_ok=True)
+    path.hardlink_to(play.bench.path(str(parts[0].id)))
+    with path.open("ab") as file:
+        file.write(pieces[1][:100])
+    for part in parts:
+        part.final = None  # it will never be joined
+    play.arm()
+    play.delete(final)
+
+
 def terminate(play: Play) -> None:
     """An upload with some bytes goes."""
     claim = play.create(play.video(LENGTH))
@@ -271,6 +289,7 @@ SCENARIOS: dict[str, Scenario] = {
         reject,
         join,
         join_with_last_part,
+        terminate_unjoined,
         terminate,
         terminate_part,
         delete_complete,

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 MAX_SIZE = 310_000
+MAX_WAITING = 8  # finals, for one part
 SNIFFED = 64
 ANY = "(any)"
 OWN_ID = "(its id)"
@@ -167,15 +168,22 @@ class Model:
     def create_final(
         self, parts: list[Upload], metadata: str | None, name: str | None, concat: str
     ) -> tuple[Said, Upload | None]:
-        """POST with `Upload-Concat: final;…`."""
+        """POST with `Upload-Concat: final;…`. The same one again, while the first is open or complete, is that one."""
+        if len(set(parts)) < len(parts):
+            return Said(400, "part_repeated"), None
         if name == "notes.txt":
             return Said(415, "media_type_unsupported"), None
+        again = next((it for it in self.uploads if _is_same_final(it, parts, metadata)), None)
+        if again is not None:
+            return Said(201, headers={**self._progress(again), "location": ANY}), again
         if not all(part.is_partial and part.status in (Status.OPEN, Status.COMPLETE) for part in parts):
             return Said(400, "part_invalid"), None
         lengths = [part.length for part in parts]
         known = [length for length in lengths if length is not None]
         if sum(known) > MAX_SIZE:
             return Said(413, "upload_too_large"), None
+        if any(len(self._finals(part, Status.OPEN)) >= MAX_WAITING for part in parts):
+            return Said(409, "too_many_finals"), None
         length = sum(known) if len(known) == len(lengths) else None
         upload = Upload(length, metadata, name, concat, tuple(parts), data=None)
         self.uploads.append(upload)
@@ -227,6 +235,7 @@ class Model:
             return refused
         upload.end(Status.TERMINATED)
         self.remove_task(upload)
+        self._end_finals(upload)
         return Said(204)
 
     def remove_task(self, upload: Upload) -> None:
@@ -243,9 +252,13 @@ class Model:
 
     def sweep(self) -> tuple[int, int]:
         """What a sweep removes: uploads that expired unfinished, and parts that nobody needs or wants any more."""
-        expired = [upload for upload in self.uploads if upload.status is Status.OPEN and upload.is_old]
-        for upload in expired:
-            upload.end(Status.EXPIRED)
+        expired = 0
+        for is_final in (False, True):
+            for upload in self.uploads:
+                if upload.status is Status.OPEN and upload.is_old and upload.is_final == is_final:
+                    upload.end(Status.EXPIRED)
+                    self._end_finals(upload)
+                    expired += 1
         parts = [upload for upload in self.uploads if upload.status is Status.COMPLETE and upload.is_partial]
         joined = [part for part in parts if self._was_joined(part) and not self._finals(part, Status.OPEN)]
         stale = [part for part in parts if part.is_old and part not in joined]
@@ -253,7 +266,8 @@ class Model:
             part.end(Status.TERMINATED)
         for part in stale:
             part.end(Status.EXPIRED)
-        return len(expired), len(joined) + len(stale)
+            self._end_finals(part)
+        return expired, len(joined) + len(stale)
 
     # How it comes to that
 
@@ -370,6 +384,11 @@ class Model:
         # Also into one that was deleted since.
         return any(upload.task for upload in self.uploads if part in upload.parts)
 
+    def _end_finals(self, part: Upload) -> None:
+        """A part is gone: what waits for it can never be joined."""
+        for final in self._finals(part, Status.OPEN):
+            final.end(Status.TERMINATED)
+
     def _finals(self, part: Upload, status: Status) -> list[Upload]:
         return [upload for upload in self.uploads if part in upload.parts and upload.status is status]
 
@@ -403,6 +422,11 @@ def _gone(upload: Upload) -> Said | None:
     if is_ended or (upload.status is Status.OPEN and upload.is_old):
         return Said(410, "upload_gone")
     return None
+
+
+def _is_same_final(upload: Upload, parts: list[Upload], metadata: str | None) -> bool:
+    is_alive = upload.status is Status.COMPLETE or (upload.status is Status.OPEN and not upload.is_old)
+    return is_alive and upload.parts == tuple(parts) and upload.metadata == metadata
 
 
 def _room(upload: Upload, append: Append) -> int:

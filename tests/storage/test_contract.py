@@ -200,15 +200,15 @@ def test_concatenate(store: UploadStore) -> None:
         made(store, name, data)
     parts = [("a1", 3), ("b1", 0), ("c1", 5), ("a1", 3)]
     for _ in range(2):
-        store.concatenate("f1", parts, may_take=False)
+        store.concatenate("f1", parts, may_share=False)
         assert content(store, "f1") == b"onethreeone"
     assert content(store, "a1") == b"one"
     for _ in range(2):
-        store.concatenate("f2", parts[:3], may_take=True)
+        store.concatenate("f2", parts[:3], may_share=True)
         assert content(store, "f2") == b"onethree"
     assert store.size("c1") == 5, "only the first part may be taken whole"
     with pytest.raises(FileNotFoundError):
-        store.concatenate("f3", [("c1", 5), ("gone", 3)], may_take=False)
+        store.concatenate("f3", [("c1", 5), ("gone", 3)], may_share=False)
 
 
 def test_a_join_that_finds_no_room(store: UploadStore, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -224,9 +224,9 @@ def test_a_join_that_finds_no_room(store: UploadStore, monkeypatch: pytest.Monke
         patched.setattr(os, "pwrite", full)
         patched.setattr(os, "copy_file_range", full)
         with pytest.raises(StorageFullError):
-            store.concatenate("f1", parts, may_take=False)
+            store.concatenate("f1", parts, may_share=False)
     assert (content(store, "a1"), content(store, "c1")) == (b"one", b"three")
-    store.concatenate("f1", parts, may_take=False)
+    store.concatenate("f1", parts, may_share=False)
     assert content(store, "f1") == b"onethree"
 
 
@@ -239,7 +239,7 @@ def test_a_join_that_was_cut_short(store: UploadStore, there: int, taken: bool) 
         made(store, "a1", b"one")
     made(store, "c1", b"three")
     made(store, "f1", data[: max(there, 3) if taken else there])
-    store.concatenate("f1", [("a1", 3), ("c1", 5)], may_take=True)
+    store.concatenate("f1", [("a1", 3), ("c1", 5)], may_share=True)
     assert content(store, "f1") == data
     assert content(store, "c1") == b"three"
 

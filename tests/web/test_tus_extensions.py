@@ -257,16 +257,18 @@ def test_a_final_may_come_before_its_parts_are_whole(live: LiveServer) -> None:
     assert live.stored(final) == data
 
 
-def test_a_part_may_stand_in_several_places(one: LiveServer) -> None:
-    """Twice in one final, and in another final that waits: nobody loses bytes."""
+def test_a_part_may_stand_in_several_finals(one: LiveServer) -> None:
+    """In a final, and in another one that waits: nobody loses bytes."""
     data = video(1000)
     first, open_part = part(one, data), part(one, b"y" * 10, 1)
     waiting = id_of(join(one, first, open_part))
-    twice = id_of(join(one, first, first))
-    assert one.stored(twice) == data + data
+    whole = id_of(join(one, first))
+    assert one.stored(whole) == data
+    assert head(one, first).status == 200, "the other final wants it"
     assert patch(one, open_part, 1, b"y" * 9).status == 204
     assert head(one, waiting).headers["upload-offset"] == "1010"
     assert one.stored(waiting) == data + b"y" * 10
+    assert one.stored(whole) == data
     assert [head(one, upload).status for upload in (first, open_part)] == [410, 410]
 
 
@@ -291,6 +293,8 @@ def test_only_the_final_is_judged(one: LiveServer) -> None:
         ("final;{part}", {"Upload-Defer-Length": "1"}, 400, "header_invalid"),
         ("final;{plain}", {}, 400, "part_invalid"),
         ("final;{part} {plain}", {}, 400, "part_invalid"),
+        ("final;{part} {part}", {}, 400, "part_repeated"),
+        ("final;{part} https://elsewhere.example{part}", {}, 400, "part_repeated"),
     ],
 )
 def test_finals_that_cannot_be(one: LiveServer, concat: str, more: dict[str, str], status: int, code: str) -> None:

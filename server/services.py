@@ -148,12 +148,15 @@ class Services:
         except Exception:
             _log.exception("drop_failed", task=task_id)
 
-    def sweep(self, *, dry_run: bool = False) -> SweepReport:
-        """One sweep; with `dry_run` it tells what it would do, and changes nothing. Blocking."""
+    def sweep(self, *, dry_run: bool = False, everything: bool = True) -> SweepReport:
+        """One sweep; with `dry_run` it tells what it would do, and changes nothing. Blocking.
+
+        Without `everything` it costs what is due, and not what is open.
+        """
         if not dry_run:
             self.keep_spare()
             holds.clean(self.settings.data_dir)
-        report = sweep(self.uploads, self.retention, dry_run=dry_run)
+        report = sweep(self.uploads, self.retention, dry_run=dry_run, everything=everything)
         self.removal.sweep(Round(self.uploads, report, dry_run))
         self._sweep_work(report, dry_run=dry_run)
         return report

@@ -104,18 +104,12 @@ class UploadService(Records):
             try:
                 facts, end = await self._receive(facts, decision, body)
             except Exception as error:
-                # The row may lag behind; that it could not be told must not hide what happened.
-                with contextlib.suppress(SQLAlchemyError):
-                    await self.database.run(self.reconcile, upload_id)
-                    # What is refused changes nothing: a length equal to the offset would even complete the upload.
-                    untold = decision.length is not None and isinstance(error, ClientError)
-                    now = await self.database.run(self._record, upload_id, None, untold)
-                    self.progress.note(upload_id, News(now.offset, None, now.now))  # what was to be told is old
+                await self._tell_what_is_left(upload_id, decision, error)
                 raise
             if end is End.STOPPED and await self.database.run(self.was_removed, upload_id):
                 raise UploadGoneError  # with its group
             if facts.offset == facts.length:
-                return await self._settled(facts)
+                return await self._completed(facts)
         if end is End.GONE:
             raise ClientGoneError
         if end is End.IDLE:
@@ -133,6 +127,30 @@ class UploadService(Records):
             held.attach(body.stop)
             if not await body.is_empty():
                 raise UploadCompleteError(offset=facts.offset)
+
+    async def _tell_what_is_left(self, upload_id: str, decision: Append, error: Exception) -> None:
+        """After an append that failed: what was not checked goes, and the row hears of the rest.
+
+        That it could not be told must not hide what happened: then it is told when the database is there again.
+        """
+        try:
+            await self.database.run(self.reconcile, upload_id)
+            # What is refused changes nothing: a length equal to the offset would even complete the upload.
+            untold = decision.length is not None and isinstance(error, ClientError)
+            now = await self.database.run(self._record, upload_id, None, untold)
+            self.progress.note(upload_id, News(now.offset, None, now.now))  # what was to be told is old
+        except SQLAlchemyError:
+            news = await threads.run(self.news, upload_id)
+            if news is not None:
+                self.progress.note(upload_id, news)
+
+    async def _completed(self, facts: Facts) -> Facts:
+        """Every byte came with this request. If it cannot be completed now, its row says that it is whole."""
+        try:
+            return await self._settled(facts)
+        except Exception:
+            self.progress.note(facts.id, News(facts.offset, None, facts.now))
+            raise
 
     def _bounded(self, facts: Facts, decision: Append) -> Append:
         """What an upload of unknown length may still take, so that it can be scanned. Raises `TooLargeToScanError`."""

@@ -30,6 +30,9 @@ _LEAD_SECONDS = 2
 # Wall clocks jump and APScheduler follows them; a wait that counts by itself looks at least this often.
 _WAKE_SECONDS = 5.0
 _STALE_SECONDS = 60.0
+# A sweep of what is due costs little. One of all open uploads comes first, after a process has died, after a sweep that
+# failed, and as often as this, for what was passed over.
+_ALL_SECONDS = 6 * 3600.0
 
 _log = structlog.stdlib.get_logger("videodock.scheduler")
 
@@ -46,6 +49,7 @@ class Leader(ABC):
         self._looking = threading.Lock()
         self._looked = time.monotonic()
         self._problem: str | None = None
+        self._sweeps_all_at = 0.0  # of the monotonic clock
         self._waker = threading.Thread(target=self._follow_wakes, name="wake")
         self._jobs = BackgroundScheduler(
             executors={"default": JobExecutor(3)},
@@ -188,14 +192,18 @@ class Leader(ABC):
     def _sweep(self) -> None:
         if self._lock is None or self._stopping.is_set():
             return
+        now, due = time.monotonic(), self._sweeps_all_at
+        everything = now >= due
+        self._sweeps_all_at = now  # until this one has come to its end
         try:
-            report = self._services.sweep()
+            report = self._services.sweep(everything=everything)
         except AWAY as error:
             _log.warning("sweep_put_off", reason=reason(error))
             return
         except Exception:
             _log.exception("sweep_failed")
             return
+        self._sweeps_all_at = now + _ALL_SECONDS if everything else due
         if any(report.numbers.values()):
             done = {name: number for name, number in report.numbers.items() if number}
             _log.info("swept", **done, freed_bytes=report.freed)

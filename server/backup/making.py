@@ -27,13 +27,14 @@ from server.errors import StartError
 from server.lifecycle import UploadStatus
 from server.messages import size as shown
 from server.services import Services
-from server.storage.holds import TREES, Holds, holding
+from server.storage.holds import TREES, Holds, holding, pinning
 from server.tus.protocol import PARTIAL
 
 Progress = Callable[[int, int], None]
 """Hears how many bytes of how many have been copied."""
 
-# What is being removed while the snapshot is taken is gone from the next one. Whatever is missing twice, is missing.
+# Files of uploads are pinned meanwhile. Other files that are removed while the snapshot is taken (results, what goes
+# into quarantine) are gone from the next one. Whatever is missing twice, is missing.
 _ROUNDS = 10
 _PAUSE_SECONDS = 0.5
 _ROOM_FOR_ROWS = 64 << 20
@@ -121,7 +122,7 @@ class _Backup:
         """Have the rows, and hold every file that they tell of; the paths of those that are missing."""
         before: set[str] = set()
         for left in reversed(range(_ROUNDS)):
-            with rows.snapshot(self._services.database.engine) as source:
+            with pinning(self._data_dir), rows.snapshot(self._services.database.engine) as source:
                 self._check_revision(source)
                 self._taken_at = self._services.uploads.clock().isoformat(timespec="microseconds")
                 listed.clear()

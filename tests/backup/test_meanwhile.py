@@ -139,8 +139,8 @@ def restored(folder: Path, tmp_path: Path) -> Path:
 def test_uploads_that_are_removed_behind_the_snapshot(
     live: LiveServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """One complete and one open upload are removed once the rows were read and before their files were held: the
-    backup tells that they are gone, and misses nothing."""
+    """Two complete uploads are removed once the rows were read and before their files were held: the backup is of the
+    moment of its rows and misses nothing, and a sweep removes the files."""
     with live:
         gone = [upload(live, 9000, seed) for seed in range(2)]
         stays = upload(live, 9000, 3)
@@ -149,39 +149,61 @@ def test_uploads_that_are_removed_behind_the_snapshot(
             for one in gone:
                 assert live.ask("POST", f"/api/task/cancel/{one}", body=b"").status == 200
                 assert live.ask("DELETE", target(one), VERSION).status == 204
+                assert live.ask("HEAD", target(one), VERSION).status == 410
 
         made = back_up_and(live, tmp_path / "backup", monkeypatch, remove)
         assert made.missing == []
+        with Services.open(live.settings) as services:
+            assert services.sweep().removed == 2
+        assert [path.name for path in live.files()] == [stays]
         data_dir = restored(tmp_path / "backup", tmp_path)
-        assert list(files(data_dir)) == [f"uploads/{stays[:2]}/{stays}"]
-        told = query(sqlite_url(data_dir), "SELECT id FROM uploads WHERE status = 'terminated'")
-        assert {row["id"] for row in told} == set(gone)
+        assert set(files(data_dir)) == {f"uploads/{one[:2]}/{one}" for one in (*gone, stays)}
+        assert query(sqlite_url(data_dir), "SELECT id FROM uploads WHERE status <> 'complete'") == []
 
 
 def test_parts_that_are_joined_behind_the_snapshot(
     live: LiveServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Two parts become a final upload, the first one's file by its name, at that moment: the backup has the final."""
-    data = video(50_000, 7)
+    """Whenever a part's file is about to be held, its final is made, as busy clients do: the backup has each part with
+    its bytes, the first one's too, in whose file the final grew; and the same final is made of them again."""
+    pairs: dict[str, list[str]] = {}
+    data = {}
     with live:
-        parts = []
-        for piece in (data[:20_000], data[20_000:]):
-            answer = live.ask("POST", "/files", VERSION | PART | {"Upload-Length": str(len(piece))})
-            parts.append(id_of(answer))
-            assert patch(live, parts[-1], 0, piece).status == 204
-        finals = []
+        for seed in range(12):
+            whole = video(50_000, seed)
+            parts = []
+            for piece in (whole[:20_000], whole[20_000:]):
+                answer = live.ask("POST", "/files", VERSION | PART | {"Upload-Length": str(len(piece))})
+                parts.append(id_of(answer))
+                assert patch(live, parts[-1], 0, piece).status == 204
+            data[parts[0]] = whole
+            pairs |= dict.fromkeys(parts, parts)
+        finals, take = {}, Holds.take
 
-        def join() -> None:
-            told = f"final;{' '.join(target(part) for part in parts)}"
-            headers = VERSION | {"Upload-Concat": told, "Upload-Metadata": metadata(filename="whole.mp4")}
-            finals.append(id_of(live.ask("POST", "/files", headers)))
+        def join(holds: Holds, path: str) -> object:
+            parts = pairs.get(path.rpartition("/")[2], [])
+            if parts and parts[0] not in finals:
+                finals[parts[0]] = make(live, parts)
+            return take(holds, path)
 
-        made = back_up_and(live, tmp_path / "backup", monkeypatch, join)
-        assert made.missing == []
+        monkeypatch.setattr(Holds, "take", join)
+        with Services.open(live.settings) as services:
+            assert backup.make(services, tmp_path / "backup", QUIET).missing == []
+        assert {parts: live.stored(final) for parts, final in finals.items()} == data
+        with Services.open(live.settings) as services:
+            assert services.sweep().removed == 2 * len(finals)
+        assert {path.name for path in live.files()} == set(finals.values())
     data_dir = restored(tmp_path / "backup", tmp_path)
-    (path,) = files(data_dir)
-    assert (data_dir / path).read_bytes() == data
-    assert path.endswith(finals[0])
+    assert {path.rpartition("/")[2] for path in files(data_dir)} == set(pairs)
+    with LiveServer(data_dir, fsync="never") as again:
+        assert {parts[0]: again.stored(make(again, parts)) for parts in pairs.values()} == data
+
+
+def make(live: LiveServer, parts: list[str]) -> str:
+    """The final upload of these parts; its id."""
+    told = f"final;{' '.join(target(part) for part in parts)}"
+    headers = VERSION | {"Upload-Concat": told, "Upload-Metadata": metadata(filename="whole.mp4")}
+    return id_of(live.ask("POST", "/files", headers))
 
 
 def test_bytes_that_are_removed_while_they_are_copied(

@@ -162,9 +162,11 @@ class FinalService:
                 raise
         return True
 
-    def can_join(self, final_id: str) -> bool:
-        """Whether `join` would find all parts complete. Blocking."""
+    def can_join(self, final_id: str) -> bool | None:
+        """Whether `join` would find all parts complete; None when it would end the final. Blocking."""
         _, parts = self._load(final_id)
+        if any(part.status not in _LIVE for part in parts):
+            return None
         return all(part.status is UploadStatus.COMPLETE for part in parts)
 
     def _is_ready(self, final: Upload, parts: Sequence[Upload]) -> bool:

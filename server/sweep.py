@@ -65,12 +65,7 @@ def sweep(
     _end_removals(this)
     _quarantine(this)
     everything = everything or report.leftovers > 0
-    # Finals last: a part that is finished by this very sweep may be the one that a final waits for.
-    for found in (_lagging(this) if everything else (), this.rows(_IS_DUE), _expired(this), this.rows(_is_decided())):
-        for row in found:
-            with this.one(row.id, lock_of(row)) as held:
-                if held:
-                    _settle(this, row.id)
+    _settle_open(this, everything=everything)
     if everything:
         _remove(this, this.rows(_is_joined()), UploadStatus.TERMINATED)
     _remove(this, this.rows_until(_IS_WHOLE_PART, uploads.clock()), UploadStatus.EXPIRED)
@@ -80,11 +75,27 @@ def sweep(
     return report
 
 
+def _settle_open(this: Round, *, everything: bool) -> None:
+    seen: set[str] = set()
+    # Finals last: a part that is finished by this very sweep may be the one that a final waits for.
+    for found in (_lagging(this) if everything else (), this.rows(_IS_DUE), _expired(this), this.rows(_is_decided())):
+        for row in found:
+            if this.dry_run and row.id in seen:
+                continue  # nothing was changed, so it is still found for the other reason
+            seen.add(row.id)
+            with this.one(row.id, lock_of(row)) as held:
+                if held:
+                    _settle(this, row.id)
+
+
 def _lagging(this: Round) -> Iterator[Row[Any]]:
     """Open uploads, no finals, whose files are not as their rows say."""
-    store = this.uploads.store
     for row in this.columns(and_(_IS_OPEN, func.coalesce(Upload.concat, PARTIAL) == PARTIAL), _TOLD):
-        if store.size(row.id) != row.received:
+        try:
+            lags = this.uploads.store.size(row.id) != row.received
+        except OSError:
+            lags = True  # it is told with this upload, and the others are looked at
+        if lags:
             yield row
 
 

@@ -197,6 +197,16 @@ def test_one_state(bench: Bench, name: str) -> None:
     assert [path.name for path in (bench.settings.data_dir / "locks").iterdir()] == [".held"]
 
 
+def test_a_dry_run_tells_the_same(both: Bench) -> None:
+    """Each upload once, though an upload may be due for two reasons; and nothing is changed."""
+    for state in STATES.values():
+        both.put(state)
+    before = both.state()
+    told = asdict(sweep(both.services.uploads, dry_run=True))
+    assert both.state() == before
+    assert told == asdict(both.sweep())
+
+
 def test_what_is_held_is_not_touched(bench: Bench) -> None:
     """Uploads whose lock somebody has (a form's is that of its task) are passed over, at once, and nobody evicted."""
     uploads = [bench.put(state) for state in STATES.values()]

@@ -1,6 +1,6 @@
 """Files and tasks that were deleted on request.
 
-Revision: 0007, after 0005. Frozen: imports nothing from `server`.
+Revision: 0007, after 0006. Frozen: imports nothing from `server`.
 """
 
 import sqlalchemy as sa

@@ -12,15 +12,19 @@ from typing import Any
 
 import pytest
 from sqlalchemy import event
+from sqlalchemy.exc import OperationalError
 
 from server.database import migration
+from server.errors import StorageFullError
 from server.services import Services
 from server.settings import Settings
 from server.storage.disk import DiskStore
 from server.storage.locks import UploadLocks
 from server.sweep import SweepReport, sweep
+from server.uploads import UploadService
 from server.worker.scheduler import Scheduler
-from tests.tus.client import PAST, video
+from tests.harness.http import LiveServer
+from tests.tus.client import PAST, create, patch, video
 
 OPEN = 100_000
 WAITING = 1000  # finals among them, each for one part
@@ -220,3 +224,33 @@ def test_who_leads_begins_with_a_whole_look(crowd: Crowd, monkeypatch: pytest.Mo
     finally:
         leader.stop()
     assert looks == [True, False, False, True, False, True]
+
+
+@pytest.mark.parametrize("failing", ["complete", "_record"])
+def test_a_row_that_could_not_be_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failing: str) -> None:
+    """The database is away when the last byte has come, or a body breaks off: the row hears of it later, and then a
+    sweep of what is due ends the upload."""
+    away = OperationalError("it is away", {}, Exception())
+
+    def fails(*_: object) -> None:
+        raise away
+
+    with LiveServer(tmp_path / "data", fsync="never") as live:
+        upload = create(live, len(DATA))
+        with monkeypatch.context() as patched:
+            patched.setattr(UploadService, failing, fails)
+            if failing == "complete":
+                assert patch(live, upload, 0, DATA).status == 503
+            else:
+                patched.setattr(DiskStore, "append", _breaking_off)
+                assert patch(live, upload, 0, DATA[:100]).status == 507
+        told = len(DATA) if failing == "complete" else 60
+        live.wait_told(upload, told)
+        with Services.open(live.settings) as services:
+            report = services.sweep(everything=False)
+        assert (report.finished, live.row(upload)["received"]) == (int(failing == "complete"), told)
+
+
+async def _breaking_off(store: DiskStore, upload: str, *_: object) -> None:
+    store.local_path(upload).write_bytes(DATA[:60])
+    raise StorageFullError

@@ -327,13 +327,16 @@ def test_a_thousand_parts(one: LiveServer, monkeypatch: pytest.MonkeyPatch) -> N
     data = video(100_000)
     parts = [part(one, data[at : at + 100]) for at in range(0, len(data), 100)]
     changes = [0]
-    for name in ("write", "change"):
 
-        def counted(*args: Any, real: Callable[..., Any] = getattr(Database, name), **options: Any) -> Any:
+    def counting(real: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*args: Any, **options: Any) -> Any:
             changes[0] += 1
             return real(*args, **options)
 
-        monkeypatch.setattr(Database, name, counted)
+        return call
+
+    for name in ("write", "change"):
+        monkeypatch.setattr(Database, name, counting(getattr(Database, name)))
     began = time.process_time()
     made = join(one, parts)
     spent = time.process_time() - began

@@ -72,7 +72,6 @@ POINTS = (
     Point("file.write", "os:pwrite", half=_half_write),
     Point("file.splice", "os:splice"),
     Point("file.copy", "os:copy_file_range", half=_half_copy),
-    Point("file.rename", "pathlib:Path.rename"),
     Point("file.link", "pathlib:Path.hardlink_to"),
     Point("file.unlink", "pathlib:Path.unlink"),
     Point("file.sync", "os:fsync"),
@@ -85,7 +84,10 @@ POINTS = (
     Point("wake", "server.tasks.wake:Wake.notify"),
 )
 
-WORKER_POINTS = (Point("store.quarantine", "server.storage.disk:DiskStore.quarantine"),)
+WORKER_POINTS = (
+    Point("store.quarantine", "server.storage.disk:DiskStore.quarantine"),
+    Point("file.rename", "pathlib:Path.rename"),
+)
 """Those that no upload reaches: only a worker does (`tests/worker/test_quarantine_crash.py`)."""
 """Add a row for a new function that moves bytes or rows; the tests find out by themselves who reaches it."""
 

@@ -243,6 +243,19 @@ _SENTENCES: dict[str, tuple[str, str]] = {
     "disk_full": ("存储空间已满，等待空间后继续处理", "The disk is full; processing waits for room"),
     "scanner_away": ("病毒扫描程序暂时不可用", "The virus scanner cannot be reached right now"),
     "scanner_failed": ("病毒扫描程序未能完成对该文件的检查", "The virus scanner broke off while it looked at the file"),
+    # Remarks: a file is completed, and its owner should know this (`REMARKS`)
+    "truncated": (
+        "文件不完整，只能播放到中断处；如需完整视频，请重新上传原文件",
+        "The file is incomplete; the video plays up to the point where the file ends. Upload the whole file again",
+    ),
+    "audio_missing": (
+        "无法转换原视频的声音，生成的视频没有声音",
+        "The sound of the file could not be converted, so the converted video is silent",
+    ),
+    "audio_downmixed": (
+        "原视频的声道没有标明位置，已混合为立体声",
+        "The file does not say where its audio channels belong; they were mixed down to stereo",
+    ),
     # Why a file or a task failed
     "group_member_removed": (
         "文件“{name}”的上传已被删除，其余文件不再等待",
@@ -322,6 +335,9 @@ _REASONS: dict[str, tuple[str, str]] = {
 }
 
 CODES = frozenset(_SENTENCES)
+
+REMARKS = frozenset({"truncated", "audio_missing", "audio_downmixed"})
+"""Codes that a step may put into the column `remarks`: the file is completed, but differs from what one expects."""
 
 
 def templates(code: str) -> tuple[str, str]:

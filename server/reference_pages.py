@@ -25,7 +25,8 @@ _ERRORS = """# Errors
 
 Every refusal has a stable code. On the tus mount it is the first word of the text, `code: sentence`; in the documented
 API it is `code` beside `message`. A task or file that failed has its code in `error`. With 408, 423, 500, 503 and 507
-repeating the request may help; `Retry-After` says when. `{…}` stands for what the case at hand fills in.
+repeating the request may help; `Retry-After` says when. `{…}` stands for what the case at hand fills in. A remark is
+not a failure: the file is completed, and its `remarks` have the code.
 """
 
 
@@ -42,7 +43,8 @@ def refusals() -> str:
         if code.startswith(("upload_accepted", "task_uploaded", "task_processing", "task_completed", "task_error")):
             continue  # states, not refusals
         chinese, english = messages.templates(code)
-        lines.append(f"| `{code}` | {statuses.get(code, 'of a file')} | {english} | {chinese} |")
+        status = statuses.get(code, "remark" if code in messages.REMARKS else "of a file")
+        lines.append(f"| `{code}` | {status} | {english} | {chinese} |")
     return _ERRORS + "\n".join(lines) + "\n"
 
 

@@ -238,6 +238,12 @@ class TaskFile(Base):
     removing: Mapped[bool] = mapped_column(
         doc="Whether it is `removed` and something of it may still lie on the disk", server_default=false()
     )
+    remarks: Mapped[list[str]] = mapped_column(
+        JSON,
+        doc="Codes of what its owner should know although it is completed, such as `truncated`; a list in JSON",
+        default=list,
+        server_default="[]",
+    )
     error_code: Mapped[str | None] = mapped_column(String(64), doc="Why it failed")
     error_params: Mapped[dict[str, Any] | None] = mapped_column(JSON, doc="Parameters of that reason")
 

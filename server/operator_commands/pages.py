@@ -58,7 +58,7 @@ def _upload_line(upload: Record) -> Sequence[object]:
 
 
 def _file_line(file: Record) -> Sequence[object]:
-    why = reason(file["error_code"], file["error_params"])
+    why = reason(file["error_code"], file["error_params"]) or "; ".join(reason(code, {}) for code in file["remarks"])
     told = (file["upload_id"], file["status"], file["progress"], size(file["size"]), file["name"], why)
     return (file["position"], *told)
 

@@ -118,7 +118,14 @@ def begin_step(session: Session, claimed: Claim, file_id: str, step: str, *, now
 def complete_step(
     session: Session, claimed: Claim, file_id: str, step: str, found: Mapping[str, Any], *, now: datetime
 ) -> bool:
-    """A step is done; `found` are columns of the file's row. False when the task is no longer this worker's."""
+    """A step is done; `found` are columns of the file's row. False when the task is no longer this worker's.
+
+    `remarks` among them are added to those that the file has.
+    """
+    if not hold(session, claimed, {}):
+        return False
+    if "remarks" in found:
+        found = {**found, "remarks": _joined_remarks(session, file_id, found["remarks"])}
     if not _move_file(session, claimed, file_id, FileStatus.PROCESSING, found):
         return False
     if "playable" in found:
@@ -155,6 +162,12 @@ def _tell_playable(session: Session, claimed: Claim) -> None:
     of = select(TaskFile.id).where(TaskFile.task_id == claimed.task_id)
     waits = of.where(TaskFile.playable.is_(False), TaskFile.status.not_in(ends(FILE_MOVES)))
     hold(session, claimed, {"playable": and_(of.where(TaskFile.playable).exists(), ~waits.exists())})
+
+
+def _joined_remarks(session: Session, file_id: str, added: Sequence[str]) -> list[str]:
+    """The file's remarks with those of one more step, each once, in the order in which they came."""
+    known = session.scalars(select(TaskFile.remarks).where(TaskFile.id == file_id)).one_or_none() or []
+    return list(dict.fromkeys([*known, *added]))
 
 
 def _move_file(session: Session, claimed: Claim, file_id: str, status: FileStatus, values: Mapping[str, Any]) -> bool:

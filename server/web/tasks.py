@@ -165,6 +165,7 @@ def _file(file: TaskFile, steps: Sequence[TaskStep], base: str, reader: Language
             }
             for step in steps
         ],
+        "remarks": [{"code": code, "message": sentence(code, {}, reader)} for code in file.remarks],
         "error": _error(*why, reader),
     }
 

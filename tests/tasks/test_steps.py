@@ -113,6 +113,17 @@ def test_a_step_that_was_tried_before_stands_where_it_stood(database: Database) 
     assert task(database, mine.task_id).step == "poster"
 
 
+def test_remarks_of_several_steps_are_all_kept(database: Database) -> None:
+    """A later step adds to the remarks of an earlier one; each is kept once, and a step without any takes none away."""
+    mine, (first, _) = begun(database)
+    for step, found in (("poster", {"remarks": ["truncated"]}), ("mp4", {"remarks": ["audio_missing", "truncated"]})):
+        assert write(database, files.begin_step, mine, first, step, now=NOW)
+        assert write(database, files.complete_step, mine, first, step, {"has_poster": True} | found, now=NOW)
+    with database.read() as session:
+        told = [file.remarks for file in queue.files_of(session, mine.task_id)]
+    assert told == [["truncated", "audio_missing"], []]
+
+
 def test_playable_is_told_when_every_file_is_that_has_not_failed(database: Database) -> None:
     """One of two files can be played: the task not yet. The other has failed: now the task can be."""
     mine, (first, second) = begun(database)

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping
 
 import pytest
 
+from server.messages import templates
 from server.storage.results import Results
 from tests.harness.http import Answer, LiveServer
 from tests.tus.client import filled
@@ -71,6 +72,18 @@ def put(live: LiveServer, *names: str, columns: Mapping[str, bool] | None = None
         value = (columns or {}).get(column, True)
         live.execute(f"UPDATE task_files SET {column} = :value WHERE id = :id", value=value, id=row["id"])
     return f"/media/{task}/{row['id']}/"
+
+
+def test_remarks_are_told_in_the_language_of_the_reader(live: LiveServer) -> None:
+    """A file without remarks says so by an empty list; each remark is a code and its sentence."""
+    task, file = put(live, "poster.jpg").split("/")[2:4]
+    told = json.loads(live.ask("GET", f"/api/task/status/{task}").body)
+    assert told["files"][0]["remarks"] == []
+    live.execute("UPDATE task_files SET remarks = '[\"truncated\"]' WHERE id = :id", id=file)
+    for language, place in (("zh", 0), ("en", 1)):
+        told = json.loads(live.ask("GET", f"/api/task/status/{task}", {"Accept-Language": language}).body)
+        sentence = templates("truncated")[place]
+        assert told["files"][0]["remarks"] == [{"code": "truncated", "message": sentence}]
 
 
 @pytest.mark.parametrize(

@@ -141,6 +141,7 @@ function resultLine(item) {
   if (file.frame_rate) parts.push(text('fps', { n: number(file.frame_rate, 2) }))
   if (file.video_codec) parts.push(codec(file.video_codec))
   if (file.video_codec) parts.push(file.audio_codec ? codec(file.audio_codec) : text('no_sound'))
+  for (const remark of file.remarks ?? []) parts.push(remark.message)
   return parts.join(' · ') || text('done')
 }
 

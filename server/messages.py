@@ -271,6 +271,18 @@ _SENTENCES: dict[str, tuple[str, str]] = {
     ),
     "not_playable": ("文件不是可播放的视频", "The file is not a playable video"),
     "no_video_stream": ("文件中没有视频画面", "The file has no pictures in it"),
+    "only_pictures": (
+        "文件中只有静态图片（例如封面），没有视频",
+        "The file has only still pictures, such as a cover, and no video",
+    ),
+    "protected": (
+        "视频受版权保护（已加密），无法处理，请上传未加密的文件",
+        "The video is protected (encrypted) and cannot be processed; upload a copy that is not encrypted",
+    ),
+    "codec_unsupported": (
+        "不支持该视频的编码格式（{codec}），请转换为 H.264 等常用格式后再上传",
+        "The codec of the video ({codec}) is not supported; convert it to a common one, such as H.264, and upload that",
+    ),
     "step_timeout": (
         "处理超过 {seconds} 秒，已停止",
         "Processing took longer than {seconds} s and was stopped",

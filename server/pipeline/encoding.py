@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from server.errors import StepError
-from server.pipeline import programs, source
+from server.pipeline import boxes, program_facts, programs, source
+from server.pipeline.fallback import PROGRAM
 from server.pipeline.ffmpeg_command import Input, Tones
 from server.pipeline.programs import Outcome
 from server.pipeline.renditions import Source
@@ -26,6 +27,12 @@ class DiskFullError(Exception):
     """There is no room; the job's answer says so, since the video is not to blame."""
 
 
+def _source(arguments: Mapping[str, Any]) -> Source:
+    if arguments.get("by") == PROGRAM:
+        return program_facts.source(arguments)
+    return source.read(arguments["path"], arguments["demuxer"], arguments["max_pixels"], arguments["facts"])
+
+
 class Work:
     """One transcode: what it was told, and how far it is."""
 
@@ -34,9 +41,7 @@ class Work:
         self.size = int(arguments["size"])
         self.max_edge = int(arguments["max_edge"])
         self.preset = str(arguments["preset"])
-        self.source: Source = source.read(
-            arguments["path"], arguments["demuxer"], arguments["max_pixels"], arguments["facts"]
-        )
+        self.source: Source = _source(arguments)
         is_large = self.source.width * self.source.height > _LARGE
         self.threads = int(arguments["threads"])
         self.max_pixels = int(arguments["max_pixels"])
@@ -73,6 +78,9 @@ class Work:
         if outcome.wrote_too_much:
             raise StepError("transcode_too_large")
         self._weigh(most)
+        if outcome.succeeded and "-filter_complex" in command:
+            for made in self.output.rglob("*.mp4"):
+                boxes.make_upright(made)
         return outcome
 
     def tries(self) -> Iterator[tuple[Source, Tones]]:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from server.pipeline.orientation import Orientation
 from server.pipeline.renditions import (
     AUDIO_RATE,
     KEY_FRAME_SECONDS,
@@ -61,8 +62,14 @@ def beginning(given: Input) -> list[str]:
         # Tracks of QuickTime files may point at other files; off by default, and said here to stay off.
         *(("-enable_drefs", "0", "-use_absolute_path", "0") if given.demuxer == "mov" else ()),
         *("-threads", str(given.threads), "-max_pixels", str(given.max_pixels)),
-        *("-max_streams", _MAX_STREAMS, "-i", f"file:{given.path}"),
+        # Frames are turned by filters (`upright`): a matrix that is no quarter turn is taken otherwise by each version.
+        *("-max_streams", _MAX_STREAMS, "-noautorotate", "-i", f"file:{given.path}"),
     ]
+
+
+def upright(orientation: Orientation) -> list[str]:
+    """Filters after which the frame is as it is shown, and nothing says that it should be turned."""
+    return ["sidedata=mode=delete:type=DISPLAYMATRIX", *orientation.filters]
 
 
 def copied_video(source: Source, *, remarks: bool) -> list[str]:
@@ -89,7 +96,7 @@ def encoded_audio(source: Source) -> list[str]:
 def graph(source: Source, made: Sequence[Rendition], tones: Tones) -> list[str]:
     """One decoding for all sizes: the filters and their outputs, `[v0]` and so on."""
     largest = max(made, key=lambda one: one.width * one.height)
-    chain = [*_timing(source), *_scale(source, largest, tones)]
+    chain = [*_timing(source), *upright(source.orientation), *_scale(source, largest, tones)]
     if len(made) == 1:
         return ["-filter_complex", f"[0:{source.index}]{','.join(chain)}[v0]"]
     names = "".join(f"[s{number}]" for number in range(len(made)))
@@ -163,7 +170,7 @@ def _timing(source: Source) -> list[str]:
 
 
 def _scale(source: Source, one: Rendition, tones: Tones) -> list[str]:
-    """To the size, square pixels, and 8 bits with the usual colours. FFmpeg has rotated before."""
+    """To the size, square pixels, and 8 bits with the usual colours. The frame is upright before."""
     size = f"scale={one.width}:{one.height}:flags=bicubic"
     if tones == "mapped":
         # Made smaller first: floating point colours of a whole 4K frame are 100 MB.

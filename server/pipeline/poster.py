@@ -7,9 +7,10 @@ there whole or not at all.
 import errno
 import shutil
 from collections.abc import Mapping
+from typing import ClassVar
 
 from server.errors import StepError
-from server.pipeline import child
+from server.pipeline import fallback
 from server.pipeline.step import MAX_PIXELS, MAX_STREAMS, Step, StepContext, require_source
 
 FILE_NAME = "poster.jpg"
@@ -23,13 +24,15 @@ class Poster(Step):
 
     name = "poster"
     weight = 4
+    job: ClassVar[str] = "server.pipeline.poster_job:take"
+    """`module:function` that does it in the child."""
 
     def run(self, context: StepContext) -> Mapping[str, object]:
         """Write `poster.jpg` into the output directory; `StepError` poster_failed if no frame can be had."""
         source = require_source(context)
         try:
-            child.run(
-                "server.pipeline.poster_job:take",
+            fallback.run(
+                self.job,
                 {
                     "path": source,
                     "demuxer": context.demuxer,

@@ -5,9 +5,11 @@ Rule: the parent never loads a decoder; `probe_job.py` does, in a child, with th
 
 from collections.abc import Mapping
 from dataclasses import replace
+from typing import ClassVar
 
 from server.errors import StepError
-from server.pipeline import child
+from server.messages import REMARKS
+from server.pipeline import fallback
 from server.pipeline.step import MAX_PIXELS, MAX_STREAMS, Limits, Step, StepContext, require_source
 from server.settings import Settings
 
@@ -32,6 +34,8 @@ class Probe(Step):
 
     name = "probe"
     weight = 1
+    job: ClassVar[str] = "server.pipeline.probe_job:probe"
+    """`module:function` that does it in the child."""
 
     def limits(self, settings: Settings) -> Limits:
         """Less memory than for the others: who gets a huge index past this step would get it past them."""
@@ -41,13 +45,14 @@ class Probe(Step):
     def run(self, context: StepContext) -> Mapping[str, object]:
         """The columns; None is what cannot be known. A file of which no frame can be decoded is not_playable,
         one without moving pictures (sound only, cover art) is no_video_stream, both as `StepError`."""
-        found = child.run(
-            "server.pipeline.probe_job:probe",
+        found = fallback.run(
+            self.job,
             {
                 "path": require_source(context),
                 "demuxer": context.demuxer,
                 "max_pixels": MAX_PIXELS,
                 "max_streams": MAX_STREAMS,
+                "ffmpeg": context.ffmpeg,
             },
             limits=context.limits,
             cancelled=context.cancelled,
@@ -63,4 +68,6 @@ def _checked(found: Mapping[str, object]) -> dict[str, object]:
     for name, kind in _COLUMNS.items():
         if columns[name] is not None and type(columns[name]) is not kind:
             raise StepError("step_crashed")
-    return columns
+    told = found.get("remarks")
+    remarks = [code for code in told if code in REMARKS] if isinstance(told, list) else []
+    return columns | ({"remarks": remarks} if remarks else {})

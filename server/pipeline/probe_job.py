@@ -6,6 +6,7 @@ it open a second file or a connection. Metadata (places, devices, people) is not
 """
 
 import math
+import re
 import statistics
 from collections.abc import Callable, Iterator, Mapping
 from fractions import Fraction
@@ -17,23 +18,30 @@ import av
 import av.error
 from av.container import InputContainer
 from av.packet import Packet
-from av.stream import Discard, Disposition, Stream
+from av.stream import Discard
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from server.errors import StepError
+from server.pipeline import library, orientation, program_facts, programs, protection, times, tracks
+from server.pipeline.fallback import PROGRAM
 
 _Packet: TypeAlias = "Packet[VideoStream]"  # generic in PyAV's annotations only
 
 # A recording that was cut may begin up to a few seconds before its first key frame.
 _MAX_PACKETS = 1000
-_LONGEST = 366 * 86400.0  # seconds; a duration beyond a year is a broken header
+
+# Codecs that every FFmpeg decodes; whether it does others is tried.
+_EVERYWHERE = frozenset({"h264", "hevc", "mpeg4", "mpeg2video", "mpeg1video", "vp8", "vp9", "h263", "mjpeg", "wmv2"})
+_NO_DECODER = re.compile(rb"[Dd]ecoder \(codec \S+\) not found|no decoder found|Unknown decoder")
+_DECODER_SECONDS = 20.0
 
 _HDR_TRANSFERS = (16, 18)  # PQ (SMPTE ST 2084) and HLG (ARIB STD-B67) in ITU-T H.273 table 3
 _DOLBY_VISION = ("dvh1", "dvhe", "dvav", "dva1")  # sample entries of streams that need not say their transfer
 
 # How many frames tell whether they come evenly, how many bytes they may cost, and how many is too few.
 _TIMED_PACKETS, _TIMED_BYTES, _FEWEST_TIMES = 300, 32 << 20, 8
+_TIMED_SOUNDS = 4  # tracks of sound whose ends count
 _REORDERED = 16  # packets; H.264 and HEVC put a frame at most so far from where it is shown
 _UNEVEN = 0.1  # of the usual time between two frames
 _DRIFT = 0.05  # of the rate: more than that, and the frames that were not looked at come otherwise
@@ -42,11 +50,14 @@ _DRIFT = 0.05  # of the rate: more than that, and the frames that were not looke
 def probe(arguments: Mapping[str, Any], report: Callable[[int], None]) -> Mapping[str, object]:
     """Facts about the video at `path`, opened with `demuxer`, frames of at most `max_pixels`, at most `max_streams`.
 
-    Raises `StepError` not_playable, no_video_stream or original_missing, `MemoryError`, and `OSError` if the
-    file cannot be read at all.
+    `remarks` may say truncated. Raises `StepError` not_playable, no_video_stream, only_pictures, codec_unsupported,
+    protected or original_missing, `MemoryError`, and `OSError` if the file cannot be read at all.
     """
-    path = str(arguments["path"])
+    path, demuxer = str(arguments["path"]), str(arguments["demuxer"])
     _require_readable(path)
+    if arguments.get("by") == PROGRAM:
+        protection.check(path, demuxer)
+        return program_facts.columns(arguments)
     options = {
         "protocol_whitelist": "file",
         # Decoders that run while streams are analysed obey these too.
@@ -54,15 +65,29 @@ def probe(arguments: Mapping[str, Any], report: Callable[[int], None]) -> Mappin
         "max_pixels": str(arguments["max_pixels"]),
         "max_streams": str(arguments["max_streams"]),
     }
+
+    def reopen() -> InputContainer:
+        return _open(path, demuxer, options)
+
     try:
-        with _open(path, str(arguments["demuxer"]), options) as container:
+        protection.check(path, demuxer)
+        with _open(path, demuxer, options) as container:
             report(30)
             _require_bytes_for_frames(container, Path(path).stat().st_size)
-            return _describe(container, options["max_pixels"])
+            stream = tracks.video(container, reopen)
+            found = _describe(container, stream, options["max_pixels"])
+            _require_decoder(arguments, stream)
+            timed = [stream.index, *(other.index for other in list(container.streams.audio)[:_TIMED_SOUNDS])]
+            told = times.Told((container.start_time or 0) / av.time_base, (container.duration or 0) / av.time_base)
+        report(60)
+        # Only now, since two open containers with an index of a million frames each would take too much memory.
+        length = times.length(path, demuxer, timed, told, reopen)
     except MemoryError:  # PyAV's is both, and it is the limit, not the file
         raise
-    except (av.error.FFmpegError, ValueError) as error:
+    except av.error.FFmpegError as error:  # any other error is the library's, and FFmpeg's program is asked instead
         raise StepError("not_playable") from error
+    seconds = round(length.seconds, 3) if length.seconds is not None else None
+    return {**found, "duration": seconds, "remarks": ["truncated"] if length.is_truncated else []}
 
 
 def _require_readable(path: str) -> None:
@@ -90,15 +115,23 @@ def _require_bytes_for_frames(container: InputContainer, size: int) -> None:
         raise StepError("not_playable")
 
 
-def _describe(container: InputContainer, max_pixels: str) -> Mapping[str, object]:
-    # Cover art is a stream of one picture, and no video. FFmpeg's `V` (poster.py) picks the same stream.
-    streams = [s for s in container.streams.video if not s.disposition & Disposition.attached_pic]
-    if not streams:
-        raise StepError("no_video_stream")
-    stream = streams[0]
-    video_codec = _codec(stream)
-    if video_codec is None:
-        raise StepError("not_playable")
+def _require_decoder(arguments: Mapping[str, Any], stream: VideoStream) -> None:
+    """FFmpeg makes all results, and its program may lack a decoder that the library has (VVC)."""
+    codec = library.decoder(stream) or "?"
+    if codec in _EVERYWHERE:
+        return
+    line = [
+        *(arguments["ffmpeg"], "-hide_banner", "-nostdin", "-loglevel", "error", "-protocol_whitelist", "file"),
+        *("-threads", "1", "-max_pixels", str(arguments["max_pixels"]), "-max_streams", str(arguments["max_streams"])),
+        *("-f", arguments["demuxer"], "-i", f"file:{arguments['path']}"),
+        *("-map", f"0:{stream.index}", "-frames:v", "1", "-f", "null", "-"),
+    ]
+    outcome = programs.follow(line, _DECODER_SECONDS, folder="/", look=lambda _: None)
+    if _NO_DECODER.search(outcome.errors):
+        raise StepError("codec_unsupported", codec=codec)
+
+
+def _describe(container: InputContainer, stream: VideoStream, max_pixels: str) -> Mapping[str, object]:
     for other in container.streams:
         if other is not stream:
             other.discard = Discard.all  # a thousand sound tracks need not be read
@@ -106,15 +139,14 @@ def _describe(container: InputContainer, max_pixels: str) -> Mapping[str, object
     read: list[_Packet] = []
     frame = _first_frame(packets, stream, max_pixels, read)
     width, height = frame.width, frame.height
-    if round(frame.rotation / 90) % 2:
+    if orientation.of_matrix(library.display_matrix(frame)).swaps:
         width, height = height, width
     return {
-        "duration": _duration(container, stream),
         "width": width,
         "height": height,
         "frame_rate": _frame_rate(stream),
-        "video_codec": video_codec,
-        "audio_codec": next(map(_codec, container.streams.audio), None),
+        "video_codec": library.decoder(stream),
+        "audio_codec": next(map(library.decoder, container.streams.audio), None),
         "audio_tracks": len(container.streams.audio),
         "hdr": _is_hdr(stream, frame),
         "variable_frame_rate": _is_uneven(stream, _times(packets, read)),
@@ -139,16 +171,6 @@ def _first_frame(packets: Iterator[_Packet], stream: VideoStream, max_pixels: st
     raise StepError("not_playable")
 
 
-def _duration(container: InputContainer, stream: VideoStream) -> float | None:
-    """Seconds; the file's own word, else the stream's, else None (recordings that were streamed)."""
-    seconds = 0.0
-    if container.duration:
-        seconds = container.duration / av.time_base
-    elif stream.duration and stream.time_base:
-        seconds = float(stream.duration * stream.time_base)
-    return round(seconds, 3) if 0 < seconds < _LONGEST else None
-
-
 def _frame_rate(stream: VideoStream) -> float | None:
     rate: Fraction | None = stream.average_rate or stream.guessed_rate
     value = float(rate) if rate else 0.0
@@ -157,7 +179,7 @@ def _frame_rate(stream: VideoStream) -> float | None:
 
 def _is_hdr(stream: VideoStream, frame: VideoFrame) -> bool:
     """Whether a screen of the usual range would show wrong colours."""
-    return int(frame.color_trc) in _HDR_TRANSFERS or stream.codec_context.codec_tag in _DOLBY_VISION
+    return int(frame.color_trc) in _HDR_TRANSFERS or library.tag(stream) in _DOLBY_VISION
 
 
 def _times(packets: Iterator[_Packet], read: list[_Packet]) -> list[int]:
@@ -174,9 +196,9 @@ def _times(packets: Iterator[_Packet], read: list[_Packet]) -> list[int]:
         pass
     # AVI has times of decoding only, which come as evenly as those of showing.
     shown = [packet.pts if packet.pts is not None else packet.dts for packet in read if packet.size]
-    times = sorted({time for time in shown if time is not None})
+    shown_at = sorted({time for time in shown if time is not None})
     # Of the last ones, some that are shown between them may not have been read yet.
-    return times if whole else times[:-_REORDERED]
+    return shown_at if whole else shown_at[:-_REORDERED]
 
 
 def _is_uneven(stream: VideoStream, times: list[int]) -> bool | None:
@@ -195,10 +217,3 @@ def _is_uneven(stream: VideoStream, times: list[int]) -> bool | None:
         return False
     average, mean = stream.duration / stream.frames, statistics.fmean(gaps)
     return abs(average - mean) > _DRIFT * mean
-
-
-def _codec(stream: Stream) -> str | None:
-    """The codec's name (not its decoder's); None if there is no decoder for it."""
-    # PyAV's annotations deny it, but without a decoder `codec_context` is None.
-    codec = getattr(stream.codec_context, "codec", None)
-    return codec.canonical_name if codec is not None else None

@@ -25,7 +25,7 @@ _KILLED = (-signal.SIGKILL, -signal.SIGTERM)
 _STDERR = 2
 _LOOK = 0.5  # seconds between two looks at the clock, and at what was written
 _MAX_LINE = 4 << 10
-_MAX_ERRORS = 16 << 10  # last bytes kept
+_MAX_ERRORS = 16 << 10  # last bytes kept, unless more is asked for
 
 
 class KilledError(Exception):
@@ -73,8 +73,15 @@ def run(command: Sequence[str | os.PathLike[str]], seconds: float) -> bool:
             _running.discard(process)
 
 
-def follow(command: Sequence[str], seconds: float, *, folder: str, look: Callable[[float | None], None]) -> Outcome:
-    """Run FFmpeg (with `-progress pipe:1`) in `folder` for at most so many seconds.
+def follow(
+    command: Sequence[str],
+    seconds: float,
+    *,
+    folder: str,
+    look: Callable[[float | None], None],
+    keep: int = _MAX_ERRORS,
+) -> Outcome:
+    """Run FFmpeg (with `-progress pipe:1`) in `folder` for at most so many seconds; of its words the last `keep` bytes.
 
     `look` is called at least twice a second with the time in seconds up to which the result is made, None while that
     is not known; when it raises, the program is killed. A program whose time is over ends as by SIGKILL. Raises
@@ -91,7 +98,7 @@ def follow(command: Sequence[str], seconds: float, *, folder: str, look: Callabl
         _running.add(process)
         try:
             deadline = time.monotonic() + seconds
-            errors = _listen(process, deadline, look)
+            errors = _listen(process, deadline, look, keep)
             return Outcome(_checked(process.wait(max(_LOOK, deadline - time.monotonic()))), errors)
         except subprocess.TimeoutExpired:
             return Outcome(-signal.SIGKILL, b"")
@@ -114,7 +121,9 @@ def kill_all() -> None:
             process.wait(0.1)
 
 
-def _listen(process: "subprocess.Popen[bytes]", deadline: float, look: Callable[[float | None], None]) -> bytes:
+def _listen(
+    process: "subprocess.Popen[bytes]", deadline: float, look: Callable[[float | None], None], keep: int
+) -> bytes:
     """Hear both pipes to their ends; what was said on standard error. Raises `TimeoutExpired`."""
     made, errors, line = None, b"", b""
     with selectors.DefaultSelector() as selector:
@@ -129,7 +138,7 @@ def _listen(process: "subprocess.Popen[bytes]", deadline: float, look: Callable[
                     selector.unregister(key.fileobj)
                 elif key.fileobj is process.stderr:
                     os.write(_STDERR, chunk)
-                    errors = (errors + chunk)[-_MAX_ERRORS:]
+                    errors = (errors + chunk)[-keep:]
                 else:
                     *lines, line = (line + chunk)[-_MAX_LINE:].split(b"\n")
                     made = max((time for time in map(_made, lines) if time is not None), default=made)

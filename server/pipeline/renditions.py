@@ -7,6 +7,8 @@ a rendition is at most as large as its source is shown.
 from dataclasses import dataclass
 from typing import Literal
 
+from server.pipeline.orientation import UPRIGHT, Orientation
+
 MAX_FRAME_RATE = 60
 """Frames a second of a rendition at most; of faster sources every second, third, ... frame is taken."""
 
@@ -78,7 +80,8 @@ class Source:
     is frames a second on average, None if it is not known. `rotation` is degrees that a player has to turn it, None if
     that is no turn by quarters (a mirrored picture, say). `is_late` says that sound comes before pictures. `hdr` is how
     bright tones are coded beyond the usual range. `start` is the time of the first packet in seconds, mostly 0.
-    `packets` are those of pictures and sound together, None if the file does not tell.
+    `packets` are those of pictures and sound together, None if the file does not tell. `orientation` is how a stored
+    frame becomes the one that is shown.
     """
 
     index: int
@@ -98,6 +101,7 @@ class Source:
     start: float
     packets: int | None
     audio: Audio | None
+    orientation: Orientation = UPRIGHT
 
     @property
     def short_edge(self) -> int:

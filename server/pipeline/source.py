@@ -4,7 +4,6 @@ Rule: as in `probe_job.py`: one file, one demuxer, both given. A few frames are 
 (rotation, fields, tones) is told for certain by frames alone.
 """
 
-import struct
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -13,12 +12,13 @@ import av
 import av.error
 from av.audio.stream import AudioStream
 from av.container import InputContainer
-from av.sidedata.sidedata import Type as SideDataType
 from av.stream import Disposition
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from server.errors import StepError
+from server.pipeline import library, orientation, tracks
+from server.pipeline.orientation import Orientation
 from server.pipeline.renditions import Audio, Source
 
 _FRAMES = 4  # looked at from the start
@@ -28,7 +28,6 @@ _LONGEST = 366 * 86400.0  # seconds; a duration beyond a year is a broken header
 _LATE = 0.1  # seconds between the start of all and that of the pictures that nobody would notice
 _UNEVEN = 1.02  # frames come unevenly when the average differs more from the most common distance
 _TRANSFERS: Mapping[int, Literal["pq", "hlg"]] = {16: "pq", 18: "hlg"}  # ITU-T H.273 table 3
-_TURNS = {(1, 0, 0, 1): 0, (0, 1, -1, 0): 90, (-1, 0, 0, -1): 180, (0, -1, 1, 0): 270}
 
 
 def read(path: str, demuxer: str, max_pixels: int, facts: Mapping[str, Any]) -> Source:
@@ -40,10 +39,11 @@ def read(path: str, demuxer: str, max_pixels: int, facts: Mapping[str, Any]) -> 
         raise StepError("original_missing")
     try:
         with open_container(path, demuxer, max_pixels) as container:
-            return _describe(container, max_pixels, facts)
+            stream = tracks.video(container, lambda: open_container(path, demuxer, max_pixels))
+            return _describe(container, stream, max_pixels, facts)
     except MemoryError:
         raise
-    except (av.error.FFmpegError, ValueError) as error:
+    except av.error.FFmpegError as error:  # any other error is the library's, and FFmpeg's program is asked instead
         raise StepError("not_playable") from error
 
 
@@ -53,6 +53,22 @@ def open_container(path: str, demuxer: str, max_pixels: int) -> InputContainer:
     if demuxer == "mov":
         options |= {"enable_drefs": "0", "use_absolute_path": "0"}
     return av.open(f"file:{path}", "r", format=demuxer, options=options, metadata_errors="replace")
+
+
+def glance(path: str, demuxer: str, max_pixels: int) -> tuple[int, Orientation]:
+    """The index of the video's track, and how its first frame is turned. Raises as `read`, and `StepError` not_playable
+    if there is no frame."""
+    try:
+        with open_container(path, demuxer, max_pixels) as container:
+            stream = tracks.video(container, lambda: open_container(path, demuxer, max_pixels))
+            first = next(frames(container, stream, max_pixels), None)
+            if first is None:
+                raise StepError("not_playable")
+            return stream.index, orientation_of(first)
+    except MemoryError:
+        raise
+    except av.error.FFmpegError as error:
+        raise StepError("not_playable") from error
 
 
 def frames(container: InputContainer, stream: VideoStream, max_pixels: int) -> Iterator[VideoFrame]:
@@ -72,24 +88,17 @@ def frames(container: InputContainer, stream: VideoStream, max_pixels: int) -> I
             return
 
 
+def orientation_of(frame: VideoFrame) -> Orientation:
+    """How the frame is to be turned to be shown."""
+    return orientation.of_matrix(library.display_matrix(frame))
+
+
 def turn(frame: VideoFrame) -> int | None:
-    """Degrees clockwise by which a player turns the frame; None when it is no turn by quarters."""
-    try:
-        matrix = bytes(frame.side_data[SideDataType.DISPLAYMATRIX])  # type: ignore[typeddict-item]
-    except KeyError:
-        return 0
-    a, b, _, c, d, *_ = (round(value / 0x10000) for value in struct.unpack("=9i", matrix[:36]))
-    return _TURNS.get((a, b, c, d))
+    """Degrees clockwise by which every player turns the frame; None when players may not agree on it."""
+    return orientation_of(frame).copied_degrees
 
 
-def _describe(container: InputContainer, max_pixels: int, facts: Mapping[str, Any]) -> Source:
-    streams = [s for s in container.streams.video if not s.disposition & Disposition.attached_pic]
-    if not streams:
-        raise StepError("no_video_stream")
-    stream = streams[0]
-    codec = getattr(stream.codec_context, "codec", None)  # None without a decoder, whatever the annotations say
-    if codec is None:
-        raise StepError("not_playable")
+def _describe(container: InputContainer, stream: VideoStream, max_pixels: int, facts: Mapping[str, Any]) -> Source:
     seen = [frame for frame, _ in zip(frames(container, stream, max_pixels), range(_FRAMES), strict=False)]
     if not seen:
         raise StepError("not_playable")
@@ -100,7 +109,7 @@ def _describe(container: InputContainer, max_pixels: int, facts: Mapping[str, An
         index=stream.index,
         width=width,
         height=height,
-        codec=codec.canonical_name,
+        codec=library.decoder(stream) or "?",
         profile=context.profile,
         level=context.level if context.level > 0 else None,
         pixel_format=first.format.name,
@@ -109,6 +118,7 @@ def _describe(container: InputContainer, max_pixels: int, facts: Mapping[str, An
         is_interlaced=any(frame.interlaced_frame for frame in seen),
         is_late=_is_late(container, stream),
         rotation=turn(first),
+        orientation=orientation_of(first),
         hdr=_TRANSFERS.get(int(first.color_trc)) or _TRANSFERS.get(int(context.color_trc or 0)),
         duration=_duration(container, facts),
         start=(container.start_time or 0) / av.time_base,
@@ -123,7 +133,7 @@ def _shown(stream: VideoStream, frame: VideoFrame) -> tuple[int, int]:
     shape = stream.sample_aspect_ratio or stream.codec_context.sample_aspect_ratio
     if shape and 1 / 16 <= shape <= 16:  # others are broken headers
         width *= float(shape)
-    if round(frame.rotation / 90) % 2:
+    if orientation_of(frame).swaps:
         width, height = height, width
     return max(1, round(width)), max(1, round(height))
 
@@ -162,7 +172,7 @@ def _audio(container: InputContainer) -> Audio | None:
 
 def _track(stream: AudioStream) -> Audio | None:
     context = stream.codec_context
-    codec = getattr(context, "codec", None)
-    if codec is None or not context.sample_rate or not context.channels:
+    codec = library.decoder(stream)
+    if codec is None or not context.sample_rate or not (channels := library.channels(stream)):
         return None
-    return Audio(stream.index, codec.canonical_name, context.profile, context.channels, context.sample_rate)
+    return Audio(stream.index, codec, context.profile, channels, context.sample_rate)

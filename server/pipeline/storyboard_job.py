@@ -16,13 +16,14 @@ from typing import Any
 import av
 import av.error
 from av.container import InputContainer
-from av.stream import Disposition
 from av.video.frame import VideoFrame
 from av.video.reformatter import ColorRange, Colorspace, Interpolation
 from av.video.stream import VideoStream
 
 from server.errors import StepError
-from server.pipeline.source import open_container
+from server.pipeline import tracks
+from server.pipeline.orientation import Orientation
+from server.pipeline.source import open_container, orientation_of
 
 SHEET = "storyboard.jpg"
 CUES = "storyboard.vtt"
@@ -54,7 +55,8 @@ def draw(arguments: Mapping[str, Any], report: Callable[[int], None]) -> Mapping
         duration = arguments["duration"] or _measure(arguments, seconds * _MEASURE_SHARE)
         count = max(1, min(_MOST, math.ceil(duration / _PACE)))
         with _open(arguments) as container:
-            film = _Film(container, str(arguments["max_pixels"]))
+            stream = _track(container, arguments)
+            film = _Film(container, stream, str(arguments["max_pixels"]))
             pictures = _take(film, duration / count, count, seconds * _DRAW_SHARE / count, report)
         if not pictures:
             raise StepError("storyboard_failed")
@@ -62,7 +64,7 @@ def draw(arguments: Mapping[str, Any], report: Callable[[int], None]) -> Mapping
         data = _jpeg(_sheet(pictures, columns))
     except MemoryError:  # PyAV's is an FFmpegError too, and it is the limit, not the file
         raise
-    except (av.error.FFmpegError, ValueError) as error:
+    except av.error.FFmpegError as error:  # any other error is the library's, not the file's
         raise StepError("storyboard_failed") from error
     (output / SHEET).write_bytes(data)
     cues = _cues(duration, duration / count, len(pictures), columns, pictures[0])
@@ -74,19 +76,19 @@ def _open(arguments: Mapping[str, Any]) -> InputContainer:
     return open_container(str(arguments["path"]), str(arguments["demuxer"]), int(arguments["max_pixels"]))
 
 
-def _stream(container: InputContainer) -> VideoStream:
-    """The stream that probe and poster take, too: the first that is no cover art."""
-    for stream in container.streams.video:
-        if not stream.disposition & Disposition.attached_pic:
-            return stream
-    raise StepError("storyboard_failed")
+def _track(container: InputContainer, arguments: Mapping[str, Any]) -> VideoStream:
+    """The track that the other steps take, too."""
+    try:
+        return tracks.video(container, lambda: _open(arguments))
+    except StepError as error:
+        raise StepError("storyboard_failed") from error
 
 
 def _measure(arguments: Mapping[str, Any], seconds: float) -> float:
     """The duration of a video whose header does not tell it, in seconds; what can be seen of it in so much time."""
     deadline, end = time.monotonic() + seconds, 0.0
     with _open(arguments) as container:
-        for packet in container.demux(_stream(container)):
+        for packet in container.demux(_track(container, arguments)):
             if packet.pts is not None and packet.time_base:
                 end = max(end, float((packet.pts + (packet.duration or 0)) * packet.time_base))
             if time.monotonic() > deadline:
@@ -102,9 +104,9 @@ def _origin(container: InputContainer) -> float:
 class _Film:
     """The frames of a video, forward, with leaps. Times are seconds from its start."""
 
-    def __init__(self, container: InputContainer, max_pixels: str) -> None:
+    def __init__(self, container: InputContainer, stream: VideoStream, max_pixels: str) -> None:
         self._container = container
-        self._stream = _stream(container)
+        self._stream = stream
         decoder = self._stream.codec_context
         decoder.thread_count = 1
         decoder.options = {"max_pixels": max_pixels}
@@ -188,35 +190,35 @@ def _take(film: _Film, pace: float, count: int, patience: float, report: Callabl
 def _shape(frame: VideoFrame, pixel_shape: float) -> tuple[int, int]:
     """Width and height of every picture, as shown: upright, with square pixels, even, and never enlarged."""
     width, height = frame.width * pixel_shape, float(frame.height)
-    if _turns(frame) % 2:
+    if orientation_of(frame).swaps:
         width, height = height, width
     factor = min(1.0, _EDGE / max(width, height))
     return max(2, 2 * round(width * factor / 2)), max(2, 2 * round(height * factor / 2))
 
 
-def _turns(frame: VideoFrame) -> int:
-    """Quarter turns, counterclockwise, that a player makes."""
-    return round(frame.rotation / 90) % 4
-
-
 def _small(frame: VideoFrame, width: int, height: int) -> _Picture:
-    turns = _turns(frame)
-    stored = (height, width) if turns % 2 else (width, height)
+    orientation = orientation_of(frame)
+    stored = (height, width) if orientation.swaps else (width, height)
     scaled = frame.reformat(*stored, format=_FORMAT, interpolation=Interpolation.AREA, threads=1)
     planes = []
     for plane in scaled.planes:
         data, stride = bytes(plane), plane.line_size
         packed = b"".join(data[row * stride : row * stride + stored[0]] for row in range(stored[1]))
-        planes.append(_turned(packed, stored[0], turns))
+        planes.append(_turned(packed, stored[0], orientation))
     return _Picture(width, height, tuple(planes))
 
 
-def _turned(plane: bytes, width: int, turns: int) -> bytes:
-    if turns == 1:
-        return b"".join(plane[column::width] for column in reversed(range(width)))
-    if turns == 3:
-        return b"".join(plane[column::width][::-1] for column in range(width))
-    return plane[::-1] if turns == 2 else plane
+def _turned(plane: bytes, width: int, orientation: Orientation) -> bytes:
+    if orientation.is_mirrored:
+        plane = b"".join(plane[start : start + width][::-1] for start in range(0, len(plane), width))
+    match orientation.degrees:
+        case 90:
+            return b"".join(plane[column::width][::-1] for column in range(width))
+        case 180:
+            return plane[::-1]
+        case 270:
+            return b"".join(plane[column::width] for column in reversed(range(width)))
+    return plane
 
 
 def _sheet(pictures: Sequence[_Picture], columns: int) -> VideoFrame:

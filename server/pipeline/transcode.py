@@ -13,7 +13,7 @@ from dataclasses import replace
 from typing import ClassVar
 
 from server.errors import StepError
-from server.pipeline import child
+from server.pipeline import fallback
 from server.pipeline.step import MAX_PIXELS, Limits, Step, StepContext, require_source
 from server.settings import Settings
 
@@ -39,7 +39,7 @@ class Transcode(Step):
         may end; `OSError` ENOSPC when the disk is full."""
         source = require_source(context)
         try:
-            found = child.run(
+            found = fallback.run(
                 self.job,
                 self._arguments(context, source),
                 limits=replace(context.limits, file_size=context.size * _GROWTH + _ADDED),

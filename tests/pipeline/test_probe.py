@@ -195,13 +195,13 @@ def test_sound_only(tmp_path: Path, context: Contexts) -> None:
 
 
 def test_cover_art_is_no_video(samples_folder: Path, tmp_path: Path, context: Contexts) -> None:
-    """A song with a picture has no moving pictures; a video with one is measured by its video."""
+    """A song with a picture has only pictures; a video with one is measured by its video."""
     cover, song, film = tmp_path / "cover.jpg", tmp_path / "song.mp4", tmp_path / "film.mp4"
     samples.run("-f", "lavfi", "-i", "testsrc2=size=64x64", "-frames:v", "1", str(cover))
     attach = ("-c", "copy", "-disposition:v:0", "attached_pic", "-f", "mp4")
     sound = ("-f", "lavfi", "-i", "sine=duration=1")
     samples.run("-i", str(cover), *sound, *attach, "-c:a", "aac", str(song))
-    assert refusal(context, song) == "no_video_stream"
+    assert refusal(context, song) == "only_pictures"
     video = samples.make(samples_folder, "a.mp4")
     samples.run("-i", str(cover), "-i", str(video), "-map", "0", "-map", "1", *attach, str(film))
     found = Probe().run(context(film))
@@ -209,10 +209,10 @@ def test_cover_art_is_no_video(samples_folder: Path, tmp_path: Path, context: Co
 
 
 def test_a_codec_that_nobody_knows(samples_folder: Path, tmp_path: Path, context: Contexts) -> None:
-    """Without a decoder it is not playable."""
+    """Without a decoder the sentence speaks of the codec, not of the file."""
     unknown = tmp_path / "a.mp4"
     unknown.write_bytes(samples.make(samples_folder, "a.mp4").read_bytes().replace(b"avc1", b"zzz1"))
-    assert refusal(context, unknown) == "not_playable"
+    assert refusal(context, unknown) == "codec_unsupported"
 
 
 @pytest.mark.parametrize("extension", samples.FORMATS)

@@ -72,7 +72,7 @@ class Form:
 
     async def _take(self, filename: str, body: Body, see: See | None, refusal: ClientError | None) -> Moved:
         settings = self.uploads.settings
-        self.uploads.hooks.pre_create(filename)
+        self.uploads.hooks.pre_create(filename, by_form=True)
         if refusal is not None:
             raise refusal
         if len(self.taken) >= settings.max_files:
@@ -82,7 +82,8 @@ class Form:
             return Moved(0, end)
         if not head:
             raise FileEmptyError
-        return await self._store(filename, self.uploads.hooks.check_content(filename, head), body, see)
+        media_type = self.uploads.hooks.check_content(filename, head, by_form=True)
+        return await self._store(filename, media_type, body, see)
 
     async def _store(self, filename: str, media_type: str | None, body: Body, see: See | None) -> Moved:
         upload_id = self.uploads.new_id()

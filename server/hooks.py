@@ -43,12 +43,13 @@ class Hooks:
         if limit is not None and length is not None and length > limit:
             raise TooLargeToScanError(limit=shown(limit))
 
-    def pre_create(self, filename: str | None) -> None:
+    def pre_create(self, filename: str | None, *, by_form: bool = False) -> None:
         """Whether an upload of this name may be created; raises `MediaTypeUnsupportedError`."""
-        if self.checks_types and filename and media_types.by_name(filename) is None:
-            raise MediaTypeUnsupportedError(accepted=media_types.ACCEPTED)
+        types = self._types(by_form=by_form)
+        if self.checks_types and filename and media_types.by_name(filename) not in types:
+            raise MediaTypeUnsupportedError(accepted=media_types.listed(types))
 
-    def check_content(self, filename: str | None, head: bytes) -> str | None:
+    def check_content(self, filename: str | None, head: bytes, *, by_form: bool = False) -> str | None:
         """The name of the media type that the first bytes prove; raises `MediaTypeUnsupportedError`.
 
         None where anything is accepted and these bytes are no video that the pipeline knows.
@@ -56,11 +57,15 @@ class Hooks:
         if self.checks_types and not head:
             raise FileEmptyError
         try:
-            return media_types.verify(filename, head).name
+            return media_types.verify(filename, head, self._types(by_form=by_form)).name
         except MediaTypeUnsupportedError:
             if self.checks_types:
                 raise
             return None
+
+    def _types(self, *, by_form: bool) -> media_types.Types:
+        """What may be uploaded; everything that the pipeline knows where nothing has to be a video."""
+        return media_types.accepted(self.settings.accept_types if self.checks_types else ("all",), by_form=by_form)
 
     def post_finish(self, session: Session, task_id: str, uploads: Sequence[Upload], now: datetime) -> None:
         """Complete uploads become a task, in the transaction that completes them."""

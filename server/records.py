@@ -540,7 +540,7 @@ class Records:
             group=groups.group_of(row),
             expires_at=self.expiry_of(row),
             now=now,
-            accepted=media_types.ACCEPTED,
+            accepted=media_types.listed(media_types.accepted(self.settings.accept_types, by_form=False)),
         )
 
     def _hold_group(self, session: Session, upload_id: str) -> _Row | None:

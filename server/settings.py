@@ -21,6 +21,7 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
+from server import media_types
 from server.errors import StartError
 
 PREFIX = "VIDEODOCK_"
@@ -107,6 +108,12 @@ class Settings(BaseSettings):
     accept: Literal["video", "any"] = Field(
         "video",
         description="What an upload may be: `video` checks name and first bytes, `any` takes every file.",
+    )
+    accept_types: Names = Field(
+        ("default",),
+        description="Which videos are accepted, by extensions with commas between them; another extension of the same "
+        "type comes with each. `default` is mp4, mov, avi, mkv, wmv, flv and 3gp, and by tus webm and m4v as well; "
+        "`all` adds ts (mts, m2ts, m2t), mpg (mpeg), ogv and mxf. `default,ts` is possible.",
     )
     tus_max_size: ByteSize = Field(ByteSize(10 * _GIB), ge=1, description="Largest upload by tus, in bytes.")
     max_file_size: ByteSize = Field(
@@ -292,7 +299,7 @@ class Settings(BaseSettings):
         "auto", description="Form of a log line: `auto` is `console` on a terminal and `json` elsewhere."
     )
 
-    @field_validator("trusted_proxies", "cors_origins", "cors_allow_headers", mode="before")
+    @field_validator("trusted_proxies", "cors_origins", "cors_allow_headers", "accept_types", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
         if isinstance(value, str):
@@ -324,6 +331,18 @@ class Settings(BaseSettings):
             if not re.fullmatch(TOKEN, part):
                 raise ValueError("the name of a header has letters, digits and hyphens, such as X-CSRF-Token")
         return value
+
+    @field_validator("accept_types")
+    @classmethod
+    def _check_types(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        names = tuple(name.lower().removeprefix(".") for name in value)
+        try:
+            media_types.accepted(names, by_form=False)
+        except KeyError as error:
+            raise ValueError(f"{error} is not known; choose of default, all, {media_types.KNOWN}") from None
+        if not names:
+            raise ValueError("at least one type must be accepted; `default` is the usual choice")
+        return names
 
     @field_validator("database_url")
     @classmethod

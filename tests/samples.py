@@ -30,7 +30,19 @@ _CODECS = {
     "3gp": ("mpeg4", "aac"),
 }
 FORMATS = tuple(_CODECS)
-"""Every accepted extension."""
+"""Every extension of the documented API."""
+
+_MORE_CODECS = {
+    "webm": ("libvpx-vp9", "libopus"),
+    "m4v": ("libx264", "aac"),
+    "ts": ("libx264", "aac"),
+    "m2ts": ("libx264", "ac3"),
+    "mpg": ("mpeg2video", "mp2"),
+    "ogv": ("libtheora", "libvorbis"),
+    "mxf": ("mpeg2video", "pcm_s16le"),
+}
+MORE_FORMATS = tuple(_MORE_CODECS)
+"""Extensions that the setting `accept_types` may add."""
 
 # The matrix of a track header for a clockwise turn when shown (ISO/IEC 14496-12 section 8.3.2.3), 16.16.
 _TURNS = {90: (0, 1, -1, 0), 180: (-1, 0, 0, -1), 270: (0, -1, 1, 0)}
@@ -71,8 +83,9 @@ def make(
     if encoded and encoded.exists():
         shutil.copyfile(encoded, target)
         return target
-    video_codec, audio_codec = _CODECS[extension]
-    sound = ("-f", "lavfi", "-i", f"sine=frequency=440:sample_rate=44100:duration={seconds}") if audio else ()
+    video_codec, audio_codec = (_CODECS | _MORE_CODECS)[extension]
+    rate = 48000 if extension == "mxf" else 44100  # MXF has no other
+    sound = ("-f", "lavfi", "-i", f"sine=frequency=440:sample_rate={rate}:duration={seconds}") if audio else ()
     made = target.with_name(f"made.{extension}")
     run(
         *("-f", "lavfi", "-i", _picture(pattern, size, seconds, black_intro), *sound),

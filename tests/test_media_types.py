@@ -31,6 +31,90 @@ def test_real_files_are_what_they_are(extension: str, tmp_path: Path) -> None:
     assert media_types.verify(None, head).name == extension
 
 
+@pytest.mark.parametrize("extension", samples.MORE_FORMATS)
+def test_real_files_of_the_other_kinds(extension: str, tmp_path: Path) -> None:
+    """Each kind that a setting adds, made by FFmpeg, is verified by name and content; without the setting it is not."""
+    head = samples.make(tmp_path, f"a.{extension}", seconds=0.2).read_bytes()[: media_types.SNIFF_BYTES]
+    kind = media_types.by_name(f"a.{extension}")
+    assert kind is not None
+    every = media_types.accepted(["all"], by_form=True)
+    assert media_types.verify(f"A.{extension.upper()}", head, every) is kind
+    nameless = media_types.verify(None, head, every)
+    assert nameless.demuxer == kind.demuxer
+    with pytest.raises(MediaTypeUnsupportedError):
+        media_types.verify(f"a.{extension}", head)
+
+
+TS = bytes.fromhex("474000100000b00d0001c100000001f0002ab104b2") + b"\xff" * 43
+M2TS = b"\0\x01\x02\x03" + TS[:60]
+PACK = bytes.fromhex("000001ba4400040004010000") + bytes(52)
+
+
+@pytest.mark.parametrize(
+    ("filename", "head", "name"),
+    [
+        ("a.ts", TS, "ts"),
+        ("a.MTS", M2TS, "ts"),
+        ("a.m2ts", M2TS, "ts"),
+        ("a.m2t", TS, "ts"),
+        ("a.mpg", TS, "ts"),  # what camcorders of HDV call it
+        ("a.mpeg", PACK, "mpg"),
+        ("a.mpg", bytes.fromhex("000001ba2100010001800001") + bytes(52), "mpg"),  # MPEG-1
+        ("a.webm", EBML, "webm"),
+        ("a.mkv", EBML, "mkv"),
+        (None, EBML[:4] + b"\x9f\x42\x86\x81\x01\x42\x82\x84webm" + bytes(40), "webm"),
+        (None, ftyp(b"M4V "), "m4v"),
+        ("a.m4v", ftyp(b"isom"), "m4v"),
+        ("a.mp4", ftyp(b"M4V "), "mp4"),
+        (None, TS, "ts"),
+        (None, M2TS, "ts"),
+        (None, PACK, "mpg"),
+    ],
+)
+def test_other_kinds(filename: str | None, head: bytes, name: str) -> None:
+    """Families and first bytes of what a setting adds."""
+    assert media_types.verify(filename, head, media_types.accepted(["all"], by_form=False)).name == name
+
+
+@pytest.mark.parametrize(
+    ("filename", "head"),
+    [
+        ("a.ts", b"GIF89a" + bytes(58)),
+        ("a.ts", b"G" * 64),
+        ("a.ts", b"Good morning, this is a text and no video at all, of 64 bytes...."),
+        ("a.ts", b"import { x } from 'y'; // TypeScript has this extension, too ....."),
+        ("a.ts", TS[:8]),
+        ("a.ts", EBML),
+        ("a.ts", b"\x47\xc0\x00\x10" + TS[4:]),  # a packet that says it is damaged
+        ("a.ts", b"\x47\x40\x00\x00" + TS[4:]),  # neither fields nor content
+        ("a.mpg", b"\0\0\1\xba\0" + bytes(59)),
+        ("a.mpg", b"\0\0\1\xb3" + bytes(60)),
+        ("a.ogv", b"OggS\0\0" + bytes(58)),
+        ("a.webm", ftyp(b"isom")),
+        ("a.mxf", TS),
+    ],
+)
+def test_content_that_is_no_such_other_kind(filename: str, head: bytes) -> None:
+    """A name that is accepted does not let anything else in."""
+    with pytest.raises(MediaTypeMismatchError):
+        media_types.verify(filename, head, media_types.accepted(["all"], by_form=False))
+
+
+@pytest.mark.parametrize(
+    ("names", "by_form", "listed"),
+    [
+        (["default"], True, "mp4, mov, avi, mkv, wmv, flv, 3gp"),
+        (["default"], False, "mp4, mov, avi, mkv, wmv, flv, 3gp, webm, m4v"),
+        (["default", "mts"], True, "mp4, mov, avi, mkv, wmv, flv, 3gp, ts, mts, m2ts, m2t"),
+        (["mp4", "mp4"], False, "mp4"),
+        (["all"], True, media_types.KNOWN),
+    ],
+)
+def test_what_the_setting_accepts(names: list[str], by_form: bool, listed: str) -> None:
+    """The documented seven are the form's default; tus has two more; a list holds for both."""
+    assert media_types.listed(media_types.accepted(names, by_form=by_form)) == listed
+
+
 def test_the_table_is_the_documented_one() -> None:
     """Names, media types and demuxers of exactly the seven kinds; each is found by its stored name."""
     found = [media_types.by_name(f"x.{name}") for name in media_types.ACCEPTED.split(", ")]
@@ -45,7 +129,7 @@ def test_the_table_is_the_documented_one() -> None:
     ]
     assert all(kind is not None and media_types.get(kind.name) is kind for kind in found)
     with pytest.raises(KeyError):
-        media_types.get("webm")
+        media_types.get("exe")
 
 
 @pytest.mark.parametrize(

@@ -262,7 +262,7 @@ def test_a_text_named_mp4_is_refused_once(
     """The Dashboard shows the server's sentence in the reader's language; Uppy tries again only when it is told to."""
     text = tmp_path / "notes.mp4"
     text.write_bytes(b"Dear diary, today I uploaded nothing.\n" * (size // 38))
-    told = sentence("media_type_mismatch", {"accepted": media_types.ACCEPTED}, language)
+    told = sentence("media_type_mismatch", {"accepted": media_types.ACCEPTED_BY_TUS}, language)
     steps: list[Step] = [["drop", str(text)], UPLOAD, ["text", told], ["text", "Upload failed"]]
     steps += [["look", "failed"], ["press", "Retry upload"], ["logged", "uppy upload-error", 2]]
     events = use(tmp_path, origin, server.url, *steps, locale=locale)

@@ -144,7 +144,7 @@ def test_a_text_named_mp4_shows_the_servers_sentence(
         troubled=True,
     )
     assert row(events, "failed")["line"] == sentence(
-        "media_type_mismatch", {"accepted": media_types.ACCEPTED}, language
+        "media_type_mismatch", {"accepted": media_types.ACCEPTED_BY_TUS}, language
     )
     assert len(requests(events, "PATCH")) == 1
     assert server.stored_files() == []

@@ -6,8 +6,8 @@ const TEXTS = {
   en: {
     other_language: '中文',
     heading: 'Upload videos',
-    accepted: 'MP4, MOV, AVI, MKV, WMV, FLV and 3GP are accepted.',
-    accepted_limit: 'MP4, MOV, AVI, MKV, WMV, FLV and 3GP are accepted, up to {limit} each.',
+    accepted: 'MP4, MOV, AVI, MKV, WMV, FLV, 3GP, WebM and M4V are accepted.',
+    accepted_limit: 'MP4, MOV, AVI, MKV, WMV, FLV, 3GP, WebM and M4V are accepted, up to {limit} each.',
     promise: 'If the connection breaks, the upload goes on where it stopped.',
     choose: 'Choose videos',
     or_drop: 'or drop them here',
@@ -72,8 +72,8 @@ const TEXTS = {
   zh: {
     other_language: 'English',
     heading: '上传视频',
-    accepted: '支持 MP4、MOV、AVI、MKV、WMV、FLV 和 3GP。',
-    accepted_limit: '支持 MP4、MOV、AVI、MKV、WMV、FLV 和 3GP，单个文件最大 {limit}。',
+    accepted: '支持 MP4、MOV、AVI、MKV、WMV、FLV、3GP、WebM 和 M4V。',
+    accepted_limit: '支持 MP4、MOV、AVI、MKV、WMV、FLV、3GP、WebM 和 M4V，单个文件最大 {limit}。',
     promise: '连接中断后会从中断处继续上传。',
     choose: '选择视频',
     or_drop: '或拖放到此处',

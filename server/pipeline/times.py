@@ -30,7 +30,7 @@ _TAIL = 2.0  # before the end that is told: where reading the last packets begin
 # Demuxers whose headers count samples: what is told and not there was cut off. Others may tell of a long last frame.
 _EXACT = ("flv", "mxf")
 
-_TOP_BOXES = frozenset({b"mdat", b"moof", b"moov", b"free", b"skip", b"sidx", b"mfra", b"styp", b"uuid"})
+_MEDIA_BOXES = (b"mdat", b"moof")
 _SEGMENT = b"\x18\x53\x80\x67"
 _ASF_FILE = uuid.UUID("8CABDCA1-A947-11CF-8EE4-00C00C205365").bytes_le
 _ASF_FILE_SIZE = 16 + 8 + 16  # bytes from the object's name to the size of the file
@@ -65,7 +65,9 @@ def length(path: str, demuxer: str, streams: Sequence[int], by: Told, reopen: Ca
     # Some containers tell the time of the end, others the time from the start.
     said = min((told, _without_start(told, start) or told), key=lambda one: abs(one - there))
     is_short = said - there > max(_TOLERANCE, said * _SHARE)
-    if is_short and (is_cut or demuxer in _EXACT or _is_fragmented(path, demuxer)):
+    is_fragmented = _is_fragmented(path, demuxer)
+    # Of fragments FFmpeg adds up those that are there, so nothing that is told is missing.
+    if (is_cut and is_fragmented) or (is_short and (is_cut or is_fragmented or demuxer in _EXACT)):
         return Length(there, is_truncated=True)
     return Length(max(said, there), is_truncated=False)
 
@@ -180,7 +182,7 @@ def _is_fragmented(path: str, demuxer: str) -> bool:
 
 
 def _mov_is_cut(file: BinaryIO) -> bool:
-    return any(not one.is_whole and one.kind in _TOP_BOXES for one in boxes.boxes(file, 0, None))
+    return any(not one.is_whole and one.kind in _MEDIA_BOXES for one in boxes.boxes(file, 0, None))
 
 
 def _matroska_is_cut(file: BinaryIO) -> bool:

@@ -115,3 +115,51 @@ def call_out(arguments: Mapping[str, Any], report: Report) -> Mapping[str, objec
         "user": os.geteuid(),
         "capabilities": next(line for line in Path("/proc/self/status").read_text().splitlines() if "CapEff" in line),
     }
+
+
+def count_channels(arguments: Mapping[str, Any], report: Report) -> Mapping[str, object]:
+    """Channels of each track of sound, three times over, and then everything is let go."""
+    import gc
+
+    import av
+
+    from server.pipeline import library
+
+    with av.open(arguments["path"]) as container:
+        counts = [library.channels(stream) for _ in range(3) for stream in container.streams.audio]
+    del container
+    gc.collect()
+    return {"channels": counts}
+
+
+def name_side_data(arguments: Mapping[str, Any], report: Report) -> Mapping[str, object]:
+    """What a kind of side data is called."""
+    from av.sidedata.sidedata import Type
+
+    from server.pipeline import library  # noqa: F401  # it teaches PyAV
+
+    return {"name": Type(arguments["kind"]).name}
+
+
+def crash_in_library_probe(arguments: Mapping[str, Any], report: Report) -> Mapping[str, object]:
+    from server.pipeline import probe_job
+
+    return probe_job.probe(_without_library(arguments), report)
+
+
+def crash_in_library_poster(arguments: Mapping[str, Any], report: Report) -> Mapping[str, object]:
+    from server.pipeline import poster_job
+
+    return poster_job.take(_without_library(arguments), report)
+
+
+def crash_in_library_mp4(arguments: Mapping[str, Any], report: Report) -> Mapping[str, object]:
+    from server.pipeline import mp4_job
+
+    return mp4_job.make(_without_library(arguments), report)
+
+
+def _without_library(arguments: Mapping[str, Any]) -> Mapping[str, Any]:
+    if arguments["by"] == "library":
+        ctypes.string_at(0)
+    return arguments

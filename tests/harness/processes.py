@@ -59,13 +59,16 @@ def everyone() -> list[Process]:
 
 def descendants(pid: int) -> list[Process]:
     """Children of `pid` and theirs, whatever their session."""
-    children: dict[int, list[Process]] = {}
-    for process in everyone():
-        children.setdefault(process.parent, []).append(process)
+    # Not by `children` of /proc, which may miss one while others end.
+    children: dict[int, list[int]] = {}
+    for number in _numbers():
+        fields = _bytes(number, "stat").rpartition(b")")[2].split()
+        if fields:
+            children.setdefault(int(fields[1]), []).append(number)
     found: list[Process] = []
     waiting = [pid]
     while waiting:
-        born = children.get(waiting.pop(), [])
+        born = [process for process in map(read, children.get(waiting.pop(), [])) if process is not None]
         found += born
         waiting += [process.pid for process in born]
     return found
@@ -73,7 +76,10 @@ def descendants(pid: int) -> list[Process]:
 
 def marked(mark: str) -> list[Process]:
     """Processes whose environment or command line bears `mark`: those of a server, also when orphaned."""
-    return [process for process in everyone() if mark in process.command or mark in _environment(process.pid)]
+    # Its bytes first: this is asked at the end of every server, and hardly any process bears it.
+    sought = mark.encode()
+    bearing = [number for number in _numbers() if sought in _bytes(number, "environ") + _bytes(number, "cmdline")]
+    return [process for process in map(read, bearing) if process is not None]
 
 
 def still_alive(processes: Iterable[Process]) -> list[Process]:
@@ -102,8 +108,13 @@ def forget_peak(pid: int) -> None:
     (PROC / str(pid) / "clear_refs").write_text("5")
 
 
-def _environment(pid: int) -> str:
+def _numbers() -> list[int]:
+    return [int(name) for name in os.listdir(PROC) if name.isdigit()]  # noqa: PTH208
+
+
+def _bytes(pid: int, name: str) -> bytes:
     try:
-        return (PROC / str(pid) / "environ").read_bytes().decode(errors="replace")
+        with open(f"/proc/{pid}/{name}", "rb") as file:  # noqa: PTH123
+            return file.read()
     except (FileNotFoundError, ProcessLookupError, PermissionError):
-        return ""
+        return b""

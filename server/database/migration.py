@@ -5,6 +5,7 @@ on one that is not at head.
 """
 
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 from alembic import command
@@ -36,9 +37,15 @@ def config(url: str) -> Config:
     return made
 
 
+@cache
+def _revisions() -> ScriptDirectory:
+    """The migrations of this program. They are read once: each reading executes every one of them."""
+    return ScriptDirectory.from_config(config(""))
+
+
 def head() -> str:
     """The revision that this program works with."""
-    revision = ScriptDirectory.from_config(config("")).get_current_head()
+    revision = _revisions().get_current_head()
     if revision is None:
         raise StartError("The installation has no migrations; install it again.")
     return revision
@@ -47,7 +54,7 @@ def head() -> str:
 def knows(revision: str) -> bool:
     """Whether this program has that revision."""
     try:
-        return ScriptDirectory.from_config(config("")).get_revision(revision) is not None
+        return _revisions().get_revision(revision) is not None
     except CommandError:
         return False
 
@@ -104,7 +111,7 @@ def _known(url: str, revision: str | None) -> None:
     if revision is None:
         return
     try:
-        ScriptDirectory.from_config(config(url)).get_revision(revision)
+        _revisions().get_revision(revision)
     except CommandError:
         raise StartError(
             f"The database is at revision {revision}, which this version of Videodock does not know: "

@@ -74,7 +74,9 @@ class Clamd:
     def start(self) -> None:
         """Start it, and wait until it answers on both addresses."""
         (self._folder / "db").mkdir(exist_ok=True)
-        (self._folder / "tmp").mkdir(exist_ok=True)
+        # One that was killed has left what it was being sent, and `received` would count that.
+        shutil.rmtree(self._folder / "tmp", ignore_errors=True)
+        (self._folder / "tmp").mkdir()
         # Of any type of file (0), at any offset (*).
         (self._folder / "db" / "test.ndb").write_text(f"Test.Videodock.Eicar:0:*:{EICAR.hex()}\n")
         more = "\n".join(f"{name} {value}" for name, value in self._options.items())

@@ -1,8 +1,11 @@
 """The order of the steps.
 
 Rule: a step may rely on the facts of those before it. Nothing is made of a file before scan has passed it, and probe
-comes before all that look inside. Nothing else names the steps.
+comes before all that look inside. What people wait for comes first: something to play, with its poster beside it, then
+the sizes of HLS, then the small pictures. Nothing else names the steps.
 """
+
+from collections.abc import Sequence
 
 from server.pipeline.hls import Hls
 from server.pipeline.mp4 import Mp4
@@ -12,4 +15,15 @@ from server.pipeline.scan import Scan
 from server.pipeline.step import Step
 from server.pipeline.storyboard import Storyboard
 
-STEPS: tuple[Step, ...] = (Scan(), Probe(), Poster(), Mp4(), Hls(), Storyboard())
+STEPS: tuple[Step, ...] = (Scan(), Probe(), Mp4(), Poster(), Hls(), Storyboard())
+
+
+def groups(steps: Sequence[Step]) -> Sequence[Sequence[Step]]:
+    """These steps in order; those of one group run side by side."""
+    found: list[list[Step]] = []
+    for step in steps:
+        if found and step.beside is not None and step.beside == found[-1][0].name:
+            found[-1].append(step)
+        else:
+            found.append([step])
+    return found

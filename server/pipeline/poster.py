@@ -1,4 +1,4 @@
-"""The second step: a JPEG of a meaningful frame.
+"""The step `poster`: a JPEG of a meaningful frame.
 
 Rule: `poster.jpg` is upright, as wide as it is shown, never larger than the video nor than the setting, and is
 there whole or not at all.
@@ -26,6 +26,7 @@ class Poster(Step):
     weight = 4
     job: ClassVar[str] = "server.pipeline.poster_job:take"
     """`module:function` that does it in the child."""
+    beside = "mp4"  # a copy takes a second, an encode hours: neither waits for the other
 
     def run(self, context: StepContext) -> Mapping[str, object]:
         """Write `poster.jpg` into the output directory; `StepError` poster_failed if no frame can be had."""

@@ -97,6 +97,9 @@ class Step(ABC):
     is_required: ClassVar[bool] = True
     """Whether the file has failed when the step has. Otherwise only this result is missing."""
 
+    beside: ClassVar[str | None] = None
+    """The step that it may run beside, when both are to run: neither needs what the other finds out."""
+
     def applies_to(self, media_type: MediaType | None) -> bool:
         """Whether the step has anything to do for such a file; None is a file that is no video."""
         return media_type is not None

@@ -52,15 +52,14 @@ def begin_file(
     return known
 
 
-def file_progress(
-    session: Session, claimed: Claim, file_id: str, progress: int, step: str | None, step_progress: int
-) -> bool:
-    """How far a file and its running step are, in percent; False when the task is no longer this worker's."""
+def file_progress(session: Session, claimed: Claim, file_id: str, progress: int, steps: Mapping[str, int]) -> bool:
+    """How far a file and its running steps are, in percent; False when the task is no longer this worker's."""
     raised = case((TaskFile.progress < progress, progress), else_=TaskFile.progress)
     mine = _move_file(session, claimed, file_id, FileStatus.PROCESSING, {"progress": raised})
-    if mine and step is not None:
-        running = (TaskStep.file_id == file_id, TaskStep.name == step, TaskStep.status == StepStatus.PROCESSING)
-        changed(session, update(TaskStep).where(*running).values(progress=step_progress))
+    if mine:
+        for step, percent in steps.items():
+            running = (TaskStep.file_id == file_id, TaskStep.name == step, TaskStep.status == StepStatus.PROCESSING)
+            changed(session, update(TaskStep).where(*running).values(progress=percent))
     return mine
 
 

@@ -17,7 +17,9 @@ import itertools
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from typing import TypeVar
 
 import structlog
@@ -29,13 +31,15 @@ from server.database.session import AWAY
 from server.errors import StepError, StorageFullError
 from server.lifecycle import FILE_MOVES, STEP_MOVES, StepStatus, TaskStatus, ends
 from server.media_types import MediaType
-from server.pipeline.order import STEPS
+from server.pipeline.order import STEPS, groups
 from server.pipeline.step import Cancelled, Step, StepContext, TryLaterError
 from server.services import Services
 from server.tasks import files, queue
 from server.tasks.queue import Claim, Failure
 from server.tasks.turns import LONGEST_PAUSE
+from server.worker import together
 from server.worker.progress import Progress
+from server.worker.together import Outcome
 
 HEARTBEAT_SECONDS = 1.0
 _RETRY_SECONDS = 0.5
@@ -161,10 +165,10 @@ class Attempt:
         ended = sum(100 for file in found if file.status in ends(FILE_MOVES))
         progress.begun = time.monotonic(), (done + ended) // max(1, len(found))
         for file in found:
-            progress.position, progress.file_id, progress.file_percent, progress.step = file.position, file.id, 0, None
+            progress.begin_file(file.position, file.id)
             if file.status not in ends(FILE_MOVES):
                 self._file_unless_removed(file)
-            progress.done_files, progress.file_percent = progress.done_files + 1, 0
+            progress.end_file()
         status = self._transact(lambda session: queue.finish(session, self.claim, now=self._services.uploads.clock()))
         if status is None:
             raise LostError
@@ -218,44 +222,66 @@ class Attempt:
 
     def _steps(self, work: "_Work", steps: Sequence[Step], known: Mapping[str, TaskStep]) -> None:
         """Run what an earlier attempt has not brought to its end."""
-        total, before = sum(step.weight for step in steps), 0
         for step in STEPS:
             # Also one that is not wanted any more: a virus that was found stays one when the scanner is switched off.
             ended = known.get(step.name)
             if ended is not None and step.is_required and ended.status is StepStatus.ERROR:
                 # The attempt that found this out did not live to tell it of the file.
                 raise StepError(ended.error_code or "step_failed", **(ended.error_params or {}))
-        for step in steps:
-            if known[step.name].status not in ends(STEP_MOVES):
-                self._step(work, step, known[step.name], self._reporter(before, step, total))
-            before += step.weight
+        shares = self._progress.share(
+            {step.name: step.weight for step in steps},
+            ended={step.name for step in steps if known[step.name].status in ends(STEP_MOVES)},
+        )
+        waiting = [step for step in steps if known[step.name].status not in ends(STEP_MOVES)]
+        for group in groups(waiting):
+            # The last that begins is the one that the task's row names.
+            for step in reversed(group):
+                self._begin(work, step)
+                shares.begin(step.name)
 
-    def _step(self, work: "_Work", step: Step, known: TaskStep, report: Callable[[int], None]) -> None:
+            def run(step: Step, stop: threading.Event) -> Mapping[str, object]:
+                return step.run(self._context(work, step, stop, partial(shares.report, step.name)))
+
+            with closing(together.run(group, run, self._halt)) as outcomes:
+                for step, outcome in outcomes:
+                    self._end(work, step, known[step.name], outcome)
+                    shares.end(step.name)
+
+    def _begin(self, work: "_Work", step: Step) -> None:
         claim, clock, file_id = self.claim, self._services.uploads.clock, work.file.id
         self._must(lambda session: files.begin_step(session, claim, file_id, step.name, now=clock()))
-        report(0)
+
+    def _end(self, work: "_Work", step: Step, known: TaskStep, outcome: Outcome) -> None:
+        """Write how a step ended; raises when the file cannot go on."""
         try:
-            self._complete(work, step, step.run(self._context(work, step, report)))
-        except StepError as error:
-            self._fail(work, step, Failure(error.code, dict(error.params)))
-            if step.is_required:
-                raise
-            return
-        except (LostError, Cancelled, *AWAY):
-            raise
-        except TryLaterError as error:
-            self._try_later(work, step, known, Failure(error.code, dict(error.params)), counts=error.counts)
-            return
+            if not isinstance(outcome, Exception):
+                self._complete(work, step, outcome)
+                return
         except Exception as error:
-            if _is_full(error):
+            outcome = error
+        self._settle(work, step, known, outcome)
+
+    def _settle(self, work: "_Work", step: Step, known: TaskStep, error: Exception) -> None:
+        """Give up, try later, or raise: whatever the failure asks for."""
+        claim, file_id = self.claim, work.file.id
+        match error:
+            case StepError():
+                self._fail(work, step, Failure(error.code, dict(error.params)))
+                if step.is_required:
+                    raise error
+            case LostError() | Cancelled():
+                raise error
+            case _ if isinstance(error, AWAY):
+                raise error
+            case TryLaterError():
+                self._try_later(work, step, known, Failure(error.code, dict(error.params)), counts=error.counts)
+            case _ if _is_full(error):
                 # What was made so far goes first: the database may lie on that disk, and has to be told.
                 self._services.results.discard(claim.task_id, claim.attempt)
                 self._try_later(work, step, known, Failure("disk_full", {}), counts=False)
-            else:
-                _log.exception("step_failed", task=claim.task_id, file=file_id, step=step.name)
+            case _:
+                _log.error("step_failed", task=claim.task_id, file=file_id, step=step.name, exc_info=error)
                 self._try_later(work, step, known, Failure("step_interrupted", {}), counts=True)
-            return
-        report(100)
 
     def _complete(self, work: "_Work", step: Step, found: Mapping[str, object]) -> None:
         """What the step made and found out appears. Raises what the disk has to say, and then nothing is told."""
@@ -302,7 +328,7 @@ class Attempt:
         _log.warning("task_set_aside", task=claim.task_id, step=step.name, code=why.code, seconds=round(pause, 1))
         raise SetAsideError
 
-    def _context(self, work: "_Work", step: Step, report: Callable[[int], None]) -> StepContext:
+    def _context(self, work: "_Work", step: Step, stop: threading.Event, report: Callable[[int], None]) -> StepContext:
         claim = self.claim
         return StepContext(
             source=self._services.store.local_path(work.file.upload_id),
@@ -313,16 +339,9 @@ class Attempt:
             limits=step.limits(self._settings),
             ffmpeg=self._ffmpeg,
             facts=dict(work.facts),
-            cancelled=self._halt,
+            cancelled=stop,
             report=report,
         )
-
-    def _reporter(self, before: int, step: Step, total: int) -> Callable[[int], None]:
-        def report(percent: int) -> None:
-            self._progress.step, self._progress.step_percent = step.name, min(99, percent)
-            self._progress.file_percent = (100 * before + step.weight * percent) // total
-
-        return report
 
     def _beat(self) -> None:
         """Keep the claim until the work is over; stop the work when the claim is lost."""
@@ -357,7 +376,7 @@ class Attempt:
             kept = self._tell(session)
             if kept and file_id is not None:
                 percent = min(99, progress.file_percent)
-                mine = files.file_progress(session, self.claim, file_id, percent, progress.step, progress.step_percent)
+                mine = files.file_progress(session, self.claim, file_id, percent, progress.running_steps)
                 is_removed = not mine and files.is_removed(session, self.claim, file_id)
         if is_removed:
             halt.set()

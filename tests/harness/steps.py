@@ -20,10 +20,13 @@ class FakeStep(Step):
     name = "fake"
     weight = 1
 
-    def __init__(self, name: str, work: Work = nothing, *, weight: int = 1, is_required: bool = True) -> None:
+    def __init__(
+        self, name: str, work: Work = nothing, *, weight: int = 1, is_required: bool = True, beside: str | None = None
+    ) -> None:
         self.name = name  # type: ignore[misc]
         self.weight = weight  # type: ignore[misc]
         self.is_required = is_required  # type: ignore[misc]
+        self.beside = beside  # type: ignore[misc]
         self.work = work
         self.calls: list[Mapping[str, object]] = []
 

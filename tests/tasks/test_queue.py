@@ -114,7 +114,7 @@ def test_a_lease_that_ran_out_is_taken_over_and_the_slow_worker_can_do_no_harm(d
     late: list[Callable[[Session], object]] = [
         lambda s: queue.keep(s, slow, lease=LEASE, progress=90, current_file=1, eta_seconds=None, now=NOW),
         lambda s: files.begin_file(s, slow, file_id, STEPS),
-        lambda s: files.file_progress(s, slow, file_id, 90, None, 0),
+        lambda s: files.file_progress(s, slow, file_id, 90, {}),
         lambda s: files.complete_file(s, slow, file_id, now=NOW),
         lambda s: files.fail_file(s, slow, file_id, Failure("not_playable", {}), now=NOW),
         lambda s: queue.finish(s, slow, now=NOW),
@@ -164,7 +164,7 @@ def test_progress_never_falls(database: Database) -> None:
         assert write(
             database, queue.keep, mine, lease=LEASE, progress=progress, current_file=1, eta_seconds=None, now=NOW
         )
-        assert write(database, files.file_progress, mine, file_id, progress, None, 0)
+        assert write(database, files.file_progress, mine, file_id, progress, {})
         with database.read() as session:
             assert (task(database, task_id).progress, queue.files_of(session, task_id)[0].progress) == (shown, shown)
 

@@ -300,7 +300,8 @@ def test_the_time_left_is_that_of_this_attempt(
     seconds: float, begun_at: int, percent: int, expected: int | None
 ) -> None:
     """At its own speed, not that of the attempt before; nothing is told while there is too little to go by."""
-    progress = Progress(1, file_percent=percent, begun=(time.monotonic() - seconds, begun_at))
+    progress = Progress(1, begun=(time.monotonic() - seconds, begun_at))
+    progress.share({"mp4": 1}, ended=set()).report("mp4", percent)
     assert progress.eta_seconds == expected
 
 

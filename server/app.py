@@ -34,6 +34,10 @@ from server.web.proxy import Proxy
 from server.worker import open_leader
 from server.worker.leader import Leader
 
+# The server is ready without these: a full disk takes no uploads, but downloads; a scanner is waited for; and videos
+# are processed without all of the confinement, too, but the operator has to know.
+_HINTS = frozenset({"scanner", "space", "confinement"})
+
 _log = structlog.stdlib.get_logger("videodock.app")
 
 
@@ -68,7 +72,7 @@ def create_app(settings: Settings | None = None, store: UploadStore | None = Non
         *multipart.routes(services),
         *tasks.routes(services),
         *media.routes(services),
-        *health.routes(_checks(services, scheduler), services.metrics, hints=frozenset({"scanner", "space"})),
+        *health.routes(_checks(services, scheduler), services.metrics, hints=_HINTS),
         *pages.routes(),
     ]
     for route in routes:
@@ -102,9 +106,6 @@ def _tus_routes(services: Services) -> list[Route]:
 def _checks(services: Services, scheduler: Leader | None) -> dict[str, Callable[[], str | None]]:
     head = migration.head()
 
-    def check_scheduler() -> str | None:
-        return None if scheduler is None else scheduler.trouble()
-
     def check_store() -> str | None:
         services.store.check()
         return None
@@ -136,7 +137,7 @@ def _checks(services: Services, scheduler: Leader | None) -> dict[str, Callable[
     checks |= {"space": check_space}
     checks |= {"scanner": check_scanner} if services.settings.clamd else {}
     # Where processing is left to `videodock worker`, this server is ready without one.
-    return checks | ({"scheduler": check_scheduler} if scheduler is not None else {})
+    return checks | (scheduler.checks() if scheduler is not None else {})
 
 
 async def _no_route(request: Request, error: Exception) -> Response:

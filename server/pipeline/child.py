@@ -16,7 +16,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import IO
@@ -52,12 +52,16 @@ def run(
 ) -> Mapping[str, object]:
     """Call `job` (`module:function`, called with `arguments` and a function that reports percent) in a child.
 
+    It may read the file `path`, run the program `ffmpeg` and write into the folder `output`, so far as `arguments` name
+    them, and nothing else.
+
     Returns the job's mapping, as JSON carries it. Raises `StepError` if the job does, and step_timeout,
     step_memory or step_crashed if it could not finish; `Cancelled` within a poll (50 ms) and the child's grace
     (0.3 s) after `cancelled` is set; `TryLaterError` if somebody else killed the child or its program; `OSError` if no
     process can be started, or ENOSPC if it says that the disk is full. May be called from several threads.
     """
-    request = json.dumps({"job": job, "arguments": arguments, "limits": asdict(limits)}).encode() + b"\n"
+    given = {"job": job, "arguments": arguments, "limits": asdict(limits), "files": _files(arguments)}
+    request = json.dumps(given).encode() + b"\n"
     if len(request) > _MAX_REQUEST:
         raise ValueError(f"a job takes at most {_MAX_REQUEST} bytes of arguments")
     if cancelled.is_set():
@@ -66,6 +70,7 @@ def run(
         with contextlib.suppress(BrokenPipeError):  # it died at once; its standard error says why
             os.write(_descriptor(process.stdin), request)
         _follow(process, conversation, limits, cancelled)
+    _own(arguments.get("output"))
     if conversation.error is None and conversation.result is not None:
         return conversation.result
     verdict = _verdict(process.returncode, conversation, limits)
@@ -117,6 +122,23 @@ def _child() -> Iterator["subprocess.Popen[bytes]"]:
             yield process
         finally:
             _end(process)
+
+
+def _files(arguments: Mapping[str, object]) -> Mapping[str, Sequence[str]]:
+    """Paths that the job may read, run and write."""
+    names = {"read": "path", "run": "ffmpeg", "write": "output"}
+    return {right: [str(arguments[name])] for right, name in names.items() if arguments.get(name)}
+
+
+def _own(output: object) -> None:
+    """What a child of root made was made as another user (`confinement.py`), and is root's from now on."""
+    user, group = os.geteuid(), os.getegid()
+    if user != 0 or not isinstance(output, str):
+        return
+    for folder, folders, names in os.walk(output):
+        for name in (*folders, *names):
+            with contextlib.suppress(FileNotFoundError):
+                os.chown(Path(folder) / name, user, group, follow_symlinks=False)
 
 
 def _environment(environ: Mapping[str, str]) -> dict[str, str]:

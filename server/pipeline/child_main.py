@@ -1,9 +1,9 @@
 """The child process: limits itself, does one job, sends one answer.
 
-Rule: nothing of a video is touched before the limits stand and, where the kernel lets us, the network is out of
-reach; and the process never outlives its parent. Its standard input stays open as long as the parent lives; when it
-ends, the whole process group is killed, programs that the job started included. (`PR_SET_PDEATHSIG` would not do: it
-spares grandchildren, and it fires when the parent's *thread* ends.)
+Rule: nothing of a video is touched before the limits stand and all that the kernel lets us confine is confined
+(`confinement.py`); and the process never outlives its parent. Its standard input stays open as long as the parent
+lives; when it ends, the whole process group is killed, programs that the job started included. (`PR_SET_PDEATHSIG`
+would not do: it spares grandchildren, and it fires when the parent's *thread* ends.)
 
 Started by `child.py` as `python -m server.pipeline.child_main`; one line of JSON comes in, lines of JSON go out.
 """
@@ -16,11 +16,13 @@ import resource
 import signal
 import sys
 import threading
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, TypeAlias
 
 from server.errors import StepError
-from server.pipeline import programs, solitude
+from server.pipeline import confinement, programs
+
+Job: TypeAlias = Callable[[Mapping[str, Any], Callable[[int], None]], Mapping[str, object]]
 
 _STDIN, _STDOUT, _STDERR = 0, 1, 2
 _OPEN_FILES = 64
@@ -34,12 +36,14 @@ def main() -> None:
     answers = os.dup(_STDOUT)
     os.dup2(_STDERR, _STDOUT)
     request = json.loads(_read_line())
-    solitude.leave_network()
+    entered = confinement.enter_namespaces()
     _limit(request["limits"])
+    job = _import(request["job"])
+    programs.before_program = confinement.confine(request["files"], entered)
     threading.stack_size(_WATCHER_STACK)  # the default of 8 MiB counts against the address space
     threading.Thread(target=_watch, daemon=True).start()
     threading.stack_size(0)
-    _send(answers, _perform(request, answers))
+    _send(answers, _perform(job, request["arguments"], answers))
     # No interpreter shutdown: decoders have threads and handlers that could still hang or crash.
     os._exit(0)
 
@@ -82,15 +86,20 @@ def _watch() -> None:
     os.killpg(0, signal.SIGKILL)
 
 
-def _perform(request: Mapping[str, Any], answers: int) -> Mapping[str, object]:
-    module, _, function = request["job"].partition(":")
+def _import(name: str) -> Job:
+    """The job `module:function`; its module is ours, and is read while the files of the whole machine can be."""
+    module, _, function = name.partition(":")
+    job: Job = getattr(importlib.import_module(module), function)
+    return job
+
+
+def _perform(job: Job, arguments: Mapping[str, Any], answers: int) -> Mapping[str, object]:
 
     def report(percent: int) -> None:
         _send(answers, {"percent": percent})
 
     try:
-        job = getattr(importlib.import_module(module), function)
-        return {"result": job(request["arguments"], report)}
+        return {"result": job(arguments, report)}
     except StepError as error:
         return {"error": {"code": error.code, "params": error.params}}
     except programs.KilledError:

@@ -7,7 +7,6 @@ standard error reaches the child's, which the parent reads and bounds. Only the 
 import contextlib
 import os
 import selectors
-import shutil
 import signal
 import subprocess
 import time
@@ -17,9 +16,9 @@ from typing import IO
 
 _running: set["subprocess.Popen[bytes]"] = set()
 
-# The kernel ends the program with us, also when all our kind is killed at once and nobody is left to do it.
-_SETPRIV = shutil.which("setpriv")
-_WITH_US = (_SETPRIV, "--pdeathsig", "KILL", "--") if _SETPRIV else ()
+before_program: Callable[[], None] | None = None
+"""What a program's process calls before it becomes the program: the confinement that is for programs alone."""
+
 _KILLED = (-signal.SIGKILL, -signal.SIGTERM)
 
 _STDERR = 2
@@ -61,7 +60,10 @@ def run(command: Sequence[str | os.PathLike[str]], seconds: float) -> bool:
     Raises `KilledError`.
     """
     with subprocess.Popen(  # noqa: S603  # a list, never a shell
-        [*_WITH_US, *command], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL
+        command,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        preexec_fn=before_program,  # calls of the kernel only, made ready before
     ) as process:
         _running.add(process)
         try:
@@ -88,7 +90,8 @@ def follow(
     `KilledError`.
     """
     with subprocess.Popen(  # noqa: S603  # a list, never a shell
-        [*_WITH_US, *command],
+        command,
+        preexec_fn=before_program,  # as above
         cwd=folder,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,

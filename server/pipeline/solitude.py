@@ -1,39 +1,87 @@
-"""Leaving the network: a network namespace of one's own, with nothing in it.
+"""Namespaces of a child process: a network with nothing in it, and process numbers of its own.
 
-Rule: best effort, and never worse than before. A kernel or a container may refuse; then the protocol whitelist of
-FFmpeg stands alone. To be called while the process has one thread.
+Rule: best effort, and never worse than before. A kernel or a container may refuse. To be called while the process has
+one thread, which is also why a fork is safe here and nowhere else.
+
+A process cannot change its own number, so the job becomes a grandchild: the process that the server started waits for
+the first process of the new namespace, and that one for the job. When the first process of a namespace ends, the kernel
+kills every other one in it: no program can outlive its job, whatever session or group it moves to.
 """
 
 import contextlib
 import ctypes
 import os
+import resource
+import select
+import signal
 from pathlib import Path
+from typing import NoReturn
 
-# linux/sched.h and linux/capability.h
-_CLONE_NEWUSER = 0x10000000
-_CLONE_NEWNET = 0x40000000
-_CAPABILITIES_VERSION = 0x20080522
+_CLONE_NEWIPC, _CLONE_NEWUSER, _CLONE_NEWPID, _CLONE_NEWNET = 0x08000000, 0x10000000, 0x20000000, 0x40000000
+_PR_SET_PDEATHSIG = 1  # linux/prctl.h
+_STDIN = 0
+_SIGNALLED = 128  # and the number of the signal: how the first process tells by what the job ended
 
 
-def leave_network() -> bool:
-    """Move this process, and those that it starts, to where there is no network; whether that was possible."""
+def enter() -> frozenset[str]:
+    """Move to namespaces of one's own: `network` and `processes`, those that were possible.
+
+    With `processes`, it returns in the grandchild only, whose end the two processes above it hand on.
+    """
     try:
-        libc = ctypes.CDLL(None, use_errno=True)
-        unshare = libc.unshare
+        unshare = ctypes.CDLL(None, use_errno=True).unshare
     except (OSError, AttributeError):  # not Linux
-        return False
-    if unshare(_CLONE_NEWNET) == 0:
-        return True
-    # Root would lose its right to read the files of others in a user namespace.
+        return frozenset()
     user, group = os.geteuid(), os.getegid()
-    if user == 0 or unshare(_CLONE_NEWUSER | _CLONE_NEWNET) != 0:
-        return False
-    # Files are still opened as the same user; this is only so that we are called by the same number.
-    with contextlib.suppress(OSError):
-        Path("/proc/self/setgroups").write_text("deny")
-        Path("/proc/self/uid_map").write_text(f"{user} {user} 1")
-        Path("/proc/self/gid_map").write_text(f"{group} {group} 1")
-    # A namespace's owner may do much within it, and a decoder needs nothing of that.
-    header = (ctypes.c_uint32 * 2)(_CAPABILITIES_VERSION, 0)
-    libc.capset(header, (ctypes.c_uint32 * 6)())
-    return True
+    # Root would lose its right to read the files of others in a user namespace.
+    if user != 0 and unshare(_CLONE_NEWUSER) == 0:
+        # Files are still opened as the same user; this is only so that we are called by the same number.
+        with contextlib.suppress(OSError):
+            Path("/proc/self/setgroups").write_text("deny")
+            Path("/proc/self/uid_map").write_text(f"{user} {user} 1")
+            Path("/proc/self/gid_map").write_text(f"{group} {group} 1")
+    unshare(_CLONE_NEWIPC)
+    entered = {"network"} if unshare(_CLONE_NEWNET) == 0 else set()
+    if unshare(_CLONE_NEWPID) == 0:
+        _become_grandchild()
+        entered.add("processes")
+    return frozenset(entered)
+
+
+def _become_grandchild() -> None:
+    first = os.fork()
+    if first:
+        _hand_on(first)
+    # The signal comes from outside of the namespace, so its first process obeys.
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    job = os.fork()
+    if job:
+        _reap(job)
+
+
+def _reap(job: int) -> NoReturn:
+    """The first process: wait for everybody until the job has ended, and say how in the exit code."""
+    while True:
+        pid, status = os.wait()
+        if pid == job:
+            code = os.waitstatus_to_exitcode(status)
+            os._exit(code if code >= 0 else _SIGNALLED - code)
+
+
+def _hand_on(first: int) -> NoReturn:
+    """The process that the server started: end as the job did, and end all when the server is gone."""
+    with contextlib.suppress(OSError, AttributeError):  # a kernel before 5.3: the job's own watch has to do
+        watched = select.poll()
+        watched.register(os.pidfd_open(first), select.POLLIN)
+        watched.register(_STDIN, select.POLLHUP)
+        if any(descriptor == _STDIN for descriptor, _ in watched.poll()):
+            os.kill(first, signal.SIGKILL)
+    code = os.waitstatus_to_exitcode(os.waitpid(first, 0)[1])
+    number = -code if code < 0 else code - _SIGNALLED
+    if number <= 0:
+        os._exit(code)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    if number != signal.SIGKILL:
+        signal.signal(number, signal.SIG_DFL)
+    os.kill(os.getpid(), number)
+    os._exit(1)

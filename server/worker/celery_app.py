@@ -29,6 +29,7 @@ from server.database.session import AWAY, reason
 from server.errors import StartError
 from server.observability import configure_logging
 from server.pipeline import ffmpeg
+from server.pipeline.trial import Trial
 from server.services import Services
 from server.settings import Settings, load
 from server.worker import check_celery
@@ -57,10 +58,12 @@ class Crew:
         self._stopping = threading.Event()
         self._lock = threading.Lock()
         self._attempts: set[Attempt] = set()
+        self._trial = Trial()
 
     def prepare(self) -> None:
         """Make sure that tasks can be worked on. Raises `StartError`. Blocking."""
         self._ffmpeg = ffmpeg.find(self._services.settings.ffmpeg)
+        self._trial.start()
         try:
             migration.check_head(self._services.database.engine)
             self._services.claim_store()
@@ -96,6 +99,7 @@ class Crew:
         with self._lock:
             for attempt in self._attempts:
                 attempt.stop()
+        self._trial.stop()
 
 
 def make_app(settings: Settings) -> Celery:

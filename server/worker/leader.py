@@ -15,6 +15,7 @@ import os
 import threading
 import time
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from typing import ClassVar
 
 import structlog
@@ -99,6 +100,10 @@ class Leader(ABC):
         """The status, if nobody should send uploads here because of it."""
         status = self.status()
         return None if status in self.WELL else status
+
+    def checks(self) -> dict[str, Callable[[], str | None]]:
+        """For `/readyz`: what may be wrong here, by name."""
+        return {"scheduler": self.trouble}
 
     # What those who lead do differently
 

@@ -8,11 +8,13 @@ Rules:
 """
 
 import os
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 from sqlalchemy.orm import Session
 
 from server.pipeline import ffmpeg
+from server.pipeline.trial import Trial
 from server.services import Services
 from server.tasks import queue
 from server.tasks.queue import Claim
@@ -30,6 +32,7 @@ class Scheduler(Leader):
         self._ffmpeg = ""
         self._attempts: set[Attempt] = set()
         self._owed: set[Claim] = set()
+        self._trial = Trial()
         self._runners = ThreadPoolExecutor(self._limit, thread_name_prefix="task")
 
     @property
@@ -38,6 +41,11 @@ class Scheduler(Leader):
 
     def _prepare(self) -> None:
         self._ffmpeg = ffmpeg.find(self._services.settings.ffmpeg)
+        self._trial.start()
+
+    def checks(self) -> dict[str, Callable[[], str | None]]:
+        """As those of every leader, and what child processes lack of their confinement."""
+        return super().checks() | {"confinement": self._trial.trouble}
 
     def _take_tasks(self) -> None:
         """Start as many tasks as there is room for."""
@@ -68,6 +76,7 @@ class Scheduler(Leader):
             self._services.wake.notify()
 
     def _finish(self) -> None:
+        self._trial.stop()
         with self._looking:
             for attempt in self._attempts:
                 attempt.stop()

@@ -28,11 +28,20 @@ def surroundings(arguments: Mapping[str, Any], report: Report) -> Mapping[str, o
     kinds = {"memory": resource.RLIMIT_AS, "core": resource.RLIMIT_CORE, "files": resource.RLIMIT_NOFILE}
     return {
         "environ": dict(os.environ),
-        "descriptors": len(list(Path("/proc/self/fd").iterdir())) - 1,
+        "descriptors": sum(map(_is_open, range(resource.getrlimit(resource.RLIMIT_NOFILE)[0]))),
         "limits": {name: resource.getrlimit(kind) for name, kind in kinds.items()},
         "nice": os.nice(0),
-        "leader": os.getsid(0) == os.getpid() == os.getpgid(0),
+        # A leader that is outside of the namespace has no number in it.
+        "leader": os.getsid(0) in (0, os.getpid()) and os.getsid(0) == os.getpgid(0),
     }
+
+
+def _is_open(descriptor: int) -> bool:
+    try:
+        os.fstat(descriptor)
+    except OSError:
+        return False
+    return True
 
 
 def give_up(arguments: Mapping[str, Any], report: Report) -> Mapping[str, object]:
@@ -64,7 +73,7 @@ def die(arguments: Mapping[str, Any], report: Report) -> Mapping[str, object]:
         case "exception":
             raise RuntimeError("no reason")
         case "large file":
-            Path(arguments["path"]).write_bytes(b"x" * (65 << 20))
+            (Path(arguments["output"]) / "large").write_bytes(b"x" * (65 << 20))
     return {}
 
 
@@ -90,30 +99,25 @@ def spin(arguments: Mapping[str, Any], report: Report) -> Mapping[str, object]:
 
 
 def program(arguments: Mapping[str, Any], report: Report) -> Mapping[str, object]:
-    """Tell the process ids of this process and of a program that it starts."""
-    script = f"echo {os.getpid()} $$ > {arguments['pids']}; exec sleep 600"
-    return {"done": programs.run(["sh", "-c", script], 600)}
+    """Start a program that lasts."""
+    return {"done": programs.run(["sleep", "600"], 600)}
 
 
 def abandon(arguments: Mapping[str, Any], report: Report) -> Mapping[str, object]:
-    """Leave a program behind that clings to the pipes."""
-    process = subprocess.Popen(["sleep", "600"])
-    return {"pid": process.pid}
+    """Leave a program behind that clings to the pipes, in a session of its own."""
+    subprocess.Popen(["sleep", "601"], start_new_session=True)
+    return {}
 
 
 def call_out(arguments: Mapping[str, Any], report: Report) -> Mapping[str, object]:
     """Try to reach somebody, by itself and by a program; and whether files are still ours."""
-    with socket.socket() as connection:
-        reached = connection.connect_ex(("127.0.0.1", arguments["port"])) == 0
     script = f"exec 3<>/dev/tcp/127.0.0.1/{arguments['port']}"
-    written = Path(arguments["folder"]) / "written"
-    written.write_text(Path(arguments["read"]).read_text())
+    written = Path(arguments["output"]) / "written"
+    written.write_text(Path(arguments["path"]).read_text())
     return {
-        "reached": reached,
+        "reached": _reaches(arguments["port"]),
         "program": programs.run(["bash", "-c", script], 20),
-        "namespace": str(Path("/proc/self/ns/net").readlink()),
         "user": os.geteuid(),
-        "capabilities": next(line for line in Path("/proc/self/status").read_text().splitlines() if "CapEff" in line),
     }
 
 
@@ -163,3 +167,11 @@ def _without_library(arguments: Mapping[str, Any]) -> Mapping[str, Any]:
     if arguments["by"] == "library":
         ctypes.string_at(0)
     return arguments
+
+
+def _reaches(port: int) -> bool:
+    try:
+        with socket.socket() as connection:
+            return connection.connect_ex(("127.0.0.1", port)) == 0
+    except PermissionError:
+        return False

@@ -44,3 +44,38 @@ def wait_for_text(path: Path, seconds: float = PATIENCE) -> str:
             return text
         time.sleep(0.01)
     raise AssertionError(f"{path} was not written")
+
+
+def everything() -> list[int]:
+    """The numbers of all processes."""
+    return [int(path.name) for path in Path("/proc").iterdir() if path.name.isdigit()]
+
+
+def command(pid: int) -> str:
+    """The command line of a process, each argument with a space; empty when it is gone."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+    except (FileNotFoundError, ProcessLookupError):
+        return ""
+
+
+def below(pid: int) -> dict[int, str]:
+    """All that a process has started, and what that started: command lines by number, as they are seen from here."""
+    found: dict[int, str] = {}
+    for child in children(pid):
+        found[child] = command(child)
+        found |= below(child)
+    return found
+
+
+def wait_for_program(pid: int, line: str = "sleep 600 ", seconds: float = PATIENCE) -> tuple[int, int, set[int]]:
+    """The job below a process and the program that it started, once that runs; and all that is below."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        found = below(pid)
+        for program in (number for number, found_line in found.items() if found_line == line):
+            job = next((number for number in found if program in children(number)), None)
+            if job is not None:
+                return job, program, set(found)
+        time.sleep(0.01)
+    raise AssertionError(f"{line} was not started")

@@ -4,11 +4,11 @@ and uses no more than it may.
 The acceptance test of the same is `tests/acceptance/test_bad_videos.py`.
 """
 
+import json
 import logging
 import os
 import select
 import socket
-import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -228,35 +228,37 @@ def test_where_it_was_taken_goes_into_no_result(
     assert not [word for word in bad_videos.PRIVATE_WORDS if word in caplog.text]
 
 
+NOTING = """#!{python}
+import json, os, resource, sys
+kinds = ("AS", "CPU", "NOFILE", "CORE", "FSIZE")
+note = {{kind: resource.getrlimit(getattr(resource, "RLIMIT_" + kind))[0] for kind in kinds}}
+note |= {{"group": os.getpgid(0), "own": os.getpid(), "nice": os.nice(0)}}
+with open({folder!r} + "/note-%d" % os.getpid(), "w") as file:
+    json.dump(note, file)
+os.execv({ffmpeg!r}, [{ffmpeg!r}, *sys.argv[1:]])
+"""
+
+
 @pytest.mark.parametrize("step", WORKERS, ids=NAME)
 def test_ffmpeg_is_bound_by_the_limits(step: Step, context: Contexts, tmp_path: Path) -> None:
-    """Every FFmpeg has the limits of its step, a low priority, no network, and is in the group that is killed."""
-    tries = (["unshare", flags, "true"] for flags in ("-n", "-Un"))
-    can_leave = any(subprocess.run(one, capture_output=True, check=False).returncode == 0 for one in tries)
-    notes = tmp_path / "notes"
-    notes.mkdir()
+    """Every FFmpeg has the limits of its step, a low priority, and is in the group that is killed."""
     program = tmp_path / "noting-ffmpeg"
-    note = "cat /proc/$$/limits; echo group $(cut -d' ' -f5,19 /proc/$$/stat); echo net $(wc -l < /proc/net/dev)"
-    program.write_text(f'#!/bin/sh\n({note}) > {notes}/$$\nexec {ffmpeg.find("auto")} "$@"\n')
-    program.chmod(0o755)
     source = samples.make(tmp_path, "a.mp4", size="64x48", seconds=1)
     settings = EVERYTHING | {"step_memory_limit": "700MiB", "step_time_limit": 77, "transcode_time_limit": 77}
     given = context(source, settings=settings, ffmpeg=str(program))
+    program.write_text(NOTING.format(python=sys.executable, folder=str(given.output), ffmpeg=ffmpeg.find("auto")))
+    program.chmod(0o755)
     step.run(replace(given, limits=step.limits(given.settings)))
-    told = [path.read_text() for path in notes.iterdir()]
+    told = [json.loads(path.read_text()) for path in given.output.glob("note-*")]
     assert told
-    for text in told:
-        lines = {line[:25].strip(): line[25:].split() for line in text.splitlines()}
-        assert lines["Max address space"][:2] == [str(700 << 20)] * 2
-        assert lines["Max cpu time"][0] == str((77 + 5) * (os.cpu_count() or 1))
-        assert lines["Max open files"][0] == "64"
-        assert lines["Max core file size"][0] == "0"
-        assert int(lines["Max file size"][0]) < 1 << 30
-        group, nice = next(line.split()[1:] for line in text.splitlines() if line.startswith("group"))
-        assert group not in (str(os.getpgid(0)), next(iter(notes.iterdir())).name)
-        assert int(nice) == min(19, os.nice(0) + 10)
-        # Two lines of headings, and a loopback device that is down; where the kernel lets us.
-        assert ("net 3" in text) == can_leave
+    for note in told:
+        assert note["AS"] == 700 << 20
+        assert note["CPU"] == (77 + 5) * (os.cpu_count() or 1)
+        assert (note["NOFILE"], note["CORE"]) == (64, 0)
+        assert note["FSIZE"] < 1 << 30
+        # The leader of its group, the child that the server started, is outside of its namespace and has no number.
+        assert note["group"] not in (os.getpgid(0), note["own"])
+        assert note["nice"] == min(19, os.nice(0) + 10)
 
 
 @pytest.mark.parametrize("step", WORKERS, ids=NAME)

@@ -1,13 +1,11 @@
 """Jobs in child processes: what comes back, what stops them, and that nothing is left (see conftest)."""
 
-import json
 import logging
 import os
 import signal
 import socket
 import subprocess
 import sys
-import tempfile
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -23,7 +21,6 @@ from tests.harness.waiting import PATIENCE, Stopwatch
 from tests.pipeline import processes
 
 ROOT = Path(__file__).parents[2]
-NOBODY = 65534
 LIMITS = Limits(seconds=30, memory=1 << 30)
 
 
@@ -86,7 +83,7 @@ def test_what_libraries_print_is_no_answer() -> None:
 def test_a_crash_is_a_crash(how: str, tmp_path: Path) -> None:
     """However the child dies without an answer, the file gets step_crashed."""
     with pytest.raises(StepError) as caught:
-        run("die", how=how, path=str(tmp_path / "large"))
+        run("die", how=how, output=str(tmp_path))
     assert caught.value.code == "step_crashed"
     assert not (tmp_path / "large").exists() or (tmp_path / "large").stat().st_size <= 64 << 20
 
@@ -94,7 +91,7 @@ def test_a_crash_is_a_crash(how: str, tmp_path: Path) -> None:
 def test_who_was_killed_says_nothing_of_the_file() -> None:
     """A child that somebody else killed (the system, out of memory) is tried again, and its file not blamed."""
     with pytest.raises(TryLaterError) as caught:
-        run("die", how="kill", path="")
+        run("die", how="kill")
     assert caught.value.code == "step_interrupted"
     assert caught.value.counts
 
@@ -164,42 +161,42 @@ def test_time_has_a_limit(seconds: float, said: float) -> None:
     assert start.seconds < seconds + 1
 
 
-def test_a_cancel_ends_the_job_and_its_programs(tmp_path: Path) -> None:
+def test_a_cancel_ends_the_job_and_its_programs() -> None:
     """Well within 2 s of the wish the child and the program that it started are gone."""
-    pids, cancelled = tmp_path / "pids", threading.Event()
+    cancelled = threading.Event()
     with ThreadPoolExecutor(1) as pool:
         running = pool.submit(
             child.run,
             "tests.pipeline.jobs:program",
-            {"pids": str(pids)},
+            {},
             limits=LIMITS,
             cancelled=cancelled,
             report=lambda percent: None,
         )
-        both = [int(pid) for pid in processes.wait_for_text(pids).split()]
-        assert all(processes.alive(pid) for pid in both)
-        start = Stopwatch()
-        cancelled.set()
+        try:
+            *_, all_below = processes.wait_for_program(os.getpid())
+        finally:
+            start = Stopwatch()
+            cancelled.set()
         with pytest.raises(Cancelled):
             running.result(PATIENCE)
         assert start.seconds < 1
-    assert processes.gone_within(0, *both)
-    assert not any(Path(f"/proc/{pid}").exists() for pid in both), "a zombie is left"
+    assert not any(Path(f"/proc/{pid}").exists() for pid in all_below), "a process or a zombie is left"
 
 
-def test_a_cancel_before_the_start_starts_nothing(tmp_path: Path) -> None:
+def test_a_cancel_before_the_start_starts_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     """A job that is not wanted any more never runs."""
+    monkeypatch.setattr(subprocess, "Popen", lambda *_, **__: pytest.fail("a process was started"))
     cancelled = threading.Event()
     cancelled.set()
     with pytest.raises(Cancelled):
         child.run(
             "tests.pipeline.jobs:program",
-            {"pids": str(tmp_path / "pids")},
+            {},
             limits=LIMITS,
             cancelled=cancelled,
             report=lambda percent: None,
         )
-    assert not (tmp_path / "pids").exists()
 
 
 def test_a_report_that_fails_ends_the_job() -> None:
@@ -213,37 +210,42 @@ def test_a_report_that_fails_ends_the_job() -> None:
 
 
 def test_a_program_left_behind_is_killed() -> None:
-    """A job that succeeds and leaves a program running leaves none."""
-    assert processes.gone_within(1, run("abandon")["pid"])
+    """A job that succeeds and leaves a program running, in another session and group, leaves none."""
+    run("abandon")
+    left = {pid for pid in processes.everything() if processes.command(pid) == "sleep 601 "}
+    assert processes.gone_within(1, *left)
 
 
-def test_no_program_outlives_a_child_that_is_killed(tmp_path: Path) -> None:
+SCRIPT = (
+    "import threading; from server.pipeline import child; from server.pipeline.step import Limits; "
+    "child.run('tests.pipeline.jobs:program', {}, "
+    "limits=Limits(600, 1 << 30), cancelled=threading.Event(), report=print)"
+)
+
+
+@pytest.fixture
+def parent() -> Iterator["subprocess.Popen[bytes]"]:
+    """A process whose job has started a program."""
+    with subprocess.Popen([sys.executable, "-c", SCRIPT], cwd=ROOT) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def test_no_program_outlives_a_child_that_is_killed(parent: "subprocess.Popen[bytes]") -> None:
     """Killed together, parent and child have no time to end the program: the kernel does."""
-    script = (
-        "import threading; from server.pipeline import child; from server.pipeline.step import Limits; "
-        f"child.run('tests.pipeline.jobs:program', {{'pids': {str(tmp_path / 'pids')!r}}}, "
-        "limits=Limits(600, 1 << 30), cancelled=threading.Event(), report=print)"
-    )
-    with subprocess.Popen([sys.executable, "-c", script], cwd=ROOT) as parent:
-        job, program = (int(pid) for pid in processes.wait_for_text(tmp_path / "pids").split())
-        parent.send_signal(signal.SIGSTOP)
-        os.kill(job, signal.SIGKILL)
-        assert processes.gone_within(2, program)
-        parent.send_signal(signal.SIGKILL)
+    job, program, _ = processes.wait_for_program(parent.pid)
+    parent.send_signal(signal.SIGSTOP)
+    os.kill(job, signal.SIGKILL)
+    assert processes.gone_within(2, program)
 
 
-def test_nothing_outlives_a_parent_that_is_killed(tmp_path: Path) -> None:
+def test_nothing_outlives_a_parent_that_is_killed(parent: "subprocess.Popen[bytes]") -> None:
     """After kill -9 of the parent the child and its program end by themselves."""
-    script = (
-        "import threading; from server.pipeline import child; from server.pipeline.step import Limits; "
-        f"child.run('tests.pipeline.jobs:program', {{'pids': {str(tmp_path / 'pids')!r}}}, "
-        "limits=Limits(600, 1 << 30), cancelled=threading.Event(), report=print)"
-    )
-    with subprocess.Popen([sys.executable, "-c", script], cwd=ROOT) as parent:
-        both = [int(pid) for pid in processes.wait_for_text(tmp_path / "pids").split()]
-        assert all(processes.alive(pid) for pid in both)
-        parent.send_signal(signal.SIGKILL)
-    assert processes.gone_within(2, *both)
+    *_, all_below = processes.wait_for_program(parent.pid)
+    parent.send_signal(signal.SIGKILL)
+    assert processes.gone_within(2, *all_below)
 
 
 def test_nothing_is_started_for_a_parent_that_is_gone() -> None:
@@ -275,45 +277,15 @@ def test_arguments_are_bounded() -> None:
 def test_a_child_has_no_network(tmp_path: Path) -> None:
     """Neither the job nor a program that it starts reaches a port that listens here; files it can use as before."""
     (tmp_path / "given").write_text("content")
+    (tmp_path / "output").mkdir()
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
-        found = run("call_out", port=port, folder=str(tmp_path), read=str(tmp_path / "given"))
+        found = run("call_out", port=port, output=str(tmp_path / "output"), path=str(tmp_path / "given"))
         server.setblocking(False)
         with pytest.raises(BlockingIOError):
             server.accept()
     assert (found["reached"], found["program"]) == (False, False)
-    assert found["namespace"] != str(Path("/proc/self/ns/net").readlink())
-    assert (tmp_path / "written").read_text() == "content"
-
-
-@pytest.fixture
-def nobodys_folder() -> Iterator[Path]:
-    """A folder that only the user nobody can open; those of pytest are closed to it."""
-    with tempfile.TemporaryDirectory() as name:
-        os.chown(name, NOBODY, NOBODY)
-        yield Path(name)
-
-
-def test_without_being_root_a_child_has_no_network_either(nobodys_folder: Path) -> None:
-    """An ordinary user gets the same by a user namespace, stays who it is, and has no rights besides."""
-    nobody, folder = NOBODY, nobodys_folder
-    (folder / "given").write_text("content")
-    script = (
-        "import os, sys, json; from tests.pipeline import jobs; from server.pipeline import solitude\n"
-        f"os.setgroups([]); os.setresgid({nobody}, {nobody}, {nobody}); os.setresuid({nobody}, {nobody}, {nobody})\n"
-        "left = solitude.leave_network()\n"
-        "print(json.dumps([left, jobs.call_out(json.loads(sys.argv[1]), print)]))"
-    )
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        arguments = {"port": server.getsockname()[1], "folder": str(folder), "read": str(folder / "given")}
-        command = [sys.executable, "-c", script, json.dumps(arguments)]
-        done = subprocess.run(command, cwd=ROOT, capture_output=True, timeout=PATIENCE, check=False)
-    assert done.returncode == 0, done.stderr.decode()
-    left, found = json.loads(done.stdout)
-    assert left is True
-    assert (found["reached"], found["program"], found["user"]) == (False, False, nobody)
-    assert found["capabilities"].split() == ["CapEff:", "0000000000000000"]
-    assert (folder / "written").stat().st_uid == nobody
+    assert (tmp_path / "output" / "written").read_text() == "content"
 
 
 def test_a_broken_video_is_no_alarm(caplog: pytest.LogCaptureFixture) -> None:

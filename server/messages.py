@@ -283,6 +283,10 @@ _SENTENCES: dict[str, tuple[str, str]] = {
         "不支持该视频的编码格式（{codec}），请转换为 H.264 等常用格式后再上传",
         "The codec of the video ({codec}) is not supported; convert it to a common one, such as H.264, and upload that",
     ),
+    "too_many_pixels": (
+        "视频总像素量（宽 × 高 × 帧数）为 {pixels} 吉像素，超过上限 {limit} 吉像素；请缩短视频或降低分辨率后重新上传",
+        "All frames together have {pixels} gigapixels, more than {limit}; make the video shorter or smaller",
+    ),
     "step_timeout": (
         "处理超过 {seconds} 秒，已停止",
         "Processing took longer than {seconds} s and was stopped",

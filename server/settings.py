@@ -221,9 +221,16 @@ class Settings(BaseSettings):
         30, ge=3, description="Seconds after which a task whose worker fell silent is given to another."
     )
     task_max_attempts: int = Field(3, ge=1, description="Crashed attempts after which a task is given up as failed.")
-    step_time_limit: float = Field(600, gt=0, description="Seconds that one step may take for one file.")
+    step_time_limit: float = Field(600, gt=0, description="Seconds that one step may take for one file at most.")
     step_memory_limit: ByteSize = Field(
         ByteSize(4 * _GIB), ge=512 * _MIB, description="Address space that one step may use, in bytes."
+    )
+    max_pixels: int = Field(
+        20_000,
+        ge=1,
+        description="Gigapixels that all frames of one video may have together (width x height x frames / 10^9). An "
+        "hour of 1080p at 30 frames a second has 224, an hour of 2160p at 60 has 1792. A file may have at most 50,000 "
+        "pixels for each of its bytes, and 20 gigapixels besides.",
     )
     ffmpeg: str = Field(
         "auto",
@@ -256,7 +263,10 @@ class Settings(BaseSettings):
         "veryfast", description="The encoder's preset: a slower one makes smaller files."
     )
     transcode_time_limit: float = Field(
-        6 * 3600, gt=0, description="Seconds that the making of one MP4, or of all sizes of HLS, may take for one file."
+        6 * 3600,
+        gt=0,
+        description="Seconds that the making of one MP4, or of all sizes of HLS, may take for one file at most; "
+        "a short or small video gets less, by its pixels and bytes.",
     )
     storyboard: Literal["on", "off"] = Field("on", description="Whether small pictures for scrubbing are made.")
     originals: Literal["keep", "drop"] = Field(

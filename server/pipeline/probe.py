@@ -9,7 +9,7 @@ from typing import ClassVar
 
 from server.errors import StepError
 from server.messages import REMARKS
-from server.pipeline import fallback
+from server.pipeline import budget, fallback
 from server.pipeline.step import MAX_PIXELS, MAX_STREAMS, Limits, Step, StepContext, require_source
 from server.settings import Settings
 
@@ -44,7 +44,8 @@ class Probe(Step):
 
     def run(self, context: StepContext) -> Mapping[str, object]:
         """The columns; None is what cannot be known. A file of which no frame can be decoded is not_playable,
-        one without moving pictures (sound only, cover art) is no_video_stream, both as `StepError`."""
+        one without moving pictures (sound only, cover art) is no_video_stream, one whose frames together are too large
+        is too_many_pixels, all as `StepError`."""
         found = fallback.run(
             self.job,
             {
@@ -58,8 +59,12 @@ class Probe(Step):
             cancelled=context.cancelled,
             report=context.report,
         )
+        columns = _checked(found)
+        frames = found.get("frames")
+        counted = budget.pixels(columns, frames if isinstance(frames, int) else 0)
+        budget.check(counted, context.size, context.settings.max_pixels)
         context.report(100)
-        return {"container": context.media_type.name if context.media_type else None} | _checked(found)
+        return {"container": context.media_type.name if context.media_type else None} | columns
 
 
 def _checked(found: Mapping[str, object]) -> dict[str, object]:

@@ -145,6 +145,7 @@ def _describe(container: InputContainer, stream: VideoStream, max_pixels: str) -
         "width": width,
         "height": height,
         "frame_rate": _frame_rate(stream),
+        "frames": max(stream.frames, len(stream.index_entries)),  # by the file's index, for the budget
         "video_codec": library.decoder(stream),
         "audio_codec": next(map(library.decoder, container.streams.audio), None),
         "audio_tracks": len(container.streams.audio),

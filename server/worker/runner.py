@@ -18,7 +18,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TypeVar
 
@@ -31,8 +31,9 @@ from server.database.session import AWAY
 from server.errors import StepError, StorageFullError
 from server.lifecycle import FILE_MOVES, STEP_MOVES, StepStatus, TaskStatus, ends
 from server.media_types import MediaType
+from server.pipeline import budget
 from server.pipeline.order import STEPS, groups
-from server.pipeline.step import Cancelled, Step, StepContext, TryLaterError
+from server.pipeline.step import Cancelled, Limits, Step, StepContext, TryLaterError
 from server.services import Services
 from server.tasks import files, queue
 from server.tasks.queue import Claim, Failure
@@ -336,12 +337,19 @@ class Attempt:
             output=self._services.results.begin(claim.task_id, claim.attempt, work.file.id, step.name),
             media_type=work.media_type,
             settings=self._settings,
-            limits=step.limits(self._settings),
+            limits=self._limits(work, step),
             ffmpeg=self._ffmpeg,
             facts=dict(work.facts),
             cancelled=stop,
             report=report,
         )
+
+    def _limits(self, work: "_Work", step: Step) -> Limits:
+        """What the step may use; once it is known what the video is, no more time than that asks for."""
+        limits = step.limits(self._settings)
+        if not work.facts.get("width"):
+            return limits
+        return replace(limits, seconds=budget.seconds(work.facts, work.file.size, limits.seconds))
 
     def _beat(self) -> None:
         """Keep the claim until the work is over; stop the work when the claim is lost."""

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from server.pipeline.decoders import DECODERS
 from server.pipeline.orientation import Orientation
 from server.pipeline.renditions import (
     AUDIO_RATE,
@@ -58,7 +59,8 @@ def beginning(given: Input) -> list[str]:
         *("-hide_banner", "-nostdin", "-loglevel", "error", "-y"),
         *("-progress", "pipe:1", "-stats_period", "0.5"),
         *("-filter_threads", str(given.threads), "-filter_complex_threads", str(given.threads)),
-        *("-protocol_whitelist", "file", "-f", given.demuxer),
+        *("-protocol_whitelist", "file", "-f", given.demuxer, "-format_whitelist", given.demuxer),
+        *("-codec_whitelist", DECODERS),
         # Tracks of QuickTime files may point at other files; off by default, and said here to stay off.
         *(("-enable_drefs", "0", "-use_absolute_path", "0") if given.demuxer == "mov" else ()),
         *("-threads", str(given.threads), "-max_pixels", str(given.max_pixels)),

@@ -11,6 +11,7 @@ from typing import Any
 
 from server.errors import StepError
 from server.pipeline import program_facts, programs, source
+from server.pipeline.decoders import DECODERS
 from server.pipeline.fallback import PROGRAM
 from server.pipeline.ffmpeg_command import upright
 from server.pipeline.orientation import Orientation
@@ -99,7 +100,8 @@ def _command(
         # Warnings tell of frames that were shown although they are damaged.
         *("-hide_banner", "-nostdin", "-nostats", "-loglevel", "warning", "-y"),
         # The input: one file, one demuxer, one thread, no bomb. Seeking before -i decodes from a key frame on.
-        *("-protocol_whitelist", "file", "-f", arguments["demuxer"]),
+        *("-protocol_whitelist", "file", "-f", arguments["demuxer"], "-format_whitelist", arguments["demuxer"]),
+        *("-codec_whitelist", DECODERS),
         *("-threads", "1", "-max_pixels", str(arguments["max_pixels"])),
         *(("-skip_frame", "nokey") if only_keys else ()),
         *("-max_streams", str(arguments["max_streams"]), "-noautorotate"),

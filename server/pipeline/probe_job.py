@@ -24,6 +24,7 @@ from av.video.stream import VideoStream
 
 from server.errors import StepError
 from server.pipeline import library, orientation, program_facts, programs, protection, times, tracks
+from server.pipeline.decoders import DECODERS
 from server.pipeline.fallback import PROGRAM
 
 _Packet: TypeAlias = "Packet[VideoStream]"  # generic in PyAV's annotations only
@@ -64,6 +65,8 @@ def probe(arguments: Mapping[str, Any], report: Callable[[int], None]) -> Mappin
         "threads": "1",
         "max_pixels": str(arguments["max_pixels"]),
         "max_streams": str(arguments["max_streams"]),
+        "format_whitelist": str(arguments["demuxer"]),
+        "codec_whitelist": DECODERS,
     }
 
     def reopen() -> InputContainer:
@@ -158,7 +161,7 @@ def _first_frame(packets: Iterator[_Packet], stream: VideoStream, max_pixels: st
     """The first frame that can be decoded; damaged packets before it are passed over. `read` gets all of them."""
     decoder = stream.codec_context
     decoder.thread_count = 1
-    decoder.options = {"max_pixels": max_pixels}
+    decoder.options = {"max_pixels": max_pixels, "codec_whitelist": DECODERS}
     for packet in packets:
         read.append(packet)
         try:

@@ -18,6 +18,7 @@ from av.video.stream import VideoStream
 
 from server.errors import StepError
 from server.pipeline import library, orientation, tracks
+from server.pipeline.decoders import DECODERS
 from server.pipeline.orientation import Orientation
 from server.pipeline.renditions import Audio, Source
 
@@ -50,6 +51,7 @@ def read(path: str, demuxer: str, max_pixels: int, facts: Mapping[str, Any]) -> 
 def open_container(path: str, demuxer: str, max_pixels: int) -> InputContainer:
     """Open a file; the first bytes of its streams are analysed."""
     options = {"protocol_whitelist": "file", "threads": "1", "max_pixels": str(max_pixels), "max_streams": _MAX_STREAMS}
+    options |= {"format_whitelist": demuxer, "codec_whitelist": DECODERS}
     if demuxer == "mov":
         options |= {"enable_drefs": "0", "use_absolute_path": "0"}
     return av.open(f"file:{path}", "r", format=demuxer, options=options, metadata_errors="replace")
@@ -76,7 +78,7 @@ def frames(container: InputContainer, stream: VideoStream, max_pixels: int) -> I
     decoder = stream.codec_context
     if not decoder.is_open:
         decoder.thread_count = 1
-        decoder.options = {"max_pixels": str(max_pixels)}
+        decoder.options = {"max_pixels": str(max_pixels), "codec_whitelist": DECODERS}
     for number, packet in enumerate(container.demux(stream)):
         try:
             for frame in packet.decode():

@@ -22,6 +22,7 @@ from av.video.stream import VideoStream
 
 from server.errors import StepError
 from server.pipeline import tracks
+from server.pipeline.decoders import DECODERS
 from server.pipeline.orientation import Orientation
 from server.pipeline.source import open_container, orientation_of
 
@@ -109,7 +110,7 @@ class _Film:
         self._stream = stream
         decoder = self._stream.codec_context
         decoder.thread_count = 1
-        decoder.options = {"max_pixels": max_pixels}
+        decoder.options = {"max_pixels": max_pixels, "codec_whitelist": DECODERS}
         self._origin = _origin(container)
         self._frames = self._decode()
         if container.format.name.startswith(_LATE_INDEX):

@@ -20,6 +20,7 @@ from typing import NoReturn
 _CLONE_NEWIPC, _CLONE_NEWUSER, _CLONE_NEWPID, _CLONE_NEWNET = 0x08000000, 0x10000000, 0x20000000, 0x40000000
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 _STDIN = 0
+_GRACE = 200  # milliseconds; less than the server waits
 _SIGNALLED = 128  # and the number of the signal: how the first process tells by what the job ended
 
 
@@ -71,10 +72,13 @@ def _reap(job: int) -> NoReturn:
 def _hand_on(first: int) -> NoReturn:
     """The process that the server started: end as the job did, and end all when the server is gone."""
     with contextlib.suppress(OSError, AttributeError):  # a kernel before 5.3: the job's own watch has to do
-        watched = select.poll()
-        watched.register(os.pidfd_open(first), select.POLLIN)
+        watched, end = select.poll(), os.pidfd_open(first)
+        watched.register(end, select.POLLIN)
         watched.register(_STDIN, select.POLLHUP)
-        if any(descriptor == _STDIN for descriptor, _ in watched.poll()):
+        watched.poll()
+        watched.unregister(_STDIN)
+        # The job sees the end of standard input, too; if it ends by itself, its processor time is counted as ours.
+        if not watched.poll(_GRACE):
             os.kill(first, signal.SIGKILL)
     code = os.waitstatus_to_exitcode(os.waitpid(first, 0)[1])
     number = -code if code < 0 else code - _SIGNALLED

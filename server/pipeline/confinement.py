@@ -36,7 +36,8 @@ _AMBIENT_RAISE = 2
 _CAPABILITIES_VERSION = 0x20080522  # linux/capability.h
 _LAST_CAPABILITY = 63
 # What root keeps, to read a data folder that is another user's. Landlock says which files it is for.
-_KEPT = (1, 2)  # CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH
+_CAP_CHOWN, _CAP_DAC_OVERRIDE, _CAP_KILL = 0, 1, 5
+_KEPT = (_CAP_DAC_OVERRIDE, 2)  # and CAP_DAC_READ_SEARCH
 
 _PROCESSES = 512  # and threads, of one child with all that it starts
 _USERS = 0x70000000  # from this number on, each child of root is a user of its own, so that the limit counts it alone
@@ -151,11 +152,14 @@ def _of_program(paths: Sequence[str]) -> Sequence[str]:
 
 def _drop_rights(libc: ctypes.CDLL, user: int) -> bool:
     """Give up every capability; root becomes a user of its own, and keeps the right to open files."""
-    kept = _KEPT if os.geteuid() == 0 else ()
+    # A container may have taken some from root before.
+    permitted = {number for number in range(_LAST_CAPABILITY + 1) if _permitted(libc) >> number & 1}
+    kept = [number for number in _KEPT if number in permitted] if os.geteuid() == 0 else []
     for number in range(_LAST_CAPABILITY + 1):
         if number not in kept:
             libc.prctl(_PR_CAPBSET_DROP, number, 0, 0, 0)
-    if os.geteuid() == 0:
+    # Without one of these another user could not open the original, or the server not end it or own what it made.
+    if kept and permitted >= {_CAP_DAC_OVERRIDE, _CAP_CHOWN, _CAP_KILL}:
         libc.prctl(_PR_SET_KEEPCAPS, 1, 0, 0, 0)
         with contextlib.suppress(OSError):  # a container may not have so many users
             os.setgroups([])
@@ -169,3 +173,9 @@ def _drop_rights(libc: ctypes.CDLL, user: int) -> bool:
     for number in kept:
         libc.prctl(_PR_CAP_AMBIENT, _AMBIENT_RAISE, number, 0, 0)
     return True
+
+
+def _permitted(libc: ctypes.CDLL) -> int:
+    data = (ctypes.c_uint32 * 6)()
+    libc.capget((ctypes.c_uint32 * 2)(_CAPABILITIES_VERSION, 0), data)
+    return data[1] | data[4] << 32

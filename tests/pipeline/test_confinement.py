@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 
 from server.errors import StepError
-from server.pipeline import child, confinement, seccomp
+from server.pipeline import child, confinement, ffmpeg, seccomp
 from server.pipeline.order import STEPS
 from server.pipeline.step import Limits, Step
 from tests import samples
@@ -187,6 +187,44 @@ def test_without_being_root_a_job_cannot_leave_either(nobodys_folder: Path) -> N
 
 def _as_nobody(*command: str) -> Sequence[str]:
     return ("setpriv", "--reuid", str(NOBODY), "--regid", str(NOBODY), "--clear-groups", *command)
+
+
+_POSTER = """
+import sys, threading
+from pathlib import Path
+from server.pipeline import child
+from server.pipeline.step import Limits
+given = {"path": sys.argv[1], "output": sys.argv[2], "ffmpeg": sys.argv[3], "demuxer": "mov", "max_pixels": 10000,
+         "max_streams": 10, "name": "poster.jpg", "edge": 64, "duration": 1.0, "seconds": 60}
+run = lambda job, given: child.run(job, given, limits=Limits(60, 1 << 30), cancelled=threading.Event(),
+                                   report=lambda _: None)
+run("server.pipeline.poster_job:take", given)
+print(" ".join(run("server.pipeline.confinement:tell", {})["standing"]))
+"""
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root has capabilities that a container could take away")
+@pytest.mark.parametrize(
+    "left",
+    [
+        "-all",
+        "-all,+dac_override,+setuid,+setgid,+setpcap,+chown,+kill",
+        "-all,+dac_override,+setuid,+setgid,+setpcap,+chown",
+        "-all,+setuid,+setgid,+setpcap,+chown,+kill",
+    ],
+    ids=["none", "as containers have them", "none to kill", "none for files"],
+)
+def test_root_in_a_container_still_makes_posters(left: str, tmp_path: Path) -> None:
+    """With whatever capabilities are left: the original can be read, and what cannot be had is missing, no more."""
+    source = samples.make(tmp_path, "a.mp4", size="64x48", seconds=1)
+    output = tmp_path / "output"
+    output.mkdir(mode=0o700)
+    source.chmod(0o600)
+    command = ["setpriv", f"--bounding-set={left}", sys.executable, "-c", _POSTER, str(source), str(output)]
+    done = subprocess.run([*command, ffmpeg.find("auto")], cwd=ROOT, capture_output=True, timeout=100, check=False)
+    assert done.returncode == 0, done.stderr.decode()
+    assert (output / "poster.jpg").stat().st_size > 0
+    assert {"capabilities", "no_new_privileges"} <= set(done.stdout.decode().split())
 
 
 def test_what_is_made_belongs_to_the_server(context: Contexts, tmp_path: Path) -> None:

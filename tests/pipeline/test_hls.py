@@ -3,6 +3,7 @@
 import math
 import re
 import subprocess
+import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -281,8 +282,8 @@ def test_a_result_has_a_bound(samples_folder: Path, tmp_path: Path, context: Con
     """An FFmpeg that writes one segment after another without end is ended."""
     endless = tmp_path / "ffmpeg"
     endless.write_text(
-        "#!/bin/sh\ni=0; while [ $i -lt 1000 ]; do\n"
-        "head -c 20000000 /dev/zero > hls/240p/segment-$i.m4s; i=$((i+1)); sleep 0.02; done\n"
+        f"#!{sys.executable}\nimport time\nfor number in range(1000):\n"
+        "    open(f'hls/240p/segment-{number}.m4s', 'wb').write(bytes(20_000_000)); time.sleep(0.02)\n"
     )
     endless.chmod(0o755)
     given = context(samples.make(samples_folder, "a.mp4"), ffmpeg=str(endless))

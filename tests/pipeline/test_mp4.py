@@ -202,7 +202,7 @@ def test_nobody_learns_where_it_was(binary: str, samples_folder: Path, context: 
 def test_a_copy_that_does_not_play_is_encoded(samples_folder: Path, tmp_path: Path, context: Contexts) -> None:
     """When copying fails, or gives nothing that plays, the video is encoded."""
     source = samples.make(samples_folder, "a.mp4")
-    for number, trick in enumerate(("exit 1", "for last; do :; done; head -c 5000 /dev/zero > video.mp4; exit 0")):
+    for number, trick in enumerate(("exit 1", "exec head -c 5000 /dev/zero > video.mp4")):
         sly = tmp_path / f"ffmpeg-{number}"
         sly.write_text(f'#!/bin/sh\ncase "$*" in *\'v copy\'*) {trick};; esac\nexec {ffmpeg.find("system")} "$@"\n')
         sly.chmod(0o755)

@@ -49,7 +49,11 @@ class Run:
 
     def __call__(self, mp4: Work, poster: Work) -> FakeStep:
         last = FakeStep("storyboard")
-        steps = (FakeStep("mp4", mp4, weight=60), FakeStep("poster", poster, beside="mp4"), last)
+        self.start(FakeStep("mp4", mp4, weight=60), FakeStep("poster", poster, beside="mp4"), last)
+        return last
+
+    def start(self, *steps: FakeStep) -> None:
+        """Begin an attempt with these steps."""
         self._monkeypatch.setattr(runner, "STEPS", steps)
         uploads, upload_id = self._services.uploads, self._services.uploads.new_id()
         task_id = uploads.new_id()
@@ -70,7 +74,6 @@ class Run:
         self._attempt = Attempt(self._services, claimed, "")
         self._thread = threading.Thread(target=self._attempt.run)
         self._thread.start()
-        return last
 
     def stop(self) -> None:
         if self._attempt:
@@ -178,3 +181,21 @@ def test_a_worker_that_is_told_to_stop_stops_both(begin: Run) -> None:
     begin.stop()
     begin.join()
     assert begin.row("tasks")["worker"] is None
+
+
+def test_a_step_gets_the_time_that_its_video_asks_for(services: Services, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before the probe it is the setting's; afterwards two minutes and what the pixels and bytes are worth."""
+    seen: dict[str, float] = {}
+
+    def probe(context: StepContext) -> Mapping[str, object]:
+        seen["probe"] = context.limits.seconds
+        return {"width": 100, "height": 100, "duration": 60.0, "frame_rate": 50.0}
+
+    def mp4(context: StepContext) -> Mapping[str, object]:
+        seen["mp4"] = context.limits.seconds
+        return {}
+
+    run = Run(services, monkeypatch)
+    run.start(FakeStep("probe", probe), FakeStep("mp4", mp4))
+    run.join()
+    assert seen == {"probe": 600, "mp4": 130}

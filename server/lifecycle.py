@@ -8,7 +8,7 @@ Rules:
 - A state without an outgoing move is an end; nothing leaves it, but for an operator's retry and a removal on request,
   which have tables of their own: for workers an end stays one.
 - The words of `TaskStatus` are the documented API's and never change. `removed` alone is ours: the API answers
-  `cancelled` for it (`docs/decisions/0012-removed-is-told-as-cancelled.md`).
+  `cancelled` for it (`docs/decisions/0013-removed-is-told-as-cancelled.md`).
 """
 
 from collections.abc import Mapping

@@ -73,13 +73,13 @@ def current(url: str) -> str | None:
 
 def upgrade(url: str) -> None:
     """Bring an empty or older database to head; raises `StartError` for one that is newer, or away."""
-    _known(url, current(url))
+    _known(current(url))
     _move(url, lambda made: command.upgrade(made, "head"))
 
 
 def downgrade(url: str, revision: str) -> None:
     """Bring a database back to an older revision (`base` is none at all); what the newer one added is lost."""
-    _known(url, current(url))
+    _known(current(url))
     _move(url, lambda made: command.downgrade(made, revision))
 
 
@@ -97,7 +97,7 @@ def check_head(engine: Engine) -> None:
             revision = _revision(connection)
     except OperationalError as error:
         raise StartError(_away(url, error)) from None
-    _known(url, revision)
+    _known(revision)
     if revision != head():
         found = f"at revision {revision}" if revision else "empty"
         raise StartError(f"The database is {found} and must be at {head()}: run `videodock migrate` first.")
@@ -107,7 +107,7 @@ def _revision(connection: Connection) -> str | None:
     return MigrationContext.configure(connection).get_current_revision()
 
 
-def _known(url: str, revision: str | None) -> None:
+def _known(revision: str | None) -> None:
     if revision is None:
         return
     try:

@@ -7,19 +7,23 @@ percent that is reported never falls, though a second attempt begins anew.
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from server.errors import StepError
-from server.pipeline import boxes, program_facts, programs, source
+from server.pipeline import boxes, program_facts, programs, source, spans
 from server.pipeline.fallback import PROGRAM
 from server.pipeline.ffmpeg_command import Input, Tones
 from server.pipeline.programs import Outcome
-from server.pipeline.renditions import Source
+from server.pipeline.renditions import Audio, Source
+from server.pipeline.spans import Span
 
 _WEIGHED = 2.0  # seconds between two looks at how much there is, at least,
 _WEIGHING = 0.02  # and the share of time that looking at thousands of segments may take
 _LARGE = 4096 * 2304  # pixels shown; beyond, decoding in parallel would take gigabytes
+_TRACKS = 3  # of sound that are tried
+_MAPPED_CHANNELS = 8  # for more, not every FFmpeg knows where they belong
 _DONE = 97  # percent, when FFmpeg has ended: it is looked at yet
 
 
@@ -42,6 +46,7 @@ class Work:
         self.max_edge = int(arguments["max_edge"])
         self.preset = str(arguments["preset"])
         self.source: Source = _source(arguments)
+        self.avoids_library = arguments.get("by") == PROGRAM
         is_large = self.source.width * self.source.height > _LARGE
         self.threads = int(arguments["threads"])
         self.max_pixels = int(arguments["max_pixels"])
@@ -83,14 +88,44 @@ class Work:
                 boxes.make_upright(made)
         return outcome
 
+    @cached_property
+    def spans(self) -> Mapping[int, Span]:
+        """When the pictures and the tracks of sound begin and end; those without a packet are not in it.
+
+        Nothing is known where the library must not be used.
+        """
+        if self.avoids_library:
+            return {}
+        found = self.source
+        sounds = [one.index for one in (found.audio, *found.other_audio) if one]
+        return spans.measure(self.input.path, self.input.demuxer, self.max_pixels, [found.index, *sounds])
+
     def tries(self) -> Iterator[tuple[Source, Tones]]:
         """What to encode, and what to do with the colours; the next is tried if FFmpeg could not do the last."""
         all_tones: tuple[Tones, ...] = ("kept",) if self.source.hdr is None else ("mapped", "cut")
-        # A track of sound that is announced and empty, or damaged, must not cost the pictures.
-        silent = [replace(self.source, audio=None)] if self.source.audio else []
-        for found in (self.source, *silent):
+        for audio in self.sounds():
             for tones in all_tones:
-                yield found, tones
+                yield replace(self.source, audio=audio), tones
+
+    def remarks(self, made: Source) -> list[str]:
+        """Codes of what the owner should know of the sound of what was made."""
+        if made.audio is None:
+            return ["audio_missing"] if self._audible or self.source.unknown_audio else []
+        return ["audio_downmixed"] if made.audio.is_mixed else []
+
+    @property
+    def _audible(self) -> list[Audio]:
+        """The tracks of sound that have a packet, the best one first."""
+        found = [one for one in (self.source.audio, *self.source.other_audio) if one]
+        return found if self.avoids_library else [one for one in found if one.index in self.spans]
+
+    def sounds(self) -> Iterator[Audio | None]:
+        """What to take for the sound. A track that is damaged must not cost the pictures."""
+        for audio in self._audible[:_TRACKS]:
+            yield audio
+            if audio.channels > _MAPPED_CHANNELS:
+                yield replace(audio, is_mixed=True)
+        yield None
 
     def _tell(self, made: float | None) -> None:
         if made is None or not self.source.duration:

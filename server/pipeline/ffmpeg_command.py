@@ -85,14 +85,26 @@ def copied_audio(source: Source) -> list[str]:
     return ["-map", f"0:{source.audio.index}", "-c:a", "copy"] if source.audio else []
 
 
-def encoded_audio(source: Source) -> list[str]:
-    """The sound as AAC in stereo, from time 0 on and without gaps."""
+def encoded_audio(source: Source, *, until: float | None = None) -> list[str]:
+    """The sound as AAC in stereo, from time 0 on and without gaps, then silence `until` that second."""
     if source.audio is None:
         return []
+    filters = [_mix(source.audio.channels)] if source.audio.is_mixed else []
+    filters.append("aresample=async=1:first_pts=0")
+    if until:
+        filters.append(f"apad=whole_dur={until:.6f}")
     return [
         *("-map", f"0:{source.audio.index}", "-c:a", "aac", "-b:a", str(AUDIO_RATE), "-ac", "2"),
-        *("-ar", _AUDIO_HZ, "-af", "aresample=async=1:first_pts=0"),
+        *("-ar", _AUDIO_HZ, "-af", ",".join(filters)),
     ]
+
+
+def _mix(channels: int) -> str:
+    """Odd channels to the left and even ones to the right, as recorders number them; none is lost, none is too loud."""
+    sides = (range(0, channels, 2), range(1, channels, 2))
+    return "pan=stereo|" + "|".join(
+        f"c{side}<{'+'.join(f'c{number}' for number in numbers)}" for side, numbers in enumerate(sides)
+    )
 
 
 def graph(source: Source, made: Sequence[Rendition], tones: Tones) -> list[str]:
@@ -110,12 +122,15 @@ def graph(source: Source, made: Sequence[Rendition], tones: Tones) -> list[str]:
     return ["-filter_complex", ";".join([f"[0:{source.index}]{','.join(chain)}", *branches])]
 
 
-def encoded_video(source: Source, one: Rendition, number: int, *, preset: str, threads: int) -> list[str]:
-    """The pictures of output `[v<number>]` as H.264."""
+def encoded_video(
+    source: Source, one: Rendition, number: int, *, preset: str, threads: int, reordered: bool = True
+) -> list[str]:
+    """The pictures of output `[v<number>]` as H.264; not `reordered`, each is shown when it is decoded."""
     return [
         *("-map", f"[v{number}]", "-c:v", "libx264", "-preset", preset, "-profile:v", "high"),
         *("-level:v", f"{one.level // 10}.{one.level % 10}", "-pix_fmt", "yuv420p"),
         *("-threads", str(min(threads, _LARGE_THREADS) if one.width * one.height > _LARGE else threads)),
+        *(() if reordered else ("-bf", "0")),
         # Frames that wait for their turn take most of the memory.
         *(("-rc-lookahead", _LARGE_LOOKAHEAD) if one.width * one.height > _LARGE else ()),
         *("-crf", _CRF, "-maxrate", str(one.max_rate), "-bufsize", str(one.max_rate * _BUFFER)),
@@ -126,7 +141,7 @@ def encoded_video(source: Source, one: Rendition, number: int, *, preset: str, t
         f"expr:if(isnan(prev_forced_t),1,gte(t,prev_forced_t+{KEY_FRAME_SECONDS}-0.001))",
         *("-fps_mode", "vfr"),
         # By default times are rounded to the average frame rate, which means nothing when frames come unevenly.
-        *(("-enc_time_base:v", "1:90000") if source.is_variable else ()),
+        *(("-enc_time_base:v", "1:90000") if source.is_variable or source.held else ()),
     ]
 
 
@@ -162,12 +177,17 @@ def _timing(source: Source) -> list[str]:
     filters = []
     if source.is_interlaced:
         filters.append("bwdif=mode=send_frame:parity=auto:deint=interlaced")
+    rate = source.made_rate or _RATE
+    if source.is_late or source.is_filled or (source.held and source.is_variable):
+        # The first picture stands from the start: a playlist of segments cannot say that there is none yet.
+        filters.append(f"fps={rate}:start_time=0")
+    if source.held:
+        filters.append(f"tpad=stop_mode=clone:stop_duration={source.held:.6f},trim=end={source.until or 0:.6f}")
     if source.is_variable or source.made_rate != source.frame_rate:
         # Whole frames are left out; a frame a little early still counts.
         filters.append(f"select='isnan(prev_selected_t)+gte(t-prev_selected_t,1/({MAX_FRAME_RATE}*1.02))'")
-    if source.is_late:
-        # The first picture stands from the start: a playlist of segments cannot say that there is none yet.
-        filters.append(f"fps={source.made_rate or _RATE}:start_time=0")
+    if source.is_moved:
+        filters.append("setpts='if(eq(N,0),0,PTS)'")
     return filters
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from server.errors import StepError
 from server.pipeline import ffmpeg_command as command
-from server.pipeline import hls_playlist, renditions, verification
+from server.pipeline import hls_playlist, renditions, spans, verification
 from server.pipeline.encoding import DiskFullError, Work
 from server.pipeline.ffmpeg_command import AUDIO_FOLDER, INIT, PLAYLIST, Tones
 from server.pipeline.hls_playlist import Media, Variant
@@ -26,15 +26,16 @@ def make(arguments: Mapping[str, Any], report: Callable[[int], None]) -> Mapping
     Raises `StepError` transcode_failed, transcode_too_large, and as `source.read` does.
     """
     work = Work(arguments, report)
-    made = renditions.ladder(work.source, work.max_edge)
+    made = renditions.ladder(spans.with_even_tracks(work.source, work.spans), work.max_edge)
     most = renditions.encoded_bytes(made, work.source.duration, work.size)
     folder = work.output / _FOLDER
     try:
-        for source, tones in work.tries():
+        for tried, tones in work.tries():
+            source = spans.with_even_tracks(tried, work.spans)
             for name in [*(one.name for one in made), *([AUDIO_FOLDER] if source.audio else [])]:
                 (folder / name).mkdir(parents=True)
             if work.ffmpeg(_command(work, source, made, tones), most).succeeded and _finish(source, folder, made):
-                return {"sizes": [one.name for one in made]}
+                return {"sizes": [one.name for one in made], "remarks": work.remarks(source)}
             shutil.rmtree(folder)
     except DiskFullError:
         return {"disk_is_full": True}
@@ -46,11 +47,11 @@ def _command(work: Work, source: Source, made: tuple[Rendition, ...], tones: Ton
     for number, one in enumerate(made):
         # The largest takes about as long as all the others.
         threads = work.threads if one is made[-1] else max(1, work.threads // 2)
-        line += command.encoded_video(source, one, number, preset=work.preset, threads=threads)
+        line += command.encoded_video(source, one, number, preset=work.preset, threads=threads, reordered=False)
         line += command.hls_output(f"{_FOLDER}/{one.name}")
     if source.audio:
         # Once for all sizes, in a playlist of its own.
-        line += [*command.encoded_audio(source), *command.hls_output(f"{_FOLDER}/{AUDIO_FOLDER}")]
+        line += [*command.encoded_audio(source, until=source.until), *command.hls_output(f"{_FOLDER}/{AUDIO_FOLDER}")]
     return line
 
 

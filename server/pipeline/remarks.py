@@ -4,46 +4,10 @@ Rule: every access unit is looked at, and whatever cannot be understood counts a
 a gigabyte and runs beside FFmpeg, which copies meanwhile; taking all remarks out takes FFmpeg longer than copying.
 """
 
-import threading
-
-import av
-import av.error
-
-from server.pipeline import source as sources
-
 _SEI = 6  # ITU-T H.264 table 7-1
 _REGISTERED, _UNREGISTERED = 4, 5  # its annex D: user data
 _CAPTIONS = b"\xb5"  # ITU-T T.35: the country code of subtitles and the like
 _X264 = bytes.fromhex("dc45e9bde6d948b7962cd820d923eeef")  # how it was encoded, and nothing of who or where
-
-
-class Search(threading.Thread):
-    """Looks through stream `index` of a file from its start; `found` after `join`."""
-
-    def __init__(self, path: str, demuxer: str, index: int, max_pixels: int) -> None:
-        super().__init__(name="remarks", daemon=True)
-        self._path = path
-        self._demuxer = demuxer
-        self._index = index
-        self._max_pixels = max_pixels
-        self.found = True
-
-    def run(self) -> None:
-        """Sets `found`."""
-        try:
-            self.found = self._look()
-        except (av.error.FFmpegError, ValueError, IndexError, MemoryError):
-            self.found = True
-
-    def _look(self) -> bool:
-        with sources.open_container(self._path, self._demuxer, self._max_pixels) as container:
-            stream = container.streams[self._index]
-            extradata = stream.codec_context.extradata
-            # Only units with lengths before them (ISO/IEC 14496-15 section 5.3.3.1) can be passed over without reading.
-            if not extradata or extradata[0] != 1:
-                return True
-            width = (extradata[4] & 3) + 1
-            return any(has_remark(memoryview(packet), width) for packet in container.demux(stream) if packet.size)
 
 
 def has_remark(unit: memoryview, width: int) -> bool:

@@ -63,13 +63,17 @@ _GROWTH, _ROOM = 20, 256 << 20
 
 @dataclass(frozen=True)
 class Audio:
-    """The sound that is taken: `index` among all streams, FFmpeg's names of codec and profile, Hz."""
+    """The sound that is taken: `index` among all streams, FFmpeg's names of codec and profile, Hz.
+
+    With `is_mixed` the channels are mixed by their numbers, since FFmpeg does not know where they belong.
+    """
 
     index: int
     codec: str
     profile: str | None
     channels: int
     sample_rate: int
+    is_mixed: bool = False
 
 
 @dataclass(frozen=True)
@@ -80,8 +84,12 @@ class Source:
     is frames a second on average, None if it is not known. `rotation` is degrees that a player has to turn it, None if
     that is no turn by quarters (a mirrored picture, say). `is_late` says that sound comes before pictures. `hdr` is how
     bright tones are coded beyond the usual range. `start` is the time of the first packet in seconds, mostly 0.
-    `packets` are those of pictures and sound together, None if the file does not tell. `orientation` is how a stored
-    frame becomes the one that is shown.
+    `packets` are those of pictures and sound together, None if the file does not tell. `other_audio` are further tracks
+    that could be heard instead, `unknown_audio` is the number of those that cannot be decoded.
+    `orientation` is how a stored frame becomes the one that is shown.
+
+    What a plan adds (`spans.py`): `is_filled` repeats pictures up to `frame_rate`; `is_moved` shows the first one from
+    the start; `held` is for how many seconds the last one stands longer than a frame; `until` is when all ends.
     """
 
     index: int
@@ -102,6 +110,12 @@ class Source:
     packets: int | None
     audio: Audio | None
     orientation: Orientation = UPRIGHT
+    other_audio: tuple[Audio, ...] = ()
+    unknown_audio: int = 0
+    is_filled: bool = False
+    is_moved: bool = False
+    held: float = 0.0
+    until: float | None = None
 
     @property
     def short_edge(self) -> int:

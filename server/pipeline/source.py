@@ -106,7 +106,9 @@ def _describe(container: InputContainer, stream: VideoStream, max_pixels: int, f
         raise StepError("not_playable")
     context, first = stream.codec_context, seen[0]
     width, height = _shown(stream, first)
-    rate, audio = stream.average_rate or stream.guessed_rate, _audio(container)
+    rate = stream.average_rate or stream.guessed_rate
+    sounds = _sounds(container)
+    audio = sounds[0] if sounds else None
     return Source(
         index=stream.index,
         width=width,
@@ -126,6 +128,8 @@ def _describe(container: InputContainer, stream: VideoStream, max_pixels: int, f
         start=(container.start_time or 0) / av.time_base,
         packets=_packets(container, stream, audio),
         audio=audio,
+        other_audio=tuple(sounds[1:]),
+        unknown_audio=len(container.streams.audio) - len(sounds),
     )
 
 
@@ -165,11 +169,11 @@ def _packets(container: InputContainer, stream: VideoStream, audio: Audio | None
     return sum(counts) if all(counts) else None
 
 
-def _audio(container: InputContainer) -> Audio | None:
-    """The default track, else the first, of those that can be decoded."""
+def _sounds(container: InputContainer) -> list[Audio]:
+    """The tracks that can be decoded; the default one first."""
     found = [audio for audio in map(_track, container.streams.audio) if audio is not None]
     default = {s.index for s in container.streams.audio if s.disposition & Disposition.default}
-    return next((audio for audio in found if audio.index in default), found[0] if found else None)
+    return sorted(found, key=lambda audio: audio.index not in default)
 
 
 def _track(stream: AudioStream) -> Audio | None:

@@ -13,6 +13,7 @@ from dataclasses import replace
 from typing import ClassVar
 
 from server.errors import StepError
+from server.messages import REMARKS
 from server.pipeline import fallback
 from server.pipeline.step import MAX_PIXELS, Limits, Step, StepContext, require_source
 from server.settings import Settings
@@ -53,7 +54,8 @@ class Transcode(Step):
         if found.get("disk_is_full"):
             raise OSError(errno.ENOSPC, "no room for a rendition")
         context.report(100)
-        return self.columns()
+        remarks = _checked_remarks(found.get("remarks"))
+        return {**self.columns(), "remarks": remarks} if remarks else self.columns()
 
     @abstractmethod
     def columns(self) -> Mapping[str, object]:
@@ -74,3 +76,9 @@ class Transcode(Step):
             "seconds": context.limits.seconds,
             "facts": {name: context.facts.get(name) for name in ("duration", "variable_frame_rate")},
         }
+
+
+def _checked_remarks(told: object) -> list[str]:
+    """Codes that we know: a child that a video took over could say anything."""
+    codes = told if isinstance(told, list) else []
+    return [code for code in codes if isinstance(code, str) and code in REMARKS]

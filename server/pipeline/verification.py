@@ -29,7 +29,7 @@ def plays(path: Path, source: Source, *, is_copy: bool) -> bool:
         with sources.open_container(str(path), "mov", _MAX_PIXELS) as container:
             stream = container.streams.video[0]
             first = next(sources.frames(container, stream, _MAX_PIXELS), None)
-            if first is None or first.is_corrupt or (source.audio is None) != (not container.streams.audio):
+            if first is None or first.is_corrupt or not _has_sound_as(container, source):
                 return False
             return not is_copy or (
                 sources.turn(first) == source.rotation
@@ -75,6 +75,13 @@ def _joined(init: Path, segment: Path) -> Iterator[InputContainer]:
             yield container
     finally:
         joined.unlink(missing_ok=True)
+
+
+def _has_sound_as(container: InputContainer, source: Source) -> bool:
+    """Whether there is sound if there should be; a track without a packet is none."""
+    if source.audio is None:
+        return not container.streams.audio
+    return any(track.duration or track.frames for track in container.streams.audio)
 
 
 def _is_as_long(container: InputContainer, source: Source) -> bool:

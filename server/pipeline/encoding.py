@@ -23,7 +23,7 @@ _WEIGHED = 2.0  # seconds between two looks at how much there is, at least,
 _WEIGHING = 0.02  # and the share of time that looking at thousands of segments may take
 _LARGE = 4096 * 2304  # pixels shown; beyond, decoding in parallel would take gigabytes
 _TRACKS = 3  # of sound that are tried
-_MAPPED_CHANNELS = 8  # for more, not every FFmpeg knows where they belong
+_MAPPED_CHANNELS = 8  # for more, FFmpeg guesses where they belong, and leaves out some
 _DONE = 97  # percent, when FFmpeg has ended: it is looked at yet
 
 
@@ -122,9 +122,9 @@ class Work:
     def sounds(self) -> Iterator[Audio | None]:
         """What to take for the sound. A track that is damaged must not cost the pictures."""
         for audio in self._audible[:_TRACKS]:
-            yield audio
             if audio.channels > _MAPPED_CHANNELS:
                 yield replace(audio, is_mixed=True)
+            yield audio
         yield None
 
     def _tell(self, made: float | None) -> None:

@@ -15,6 +15,7 @@ from server.pipeline.renditions import SEGMENT_SECONDS
 
 _FIRST_EDGE = 480  # pixels; players begin with the variant that is listed first
 _LENGTH = "#EXTINF:"
+_SHORTEST = 0.5  # seconds of a last segment that stays one
 _AAC = "mp4a.40.2"  # RFC 6381: MPEG-4 audio, low complexity
 
 
@@ -50,9 +51,26 @@ def measure(folder: Path, last_seconds: Callable[[Path], float]) -> Media:
         raise ValueError("the playlist has no end")
     if lines[-2].startswith("#"):
         raise ValueError("the playlist has no segment")
-    lines = _corrected(lines, last_seconds(folder / lines[-2]))
+    seconds = last_seconds(folder / lines[-2])
+    if seconds < _SHORTEST and len(lines) > 5 and lines[-5].startswith(_LENGTH):
+        lines = _without_stump(folder, lines)
+        seconds = last_seconds(folder / lines[-2])
+    lines = _corrected(lines, seconds)
     (folder / PLAYLIST).write_text("\n".join(lines) + "\n")
     return _measured(folder, lines)
+
+
+def _without_stump(folder: Path, lines: list[str]) -> list[str]:
+    """The playlist with its last segment as a part of the one before.
+
+    Sound ends a few milliseconds after the pictures, and players that seek to the end wait for a picture there when
+    that has a segment of its own.
+    """
+    stump = folder / lines[-2]
+    with (folder / lines[-4]).open("ab") as file:
+        file.write(stump.read_bytes())
+    stump.unlink()
+    return [*lines[:-3], lines[-1]]
 
 
 def _corrected(lines: Sequence[str], last_seconds: float) -> list[str]:

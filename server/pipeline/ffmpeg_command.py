@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from server.pipeline import tone_mapping
 from server.pipeline.decoders import DECODERS
 from server.pipeline.orientation import Orientation
 from server.pipeline.renditions import (
@@ -37,7 +38,6 @@ _QUEUED_PACKETS = 8192  # while a stream that begins later is waited for
 # Formats that have no luma: their pictures get colours as of HD video.
 _RGB = ("rgb", "bgr", "gbr", "argb", "abgr", "0rgb", "0bgr", "pal8", "x2rgb", "x2bgr")
 
-_FROM_HDR = {"pq": "smpte2084", "hlg": "arib-std-b67"}
 _BT709 = "setparams=range=tv:color_primaries=bt709:color_trc=bt709:colorspace=bt709"
 
 
@@ -198,9 +198,8 @@ def _scale(source: Source, one: Rendition, tones: Tones) -> list[str]:
         # Made smaller first: floating point colours of a whole 4K frame are 100 MB.
         return [
             f"{size},setsar=1,format=yuv420p10le",
-            f"zscale=tin={_FROM_HDR[source.hdr or 'pq']}:min=bt2020nc:pin=bt2020:t=linear:npl=100",
-            "format=gbrpf32le,zscale=p=bt709,tonemap=tonemap=hable:desat=0",
-            f"zscale=t=bt709:m=bt709:r=tv,format=yuv420p,{_BT709}",
+            *tone_mapping.filters(source.hdr or "pq"),
+            _BT709,
         ]
     if tones == "cut" or source.pixel_format.startswith(_RGB):
         return [f"{size}:out_color_matrix=bt709:out_range=tv,setsar=1,format=yuv420p,{_BT709}"]

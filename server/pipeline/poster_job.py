@@ -4,13 +4,13 @@ Rule: FFmpeg is told the demuxer, may open files only, and sees names it cannot 
 """
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from server.errors import StepError
-from server.pipeline import program_facts, programs, source
+from server.pipeline import program_facts, programs, source, tone_mapping
 from server.pipeline.decoders import DECODERS
 from server.pipeline.fallback import PROGRAM
 from server.pipeline.ffmpeg_command import upright
@@ -59,6 +59,7 @@ class _Candidate:
 class _Track:
     index: int
     orientation: Orientation
+    mapping: list[str]
 
 
 def _track(arguments: Mapping[str, Any]) -> _Track:
@@ -66,8 +67,10 @@ def _track(arguments: Mapping[str, Any]) -> _Track:
     try:
         if arguments.get("by") == PROGRAM:
             facts = program_facts.read(arguments)
-            return _Track(facts.video.index, facts.frame.orientation)
-        return _Track(*source.glance(arguments["path"], arguments["demuxer"], arguments["max_pixels"]))
+            coded = facts.frame.coded
+            return _Track(facts.video.index, facts.frame.orientation, tone_mapping.for_jpeg(arguments["ffmpeg"], coded))
+        index, orientation, coded = source.glance(arguments["path"], arguments["demuxer"], arguments["max_pixels"])
+        return _Track(index, orientation, tone_mapping.for_jpeg(arguments["ffmpeg"], coded))
     except StepError as error:
         raise StepError("poster_failed") from error
 
@@ -95,6 +98,7 @@ def _jpeg_size(path: Path) -> int:
 def _command(
     arguments: Mapping[str, Any], track: _Track, seconds: float, target: Path, *, only_keys: bool
 ) -> list[str]:
+    filters = [*upright(track.orientation), _filter(arguments["edge"], track.mapping)]
     return [
         arguments["ffmpeg"],
         # Warnings tell of frames that were shown although they are damaged.
@@ -107,15 +111,21 @@ def _command(
         *("-max_streams", str(arguments["max_streams"]), "-noautorotate"),
         *("-ss", f"{seconds:.3f}", "-i", f"file:{arguments['path']}"),
         *("-map", f"0:{track.index}", "-an", "-sn", "-dn", "-map_metadata", "-1", "-frames:v", "1"),
-        *("-filter_threads", "1", "-vf", ",".join([*upright(track.orientation), _filter(arguments["edge"])])),
+        *(
+            "-filter_threads",
+            "1",
+            "-vf",
+            ",".join(filters),
+        ),
         # mjpeg takes the name as it is, image2 would expand a `%` in it.
         *("-threads", "1", "-c:v", "mjpeg", "-q:v", "3", "-flags", "+bitexact", "-f", "mjpeg"),
         f"file:{target}",
     ]
 
 
-def _filter(edge: int) -> str:
-    """Scale to square pixels with the longest edge at most `edge`, never up. The frame is upright before."""
+def _filter(edge: int, mapping: Sequence[str]) -> str:
+    """Scale to square pixels with the longest edge at most `edge`, never up. The frame is upright before, and `mapping`
+    brings down high tones after."""
     factor = f"min(1,{edge}/max(iw*sar,ih))"
     width, height = f"max(1,round(iw*sar*{factor}))", f"max(1,round(ih*{factor}))"
-    return f"scale=w='{width}':h='{height}',setsar=1,format=yuvj420p"
+    return ",".join([f"scale=w='{width}':h='{height}',setsar=1", *(mapping or ["format=yuvj420p"])])

@@ -77,6 +77,11 @@ class Frame:
     transfer: str
     orientation: Orientation
 
+    @property
+    def coded(self) -> Literal["pq", "hlg"] | None:
+        """How high tones are coded."""
+        return _TONES.get(self.transfer)
+
 
 @dataclass(frozen=True)
 class Facts:
@@ -168,7 +173,7 @@ def source(arguments: Mapping[str, Any]) -> Source:
         is_interlaced=frame.is_interlaced,
         is_late=frame.time > _LATE,
         rotation=None,
-        hdr=_TONES.get(frame.transfer),
+        hdr=frame.coded,
         duration=float(told) if told else facts.duration,
         start=facts.start,
         packets=None,

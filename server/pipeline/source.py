@@ -17,7 +17,7 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from server.errors import StepError
-from server.pipeline import library, orientation, tracks
+from server.pipeline import library, orientation, tone_mapping, tracks
 from server.pipeline.decoders import DECODERS
 from server.pipeline.orientation import Orientation
 from server.pipeline.renditions import Audio, Source
@@ -57,16 +57,18 @@ def open_container(path: str, demuxer: str, max_pixels: int) -> InputContainer:
     return av.open(f"file:{path}", "r", format=demuxer, options=options, metadata_errors="replace")
 
 
-def glance(path: str, demuxer: str, max_pixels: int) -> tuple[int, Orientation]:
-    """The index of the video's track, and how its first frame is turned. Raises as `read`, and `StepError` not_playable
-    if there is no frame."""
+def glance(path: str, demuxer: str, max_pixels: int) -> tuple[int, Orientation, tone_mapping.Range | None]:
+    """The index of the video's track, how its first frame is turned, and how its tones are coded.
+
+    Raises as `read`, and `StepError` not_playable if there is no frame.
+    """
     try:
         with open_container(path, demuxer, max_pixels) as container:
             stream = tracks.video(container, lambda: open_container(path, demuxer, max_pixels))
             first = next(frames(container, stream, max_pixels), None)
             if first is None:
                 raise StepError("not_playable")
-            return stream.index, orientation_of(first)
+            return stream.index, orientation_of(first), tone_mapping.of_frame(stream, first)
     except MemoryError:
         raise
     except av.error.FFmpegError as error:
@@ -123,7 +125,7 @@ def _describe(container: InputContainer, stream: VideoStream, max_pixels: int, f
         is_late=_is_late(container, stream),
         rotation=turn(first),
         orientation=orientation_of(first),
-        hdr=_TRANSFERS.get(int(first.color_trc)) or _TRANSFERS.get(int(context.color_trc or 0)),
+        hdr=tone_mapping.of_frame(stream, first),
         duration=_duration(container, facts),
         start=(container.start_time or 0) / av.time_base,
         packets=_packets(container, stream, audio),

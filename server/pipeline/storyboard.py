@@ -37,6 +37,7 @@ class Storyboard(Step):
                     "path": source,
                     "demuxer": context.demuxer,
                     "max_pixels": MAX_PIXELS,
+                    "ffmpeg": context.ffmpeg,
                     "output": str(context.output.absolute()),
                     "duration": context.facts.get("duration"),
                     "seconds": context.limits.seconds,

@@ -21,7 +21,7 @@ from av.video.reformatter import ColorRange, Colorspace, Interpolation
 from av.video.stream import VideoStream
 
 from server.errors import StepError
-from server.pipeline import tracks
+from server.pipeline import tone_mapping, tracks
 from server.pipeline.decoders import DECODERS
 from server.pipeline.orientation import Orientation
 from server.pipeline.source import open_container, orientation_of
@@ -38,6 +38,7 @@ _BLIND_SEEK = 10.0  # seconds; where the key frames are not known, what is neare
 _LATE_INDEX = "matroska"  # a demuxer that reads the index, which is behind the video, when one first seeks
 _MEASURE_SHARE, _DRAW_SHARE = 0.25, 0.5  # of the step's time
 _FORMAT = "gbrp"  # three planes of the same size, which can be turned and laid out as they are
+_HDR_FORMAT = "yuv444p"  # the same, with the colours as they are coded, which are mapped on the sheet
 
 
 @dataclass(frozen=True)
@@ -62,12 +63,11 @@ def draw(arguments: Mapping[str, Any], report: Callable[[int], None]) -> Mapping
         if not pictures:
             raise StepError("storyboard_failed")
         columns = min(len(pictures), _COLUMNS)
-        data = _jpeg(_sheet(pictures, columns))
+        _write(_sheet(pictures, columns, film.format), film.coded, str(arguments["ffmpeg"]), output / SHEET)
     except MemoryError:  # PyAV's is an FFmpegError too, and it is the limit, not the file
         raise
     except av.error.FFmpegError as error:  # any other error is the library's, not the file's
         raise StepError("storyboard_failed") from error
-    (output / SHEET).write_bytes(data)
     cues = _cues(duration, duration / count, len(pictures), columns, pictures[0])
     (output / CUES).write_text(cues, encoding="utf-8")
     return {}
@@ -115,6 +115,9 @@ class _Film:
         self._frames = self._decode()
         if container.format.name.startswith(_LATE_INDEX):
             self._seek(self._stream.start_time or 0)
+        self.coded: tone_mapping.Range | None = None
+        """How high tones are coded; and the format of the small pictures. Known with the first frame."""
+        self.format = ""
         self.time = -1.0
         """Of the last frame."""
         rate = self._stream.average_rate or self._stream.guessed_rate
@@ -129,6 +132,13 @@ class _Film:
             # Some packets of AVI have no time.
             self.time = self.time + self._frame_seconds if frame.pts is None else frame.time - self._origin
         return frame
+
+    def note(self, frame: VideoFrame) -> str:
+        """The format for a small picture of this frame; the first one decides for all."""
+        if not self.format:
+            self.coded = tone_mapping.of_frame(self._stream, frame)
+            self.format = _HDR_FORMAT if self.coded else _FORMAT
+        return self.format
 
     def leap(self, seconds: float) -> None:
         """Go on at the last key frame before that time, if that is ahead; else stay."""
@@ -183,7 +193,7 @@ def _take(film: _Film, pace: float, count: int, patience: float, report: Callabl
             if frame is None:
                 return pictures
         shape = shape or _shape(frame, film.pixel_shape)
-        pictures.append(_small(frame, *shape))
+        pictures.append(_small(frame, *shape, film.note(frame)))
         report(100 * (number + 1) // count)
     return pictures
 
@@ -197,10 +207,10 @@ def _shape(frame: VideoFrame, pixel_shape: float) -> tuple[int, int]:
     return max(2, 2 * round(width * factor / 2)), max(2, 2 * round(height * factor / 2))
 
 
-def _small(frame: VideoFrame, width: int, height: int) -> _Picture:
+def _small(frame: VideoFrame, width: int, height: int, pixel_format: str) -> _Picture:
     orientation = orientation_of(frame)
     stored = (height, width) if orientation.swaps else (width, height)
-    scaled = frame.reformat(*stored, format=_FORMAT, interpolation=Interpolation.AREA, threads=1)
+    scaled = frame.reformat(*stored, format=pixel_format, interpolation=Interpolation.AREA, threads=1)
     planes = []
     for plane in scaled.planes:
         data, stride = bytes(plane), plane.line_size
@@ -222,10 +232,10 @@ def _turned(plane: bytes, width: int, orientation: Orientation) -> bytes:
     return plane
 
 
-def _sheet(pictures: Sequence[_Picture], columns: int) -> VideoFrame:
+def _sheet(pictures: Sequence[_Picture], columns: int, pixel_format: str) -> VideoFrame:
     """All pictures, row by row."""
     width, height = pictures[0].width, pictures[0].height
-    sheet = VideoFrame(columns * width, math.ceil(len(pictures) / columns) * height, _FORMAT)
+    sheet = VideoFrame(columns * width, math.ceil(len(pictures) / columns) * height, pixel_format)
     for number, plane in enumerate(sheet.planes):
         stride = plane.line_size
         data = bytearray(plane.buffer_size)
@@ -236,6 +246,12 @@ def _sheet(pictures: Sequence[_Picture], columns: int) -> VideoFrame:
                 data[at : at + width] = picture.planes[number][row * width : (row + 1) * width]
         plane.update(bytes(data))
     return sheet
+
+
+def _write(sheet: VideoFrame, coded: tone_mapping.Range | None, ffmpeg: str, target: Path) -> None:
+    """The sheet as a JPEG; FFmpeg's program maps high tones, where it can."""
+    if coded is None or not tone_mapping.draw(ffmpeg, sheet, coded, target):
+        target.write_bytes(_jpeg(sheet))
 
 
 def _jpeg(sheet: VideoFrame) -> bytes:

@@ -14,18 +14,20 @@ from server.pipeline import source as sources
 from server.pipeline.renditions import Source
 
 _NOTICED = 0.1  # seconds between the ends of two tracks that a player would stumble over
-_AT_ONCE = 0.001  # seconds after the start that are none
+_AT_ONCE = 0.03  # seconds after the start that are none: less than most frames last
 _RATE = 25.0  # frames a second where a file does not tell
+_PAUSE = 0.25  # seconds between two pictures that are filled
 _FILLED_RATE = 5.0  # frames a second of HLS at least
 
 
 @dataclass(frozen=True)
 class Span:
-    """A track: when its first packet is shown, when its last is, and when that ends."""
+    """A track: when its first packet is shown, when its last is, when that ends, and its longest pause."""
 
     start: float
     last: float
     end: float
+    pause: float = 0.0
 
 
 def measure(path: str, demuxer: str, max_pixels: int, indexes: Collection[int]) -> Mapping[int, Span]:
@@ -42,7 +44,10 @@ def measure(path: str, demuxer: str, max_pixels: int, indexes: Collection[int]) 
                 start = float(stamp * packet.time_base) - origin
                 end = start + float((packet.duration or 0) * packet.time_base)
                 known = found.get(packet.stream.index, Span(start, start, end))
-                found[packet.stream.index] = Span(min(start, known.start), max(start, known.last), max(end, known.end))
+                pause = max(known.pause, start - known.last)
+                found[packet.stream.index] = Span(
+                    min(start, known.start), max(start, known.last), max(end, known.end), pause
+                )
     except (av.error.FFmpegError, ValueError):
         pass
     return found
@@ -69,6 +74,9 @@ def with_even_tracks(source: Source, spans: Mapping[int, Span]) -> Source:
     if rate is not None and rate < _FILLED_RATE:
         repeats = -(-_FILLED_RATE // rate)
         source = replace(source, frame_rate=rate * repeats, is_variable=False, is_filled=True)
+    elif pictures.pause > max(_PAUSE, 1.5 / (rate or _RATE)):
+        # FFmpeg's muxer begins a segment where the last one ended, and would show its first picture too early.
+        source = replace(source, frame_rate=source.frame_rate or _RATE, is_variable=False, is_filled=True)
     if pictures.start > _AT_ONCE:
         source = replace(source, is_late=source.is_late or not source.is_variable, is_moved=source.is_variable)
     sound = spans.get(source.audio.index) if source.audio else None

@@ -1,0 +1,145 @@
+"""Odd videos through both steps, judged by others: FFmpeg decodes source and result, and Chromium plays and seeks.
+
+`CORPUS_SEED` chooses the sample of `make test`; `make soak` takes all.
+"""
+
+import os
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from server import messages
+from server.errors import StepError
+from server.pipeline import ffmpeg
+from server.pipeline.hls import Hls
+from server.pipeline.mp4 import Mp4
+from tests.harness.player import Item, Watched, watch
+from tests.pipeline import media
+from tests.pipeline.conftest import Contexts
+from tests.pipeline.corpus import CORPUS, Odd, sample
+
+_COUNT = 6
+_BATCH = 20
+_PACE = 5  # pictures a second that are compared
+_LIKE = 14.0  # of 255: how much a picture may differ on average, since it was encoded anew
+_SHOWN = 30.0  # the same for what a browser shows, whose picture may be a neighbour's
+_REASONS = {"not_playable", "no_video_stream", "transcode_failed"}
+
+
+def test_the_list_is_long_enough() -> None:
+    """At least 150, no two of one name."""
+    assert len({odd.name for odd in CORPUS}) == len(CORPUS) >= 150
+
+
+def test_a_sample(tmp_path: Path, context: Contexts) -> None:
+    """Some, chosen by a seed."""
+    judge_all(sample(int(os.environ.get("CORPUS_SEED", "11")), _COUNT), tmp_path, context)
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("first", range(0, len(CORPUS), _BATCH))
+def test_all(first: int, tmp_path: Path, context: Contexts) -> None:
+    """All, a batch at a time."""
+    judge_all(CORPUS[first : first + _BATCH], tmp_path, context)
+
+
+def judge_all(odds: Sequence[Odd], tmp_path: Path, context: Contexts) -> None:
+    """Make everything of each, look at it, then watch all in one browser; every fault is told."""
+    faults: list[str] = []
+    items: list[Item] = []
+    shown: dict[str, tuple[Odd, list[bytes]]] = {}
+    for number, odd in enumerate(odds):
+        source = odd.make(tmp_path)
+        reference = pictures(source)
+        for step, result in ((Mp4(), "video.mp4"), (Hls(), "hls/index.m3u8")):
+            output = tmp_path / f"{number}-{step.name}"
+            output.mkdir()
+            given = context(source, output=output, ffmpeg=ffmpeg.find(("system", "bundled")[number % 2]))
+            name = f"{odd.name} {step.name}"
+            try:
+                step.run(given)
+            except StepError as error:
+                faults += refusal(name, odd, error)
+                continue
+            faults += [f"{name}: {fault}" for fault in look(odd, output / result, reference)]
+            end = odd.whole if not odd.damage else 1.0
+            items.append(Item(name, output / result, [end * share for share in (0.7, 0.2, 0.5)]))
+            shown[name] = (odd, reference)
+    for seen in watch(items, tmp_path, patience=60):
+        faults += [f"{seen.name} in Chromium: {fault}" for fault in seen_faults(seen, *shown[seen.name])]
+    assert faults == []
+
+
+def refusal(name: str, odd: Odd, error: StepError) -> list[str]:
+    """A failure must be one that the file deserves, and have a sentence that fits."""
+    if not odd.may_fail or error.code not in _REASONS or error.code not in messages.CODES:
+        return [f"{name}: {error.code}"]
+    return []
+
+
+def look(odd: Odd, made: Path, reference: list[bytes]) -> list[str]:
+    """What FFmpeg finds wrong with a result: its length, its sound, its pictures."""
+    if odd.damage:
+        return [] if pictures(made) else ["nothing can be decoded"]
+    faults = []
+    frame = 1 / min(60.0, rate(odd))
+    length = media.judge(made).duration if made.suffix == ".mp4" else hls_length(made)
+    if abs(length - odd.whole) > max(frame, 0.1):
+        faults.append(f"{length} s instead of {odd.whole} s")
+    if odd.has_sound and (odd.sound_seconds or odd.seconds) > 1 and abs(media.loudest(made) - 440) > 20:
+        faults.append("the sound is another")
+    found = pictures(made)
+    worst = max((distance(a, b) for a, b in zip(found, reference, strict=False)), default=0.0)
+    if worst > _LIKE or len(found) < len(reference) - 1:
+        faults.append(f"{len(found)} of {len(reference)} pictures, which differ by up to {worst:.0f}")
+    return faults
+
+
+def seen_faults(seen: Watched, odd: Odd, reference: list[bytes]) -> list[str]:
+    """What a viewer would complain of."""
+    if seen.error:
+        return [seen.error]
+    faults = []
+    if not odd.damage:
+        if abs(seen.duration - odd.whole) > max(1 / min(60.0, rate(odd)), 0.1):
+            faults.append(f"{seen.duration} s instead of {odd.whole} s")
+        for one in seen.seeks:
+            at = min(int(one.to * _PACE), len(reference) - 1)
+            near = reference[max(0, at - 1) : at + 2]
+            if near and min(distance(bytes(one.picture), other) for other in near) > _SHOWN:
+                faults.append(f"another picture at {one.to} s")
+    return faults
+
+
+def rate(odd: Odd) -> float:
+    """Pictures a second."""
+    count, _, base = odd.rate.partition("/")
+    return float(count) / float(base or 1)
+
+
+def hls_length(master: Path) -> float:
+    """Seconds of the longest playlist."""
+    lengths = []
+    for playlist in master.parent.glob("*/index.m3u8"):
+        lines = playlist.read_text().splitlines()
+        lengths.append(sum(float(line[8:].rstrip(",")) for line in lines if line.startswith("#EXTINF:")))
+    return max(lengths)
+
+
+def pictures(path: Path) -> list[bytes]:
+    """16 x 12 values of luma, five times a second, as FFmpeg decodes them; none if it cannot."""
+    chain = f"fps={_PACE}:start_time=0,scale=16:12:flags=area:out_range=pc,format=gray"
+    done = subprocess.run(
+        [*("ffmpeg", "-nostdin", "-v", "quiet", "-i", str(path), "-map", "0:v:0", "-vf", chain), "-f", "rawvideo", "-"],
+        capture_output=True,
+        check=False,
+        timeout=120,
+    )
+    return [done.stdout[at : at + 192] for at in range(0, len(done.stdout) - 191, 192)]
+
+
+def distance(one: bytes, other: bytes) -> float:
+    """How much two pictures differ on average."""
+    return sum(abs(a - b) for a, b in zip(one, other, strict=True)) / len(one)

@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 from server.errors import StepError
 from server.pipeline import programs
+from server.pipeline.decoders import DECODERS
 from server.pipeline.orientation import UPRIGHT, Orientation
 from server.pipeline.renditions import Audio, Source
 
@@ -185,7 +186,7 @@ def source(arguments: Mapping[str, Any]) -> Source:
 def _say(arguments: Mapping[str, Any], *output: str) -> str:
     line = [
         *(arguments["ffmpeg"], "-hide_banner", "-nostdin", "-nostats", "-protocol_whitelist", "file"),
-        *("-f", arguments["demuxer"]),
+        *("-f", arguments["demuxer"], "-format_whitelist", arguments["demuxer"], "-codec_whitelist", DECODERS),
         *(("-enable_drefs", "0", "-use_absolute_path", "0") if arguments["demuxer"] == "mov" else ()),
         *("-threads", "1", "-max_pixels", str(arguments["max_pixels"]), "-max_streams", "1200"),
         *("-noautorotate", "-i", f"file:{arguments['path']}", *output),

@@ -1,6 +1,5 @@
 """A process that dies anywhere in the life of a group leaves what one sweep and its clients can end."""
 
-import itertools
 import json
 import tempfile
 import uuid
@@ -20,7 +19,8 @@ from server.storage.disk import DiskStore
 from server.tus.groups import Group
 from server.tus.protocol import Append, Create, Facts, check_upload
 from server.uploads import UploadService
-from tests.harness.kill_points import KilledError, KillPoint
+from tests.harness import seed
+from tests.harness.kill_points import NEVER, KilledError, KillPoint, sample
 from tests.harness.rows import query
 from tests.transport.scripted import scripted, whole
 from tests.tus.client import metadata, video
@@ -193,10 +193,11 @@ STEPS: Sequence[tuple[type, str]] = [
 ]
 
 
+@pytest.mark.parametrize("most", [8, pytest.param(NEVER, marks=pytest.mark.soak)], ids=["sample", "all"])
 @pytest.mark.parametrize("after", [False, True], ids=["before", "behind"])
 @pytest.mark.parametrize("name", LIVES)
-def test_killed_at_every_step(bench: Bench, monkeypatch: pytest.MonkeyPatch, name: str, after: bool) -> None:
-    """Killed before or behind each step in turn; the clients do again what was not answered: the same as without.
+def test_killed_at_every_step(bench: Bench, monkeypatch: pytest.MonkeyPatch, name: str, after: bool, most: int) -> None:
+    """Killed before or behind a step; the clients do again what was not answered: the same as without.
 
     They come back before the next sweep, or after it.
     """
@@ -205,20 +206,24 @@ def test_killed_at_every_step(bench: Bench, monkeypatch: pytest.MonkeyPatch, nam
     async def run(services: Services) -> None:
         await work(bench, services)
 
-    assert bench.life(run)
-    bench.sweep()
-    bench.check()
-    expected = bench.facts()
-    assert expected[0], "there is a task"
-    for at in itertools.count(1):
-        bench.empty()
+    def live(point: KillPoint) -> bool:
         with monkeypatch.context() as patched:
-            point = KillPoint(at, after=after)
             for owner, method in STEPS:
                 # Behind a transaction's begin nothing has happened in it.
                 behind = after and method not in ("write", "change")
                 patched.setattr(owner, method, point.step(getattr(owner, method), after=behind))
-            ended = bench.life(run)
+            return bench.life(run)
+
+    whole = KillPoint(NEVER, after=after)
+    assert live(whole)
+    bench.sweep()
+    bench.check()
+    expected = bench.facts()
+    assert expected[0], "there is a task"
+    assert whole.reached > 7
+    for at in sample(whole.reached, most, seed.dice(name, after)):
+        bench.empty()
+        ended = live(KillPoint(at, after=after))
         if (at + after) % 2:
             bench.sweep()
             bench.check()
@@ -226,7 +231,4 @@ def test_killed_at_every_step(bench: Bench, monkeypatch: pytest.MonkeyPatch, nam
         bench.sweep()
         bench.check()
         assert bench.facts() == expected, f"killed at step {at}: {json.dumps(bench.facts(), default=str)}"
-        if ended:
-            break
-        assert at < 200, "there are more steps than were tried"
-    assert at > 7
+        assert ended == (at > whole.reached), at

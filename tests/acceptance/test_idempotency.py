@@ -14,7 +14,7 @@ import pytest
 
 from tests.conftest import StartServer
 from tests.crash.bench import Bench
-from tests.harness import processes
+from tests.harness import processes, seed
 from tests.harness.http import Answer, Connection, request
 from tests.harness.multipart import PATH, form_body, one_large_file, send
 from tests.harness.postgres import PostgresServer
@@ -167,15 +167,18 @@ def test_killed_at_every_point(place: str) -> None:
         assert len(alive) <= count // 10, alive
 
 
-def test_killed_at_lines() -> None:
-    """The same behind lines that are spread over the whole of a form."""
+@pytest.mark.parametrize("share", [0.5, pytest.param(8, marks=pytest.mark.soak)], ids=["sample", "many"])
+def test_killed_at_lines(share: float) -> None:
+    """The same behind lines that are spread over the whole of a form; `make soak` takes sixteen times as many."""
+    dice = seed.dice("lines of a form")
     with Bench(follow_lines=True) as bench:
         played = Round(bench)
         first, repeat = played.reached()
-        for reached, in_repeat, pieces in ((first, False, 24), (repeat, True, 8)):
+        for reached, in_repeat, most in ((first, False, 24), (repeat, True, 8)):
+            pieces = int(most * share)
             step = reached["line"] // pieces
             for part in range(pieces):
-                played.play(f"line:{part * step + played.dice.randint(1, step)}", in_repeat=in_repeat)
+                played.play(f"line:{part * step + dice.randint(1, step)}", in_repeat=in_repeat)
 
 
 @pytest.mark.parametrize("whom", ["everybody", "workers"])

@@ -11,8 +11,13 @@ step of the same life does anything either: a dead process does not tidy up.
 
 import contextlib
 import itertools
+import random
+import sys
 from collections.abc import Callable, Iterator
 from typing import Any
+
+NEVER = sys.maxsize
+"""The number of a step that is not reached: such a point only counts."""
 
 
 class KilledError(BaseException):
@@ -29,6 +34,8 @@ class KillPoint:
         self._at = at
         self._after = after
         self._count = itertools.count(1)
+        self.reached = 0
+        """How many steps there were."""
 
     def step(self, real: Callable[..., Any], *, after: bool | None = None) -> Callable[..., Any]:
         """`real` as a step. `after` replaces the choice for this function."""
@@ -59,10 +66,15 @@ class KillPoint:
         return manage
 
     def _reach(self, dies_after: bool) -> int:
-        now = next(self._count)
+        now = self.reached = next(self._count)
         if now > self._at or (now == self._at and not dies_after):
             raise KilledError
         return now
+
+
+def sample(reached: int, most: int, dice: random.Random) -> list[int]:
+    """At most so many of the steps that were reached, in their order, and the one after them: a life that goes on."""
+    return [*sorted(dice.sample(range(1, reached + 1), min(most, reached))), reached + 1]
 
 
 def kill(*_: object, **__: object) -> None:

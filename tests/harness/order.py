@@ -22,8 +22,9 @@ def add_option(parser: pytest.Parser) -> None:
 
 
 def begin(config: pytest.Config) -> None:
-    """Measure, if that is asked for; only where all reports arrive."""
-    if config.getoption(_OPTION, default=False) and "PYTEST_XDIST_WORKER" not in os.environ:
+    """Measure, if that is asked for: where the reports of several processes arrive."""
+    is_worker = "PYTEST_XDIST_WORKER" in os.environ
+    if config.getoption(_OPTION, default=False) and config.getoption("numprocesses", default=None) and not is_worker:
         config.pluginmanager.register(_Measure())
 
 

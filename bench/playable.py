@@ -23,11 +23,11 @@ import click
 
 from bench.machine import describe
 from server import media_types
-from server.pipeline import ffmpeg
-from server.pipeline.mp4 import Mp4
-from server.pipeline.poster import Poster
-from server.pipeline.probe import Probe
+from server.pipeline.media import ffmpeg
 from server.pipeline.step import Step, StepContext
+from server.pipeline.steps.mp4 import Mp4
+from server.pipeline.steps.poster import Poster
+from server.pipeline.steps.probe import Probe
 from server.settings import Settings
 
 SIZE = 45_000_000

@@ -27,11 +27,11 @@ import structlog
 from sqlalchemy import insert, text
 
 from bench.machine import describe
+from server.bootstrap import Services
 from server.database import migration
 from server.database.models import DEFAULT_OWNER, Task
 from server.database.session import Database
 from server.lifecycle import TaskStatus
-from server.services import Services
 from server.settings import Settings
 from server.tasks import queue
 from server.tasks.queue import Claim

@@ -21,10 +21,10 @@ import click
 
 from bench.machine import describe
 from server import media_types
-from server.pipeline import ffmpeg
-from server.pipeline.mp4 import Mp4
-from server.pipeline.probe import Probe
+from server.pipeline.media import ffmpeg
 from server.pipeline.step import StepContext
+from server.pipeline.steps.mp4 import Mp4
+from server.pipeline.steps.probe import Probe
 from server.settings import Settings
 
 SIZE = 1_000_000_000

@@ -19,18 +19,18 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from server.bootstrap import Services
 from server.database import migration
 from server.database.session import AWAY, reason
 from server.errors import MethodNotAllowedError, NotFoundError, StartError, VideodockError
 from server.observability import configure_logging
 from server.pipeline import clamd
-from server.services import Services
 from server.settings import Settings, load
 from server.storage.base import UploadStore
 from server.web import health, media, multipart, pages, tasks, tus
 from server.web.errors import api_response, known
-from server.web.observe import Observe
-from server.web.proxy import Proxy
+from server.web.middleware.access_log import Observe
+from server.web.middleware.proxy import Proxy
 from server.worker import open_leader
 from server.worker.leader import Leader
 
@@ -98,9 +98,9 @@ def _tus_routes(services: Services) -> list[Route]:
     if services.settings.tus_engine == "videodock":
         return tus.routes(services)
     # Only where it is chosen: it brings FastAPI along, which nobody else should wait for.
-    from server.web import tuspyserver
+    from server.web.tuspyserver import guard
 
-    return tuspyserver.routes(services)
+    return guard.routes(services)
 
 
 def _checks(services: Services, scheduler: Leader | None) -> dict[str, Callable[[], str | None]]:

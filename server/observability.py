@@ -93,7 +93,7 @@ def _quieten(level: str) -> None:
         # uvicorn gives its loggers handlers of their own; without them the root's form applies.
         logger = logging.getLogger(name)
         logger.handlers.clear()
-        logger.propagate = name != "uvicorn.access"  # web/observe.py writes the access log
+        logger.propagate = name != "uvicorn.access"  # middleware/access_log.py writes the access log
     for name in _CHATTY:
         logging.getLogger(name).setLevel(logging.NOTSET if level == "debug" else logging.WARNING)
 

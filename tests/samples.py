@@ -13,7 +13,7 @@ from functools import cache
 from pathlib import Path
 from typing import Literal
 
-from server.pipeline import ffmpeg
+from server.pipeline.media import ffmpeg
 from tests.harness import run_folder
 from tests.harness.waiting import PATIENCE
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from server import settings_page
+from server.cli import settings_docs
 from server.errors import StartError
 from server.settings import Settings, load, unknown_variables
 
@@ -140,12 +140,12 @@ def test_misspelt_variables_are_found() -> None:
 def test_the_page_is_up_to_date() -> None:
     """docs/settings.md is what `videodock settings --markdown` prints."""
     page = Path(__file__).parents[1] / "docs" / "settings.md"
-    assert page.read_text("utf-8") == settings_page.markdown()
+    assert page.read_text("utf-8") == settings_docs.markdown()
 
 
 def test_the_example_file_is_the_defaults(tmp_path: Path) -> None:
     """The TOML of the page loads, has every setting, and changes none."""
-    example = settings_page.markdown().partition("```toml\n")[2].partition("```")[0]
+    example = settings_docs.markdown().partition("```toml\n")[2].partition("```")[0]
     assert list(tomllib.loads(example)) == list(Settings.model_fields)
     plain = load()
     (tmp_path / "videodock.toml").write_text(example)
@@ -154,16 +154,16 @@ def test_the_example_file_is_the_defaults(tmp_path: Path) -> None:
 
 def test_every_setting_is_explained() -> None:
     """Each setting stands in a group, and has a description, an option and, if it is a quantity, a unit."""
-    grouped = [name for _, names in settings_page.groups() for name in names]
+    grouped = [name for _, names in settings_docs.groups() for name in names]
     assert grouped == list(Settings.model_fields)
-    assert len(list(settings_page.groups())) == len(Settings.GROUPS)
+    assert len(list(settings_docs.groups())) == len(Settings.GROUPS)
     for name, field in Settings.model_fields.items():
         assert field.description
-        assert f"[env: VIDEODOCK_{name.upper()}; default: " in settings_page.help_text(name)
-        if name.endswith(("_size", "_limit")) and settings_page.allowed(name) in ("SIZE", "N"):
+        assert f"[env: VIDEODOCK_{name.upper()}; default: " in settings_docs.help_text(name)
+        if name.endswith(("_size", "_limit")) and settings_docs.allowed(name) in ("SIZE", "N"):
             counted = ("Connections", "Tasks")
-            assert settings_page.unit(name) or str(field.description).startswith(counted)
-        assert settings_page.unit(name) == "seconds" or field.annotation is not float
+            assert settings_docs.unit(name) or str(field.description).startswith(counted)
+        assert settings_docs.unit(name) == "seconds" or field.annotation is not float
 
 
 @pytest.mark.parametrize(
@@ -179,7 +179,7 @@ def test_every_setting_is_explained() -> None:
 )
 def test_passwords_are_masked_in_the_table(url: str, masked: str) -> None:
     """A URL is shown without its password."""
-    assert settings_page.mask(url) == masked
+    assert settings_docs.mask(url) == masked
 
 
 def test_the_table_tells_where_a_value_comes_from(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -187,7 +187,7 @@ def test_the_table_tells_where_a_value_comes_from(tmp_path: Path, monkeypatch: p
     (tmp_path / "videodock.toml").write_text("workers = 3\nport = 1\n")
     monkeypatch.setenv("VIDEODOCK_PORT", "2")
     monkeypatch.setenv("VIDEODOCK_DATABASE_URL", "postgresql://u:hunter2@h/d")
-    rows = {line.split()[0]: line.split() for line in settings_page.table(load(), os.environ).splitlines()}
+    rows = {line.split()[0]: line.split() for line in settings_docs.table(load(), os.environ).splitlines()}
     assert rows["port"] == ["port", "2", "environment", "VIDEODOCK_PORT"]
     assert rows["workers"] == ["workers", "3", "file", "videodock.toml", "VIDEODOCK_WORKERS"]
     assert rows["accept"] == ["accept", "video", "default", "VIDEODOCK_ACCEPT"]

@@ -34,7 +34,7 @@ def test_the_wheel_has_what_the_program_needs(installed: Path) -> None:
     assert {path.name for path in (installed / "server/migrations/versions").glob("*.py")} == revisions
     assert {path.name.partition("-")[0] for path in installed.iterdir()} == {"server", "videodock"}
     (entry,) = installed.glob("videodock-*.dist-info/entry_points.txt")
-    assert "videodock = server.cli:main" in entry.read_text()
+    assert "videodock = server.cli.main:main" in entry.read_text()
 
 
 def test_the_installed_package_migrates_by_itself(installed: Path, tmp_path: Path) -> None:

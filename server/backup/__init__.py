@@ -3,7 +3,7 @@
 Rules:
 
 - One snapshot of the rows decides what belongs to a backup; files follow. Before the rows are copied, each file that
-  they tell of is in the backup already or held (`storage/holds.py`), else the snapshot is taken again. So nothing that
+  they tell of is in the backup already or held (`storage/pins.py`), else the snapshot is taken again. So nothing that
   is removed, joined or put aside meanwhile can go missing.
 - Of an open upload those bytes are taken that its row counted: they never change. What lies behind them may be bytes
   of a checked append that nobody has checked yet.
@@ -11,8 +11,8 @@ Rules:
   Until then the earlier backup stays whole, and the folder does not serve.
 """
 
+from server.backup.create import Made, make
 from server.backup.layout import DamagedError, Manifest, NoBackupError, RefusedError
-from server.backup.making import Made, make
-from server.backup.restoring import Restored, restore
+from server.backup.restore import Restored, restore
 
 __all__ = ["DamagedError", "Made", "Manifest", "NoBackupError", "RefusedError", "Restored", "make", "restore"]

@@ -20,7 +20,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from server.storage.sync import sync
+from server.storage.fsync import sync
 
 FORMAT = 1
 OURS = "videodock-backup"

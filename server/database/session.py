@@ -32,7 +32,7 @@ from sqlalchemy.pool import ConnectionPoolEntry, QueuePool
 
 from server import threads
 from server.errors import StartError
-from server.storage.spare import Spare
+from server.storage.ballast import Spare
 
 T = TypeVar("T")
 

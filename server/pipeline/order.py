@@ -7,13 +7,13 @@ the sizes of HLS, then the small pictures. Nothing else names the steps.
 
 from collections.abc import Sequence
 
-from server.pipeline.hls import Hls
-from server.pipeline.mp4 import Mp4
-from server.pipeline.poster import Poster
-from server.pipeline.probe import Probe
-from server.pipeline.scan import Scan
 from server.pipeline.step import Step
-from server.pipeline.storyboard import Storyboard
+from server.pipeline.steps.hls import Hls
+from server.pipeline.steps.mp4 import Mp4
+from server.pipeline.steps.poster import Poster
+from server.pipeline.steps.probe import Probe
+from server.pipeline.steps.scan import Scan
+from server.pipeline.steps.storyboard import Storyboard
 
 STEPS: tuple[Step, ...] = (Scan(), Probe(), Mp4(), Poster(), Hls(), Storyboard())
 

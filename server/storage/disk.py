@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Literal
 
 from server import threads
-from server.storage import holds
+from server.storage import pins
 from server.storage.base import Capability, UploadStore, translated
-from server.storage.sync import sync
+from server.storage.fsync import sync
 from server.storage.write_back import WINDOW_BYTES, begin_write_back
 from server.transport.body import Body, Moved, See
 
@@ -216,7 +216,7 @@ class DiskStore(UploadStore):
 
     def ids(self) -> Iterator[str]:
         for path in _entries(self._folder):
-            if path.name in (MARKER, holds.FOLDER):
+            if path.name in (MARKER, pins.FOLDER):
                 continue
             if not path.is_dir():
                 yield path.name
@@ -226,7 +226,7 @@ class DiskStore(UploadStore):
 
     def ids_in_quarantine(self) -> Iterator[str]:
         for path in _entries(self._quarantine):
-            if path.name != holds.FOLDER:
+            if path.name != pins.FOLDER:
                 yield path.name
 
     def local_path(self, upload_id: str) -> Path:

@@ -12,8 +12,8 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
-from server.storage import holds
-from server.storage.sync import sync
+from server.storage import pins
+from server.storage.fsync import sync
 
 # Files, and below `hls` one folder a rendition; no name begins with a dot.
 _PUBLIC = re.compile(r"(hls/([a-z0-9]+/)?)?[A-Za-z0-9_-]+\.(jpg|mp4|vtt|m3u8|m4s)")
@@ -94,7 +94,7 @@ class Results:
         """The tasks of which results lie here, by id: of a removal that was cut short too. In no order."""
         with os.scandir(self._results) as found:
             for entry in found:
-                if entry.name != holds.FOLDER:
+                if entry.name != pins.FOLDER:
                     yield entry.name.removeprefix(_GOING)
 
     def has_any(self, task_id: str, file_id: str | None = None) -> bool:

@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session, aliased
 from server.database.models import Task
 from server.database.types import database_time
 from server.lifecycle import TaskStatus
-from server.tasks import turns
+from server.tasks import fair_queue
 
 Sending = tuple[str, int]
 """A task's id and its attempt so far: once it was claimed, it is another sending."""
@@ -19,12 +19,12 @@ _UNLIMITED = 2**31 - 1
 
 def due(session: Session, *, node: str, lease: float, owner_limit: int, limit: int) -> list[Sending]:
     """The tasks of this data folder that could be claimed, at most so many, as if each that stands before another ran
-    already: the order of `turns.py`. On PostgreSQL only.
+    already: the order of `fair_queue.py`. On PostgreSQL only.
 
     `lease` is what workers ask for, in seconds; `owner_limit` is how many tasks of one owner may run, 0 for any number.
     """
     now = select(database_time()).scalar_subquery()
-    too_far = select(database_time(literal(turns.horizon(lease), Float()))).scalar_subquery()
+    too_far = select(database_time(literal(fair_queue.horizon(lease), Float()))).scalar_subquery()
     open_ones = (Task.node == node, Task.finished_at.is_(None), Task.gather_until.is_(None))
     owners = select(Task.owner).where(*open_ones).distinct().cte("owners")
     runs = (Task.worker.is_not(None), Task.lease_expires_at.between(now, too_far))

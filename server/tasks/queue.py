@@ -32,7 +32,7 @@ from server.lifecycle import (
     ends,
     sources,
 )
-from server.tasks import events, turns
+from server.tasks import events, fair_queue
 
 # What a task has no more when nobody works on it, nor will.
 _IDLE: Mapping[str, Any] = {
@@ -179,16 +179,16 @@ def claim(
     owner_limit: int = 0,
     task_id: str | None = None,
 ) -> Claim | None:
-    """Take the task of this data folder whose turn it is (`turns.py`), for `lease` seconds; None without one.
+    """Take the task of this data folder whose turn it is (`fair_queue.py`), for `lease` seconds; None without one.
 
     Never more than `owner_limit` tasks of one owner run, unless it is 0. With `task_id`, that task or none.
     """
     if owner_limit:
-        turns.take_turns(session, node)
+        fair_queue.take_turns(session, node)
     if task_id is None:
-        row = turns.first(session, node=node, lease=lease, owner_limit=owner_limit)
+        row = fair_queue.first(session, node=node, lease=lease, owner_limit=owner_limit)
     else:
-        row = turns.this(session, task_id, node=node, lease=lease, owner_limit=owner_limit)
+        row = fair_queue.this(session, task_id, node=node, lease=lease, owner_limit=owner_limit)
     if row is None:
         return None
     moved = changed(
@@ -396,6 +396,8 @@ def _claimable(lease: float) -> ColumnElement[bool]:
 
     A lease that lies further ahead than any that was given is over too: the clock was set back.
     """
-    is_over = or_(Task.lease_expires_at < database_time(), Task.lease_expires_at > database_time(turns.horizon(lease)))
+    is_over = or_(
+        Task.lease_expires_at < database_time(), Task.lease_expires_at > database_time(fair_queue.horizon(lease))
+    )
     waits = and_(Task.status == TaskStatus.UPLOADED, Task.gather_until.is_(None))
     return or_(waits, and_(Task.status == TaskStatus.PROCESSING, is_over))

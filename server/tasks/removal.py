@@ -5,7 +5,7 @@ Rules:
 - It holds the task's row first, as a worker does that publishes a result: the worker comes before, and what it has
   published is removed with the rest, or after, and its write matches no row.
 - Each function works in the transaction of its caller. `removing` says that files are still to leave the disk, which
-  happens afterwards (`server/removal.py`).
+  happens afterwards (`server/maintenance/removal.py`).
 """
 
 from datetime import datetime
@@ -37,7 +37,7 @@ _tasks = cast("Table", Task.__table__)
 def remove_file(session: Session, upload_id: str, *, now: datetime) -> bool:
     """The file of this upload is `removed`, and its task with the last one. The other files of the task go on.
 
-    False when the upload is in no task. A group that waits for other uploads is left for its own rules (`groups.py`).
+    False when the upload is in no task. A group that waits for other uploads is left for `uploads/groups.py`.
     """
     task_id = session.scalar(select(TaskFile.task_id).where(TaskFile.upload_id == upload_id))
     task = None if task_id is None else _hold(session, task_id)

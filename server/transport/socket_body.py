@@ -32,8 +32,8 @@ from typing import Protocol
 
 from server import threads
 from server.transport.body import Body, End, Moved, Pace, See, Sink, Target, Writer, writers
-from server.transport.follower import Follower
-from server.transport.stints import PLENTY, Feed, Source, Splice, Stint, rouse_at
+from server.transport.trailing_hash import Follower
+from server.transport.transfer import PLENTY, Feed, Source, Splice, Stint, rouse_at
 
 # The key in an ASGI scope's extensions under which a server that hands bodies over puts its `Handover`.
 HANDOVER = "videodock.body"

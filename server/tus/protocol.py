@@ -1,7 +1,7 @@
 """tus 1.0.0: a request head and the facts about an upload give a decision, or an error.
 
 Rule: whatever can refuse a request is decided here, from its head alone, before a byte of its body is read. A
-decision is a frozen record of what to do; doing it is `uploads.py`'s, saying it `web/tus.py`'s.
+decision is a frozen record of what to do; doing it is `uploads/service.py`'s, saying it `web/tus.py`'s.
 
 Sections in the comments are those of tus.io/protocols/resumable-upload.
 """
@@ -28,7 +28,7 @@ from server.errors import (
 )
 from server.lifecycle import UploadStatus
 from server.messages import size as shown
-from server.tus.groups import Group, parse_group
+from server.tus.group_metadata import Group, parse_group
 from server.tus.headers import (
     Checksum,
     Head,

@@ -18,6 +18,7 @@ from starlette.responses import Response
 from starlette.types import Scope
 
 from server import filenames, media_types, threads
+from server.bootstrap import Services
 from server.database.models import DEFAULT_OWNER, TaskFile, Upload
 from server.errors import (
     DownloadsOffError,
@@ -30,12 +31,11 @@ from server.errors import (
     UploadUnscannedError,
 )
 from server.lifecycle import UploadStatus
-from server.services import Services
 from server.tus.headers import Head
 from server.tus.protocol import Facts, check_upload
 from server.web.endpoint import Call
 from server.web.errors import known, tus_response
-from server.web.files import FileAnswer, ranges
+from server.web.file_response import FileAnswer, ranges
 
 _TAG = re.compile(r'(W/)?"([^"]*)"')
 _DATE = re.compile(r"[A-Z][a-z]{2}, [0-9]{2} [A-Z][a-z]{2} [0-9]{4} [0-9]{2}:[0-9]{2}:[0-9]{2} GMT")

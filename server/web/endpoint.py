@@ -15,12 +15,12 @@ from starlette.responses import FileResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from server.errors import StoppingError, VideodockError
-from server.transport.intake import Intake, RequestBody
+from server.transport.admission import Intake, RequestBody
 from server.transport.socket_body import SocketBody
 from server.tus.headers import Head
-from server.uploads import ClientGoneError
-from server.web.cors import CrossOrigin
+from server.uploads.service import ClientGoneError
 from server.web.errors import known
+from server.web.middleware.cors import CrossOrigin
 
 _DRAIN_BYTES = 1 << 20
 _DRAIN_SECONDS = 2.0

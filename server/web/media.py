@@ -16,17 +16,17 @@ from starlette.routing import Route
 from starlette.types import Scope
 
 from server import threads
+from server.bootstrap import Services
 from server.database.models import DEFAULT_OWNER, Task, TaskFile, TaskStep
 from server.errors import MethodNotAllowedError, NotFoundError, RangeUnsatisfiableError, VideodockError
 from server.lifecycle import FileStatus, StepStatus
-from server.services import Services
-from server.tasks.files import INFECTED, SCAN
+from server.tasks.file_steps import INFECTED, SCAN
 from server.tus.headers import is_id
-from server.web.cors import CrossOrigin
 from server.web.downloads import is_unchanged
 from server.web.endpoint import Call, endpoint
 from server.web.errors import api_response, known
-from server.web.files import FileAnswer, ranges
+from server.web.file_response import FileAnswer, ranges
+from server.web.middleware.cors import CrossOrigin
 
 # The results that have a URL in the status: which column says that it is there, and what it is called.
 _MAIN = {

@@ -14,6 +14,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from server import filenames, media_types
+from server.bootstrap import Services
 from server.database.models import DEFAULT_OWNER
 from server.database.session import is_full
 from server.errors import (
@@ -31,17 +32,16 @@ from server.errors import (
     TransferEncodingUnsupportedError,
     UnavailableError,
 )
-from server.form_answers import HEADER, Answer, parse_key
-from server.forms import Form, receive_form
 from server.messages import sentence
-from server.services import Services
 from server.transport.body import End
 from server.tus.protocol import check_content_coding
-from server.uploads import ClientGoneError
-from server.web.cors import for_api
+from server.uploads.forms import Form, receive_form
+from server.uploads.idempotency import HEADER, Answer, parse_key
+from server.uploads.service import ClientGoneError
 from server.web.endpoint import Call, endpoint
 from server.web.errors import api_response, language
-from server.web.form_reader import FormReader, Part
+from server.web.form_parser import FormReader, Part
+from server.web.middleware.cors import for_api
 
 PATH = "/api/upload/videos"
 FIELD = "videos"

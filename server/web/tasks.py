@@ -12,19 +12,19 @@ from functools import partial
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from server import groups
+from server.bootstrap import Services
 from server.database.models import DEFAULT_OWNER, Task, TaskFile, TaskStep
 from server.errors import MethodNotAllowedError, Param, TaskNotFoundError
 from server.lifecycle import FileStatus, TaskStatus
 from server.messages import Language, sentence
-from server.services import Services
-from server.tasks import files, queue
+from server.tasks import file_steps, queue
 from server.tus.headers import is_id
-from server.web.cors import for_api
+from server.uploads import groups
 from server.web.endpoint import Call, endpoint
 from server.web.errors import api_response, language
 from server.web.media import is_shown, urls
-from server.web.proxy import base_url
+from server.web.middleware.cors import for_api
+from server.web.middleware.proxy import base_url
 
 _NO_STORE = {"Cache-Control": "no-store"}
 
@@ -72,7 +72,7 @@ class _Tasks:
     def _find(self, task_id: str) -> tuple[Task, Sequence[TaskFile], Mapping[str, Sequence[TaskStep]], int]:
         with self._database.read() as session:
             task, found = queue.find(session, task_id, DEFAULT_OWNER)
-            steps = files.steps_of_task(session, task_id)
+            steps = file_steps.steps_of_task(session, task_id)
             arrived = groups.arrived(session, task_id) if task.gather_until else len(found)
             session.expunge_all()
             return task, found, steps, arrived

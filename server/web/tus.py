@@ -14,22 +14,22 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Scope
 
+from server.bootstrap import Services
 from server.database.models import DEFAULT_OWNER
 from server.database.session import AWAY
 from server.errors import ClientError, MethodNotAllowedError, UploadLockedError, UploadNotFoundError, VideodockError
-from server.finals import FinalService
-from server.services import Services
 from server.storage import checksums
 from server.storage.base import Capability
 from server.transport.body import TRAILERS, Body
 from server.tus import protocol
 from server.tus.headers import Head, is_id
 from server.tus.protocol import Append, Create, Facts, Offer
-from server.web.cors import CrossOrigin
+from server.uploads.concatenation import FinalService
 from server.web.downloads import Downloads
 from server.web.endpoint import Call, Handle, endpoint
 from server.web.errors import tus_response
-from server.web.proxy import base_url
+from server.web.middleware.cors import CrossOrigin
+from server.web.middleware.proxy import base_url
 
 PATH = "/files"
 

@@ -12,7 +12,7 @@ from server.errors import StartError
 from server.settings import Settings
 
 if TYPE_CHECKING:
-    from server.services import Services
+    from server.bootstrap import Services
     from server.worker.leader import Leader
 
 

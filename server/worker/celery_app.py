@@ -24,13 +24,13 @@ from celery.concurrency.thread import TaskPool
 from celery.worker import state
 from kombu.entity import Queue
 
+from server.bootstrap import Services
 from server.database import migration
 from server.database.session import AWAY, reason
 from server.errors import StartError
 from server.observability import configure_logging
-from server.pipeline import ffmpeg
-from server.pipeline.trial import Trial
-from server.services import Services
+from server.pipeline.media import ffmpeg
+from server.pipeline.sandbox.trial import Trial
 from server.settings import Settings, load
 from server.worker import check_celery
 from server.worker.runner import Attempt, claim_next

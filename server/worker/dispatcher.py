@@ -15,7 +15,7 @@ from typing import Any
 import structlog
 from kombu import Connection
 
-from server.services import Services
+from server.bootstrap import Services
 from server.tasks import outbox
 from server.tasks.outbox import Sending
 from server.worker.celery_app import QUEUE, TASK, make_app

@@ -22,8 +22,8 @@ import structlog
 from apscheduler.executors.pool import ThreadPoolExecutor as JobExecutor
 from apscheduler.schedulers.background import BackgroundScheduler
 
+from server.bootstrap import Services
 from server.database.session import AWAY, reason
-from server.services import Services
 from server.tasks import outbox, queue
 
 _LOOK_SECONDS = 1

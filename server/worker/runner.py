@@ -26,6 +26,7 @@ import structlog
 from sqlalchemy.orm import Session
 
 from server import media_types
+from server.bootstrap import Services
 from server.database.models import TaskFile, TaskStep
 from server.database.session import AWAY
 from server.errors import StepError, StorageFullError
@@ -34,13 +35,12 @@ from server.media_types import MediaType
 from server.pipeline import budget
 from server.pipeline.order import STEPS, groups
 from server.pipeline.step import Cancelled, Limits, Step, StepContext, TryLaterError
-from server.services import Services
-from server.tasks import files, queue
+from server.tasks import file_steps, queue
+from server.tasks.fair_queue import LONGEST_PAUSE
 from server.tasks.queue import Claim, Failure
-from server.tasks.turns import LONGEST_PAUSE
-from server.worker import together
+from server.worker import parallel_steps
+from server.worker.parallel_steps import Outcome
 from server.worker.progress import Progress
-from server.worker.together import Outcome
 
 HEARTBEAT_SECONDS = 1.0
 _RETRY_SECONDS = 0.5
@@ -190,7 +190,7 @@ class Attempt:
         try:
             self._file(file)
         except (LostError, Cancelled):
-            if not self._transact(lambda session: files.is_removed(session, claim, file.id)):
+            if not self._transact(lambda session: file_steps.is_removed(session, claim, file.id)):
                 raise
             self._services.results.discard_file(claim.task_id, claim.attempt, file.id)
             _log.info("file_removed", task=claim.task_id, file=file.id)
@@ -202,7 +202,7 @@ class Attempt:
         wanted = {step.name: step.is_wanted(self._settings) for step in steps}
 
         def begin(session: Session) -> Mapping[str, TaskStep] | None:
-            known = files.begin_file(session, claim, file.id, wanted)
+            known = file_steps.begin_file(session, claim, file.id, wanted)
             session.expunge_all()
             return known
 
@@ -215,11 +215,11 @@ class Attempt:
         except StepError as error:
             failure = Failure(error.code, dict(error.params))
             _log.info("file_failed", task=claim.task_id, file=file.id, code=failure.code)
-            self._must(lambda session: files.fail_file(session, claim, file.id, failure, now=clock()))
-            if failure.code == files.INFECTED:
+            self._must(lambda session: file_steps.fail_file(session, claim, file.id, failure, now=clock()))
+            if failure.code == file_steps.INFECTED:
                 self._services.quarantine(file.upload_id)
             return
-        self._must(lambda session: files.complete_file(session, claim, file.id, now=clock()))
+        self._must(lambda session: file_steps.complete_file(session, claim, file.id, now=clock()))
 
     def _steps(self, work: "_Work", steps: Sequence[Step], known: Mapping[str, TaskStep]) -> None:
         """Run what an earlier attempt has not brought to its end."""
@@ -243,14 +243,14 @@ class Attempt:
             def run(step: Step, stop: threading.Event) -> Mapping[str, object]:
                 return step.run(self._context(work, step, stop, partial(shares.report, step.name)))
 
-            with closing(together.run(group, run, self._halt)) as outcomes:
+            with closing(parallel_steps.run(group, run, self._halt)) as outcomes:
                 for step, outcome in outcomes:
                     self._end(work, step, known[step.name], outcome)
                     shares.end(step.name)
 
     def _begin(self, work: "_Work", step: Step) -> None:
         claim, clock, file_id = self.claim, self._services.uploads.clock, work.file.id
-        self._must(lambda session: files.begin_step(session, claim, file_id, step.name, now=clock()))
+        self._must(lambda session: file_steps.begin_step(session, claim, file_id, step.name, now=clock()))
 
     def _end(self, work: "_Work", step: Step, known: TaskStep, outcome: Outcome) -> None:
         """Write how a step ended; raises when the file cannot go on."""
@@ -291,7 +291,7 @@ class Attempt:
         def complete(session: Session) -> bool:
             # Published while the transaction holds the task's row: nobody can cancel it or take it over meanwhile,
             # and whoever reads the row afterwards finds the result in its place.
-            mine = files.complete_step(session, claim, file_id, step.name, found, now=clock())
+            mine = file_steps.complete_step(session, claim, file_id, step.name, found, now=clock())
             if mine:
                 self._services.results.publish(claim.task_id, claim.attempt, file_id, step.name)
             return mine
@@ -303,7 +303,7 @@ class Attempt:
     def _fail(self, work: "_Work", step: Step, failure: Failure) -> None:
         claim, clock = self.claim, self._services.uploads.clock
         _log.info("step_gave_up", task=claim.task_id, file=work.file.id, step=step.name, code=failure.code)
-        self._must(lambda session: files.fail_step(session, claim, work.file.id, step.name, failure, now=clock()))
+        self._must(lambda session: file_steps.fail_step(session, claim, work.file.id, step.name, failure, now=clock()))
 
     def _try_later(self, work: "_Work", step: Step, known: TaskStep, why: Failure, *, counts: bool) -> None:
         """Set the task aside, or give the step up; raises accordingly, or returns when the file can do without it."""
@@ -322,7 +322,7 @@ class Attempt:
             pause = min(max(waited / 2, 1.0), _LONGEST_WAIT)
 
         def set_aside(session: Session) -> bool:
-            mine = files.retry_step(session, claim, work.file.id, step.name, why, counts=counts)
+            mine = file_steps.retry_step(session, claim, work.file.id, step.name, why, counts=counts)
             return mine and queue.set_aside(session, claim, why, pause=pause, now=now)
 
         self._must(set_aside)
@@ -384,8 +384,8 @@ class Attempt:
             kept = self._tell(session)
             if kept and file_id is not None:
                 percent = min(99, progress.file_percent)
-                mine = files.file_progress(session, self.claim, file_id, percent, progress.running_steps)
-                is_removed = not mine and files.is_removed(session, self.claim, file_id)
+                mine = file_steps.file_progress(session, self.claim, file_id, percent, progress.running_steps)
+                is_removed = not mine and file_steps.is_removed(session, self.claim, file_id)
         if is_removed:
             halt.set()
         return kept

@@ -13,9 +13,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 from sqlalchemy.orm import Session
 
-from server.pipeline import ffmpeg
-from server.pipeline.trial import Trial
-from server.services import Services
+from server.bootstrap import Services
+from server.pipeline.media import ffmpeg
+from server.pipeline.sandbox.trial import Trial
 from server.tasks import queue
 from server.tasks.queue import Claim
 from server.worker.leader import Leader

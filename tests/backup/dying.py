@@ -10,14 +10,14 @@ from tests.harness.faulty_server import Point
 
 POINTS = (
     Point("claim", "server.backup.layout:claim"),
-    Point("hold", "server.storage.holds:Holds.take"),
+    Point("hold", "server.storage.pins:Holds.take"),
     Point("rows", "server.backup.rows:copy"),
-    Point("copy", "server.backup.copying:Copier.copy"),
-    Point("flush", "server.backup.copying:Copier.flush"),
+    Point("copy", "server.backup.copy:Copier.copy"),
+    Point("flush", "server.backup.copy:Copier.flush"),
     Point("manifest", "server.backup.layout:write_manifest"),
-    Point("tidy", "server.backup.making:_Backup._tidy"),
-    Point("restore.files", "server.backup.restoring:_restore_files"),
-    Point("restore.rows", "server.backup.restoring:_restore_rows"),
+    Point("tidy", "server.backup.create:_Backup._tidy"),
+    Point("restore.files", "server.backup.restore:_restore_files"),
+    Point("restore.rows", "server.backup.restore:_restore_rows"),
 )
 
 

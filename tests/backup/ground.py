@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import NullPool, create_engine, select
 
+from server.bootstrap import Services
 from server.database.models import Base
-from server.services import Services
 from server.settings import Settings
 from tests.harness import forkserver
 from tests.harness.rows import sha256
@@ -65,7 +65,7 @@ def command(
     *arguments: str,
     data_dir: Path,
     database_url: str = "",
-    main: str = "server.cli:main",
+    main: str = "server.cli.main:main",
     environment: Mapping[str, str] | None = None,
 ) -> subprocess.CompletedProcess[str]:
     """Run `videodock` to its end."""
@@ -95,9 +95,9 @@ def restore(folder: Path, *, data_dir: Path, database_url: str = "") -> dict[str
 
 def findings(data_dir: Path, database_url: str) -> list[str]:
     """What an inventory finds after one sweep."""
-    from server import inventory
+    from server.maintenance import checker
 
     with Services.open(Settings(data_dir=data_dir, database_url=database_url)) as services:
         services.claim_store()
         services.sweep()
-        return [f"{finding.kind} {finding.subject}" for finding in inventory.inspect(services)]
+        return [f"{finding.kind} {finding.subject}" for finding in checker.inspect(services)]

@@ -9,8 +9,8 @@ import pytest
 
 from server import backup
 from server.backup import layout
+from server.bootstrap import Services
 from server.errors import StartError
-from server.services import Services
 from server.settings import Settings
 from tests.backup.ground import File, Rows, check_modes, command, files, rows, sqlite_url
 from tests.harness.http import LiveServer

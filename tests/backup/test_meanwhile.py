@@ -7,11 +7,12 @@ from pathlib import Path
 import pytest
 
 from server import backup
+from server.backup import create
 from server.backup.rows import snapshot
+from server.bootstrap import Services
 from server.database.session import make_engine
-from server.services import Services
 from server.settings import Settings
-from server.storage.holds import Holds
+from server.storage.pins import Holds
 from tests.backup.ground import back_up, files, findings, restore, rows, sqlite_url
 from tests.backup.test_interrupted import QUIET, upload
 from tests.backup.traffic import PART, Sent, Traffic
@@ -215,7 +216,7 @@ def test_bytes_that_are_removed_while_they_are_copied(
         whole = upload(live, 9000, 1)
         half, data = filled(live, 9000, 6000)
         live.wait_told(half, 6000)
-        real = backup.making._Backup._copy
+        real = create._Backup._copy
 
         def copy(self: object, listed: object) -> object:
             assert live.ask("POST", f"/api/task/cancel/{whole}", body=b"").status == 200
@@ -225,7 +226,7 @@ def test_bytes_that_are_removed_while_they_are_copied(
             live.path(half).write_bytes(data[:2000] + b"unchecked" * 1000)
             return real(self, listed)  # type: ignore[arg-type]
 
-        monkeypatch.setattr(backup.making._Backup, "_copy", copy)
+        monkeypatch.setattr(create._Backup, "_copy", copy)
         with Services.open(live.settings) as services:
             assert backup.make(services, tmp_path / "backup", QUIET).missing == []
         assert not (live.data_dir / "uploads" / ".backup").exists()

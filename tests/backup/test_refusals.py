@@ -10,13 +10,13 @@ import pytest
 
 from server import backup
 from server.backup import rows as copied
-from server.backup.copying import Copier
+from server.backup.copy import Copier
+from server.bootstrap import Services
 from server.database import migration
 from server.database.session import make_engine
 from server.errors import StartError
-from server.services import Services
 from server.settings import Settings
-from server.storage.holds import holding
+from server.storage.pins import holding
 from tests.backup.ground import command, files, sqlite_url
 from tests.backup.test_interrupted import QUIET, make, restored, upload
 from tests.harness.http import LiveServer

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from server.bootstrap import Services
 from server.database import migration
-from server.services import Services
 from server.settings import Settings
 from server.tus.protocol import PARTIAL
 from tests.harness.rows import query

@@ -17,7 +17,7 @@ from server.tus import headers, protocol
 from server.tus.headers import MAX_LENGTH, Head
 from server.tus.protocol import Facts, Offer
 from server.web import mime
-from server.web.form_reader import FormReader
+from server.web.form_parser import FormReader
 
 MAX_SIZE = 10 << 30
 NOW = datetime(2026, 1, 1, tzinfo=UTC)

@@ -21,11 +21,11 @@ from typing import Any, TypeVar
 
 from sqlalchemy import update
 
+from server.bootstrap import Services
 from server.database.models import Task
 from server.database.session import AWAY, changed
 from server.database.types import database_time
 from server.errors import TaskEndedError
-from server.services import Services
 from server.settings import Settings
 from server.tasks import queue
 from tests.harness.server_process import ROOT

@@ -23,11 +23,11 @@ from typing import Any, NoReturn
 import sqlalchemy.dialects.postgresql.psycopg
 import sqlalchemy.dialects.sqlite  # noqa: F401  # for the children
 
+from server.bootstrap import Services
 from server.database.session import AWAY
 from server.errors import StepError
 from server.observability import configure_logging
 from server.pipeline.step import StepContext, TryLaterError
-from server.services import Services
 from server.settings import Settings
 from server.worker import leader, runner
 from server.worker.scheduler import Scheduler

@@ -67,8 +67,8 @@ POINTS = (
     Point("results.empty", "server.storage.results:Results.remove_empty"),
     Point("body.write_to", "server.transport.body:Body.write_to"),
     Point("socket.write_to", "server.transport.socket_body:SocketBody.write_to"),
-    Point("socket.taken", "server.transport.offers:BodyHandover.take"),
-    Point("socket.back", "server.transport.offers:BodyHandover.give_back"),
+    Point("socket.taken", "server.serving.body_handover:BodyHandover.take"),
+    Point("socket.back", "server.serving.body_handover:BodyHandover.give_back"),
     Point("file.write", "os:pwrite", half=_half_write),
     Point("file.splice", "os:splice"),
     Point("file.copy", "os:copy_file_range", half=_half_copy),
@@ -79,8 +79,8 @@ POINTS = (
     Point("change", "server.database.session:Database.change", "manager"),
     Point("lock.take", "server.storage.locks:UploadLocks._try"),
     Point("lock.release", "server.storage.locks:UploadLocks._forget"),
-    Point("hook.check_content", "server.hooks:Hooks.check_content"),
-    Point("hook.post_finish", "server.hooks:Hooks.post_finish"),
+    Point("hook.check_content", "server.uploads.policy:Hooks.check_content"),
+    Point("hook.post_finish", "server.uploads.policy:Hooks.post_finish"),
     Point("wake", "server.tasks.wake:Wake.notify"),
 )
 
@@ -96,22 +96,22 @@ ANSWERS = {"http.response.start": "answer.head", "http.response.body": "answer.b
 LINES_OF = frozenset(
     str(Path(server.__file__).parent / name)
     for name in (
-        "uploads.py",
-        "records.py",
-        "finals.py",
-        "form_answers.py",
-        "forms.py",
-        "progress.py",
-        "sweep.py",
-        "removal.py",
+        "uploads/service.py",
+        "uploads/repository.py",
+        "uploads/concatenation.py",
+        "uploads/idempotency.py",
+        "uploads/forms.py",
+        "uploads/progress.py",
+        "maintenance/sweep.py",
+        "maintenance/removal.py",
         "tasks/removal.py",
-        "hooks.py",
+        "uploads/policy.py",
         "storage/disk.py",
         "storage/locks.py",
         "database/session.py",
         "transport/body.py",
         "transport/socket_body.py",
-        "transport/stints.py",
+        "transport/transfer.py",
     )
 )
 
@@ -246,10 +246,10 @@ def install() -> None:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """The command `videodock`, with faults."""
-    from server import cli
+    from server.cli import main
 
     install()
-    cli.main(arguments)
+    main.main(arguments)
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, Protocol, Self
 
-from server.services import Services
+from server.bootstrap import Services
 from server.tasks import queue
 from tests.harness.http import Answer, Connection, Headers, LiveServer
 from tests.harness.rows import query

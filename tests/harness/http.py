@@ -21,9 +21,9 @@ from structlog.testing import capture_logs
 
 from server.app import create_app
 from server.database import migration
+from server.serving.uvicorn_http import http_class
 from server.settings import Settings
 from server.storage.base import UploadStore
-from server.transport.uvicorn_http import http_class
 from tests.harness.held import held_locks
 from tests.harness.postgres import PostgresServer
 from tests.harness.rows import execute, query, wait_told

@@ -9,11 +9,11 @@ from typing import Any
 
 from sqlalchemy import text, update
 
+from server.bootstrap import Services, new_id
 from server.database import migration
 from server.database.models import Task, TaskEvent
-from server.inventory import inspect
 from server.lifecycle import TaskStatus
-from server.services import Services, new_id
+from server.maintenance.checker import inspect
 from server.settings import Settings
 from tests.tus.client import video
 

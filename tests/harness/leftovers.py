@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
-from server.inventory import inspect
-from server.services import Services
+from server.bootstrap import Services
+from server.maintenance.checker import inspect
 from server.settings import Settings
 
 # What lies in a data folder besides, in every installation.

@@ -11,7 +11,7 @@ from tests.harness import faulty_server
 
 
 def _work(data_dir: str, fault: str) -> None:
-    from server.services import Services
+    from server.bootstrap import Services
     from server.settings import load
     from server.tasks import queue
     from server.worker.runner import Attempt, claim_next

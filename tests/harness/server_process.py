@@ -101,15 +101,15 @@ class ServerProcess:
 
     def _launch_forked(self, command: list[str]) -> forkserver.ForkedProcess:
         # FastAPI comes with that engine, and with no other.
-        imports = ["server.web.tuspyserver"] if self._settings.get("tus_engine") == "tuspyserver" else []
+        imports = ["server.web.tuspyserver.guard"] if self._settings.get("tus_engine") == "tuspyserver" else []
         environment = self._environment()
-        return forkserver.start("server.cli:main", command[3:], environment, self._out, self._err, imports=imports)
+        return forkserver.start("server.cli.main:main", command[3:], environment, self._out, self._err, imports=imports)
 
     def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Run a command with this server's folder and database to its end."""
         command = self._command(*arguments)
         if self._is_warm:
-            return forkserver.run("server.cli:main", command[3:], self._environment(), seconds=300)
+            return forkserver.run("server.cli.main:main", command[3:], self._environment(), seconds=300)
         return subprocess.run(
             command,
             cwd=ROOT,

@@ -58,7 +58,7 @@ class WorkerProcess:
             environment = self.environment()
             arguments = self.command[3:]
             self._process = forkserver.start(
-                "server.cli:main", arguments, environment, self._out, self._out, imports=imports
+                "server.cli.main:main", arguments, environment, self._out, self._out, imports=imports
             )
             return
         with self._out.open("ab") as out:

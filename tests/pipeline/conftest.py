@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from server import media_types
-from server.pipeline import ffmpeg
+from server.pipeline.media import ffmpeg
 from server.pipeline.step import Limits, StepContext
 from server.settings import load
 from tests.harness.processes import descriptors

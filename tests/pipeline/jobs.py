@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from server.errors import StepError
-from server.pipeline import programs
+from server.pipeline.media import programs
 
 Report = Callable[[int], None]
 
@@ -127,10 +127,10 @@ def count_channels(arguments: Mapping[str, Any], report: Report) -> Mapping[str,
 
     import av
 
-    from server.pipeline import library
+    from server.pipeline.media import pyav
 
     with av.open(arguments["path"]) as container:
-        counts = [library.channels(stream) for _ in range(3) for stream in container.streams.audio]
+        counts = [pyav.channels(stream) for _ in range(3) for stream in container.streams.audio]
     del container
     gc.collect()
     return {"channels": counts}
@@ -140,27 +140,27 @@ def name_side_data(arguments: Mapping[str, Any], report: Report) -> Mapping[str,
     """What a kind of side data is called."""
     from av.sidedata.sidedata import Type
 
-    from server.pipeline import library  # noqa: F401  # it teaches PyAV
+    from server.pipeline.media import pyav  # noqa: F401  # it teaches PyAV
 
     return {"name": Type(arguments["kind"]).name}
 
 
 def crash_in_library_probe(arguments: Mapping[str, Any], report: Report) -> Mapping[str, object]:
-    from server.pipeline import probe_job
+    from server.pipeline.jobs import probe
 
-    return probe_job.probe(_without_library(arguments), report)
+    return probe.probe(_without_library(arguments), report)
 
 
 def crash_in_library_poster(arguments: Mapping[str, Any], report: Report) -> Mapping[str, object]:
-    from server.pipeline import poster_job
+    from server.pipeline.jobs import poster
 
-    return poster_job.take(_without_library(arguments), report)
+    return poster.take(_without_library(arguments), report)
 
 
 def crash_in_library_mp4(arguments: Mapping[str, Any], report: Report) -> Mapping[str, object]:
-    from server.pipeline import mp4_job
+    from server.pipeline.jobs import mp4
 
-    return mp4_job.make(_without_library(arguments), report)
+    return mp4.make(_without_library(arguments), report)
 
 
 def _without_library(arguments: Mapping[str, Any]) -> Mapping[str, Any]:

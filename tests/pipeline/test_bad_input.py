@@ -20,7 +20,7 @@ import pytest
 from server import media_types
 from server.errors import StepError
 from server.messages import templates
-from server.pipeline import ffmpeg
+from server.pipeline.media import ffmpeg
 from server.pipeline.order import STEPS
 from server.pipeline.step import Limits, Step, StepContext
 from tests import bad_videos, samples

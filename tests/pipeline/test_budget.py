@@ -7,8 +7,8 @@ import pytest
 from server.errors import StepError
 from server.messages import sentence
 from server.pipeline import budget
-from server.pipeline.mp4 import Mp4
-from server.pipeline.probe import Probe
+from server.pipeline.steps.mp4 import Mp4
+from server.pipeline.steps.probe import Probe
 from server.settings import Settings
 from tests import samples
 from tests.pipeline.conftest import Contexts

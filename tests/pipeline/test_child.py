@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from server.errors import StepError
-from server.pipeline import child
+from server.pipeline.sandbox import child
 from server.pipeline.step import Cancelled, Limits, TryLaterError
 from tests.harness.waiting import PATIENCE, Stopwatch
 from tests.pipeline import processes
@@ -142,7 +142,7 @@ def test_too_little_memory_to_start_is_said_so() -> None:
     """With less than the decoder's libraries need, the reason is memory and not a damaged file."""
     with pytest.raises(StepError) as caught:
         child.run(
-            "server.pipeline.probe_job:probe",
+            "server.pipeline.jobs.probe:probe",
             {},
             limits=Limits(seconds=30, memory=64 << 20),
             cancelled=threading.Event(),
@@ -251,7 +251,7 @@ def test_nothing_outlives_a_parent_that_is_killed(parent: "subprocess.Popen[byte
 def test_nothing_is_started_for_a_parent_that_is_gone() -> None:
     """A child whose parent died before it said what to do just ends."""
     done = subprocess.run(
-        [sys.executable, "-m", "server.pipeline.child_main"],
+        [sys.executable, "-m", "server.pipeline.sandbox.child_main"],
         cwd=ROOT,
         stdin=subprocess.DEVNULL,
         capture_output=True,
@@ -290,7 +290,7 @@ def test_a_child_has_no_network(tmp_path: Path) -> None:
 
 def test_a_broken_video_is_no_alarm(caplog: pytest.LogCaptureFixture) -> None:
     """A reason that the job itself gave is logged as information, a crash as a warning."""
-    with caplog.at_level(logging.INFO, "server.pipeline.child"):
+    with caplog.at_level(logging.INFO, "server.pipeline.sandbox.child"):
         for job, arguments in (("give_up", {"code": "not_playable", "params": {}}), ("die", {"how": "exit"})):
             with pytest.raises(StepError):
                 run(job, **arguments)

@@ -19,8 +19,9 @@ from typing import Any
 import pytest
 
 from server.errors import StepError
-from server.pipeline import child, confinement, ffmpeg, seccomp
+from server.pipeline.media import ffmpeg
 from server.pipeline.order import STEPS
+from server.pipeline.sandbox import child, confinement, seccomp
 from server.pipeline.step import Limits, Step
 from tests import samples
 from tests.pipeline import escapes
@@ -58,7 +59,7 @@ def supported() -> set[str]:
 
 def test_all_that_the_kernel_has_stands() -> None:
     """Every protection that can be had here is there, and the names are those of the log and `/readyz`."""
-    standing = set(run("server.pipeline.confinement:tell")["standing"])
+    standing = set(run("server.pipeline.sandbox.confinement:tell")["standing"])
     assert standing == supported()
     assert standing <= set(confinement.PROTECTIONS)
 
@@ -198,8 +199,8 @@ given = {"path": sys.argv[1], "output": sys.argv[2], "ffmpeg": sys.argv[3], "dem
          "max_streams": 10, "name": "poster.jpg", "edge": 64, "duration": 1.0, "seconds": 60}
 run = lambda job, given: child.run(job, given, limits=Limits(60, 1 << 30), cancelled=threading.Event(),
                                    report=lambda _: None)
-run("server.pipeline.poster_job:take", given)
-print(" ".join(run("server.pipeline.confinement:tell", {})["standing"]))
+run("server.pipeline.jobs.poster:take", given)
+print(" ".join(run("server.pipeline.sandbox.confinement:tell", {})["standing"]))
 """
 
 

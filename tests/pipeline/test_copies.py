@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from server import media_types
-from server.pipeline import copy_scan, h264
-from server.pipeline.copy_scan import CopyScan
+from server.pipeline.media import copy_scan, h264
+from server.pipeline.media.copy_scan import CopyScan
 from tests import samples
 from tests.pipeline.conftest import Contexts
 from tests.pipeline.test_mp4 import make, was_copied

@@ -12,9 +12,9 @@ import pytest
 
 from server import messages
 from server.errors import StepError
-from server.pipeline import ffmpeg
-from server.pipeline.hls import Hls
-from server.pipeline.mp4 import Mp4
+from server.pipeline.media import ffmpeg
+from server.pipeline.steps.hls import Hls
+from server.pipeline.steps.mp4 import Mp4
 from tests.harness.player import Item, Watched, watch
 from tests.pipeline import media
 from tests.pipeline.conftest import Contexts

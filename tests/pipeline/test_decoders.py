@@ -6,8 +6,8 @@ import av
 import pytest
 
 from server.errors import StepError
-from server.pipeline import ffmpeg
-from server.pipeline.decoders import DECODERS
+from server.pipeline.media import ffmpeg
+from server.pipeline.media.decoders import DECODERS
 from server.pipeline.order import STEPS
 from tests import samples
 from tests.pipeline.conftest import Contexts

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from server.errors import StepError
-from server.pipeline import ffmpeg
-from server.pipeline.poster import Poster
-from server.pipeline.probe import Probe
+from server.pipeline.media import ffmpeg
+from server.pipeline.steps.poster import Poster
+from server.pipeline.steps.probe import Probe
 from tests import samples
 from tests.pipeline.conftest import Contexts
 

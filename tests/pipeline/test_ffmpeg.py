@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from server.errors import StartError
-from server.pipeline import ffmpeg
+from server.pipeline.media import ffmpeg
 
 
 @pytest.mark.parametrize("choice", ["auto", "system", "bundled"])

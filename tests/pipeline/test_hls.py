@@ -14,9 +14,9 @@ from typing import Any
 import pytest
 
 from server.errors import StepError
-from server.pipeline import ffmpeg
-from server.pipeline.hls import Hls
+from server.pipeline.media import ffmpeg
 from server.pipeline.step import Cancelled
+from server.pipeline.steps.hls import Hls
 from server.settings import Settings
 from server.storage.results import Results
 from tests import samples

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from server.pipeline import ffmpeg
+from server.pipeline.media import ffmpeg
 from tests import samples
 from tests.harness.player import Item, watch
 from tests.pipeline import media

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from server.errors import StepError
-from server.pipeline import ffmpeg
-from server.pipeline.mp4 import Mp4
+from server.pipeline.media import ffmpeg
 from server.pipeline.step import Cancelled, Limits
+from server.pipeline.steps.mp4 import Mp4
 from server.settings import Settings
 from tests import bad_videos, samples
 from tests.harness.waiting import PATIENCE, Stopwatch

@@ -9,12 +9,13 @@ from pathlib import Path
 import pytest
 
 from server.errors import StepError
-from server.pipeline import child, ffmpeg
-from server.pipeline.mp4 import Mp4
-from server.pipeline.poster import FILE_NAME, Poster
-from server.pipeline.probe import Probe
+from server.pipeline.media import ffmpeg
+from server.pipeline.sandbox import child
 from server.pipeline.step import Limits, Step
-from server.pipeline.storyboard import Storyboard
+from server.pipeline.steps.mp4 import Mp4
+from server.pipeline.steps.poster import FILE_NAME, Poster
+from server.pipeline.steps.probe import Probe
+from server.pipeline.steps.storyboard import Storyboard
 from tests import samples
 from tests.bad_videos import box
 from tests.pipeline import media

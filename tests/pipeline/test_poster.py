@@ -8,10 +8,10 @@ import pytest
 
 from server import media_types
 from server.errors import StepError
-from server.pipeline import ffmpeg
-from server.pipeline.poster import Poster
-from server.pipeline.probe import Probe
+from server.pipeline.media import ffmpeg
 from server.pipeline.step import Cancelled, Limits
+from server.pipeline.steps.poster import Poster
+from server.pipeline.steps.probe import Probe
 from tests import samples
 from tests.bad_videos import huge_pictures
 from tests.harness.waiting import PATIENCE, Stopwatch

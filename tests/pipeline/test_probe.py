@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from server.errors import StepError
-from server.pipeline.probe import Probe
 from server.pipeline.step import Limits
+from server.pipeline.steps.probe import Probe
 from tests import samples
 from tests.bad_videos import PRIVATE, PRIVATE_WORDS, huge_pictures
 from tests.harness.waiting import Stopwatch

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from server.pipeline import ffmpeg_command, hls_playlist, remarks, renditions
-from server.pipeline.hls_playlist import Media, Variant
-from server.pipeline.renditions import Audio, Rendition, Source
+from server.pipeline.media import ffmpeg_command, hls_playlist, renditions, sei_user_data
+from server.pipeline.media.hls_playlist import Media, Variant
+from server.pipeline.media.renditions import Audio, Rendition, Source
 
 SOUND = Audio(index=1, codec="aac", profile="LC", channels=2, sample_rate=44100)
 SOURCE = Source(
@@ -328,7 +328,7 @@ def test_remarks(parts: list[bytes], found: bool) -> None:
     """User data of anybody but the encoder is a remark; times, subtitles and the encoder's own settings are none."""
     for width in (2, 4):
         unit = b"".join(len(part).to_bytes(width, "big") + part for part in parts)
-        assert remarks.has_remark(memoryview(unit), width) == found
+        assert sei_user_data.has_remark(memoryview(unit), width) == found
 
 
 def test_a_place_for_the_index() -> None:

@@ -15,8 +15,8 @@ from server.messages import CODES
 from server.pipeline import clamd as client
 from server.pipeline.clamd import AwayError
 from server.pipeline.order import STEPS
-from server.pipeline.scan import Scan
 from server.pipeline.step import Cancelled, Limits, TryLaterError
+from server.pipeline.steps.scan import Scan
 from server.settings import load
 from tests.harness.clamd import EICAR, SIGNATURE, Clamd
 from tests.harness.waiting import PATIENCE, Stopwatch, until

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from server.pipeline import ffmpeg
-from server.pipeline.hls import Hls
-from server.pipeline.mp4 import Mp4
+from server.pipeline.media import ffmpeg
+from server.pipeline.steps.hls import Hls
+from server.pipeline.steps.mp4 import Mp4
 from tests import samples
 from tests.pipeline import media
 from tests.pipeline.conftest import Contexts

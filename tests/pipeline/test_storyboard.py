@@ -10,7 +10,7 @@ import pytest
 
 from server.errors import StepError
 from server.pipeline.step import Cancelled
-from server.pipeline.storyboard import Storyboard
+from server.pipeline.steps.storyboard import Storyboard
 from server.settings import Settings
 from tests import samples
 from tests.harness.waiting import Stopwatch

@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from server.pipeline import ffmpeg, tone_mapping
-from server.pipeline.mp4 import Mp4
-from server.pipeline.poster import Poster
-from server.pipeline.storyboard import Storyboard
+from server.pipeline.media import ffmpeg, tone_mapping
+from server.pipeline.steps.mp4 import Mp4
+from server.pipeline.steps.poster import Poster
+from server.pipeline.steps.storyboard import Storyboard
 from tests import samples
 from tests.pipeline import media
 from tests.pipeline.conftest import Contexts

@@ -12,8 +12,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from server.inventory import inspect
-from server.services import Services
+from server.bootstrap import Services
+from server.maintenance.checker import inspect
 from server.settings import Settings
 from tests.harness.held import held_locks
 from tests.harness.nginx import Nginx

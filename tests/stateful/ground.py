@@ -12,10 +12,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self
 
-from server.services import Services
+from server.bootstrap import Services
+from server.maintenance.sweep import SweepReport
 from server.storage.disk import DiskStore
 from server.storage.memory import MemoryStore
-from server.sweep import SweepReport
 from tests.harness.http import Answer, LiveServer, chunked, request
 from tests.stateful.model import MAX_SIZE, Append, Check
 from tests.tus.client import FTYP, OCTETS, VERSION

@@ -13,7 +13,7 @@ from server.database.models import DEFAULT_OWNER, Task
 from server.database.session import AWAY, Database, changed
 from server.errors import TaskEndedError, TaskNotFoundError
 from server.lifecycle import TASK_MOVES, FileStatus, TaskStatus, ends
-from server.tasks import files, queue
+from server.tasks import file_steps, queue
 from server.tasks.queue import Claim, Failure
 from tests.tasks.ground import (
     LEASE,
@@ -38,8 +38,8 @@ def test_a_task_goes_through_its_life(database: Database) -> None:
     mine = claimed(database)
     assert (mine.task_id, mine.attempt, mine.file_count) == (task_id, 1, 2)
     for file_id in file_ids(database, task_id):
-        assert write(database, files.begin_file, mine, file_id, STEPS)
-        assert write(database, files.complete_file, mine, file_id, now=NOW)
+        assert write(database, file_steps.begin_file, mine, file_id, STEPS)
+        assert write(database, file_steps.complete_file, mine, file_id, now=NOW)
     assert write(database, queue.finish, mine, now=NOW) is TaskStatus.COMPLETED
     row = task(database, task_id)
     assert (row.status, row.progress, row.partial, row.worker) == (TaskStatus.COMPLETED, 100, False, None)
@@ -55,12 +55,12 @@ def test_failed_files_decide_the_end(database: Database, failing: int, status: T
     task_id = register(database, files=2)
     mine = claimed(database)
     for number, file_id in enumerate(file_ids(database, task_id)):
-        write(database, files.begin_file, mine, file_id, STEPS)
+        write(database, file_steps.begin_file, mine, file_id, STEPS)
         if number < failing:
             failure = Failure("not_playable", {"seconds": number})
-            assert write(database, files.fail_file, mine, file_id, failure, now=NOW)
+            assert write(database, file_steps.fail_file, mine, file_id, failure, now=NOW)
         else:
-            assert write(database, files.complete_file, mine, file_id, now=NOW)
+            assert write(database, file_steps.complete_file, mine, file_id, now=NOW)
     assert write(database, queue.finish, mine, now=NOW) is status
     row = task(database, task_id)
     assert (row.status, row.partial) == (status, partial)
@@ -113,10 +113,10 @@ def test_a_lease_that_ran_out_is_taken_over_and_the_slow_worker_can_do_no_harm(d
     file_id = file_ids(database, task_id)[0]
     late: list[Callable[[Session], object]] = [
         lambda s: queue.keep(s, slow, lease=LEASE, progress=90, current_file=1, eta_seconds=None, now=NOW),
-        lambda s: files.begin_file(s, slow, file_id, STEPS),
-        lambda s: files.file_progress(s, slow, file_id, 90, {}),
-        lambda s: files.complete_file(s, slow, file_id, now=NOW),
-        lambda s: files.fail_file(s, slow, file_id, Failure("not_playable", {}), now=NOW),
+        lambda s: file_steps.begin_file(s, slow, file_id, STEPS),
+        lambda s: file_steps.file_progress(s, slow, file_id, 90, {}),
+        lambda s: file_steps.complete_file(s, slow, file_id, now=NOW),
+        lambda s: file_steps.fail_file(s, slow, file_id, Failure("not_playable", {}), now=NOW),
         lambda s: queue.finish(s, slow, now=NOW),
         lambda s: queue.give_up(s, slow, Failure("not_playable", {}), now=NOW),
         lambda s: queue.give_back(s, slow, now=NOW),
@@ -159,12 +159,12 @@ def test_progress_never_falls(database: Database) -> None:
     task_id = register(database)
     mine = claimed(database)
     file_id = file_ids(database, task_id)[0]
-    write(database, files.begin_file, mine, file_id, STEPS)
+    write(database, file_steps.begin_file, mine, file_id, STEPS)
     for progress, shown in ((40, 40), (10, 40), (60, 60)):
         assert write(
             database, queue.keep, mine, lease=LEASE, progress=progress, current_file=1, eta_seconds=None, now=NOW
         )
-        assert write(database, files.file_progress, mine, file_id, progress, {})
+        assert write(database, file_steps.file_progress, mine, file_id, progress, {})
         with database.read() as session:
             assert (task(database, task_id).progress, queue.files_of(session, task_id)[0].progress) == (shown, shown)
 
@@ -191,8 +191,8 @@ def test_what_has_ended_cannot_be_cancelled_and_strangers_see_nothing(database: 
     task_id = register(database)
     mine = claimed(database)
     file_id = file_ids(database, task_id)[0]
-    write(database, files.begin_file, mine, file_id, STEPS)
-    write(database, files.complete_file, mine, file_id, now=NOW)
+    write(database, file_steps.begin_file, mine, file_id, STEPS)
+    write(database, file_steps.complete_file, mine, file_id, now=NOW)
     write(database, queue.finish, mine, now=NOW)
     with pytest.raises(TaskEndedError):
         write(database, queue.cancel, task_id, DEFAULT_OWNER, now=NOW)
@@ -207,8 +207,8 @@ def test_give_up_ends_open_files_only(database: Database) -> None:
     task_id = register(database, files=2)
     mine = claimed(database)
     first = file_ids(database, task_id)[0]
-    write(database, files.begin_file, mine, first, STEPS)
-    write(database, files.complete_file, mine, first, now=NOW)
+    write(database, file_steps.begin_file, mine, first, STEPS)
+    write(database, file_steps.complete_file, mine, first, now=NOW)
     assert write(database, queue.give_up, mine, Failure("too_many_attempts", {}), now=NOW)
     with database.read() as session:
         states = [(file.status, file.error_code) for file in queue.files_of(session, task_id)]

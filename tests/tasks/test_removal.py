@@ -7,7 +7,7 @@ from server.database.models import DEFAULT_OWNER, Task, TaskFile, Upload
 from server.database.session import Database, changed
 from server.errors import TaskEndedError, TaskNotFoundError
 from server.lifecycle import FileStatus, StepStatus, TaskStatus, UploadStatus
-from server.tasks import files, queue, removal
+from server.tasks import file_steps, queue, removal
 from server.tasks.queue import Failure
 from server.tasks.retry import NotRetriedError, retry
 from tests.tasks.ground import NOW, STEPS, claim, claimed, file_ids, kinds, new_id, register, task, write
@@ -27,14 +27,14 @@ def rows(database: Database, task_id: str) -> list[tuple[str, bool, bool]]:
 
 def end_file(database: Database, mine: queue.Claim, file_id: str, *, works: bool = True) -> None:
     """A worker brings a file to its end."""
-    write(database, files.begin_file, mine, file_id, STEPS)
+    write(database, file_steps.begin_file, mine, file_id, STEPS)
     if works:
         found = {"playable": True, "has_mp4": True}
-        assert write(database, files.begin_step, mine, file_id, "poster", now=NOW)
-        assert write(database, files.complete_step, mine, file_id, "poster", found, now=NOW)
-        assert write(database, files.complete_file, mine, file_id, now=NOW)
+        assert write(database, file_steps.begin_step, mine, file_id, "poster", now=NOW)
+        assert write(database, file_steps.complete_step, mine, file_id, "poster", found, now=NOW)
+        assert write(database, file_steps.complete_file, mine, file_id, now=NOW)
     else:
-        assert write(database, files.fail_file, mine, file_id, Failure("not_playable", {}), now=NOW)
+        assert write(database, file_steps.fail_file, mine, file_id, Failure("not_playable", {}), now=NOW)
 
 
 def test_one_of_several_files(database: Database) -> None:
@@ -57,19 +57,19 @@ def test_the_running_file(database: Database) -> None:
     task_id = register(database, files=2)
     first, second = file_ids(database, task_id)
     mine = claimed(database)
-    write(database, files.begin_file, mine, first, STEPS)
-    assert write(database, files.begin_step, mine, first, "probe", now=NOW)
-    assert not write(database, files.is_removed, mine, first)
+    write(database, file_steps.begin_file, mine, first, STEPS)
+    assert write(database, file_steps.begin_step, mine, first, "probe", now=NOW)
+    assert not write(database, file_steps.is_removed, mine, first)
     write(database, removal.remove_file, uploads_of(database, task_id)[0], now=NOW)
-    assert write(database, files.is_removed, mine, first)
-    assert not write(database, files.complete_step, mine, first, "probe", {"has_poster": True}, now=NOW)
-    assert not write(database, files.fail_step, mine, first, "probe", Failure("not_playable", {}), now=NOW)
-    assert not write(database, files.retry_step, mine, first, "probe", Failure("x", {}), counts=True)
-    assert not write(database, files.complete_file, mine, first, now=NOW)
-    assert not write(database, files.fail_file, mine, first, Failure("not_playable", {}), now=NOW)
-    assert write(database, files.begin_file, mine, first, STEPS) is None
+    assert write(database, file_steps.is_removed, mine, first)
+    assert not write(database, file_steps.complete_step, mine, first, "probe", {"has_poster": True}, now=NOW)
+    assert not write(database, file_steps.fail_step, mine, first, "probe", Failure("not_playable", {}), now=NOW)
+    assert not write(database, file_steps.retry_step, mine, first, "probe", Failure("x", {}), counts=True)
+    assert not write(database, file_steps.complete_file, mine, first, now=NOW)
+    assert not write(database, file_steps.fail_file, mine, first, Failure("not_playable", {}), now=NOW)
+    assert write(database, file_steps.begin_file, mine, first, STEPS) is None
     with database.read() as session:
-        steps = {step.name: step.status for step in files.steps_of(session, first)}
+        steps = {step.name: step.status for step in file_steps.steps_of(session, first)}
     assert steps == {"probe": StepStatus.CANCELLED, "poster": StepStatus.CANCELLED, "mp4": StepStatus.SKIPPED}
     end_file(database, mine, second)
     assert write(database, queue.finish, mine, now=NOW) is TaskStatus.COMPLETED
@@ -111,7 +111,7 @@ def test_a_task_that_was_set_aside_for_the_file(database: Database) -> None:
     task_id = register(database, files=2)
     first, _ = file_ids(database, task_id)
     mine = claimed(database)
-    write(database, files.begin_file, mine, first, STEPS)
+    write(database, file_steps.begin_file, mine, first, STEPS)
     assert write(database, queue.set_aside, mine, Failure("scanner_away", {}), pause=300, now=NOW)
     assert claim(database) is None
     write(database, removal.remove_file, uploads_of(database, task_id)[0], now=NOW)

@@ -15,9 +15,9 @@ from typing import Any, Self
 import uvicorn
 from starlette.types import Receive, Scope, Send
 
+from server.serving.uvicorn_http import VideodockHttp
 from server.transport.body import AsgiBody, End
 from server.transport.socket_body import HANDOVER, SocketBody
-from server.transport.uvicorn_http import VideodockHttp
 from tests.harness.http import Connection, Loop
 from tests.harness.waiting import PATIENCE, until
 

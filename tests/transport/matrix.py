@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from server.transport import stints
+from server.transport import transfer
 from tests.harness.http import Answer, Connection, LiveServer, chunked, request
 from tests.harness.multipart import PATH, form_body
 from tests.harness.waiting import until
@@ -126,7 +126,7 @@ def nothing_left(live: LiveServer) -> Iterator[None]:
 
 def _open() -> set[str]:
     found, pipes = set(), 0
-    kept = {one for pipe in stints.pipes._free for one in (pipe.out, pipe.into)}
+    kept = {one for pipe in transfer.pipes._free for one in (pipe.out, pipe.into)}
     for entry in list(Path("/proc/self/fd").iterdir()):
         try:
             link = str(entry.readlink())

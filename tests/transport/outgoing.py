@@ -9,9 +9,9 @@ from urllib.parse import unquote
 
 from starlette.types import Receive, Scope, Send
 
+from server.serving.body_handover import FileOutlet
 from server.transport.body import Pace
-from server.transport.offers import FileOutlet
-from server.transport.socket_file import FILES, SocketFile, senders
+from server.transport.sendfile import FILES, SocketFile, senders
 from tests.harness.http import Connection, Loop, request
 from tests.harness.waiting import PATIENCE, until
 from tests.transport.handed import Handed

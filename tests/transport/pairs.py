@@ -14,7 +14,7 @@ from typing import Any, Self
 
 import uvloop
 
-from server.transport import stints
+from server.transport import transfer
 from server.transport.body import End, Pace
 from server.transport.socket_body import SocketBody, Taken
 from tests.harness.processes import descriptors
@@ -96,14 +96,14 @@ def run(loop: str, work: Coroutine[Any, Any, Any]) -> Any:
     """Run to its end on that loop, and leave no task, no descriptor and no full pipe behind."""
 
     async def watched() -> Any:
-        stints.pipes.close()
+        transfer.pipes.close()
         before = descriptors()
         found = await asyncio.wait_for(work, 2 * PATIENCE)
         assert asyncio.all_tasks() == {asyncio.current_task()}, "a task is left"
-        for pipe in stints.pipes._free:
+        for pipe in transfer.pipes._free:
             assert pipe.filled == 0
             assert in_pipe(pipe.out) == b""
-        stints.pipes.close()
+        transfer.pipes.close()
         assert descriptors() <= before, "a descriptor is left"
         return found
 

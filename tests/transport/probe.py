@@ -10,8 +10,8 @@ from typing import Any, Self
 import uvicorn
 from starlette.types import Receive, Scope, Send
 
+from server.serving.uvicorn_http import VideodockHttp
 from server.transport.body import TRAILERS
-from server.transport.uvicorn_http import VideodockHttp
 from tests.harness.http import Connection, Loop, chunked
 from tests.harness.waiting import PATIENCE, until
 

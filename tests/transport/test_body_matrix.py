@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 import pytest
 
-from server.transport import stints
+from server.transport import transfer
 from tests.harness.http import Connection, LiveServer, Loop
 from tests.harness.processes import descriptors
 from tests.harness.waiting import Stopwatch, until
@@ -321,7 +321,7 @@ def test_nothing_grows(live: LiveServer) -> None:
             close_all(made)
         for path in form_files(live, made):
             path.unlink()
-        pipes = len(stints.pipes._free)
+        pipes = len(transfer.pipes._free)
         # The database keeps connections, as many as were needed at once.
         files = [one for one in descriptors() if "videodock.db" not in one]
         others = [one for one in threading.enumerate() if not one.name.startswith(POOLS)]
@@ -333,4 +333,4 @@ def test_nothing_grows(live: LiveServer) -> None:
         after = round_of()
     assert after[0] <= before[0]
     assert after[1] <= before[1]
-    assert len(stints.pipes._free) <= 8
+    assert len(transfer.pipes._free) <= 8

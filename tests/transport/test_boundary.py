@@ -16,7 +16,7 @@ from server.errors import MultipartInvalidError
 from server.transport.body import AsgiBody, End
 from server.transport.boundary import AtMost, Scanner
 from server.transport.socket_body import SocketBody
-from server.web.form_reader import FormReader
+from server.web.form_parser import FormReader
 from tests.transport.pairs import Line, run
 from tests.transport.scripted import scripted, whole
 

@@ -12,10 +12,10 @@ from typing import Any
 
 import pytest
 
-from server import finals
+from server.bootstrap import Services
 from server.database.session import Database
-from server.services import Services
 from server.storage import disk
+from server.uploads import concatenation
 from tests.harness.http import Answer, LiveServer, serving
 from tests.harness.waiting import until
 from tests.tus.client import MOUNT, PAST, VERSION, head, id_of, metadata, patch, target, video
@@ -287,14 +287,14 @@ def test_few_finals_wait_for_a_part(one: LiveServer) -> None:
     def wait(number: int) -> Answer:
         return join(one, [upload], {"Upload-Metadata": metadata(filename=f"{number}.mp4")})
 
-    made = [id_of(wait(number)) for number in range(finals.MAX_WAITING)]
+    made = [id_of(wait(number)) for number in range(concatenation.MAX_WAITING)]
     refused = wait(99)
     assert (refused.status, refused.code) == (409, "too_many_finals")
     assert id_of(wait(0)) == made[0], "one that comes again is no other one"
     assert one.ask("DELETE", target(made[0]), VERSION).status == 204
     made[0] = id_of(wait(99))
     assert patch(one, upload, 1, DATA[1:]).status == 204
-    assert [head(one, final).headers["upload-offset"] for final in made] == ["3000"] * finals.MAX_WAITING
+    assert [head(one, final).headers["upload-offset"] for final in made] == ["3000"] * concatenation.MAX_WAITING
     assert {one.stored(final) for final in made} == {DATA}
     assert head(one, upload).status == 410
 
@@ -308,8 +308,8 @@ def test_a_long_join_is_not_waited_for(one: LiveServer, monkeypatch: pytest.Monk
         concatenate(*args, **options)  # type: ignore[arg-type]
 
     monkeypatch.setattr(disk.DiskStore, "concatenate", slowly)
-    monkeypatch.setattr(finals, "_AFTER_SECONDS", 0.1)
-    monkeypatch.setattr(finals, "_ANSWER_SECONDS", 0.1)
+    monkeypatch.setattr(concatenation, "_AFTER_SECONDS", 0.1)
+    monkeypatch.setattr(concatenation, "_ANSWER_SECONDS", 0.1)
     parts = [part(one, DATA[:1000]), part(one, DATA[1000:], 1)]
     final = id_of(join(one, parts))
     assert patch(one, parts[1], 1, DATA[1001:]).status == 204

@@ -8,7 +8,7 @@ import pytest
 
 from server.errors import MultipartInvalidError
 from server.messages import sentence
-from tests.web.test_multipart_reader import Found, cut_at, read
+from tests.web.test_form_parser import Found, cut_at, read
 
 B = "b0undary"
 D = f"--{B}"

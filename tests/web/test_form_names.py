@@ -16,7 +16,7 @@ from server.web import mime
 from tests.harness.http import LiveServer
 from tests.harness.multipart import PATH
 from tests.tus.client import video
-from tests.web.test_multipart_reader import cut_at, read
+from tests.web.test_form_parser import cut_at, read
 
 B = "b0undary"
 NAME = "视频.mp4"

@@ -12,11 +12,11 @@ from typing import Any
 
 import pytest
 
+from server.bootstrap import Services
 from server.database import migration
 from server.errors import HeaderInvalidError, IdempotencyRunningError
-from server.form_answers import Claim, Content, Fingerprint, parse_key
-from server.services import Services
 from server.settings import Settings
+from server.uploads.idempotency import Claim, Content, Fingerprint, parse_key
 from tests.harness.http import Answer, Connection, LiveServer, chunked, request
 from tests.harness.multipart import PATH, form_body
 from tests.harness.rows import execute, query
@@ -325,7 +325,7 @@ def test_expiry(live: LiveServer) -> None:
 
 def test_expired_answers_are_swept(live: LiveServer, monkeypatch: pytest.MonkeyPatch) -> None:
     """A sweep removes what has expired, in batches, and what a process left that died; nothing else."""
-    monkeypatch.setattr("server.form_answers._BATCH", 2)
+    monkeypatch.setattr("server.uploads.idempotency._BATCH", 2)
     for number in range(5):
         post(live, f"old-{number}", [file("t.txt", TEXT)])
     expire(live)

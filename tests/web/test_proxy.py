@@ -7,7 +7,7 @@ import pytest
 from starlette.types import Receive, Scope, Send
 
 from server.settings import load
-from server.web.proxy import Proxy, base_url, valid_host
+from server.web.middleware.proxy import Proxy, base_url, valid_host
 
 Headers = list[tuple[str, str]]
 

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from fastapi import HTTPException
 
-from server.web.tuspyserver_storage import Storage
+from server.web.tuspyserver.storage import Storage
 from tests.conftest import StartServer
 from tests.harness.arrival import check_arrived
 from tests.harness.http import Connection, LiveServer, chunked, request

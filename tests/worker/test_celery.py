@@ -12,11 +12,11 @@ from urllib.parse import urlsplit, urlunsplit
 
 import pytest
 
+from server.bootstrap import Services
 from server.database import migration
 from server.database.models import DEFAULT_OWNER
 from server.errors import StartError
 from server.lifecycle import TaskStatus
-from server.services import Services
 from server.settings import Settings
 from server.tasks import outbox, queue
 from server.worker import check_celery

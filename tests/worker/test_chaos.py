@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 from sqlalchemy import func, select
 
+from server.bootstrap import Services
 from server.database import migration
 from server.database.models import Task
-from server.services import Services
 from server.settings import Settings
 from tests.harness.chaos import Arena, Plan, nursery
 from tests.harness.chaos_check import figures, findings

@@ -6,9 +6,9 @@ import pytest
 from structlog.testing import capture_logs
 
 from server.errors import StepError
-from server.pipeline import child
-from server.pipeline.confinement import PROTECTIONS
-from server.pipeline.trial import Trial
+from server.pipeline.sandbox import child
+from server.pipeline.sandbox.confinement import PROTECTIONS
+from server.pipeline.sandbox.trial import Trial
 from tests.harness.waiting import until
 
 

@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 
+from server.bootstrap import Services
 from server.database import migration
 from server.database.models import DEFAULT_OWNER
-from server.services import Services
 from server.settings import Settings
 from tests.harness.clamd import EICAR, Clamd
 from tests.harness.rows import query

@@ -10,12 +10,12 @@ from typing import Any
 
 import pytest
 
+from server.bootstrap import Services
 from server.database import migration
 from server.database.models import DEFAULT_OWNER
 from server.errors import StepError, TaskEndedError
-from server.inventory import inspect
+from server.maintenance.checker import inspect
 from server.pipeline.step import StepContext
-from server.services import Services
 from server.settings import Settings
 from server.storage.results import Results
 from server.tasks.retry import NotRetriedError, retry

@@ -15,6 +15,7 @@ from sqlalchemy import select, update
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
 
+from server.bootstrap import Services
 from server.database import migration
 from server.database.models import DEFAULT_OWNER, Task, TaskEvent
 from server.database.session import Database, changed
@@ -22,10 +23,9 @@ from server.database.types import database_time
 from server.errors import StepError
 from server.lifecycle import FileStatus
 from server.pipeline.step import StepContext, TryLaterError
-from server.services import Services
 from server.settings import Settings
 from server.storage.results import Results
-from server.tasks import files, queue
+from server.tasks import file_steps, queue
 from server.tasks.queue import Failure
 from server.worker import runner
 from server.worker.progress import Progress
@@ -210,9 +210,9 @@ def test_what_the_attempt_before_found_out_about_a_file_still_holds(services: Se
     with services.database.write() as session:
         file_id = queue.files_of(session, claimed.task_id)[0].id
         now = services.uploads.clock()
-        assert files.begin_file(session, claimed, file_id, {"scan": True, "probe": True})
-        assert files.begin_step(session, claimed, file_id, "scan", now=now)
-        assert files.fail_step(session, claimed, file_id, "scan", Failure("not_playable", {}), now=now)
+        assert file_steps.begin_file(session, claimed, file_id, {"scan": True, "probe": True})
+        assert file_steps.begin_step(session, claimed, file_id, "scan", now=now)
+        assert file_steps.fail_step(session, claimed, file_id, "scan", Failure("not_playable", {}), now=now)
     end_pauses(services)
     assert attempt(services)
     assert (task(services)["status"], task(services)["error_code"]) == ("error", "not_playable")
@@ -231,10 +231,10 @@ def test_a_virus_stays_one_when_the_scanner_is_switched_off(
     with services.database.write() as session:
         file = queue.files_of(session, claimed.task_id)[0]
         now, upload_id = services.uploads.clock(), file.upload_id
-        assert files.begin_file(session, claimed, file.id, {"scan": True, "probe": True})
-        assert files.begin_step(session, claimed, file.id, "scan", now=now)
-        found = Failure(files.INFECTED, {"signature": "Some.Virus"})
-        assert files.fail_step(session, claimed, file.id, "scan", found, now=now)
+        assert file_steps.begin_file(session, claimed, file.id, {"scan": True, "probe": True})
+        assert file_steps.begin_step(session, claimed, file.id, "scan", now=now)
+        found = Failure(file_steps.INFECTED, {"signature": "Some.Virus"})
+        assert file_steps.fail_step(session, claimed, file.id, "scan", found, now=now)
     monkeypatch.setattr(FakeStep, "is_wanted", lambda self, _: self.name != "scan")
     end_pauses(services)
     assert attempt(services)
@@ -310,7 +310,7 @@ import os, sys
 from sqlalchemy import text
 from server.errors import StepError
 from server.pipeline.step import TryLaterError
-from server.services import Services
+from server.bootstrap import Services
 from server.settings import Settings
 from server.worker import runner
 from tests.harness.steps import FakeStep, failing
@@ -383,10 +383,10 @@ def crash(services: Services, at: int) -> None:
         found, now = queue.files_of(session, claimed.task_id), services.uploads.clock()
         for file in found[: at - 1]:
             if file.status is FileStatus.WAITING:
-                assert files.begin_file(session, claimed, file.id, {"probe": True})
-                assert files.complete_file(session, claimed, file.id, now=now)
-        assert files.begin_file(session, claimed, found[at - 1].id, {"probe": True})
-        assert files.begin_step(session, claimed, found[at - 1].id, "probe", now=now)
+                assert file_steps.begin_file(session, claimed, file.id, {"probe": True})
+                assert file_steps.complete_file(session, claimed, file.id, now=now)
+        assert file_steps.begin_file(session, claimed, found[at - 1].id, {"probe": True})
+        assert file_steps.begin_step(session, claimed, found[at - 1].id, "probe", now=now)
     end_pauses(services)
 
 

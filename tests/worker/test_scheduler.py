@@ -14,12 +14,12 @@ import pytest
 from sqlalchemy import update
 from sqlalchemy.exc import OperationalError
 
+from server.bootstrap import Services
 from server.database import migration
 from server.database import session as database_session
 from server.database.models import DEFAULT_OWNER, Task
 from server.database.session import changed
 from server.lifecycle import TaskStatus
-from server.services import Services
 from server.settings import Settings
 from server.tasks import queue
 from server.worker import runner
@@ -283,7 +283,7 @@ def test_the_leader_that_died_is_replaced_at_once(settings: Settings, services: 
     task_id = upload(services, make(tmp_path, "a.mp4"))
     code = (
         "import os, sys\n"
-        "from server.services import Services\nfrom server.settings import Settings\n"
+        "from server.bootstrap import Services\nfrom server.settings import Settings\n"
         "from server.worker.runner import claim_next\n"
         "s = Services.open(Settings(data_dir=sys.argv[1], database_url=sys.argv[2], task_lease=3600))\n"
         "assert claim_next(s, f'{s.node}/{os.getpid()}')\n"

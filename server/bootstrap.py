@@ -1,0 +1,234 @@
+"""The composition root: everything that web and worker share, built from the settings in one place.
+
+Rule: nothing is built at import, and nobody else builds an engine, a store or a lock.
+"""
+
+import fcntl
+import os
+import uuid
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from types import TracebackType
+
+import structlog
+from sqlalchemy import func, select
+from sqlalchemy.engine import make_url
+
+from server.database.models import Task, Upload
+from server.database.session import Database
+from server.errors import StartError
+from server.lifecycle import TaskStatus, UploadStatus
+from server.maintenance.removal import Removal
+from server.maintenance.retention import Retention
+from server.maintenance.sweep import SweepReport, drop_originals, sweep
+from server.maintenance.sweep_report import Round
+from server.observability import Metrics
+from server.settings import Settings
+from server.storage import pins
+from server.storage.ballast import Spare
+from server.storage.base import UploadStore
+from server.storage.disk import DiskStore
+from server.storage.locks import UploadLocks
+from server.storage.results import Results
+from server.tasks import outbox
+from server.tasks.wake import Wake
+from server.transport.admission import Intake
+from server.uploads import reservations
+from server.uploads.policy import Hooks
+from server.uploads.progress import Progress
+from server.uploads.reservations import Space
+from server.uploads.service import UploadService
+
+_log = structlog.stdlib.get_logger("videodock.services")
+
+UNFINISHED = ".restore"
+"""What a data folder has while it is being restored, and after a restore that was cut short."""
+
+
+def utc_now() -> datetime:
+    """The clock that everybody gets."""
+    return datetime.now(UTC)
+
+
+def new_id() -> str:
+    """An identifier as all are: a lowercase UUID, version 4, with hyphens."""
+    return str(uuid.uuid4())
+
+
+@dataclass(frozen=True)
+class Services:
+    """What there is to work with. Close it, or use it as a context manager."""
+
+    settings: Settings
+    database: Database
+    store: UploadStore
+    locks: UploadLocks
+    results: Results
+    wake: Wake
+    uploads: UploadService
+    metrics: Metrics
+    intake: Intake
+    node: str
+    keep_spare: Callable[[], None]
+    retention: Retention
+    removal: Removal
+
+    @classmethod
+    def open(cls, settings: Settings, store: UploadStore | None = None) -> "Services":
+        """Build everything; connects to nothing yet. Raises `StartError` when the data folder cannot be used.
+
+        `store` is where bytes live, if not on the disk below the data folder; it stays its giver's to close.
+        """
+        folder = settings.data_dir
+        os.umask(0o077)  # what this process and its children make is for its user only, whoever may enter the folder
+        if (folder / UNFINISHED).exists():
+            raise StartError(
+                f"The data folder {folder} is only half restored. Run `videodock restore` again, to its end."
+            )
+        try:
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            store = _disk_store(settings) if store is None else store
+            reserve = reservations.reserve_of(settings.disk_reserve, store.capacity)
+            spare = Spare(folder, reserve // 4 if _is_here(settings) else 0)
+            spare.release_if_needed()
+            locks = UploadLocks(folder / "locks")
+            results = Results(folder, syncs=settings.fsync != "never")
+            wake = Wake(folder)
+            node = _node(folder / "node")
+        except OSError as error:
+            raise StartError(f"The data folder {folder} cannot be used: {error.strerror}.") from None
+        database = Database(settings.sqlalchemy_url, settings.database_pool_size, settings.fsync, spare)
+        hooks = Hooks(settings, node, new_id)
+        room = Space(database, store, reserve, folder / "space.lock")
+        progress = Progress(database)
+        uploads = UploadService(settings, database, store, locks, hooks, wake, progress, room, utc_now, new_id)
+        metrics = Metrics(lambda: _counts(database), lambda: asdict(room.look()))
+        intake = Intake(settings.body_idle_timeout, settings.body_min_rate, settings.max_bodies)
+        keep_spare = partial(spare.keep, reserve)
+        shared = (settings, database, store, locks, results, wake, uploads, metrics, intake, node, keep_spare)
+        return cls(*shared, Retention(uploads, results), Removal(uploads, results))
+
+    def claim_store(self) -> None:
+        """Make sure that the store is the one that the database speaks of. Raises `StartError`. Blocking.
+
+        A store that is away (a disk that is not mounted) looks like one that is empty, and a sweep would believe
+        that every upload had lost its bytes.
+        """
+        if self.store.is_claimed():
+            return
+        with self.database.read() as session:
+            known = session.scalar(select(func.count()).where(Upload.has_bytes)) or 0
+        if known:
+            raise StartError(f"The database knows {known} uploads, and {self.store.unclaimed}")
+        self.store.claim()
+
+    def quarantine(self, upload_id: str) -> None:
+        """Put an upload aside whose row says that it is infected; if that cannot be done now, a sweep will. Blocking.
+
+        Raises nothing.
+        """
+        try:
+            with self.uploads.locks.try_hold(upload_id) as held:
+                if held:
+                    self.uploads.quarantine(upload_id)
+        except Exception:
+            _log.exception("quarantine_failed", upload=upload_id)
+
+    def drop_originals(self, task_id: str) -> None:
+        """Remove what a task that has ended needs no more, by the setting; what cannot be done now, a sweep will do.
+
+        Raises nothing. Blocking.
+        """
+        try:
+            drop_originals(self.uploads, SweepReport(), task_id)
+        except Exception:
+            _log.exception("drop_failed", task=task_id)
+
+    def sweep(self, *, dry_run: bool = False, everything: bool = True) -> SweepReport:
+        """One sweep; with `dry_run` it tells what it would do, and changes nothing. Blocking.
+
+        Without `everything` it costs what is due, and not what is open.
+        """
+        if not dry_run:
+            self.keep_spare()
+            pins.clean(self.settings.data_dir)
+        report = sweep(self.uploads, self.retention, dry_run=dry_run, everything=everything)
+        self.removal.sweep(Round(self.uploads, report, dry_run))
+        self._sweep_work(report, dry_run=dry_run)
+        return report
+
+    def _sweep_work(self, report: SweepReport, *, dry_run: bool) -> None:
+        """Remove what attempts that nobody works on have left."""
+        found = self.results.in_work()  # first: whoever comes later has claimed its task by then
+        if not found:
+            return
+        with self.database.read() as session:
+            working = outbox.working(session, self.node, dead=None)
+        for name, claim in found:
+            if claim not in working:
+                if not dry_run:
+                    self.results.drop_work(name)
+                report.add("leftovers")
+
+    def close(self) -> None:
+        """Let go of everything."""
+        with ExitStack() as stack:
+            stack.callback(self.database.close)
+            stack.callback(self.locks.close)
+
+    def __enter__(self) -> "Services":
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.close()
+
+
+def _is_here(settings: Settings) -> bool:
+    """Whether the database is a file on the disk of the data folder."""
+    url = make_url(settings.sqlalchemy_url)
+    if url.get_backend_name() != "sqlite" or not url.database:
+        return False
+    folder = Path(url.database).parent
+    return folder.is_dir() and folder.stat().st_dev == settings.data_dir.stat().st_dev
+
+
+def _disk_store(settings: Settings) -> DiskStore:
+    store = DiskStore(settings.data_dir / "uploads", settings.fsync)
+    store.keep_free(min(reservations.reserve_of(settings.disk_reserve, store.capacity), reservations.KEPT_BYTES))
+    return store
+
+
+def _node(path: Path) -> str:
+    """The name of this data folder, made once: whoever starts on it again knows the tasks it left."""
+    with open(path, "a+b", opener=_privately) as file:
+        # Of two processes that start at once, the second one reads what the first one wrote. One that dies in between
+        # leaves an empty file, and nothing else.
+        fcntl.flock(file, fcntl.LOCK_EX)
+        file.seek(0)
+        name = file.read().decode().strip("\0 \n")
+        if not name:
+            name = new_id()
+            file.truncate(0)
+            file.write(name.encode())
+            file.flush()
+            os.fsync(file.fileno())
+        for leftover in path.parent.glob(".node-*"):  # of versions that made it in another way
+            leftover.unlink(missing_ok=True)
+        return name
+
+
+def _privately(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)
+
+
+def _counts(database: Database) -> tuple[int, Mapping[str, int]]:
+    """Open uploads, and tasks by status, for the metrics. Blocking."""
+    with database.read() as session:
+        uploads = session.scalar(select(func.count()).where(Upload.status == UploadStatus.OPEN)) or 0
+        tasks = session.execute(select(Task.status, func.count()).group_by(Task.status)).all()
+    found = {status.value: 0 for status in TaskStatus}
+    return uploads, found | {status.value: count for status, count in tasks}

@@ -1,0 +1,1 @@
+"""The command `videodock`: one module a group of commands."""

@@ -1,0 +1,147 @@
+"""What an operator can change: cancel a task, have one tried again, delete one, remove an upload.
+
+Rule: a move that cannot be made changes nothing and raises `RefusedError` with a sentence for the terminal, or
+`UnknownError` when there is no such row.
+"""
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from server.bootstrap import Services, utc_now
+from server.database import migration
+from server.database.models import Task, Upload
+from server.database.session import AWAY, Database, reason
+from server.errors import StartError, TaskEndedError, TaskNotFoundError, UploadLockedError
+from server.lifecycle import UPLOAD_MOVES, UploadStatus, sources
+from server.settings import Settings
+from server.storage.locks import UploadLocks
+from server.tasks.retry import NotRetriedError, Retried
+from server.tasks.retry import retry as move_again
+from server.tus.headers import is_id
+from server.tus.protocol import PARTIAL
+from server.uploads import groups
+
+
+class UnknownError(Exception):
+    """There is no task or upload of that id."""
+
+
+class RefusedError(Exception):
+    """It is not possible now; the sentence says why."""
+
+
+@contextmanager
+def opened(settings: Settings) -> Iterator[Database]:
+    """The database as it is: nothing is created or migrated. Raises `StartError` when it cannot be used."""
+    file = settings.sqlalchemy_url.removeprefix("sqlite:///")
+    if file != settings.sqlalchemy_url and not Path(file.partition("?")[0]).exists():
+        raise StartError(f"There is no database {file}. Name the server's data folder with --data-dir.")
+    database = Database(settings.sqlalchemy_url, 1)
+    try:
+        migration.check_head(database.engine)
+        yield database
+    except AWAY as error:
+        raise StartError(f"The database cannot be used: {reason(error)}") from None
+    finally:
+        database.close()
+
+
+@contextmanager
+def serving(settings: Settings) -> Iterator[Services]:
+    """The server's own services over its data folder. Raises `StartError` when it is none."""
+    if not (settings.data_dir / "node").exists():
+        raise StartError(f"{settings.data_dir} is no data folder of a server; name it with --data-dir.")
+    with opened(settings):
+        pass
+    with Services.open(settings) as services:
+        services.claim_store()
+        try:
+            yield services
+        except AWAY as error:
+            raise StartError(f"The database cannot be used: {reason(error)}") from None
+
+
+def cancel(database: Database, task_id: str, data_dir: Path | None = None) -> None:
+    """Cancel a task, whoever owns it; one that is cancelled already stays so. What is still being uploaded for it to
+    this data folder is stopped, and a sweep removes it."""
+    with database.write() as session:
+        task = session.get(Task, task_id) if is_id(task_id) else None
+        if task is None:
+            raise UnknownError(f"There is no task {task_id}.")
+        try:
+            ended = groups.cancel(session, task_id, task.owner, now=utc_now())
+        except TaskEndedError:
+            raise RefusedError(f"The task is over: its status is `{task.status.value}`.") from None
+    if ended and data_dir is not None and (data_dir / "locks").is_dir():
+        locks = UploadLocks(data_dir / "locks")
+        for upload_id in ended:
+            locks.call(upload_id)
+
+
+def retry(services: Services, task_id: str) -> Retried:
+    """Have the failed files of a task that has ended tried again, and tell the workers."""
+    if not is_id(task_id):
+        raise UnknownError(f"There is no task {task_id}.")
+    try:
+        with services.database.write() as session:
+            store = services.store
+            has_bytes = lambda upload_id: store.size(upload_id) is not None  # noqa: E731
+            done = move_again(session, task_id, node=services.node, has_bytes=has_bytes, now=utc_now())
+    except TaskNotFoundError:
+        raise UnknownError(f"There is no task {task_id}.") from None
+    except NotRetriedError as refused:
+        raise RefusedError(refused.sentence) from None
+    services.wake.notify()
+    return done
+
+
+def delete(services: Services, task_id: str) -> bool:
+    """Delete a task, whoever owns it, with its originals and everything made of them; one that is deleted stays so.
+
+    Tells whether all of it has left the disk already.
+    """
+    with services.database.read() as session:
+        task = session.get(Task, task_id) if is_id(task_id) else None
+    if task is None:
+        raise UnknownError(f"There is no task {task_id}.")
+    if task.node != services.node:
+        raise RefusedError("The task belongs to another data folder; name that one with --data-dir.")
+    try:
+        return services.removal.remove_task(task_id, None)
+    except TaskNotFoundError:  # its rows went meanwhile
+        raise UnknownError(f"There is no task {task_id}.") from None
+
+
+def terminate(services: Services, upload_id: str) -> None:
+    """Remove an upload, open or complete, with everything that was made of it; a request that is sending its bytes is
+    told to let go."""
+    if not is_id(upload_id):
+        raise UnknownError(f"There is no upload {upload_id}.")
+
+    async def under_lock() -> None:
+        async with services.uploads.locks.hold(upload_id):
+            await services.database.run(_remove, services, upload_id)
+
+    try:
+        asyncio.run(under_lock())
+    except UploadLockedError:
+        raise RefusedError("Another request holds the upload and did not let go of it; try again.") from None
+
+
+def _remove(services: Services, upload_id: str) -> None:
+    with services.database.read() as session:
+        row = session.get(Upload, upload_id)
+    if row is None:
+        raise UnknownError(f"There is no upload {upload_id}.")
+    if row.status not in sources(UPLOAD_MOVES, UploadStatus.TERMINATED):
+        raise RefusedError(f"The upload is gone: its status is `{row.status.value}`.")
+    if row.protocol != "tus" and row.status is UploadStatus.OPEN:
+        raise RefusedError("The upload is part of a form that is being received; it ends with its request.")
+    waits_for_parts = row.concat not in (None, PARTIAL) and row.status is UploadStatus.OPEN
+    if row.has_bytes and not waits_for_parts and services.store.size(upload_id) is None:
+        # Else the row would say that the bytes are gone while they lie elsewhere for good.
+        raise RefusedError(f"Its bytes are not in {services.settings.data_dir}; name its data folder with --data-dir.")
+    if not services.removal.remove_upload(upload_id):
+        raise RefusedError("The upload was removed meanwhile.")

@@ -1,0 +1,376 @@
+"""The inventory: compares what the database says with what lies in the folders, and tells what does not fit.
+
+Rules:
+
+- It changes nothing. What looks wrong is looked at once more, with the lock of its upload or task held: whatever a
+  running server is in the middle of is no finding.
+- It reads a batch at a time, so what it needs does not grow with the number of uploads; only what it finds does.
+- What a sweep is about to do by itself, because something has become due, is no finding. What was cut short is one,
+  and nearly all of that is ended by a sweep: `Finding.is_swept` tells.
+"""
+
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any, Protocol
+
+from sqlalchemy import ColumnElement, and_, case, exists, func, or_, select
+from sqlalchemy.orm import Session
+
+from server.database.models import FormAnswer, Task, TaskFile, Upload
+from server.database.session import Database
+from server.lifecycle import TaskStatus, UploadStatus
+from server.settings import Settings
+from server.storage.base import UploadStore
+from server.storage.locks import UploadLocks
+from server.storage.results import MAIN, Results
+from server.tasks import outbox
+from server.tus.headers import is_id
+from server.tus.protocol import PARTIAL
+
+_BATCH = 500
+_PATIENCE_SECONDS = 2.0
+
+KINDS = {
+    "upload_unknown": "The folder of uploads has a file of which no row tells.",
+    "upload_missing": "The row says that there are bytes, and there is no file.",
+    "upload_size": "The file has another size than the row says.",
+    "upload_unregistered": "Every byte of this open upload is there, and it was not completed.",
+    "upload_unborn": "The process that created this upload died before its file was there.",
+    "upload_half_removed": "The removal of this upload was cut short.",
+    "form_abandoned": "The form that this upload belongs to is not being received any more.",
+    "upload_without_task": "The upload is complete, and has no task.",
+    "upload_of_ended_task": "The upload is open, and the task that it was meant for is over.",
+    "quarantine_unknown": "The quarantine has a file of which no row tells.",
+    "quarantine_missing": "The row says that the file is in quarantine, and it is not.",
+    "task_without_files": "The task has no files.",
+    "file_without_upload": "The file of a task has no upload.",
+    "file_half_removed": "The deletion of this file of a task was cut short.",
+    "group_inconsistent": "The group waits, though nothing is left for it to wait for.",
+    "results_unknown": "Results lie here of which no row tells.",
+    "results_missing": "The row says that there are results, and some of them are not there.",
+    "work_leftover": "An attempt that nobody works on has left this.",
+    "fifo_leftover": "A process that died has left this.",
+    "temporary_leftover": "A process that died has left this.",
+    "form_answer_unanswered": "The form of this answer is not being received any more.",
+}
+"""Every kind of finding, and its sentence."""
+
+_NOT_SWEPT = frozenset(
+    {
+        "upload_unknown",
+        "upload_missing",
+        "upload_size",
+        "upload_without_task",
+        "quarantine_unknown",
+        "quarantine_missing",
+        "task_without_files",
+        "file_without_upload",
+        "group_inconsistent",
+        "results_unknown",
+        "results_missing",
+    }
+)
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Something that does not fit: `subject` is an id, or a path below the data folder."""
+
+    kind: str
+    subject: str
+
+    @property
+    def text(self) -> str:
+        """A sentence, English."""
+        return KINDS[self.kind]
+
+    @property
+    def is_swept(self) -> bool:
+        """Whether a sweep ends it."""
+        return self.kind not in _NOT_SWEPT
+
+
+class Parts(Protocol):
+    """What the check reads."""
+
+    @property
+    def settings(self) -> Settings: ...
+    @property
+    def database(self) -> Database: ...
+    @property
+    def store(self) -> UploadStore: ...
+    @property
+    def locks(self) -> UploadLocks: ...
+    @property
+    def results(self) -> Results: ...
+    @property
+    def node(self) -> str: ...
+
+
+def inspect(services: Parts) -> list[Finding]:
+    """Everything that does not fit, in the order of `KINDS`. Beside a running server or without. Blocking.
+
+    Raises `OSError` when the store is away: then nothing may be concluded.
+    """
+    services.store.check()
+    return [finding for check in _CHECKS for finding in check(services)]
+
+
+def _uploads(services: Parts) -> Iterator[Finding]:
+    """Rows of uploads, each with what the store has."""
+    for upload_id, lock in _rows(services, select(Upload.id, _lock()).where(Upload.has_bytes), Upload.id):
+        if _judge(services, upload_id) is None:
+            continue
+        with services.locks.try_hold(lock) as held:
+            kind = _judge(services, upload_id) if held else None
+        if kind is not None:
+            yield Finding(kind, upload_id)
+
+
+def _judge(services: Parts, upload_id: str) -> str | None:
+    """What is wrong with an upload whose row says that it may have bytes; None when nothing is."""
+    size = services.store.size(upload_id)
+    with services.database.read() as session:
+        row = session.get(Upload, upload_id)
+        node = session.scalar(select(Task.node).where(Task.id == row.task_id)) if row is not None else None
+    if row is None or not row.has_bytes or node not in (None, services.node):
+        return None
+    # Looked at before its row: it may have grown since, and that is no finding.
+    match row.status:
+        case UploadStatus.OPEN:
+            return _judge_open(row, size)
+        case UploadStatus.COMPLETE:
+            return _judge_complete(row, size)
+    return "upload_half_removed"
+
+
+def _judge_complete(row: Upload, size: int | None) -> str | None:
+    if size is None:
+        return "upload_missing"
+    length = row.length or 0
+    # A final upload that is being joined may share the file of its first part, and adds to it.
+    return "upload_size" if size < length or (size > length and row.concat != PARTIAL) else None
+
+
+def _judge_open(row: Upload, size: int | None) -> str | None:
+    if row.protocol != "tus":
+        return "form_abandoned"  # its lock is free
+    if row.concat not in (None, PARTIAL):
+        return None  # it waits for its parts
+    if size is None:
+        return "upload_missing" if row.received else "upload_unborn"
+    if row.length is not None and size > row.length:
+        return "upload_size"
+    return "upload_unregistered" if size == row.length and row.checked_from is None else None
+
+
+def _strange_uploads(services: Parts) -> Iterator[Finding]:
+    """Uploads that their rows alone prove wrong."""
+    has_file = exists().where(TaskFile.upload_id == Upload.id)
+    is_whole = and_(Upload.status == UploadStatus.COMPLETE, func.coalesce(Upload.concat, "") != PARTIAL)
+    is_over = exists().where(Task.id == Upload.task_id, Task.finished_at.is_not(None))
+    wrong = {
+        "upload_without_task": and_(is_whole, ~has_file),
+        "upload_of_ended_task": and_(Upload.status == UploadStatus.OPEN, is_over),
+    }
+    for kind, condition in wrong.items():
+        yield from _wrong_rows(services, kind, Upload.id, condition, _lock())
+
+
+def _stored(services: Parts) -> Iterator[Finding]:
+    """What the store has, by its own account."""
+    for names in _batches(services.store.ids()):
+        for name in _untold(services, names, Upload.has_bytes):
+            with services.locks.try_hold(name) as held:
+                known = held and _untold(services, [name], Upload.has_bytes)
+                if known and (not is_id(name) or services.store.size(name) is not None):
+                    yield Finding("upload_unknown", f"uploads/{name[:2]}/{name}" if is_id(name) else f"uploads/{name}")
+
+
+def _quarantined(services: Parts) -> Iterator[Finding]:
+    for names in _batches(services.store.ids_in_quarantine()):
+        for name in _untold(services, names, Upload.in_quarantine):
+            upload_id = name.removeprefix(".")
+            with services.locks.try_hold(upload_id) as held:
+                known = held and _untold(services, [name], Upload.in_quarantine)
+                # Copied there from another disk, and not yet whole.
+                if known and (name != upload_id or services.store.size_in_quarantine(name) is not None):
+                    yield Finding("quarantine_unknown", f"quarantine/{name}")
+    told = select(Upload.id, Upload.id).where(Upload.in_quarantine)
+    for upload_id, lock in _rows(services, told, Upload.id):
+        if services.store.size_in_quarantine(upload_id) is not None:
+            continue
+        with services.locks.try_hold(lock) as held:
+            still = held and not _untold(services, [upload_id], Upload.in_quarantine)
+            if still and services.store.size_in_quarantine(upload_id) is None:
+                yield Finding("quarantine_missing", upload_id)
+
+
+def _untold(services: Parts, names: Iterable[str], tells: Any) -> list[str]:
+    """Those of these ids of which no row tells."""
+    wanted = list(names)
+    with services.database.read() as session:
+        told = set(session.scalars(select(Upload.id).where(Upload.id.in_(wanted), tells)))
+    return [name for name in wanted if name not in told]
+
+
+def _tasks(services: Parts) -> Iterator[Finding]:
+    files = exists().where(TaskFile.task_id == Task.id)
+    yield from _wrong_rows(services, "task_without_files", Task.id, ~files, Task.id)
+    without = ~exists().where(Upload.id == TaskFile.upload_id)
+    yield from _wrong_rows(services, "file_without_upload", TaskFile.id, without, TaskFile.id)
+    yield from _half_removed(services)
+    yield from _wrong_rows(services, "group_inconsistent", Task.id, _is_strange_group(), Task.id)
+
+
+def _half_removed(services: Parts) -> Iterator[Finding]:
+    """Files that were deleted, and of which something may be left."""
+    told = select(TaskFile.id, TaskFile.task_id).join(Task, Task.id == TaskFile.task_id)
+    for file_id, task_id in _rows(services, told.where(TaskFile.removing, Task.node == services.node), TaskFile.id):
+        with ExitStack() as stack:
+            # A deletion holds the lock of the upload or that of the task.
+            names = sorted({_upload_of(services, file_id), task_id})
+            held = all(stack.enter_context(services.locks.try_hold(name)) for name in names)
+            if held and _is_removing(services, file_id):
+                yield Finding("file_half_removed", file_id)
+
+
+def _upload_of(services: Parts, file_id: str) -> str:
+    with services.database.read() as session:
+        return session.scalar(select(TaskFile.upload_id).where(TaskFile.id == file_id)) or file_id
+
+
+def _is_removing(services: Parts, file_id: str) -> bool:
+    with services.database.read() as session:
+        return bool(session.scalar(select(TaskFile.removing).where(TaskFile.id == file_id)))
+
+
+def _is_strange_group() -> ColumnElement[bool]:
+    """A task that gathers, and is over or claimed, or has too many members, or none that is still to come."""
+    of = select(func.count()).select_from(TaskFile).join(Upload, Upload.id == TaskFile.upload_id)
+    mine = of.where(TaskFile.task_id == Task.id)
+    coming = mine.where(Upload.status == UploadStatus.OPEN).scalar_subquery()
+    gone = mine.where(Upload.status.in_((UploadStatus.TERMINATED, UploadStatus.EXPIRED))).scalar_subquery()
+    members = mine.scalar_subquery()
+    is_wrong = or_(
+        Task.status != TaskStatus.UPLOADED,
+        Task.finished_at.is_not(None),
+        members > Task.file_count,
+        gone > 0,
+        and_(members == Task.file_count, coming == 0),
+    )
+    return and_(Task.gather_until.is_not(None), is_wrong)
+
+
+def _results(services: Parts) -> Iterator[Finding]:
+    """Results of which no row tells, and rows that tell of results that are not there."""
+    for names in _batches(services.results.tasks()):
+        for task_id in _without_results(services, names):
+            with services.locks.try_hold(task_id) as held:
+                if held and _without_results(services, [task_id]) and services.results.has_any(task_id):
+                    yield Finding("results_unknown", f"results/{task_id}")
+    shown = or_(*(getattr(TaskFile, column) for column in MAIN))
+    told = select(TaskFile.id, TaskFile.task_id).join(Task, Task.id == TaskFile.task_id)
+    for file_id, task_id in _rows(services, told.where(shown, Task.node == services.node), TaskFile.id):
+        if not _lacks_results(services, file_id):
+            continue
+        with services.locks.try_hold(task_id) as held:
+            if held and _lacks_results(services, file_id):
+                yield Finding("results_missing", f"results/{task_id}/{file_id}")
+
+
+def _without_results(services: Parts, names: Iterable[str]) -> list[str]:
+    wanted = list(names)
+    with services.database.read() as session:
+        told = set(session.scalars(select(Task.id).where(Task.id.in_(wanted), Task.has_results)))
+    return [name for name in wanted if name not in told]
+
+
+def _lacks_results(services: Parts, file_id: str) -> bool:
+    with services.database.read() as session:
+        file = session.get(TaskFile, file_id)
+        if file is None:
+            return False
+        names = [name for column, name in MAIN.items() if getattr(file, column)]
+    return any(services.results.find(file.task_id, file_id, name) is None for name in names)
+
+
+def _work(services: Parts) -> Iterator[Finding]:
+    found = services.results.in_work()  # first: whoever comes later has claimed its task by then
+    with services.database.read() as session:
+        working = outbox.working(session, services.node, dead=None)
+    left = [name for name, claim in found if claim not in working]
+    # A worker ends its claim first, and cleans up then.
+    deadline = time.monotonic() + _PATIENCE_SECONDS
+    while (left := [name for name in left if services.results.is_in_work(name)]) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    for name in left:
+        yield Finding("work_leftover", f"work/{name}")
+
+
+def _leftovers(services: Parts) -> Iterator[Finding]:
+    for fifo in services.locks.unheard():
+        yield Finding("fifo_leftover", f"locks/{fifo.name}")
+    for path in services.settings.data_dir.glob(".node-*"):
+        yield Finding("temporary_leftover", path.name)
+
+
+def _form_answers(services: Parts) -> Iterator[Finding]:
+    waits = FormAnswer.fingerprint.is_(None)
+    with services.database.read() as session:
+        found = session.scalars(select(FormAnswer.task_id).where(waits)).all()
+    for task_id in found:
+        with services.locks.try_hold(task_id) as held, services.database.read() as session:
+            if held and session.scalar(select(func.count()).where(FormAnswer.task_id == task_id, waits)):
+                yield Finding("form_answer_unanswered", task_id)
+
+
+def _batches(names: Iterable[str]) -> Iterator[list[str]]:
+    rest = iter(names)
+    while batch := list(islice(rest, _BATCH)):
+        yield batch
+
+
+def _wrong_rows(services: Parts, kind: str, key: Any, condition: ColumnElement[bool], lock: Any) -> Iterator[Finding]:
+    """Rows that are wrong by this condition, and still are when nobody works on them."""
+    for its_id, its_lock in _rows(services, select(key, lock).where(condition), key):
+        with services.locks.try_hold(its_lock) as held, services.database.read() as session:
+            if held and session.scalar(select(key).where(key == its_id, condition)):
+                yield Finding(kind, its_id)
+
+
+def _rows(services: Parts, query: Any, key: Any) -> Iterator[tuple[str, str]]:
+    """Two columns of every row, in the order of the first, a batch at a time."""
+    last = ""
+    while True:
+        with services.database.read() as session:
+            found = _page(session, query.where(key > last).order_by(key).limit(_BATCH))
+        yield from found
+        if len(found) < _BATCH:
+            return
+        last = found[-1][0]
+
+
+def _page(session: Session, query: Any) -> list[tuple[str, str]]:
+    return [(row[0], row[1]) for row in session.execute(query)]
+
+
+def _lock() -> Any:
+    """The lock of an upload: uploads of a form are covered by that of their task."""
+    return case((Upload.protocol == "tus", Upload.id), else_=Upload.task_id)
+
+
+_CHECKS: tuple[Callable[[Parts], Iterator[Finding]], ...] = (
+    _uploads,
+    _strange_uploads,
+    _stored,
+    _quarantined,
+    _tasks,
+    _results,
+    _work,
+    _leftovers,
+    _form_answers,
+)

@@ -1,0 +1,150 @@
+"""Deleting on request: an upload with everything that was made of it, or a whole task.
+
+Rules:
+
+- The rows say so first, in one transaction (`tasks/removal.py`): from then on no URL answers, and no worker publishes.
+  Then the original, the file in quarantine and the results leave the disk, and then `removing` says that they have.
+- Wherever that is cut, the rows tell what is left, and the next sweep removes it.
+- Files leave the disk under the locks of the upload and of the task. What is locked is left for a sweep.
+"""
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+
+from sqlalchemy import ColumnElement, literal_column, select, update
+
+from server.database.models import Task, TaskFile
+from server.database.session import changed
+from server.lifecycle import TASK_MOVES, UploadStatus, ends
+from server.maintenance.sweep_report import Round
+from server.storage.results import Results
+from server.tasks import removal
+from server.tus.protocol import Facts
+from server.uploads.service import UploadService
+
+_BATCH = 500
+_PATIENCE_SECONDS = 0.5
+_RETRY_SECONDS = 0.02
+
+# In the words of an index.
+_IS_REMOVING: ColumnElement[bool] = literal_column("task_files.removing")
+
+
+@dataclass(frozen=True)
+class _Leaving:
+    """A file of a task of this data folder that is `removed`, and of which something may lie on the disk."""
+
+    id: str
+    task_id: str
+    upload_id: str
+
+    @property
+    def locks(self) -> frozenset[str]:
+        """The same one twice for the task of a single tus upload."""
+        return frozenset({self.task_id, self.upload_id})
+
+
+class Removal:
+    """Takes away what somebody asked to be deleted."""
+
+    def __init__(self, uploads: UploadService, results: Results) -> None:
+        self._uploads = uploads
+        self._results = results
+
+    async def terminate(self, upload_id: str, owner: str, check: Callable[[Facts], None]) -> None:
+        """Remove a tus upload, open or complete (tus 1.0.0, section Termination). Raises what `check` raises."""
+
+        def checked() -> None:
+            check(self._uploads.facts(upload_id, owner))
+            self.remove_upload(upload_id)
+
+        async with self._uploads.locks.hold(upload_id):
+            await self._uploads.database.run(checked)
+
+    def remove_upload(self, upload_id: str) -> bool:
+        """Remove an upload, and its file of a task with everything made of it; False when it is gone already.
+
+        Under the upload's lock. Blocking.
+        """
+        if not self._uploads.remove(upload_id, UploadStatus.TERMINATED):
+            return False
+        self._end_all(self._leaving(TaskFile.upload_id == upload_id), frozenset({upload_id}))
+        return True
+
+    def remove_task(self, task_id: str, owner: str | None) -> bool:
+        """Remove a task with its originals and everything made of them, whether it waits, runs or has ended.
+
+        Tells whether all of it has left the disk; if not, a sweep ends it. Doing it again is no error. `owner` None is
+        an operator. Raises `TaskNotFoundError`. Blocking.
+        """
+        with self._uploads.locks.try_hold(task_id) as held:
+            with self._uploads.database.write() as session:
+                removal.remove_task(session, task_id, owner, now=self._uploads.clock())
+            self._uploads.wake.notify()  # its place is free for another task
+            return self._end_all(self._leaving(TaskFile.task_id == task_id), frozenset({task_id} if held else ()))
+
+    def sweep(self, this: Round) -> None:
+        """End removals that were cut short. The originals among them are the sweep's own to remove. Blocking."""
+        last = ""
+        while True:
+            some = self._leaving(TaskFile.id > last, _BATCH)
+            for file in some:
+                with this.one(file.upload_id, file.upload_id) as held:
+                    if held:
+                        self._sweep(this, file)
+            if len(some) < _BATCH:
+                return
+            last = some[-1].id
+
+    def _sweep(self, this: Round, file: _Leaving) -> None:
+        with self._locked(file.locks - {file.upload_id}) as held:
+            if held:
+                size = self._results.bytes_of(file.task_id, file.id)
+                size += self._uploads.store.size_in_quarantine(file.upload_id) or 0
+                if not this.dry_run:
+                    self._end(file)
+                this.report.add("removed_results", size=size)
+
+    def _leaving(self, of: ColumnElement[bool], limit: int | None = None) -> Sequence[_Leaving]:
+        mine = Task.node == self._uploads.hooks.node
+        query = select(TaskFile.id, TaskFile.task_id, TaskFile.upload_id).join(Task, Task.id == TaskFile.task_id)
+        with self._uploads.database.read() as session:
+            found = session.execute(query.where(_IS_REMOVING, mine, of).order_by(TaskFile.id).limit(limit))
+            return [_Leaving(*row) for row in found]
+
+    def _end_all(self, files: Sequence[_Leaving], held: frozenset[str]) -> bool:
+        """End these, of which locks are held; tells whether all could be ended within half a second."""
+        deadline = time.monotonic() + _PATIENCE_SECONDS
+        while True:
+            files = [file for file in files if not self._try_end(file, held)]
+            if not files or time.monotonic() > deadline:
+                return not files
+            time.sleep(_RETRY_SECONDS)
+
+    def _try_end(self, file: _Leaving, held: frozenset[str]) -> bool:
+        with self._locked(file.locks - held) as is_mine:
+            if is_mine:
+                self._uploads.delete_bytes(file.upload_id)
+                self._end(file)
+        if not is_mine:
+            self._uploads.locks.call(file.upload_id)
+        return is_mine
+
+    def _end(self, file: _Leaving) -> None:
+        self._uploads.delete_from_quarantine(file.upload_id)
+        self._results.delete(file.task_id, file.id)
+        with self._uploads.database.write() as session:
+            # A worker that publishes a result of another file holds this row too.
+            held = select(Task.status).where(Task.id == file.task_id).with_for_update()
+            has_ended = session.scalar(held) in ends(TASK_MOVES)
+            changed(session, update(TaskFile).where(TaskFile.id == file.id).values(removing=False))
+            if has_ended and self._results.remove_empty(file.task_id):
+                changed(session, update(Task).where(Task.id == file.task_id).values(has_results=False))
+
+    @contextmanager
+    def _locked(self, names: Iterable[str]) -> Iterator[bool]:
+        """Hold these locks, all of them or none; yields whether they are held."""
+        with ExitStack() as stack:
+            yield all(stack.enter_context(self._uploads.locks.try_hold(name)) for name in sorted(names))

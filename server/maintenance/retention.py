@@ -1,0 +1,369 @@
+"""Retention: what has been kept for as long as the settings say goes: originals, results, quarantine, events, rows.
+
+Rules:
+
+- Only what belongs to a task that has ended goes, and whoever takes it away holds the task's row: an operator's retry
+  comes before that, and nothing goes, or after it, and knows.
+- Results go as uploads do: first the rows tell of them no more, then they leave their place, then the disk, and then
+  `has_results` says so. Wherever that is cut, `has_results` is still true, and the next look ends it.
+- Rows go last, when nothing on the disk needs them.
+- What is due is found along an index of ends, from where the last look of this process came to. A whole look follows
+  every six hours, for what was passed over: so a look costs what has become due, and not what there is.
+- A clock that leaps ahead is not believed for a day (`guarded_clock.py`): not everything becomes due at once.
+"""
+
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import ColumnElement, and_, case, delete, exists, false, func, literal_column, or_, select, update
+from sqlalchemy.orm import Session
+
+from server.database.models import Task, TaskEvent, TaskFile, Upload, UploadPart
+from server.database.session import changed
+from server.lifecycle import TASK_MOVES, FileStatus, TaskStatus, UploadStatus, ends
+from server.maintenance.guarded_clock import Steady
+from server.maintenance.sweep_report import Round, lock_of
+from server.storage.results import MAIN, Results
+from server.tus.protocol import PARTIAL
+from server.uploads.service import UploadService
+
+_BATCH = 500
+_ROWS = 100  # tasks whose rows go in one transaction
+_WHOLE_LOOK_SECONDS = 6 * 3600
+_AGAIN_SECONDS = 600  # after something could not be done
+# Of what was committed after a look, and ended before it, by whatever clock.
+_OVERLAP = timedelta(minutes=10)
+
+_FLAGS = dict.fromkeys(MAIN, False)
+_ENDED = ends(TASK_MOVES)
+# In the words of an index.
+_HAS_NO_BYTES: ColumnElement[bool] = literal_column("NOT uploads.has_bytes")
+_FAILED = (FileStatus.ERROR, FileStatus.CANCELLED)
+
+
+@dataclass(frozen=True)
+class _Ended:
+    """A task that has ended, as it was when it was looked for."""
+
+    id: str
+    status: TaskStatus
+
+
+class Retention:
+    """What one process remembers of its looks, and the looks."""
+
+    def __init__(self, uploads: UploadService, results: Results, clock: Callable[[], datetime] | None = None) -> None:
+        self._uploads = uploads
+        self._results = results
+        self._clock = Steady(clock or uploads.clock)
+        self._seen: dict[str, datetime] = {}
+        self._whole_look_at = 0.0
+        self._looking = threading.Lock()
+
+    def keep(self, this: Round) -> None:
+        """Remove what is due, or count it; nothing while another thread does. Blocking."""
+        if self._looking.acquire(blocking=False):
+            try:
+                self._keep(this)
+            finally:
+                self._looking.release()
+
+    def _keep(self, this: Round) -> None:
+        if not this.dry_run and time.monotonic() >= self._whole_look_at:
+            self._seen.clear()
+            self._whole_look_at = time.monotonic() + _WHOLE_LOOK_SECONDS
+        failed = this.report.failed
+        settings, now = self._uploads.settings, self._clock.now()
+        looks: tuple[tuple[str, int | None, Callable[[Round, datetime, Sequence[_Ended]], None]], ...] = (
+            ("rows", settings.row_retention or None, self._rows),
+            ("events", settings.event_retention or None, self._events),
+            ("results", settings.result_retention or None, self._old_results),
+            ("failed", settings.failed_retention or None, self._failed_originals),
+            ("hidden", 0, self._hidden_results),
+            ("originals", settings.original_retention or None, self._old_originals),
+        )
+        if settings.row_retention:
+            self._upload_rows(this, now - timedelta(seconds=settings.row_retention))
+        for kind, seconds, look in looks:
+            if seconds is None:
+                continue
+            until = now - timedelta(seconds=seconds)
+            for batch in self._ended(kind, until):
+                look(this, until, batch)
+            self._note(this, kind, until)
+        if settings.quarantine_retention:
+            self._old_quarantine(this, now - timedelta(seconds=settings.quarantine_retention))
+        if this.report.failed > failed:
+            self._whole_look_at = min(self._whole_look_at, time.monotonic() + _AGAIN_SECONDS)
+
+    # What is due
+
+    def _note(self, this: Round, kind: str, until: datetime) -> None:
+        if not this.dry_run:
+            self._seen[kind] = max(until - _OVERLAP, self._seen.get(kind, until - _OVERLAP))
+
+    def _ended(self, kind: str, until: datetime) -> Iterator[Sequence[_Ended]]:
+        """Tasks of this data folder that had ended by then, in their order, from where the last look came to."""
+        columns = (Task.finished_at, Task.id, Task.status)
+        mine = and_(Task.node == self._uploads.hooks.node, Task.finished_at.is_not(None), Task.finished_at <= until)
+        query = select(*columns).where(mine).order_by(Task.finished_at, Task.id).limit(_BATCH)
+        behind = Task.finished_at >= self._seen[kind] if kind in self._seen else None
+        while True:
+            with self._uploads.database.read() as session:
+                rows = session.execute(query if behind is None else query.where(behind)).all()
+            if rows:
+                yield [_Ended(row.id, row.status) for row in rows]
+            if len(rows) < _BATCH:
+                return
+            behind = _behind(Task.finished_at, Task.id, rows[-1])
+
+    # Originals
+
+    def _failed_originals(self, this: Round, until: datetime, tasks: Sequence[_Ended]) -> None:
+        self._originals(this, until, tasks, "failed_originals", TaskFile.status.in_(_FAILED))
+        if this.dry_run:
+            # Their originals are counted, and not gone.
+            self._hidden(this, until, tasks, TaskFile.status.in_(_FAILED))
+        else:
+            self._hidden(this, until, tasks, _is_lost())
+
+    def _old_originals(self, this: Round, until: datetime, tasks: Sequence[_Ended]) -> None:
+        settings, counted = self._uploads.settings, []
+        if this.dry_run and settings.failed_retention:  # counted already
+            due = self._clock.now() - timedelta(seconds=settings.failed_retention)
+            counted.append(~and_(TaskFile.status.in_(_FAILED), Task.finished_at <= due))
+        if settings.originals != "keep":  # counted later
+            can_play = and_(TaskFile.playable, or_(TaskFile.has_mp4, TaskFile.has_hls))
+            dropped = and_(Task.status == TaskStatus.COMPLETED, TaskFile.status == FileStatus.COMPLETED, can_play)
+            counted.append(~dropped)
+        self._originals(this, until, tasks, "old_originals", *counted)
+
+    def _originals(
+        self, this: Round, until: datetime, tasks: Sequence[_Ended], kind: str, *of: ColumnElement[bool]
+    ) -> None:
+        is_there = and_(
+            Upload.has_bytes,
+            Upload.status == UploadStatus.COMPLETE,
+            # One that is on its way into quarantine goes by the rules of that.
+            func.coalesce(TaskFile.scan, "") != "infected",
+            *of,
+        )
+        query = (
+            select(Upload)
+            .join(TaskFile, TaskFile.upload_id == Upload.id)
+            .join(Task, Task.id == TaskFile.task_id)
+            .where(TaskFile.task_id.in_([task.id for task in tasks]), is_there)
+            .order_by(Upload.id)
+        )
+        with self._uploads.database.read() as session:
+            found = session.scalars(query).all()
+        for row in found:
+            with this.one(row.id, lock_of(row)) as held:
+                if held:
+                    size = this.size(row.id)
+                    if this.dry_run or self._remove_original(row, until):
+                        this.report.add(kind, size=size)
+
+    def _remove_original(self, row: Upload, until: datetime) -> bool:
+        """The bytes go while the task's row is held: a retry finds them there and keeps them, or finds them gone.
+
+        Cut short, the row tells of bytes that are not there: a retry asks the store, and the next look ends it.
+        """
+        with ExitStack() as stack:
+            with suppress(OSError):
+                # Held open: the blocks of a large file are freed behind the transaction, which others wait for.
+                stack.enter_context(self._uploads.store.local_path(row.id).open("rb"))
+            with self._uploads.database.write() as session:
+                if self._hold(session, row.task_id, until) is None:
+                    return False
+                self._uploads.store.delete(row.id)
+                changed(session, update(Upload).where(Upload.id == row.id).values(has_bytes=False))
+        return True
+
+    def _old_quarantine(self, this: Round, until: datetime) -> None:
+        aside: ColumnElement[bool] = literal_column("uploads.in_quarantine")
+        due = and_(Task.finished_at <= until, Task.node == self._uploads.hooks.node)
+        of = select(TaskFile.upload_id).join(Task, Task.id == TaskFile.task_id).where(due)
+        for row in this.rows(and_(aside, of.where(TaskFile.upload_id == Upload.id).exists())):
+            with this.one(row.id, lock_of(row)) as held:
+                if held:
+                    size = self._uploads.store.size_in_quarantine(row.id) or 0
+                    if not this.dry_run:
+                        self._uploads.delete_from_quarantine(row.id)
+                    this.report.add("old_quarantine", size=size)
+
+    # Results
+
+    def _old_results(self, this: Round, until: datetime, tasks: Sequence[_Ended]) -> None:
+        """What was made of files that are completed, with whatever nobody can see of the others."""
+        completed = [task.id for task in tasks if task.status is TaskStatus.COMPLETED]
+        self._remove_results(
+            this, until, "old_results", completed, or_(TaskFile.status == FileStatus.COMPLETED, _is_lost())
+        )
+
+    def _hidden_results(self, this: Round, until: datetime, tasks: Sequence[_Ended]) -> None:
+        """What nobody can see: of tasks that were cancelled, and of files that failed and cannot be tried again."""
+        if this.dry_run and self._uploads.settings.failed_retention:
+            due = self._clock.now() - timedelta(seconds=self._uploads.settings.failed_retention)
+            with self._uploads.database.read() as session:
+                query = select(Task.id).where(Task.id.in_([task.id for task in tasks]), Task.finished_at <= due)
+                counted = set(session.scalars(query))
+            tasks = [task for task in tasks if task.id not in counted]
+        self._hidden(this, until, tasks, _is_lost())
+
+    def _hidden(self, this: Round, until: datetime, tasks: Sequence[_Ended], lost: ColumnElement[bool]) -> None:
+        over = [task.id for task in tasks if task.status is not TaskStatus.COMPLETED]
+        partly = [task.id for task in tasks if task.status is TaskStatus.COMPLETED]
+        self._remove_results(this, until, "hidden_results", over, lost)
+        self._remove_results(this, until, "hidden_results", partly, lost)
+
+    def _remove_results(
+        self, this: Round, until: datetime, kind: str, tasks: Sequence[str], of: ColumnElement[bool]
+    ) -> None:
+        """Remove what was made of these files, and what is left of the folder of their task."""
+        query = select(TaskFile.task_id, TaskFile.id).join(Task, Task.id == TaskFile.task_id)
+        query = query.where(TaskFile.task_id.in_(tasks), Task.has_results, of).order_by(TaskFile.task_id)
+        with self._uploads.database.read() as session:
+            found: dict[str, list[str]] = {}
+            for task_id, file_id in session.execute(query):
+                found.setdefault(task_id, []).append(file_id)
+        for task_id, files in found.items():
+            with this.one(task_id, task_id) as held:
+                if held:
+                    there = [file_id for file_id in files if self._results.has_any(task_id, file_id)]
+                    size = sum(self._results.bytes_of(task_id, file_id) for file_id in there)
+                    if (this.dry_run or self._remove_results_of(task_id, until, of)) and there:
+                        this.report.add(kind, size=size)
+
+    def _remove_results_of(self, task_id: str, until: datetime, of: ColumnElement[bool]) -> bool:
+        files = self._forget_results(task_id, until, of)
+        for file_id in files:
+            self._results.remove(task_id, file_id)  # of a removal that was cut short
+        with self._uploads.database.write() as session:
+            if self._hold(session, task_id, until) is None:
+                return False  # tried again: what is there may be of the new attempt
+            for file_id in files:
+                self._results.hide(task_id, file_id)
+        for file_id in files:
+            self._results.remove(task_id, file_id)
+        self._tell_empty(task_id, until)
+        return bool(files)
+
+    def _tell_empty(self, task_id: str, until: datetime) -> None:
+        with self._uploads.database.write() as session:
+            # Nobody publishes while the row is held.
+            if self._hold(session, task_id, until) is not None and self._results.remove_empty(task_id):
+                changed(session, update(Task).where(Task.id == task_id).values(has_results=False))
+
+    def _forget_results(self, task_id: str, until: datetime, of: ColumnElement[bool]) -> Sequence[str]:
+        """The rows tell of no results any more, before those go; the files it was said of."""
+        with self._uploads.database.write() as session:
+            if self._hold(session, task_id, until) is None:
+                return ()
+            query = select(TaskFile.id).join(Task, Task.id == TaskFile.task_id).where(TaskFile.task_id == task_id, of)
+            files = session.scalars(query).all()
+            values = {**_FLAGS, "playable": False}
+            changed(session, update(TaskFile).where(TaskFile.id.in_(files)).values(**values))
+            plays = exists().where(TaskFile.task_id == task_id, TaskFile.playable)
+            kept = case((plays, Task.playable), else_=false())
+            changed(session, update(Task).where(Task.id == task_id).values(playable=kept))
+        return files
+
+    # Rows
+
+    def _events(self, this: Round, until: datetime, tasks: Sequence[_Ended]) -> None:
+        of = and_(TaskEvent.task_id.in_([task.id for task in tasks]), TaskEvent.at <= until)
+        with self._uploads.database.read() as session:
+            number = session.scalar(select(func.count()).select_from(TaskEvent).where(of)) or 0
+        if number and not this.dry_run:
+            with self._uploads.database.write(lazy=True) as session:
+                over = exists().where(Task.id == TaskEvent.task_id, Task.finished_at <= until)
+                number = changed(session, delete(TaskEvent).where(of, over))
+        this.report.add("old_events", number)
+
+    def _rows(self, this: Round, until: datetime, tasks: Sequence[_Ended]) -> None:
+        ids = [task.id for task in tasks]
+        for start in range(0, len(ids), _ROWS):
+            some = and_(Task.id.in_(ids[start : start + _ROWS]), Task.finished_at <= until, _is_bare())
+            if this.dry_run:
+                with self._uploads.database.read() as session:
+                    number = session.scalar(select(func.count()).select_from(Task).where(some)) or 0
+            else:
+                number = self._remove_rows(some)
+            this.report.add("old_tasks", number)
+
+    def _remove_rows(self, of: ColumnElement[bool]) -> int:
+        """Tasks with files, steps and events, and then their uploads, which the files refer to."""
+        with self._uploads.database.write(lazy=True) as session:
+            ids = session.scalars(select(Task.id).where(of).with_for_update(skip_locked=True)).all()
+            if ids:
+                changed(session, delete(Task).where(Task.id.in_(ids)))
+                changed(session, delete(Upload).where(Upload.task_id.in_(ids)))
+        return len(ids)
+
+    def _upload_rows(self, this: Round, until: datetime) -> None:
+        """Rows of uploads that never became a task; of a partial one, when no final refers to it any more."""
+        ended = (UploadStatus.REJECTED, UploadStatus.EXPIRED, UploadStatus.TERMINATED)
+        due = and_(
+            _HAS_NO_BYTES,
+            Upload.updated_at <= until,
+            Upload.status.in_(ended),
+            ~Upload.in_quarantine,
+            ~exists().where(TaskFile.upload_id == Upload.id),
+            ~exists().where(UploadPart.part_id == Upload.id),
+            ~exists().where(Task.id == Upload.task_id, Task.finished_at.is_(None)),
+        )
+        is_part = func.coalesce(Upload.concat, "") == PARTIAL
+        # Finals last: what would go in a second turn is left to the next whole look.
+        for kind, condition in (("parts", is_part), ("uploads", ~is_part)):
+            for ids in self._uploads_ended(kind, and_(due, condition)):
+                if not this.dry_run:
+                    with self._uploads.database.write(lazy=True) as session:
+                        changed(session, delete(Upload).where(Upload.id.in_(ids), due))
+                this.report.add("old_uploads", len(ids))
+            self._note(this, kind, until)
+
+    def _uploads_ended(self, kind: str, due: ColumnElement[bool]) -> Iterator[Sequence[str]]:
+        query = select(Upload.updated_at, Upload.id).where(due).order_by(Upload.updated_at, Upload.id).limit(_BATCH)
+        behind = Upload.updated_at >= self._seen[kind] if kind in self._seen else None
+        while True:
+            with self._uploads.database.read() as session:
+                rows = session.execute(query if behind is None else query.where(behind)).all()
+            if rows:
+                yield [row.id for row in rows]
+            if len(rows) < _BATCH:
+                return
+            behind = _behind(Upload.updated_at, Upload.id, rows[-1])
+
+    def _hold(self, session: Session, task_id: str, until: datetime) -> str | None:
+        """Hold a task's row until the end of the transaction; its id, if it had ended by then and still has."""
+        due = (Task.status.in_(_ENDED), Task.finished_at <= until)
+        return session.scalar(select(Task.id).where(Task.id == task_id, *due).with_for_update())
+
+
+def _behind(at: Any, key: Any, last: Any) -> ColumnElement[bool]:
+    """What comes after this row. The first condition is the one that an index can be entered by."""
+    return and_(at >= last[0], or_(at > last[0], key > last[1]))
+
+
+def _is_lost() -> ColumnElement[bool]:
+    """A file that will never be shown: cancelled, or failed and without an original that a retry could use."""
+    original = exists().where(Upload.id == TaskFile.upload_id, Upload.has_bytes, Upload.status == UploadStatus.COMPLETE)
+    can_retry = and_(original, func.coalesce(TaskFile.scan, "") != "infected")
+    return or_(
+        TaskFile.status == FileStatus.CANCELLED,
+        and_(TaskFile.status == FileStatus.ERROR, ~can_retry),
+        # A cancelled task that is tried again makes everything anew, so what was made before is of no use.
+        Task.status == TaskStatus.CANCELLED,
+    )
+
+
+def _is_bare() -> ColumnElement[bool]:
+    """Nothing of the task lies on the disk."""
+    needed = or_(Upload.has_bytes, Upload.in_quarantine, Upload.status == UploadStatus.OPEN)
+    return and_(~Task.has_results, ~exists().where(Upload.task_id == Task.id, needed))

@@ -1,0 +1,312 @@
+"""The sweep: ends what was cut short, and removes what nobody will finish.
+
+Rules:
+
+- It reads rows, never folders, to find uploads; it waits for nobody and disturbs nobody (a lock that is held is passed
+  over until the next time); it may run twice at once, or be killed anywhere.
+- What is due is found along an index: open uploads whose rows say so (`_IS_DUE`), those that have expired, and finals
+  whose parts are complete or gone. So a sweep costs what is due, and not what is open.
+- The row of an upload may lag behind its bytes only while its process lives and is about to write it, or when that
+  process has died. A process that died has left its FIFO; a sweep that finds one looks at every open upload.
+- Even that costs a look at the size of each file, and a lock only where the row does not fit it.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+import structlog
+from sqlalchemy import ColumnElement, Row, and_, func, literal_column, or_, select
+from sqlalchemy.orm import aliased
+
+from server import media_types
+from server.database.models import Task, TaskFile, Upload, UploadPart
+from server.errors import MediaTypeUnsupportedError, PartInvalidError, StorageFullError, UploadLockedError
+from server.lifecycle import FileStatus, TaskStatus, UploadStatus
+from server.maintenance.retention import Retention
+from server.maintenance.sweep_report import Round, SweepReport, lock_of
+from server.tus.protocol import PARTIAL
+from server.uploads import groups, idempotency
+from server.uploads.concatenation import FinalService
+from server.uploads.service import UploadService
+
+__all__ = ["SweepReport", "drop_originals", "sweep"]
+
+_BATCH = 500
+_TOLD = (Upload.id, Upload.task_id, Upload.protocol, Upload.received)
+_log = structlog.get_logger(__name__)
+
+# In the words of an index, which SQLite would not know again.
+_IS_OPEN: ColumnElement[bool] = literal_column("uploads.status = 'open'")
+_IS_DUE: ColumnElement[bool] = literal_column(
+    "uploads.status = 'open' AND"
+    " (uploads.received >= uploads.length OR uploads.checked_from IS NOT NULL OR uploads.protocol <> 'tus')"
+)
+_IS_OPEN_FINAL: ColumnElement[bool] = literal_column("uploads.status = 'open' AND uploads.concat <> 'partial'")
+_IS_LEAVING: ColumnElement[bool] = literal_column(
+    "uploads.has_bytes AND uploads.status IN ('rejected', 'expired', 'terminated')"
+)
+_IS_WHOLE_PART: ColumnElement[bool] = literal_column("uploads.concat = 'partial' AND uploads.status = 'complete'")
+
+
+def sweep(
+    uploads: UploadService, retention: Retention | None = None, *, dry_run: bool = False, everything: bool = True
+) -> SweepReport:
+    """One pass over the uploads that are due or being removed, and over what was kept for long enough. Blocking.
+
+    With `everything` it looks at each open upload, as it does when a process has died. With `dry_run` it tells what it
+    would do, and changes nothing.
+    """
+    report = SweepReport()
+    this = Round(uploads, report, dry_run)
+    uploads.store.check()  # a store that is away has no bytes of anybody: nothing may be concluded from that
+    report.add("leftovers", len(uploads.locks.unheard()) if dry_run else uploads.locks.clean())
+    if retention is not None:
+        # First, so that a sweep and what was told before it go by the same rows.
+        retention.keep(this)
+    _end_removals(this)
+    _quarantine(this)
+    everything = everything or report.leftovers > 0
+    _settle_open(this, everything=everything)
+    if everything:
+        _remove(this, this.rows(_is_joined()), UploadStatus.TERMINATED)
+    _remove(this, this.rows_until(_IS_WHOLE_PART, uploads.clock()), UploadStatus.EXPIRED)
+    _end_late_groups(this)
+    _drop_originals(this, None)
+    report.add("answers", idempotency.drop_expired(uploads, dry_run=dry_run))
+    return report
+
+
+def _settle_open(this: Round, *, everything: bool) -> None:
+    seen: set[str] = set()
+    # Finals last: a part that is finished by this very sweep may be the one that a final waits for.
+    for found in (_lagging(this) if everything else (), this.rows(_IS_DUE), _expired(this), this.rows(_is_decided())):
+        for row in found:
+            if this.dry_run and row.id in seen:
+                continue  # nothing was changed, so it is still found for the other reason
+            seen.add(row.id)
+            with this.one(row.id, lock_of(row)) as held:
+                if held:
+                    _settle(this, row.id)
+
+
+def _lagging(this: Round) -> Iterator[Row[Any]]:
+    """Open uploads, no finals, whose files are not as their rows say."""
+    for row in this.columns(and_(_IS_OPEN, func.coalesce(Upload.concat, PARTIAL) == PARTIAL), _TOLD):
+        try:
+            lags = this.uploads.store.size(row.id) != row.received
+        except OSError:
+            lags = True  # it is told with this upload, and the others are looked at
+        if lags:
+            yield row
+
+
+def _expired(this: Round) -> Iterator[Upload]:
+    """Open uploads that have expired by their rows. Bytes that came since put that off, and the row hears of it.
+
+    Finals last: a part that expires takes those along that wait for it.
+    """
+    is_final = func.coalesce(Upload.concat, PARTIAL) != PARTIAL
+    for kind in (~is_final, is_final):
+        yield from this.rows_until(and_(Upload.status == UploadStatus.OPEN, kind), this.uploads.clock())
+
+
+def _remove(this: Round, found: Iterator[Upload], target: UploadStatus) -> None:
+    for row in found:
+        with this.one(row.id, row.id) as held:
+            size = this.size(row.id)
+            if held and (this.dry_run or this.uploads.remove(row.id, target)):
+                this.report.add("removed", size=size)
+
+
+def drop_originals(uploads: UploadService, report: SweepReport, task_id: str) -> None:
+    """Remove the originals of a task that the setting `originals` does not keep. Blocking.
+
+    Their rows stay complete: a client that asks again whether its upload arrived is told that it did.
+    """
+    _drop_originals(Round(uploads, report), task_id)
+
+
+def _end_removals(this: Round) -> None:
+    uploads = this.uploads
+    elsewhere = select(Task.id).where(Task.id == Upload.task_id, Task.node != uploads.hooks.node)
+    for row in this.rows(and_(_IS_LEAVING, ~elsewhere.exists())):
+        with this.one(row.id, row.id) as held:
+            if not held:
+                continue
+            size = this.size(row.id)
+            if this.dry_run:
+                pass
+            elif row.protocol == "tus" or row.completed_at is not None:  # a task speaks of the row
+                uploads.delete_bytes(row.id)
+            else:
+                uploads.forget([row.id])
+            this.report.add("removed", size=size)
+
+
+def _end_late_groups(this: Round) -> None:
+    uploads = this.uploads
+    with uploads.database.read() as session:
+        late = select(Task.id).where(groups.is_late(uploads.hooks.node, uploads.clock()))
+        found = session.scalars(late.order_by(Task.gather_until).limit(_BATCH)).all()
+    for task_id in found:
+        with this.one(task_id, task_id) as held:
+            if held and (this.dry_run or uploads.end_late_group(task_id)):
+                this.report.add("late")
+
+
+def _drop_originals(this: Round, task_id: str | None) -> None:
+    if this.uploads.settings.originals == "keep":
+        return
+    for row in this.rows(_is_dispensable(this.uploads, task_id)):
+        with this.one(row.id, lock_of(row)) as held:
+            if held:
+                size = this.size(row.id)
+                if not this.dry_run:
+                    this.uploads.delete_bytes(row.id)
+                this.report.add("dropped", size=size)
+
+
+def _is_dispensable(uploads: UploadService, task_id: str | None) -> ColumnElement[bool]:
+    """Originals in this data folder whose task is completed and whose file can be played without them.
+
+    A file that is completed is never read again, not by an operator's retry of its task either, and its results are on
+    the disk before its row tells of them. A removal that was cut short is found by this again.
+    """
+    asked = () if task_id is None else (Task.id == task_id,)
+    ended = (Task.status == TaskStatus.COMPLETED, Task.node == uploads.hooks.node, *asked)
+    mine = (TaskFile.upload_id == Upload.id, TaskFile.status == FileStatus.COMPLETED)
+    can_play = (TaskFile.playable, or_(TaskFile.has_mp4, TaskFile.has_hls))
+    found = select(TaskFile.id).join(Task, Task.id == TaskFile.task_id).where(*mine, *can_play, *ended)
+    return and_(Upload.has_bytes, Upload.status == UploadStatus.COMPLETE, found.exists())
+
+
+def _quarantine(this: Round) -> None:
+    for row in this.rows(_is_infected(this.uploads)):
+        with this.one(row.id, row.id) as held:
+            if held:
+                if not this.dry_run:
+                    this.uploads.quarantine(row.id)
+                this.report.add("quarantined")
+
+
+def _is_infected(uploads: UploadService) -> ColumnElement[bool]:
+    """Uploads in this data folder in which a virus was found, and whose worker did not live to put them aside."""
+    is_infected: ColumnElement[bool] = literal_column("task_files.scan = 'infected'")  # in the words of an index
+    mine = select(TaskFile.upload_id).join(Task, Task.id == TaskFile.task_id)
+    found = mine.where(is_infected, Task.node == uploads.hooks.node)
+    # Not in the words of an index: SQLite would read every complete upload.
+    is_complete: ColumnElement[bool] = literal_column("coalesce(uploads.status, '') = 'complete'")
+    return and_(Upload.has_bytes, is_complete, Upload.id.in_(found))
+
+
+def _is_joined() -> ColumnElement[bool]:
+    """Partial uploads whose bytes are in a final one that was completed, and in no final that still waits.
+
+    The final may have been deleted since: then the bytes of its parts have to go all the more.
+    """
+    final = aliased(Upload)
+    uses = select(UploadPart.final_id).join(final, final.id == UploadPart.final_id)
+    mine = UploadPart.part_id == Upload.id
+    return and_(
+        _IS_WHOLE_PART,
+        uses.where(mine, final.completed_at.is_not(None)).exists(),
+        ~uses.where(mine, final.status == UploadStatus.OPEN).exists(),
+    )
+
+
+def _is_decided() -> ColumnElement[bool]:
+    """Open finals that wait for nothing: their parts are complete, or one is gone."""
+    part = aliased(Upload)
+    mine = select(part.id).join(UploadPart, UploadPart.part_id == part.id).where(UploadPart.final_id == Upload.id)
+    waits = mine.where(part.status == UploadStatus.OPEN).exists()
+    is_broken = mine.where(part.status.not_in((UploadStatus.OPEN, UploadStatus.COMPLETE))).exists()
+    return and_(_IS_OPEN_FINAL, or_(~waits, is_broken))
+
+
+def _settle(this: Round, upload_id: str) -> None:
+    uploads = this.uploads
+    if not this.dry_run:
+        uploads.reconcile(upload_id)
+    with uploads.database.read() as session:
+        row = session.get(Upload, upload_id)  # again, now that the lock is held
+    if row is None or row.status is not UploadStatus.OPEN:
+        return
+    if row.protocol != "tus":
+        size = this.size(upload_id)
+        if not this.dry_run:
+            uploads.forget([upload_id])
+        this.report.add("abandoned", size=size)
+    elif row.concat in (None, PARTIAL):
+        _settle_plain(this, row)
+    else:
+        _settle_final(this, row)
+
+
+def _settle_final(this: Round, row: Upload) -> None:
+    uploads = this.uploads
+    size = this.size(row.id)
+    joined = _join(this, row.id)
+    if joined is None:
+        this.report.add("removed", size=size)
+    elif joined:
+        this.report.add("finished")
+    elif uploads.expiry_of(row) <= uploads.clock():
+        _expire(this, row)
+    elif row.expires_at <= uploads.clock() and not this.dry_run:
+        uploads.tell(row.id, row.received, uploads.expiry_of(row))
+
+
+def _settle_plain(this: Round, row: Upload) -> None:
+    uploads, report = this.uploads, this.report
+    size = uploads.store.size(row.id)
+    if size is not None and row.checked_from is not None:
+        size = min(size, row.checked_from)  # only when nothing is changed: else it was taken back
+    if size is not None and size == row.length:
+        _finish(this, row)  # however late: every byte is there
+    elif uploads.expiry_of(row) <= uploads.clock():
+        _expire(this, row)
+    elif size is None and row.received == 0:
+        # The process died between row and file; no client was ever told of this upload.
+        report.add("abandoned", int(this.dry_run or uploads.abandon(row.id)))
+    elif size is None:
+        _log.error("upload_bytes_missing", upload=row.id, received=row.received)
+        report.add("missing")
+    elif (size != row.received or row.expires_at <= uploads.clock()) and not this.dry_run:
+        uploads.tell(row.id, size, uploads.expiry_of(row))  # the room that it was promised is counted by this
+
+
+def _expire(this: Round, row: Upload) -> None:
+    size = this.size(row.id)
+    if this.dry_run or this.uploads.remove(row.id, UploadStatus.EXPIRED):
+        this.report.add("expired", size=size)
+
+
+def _join(this: Round, final_id: str) -> bool | None:
+    """Whether a final is joined now; None when it has ended instead."""
+    finals = FinalService(this.uploads)
+    try:
+        return finals.can_join(final_id) if this.dry_run else finals.join(final_id, patience=0)
+    except (MediaTypeUnsupportedError, PartInvalidError):
+        return None
+    except UploadLockedError:
+        return False  # a part is busy
+    except StorageFullError:
+        _log.warning("join_put_off", upload=final_id, reason="the disk is full")
+        return False
+
+
+def _finish(this: Round, row: Upload) -> None:
+    uploads = this.uploads
+    try:
+        media_type = row.media_type
+        if media_type is None and row.concat is None:
+            head = uploads.store.head(row.id, media_types.SNIFF_BYTES)
+            media_type = uploads.hooks.check_content(row.filename, head)
+    except MediaTypeUnsupportedError as error:
+        if not this.dry_run:
+            uploads.remove(row.id, UploadStatus.REJECTED, error)
+        return
+    if not this.dry_run:
+        uploads.store.finish(row.id)
+        uploads.complete([row.id], row.id, {row.id: media_type})
+    this.report.add("finished")

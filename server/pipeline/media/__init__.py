@@ -1,0 +1,1 @@
+"""FFmpeg and what is known of a source: commands, renditions, playlists, verification."""

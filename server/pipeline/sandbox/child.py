@@ -1,0 +1,265 @@
+"""Jobs in child processes that can be killed: the parent's side.
+
+Rule: whatever way a job ends, nothing of it is left: no process, no zombie, no descriptor. The child is started
+by `subprocess` in a session of its own (never by fork: servers have threads), knows nothing of our environment,
+and is believed nothing beyond a bounded line of JSON. `child_main.py` is the other side.
+"""
+
+import contextlib
+import errno
+import json
+import logging
+import os
+import selectors
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import IO
+
+from server.errors import Param, StepError
+from server.messages import CODES, size
+from server.pipeline.step import Cancelled, Limits, TryLaterError
+
+log = logging.getLogger(__name__)
+
+_POLL = 0.05  # seconds between two looks at the clock and at `cancelled`
+_GRACE = 0.3  # seconds that a child has to end by itself once its standard input is closed
+_MAX_REQUEST = 32 << 10  # bytes; less than a pipe holds, so that writing it never waits
+_MAX_ANSWER = 256 << 10  # bytes of all lines together
+_MAX_STDERR = 8 << 10  # last bytes kept for the log
+
+_INTERRUPTED = "step_interrupted"  # what a kill says: nothing of the file
+
+# `server` must be importable in the child however this process found it: run from a checkout, or installed.
+_ROOT = Path(__file__).parents[2]
+
+# How Python, the dynamic loader, glibc, FFmpeg and x264 say that the address space is full.
+_MEMORY_SIGNS = (b"MemoryError", b"Cannot allocate memory", b"failed to map segment", b"bad_alloc", b"malloc of size")
+
+
+def run(
+    job: str,
+    arguments: Mapping[str, object],
+    *,
+    limits: Limits,
+    cancelled: threading.Event,
+    report: Callable[[int], None],
+) -> Mapping[str, object]:
+    """Call `job` (`module:function`, called with `arguments` and a function that reports percent) in a child.
+
+    It may read the file `path`, run the program `ffmpeg` and write into the folder `output`, so far as `arguments` name
+    them, and nothing else.
+
+    Returns the job's mapping, as JSON carries it. Raises `StepError` if the job does, and step_timeout,
+    step_memory or step_crashed if it could not finish; `Cancelled` within a poll (50 ms) and the child's grace
+    (0.3 s) after `cancelled` is set; `TryLaterError` if somebody else killed the child or its program; `OSError` if no
+    process can be started, or ENOSPC if it says that the disk is full. May be called from several threads.
+    """
+    given = {"job": job, "arguments": arguments, "limits": asdict(limits), "files": _files(arguments)}
+    request = json.dumps(given).encode() + b"\n"
+    if len(request) > _MAX_REQUEST:
+        raise ValueError(f"a job takes at most {_MAX_REQUEST} bytes of arguments")
+    if cancelled.is_set():
+        raise Cancelled
+    with _child() as process, _Conversation(process, report) as conversation:
+        with contextlib.suppress(BrokenPipeError):  # it died at once; its standard error says why
+            os.write(_descriptor(process.stdin), request)
+        _follow(process, conversation, limits, cancelled)
+    _own(arguments.get("output"))
+    if conversation.error is None and conversation.result is not None:
+        return conversation.result
+    verdict = _verdict(process.returncode, conversation, limits)
+    # After an answer the exit code is our own doing: the child is told to go.
+    end = "its own answer" if conversation.over else f"exit code {process.returncode}"
+    # A file that cannot be played is no fault of ours; a child that crashed may well be.
+    level = logging.INFO if conversation.is_reasoned and verdict is conversation.error else logging.WARNING
+    log.log(level, "job %s gave up with %s after %s: %r", job, verdict.code, end, conversation.stderr)
+    if verdict.code == _INTERRUPTED:
+        raise TryLaterError(_INTERRUPTED)
+    if verdict.code == "disk_full":
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    raise verdict
+
+
+def _follow(
+    process: "subprocess.Popen[bytes]",
+    conversation: "_Conversation",
+    limits: Limits,
+    cancelled: threading.Event,
+) -> None:
+    """Listen until the child has answered or is dead."""
+    deadline = time.monotonic() + limits.seconds
+    while not conversation.over:
+        dead = _is_dead(process)
+        conversation.listen(0 if dead else _POLL)
+        if cancelled.is_set():
+            raise Cancelled
+        if dead:
+            return
+        if time.monotonic() > deadline:
+            raise StepError("step_timeout", seconds=_seconds(limits))
+
+
+@contextlib.contextmanager
+def _child() -> Iterator["subprocess.Popen[bytes]"]:
+    """A child process; at the end of the block it and all of its group are gone."""
+    with subprocess.Popen(
+        [sys.executable, "-m", "server.pipeline.sandbox.child_main"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        bufsize=0,
+        cwd=_ROOT,
+        env=_environment(os.environ),
+        start_new_session=True,
+    ) as process:
+        try:
+            yield process
+        finally:
+            _end(process)
+
+
+def _files(arguments: Mapping[str, object]) -> Mapping[str, Sequence[str]]:
+    """Paths that the job may read, run and write."""
+    names = {"read": "path", "run": "ffmpeg", "write": "output"}
+    return {right: [str(arguments[name])] for right, name in names.items() if arguments.get(name)}
+
+
+def _own(output: object) -> None:
+    """What a child of root made was made as another user (`confinement.py`), and is root's from now on."""
+    user, group = os.geteuid(), os.getegid()
+    if user != 0 or not isinstance(output, str):
+        return
+    for folder, folders, names in os.walk(output):
+        for name in (*folders, *names):
+            with contextlib.suppress(FileNotFoundError):
+                os.chown(Path(folder) / name, user, group, follow_symlinks=False)
+
+
+def _environment(environ: Mapping[str, str]) -> dict[str, str]:
+    """What a child needs and nothing that it could give away: no secret of ours ever reaches it."""
+    kept = {name: environ[name] for name in ("PATH", "LANG", "PYTHONPATH") if name in environ}
+    # Every heap arena of glibc reserves 64 MiB of address space, which is what the memory limit counts.
+    return kept | {"MALLOC_ARENA_MAX": "1"}
+
+
+def _end(process: "subprocess.Popen[bytes]") -> None:
+    """Let the child end by itself for a moment, then kill its group, then reap it."""
+    stdin = process.stdin
+    if stdin is not None:
+        stdin.close()  # the child takes this as "the parent is gone" and reaps its programs first
+    deadline = time.monotonic() + _GRACE
+    while not _is_dead(process) and time.monotonic() < deadline:
+        time.sleep(0.005)
+    # Before reaping: until then the zombie keeps the number of its group from being given to a stranger.
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+
+
+def _is_dead(process: "subprocess.Popen[bytes]") -> bool:
+    """Whether the child has ended; it is not reaped by asking."""
+    return os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+
+
+def _descriptor(stream: IO[bytes] | None) -> int:
+    if stream is None:  # never so: all three are pipes
+        raise ValueError("the child has no such pipe")
+    return stream.fileno()
+
+
+def _seconds(limits: Limits) -> Param:
+    return int(limits.seconds) if limits.seconds == int(limits.seconds) else limits.seconds
+
+
+def _verdict(returncode: int, conversation: "_Conversation", limits: Limits) -> StepError:
+    """Why there is no result."""
+    if returncode == -signal.SIGXCPU:
+        return StepError("step_timeout", seconds=_seconds(limits))
+    # Even when the job gave its own reason: a program of its that starved is a file that could not be opened.
+    if any(sign in conversation.stderr for sign in _MEMORY_SIGNS):
+        return StepError("step_memory", limit=size(limits.memory))
+    if conversation.error is None and returncode in (-signal.SIGKILL, -signal.SIGTERM):
+        return StepError(_INTERRUPTED)
+    return conversation.error or StepError("step_crashed")
+
+
+class _Conversation:
+    """What the child says: progress, then one answer, on standard output; anything at all on standard error."""
+
+    def __init__(self, process: "subprocess.Popen[bytes]", report: Callable[[int], None]) -> None:
+        self.result: Mapping[str, object] | None = None
+        self.error: StepError | None = None
+        self.stderr = b""
+        self.is_reasoned = False
+        """Whether the error is the job's own word about the file."""
+        self._report = report
+        self._line = b""
+        self._heard = 0
+        self._selector = selectors.DefaultSelector()
+        for stream, hear in ((process.stdout, self._hear_answer), (process.stderr, self._hear_stderr)):
+            os.set_blocking(_descriptor(stream), False)
+            self._selector.register(_descriptor(stream), selectors.EVENT_READ, hear)
+
+    def __enter__(self) -> "_Conversation":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._selector.close()
+
+    @property
+    def over(self) -> bool:
+        """Whether there is an answer, be it a result or a reason."""
+        return self.result is not None or self.error is not None
+
+    def listen(self, timeout: float) -> None:
+        """Take in what is said now, waiting at most so many seconds for it."""
+        for key, _ in self._selector.select(timeout):
+            chunk = os.read(key.fd, 65536)
+            if chunk:
+                key.data(chunk)
+            else:
+                self._selector.unregister(key.fd)
+
+    def _hear_stderr(self, chunk: bytes) -> None:
+        self.stderr = (self.stderr + chunk)[-_MAX_STDERR:]
+
+    def _hear_answer(self, chunk: bytes) -> None:
+        self._heard += len(chunk)
+        if self.over:
+            return
+        if self._heard > _MAX_ANSWER:
+            self.error = StepError("step_crashed")
+            return
+        *lines, self._line = (self._line + chunk).split(b"\n")
+        for line in lines:
+            self._understand(line)
+
+    def _understand(self, line: bytes) -> None:
+        match _parse(line):
+            case {"percent": int(percent)}:
+                self._report(max(0, min(100, percent)))
+            case {"result": dict(result)}:
+                self.result = result
+            case {"error": {"code": str(code), "params": dict(params)}} if code in CODES:
+                self.error = StepError(code)
+                self.error.params.update(_scalars(params))
+                self.is_reasoned = True
+            case _:
+                self.error = StepError("step_crashed")
+
+
+def _parse(line: bytes) -> object:
+    try:
+        return json.loads(line)
+    except (ValueError, RecursionError):  # a child that a video took over may say anything
+        return None
+
+
+def _scalars(params: Mapping[str, object]) -> dict[str, Param]:
+    return {name: value for name, value in params.items() if isinstance(value, str | int | float)}

@@ -1,0 +1,122 @@
+"""The child process: limits itself, does one job, sends one answer.
+
+Rule: nothing of a video is touched before the limits stand and all that the kernel lets us confine is confined
+(`confinement.py`); and the process never outlives its parent. Its standard input stays open as long as the parent
+lives; when it ends, the whole process group is killed, programs that the job started included. (`PR_SET_PDEATHSIG`
+would not do: it spares grandchildren, and it fires when the parent's *thread* ends.)
+
+`child.py` starts it as `python -m server.pipeline.sandbox.child_main`. One line of JSON comes in, lines of JSON go
+out.
+"""
+
+import errno
+import importlib
+import json
+import os
+import resource
+import signal
+import sys
+import threading
+from collections.abc import Callable, Mapping
+from typing import Any, TypeAlias
+
+from server.errors import StepError
+from server.pipeline.media import programs
+from server.pipeline.sandbox import confinement
+
+Job: TypeAlias = Callable[[Mapping[str, Any], Callable[[int], None]], Mapping[str, object]]
+
+_STDIN, _STDOUT, _STDERR = 0, 1, 2
+_OPEN_FILES = 64
+_CPU_MARGIN = 5  # seconds between SIGXCPU and SIGKILL
+_WATCHER_STACK = 256 << 10
+
+
+def main() -> None:
+    """Do the job that standard input describes; the exit code is 0 if an answer was sent."""
+    # Answers get a descriptor of their own: libraries and programs may print whatever they like.
+    answers = os.dup(_STDOUT)
+    os.dup2(_STDERR, _STDOUT)
+    request = json.loads(_read_line())
+    entered = confinement.enter_namespaces()
+    _limit(request["limits"])
+    job = _import(request["job"])
+    programs.before_program = confinement.confine(request["files"], entered)
+    threading.stack_size(_WATCHER_STACK)  # the default of 8 MiB counts against the address space
+    threading.Thread(target=_watch, daemon=True).start()
+    threading.stack_size(0)
+    _send(answers, _perform(job, request["arguments"], answers))
+    # No interpreter shutdown: decoders have threads and handlers that could still hang or crash.
+    os._exit(0)
+
+
+def _read_line() -> bytes:
+    line = b""
+    while not line.endswith(b"\n"):
+        chunk = os.read(_STDIN, 65536)
+        if not chunk:  # the parent died before it could say what to do
+            sys.exit(1)
+        line += chunk
+    return line
+
+
+def _limit(limits: Mapping[str, Any]) -> None:
+    """Take on the limits for this process and those that it starts."""
+    # Processor time is the net below the parent's clock: with a thread on every core it comes later, too.
+    processor = (int(limits["seconds"]) + 5) * (os.cpu_count() or 1)
+    for kind, most in (
+        (resource.RLIMIT_AS, limits["memory"]),
+        (resource.RLIMIT_CPU, processor),
+        (resource.RLIMIT_FSIZE, limits["file_size"]),
+        (resource.RLIMIT_NOFILE, _OPEN_FILES),
+        (resource.RLIMIT_CORE, 0),
+    ):
+        ceiling = resource.getrlimit(kind)[1]
+        value = most if ceiling == resource.RLIM_INFINITY else min(most, ceiling)
+        # Beyond the hard limit the kernel sends SIGKILL, which would look as if somebody else had ended it.
+        hard = value + _CPU_MARGIN if kind == resource.RLIMIT_CPU else value
+        resource.setrlimit(kind, (value, hard if ceiling == resource.RLIM_INFINITY else min(hard, ceiling)))
+    os.nice(10)
+
+
+def _watch() -> None:
+    """Wait for the end of standard input, then end everything."""
+    while os.read(_STDIN, 4096):
+        pass
+    # Programs first, and reaped: where process 1 reaps nobody's orphans, zombies would pile up.
+    programs.kill_all()
+    os.killpg(0, signal.SIGKILL)
+
+
+def _import(name: str) -> Job:
+    """The job `module:function`; its module is ours, and is read while the files of the whole machine can be."""
+    module, _, function = name.partition(":")
+    job: Job = getattr(importlib.import_module(module), function)
+    return job
+
+
+def _perform(job: Job, arguments: Mapping[str, Any], answers: int) -> Mapping[str, object]:
+
+    def report(percent: int) -> None:
+        _send(answers, {"percent": percent})
+
+    try:
+        return {"result": job(arguments, report)}
+    except StepError as error:
+        return {"error": {"code": error.code, "params": error.params}}
+    except programs.KilledError:
+        return {"error": {"code": "step_interrupted", "params": {}}}
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        return {"error": {"code": "disk_full", "params": {}}}
+
+
+def _send(answers: int, message: Mapping[str, object]) -> None:
+    data = json.dumps(message).encode() + b"\n"
+    while data:
+        data = data[os.write(answers, data) :]
+
+
+if __name__ == "__main__":
+    main()

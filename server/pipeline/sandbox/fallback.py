@@ -1,0 +1,36 @@
+"""A job that may be done in two ways: with the library (PyAV), and, when that crashes, with FFmpeg's program alone.
+
+Rule: one crash of a library is not the end of a video. The second way knows less, so it is only taken after a crash,
+never after a verdict on the file.
+"""
+
+import logging
+import threading
+from collections.abc import Callable, Mapping
+
+from server.errors import StepError
+from server.pipeline.sandbox import child
+from server.pipeline.step import Limits
+
+LIBRARY, PROGRAM = "library", "program"
+"""Values of a job's argument `by`."""
+
+log = logging.getLogger(__name__)
+
+
+def run(
+    job: str,
+    arguments: Mapping[str, object],
+    *,
+    limits: Limits,
+    cancelled: threading.Event,
+    report: Callable[[int], None],
+) -> Mapping[str, object]:
+    """`child.run` with the argument `by`: "library", then, if that child crashed, "program". Raises as `child.run`."""
+    try:
+        return child.run(job, {**arguments, "by": LIBRARY}, limits=limits, cancelled=cancelled, report=report)
+    except StepError as error:
+        if error.code != "step_crashed":
+            raise
+    log.warning("job %s crashed with the library; trying it with FFmpeg's program alone", job)
+    return child.run(job, {**arguments, "by": PROGRAM}, limits=limits, cancelled=cancelled, report=report)

@@ -1,0 +1,1 @@
+"""The steps of a task's file, as the worker sees them."""

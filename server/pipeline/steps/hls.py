@@ -1,0 +1,25 @@
+"""The step `hls`: playlists with several sizes, for players that choose by the speed of their line.
+
+Rule: `hls/index.m3u8` and all that it names are there whole or not at all; all sizes have their key frames at the same
+frames, and none is larger than its source.
+"""
+
+from collections.abc import Mapping
+
+from server.pipeline.steps.transcode import Transcode
+from server.settings import Settings
+
+
+class Hls(Transcode):
+    """Makes the folder `hls`; `has_hls` is its column."""
+
+    name = "hls"
+    job = "server.pipeline.jobs.hls:make"
+
+    def is_wanted(self, settings: Settings) -> bool:
+        """By the setting `transcode`."""
+        return settings.transcode in ("hls", "both")
+
+    def columns(self) -> Mapping[str, object]:
+        """There is HLS, and it can be played."""
+        return {"has_hls": True, "playable": True}

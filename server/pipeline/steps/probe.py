@@ -1,0 +1,79 @@
+"""The first step: is the file a playable video, and what kind?
+
+Rule: the parent never loads a decoder; `jobs/probe.py` does, in a child, with the demuxer of the verified type.
+"""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import ClassVar
+
+from server.errors import StepError
+from server.messages import REMARKS
+from server.pipeline import budget
+from server.pipeline.sandbox import fallback
+from server.pipeline.step import MAX_PIXELS, MAX_STREAMS, Limits, Step, StepContext, require_source
+from server.settings import Settings
+
+_MEMORY = 1536 << 20  # bytes of address space: room for a frame of 8K and its neighbours, or for a thousand tracks
+
+# The columns that the job fills, and what each may be besides None.
+_COLUMNS: Mapping[str, type] = {
+    "duration": float,  # seconds
+    "width": int,  # pixels, after rotation
+    "height": int,  # pixels, after rotation
+    "frame_rate": float,  # frames a second, on average
+    "video_codec": str,
+    "audio_codec": str,  # of the first audio track; None without sound
+    "audio_tracks": int,  # number
+    "hdr": bool,
+    "variable_frame_rate": bool,  # None when too few frames can be looked at
+}
+
+
+class Probe(Step):
+    """Finds out `container` and the columns above. Where and with what a video was made is never read."""
+
+    name = "probe"
+    weight = 1
+    job: ClassVar[str] = "server.pipeline.jobs.probe:probe"
+    """`module:function` that does it in the child."""
+
+    def limits(self, settings: Settings) -> Limits:
+        """Less memory than for the others: who gets a huge index past this step would get it past them."""
+        limits = super().limits(settings)
+        return replace(limits, memory=min(limits.memory, _MEMORY))
+
+    def run(self, context: StepContext) -> Mapping[str, object]:
+        """The columns; None is what cannot be known. A file of which no frame can be decoded is not_playable,
+        one without moving pictures (sound only, cover art) is no_video_stream, one whose frames together are too large
+        is too_many_pixels, all as `StepError`."""
+        found = fallback.run(
+            self.job,
+            {
+                "path": require_source(context),
+                "demuxer": context.demuxer,
+                "max_pixels": MAX_PIXELS,
+                "max_streams": MAX_STREAMS,
+                "ffmpeg": context.ffmpeg,
+            },
+            limits=context.limits,
+            cancelled=context.cancelled,
+            report=context.report,
+        )
+        columns = _checked(found)
+        frames = found.get("frames")
+        counted = budget.pixels(columns, frames if isinstance(frames, int) else 0)
+        budget.check(counted, context.size, context.settings.max_pixels)
+        context.report(100)
+        return {"container": context.media_type.name if context.media_type else None} | columns
+
+
+def _checked(found: Mapping[str, object]) -> dict[str, object]:
+    """Exactly the columns, each of its type: a child that a video took over could say anything."""
+    columns = {name: found.get(name) for name in _COLUMNS}
+    for name, kind in _COLUMNS.items():
+        if columns[name] is not None and type(columns[name]) is not kind:
+            raise StepError("step_crashed")
+    told = found.get("remarks")
+    remarks = [code for code in told if code in REMARKS] if isinstance(told, list) else []
+    return columns | ({"remarks": remarks} if remarks else {})

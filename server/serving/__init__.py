@@ -1,0 +1,1 @@
+"""Processes and sockets: the supervisor of the web processes, and the HTTP protocol class of uvicorn."""

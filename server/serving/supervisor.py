@@ -1,0 +1,443 @@
+"""Serving processes: one in this process, or several under a supervisor.
+
+Rule: stopping is a promise. A first SIGTERM or SIGINT lets running requests end for `shutdown_grace` seconds
+and exits with 0; a second one exits at once; nothing that hangs, no thread and no dead parent, keeps a process
+alive. Cutting a process off is safe by design: offsets come from the files, tasks from leases.
+"""
+
+import asyncio
+import contextlib
+import errno
+import fcntl
+import logging
+import os
+import resource
+import selectors
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Generator, Iterator, Sequence
+from pathlib import Path
+from types import FrameType
+from typing import NoReturn
+
+import structlog
+import uvicorn
+from starlette.types import ASGIApp
+
+from server.errors import StartError
+from server.serving.uvicorn_http import http_class
+from server.settings import Settings
+
+BACKLOG = 2048
+_STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+_METRICS = "PROMETHEUS_MULTIPROC_DIR"
+_METRIC_KINDS = ("counter", "histogram")
+_METRICS_BYTES = 1 << 20  # as large as the library makes such a file
+
+_PAUSE = 1.0  # seconds before a process that could not start is tried again
+CLEANUP = 8.0
+"""Seconds after the grace period for what must happen in any case: cancelled requests keep what they have, a
+running step is stopped, connections are closed."""
+
+_CANCELLED = 2.0
+
+_log = structlog.stdlib.get_logger("videodock.serving")
+
+
+def leave(code: int) -> NoReturn:
+    """End the process now. Threads that still work are not waited for; what was written is flushed."""
+    # A signal may have come in the middle of a write, and then flushing raises: nothing may stop the end.
+    with contextlib.suppress(Exception):
+        sys.stdout.flush()
+        logging.shutdown()
+    os._exit(code)
+
+
+def listen(host: str, port: int) -> list[socket.socket]:
+    """Sockets that listen on every address of `host`; raises `StartError` when the port cannot be had.
+
+    Listening starts before the app does, so that a second server on the same port stops before it touches
+    the database; early clients wait in the queue.
+    """
+    try:
+        found = socket.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    except socket.gaierror as error:
+        raise StartError(f"The address {host!r} cannot be resolved: {error.strerror}.") from None
+    made: list[socket.socket] = []
+    refused: OSError | None = None
+    for family, kind, protocol, _, address in dict.fromkeys(found):
+        # With port 0 the first address gets a free port, and the others the same one.
+        chosen = made[0].getsockname()[1] if made else port
+        try:
+            made.append(_listener(family, kind, protocol, (address[0], chosen, *address[2:])))
+        except OSError as error:
+            refused = error
+            if error.errno not in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT):
+                break  # an address that the machine lacks is passed over, such as ::1 without IPv6
+    else:
+        if made:
+            return made
+    for one in made:
+        one.close()
+    raise StartError(_why_not(host, port, refused))
+
+
+def _listener(family: int, kind: int, protocol: int, address: tuple[object, ...]) -> socket.socket:
+    made = socket.socket(family, kind, protocol)
+    try:
+        made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            made.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        made.bind(address)
+        made.listen(BACKLOG)
+        made.setblocking(False)
+    except OSError:
+        made.close()
+        raise
+    return made
+
+
+def _why_not(host: str, port: int, error: OSError | None) -> str:
+    if error is not None and error.errno == errno.EADDRINUSE:
+        return f"Port {port} of {host} is in use: stop what uses it, or choose another port with --port."
+    if error is not None and error.errno == errno.EACCES:
+        return f"Port {port} is not for this user: choose one from 1024 on with --port."
+    return f"It is not possible to listen on {host}, port {port}: {error.strerror if error else 'no address'}."
+
+
+def _no_cancellation(record: logging.LogRecord) -> bool:
+    # A request that was cut off is one line of ours; uvicorn would add a traceback as if something were broken.
+    return not (record.exc_info and isinstance(record.exc_info[1], asyncio.CancelledError))
+
+
+def allow_descriptors() -> None:
+    """Open as many files as this user may: an upload needs three of them, and the soft limit is often 1,024."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with contextlib.suppress(ValueError, OSError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+
+
+class Server(uvicorn.Server):
+    """uvicorn's server, with an end that can be relied on. `on_ready` is called once it serves."""
+
+    def __init__(self, app: ASGIApp, settings: Settings, on_ready: Callable[[], None]) -> None:
+        super().__init__(
+            uvicorn.Config(
+                lambda: app,
+                factory=True,
+                loop="auto",  # uvloop where there is one
+                http=http_class(settings),
+                ws="none",
+                lifespan="on",
+                log_config=None,
+                access_log=False,
+                proxy_headers=False,
+                server_header=False,
+                backlog=BACKLOG,
+            )
+        )
+        self._grace = settings.shutdown_grace
+        self._on_ready = on_ready
+        logging.getLogger("uvicorn.error").addFilter(_no_cancellation)
+
+    def run(self, sockets: list[socket.socket] | None = None) -> None:
+        # asyncio.run would wait for the threads of its executor at the end. The loop stays open: who calls
+        # this leaves the process next.
+        factory = self.config.get_loop_factory() or asyncio.new_event_loop
+        loop = factory()
+        asyncio.set_event_loop(loop)
+        loop.run_until_complete(self.serve(sockets=sockets))
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets=sockets)
+        if not self.should_exit:
+            self._on_ready()
+
+    async def _wait_tasks_to_complete(self) -> None:
+        # uvicorn cancels what is left and closes the app in the same breath; a request that is cancelled
+        # still has an offset to record, so it gets the time for it before the database goes.
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self._grace):
+                await super()._wait_tasks_to_complete()
+        left = list(self.server_state.tasks)
+        for task in left:
+            task.cancel()
+        if left:
+            _log.warning("requests cut off", number=len(left), grace=self._grace)
+            await asyncio.wait(left, timeout=_CANCELLED)
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Generator[None]:
+        # uvicorn's own raises the signal again at the end, and the exit code would not be 0.
+        before = {number: signal.signal(number, self.handle_exit) for number in _STOP_SIGNALS}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:  # noqa: ARG002  # uvicorn's names
+        if self.should_exit:
+            leave(1)
+        self.should_exit = True
+        cut_off_after(self._grace + CLEANUP)
+
+
+def cut_off_after(seconds: float) -> None:
+    """Leave with exit code 1 in so many seconds, whatever hangs then."""
+
+    def leave_late() -> None:
+        _log.error("stopping took too long", seconds=seconds)
+        leave(1)
+
+    timer = threading.Timer(seconds, leave_late)
+    timer.daemon = True
+    timer.start()
+
+
+def serve_here(app: ASGIApp, settings: Settings, sockets: list[socket.socket], on_ready: Callable[[], None]) -> int:
+    """Serve in this process until a signal; returns the exit code. Afterwards only `leave` makes sense."""
+    allow_descriptors()
+    server = Server(app, settings, on_ready)
+    try:
+        server.run(sockets)
+    except SystemExit:  # uvicorn's word for an app that does not start; the log has the reason
+        return 1
+    return 0
+
+
+def serve_many(settings: Settings, sockets: list[socket.socket], on_ready: Callable[[], None]) -> int:
+    """Serve in `settings.workers` processes until a signal; returns the exit code.
+
+    They are new processes: they read their settings anew, so what the command line chose has to be in the
+    environment by now.
+    """
+    with _metrics_folder(settings.data_dir) as folder:
+        place = {} if folder is None else {_METRICS: str(folder)}
+        return Supervisor(settings, sockets, on_ready, {**os.environ, **place}).run()
+
+
+@contextlib.contextmanager
+def _metrics_folder(data_dir: Path) -> Iterator[Path | None]:
+    """A fresh folder in which serving processes add up their metrics; removes those of servers that died.
+
+    None when the disk is too full for one: then each process tells its own.
+    """
+    for old in data_dir.glob("metrics-*"):
+        descriptor = os.open(old, os.O_RDONLY)
+        with contextlib.suppress(BlockingIOError):
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            shutil.rmtree(old, ignore_errors=True)
+        os.close(descriptor)
+    try:
+        folder = Path(tempfile.mkdtemp(prefix="metrics-", dir=data_dir))
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        _log.warning("metrics_not_shared", reason="the disk is full")
+        yield None
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    fcntl.flock(descriptor, fcntl.LOCK_EX)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+        os.close(descriptor)
+
+
+def _secure_metrics() -> None:
+    """Take the room for the files of this process's metrics, before they are mapped into memory.
+
+    Writing to a mapped page for which the disk has no block ends the process with SIGBUS. Without that room the process
+    keeps its metrics to itself.
+    """
+    folder = os.environ.get(_METRICS)
+    paths = [Path(folder, f"{kind}_{os.getpid()}.db") for kind in _METRIC_KINDS] if folder else []
+    try:
+        for path in paths:
+            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            try:
+                os.posix_fallocate(descriptor, 0, _METRICS_BYTES)
+            finally:
+                os.close(descriptor)
+    except OSError as error:
+        _log.warning("metrics_not_shared", reason=error.strerror)
+        for path in paths:
+            path.unlink(missing_ok=True)
+        del os.environ[_METRICS]
+
+
+class _Worker:
+    """A serving process. `line` says when it is ready, and by its end that either side is gone."""
+
+    def __init__(self, sockets: Sequence[socket.socket], environment: dict[str, str]) -> None:
+        self.ready = False
+        self.line, theirs = socket.socketpair()
+        numbers = [theirs.fileno(), *(one.fileno() for one in sockets)]
+        self.process = subprocess.Popen(  # noqa: S603  # our own interpreter and our own module
+            [sys.executable, "-m", "server.serving.supervisor", *map(str, numbers)],
+            pass_fds=numbers,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            start_new_session=True,  # Ctrl+C reaches the supervisor only, which passes it on once
+        )
+        theirs.close()
+
+    def end(self) -> int:
+        """The exit code, once `line` has ended; a process that will not go is killed."""
+        self.line.close()
+        try:
+            return self.process.wait(timeout=CLEANUP)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            return self.process.wait()
+
+
+class Supervisor:
+    """Keeps serving processes alive that share the sockets.
+
+    One that dies is replaced. At the start, one that never gets ready stops everything, since the next would fail in
+    the same way; once all were ready, the cause is outside (a database that is away), and it is tried again.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        sockets: Sequence[socket.socket],
+        on_ready: Callable[[], None],
+        environment: dict[str, str],
+    ) -> None:
+        self._count = settings.workers
+        self._patience = settings.shutdown_grace + 2 * CLEANUP  # they watch themselves; this is the last resort
+        self._sockets = sockets
+        self._on_ready = on_ready
+        self._environment = environment
+        self._workers: set[_Worker] = set()
+        self._selector = selectors.DefaultSelector()
+        self._signals = 0
+        self._code = 0
+        self._announced = False
+        self._missing: list[float] = []  # when to start each process that is to be replaced
+        self._deadline: float | None = None
+
+    def run(self) -> int:
+        """Blocks until all have ended; returns 0 after a stop signal when all of them ended well, else 1."""
+        wake, waker = socket.socketpair()
+        waker.setblocking(False)
+
+        def on_signal(_number: int, _frame: FrameType | None) -> None:
+            self._signals += 1
+            with contextlib.suppress(BlockingIOError):
+                waker.send(b"s")
+
+        for number in _STOP_SIGNALS:
+            signal.signal(number, on_signal)
+        self._selector.register(wake, selectors.EVENT_READ)
+        for _ in range(self._count):
+            self._start()
+        while self._workers or self._missing:
+            for key, _ in self._selector.select(self._time_left()):
+                if key.data is None:
+                    wake.recv(64)
+                else:
+                    self._hear(key.data)
+            self._obey()
+            self._fill_up()
+        return self._code
+
+    def _fill_up(self) -> None:
+        """Start those that are missing and whose pause is over."""
+        now = time.monotonic()
+        due = [moment for moment in self._missing if moment <= now]
+        if self._deadline is None:
+            self._missing = [moment for moment in self._missing if moment > now]
+            for _ in due:
+                self._start()
+        else:
+            self._missing.clear()
+
+    def _start(self) -> None:
+        worker = _Worker(self._sockets, self._environment)
+        self._workers.add(worker)
+        self._selector.register(worker.line, selectors.EVENT_READ, worker)
+
+    def _hear(self, worker: _Worker) -> None:
+        try:
+            said = worker.line.recv(64)
+        except ConnectionResetError:
+            said = b""
+        if said:
+            worker.ready = True
+            if not self._announced and all(one.ready for one in self._workers):
+                self._announced = True
+                self._on_ready()
+            return
+        self._selector.unregister(worker.line)
+        self._workers.remove(worker)
+        self._replace(worker, worker.end())
+
+    def _replace(self, worker: _Worker, code: int) -> None:
+        if self._deadline is not None:
+            # One that was still starting had no handler for the signal yet.
+            well = code == 0 or (code == -signal.SIGTERM and not worker.ready)
+            self._code = self._code if well else 1
+        elif worker.ready or self._announced:
+            _log.error("a serving process died and is replaced", pid=worker.process.pid, exit_code=code)
+            self._missing.append(time.monotonic() + (0 if worker.ready else _PAUSE))
+        else:
+            self._code = 1
+            self._stop()
+
+    def _obey(self) -> None:
+        if self._signals and self._deadline is None:
+            self._stop()
+        if self._signals > 1 or (self._deadline is not None and time.monotonic() > self._deadline):
+            for worker in self._workers:
+                worker.process.kill()
+            self._code = 1
+
+    def _stop(self) -> None:
+        self._deadline = time.monotonic() + self._patience
+        for worker in self._workers:
+            worker.process.terminate()
+
+    def _time_left(self) -> float | None:
+        moments = [*self._missing, *([] if self._deadline is None else [self._deadline + 0.1])]
+        return max(0.0, min(moments) - time.monotonic()) if moments else None
+
+
+def _child(numbers: Sequence[str]) -> NoReturn:
+    """The main function of a serving process: the line to the supervisor, then the listening sockets."""
+    from server.app import create_app
+    from server.observability import configure_logging
+    from server.settings import load
+
+    line, *sockets = (socket.socket(fileno=int(number)) for number in numbers)
+    threading.Thread(target=_follow, args=(line,), name="supervisor", daemon=True).start()
+    try:
+        settings = load()
+        configure_logging(settings.log_level, settings.log_format)
+        _secure_metrics()
+        code = serve_here(create_app(settings), settings, sockets, lambda: line.sendall(b"r"))
+    except StartError as error:
+        sys.stderr.write(f"{error}\n")
+        code = 1
+    leave(code)
+
+
+def _follow(line: socket.socket) -> None:
+    """End with the supervisor, even if it was killed: nobody else could stop this process."""
+    with contextlib.suppress(OSError):
+        line.recv(1)
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+if __name__ == "__main__":
+    _child(sys.argv[1:])

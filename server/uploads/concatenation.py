@@ -1,0 +1,360 @@
+"""Final uploads: partial ones joined in order (tus 1.0.0, section Concatenation).
+
+Rules:
+
+- Lock order, for files: the final's lock first, then those of its parts in the order of their ids. Whoever holds a
+  part's lock may try a final's, and never waits for it. For rows: the task of a group, then uploads by their ids.
+- What is judged before a lock is held is judged again under it. A final is inserted while the rows of its parts are
+  held, and the transaction that completes it gives up the parts that no other final wants.
+- No part loses a byte to a final before the final is complete: the final shares the file of its first part, or copies
+  it. So a final that ends unjoined has nothing to give back but room.
+- A final may be created while its parts are still coming (concatenation-unfinished); whoever completes the last part,
+  asks for the final, or sweeps, joins them. Joining that was cut short continues where the store says it was. A final
+  whose part is gone ends.
+"""
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from datetime import datetime
+from functools import partial
+
+import structlog
+from sqlalchemy import Connection, func, or_, select, update
+from sqlalchemy.orm import Session
+
+from server import media_types, threads
+from server.database.models import Upload, UploadPart
+from server.database.session import AWAY, changed
+from server.errors import (
+    BusyError,
+    ClientError,
+    MediaTypeUnsupportedError,
+    PartInvalidError,
+    TooManyFinalsError,
+    UploadGoneError,
+    UploadLockedError,
+    UploadTooLargeError,
+)
+from server.lifecycle import UploadStatus
+from server.messages import size as shown
+from server.tus.protocol import PARTIAL, Create, Facts
+from server.uploads.service import UploadService
+
+MAX_WAITING = 8
+"""Final uploads that may wait for one part: each of them writes its bytes once more."""
+
+_LIVE = (UploadStatus.OPEN, UploadStatus.COMPLETE)
+_RETRY_SECONDS = 0.05
+_PATIENCE_SECONDS = 5.0
+# So long a request waits for a join; after that it is answered, and the join goes on.
+_ANSWER_SECONDS = 20.0
+# Nobody asked for these joins with the request that waits for them.
+_AFTER_SECONDS = 5.0
+
+# Joins move gigabytes: they have threads of their own, so that they take none from other work.
+_threads = ThreadPoolExecutor(4, "join")
+_log = structlog.stdlib.get_logger("videodock.finals")
+
+
+@dataclass(frozen=True)
+class FinalService:
+    """Creates final uploads and joins their parts."""
+
+    uploads: UploadService
+    _joins: dict[str, asyncio.Task[None]] = field(default_factory=dict)
+
+    async def create(self, owner: str, decision: Create) -> Facts:
+        """A final upload; joined at once when all its parts are there. The same request again finds the same upload.
+
+        Raises `PartInvalidError`, `TooManyFinalsError`, `UploadTooLargeError`, `MediaTypeUnsupportedError`,
+        `NoRoomError`, `StorageFullError`.
+        """
+        self.uploads.hooks.pre_create(decision.filename)
+        upload_id = self.uploads.new_id()
+        upload_id = await self.uploads.database.run(partial(self._insert, upload_id, owner, decision))
+        await self._joined(upload_id, _ANSWER_SECONDS)
+        return await self.uploads.database.run(self.uploads.facts, upload_id, owner)
+
+    async def look(self, upload_id: str, owner: str) -> Facts:
+        """The truth about an upload; a final one that is not joined yet is joined, if that can be done now."""
+        if upload_id not in self._joins:
+            facts = await self._look(upload_id, owner)
+            if not facts.is_final or facts.status is not UploadStatus.OPEN:
+                return facts
+        with contextlib.suppress(PartInvalidError):  # it has ended, and its facts say so
+            await self._joined(upload_id, _ANSWER_SECONDS)
+        return await self.uploads.database.run(self.uploads.facts, upload_id, owner)
+
+    async def _look(self, upload_id: str, owner: str) -> Facts:
+        try:
+            return await self.uploads.look(upload_id, owner)
+        except UploadLockedError:
+            facts = await self.uploads.database.run(self.uploads.facts, upload_id, owner)
+            if not facts.is_final:
+                raise
+            return facts  # another process joins it
+
+    async def after(self, part: Facts) -> None:
+        """A part is complete: join the finals that waited for it. Its lock must not be held.
+
+        What takes longer than a few seconds goes on after this has returned.
+        """
+        if part.is_partial and part.is_complete:
+            waiting = await self.uploads.database.run(self.uploads.waiting, part.id)
+            if waiting:
+                await asyncio.wait([self._begin(final_id) for final_id in waiting], timeout=_AFTER_SECONDS)
+
+    async def _joined(self, final_id: str, seconds: float) -> None:
+        """Join a final, and wait for that for so many seconds; raises what `join` raises meanwhile."""
+        joining = self._begin(final_id)
+        await asyncio.wait({joining}, timeout=seconds)
+        if joining.done():
+            with contextlib.suppress(UploadLockedError):  # somebody else joins it, or appends to a part: it stays open
+                joining.result()
+
+    def _begin(self, final_id: str) -> asyncio.Task[None]:
+        """The task that joins a final: one for all requests that want it."""
+        joining = self._joins.get(final_id)
+        if joining is None:
+            joining = self._joins[final_id] = asyncio.create_task(self._join_alone(final_id))
+            joining.add_done_callback(partial(self._ended, final_id))
+        return joining
+
+    async def _join_alone(self, final_id: str) -> None:
+        async with self.uploads.locks.hold(final_id):
+            await threads.run(self.join, final_id, pool=_threads)
+
+    def _ended(self, final_id: str, joining: asyncio.Task[None]) -> None:
+        del self._joins[final_id]
+        error = None if joining.cancelled() else joining.exception()
+        # What is wrong with the final is said to who asks for it, not to who brought a part.
+        if error is not None and not isinstance(error, (ClientError, BusyError, *AWAY)):
+            _log.error("join_failed", upload=final_id, exc_info=error)
+
+    def join(self, final_id: str, patience: float = _PATIENCE_SECONDS) -> bool:
+        """Join the parts if all are complete; tells whether the final is complete. Under its lock. Blocking.
+
+        Raises `PartInvalidError` when a part is gone, and `MediaTypeUnsupportedError` when the joined bytes are no
+        video: the final has ended then, and the other parts stay. Raises `UploadLockedError` when a part is busy for
+        more than `patience` seconds, `StorageFullError`.
+        """
+        final, parts = self._load(final_id)
+        if final.status is not UploadStatus.OPEN or not self._is_ready(final, parts):
+            return final.status is UploadStatus.COMPLETE
+        with contextlib.ExitStack() as stack:
+            deadline = time.monotonic() + patience
+            for part_id in sorted({part.id for part in parts}):
+                stack.enter_context(self._hold(part_id, deadline))
+            final, parts = self._load(final_id)  # again, now that nobody can change them
+            if final.status is not UploadStatus.OPEN or not self._is_ready(final, parts):
+                return final.status is UploadStatus.COMPLETE
+            try:
+                self._join(final, parts)
+            except FileNotFoundError:
+                self._end_without(final, parts)
+                raise
+            except UploadGoneError:
+                self.uploads.was_removed(final_id)  # with its group
+                raise
+        return True
+
+    def can_join(self, final_id: str) -> bool | None:
+        """Whether `join` would find all parts complete; None when it would end the final. Blocking."""
+        _, parts = self._load(final_id)
+        if any(part.status not in _LIVE for part in parts):
+            return None
+        return all(part.status is UploadStatus.COMPLETE for part in parts)
+
+    def _is_ready(self, final: Upload, parts: Sequence[Upload]) -> bool:
+        """Whether all parts are complete. Ends the final and raises `PartInvalidError` when one is gone."""
+        gone = next((part for part in parts if part.status not in _LIVE), None)
+        if gone is not None:
+            self.uploads.remove(final.id, UploadStatus.TERMINATED)
+            raise PartInvalidError(part=gone.id)
+        return all(part.status is UploadStatus.COMPLETE for part in parts)
+
+    def _join(self, final: Upload, parts: Sequence[Upload]) -> None:
+        """All parts are complete, and their locks and the final's are held."""
+        store = self.uploads.store
+        media_type = self._check_content(final, parts)
+        sizes = [(part.id, part.length or 0) for part in parts]
+        ids = sorted({part_id for part_id, _ in sizes})
+        # One that was promised room for all its bytes was created when another one wanted the first part's file.
+        is_first_once = [part_id for part_id, _ in sizes].count(sizes[0][0]) == 1
+        may_share = is_first_once and final.reserved < sum(size for _, size in sizes)
+        store.concatenate(final.id, sizes, may_share=may_share)
+        store.finish(final.id)
+        given_up: list[str] = []
+        also = partial(self._give_up, ids, final.id, given_up)
+        self.uploads.complete([final.id], final.id, {final.id: media_type}, also)
+        self.uploads.delete_all_bytes(given_up)
+
+    def _give_up(self, part_ids: Sequence[str], final_id: str, given_up: list[str], session: Session) -> None:
+        """In the transaction that completes a final: its parts end, but for those that other open finals want."""
+        _hold_rows(session, part_ids)
+        wanted = (
+            select(UploadPart.part_id)
+            .join(Upload, Upload.id == UploadPart.final_id)
+            .where(UploadPart.part_id.in_(part_ids), Upload.status == UploadStatus.OPEN, Upload.id != final_id)
+        )
+        still = set(session.scalars(wanted))
+        given_up += [part_id for part_id in part_ids if part_id not in still]
+        may_move = (Upload.id.in_(given_up), Upload.status == UploadStatus.COMPLETE)
+        ended = {"status": UploadStatus.TERMINATED, "updated_at": self.uploads.clock()}
+        changed(session, update(Upload).where(*may_move).values(**ended))
+
+    def _end_without(self, final: Upload, parts: Sequence[Upload]) -> None:
+        """The store lacks bytes of a part: the part and the final end. Raises `PartInvalidError`.
+
+        Returns when the store has all of them after all. Raises `OSError` when it is away: nothing is concluded then.
+        """
+        store = self.uploads.store
+        store.check()
+        there, start = store.size(final.id) or 0, 0
+        for part in parts:
+            length = part.length or 0
+            if (store.size(part.id) or 0) < length and there < start + length:
+                _log.error("part_bytes_missing", upload=final.id, part=part.id)
+                self.uploads.remove(final.id, UploadStatus.TERMINATED)
+                self.uploads.remove(part.id, UploadStatus.TERMINATED)
+                raise PartInvalidError(part=part.id) from None
+            start += length
+
+    def _insert(self, upload_id: str, owner: str, decision: Create) -> str:
+        """The upload's id: that of an earlier one if the same request made it. Its parts may be gone by now."""
+        with self.uploads.database.read() as session:
+            again = _made_before(session, owner, decision, self.uploads.clock())
+            if again is not None:
+                return again
+            found = _parts_of(session, owner, decision)
+            is_wanted = bool(_waiting(session, decision.parts[:1]))
+        lengths = [found[part_id].length for part_id in decision.parts]
+        known = [length for length in lengths if length is not None]
+        if sum(known) > self.uploads.settings.tus_max_size:
+            raise UploadTooLargeError(limit=shown(int(self.uploads.settings.tus_max_size)))
+        self.uploads.hooks.check_length(sum(known))
+        made = self.uploads.insert(
+            upload_id,
+            owner,
+            # The first part's file becomes the final's, if no other final wants that, and the others are copied.
+            reserved=sum(known) - (lengths[0] or 0) * (not is_wanted),
+            protocol="tus",
+            task_id=decision.group.task_id if decision.group else upload_id,
+            group=decision.group,
+            length=sum(known) if len(known) == len(lengths) else None,
+            metadata_raw=decision.metadata_raw,
+            filename=decision.filename,
+            concat=decision.concat,
+            parts=decision.parts,
+            admit=partial(_admit, owner, decision, self.uploads.clock()),
+        )
+        return made.id
+
+    def _load(self, final_id: str) -> tuple[Upload, Sequence[Upload]]:
+        with self.uploads.database.read() as session:
+            final = session.get_one(Upload, final_id)
+            parts = session.scalars(
+                select(Upload)
+                .join(UploadPart, UploadPart.part_id == Upload.id)
+                .where(UploadPart.final_id == final_id)
+                .order_by(UploadPart.position)
+            ).all()
+        return final, parts
+
+    def _check_content(self, final: Upload, parts: Sequence[Upload]) -> str | None:
+        """Judge the first bytes before anything is moved; they may come from several parts."""
+        store, sniffed = self.uploads.store, media_types.SNIFF_BYTES
+        # A join that was cut short: what the final has already are the first bytes of its parts, shared or copied.
+        head = joined = store.head(final.id, sniffed) if store.size(final.id) else b""
+        start = 0
+        for part in parts:
+            length = part.length or 0
+            known = min(length, max(0, len(joined) - start))
+            if len(head) < sniffed and known < length:
+                head += store.head(part.id, min(sniffed, length))[known:]
+            start += length
+        head = head[:sniffed]
+        try:
+            return self.uploads.hooks.check_content(final.filename, head)
+        except MediaTypeUnsupportedError as error:
+            self.uploads.remove(final.id, UploadStatus.REJECTED, error)
+            raise
+
+    @contextlib.contextmanager
+    def _hold(self, part_id: str, deadline: float) -> Iterator[None]:
+        while True:
+            with self.uploads.locks.try_hold(part_id) as held:
+                if held:
+                    yield
+                    return
+            if time.monotonic() > deadline:
+                raise UploadLockedError
+            time.sleep(_RETRY_SECONDS)
+
+
+def _admit(owner: str, decision: Create, now: datetime, connection: Connection) -> str | None:
+    """In the transaction that inserts a final: an equal one that is there by now; else its parts are as they must be.
+
+    Raises `PartInvalidError`, `TooManyFinalsError`.
+    """
+    session = Session(connection)
+    _hold_rows(session, decision.parts)
+    again = _made_before(session, owner, decision, now)
+    if again is None:
+        _parts_of(session, owner, decision)
+        crowded = next(
+            (part for part, count in _waiting(session, decision.parts).items() if count >= MAX_WAITING), None
+        )
+        if crowded is not None:
+            raise TooManyFinalsError(part=crowded, limit=MAX_WAITING)
+    return again
+
+
+def _hold_rows(session: Session, part_ids: Sequence[str]) -> None:
+    """Until the end of the transaction, in the order of their ids; on SQLite a writer holds everything anyway."""
+    session.execute(select(Upload.id).where(Upload.id.in_(part_ids)).order_by(Upload.id).with_for_update())
+
+
+def _made_before(session: Session, owner: str, decision: Create, now: datetime) -> str | None:
+    """The final upload that an equal request made: the same parts, metadata and group; not one that has expired."""
+    group = Upload.id if decision.group is None else decision.group.task_id
+    query = (
+        select(Upload.id)
+        .join(UploadPart, UploadPart.final_id == Upload.id)
+        .where(UploadPart.part_id == decision.parts[0], UploadPart.position == 1)
+        .where(Upload.owner == owner, Upload.status.in_(_LIVE), Upload.task_id == group)
+        .where(Upload.metadata_raw == decision.metadata_raw)
+        .where(or_(Upload.status == UploadStatus.COMPLETE, Upload.expires_at > now))
+        .order_by(Upload.created_at)
+    )
+    for final_id in session.scalars(query).all():
+        parts = select(UploadPart.part_id).where(UploadPart.final_id == final_id).order_by(UploadPart.position)
+        if tuple(session.scalars(parts)) == decision.parts:
+            return final_id
+    return None
+
+
+def _parts_of(session: Session, owner: str, decision: Create) -> Mapping[str, Upload]:
+    """The rows of the parts, by id. Raises `PartInvalidError` when one is no partial upload of this owner, or gone."""
+    query = select(Upload).where(Upload.id.in_(decision.parts), Upload.owner == owner)
+    found = {row.id: row for row in session.scalars(query, execution_options={"populate_existing": True})}
+    for part_id in decision.parts:
+        part = found.get(part_id)
+        if part is None or part.concat != PARTIAL or part.status not in _LIVE:
+            raise PartInvalidError(part=part_id)
+    return found
+
+
+def _waiting(session: Session, part_ids: Sequence[str]) -> Mapping[str, int]:
+    """How many open finals want each of these parts; those that none wants are left out."""
+    query = (
+        select(UploadPart.part_id, func.count(UploadPart.final_id.distinct()))
+        .join(Upload, Upload.id == UploadPart.final_id)
+        .where(UploadPart.part_id.in_(part_ids), Upload.status == UploadStatus.OPEN)
+        .group_by(UploadPart.part_id)
+    )
+    return {row[0]: row[1] for row in session.execute(query)}

@@ -1,0 +1,180 @@
+"""The files of one form: together they become one task, or nothing of them stays.
+
+Rule: nobody but the request that brings them knows these uploads, so they need no locks of their own. The form
+holds the lock of its task instead; an open upload of a form whose lock is free was abandoned by a process that
+died, and the sweep removes it.
+
+A form with a key that was answered before (`uploads/idempotency.py`) is only looked at: nothing of it is stored.
+"""
+
+import contextlib
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from functools import partial
+
+import anyio
+from sqlalchemy.exc import SQLAlchemyError
+
+from server import media_types, threads
+from server.errors import (
+    ClientError,
+    FileEmptyError,
+    FileTooLargeError,
+    IdempotencyMismatchError,
+    TooLargeToScanError,
+    TooManyFilesError,
+)
+from server.messages import size as shown
+from server.transport.body import Body, End, Moved, See
+from server.uploads.idempotency import Answer, Claim, Content, Earlier, Fingerprint
+from server.uploads.service import UploadService
+
+
+@dataclass
+class Form:
+    """A form that is being received."""
+
+    uploads: UploadService
+    owner: str
+    task_id: str
+    claim: Claim | None = None
+    earlier: Earlier | None = None
+    asked: int = 0  # bytes that the whole form may bring, as far as that is known
+    taken: dict[str, str | None] = field(default_factory=dict)
+    finished: bool = False
+    _fingerprint: Fingerprint = field(default_factory=Fingerprint)
+    _stored: int = 0
+    _promised: str | None = None  # the upload whose row bears the promise of room for all that is to come
+
+    async def take(self, filename: str, body: Body, refusal: ClientError | None = None) -> Moved:
+        """Store one file; tells how its body ended. The name and the first bytes are judged before it is stored.
+
+        Raises `refusal`, the reason in its head why it cannot be stored, if there is one;
+        `MediaTypeUnsupportedError`, `FileEmptyError`, `FileTooLargeError` (`TooLargeToScanError`),
+        `TooManyFilesError`; then nothing of the file is kept and the rest of its body is the caller's to drain.
+        A form with a key reads that rest itself, since it has to know all of each file; of one that was answered
+        before nothing is judged.
+        """
+        if self.claim is None:
+            return await self._take(filename, body, None, refusal)
+        content = Content()
+        try:
+            if self.earlier is not None:
+                return await body.feed(content, sys.maxsize)
+            return await self._take(filename, body, content.see, refusal)
+        except ClientError:
+            await body.feed(content, sys.maxsize)
+            raise
+        finally:
+            self._fingerprint.add(filename, content)
+
+    async def _take(self, filename: str, body: Body, see: See | None, refusal: ClientError | None) -> Moved:
+        settings = self.uploads.settings
+        self.uploads.hooks.pre_create(filename, by_form=True)
+        if refusal is not None:
+            raise refusal
+        if len(self.taken) >= settings.max_files:
+            raise TooManyFilesError(limit=settings.max_files)
+        head, end = await body.peek(media_types.SNIFF_BYTES)
+        if end not in (End.LIMIT, End.COMPLETE):
+            return Moved(0, end)
+        if not head:
+            raise FileEmptyError
+        media_type = self.uploads.hooks.check_content(filename, head, by_form=True)
+        return await self._store(filename, media_type, body, see)
+
+    async def _store(self, filename: str, media_type: str | None, body: Body, see: See | None) -> Moved:
+        upload_id = self.uploads.new_id()
+        self.taken[upload_id] = media_type
+        await self.uploads.database.run(
+            partial(
+                self.uploads.insert,
+                upload_id,
+                self.owner,
+                protocol="multipart",
+                task_id=self.task_id,
+                length=None,
+                metadata_raw=None,
+                filename=filename,
+                media_type=media_type,
+                reserved=max(0, self.asked - self._stored),
+                heir_of=self._promised,
+            )
+        )
+        self._promised = upload_id
+        allowed, scanned = int(self.uploads.settings.max_file_size), self.uploads.hooks.scan_limit
+        limit = allowed if scanned is None else min(allowed, scanned)
+        with self.uploads.progress.following(upload_id, self.uploads.news):
+            moved = await self.uploads.store.append(upload_id, 0, body, limit, see)
+        if moved.end is End.LIMIT:
+            extra, end = await body.peek(1)
+            if extra:
+                del self.taken[upload_id]
+                self._promised = None
+                await self.uploads.database.run(self.uploads.forget, [upload_id])
+                raise (TooLargeToScanError if limit == scanned else FileTooLargeError)(limit=shown(limit))
+            moved = Moved(moved.count, end)
+        self._stored += moved.count
+        return moved
+
+    async def finish(self, answer: Answer | None = None) -> Answer:
+        """Every file is there: make it so for good, and register the task, if there is a file; what to answer.
+
+        That is `answer`, or what the first form with the key was answered. Raises `IdempotencyMismatchError` when
+        that was another form.
+        """
+        given: Answer = answer or {}
+        if self.earlier is not None:
+            if self.earlier.fingerprint != self._fingerprint.hexdigest():
+                raise IdempotencyMismatchError
+            return self.earlier.answer
+        for upload_id in self.taken:
+            await threads.run(self.uploads.store.finish, upload_id)
+        keep = self.claim and partial(self.claim.keep, self._fingerprint.hexdigest(), given)
+        if self.taken:
+            await self.uploads.database.run(self.uploads.complete, list(self.taken), self.task_id, self.taken, keep)
+        elif self.claim is not None:
+            await self.uploads.database.run(self.claim.keep_alone, self._fingerprint.hexdigest(), given)
+        self.finished = True
+        return given
+
+    async def drop(self) -> None:
+        """Leave nothing of it, unless it is finished."""
+        if self.finished:
+            return
+        try:
+            if self.taken:
+                await self.uploads.database.run(self.uploads.forget, list(self.taken))
+        finally:
+            if self.claim is not None and self.claim.held:
+                with contextlib.suppress(SQLAlchemyError):  # whoever comes next sees that nobody holds it
+                    await self.uploads.database.run(self.claim.release)
+
+
+@asynccontextmanager
+async def receive_form(
+    uploads: UploadService, owner: str, key: str | None = None, asked: int = 0
+) -> AsyncIterator[Form]:
+    """A form to put files into; unless it is finished, nothing of it stays.
+
+    It may bring `asked` bytes, as far as that is known. Raises `NoRoomError` when there is no room for them.
+
+    With a `key`, a form that is the same as an earlier one with it is answered as that was. Raises
+    `IdempotencyRunningError` while the earlier one is being received.
+    """
+    task_id = uploads.new_id()
+    async with uploads.locks.hold(task_id):
+        form = Form(uploads, owner, task_id, asked=asked)
+        try:
+            if key is not None:
+                form.claim = Claim(uploads, owner, key, task_id)
+                form.earlier = await uploads.database.run(form.claim.take)
+            if form.earlier is None:
+                await uploads.database.run(uploads.space.check, asked)
+            yield form
+        finally:
+            # Also when the server stops and cancels this request.
+            with anyio.CancelScope(shield=True):
+                await form.drop()

@@ -1,0 +1,348 @@
+"""Groups: several tus uploads that become one task, whose id their client has chosen.
+
+Rules:
+
+- A group is the row of its task, which gathers (`gather_until`) until each of its uploads is whole or was refused.
+  Until then nobody claims it.
+- Whoever changes a group holds that row first, then rows of uploads in the order of their ids: two never wait for
+  each other, and the later one sees all that the earlier one did. So the order of their clients does not matter.
+- Once a member is removed, or the last one was not created in time, the group has failed. The transaction that says
+  so ends its open members too: nobody goes on sending what will not be used.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, cast
+
+from sqlalchemy import ColumnElement, Table, and_, delete, exists, func, insert, or_, select, update
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session
+
+from server import filenames
+from server.database.models import Task, TaskFile, Upload
+from server.database.session import changed
+from server.errors import (
+    GroupDiffersError,
+    GroupEndedError,
+    GroupFullError,
+    GroupPlaceTakenError,
+    MediaTypeUnsupportedError,
+    TaskTakenError,
+    VideodockError,
+)
+from server.lifecycle import FILE_MOVES, TASK_MOVES, FileStatus, TaskStatus, UploadStatus, sources
+from server.tasks import events, queue
+from server.tasks.queue import Failure
+from server.tus.group_metadata import Group
+from server.tus.protocol import PARTIAL
+
+_Row = Any
+_tasks = cast("Table", Task.__table__)
+
+
+@dataclass(frozen=True)
+class Seat:
+    """A place in a group that is held for an upload, or the upload that an earlier, equal request made (`again`)."""
+
+    task_id: str
+    place: int
+    again: str | None = None
+
+
+def group_of(row: _Row) -> str | None:
+    """The group that the upload of this row is a member of; None for all others."""
+    task_id: str = row.task_id
+    return task_id if row.protocol == "tus" and task_id != row.id else None
+
+
+def find(session: Session, upload_id: str) -> str | None:
+    """The same, for an id."""
+    return session.scalar(select(Upload.task_id).where(Upload.id == upload_id, _is_member()))
+
+
+def hold(session: Session, task_id: str) -> _Row | None:
+    """Hold the row of a task until the end of the transaction; the row, if it still gathers."""
+    row = _hold(session, task_id)
+    return row if row is not None and row.gather_until is not None else None
+
+
+# Creation
+
+
+def take(
+    session: Session,
+    group: Group,
+    upload: Mapping[str, Any],
+    *,
+    node: str,
+    until: datetime,
+    size: Callable[[str], int | None],
+) -> Seat:
+    """A place in `group` for the upload of this row, which is inserted next; the first one makes the task.
+
+    A request that was made before, and whose answer was lost, finds the upload that it made: the one at the place
+    that it names, or, where it names none and no place is left, one like it that has no byte yet (`size` tells).
+    The group waits until `until` for the others.
+    Raises `TaskTakenError`, `GroupDiffersError`, `GroupFullError`, `GroupPlaceTakenError`, `GroupEndedError`.
+    """
+    now = upload["created_at"]
+    task = _hold(session, group.task_id) or _register(session, group, upload, node=node, until=until)
+    members = _members(session, group.task_id)
+    _check_mine(task, members, upload["owner"], node)
+    again = _made_before(task, members, group, upload, size)
+    if again is not None:
+        return again
+    if task.gather_until is None or task.gather_until <= now:
+        raise GroupEndedError
+    if task.file_count != group.files:
+        raise GroupDiffersError(files=task.file_count)
+    taken = {file.position for file, _ in members}
+    if group.place in taken:
+        raise GroupPlaceTakenError(place=group.place)
+    if len(taken) >= group.files:
+        raise GroupFullError(files=group.files)
+    changed(session, update(Task).where(Task.id == group.task_id).values(gather_until=until, updated_at=now))
+    free = next(place for place in range(1, group.files + 1) if place not in taken)
+    return Seat(group.task_id, group.place or free)
+
+
+def sit(session: Session, seat: Seat, upload: Mapping[str, Any], file_id: str) -> None:
+    """The upload, whose row is there now, takes its place: the state of the task shows it."""
+    name = upload["filename"] or filenames.FALLBACK
+    session.execute(
+        insert(TaskFile).values(
+            id=file_id,
+            task_id=seat.task_id,
+            upload_id=upload["id"],
+            position=seat.place,
+            name=name,
+            safe_name=filenames.safe(name),
+            size=upload["length"] or 0,
+            media_type=None,
+            status=FileStatus.WAITING,
+            progress=0,
+            has_poster=False,
+        )
+    )
+
+
+def rise(session: Session, upload_id: str) -> None:
+    """An open upload that no client was told of is a member no more, and its place is free. Without members the
+    group is as if it had never been."""
+    task_id = find(session, upload_id)
+    if task_id is None or hold(session, task_id) is None:
+        return
+    is_open = (Upload.id == upload_id, Upload.status == UploadStatus.OPEN)
+    if changed(session, update(Upload).where(*is_open).values(task_id=Upload.id)):
+        changed(session, delete(TaskFile).where(TaskFile.upload_id == upload_id))
+        is_empty = ~exists().where(TaskFile.task_id == task_id)
+        changed(session, delete(Task).where(Task.id == task_id, is_empty))
+
+
+# Completion, refusal, failure
+
+
+def arrive(session: Session, task: _Row, upload: Upload, now: datetime) -> None:
+    """A member is whole; with the last one the task waits for a worker. The task's row is held."""
+    told = {"size": upload.length or 0, "media_type": upload.media_type}
+    changed(session, update(TaskFile).where(TaskFile.upload_id == upload.id).values(**told))
+    _settle(session, task, now)
+
+
+def leave(
+    session: Session,
+    task: _Row,
+    upload: _Row,
+    target: UploadStatus,
+    why: VideodockError | None,
+    now: datetime,
+) -> Sequence[str]:
+    """A member has gone, to `target`; the ids of those that end with it. The row of the task is held, and it gathers.
+
+    One that was refused (`why`) is a file that failed, as one of a form is: the others go on without it.
+    """
+    if target is UploadStatus.REJECTED:
+        _refuse(session, task, upload.id, why or MediaTypeUnsupportedError(accepted="?"), now)
+        return ()
+    code = "group_member_expired" if target is UploadStatus.EXPIRED else "group_member_removed"
+    return _fail(session, task, Failure(code, {"name": upload.filename or filenames.FALLBACK}), now)
+
+
+def is_late(node: str, now: datetime) -> ColumnElement[bool]:
+    """Tasks of this data folder whose last member was not created in time."""
+    files = select(func.count()).select_from(TaskFile).where(TaskFile.task_id == Task.id).scalar_subquery()
+    return and_(Task.gather_until <= now, Task.node == node, files < Task.file_count)
+
+
+def end_late(session: Session, task_id: str, node: str, now: datetime) -> Sequence[str] | None:
+    """Fail a group that is late; the ids of the members that end with it. None when it is late no more."""
+    task = hold(session, task_id)
+    if task is None or not session.scalar(select(Task.id).where(Task.id == task_id, is_late(node, now))):
+        return None
+    created = len(_members(session, task_id))
+    return _fail(session, task, Failure("group_late", {"created": created, "files": task.file_count}), now)
+
+
+def cancel(session: Session, task_id: str, owner: str, *, now: datetime) -> Sequence[str]:
+    """Cancel a task, of whatever kind; the ids of open uploads that end with it.
+
+    Raises `TaskNotFoundError`, `TaskEndedError`.
+    """
+    _hold(session, task_id)
+    queue.cancel(session, task_id, owner, now=now)
+    return _end_open(session, task_id, now)
+
+
+def arrived(session: Session, task_id: str) -> int:
+    """How many members are whole."""
+    whole = (Upload.task_id == task_id, Upload.status == UploadStatus.COMPLETE)
+    return session.scalar(select(func.count()).select_from(Upload).where(*whole)) or 0
+
+
+def _is_member() -> ColumnElement[bool]:
+    return and_(Upload.protocol == "tus", Upload.task_id != Upload.id)
+
+
+def _hold(session: Session, task_id: str) -> _Row | None:
+    return session.execute(select(_tasks).where(_tasks.c.id == task_id).with_for_update()).one_or_none()
+
+
+def _members(session: Session, task_id: str) -> Sequence[tuple[TaskFile, Upload]]:
+    query = select(TaskFile, Upload).join(Upload, Upload.id == TaskFile.upload_id).where(TaskFile.task_id == task_id)
+    found = session.execute(query.order_by(TaskFile.position), execution_options={"populate_existing": True})
+    return [(file, upload) for file, upload in found]
+
+
+def _register(session: Session, group: Group, upload: Mapping[str, Any], *, node: str, until: datetime) -> _Row:
+    """The row of the task, held; perhaps another made it at this very moment. Raises `TaskTakenError`."""
+    # One space of ids: a task of one upload has that upload's.
+    used = exists().where(or_(Upload.id == group.task_id, Upload.task_id == group.task_id))
+    if session.scalar(select(used)):
+        return _made(session, group.task_id)
+    now = upload["created_at"]
+    values = {
+        "id": group.task_id,
+        "owner": upload["owner"],
+        "node": node,
+        "status": TaskStatus.UPLOADED,
+        "partial": False,
+        "progress": 0,
+        "current_file": 0,
+        "file_count": group.files,
+        "attempt": 0,
+        "failures": 0,
+        "gather_until": until,
+        "created_at": now,
+        "updated_at": now,
+    }
+    try:
+        with session.begin_nested():
+            session.execute(insert(Task).values(**values))
+            events.append(session, group.task_id, "uploaded", at=now, data={"files": group.files})
+    except IntegrityError:
+        pass
+    return _made(session, group.task_id)
+
+
+def _made(session: Session, task_id: str) -> _Row:
+    """The row that is there by now. Raises `TaskTakenError`."""
+    made = _hold(session, task_id)
+    if made is None:
+        raise TaskTakenError
+    return made
+
+
+def _check_mine(task: _Row, members: Sequence[tuple[TaskFile, Upload]], owner: str, node: str) -> None:
+    """Raises `TaskTakenError` for a task of another owner or data folder, or one that is no group."""
+    is_group = task.gather_until is not None or (members and all(group_of(upload) for _, upload in members))
+    if task.owner != owner or task.node != node or not is_group:
+        raise TaskTakenError
+
+
+def _made_before(
+    task: _Row,
+    members: Sequence[tuple[TaskFile, Upload]],
+    group: Group,
+    wanted: Mapping[str, Any],
+    size: Callable[[str], int | None],
+) -> Seat | None:
+    if task.status in (TaskStatus.ERROR, TaskStatus.CANCELLED, TaskStatus.REMOVED):
+        return None
+    same = [upload for _, upload in members if _is_same(upload, wanted)]
+    alike = [upload.id for upload in same if upload.status is UploadStatus.OPEN and not size(upload.id)]
+    for file, upload in members:
+        if not _is_same(upload, wanted):
+            continue
+        if group.place is None and not _is_final(upload):
+            # Two files may look the same from outside: it is certain only where no place and no other such one is left.
+            is_it = len(members) >= task.file_count and alike == [upload.id]
+        else:
+            is_it = upload.status in (UploadStatus.OPEN, UploadStatus.COMPLETE)
+        if is_it:
+            return Seat(task.id, file.position, upload.id)
+    return None
+
+
+def _is_same(upload: Upload, wanted: Mapping[str, Any]) -> bool:
+    """The place is in the metadata; a length that was deferred is in the row by now, that of a final may be."""
+    same_length = wanted["length"] in (None, upload.length) or _is_final(upload)
+    return upload.metadata_raw == wanted["metadata_raw"] and upload.concat == wanted["concat"] and same_length
+
+
+def _is_final(upload: Upload) -> bool:
+    return upload.concat not in (None, PARTIAL)
+
+
+def _refuse(session: Session, task: _Row, upload_id: str, why: VideodockError, now: datetime) -> None:
+    mine = and_(TaskFile.upload_id == upload_id, TaskFile.status.in_(sources(FILE_MOVES, FileStatus.ERROR)))
+    file_id = session.scalar(select(TaskFile.id).where(mine))
+    values = {"status": FileStatus.ERROR, "error_code": why.code, "error_params": why.params}
+    changed(session, update(TaskFile).where(mine).values(**values))
+    events.append(session, task.id, "file_error", at=now, data={"file": file_id, "code": why.code})
+    _settle(session, task, now)
+
+
+def _settle(session: Session, task: _Row, now: datetime) -> None:
+    """With the last member that is whole or refused, the task waits for a worker, or is over if all were refused."""
+    members = _members(session, task.id)
+    this = update(Task).where(Task.id == task.id)
+    if len(members) < task.file_count or any(upload.status is UploadStatus.OPEN for _, upload in members):
+        changed(session, this.values(updated_at=now))
+        return
+    if all(file.status is FileStatus.ERROR for file, _ in members):
+        first = members[0][0]
+        _end(session, task.id, Failure(first.error_code or "media_type_unsupported", first.error_params or {}), now)
+        return
+    changed(session, this.values(gather_until=None, updated_at=now))
+    events.append(session, task.id, "gathered", at=now)
+
+
+def _fail(session: Session, task: _Row, failure: Failure, now: datetime) -> Sequence[str]:
+    if not _end(session, task.id, failure, now):
+        return ()
+    values = {"status": FileStatus.ERROR, "error_code": failure.code, "error_params": failure.params}
+    open_files = and_(TaskFile.task_id == task.id, TaskFile.status.in_(sources(FILE_MOVES, FileStatus.ERROR)))
+    changed(session, update(TaskFile).where(open_files).values(**values))
+    return _end_open(session, task.id, now)
+
+
+def _end(session: Session, task_id: str, failure: Failure, now: datetime) -> bool:
+    may_move = (Task.status.in_(sources(TASK_MOVES, TaskStatus.ERROR)), Task.gather_until.is_not(None))
+    values = {"status": TaskStatus.ERROR, "error_code": failure.code, "error_params": failure.params}
+    times = {"gather_until": None, "updated_at": now, "finished_at": now}
+    moved = changed(session, update(Task).where(Task.id == task_id, *may_move).values(**values, **times))
+    if moved:
+        events.append(session, task_id, TaskStatus.ERROR.value, at=now, data={"code": failure.code})
+    return bool(moved)
+
+
+def _end_open(session: Session, task_id: str, now: datetime) -> Sequence[str]:
+    """End the open members. In the order of their ids, as everybody who changes several uploads does."""
+    query = select(Upload.id).where(
+        Upload.task_id == task_id, Upload.protocol == "tus", Upload.status == UploadStatus.OPEN
+    )
+    ids = session.scalars(query.order_by(Upload.id).with_for_update()).all()
+    ended = {"status": UploadStatus.TERMINATED, "updated_at": now}
+    changed(session, update(Upload).where(Upload.id.in_(ids)).values(**ended))
+    return ids

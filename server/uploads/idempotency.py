@@ -1,0 +1,228 @@
+"""What forms that came with an `Idempotency-Key` were answered, so that the same form is answered so again.
+
+Rules:
+
+- A key belongs to the request that holds the lock of the task in its row, until that request is answered: then it
+  belongs to the answer, until that expires. A row without an answer whose lock is free was left by a process that
+  died, and whoever comes next takes it over.
+- The answer is written in the transaction that makes the task. No kill leaves one of them without the other.
+- An answer is codes and parameters, never a sentence, and no part of it is asked of rows that may be gone since.
+"""
+
+import hashlib
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+from sqlalchemy import ColumnElement, CursorResult, Row, and_, delete, func, insert, null, select, tuple_, update
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session
+
+from server.database.models import FormAnswer
+from server.database.session import changed
+from server.errors import HeaderInvalidError, IdempotencyRunningError
+from server.uploads.service import UploadService
+
+HEADER = "Idempotency-Key"
+Answer = Mapping[str, Any]
+"""What JSON can say."""
+
+_BATCH = 500
+_TRIES = 5  # each means that somebody else was quicker
+_KEY = re.compile(r"[!-~]{1,255}")
+_QUOTED = re.compile(r'"((?:[^"\\]|\\["\\])*)"')
+_COLUMNS = (FormAnswer.task_id, FormAnswer.fingerprint, FormAnswer.answer, FormAnswer.expires_at)
+
+
+def parse_key(raw: str) -> str:
+    """The key in a header: a string as RFC 9651 has it, in quotes, or bare as many clients send it; both are one key.
+
+    Raises `HeaderInvalidError`.
+    """
+    quoted = _QUOTED.fullmatch(raw)
+    key = re.sub(r"\\(.)", r"\1", quoted[1]) if quoted else raw
+    if not _KEY.fullmatch(key) or (raw.startswith('"') and quoted is None):
+        reason = "it must be 1 to 255 visible ASCII characters, in quotes or without"
+        raise HeaderInvalidError(name=HEADER, reason=reason)
+    return key
+
+
+class Content:
+    """A sink that hashes one file and keeps nothing of it; `see` is the same for who has another sink."""
+
+    def __init__(self) -> None:
+        self._sum = hashlib.sha256()
+        self.size = 0
+
+    def __call__(self, view: memoryview) -> int:
+        self.see(view)
+        return len(view)
+
+    def see(self, data: bytes | memoryview) -> None:
+        """Take in more bytes."""
+        self._sum.update(data)
+        self.size += len(data)
+
+    def digest(self) -> bytes:
+        """SHA-256 of all bytes so far."""
+        return self._sum.digest()
+
+
+class Fingerprint:
+    """What makes two forms the same: names, sizes and contents of all their files, in order.
+
+    Also of files that were refused, and whole: so it depends on the request alone, whatever the settings say. Not the
+    boundary, other fields, or headers of parts, which change nothing in the answer.
+    """
+
+    def __init__(self) -> None:
+        self._sum = hashlib.sha256()
+
+    def add(self, filename: str, content: Content) -> None:
+        """The next file."""
+        name = filename.encode()
+        # Each piece tells its length, so that no two lists of files are the same bytes.
+        self._sum.update(b"%d:%s%d:%s" % (len(name), name, content.size, content.digest()))
+
+    def hexdigest(self) -> str:
+        """Of all files so far."""
+        return self._sum.hexdigest()
+
+
+@dataclass(frozen=True)
+class Earlier:
+    """What the first form of a key was, and what it was answered."""
+
+    fingerprint: str
+    answer: Answer
+
+
+@dataclass
+class Claim:
+    """A request's hold on a key. The lock of `task_id` is held for as long. Every method blocks."""
+
+    uploads: UploadService
+    owner: str
+    key: str
+    task_id: str
+    held: bool = False
+
+    def take(self) -> Earlier | None:
+        """Take the key for this request; None when it is ours now, or the answer that it has already.
+
+        Raises `IdempotencyRunningError` while another request has it.
+        """
+        for _ in range(_TRIES):
+            row = self._find()
+            if row is None:
+                self.held = self._insert()
+            elif row.fingerprint is not None and row.expires_at > self.uploads.clock():
+                return Earlier(row.fingerprint, row.answer)
+            elif row.fingerprint is not None:
+                self.held = self._take_over(row)
+            else:
+                with self.uploads.locks.try_hold(row.task_id) as is_abandoned:
+                    self.held = is_abandoned and self._take_over(row)
+                if not is_abandoned:
+                    raise IdempotencyRunningError
+            if self.held:
+                return None
+        raise IdempotencyRunningError
+
+    def keep(self, fingerprint: str, answer: Answer, session: Session) -> None:
+        """The key belongs to this answer, in the transaction of `session`.
+
+        Raises `IdempotencyRunningError` when the row was taken away, so that nothing is done without it.
+        """
+        now = self.uploads.clock()
+        values = {"fingerprint": fingerprint, "answer": dict(answer), "expires_at": now + self._lifetime}
+        if not changed(session, update(FormAnswer).where(self._is_mine()).values(**values)):
+            raise IdempotencyRunningError
+
+    def keep_alone(self, fingerprint: str, answer: Answer) -> None:
+        """The same for a form that makes no task."""
+        with self.uploads.database.write() as session:
+            self.keep(fingerprint, answer, session)
+
+    def release(self) -> int:
+        """Give up the key, unless it has an answer: the next request with it is a first one. How many rows went."""
+        return _delete(self.uploads, self._is_mine())
+
+    @property
+    def _lifetime(self) -> timedelta:
+        return timedelta(seconds=self.uploads.settings.form_answer_expiry)
+
+    def _of_key(self) -> ColumnElement[bool]:
+        return and_(FormAnswer.owner == self.owner, FormAnswer.key == self.key)
+
+    def _is_mine(self) -> ColumnElement[bool]:
+        return and_(self._of_key(), FormAnswer.task_id == self.task_id, FormAnswer.fingerprint.is_(None))
+
+    def _find(self) -> Row[Any] | None:
+        with self.uploads.database.look() as connection:
+            return connection.execute(select(*_COLUMNS).where(self._of_key())).one_or_none()
+
+    def _values(self) -> dict[str, Any]:
+        # Over already: what is left of a process that dies is swept, and who lives is known by his lock.
+        now = self.uploads.clock()
+        return {"task_id": self.task_id, "created_at": now, "expires_at": now}
+
+    def _insert(self) -> bool:
+        try:
+            with self.uploads.database.change(lazy=True) as connection:
+                connection.execute(insert(FormAnswer).values(owner=self.owner, key=self.key, **self._values()))
+        except IntegrityError:
+            return False
+        return True
+
+    def _take_over(self, row: Row[Any]) -> bool:
+        same = and_(FormAnswer.task_id == row.task_id, FormAnswer.fingerprint.is_not_distinct_from(row.fingerprint))
+        anew = {**self._values(), "fingerprint": None, "answer": null()}
+        with self.uploads.database.change(lazy=True) as connection:
+            done: CursorResult[Any] = connection.execute(update(FormAnswer).where(self._of_key(), same).values(**anew))
+            return done.rowcount == 1
+
+
+def drop_expired(uploads: UploadService, *, dry_run: bool = False) -> int:
+    """Remove answers whose time is over, and rows that processes left which died; how many there were. Blocking.
+
+    In batches; safe twice, and beside forms that are being received.
+    """
+    is_over = FormAnswer.expires_at <= uploads.clock()
+    answered = and_(is_over, FormAnswer.fingerprint.is_not(None))
+    return (_count if dry_run else _drop)(uploads, answered) + _drop_abandoned(uploads, is_over, dry_run=dry_run)
+
+
+def _count(uploads: UploadService, answered: ColumnElement[bool]) -> int:
+    with uploads.database.read() as session:
+        return session.scalar(select(func.count()).select_from(FormAnswer).where(answered)) or 0
+
+
+def _drop(uploads: UploadService, answered: ColumnElement[bool]) -> int:
+    some = select(FormAnswer.owner, FormAnswer.key).where(answered).limit(_BATCH)
+    # Both conditions: a key may be taken anew between the two looks.
+    batch = and_(answered, tuple_(FormAnswer.owner, FormAnswer.key).in_(some))
+    gone = 0
+    while count := _delete(uploads, batch):
+        gone += count
+    return gone
+
+
+def _drop_abandoned(uploads: UploadService, is_over: ColumnElement[bool], *, dry_run: bool) -> int:
+    """Rows without an answer: no more than there are forms at once, and those that a kill left."""
+    gone = 0
+    with uploads.database.read() as session:
+        query = select(FormAnswer.owner, FormAnswer.key, FormAnswer.task_id)
+        running = session.execute(query.where(is_over, FormAnswer.fingerprint.is_(None))).all()
+    for owner, key, task_id in running:
+        with uploads.locks.try_hold(task_id) as is_abandoned:
+            if is_abandoned:
+                gone += 1 if dry_run else Claim(uploads, owner, key, task_id).release()
+    return gone
+
+
+def _delete(uploads: UploadService, condition: ColumnElement[bool]) -> int:
+    with uploads.database.change(lazy=True) as connection:
+        return connection.execute(delete(FormAnswer).where(condition)).rowcount

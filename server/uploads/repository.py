@@ -1,0 +1,553 @@
+"""What the rows of uploads and the store must say together, and how each of their steps is taken.
+
+Rules:
+
+- Going in, the row comes before the file. Going out, the row says so first (`status`, with `has_bytes` still
+  true), then the file goes, then `has_bytes`: wherever that is cut, a sweep can end it from the rows alone.
+- Everything here blocks, and is a step that may be the last one of its process.
+"""
+
+import contextlib
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from types import SimpleNamespace
+from typing import Any, cast
+
+from sqlalchemy import Connection, Table, and_, bindparam, delete, exists, func, insert, select, update
+from sqlalchemy.orm import Session
+
+from server import filenames, media_types
+from server.database.models import TaskFile, Upload, UploadPart
+from server.database.session import Database, changed
+from server.errors import NoRoomError, UploadGoneError, UploadLockedError, UploadNotFoundError, VideodockError
+from server.lifecycle import UPLOAD_MOVES, UploadStatus, sources
+from server.settings import Settings
+from server.storage import pins
+from server.storage.base import UploadStore
+from server.storage.locks import UploadLocks
+from server.tasks import removal
+from server.tasks.wake import Wake
+from server.tus.group_metadata import Group
+from server.tus.protocol import PARTIAL, Append, Facts
+from server.uploads import groups
+from server.uploads.policy import Hooks
+from server.uploads.progress import News, Progress
+from server.uploads.reservations import Space
+
+_PATIENCE_SECONDS = 0.5
+_RETRY_SECONDS = 0.02
+
+# What every request needs, made once and without a session.
+_uploads = cast("Table", Upload.__table__)
+_FIND = select(_uploads).where(_uploads.c.id == bindparam("upload"))
+_INSERT = insert(_uploads)
+_parts = cast("Table", UploadPart.__table__)
+_INSERT_PARTS = insert(_parts)
+_HAS_NO_BYTES = update(_uploads).where(_uploads.c.id == bindparam("upload")).values(has_bytes=False)
+_LEFT_QUARANTINE = update(_uploads).where(_uploads.c.id == bindparam("upload")).values(in_quarantine=False)
+_TELL = (
+    update(_uploads)
+    .where(_uploads.c.id == bindparam("upload"), _uploads.c.status == UploadStatus.OPEN)
+    .values(received=bindparam("size"), expires_at=bindparam("until"))
+)
+_final = _uploads.alias("final")
+_WAITING = (
+    select(_parts.c.final_id)
+    .join(_uploads, _uploads.c.id == _parts.c.final_id)
+    .where(_parts.c.part_id == bindparam("part"), _uploads.c.status == UploadStatus.OPEN)
+    .distinct()
+)
+# Of a final upload that was never complete, and whose first part is still there.
+_FIRST_PART = (
+    select(_uploads.c.id, _uploads.c.length)
+    .join(_parts, and_(_parts.c.part_id == _uploads.c.id, _parts.c.position == 1))
+    .join(_final, _final.c.id == _parts.c.final_id)
+    .where(
+        _parts.c.final_id == bindparam("final"),
+        _final.c.completed_at.is_(None),
+        _uploads.c.status == UploadStatus.COMPLETE,
+    )
+)
+_PROMISED_NOTHING = update(_uploads).where(_uploads.c.id == bindparam("upload")).values(reserved=0)
+_IS_ASIDE = _HAS_NO_BYTES.values(in_quarantine=bindparam("aside"))
+
+_REMOVE = {
+    target: update(_uploads)
+    .where(_uploads.c.id == bindparam("upload"), _uploads.c.status.in_(sources(UPLOAD_MOVES, target)))
+    .values(status=target, updated_at=bindparam("now"), received=func.coalesce(bindparam("size"), _uploads.c.received))
+    for target in UPLOAD_MOVES
+}
+
+_Row = Any
+"""A row of `uploads`: as an object of the model, or as it came from a statement."""
+
+
+@dataclass(frozen=True)
+class Records:
+    """The steps. Owners are text; sizes and offsets are bytes."""
+
+    settings: Settings
+    database: Database
+    store: UploadStore
+    locks: UploadLocks
+    hooks: Hooks
+    wake: Wake
+    progress: Progress
+    space: Space
+    clock: Callable[[], datetime]
+    new_id: Callable[[], str]
+
+    # In
+
+    def insert(
+        self,
+        upload_id: str,
+        owner: str,
+        *,
+        protocol: str,
+        task_id: str,
+        length: int | None,
+        metadata_raw: str | None,
+        filename: str | None,
+        media_type: str | None = None,
+        concat: str | None = None,
+        parts: Sequence[str] = (),
+        group: Group | None = None,
+        reserved: int | None = None,
+        heir_of: str | None = None,
+        admit: Callable[[Connection], str | None] | None = None,
+    ) -> Facts:
+        """The row, then the file; a final upload gets its file when it is joined. Blocking.
+
+        `admit` judges in the transaction that inserts the row, and may name an upload that was made before, which is
+        the answer then. Raises what `admit` raises.
+
+        It is promised room for `reserved` bytes, or else for its length; raises `NoRoomError`. What was promised to
+        `heir_of` it takes over instead; it must ask for no more. With `group` it takes a place there, or is an upload
+        that was made before: see `groups.take`, also for what is raised.
+        """
+        now = self.clock()
+        row = {
+            "id": upload_id,
+            "owner": owner,
+            "status": UploadStatus.OPEN,
+            "protocol": protocol,
+            "length": length,
+            "received": 0,
+            "checked_from": None,
+            "metadata_raw": metadata_raw,
+            "filename": None if filename is None else filenames.display(filename),
+            "media_type": media_type,
+            "concat": concat,
+            "reserved": (length or 0) if reserved is None else reserved,
+            "has_bytes": True,
+            "task_id": task_id,
+            "created_at": now,
+            "updated_at": now,
+            "expires_at": self._expiry(now),
+        }
+        of_parts = [{"final_id": upload_id, "position": at, "part_id": part_id} for at, part_id in enumerate(parts, 1)]
+        # Held, so that a sweep does not take the row without its file for a creation that was cut short.
+        with self.locks.try_hold(upload_id):
+            need = None if heir_of else cast("int", row["reserved"])
+            # A part's file may be renamed to be a final's: then that row must be there.
+            with self._room(need, group) as no_room, self.database.change(lazy=not of_parts) as connection:
+                seat = None if group is None else self._take_seat(connection, group, row)
+                again = None if seat is None else seat.again
+                if again is None and admit is not None:
+                    again = admit(connection)
+                if again is None:
+                    if no_room is not None:
+                        raise no_room
+                    connection.execute(_INSERT, row)
+                    if heir_of:
+                        connection.execute(_PROMISED_NOTHING, {"upload": heir_of})
+                    if of_parts:
+                        connection.execute(_INSERT_PARTS, of_parts)
+                    if seat is not None:
+                        groups.sit(Session(connection), seat, row, self.new_id())
+            if again is not None:
+                return self._again(again, owner)
+            if not parts:
+                try:
+                    self.store.create(upload_id)
+                except Exception:
+                    self.forget([upload_id])
+                    raise
+        return self._facts(SimpleNamespace(**row), 0, now)
+
+    @contextlib.contextmanager
+    def _room(self, need: int | None, group: Group | None) -> Iterator[NoRoomError | None]:
+        """Promise room. A creation in a group may be one that came once more, whose room is promised: without room for
+        another one, the error is handed over and not raised."""
+        with contextlib.ExitStack() as stack:
+            refusal = None
+            if need is not None:
+                try:
+                    stack.enter_context(self.space.promise(need))
+                except NoRoomError as error:
+                    if group is None:
+                        raise
+                    refusal = error
+            yield refusal
+
+    def _take_seat(self, connection: Connection, group: Group, row: Mapping[str, Any]) -> groups.Seat:
+        until = self._expiry(row["created_at"])
+        return groups.take(Session(connection), group, row, node=self.hooks.node, until=until, size=self.store.size)
+
+    def _again(self, upload_id: str, owner: str) -> Facts:
+        """An upload whose creation came once more; one that was cut short is brought to its end. Blocking.
+
+        Raises `UploadLockedError` when that is happening just now.
+        """
+        with self.locks.try_hold(upload_id) as held:
+            row = self._find(upload_id)
+            is_new = row is not None and row.status is UploadStatus.OPEN and row.concat is None and not row.received
+            if is_new and self.store.size(upload_id) is None:
+                if not held:
+                    raise UploadLockedError
+                self.store.create(upload_id)
+        facts = self._known(row, owner)
+        if facts.status not in (UploadStatus.OPEN, UploadStatus.COMPLETE):
+            raise UploadLockedError  # it was removed at this very moment: asked again, its place is free, or not
+        return facts
+
+    def _begin(self, upload_id: str, decision: Append, end: int | None) -> None:
+        """Before the first byte: the length that was deferred, and where a checked append starts. Blocking.
+
+        With `end` it is promised room up to that byte; raises `NoRoomError`.
+        """
+        values: dict[str, object] = {"checked_from": decision.offset if decision.is_checked else None}
+        if decision.length is not None:
+            values["length"] = decision.length
+        promise: contextlib.AbstractContextManager[None] = contextlib.nullcontext()
+        if end is not None:
+            before = self._promised(upload_id, decision)
+            values["reserved"] = max(end, before)
+            promise = self.space.promise(max(0, end - before))
+        with promise, self.database.write() as session:
+            changed(session, update(Upload).where(Upload.id == upload_id).values(**values))
+
+    def _check_room(self, upload_id: str, decision: Append, end: int) -> None:
+        """Raise `NoRoomError` if room up to the byte `end` could not be promised. Blocking."""
+        self.space.check(max(0, end - self._promised(upload_id, decision)))
+
+    def _promised(self, upload_id: str, decision: Append) -> int:
+        """Up to which byte an upload has room, or had it. Blocking."""
+        row = self._find(upload_id)
+        return max(decision.offset, 0 if row is None else row.reserved)
+
+    def _record(self, upload_id: str, media_type: str | None = None, untold: bool = False) -> Facts:
+        """Tell the row what the store has now, and that all of it counts. Blocking.
+
+        With `untold` the length is deferred again.
+        """
+        now = self.clock()
+        size = self.store.size(upload_id)
+        with self.database.write(lazy=True) as session:
+            values: dict[str, object] = {"updated_at": now, "expires_at": self._expiry(now), "received": size or 0}
+            values["checked_from"] = None  # what is there now was checked, or taken back
+            if media_type is not None:
+                values["media_type"] = media_type
+            if untold:
+                values["length"] = None
+                values["reserved"] = size or 0
+            still_open = (Upload.id == upload_id, Upload.status == UploadStatus.OPEN)
+            changed(session, update(Upload).where(*still_open).values(**values))
+            row = session.get_one(Upload, upload_id)
+        return self._facts(row, size, now)
+
+    def complete(
+        self,
+        upload_ids: Sequence[str],
+        task_id: str,
+        found: dict[str, str | None],
+        also: Callable[[Session], None] | None = None,
+    ) -> None:
+        """One transaction: the uploads are complete and their task is registered. Idempotent. Blocking.
+
+        The store must have finished them. `also` happens in that transaction. Raises what it raises, and
+        `UploadGoneError` if an upload was removed meanwhile.
+        """
+        now = self.clock()
+        with self.database.write() as session:
+            task = self._hold_group(session, upload_ids[0])
+            # A part that is whole has time again to be joined.
+            times = {"updated_at": now, "completed_at": now, "expires_at": self._expiry(now)}
+            values = {"status": UploadStatus.COMPLETE, **times}
+            moved = 0
+            for upload_id in upload_ids:
+                size = self.store.size(upload_id)
+                may_move = (Upload.id == upload_id, Upload.status.in_(sources(UPLOAD_MOVES, UploadStatus.COMPLETE)))
+                whole = {**values, "length": size, "received": size, "media_type": found.get(upload_id)}
+                moved += changed(session, update(Upload).where(*may_move).values(**whole))
+            rows = session.scalars(select(Upload).where(Upload.id.in_(upload_ids))).all()
+            if moved != len(upload_ids):
+                if moved == 0 and rows and all(row.status is UploadStatus.COMPLETE for row in rows):
+                    return
+                raise UploadGoneError
+            if all(row.concat == PARTIAL for row in rows):
+                return  # a part of an upload to come is nothing that could be processed
+            by_id = {row.id: row for row in rows}
+            if task is not None:
+                groups.arrive(session, task, rows[0], now)
+            elif any(row.task_id != task_id for row in rows):
+                raise UploadGoneError  # its group waits for nothing
+            else:
+                self.hooks.post_finish(session, task_id, [by_id[upload_id] for upload_id in upload_ids], now)
+            if also is not None:
+                also(session)
+        self.wake.notify()
+
+    # Out
+
+    def remove(self, upload_id: str, target: UploadStatus, why: VideodockError | None = None) -> bool:
+        """Take the bytes away and say why; tells whether the upload could make that move. Blocking.
+
+        A group that waited for it fails, or goes on without it if it was refused (`why`). The file of a complete upload
+        is `removed` from its task, whose others go on; what was made of it is removed by `maintenance/removal.py`.
+        """
+        row = self._find(upload_id)
+        group = None if row is None else groups.group_of(row)
+        others: Sequence[str] = ()
+        now = self.clock()
+        told = {"upload": upload_id, "now": now, "size": None if row is None else self._size(row)}
+        # The bytes of a complete upload go only once its row cannot become `complete` again by a power cut.
+        lazy = group is None and row is not None and (row.status is UploadStatus.OPEN or row.concat == PARTIAL)
+        is_in_task = False
+        with self.database.change(lazy=lazy) as connection:
+            session = Session(connection)
+            task = None if group is None else groups.hold(session, group)
+            row = connection.execute(_FIND, {"upload": upload_id}).one_or_none()
+            is_whole = row is not None and row.status is UploadStatus.COMPLETE
+            if is_whole and target is UploadStatus.TERMINATED:
+                is_in_task = removal.remove_file(session, upload_id, now=now)
+            moved = connection.execute(_REMOVE[target], told).rowcount
+            if moved and task is not None:
+                others = groups.leave(session, task, row, target, why, now)
+        if not moved:
+            if group is not None and row is not None and not is_whole and row.has_bytes:
+                self.delete_bytes(upload_id)  # its group ended it at this very moment, and could not have its lock
+            return False
+        self.delete_bytes(upload_id)
+        if task is not None or is_in_task:
+            self.wake.notify()  # all the others may be there, and need not wait for this one
+            self.dismiss(others)
+        if row is not None and row.concat == PARTIAL:
+            self._end_finals(upload_id)
+        return True
+
+    def waiting(self, part_id: str) -> list[str]:
+        """The open finals that want this part. Blocking."""
+        with self.database.look() as connection:
+            return list(connection.scalars(_WAITING, {"part": part_id}))
+
+    def _end_finals(self, part_id: str) -> None:
+        """A part is gone: no final upload that wants it can be joined any more.
+
+        One whose lock is held is ended by the lock's holder when it joins, or by a sweep.
+        """
+        for final_id in self.waiting(part_id):
+            with self.locks.try_hold(final_id) as held:
+                if held:
+                    self.remove(final_id, UploadStatus.TERMINATED)
+
+    def cancel(self, task_id: str, owner: str) -> None:
+        """Cancel a task, and what is still being uploaded for it. Raises as `groups.cancel`. Blocking."""
+        with self.database.write() as session:
+            ended = groups.cancel(session, task_id, owner, now=self.clock())
+        self.dismiss(ended)
+
+    def end_late_group(self, task_id: str) -> bool:
+        """A group whose last member was not created in time has failed; tells whether it has. Blocking."""
+        with self.database.write() as session:
+            ended = groups.end_late(session, task_id, self.hooks.node, self.clock())
+        self.dismiss(ended or ())
+        return ended is not None
+
+    def dismiss(self, upload_ids: Sequence[str]) -> None:
+        """Uploads that were ended with their group: their bytes go, and whoever receives some is told to let go.
+
+        What cannot be done within half a second, a sweep will do. Blocking.
+        """
+        deadline = time.monotonic() + _PATIENCE_SECONDS
+        held_back = [upload_id for upload_id in upload_ids if not self._dismiss(upload_id)]
+        while held_back and time.monotonic() < deadline:
+            time.sleep(_RETRY_SECONDS)
+            held_back = [upload_id for upload_id in held_back if not self._dismiss(upload_id)]
+
+    def _dismiss(self, upload_id: str) -> bool:
+        with self.locks.try_hold(upload_id) as held:
+            if held:
+                self.delete_bytes(upload_id)
+        if not held:
+            self.locks.call(upload_id)
+        return held
+
+    def abandon(self, upload_id: str) -> bool:
+        """Remove an open upload that no client was ever told of: its place in a group is free again. Blocking."""
+        with self.database.write(lazy=True) as session:
+            groups.rise(session, upload_id)
+        return self.remove(upload_id, UploadStatus.TERMINATED)
+
+    def was_removed(self, upload_id: str) -> bool:
+        """Whether an upload was ended while its lock was held; then its bytes go. Under the lock. Blocking."""
+        row = self._find(upload_id)
+        if row is None or row.status in (UploadStatus.OPEN, UploadStatus.COMPLETE):
+            return False
+        self.delete_bytes(upload_id)
+        return True
+
+    def delete_bytes(self, upload_id: str) -> None:
+        """The file goes, then the row says that it is gone. Idempotent. Blocking."""
+        self.delete_all_bytes([upload_id], of_finals=True)
+
+    def delete_all_bytes(self, upload_ids: Sequence[str], *, of_finals: bool = False) -> None:
+        """The files go, then the rows say that they are gone. Idempotent. Blocking.
+
+        While a backup takes its snapshot the files stay, since the snapshot may tell of them: a sweep removes them.
+        """
+        if not upload_ids or pins.is_pinned(self.settings.data_dir):
+            return
+        for upload_id in upload_ids:
+            if of_finals:
+                self._give_back(upload_id)
+            self.store.delete(upload_id)
+        with self.database.change(lazy=True) as connection:
+            connection.execute(_HAS_NO_BYTES, [{"upload": upload_id} for upload_id in sorted(upload_ids)])
+
+    def _give_back(self, final_id: str) -> None:
+        """A final upload that was not joined to its end may share the bytes of its first part. Blocking."""
+        with self.database.look() as connection:
+            first = connection.execute(_FIRST_PART, {"final": final_id}).one_or_none()
+        if first is not None:
+            self.store.undo_concatenate(final_id, first.id, first.length or 0)
+
+    def quarantine(self, upload_id: str) -> None:
+        """The file goes where only an operator looks, then the row says that it is gone. Idempotent. Blocking.
+
+        A row that says why must be there before, for a sweep to end this where it was cut.
+        """
+        self.store.quarantine(upload_id)
+        told = {"upload": upload_id, "aside": self.store.size_in_quarantine(upload_id) is not None}
+        with self.database.change(lazy=True) as connection:
+            connection.execute(_IS_ASIDE, told)
+
+    def delete_from_quarantine(self, upload_id: str) -> None:
+        """The file goes, then the row says that it is gone. Idempotent. Blocking."""
+        self.store.delete_from_quarantine(upload_id)
+        with self.database.change(lazy=True) as connection:
+            connection.execute(_LEFT_QUARANTINE, {"upload": upload_id})
+
+    def forget(self, upload_ids: Sequence[str]) -> None:
+        """Remove open uploads without a trace: those of a request that never was one. Blocking.
+
+        Those that were completed meanwhile (by a transaction whose answer was lost, say) are left as they are.
+        """
+        for upload_id in upload_ids:
+            with self.database.write() as session:
+                groups.rise(session, upload_id)
+                is_open = (Upload.id == upload_id, Upload.status == UploadStatus.OPEN)
+                changed(session, update(Upload).where(*is_open).values(status=UploadStatus.TERMINATED))
+                status = session.scalar(select(Upload.status).where(Upload.id == upload_id))
+            if status is not None and status is not UploadStatus.COMPLETE:
+                self.store.delete(upload_id)
+                is_this = Upload.id == upload_id
+                # Its group may have ended at this very moment: then a task speaks of the row.
+                is_of_task = exists().where(TaskFile.upload_id == upload_id)
+                with self.database.write() as session:
+                    if not changed(session, delete(Upload).where(is_this, ~is_of_task)):
+                        changed(session, update(Upload).where(is_this).values(has_bytes=False))
+
+    # Facts
+
+    def facts(self, upload_id: str, owner: str) -> Facts:
+        """Row and store as they are. Raises `UploadNotFoundError`, `UploadGoneError`. Blocking."""
+        return self._known(self._find(upload_id), owner)
+
+    def _known(self, row: _Row | None, owner: str) -> Facts:
+        if row is None or row.owner != owner or row.protocol != "tus":
+            raise UploadNotFoundError
+        size = self._size(row)
+        # Its bytes are lost, unless it is a final that waits for its parts. What is over is judged by its status.
+        if size is None and row.status is UploadStatus.OPEN and row.concat in (None, PARTIAL):
+            raise UploadGoneError
+        return self._facts(row, size, self.clock())
+
+    def _size(self, row: _Row) -> int | None:
+        if row.status is not UploadStatus.OPEN:
+            length: int | None = row.length
+            return length
+        size = self.store.size(row.id)
+        checked_from: int | None = row.checked_from
+        # What a checked append has brought so far does not count before it was checked.
+        return size if size is None or checked_from is None else min(size, checked_from)
+
+    def expiry_of(self, row: _Row) -> datetime:
+        """When an open upload expires. Its row may lag behind a body that was cut off; its bytes tell better."""
+        modified = self.store.modified(row.id) if row.status is UploadStatus.OPEN else None
+        told: datetime = row.expires_at
+        return told if modified is None else max(told, self._expiry(modified))
+
+    def locked_facts(self, upload_id: str, owner: str) -> Facts:
+        """The same under the upload's lock: what an append that was cut short left unchecked is taken back."""
+        row = self._find(upload_id)
+        if self._is_unchecked(row):
+            self.reconcile(upload_id)
+            row = self._find(upload_id)
+        return self._known(row, owner)
+
+    def _find(self, upload_id: str) -> _Row | None:
+        with self.database.look() as connection:
+            return connection.execute(_FIND, {"upload": upload_id}).one_or_none()
+
+    def _is_unchecked(self, row: _Row | None) -> bool:
+        return row is not None and row.checked_from is not None and row.status is UploadStatus.OPEN
+
+    def news(self, upload_id: str) -> News | None:
+        """How far the store is with a body that is being received. Blocking."""
+        size = self.store.size(upload_id)
+        return None if size is None else News(size, None, self.clock())
+
+    def tell(self, upload_id: str, size: int, until: datetime) -> None:
+        """Tell the row of an open upload how much there is and when it expires, after a process that knew has died.
+        Blocking."""
+        with self.database.change(lazy=True) as connection:
+            connection.execute(_TELL, {"upload": upload_id, "size": size, "until": until})
+
+    def reconcile(self, upload_id: str) -> None:
+        """Forget the bytes of a checked append that its process did not live to check. Under the lock. Blocking."""
+        row = self._find(upload_id)
+        if row is None or not self._is_unchecked(row):
+            return
+        size = self.store.size(upload_id)
+        if size is not None and size > row.checked_from:
+            self.store.truncate(upload_id, row.checked_from)
+        with self.database.write() as session:
+            changed(session, update(Upload).where(Upload.id == upload_id).values(checked_from=None))
+
+    def _facts(self, row: _Row, size: int | None, now: datetime) -> Facts:
+        return Facts(
+            id=row.id,
+            status=row.status,
+            offset=size or 0,
+            length=row.length,
+            metadata_raw=row.metadata_raw,
+            filename=row.filename,
+            media_type=row.media_type,
+            concat=row.concat,
+            group=groups.group_of(row),
+            expires_at=self.expiry_of(row),
+            now=now,
+            accepted=media_types.listed(media_types.accepted(self.settings.accept_types, by_form=False)),
+        )
+
+    def _hold_group(self, session: Session, upload_id: str) -> _Row | None:
+        """The held row of the group that this upload is a member of, while it gathers."""
+        group = groups.find(session, upload_id)
+        return None if group is None else groups.hold(session, group)
+
+    def _expiry(self, now: datetime) -> datetime:
+        return now + timedelta(seconds=self.settings.upload_expiry)

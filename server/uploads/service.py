@@ -1,0 +1,297 @@
+"""UploadService: create, append, finish, look.
+
+Rules:
+
+- The store says how many bytes there are; the row says everything else. Under the upload's lock, both are read,
+  the protocol decides, and only then is a byte of the body touched.
+- Completion happens once: `store.finish`, which may be repeated, then one transaction that moves the upload to
+  complete and registers its task. Whoever finds all bytes of an open upload there (a HEAD, a PATCH, a sweep)
+  finishes it.
+"""
+
+import contextlib
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
+
+from sqlalchemy.exc import SQLAlchemyError
+
+from server import media_types, threads
+from server.errors import (
+    BodyTimeoutError,
+    BodyTooLargeError,
+    ChecksumMismatchError,
+    ClientError,
+    MediaTypeUnsupportedError,
+    UploadCompleteError,
+    UploadGoneError,
+    UploadLockedError,
+)
+from server.lifecycle import UploadStatus
+from server.storage import checksums
+from server.storage.locks import Held
+from server.transport.body import Body, End, Moved
+from server.tus.protocol import Append, Create, Facts
+from server.uploads.progress import News
+from server.uploads.repository import Records
+
+
+class _SettledError(Exception):
+    """Not an error: what is asked about an upload is known already."""
+
+    def __init__(self, facts: Facts) -> None:
+        self.facts = facts
+
+
+class ClientGoneError(Exception):
+    """The client went away in the middle of its body: what came is kept, and there is nobody to answer."""
+
+
+@dataclass(frozen=True)
+class UploadService(Records):
+    """Everything that can be done to an upload. Owners are text; sizes and offsets are bytes."""
+
+    # Creation
+
+    async def create(self, owner: str, decision: Create) -> Facts:
+        """A new, empty tus upload. Raises `MediaTypeUnsupportedError` for its name, `TooLargeToScanError`,
+        `NoRoomError`, `StorageFullError`."""
+        if not decision.is_partial:
+            self.hooks.pre_create(decision.filename)
+        self.hooks.check_length(decision.length)
+        upload_id = self.new_id()
+        return await self.database.run(
+            partial(
+                self.insert,
+                upload_id,
+                owner,
+                protocol="tus",
+                task_id=decision.group.task_id if decision.group else upload_id,
+                group=decision.group,
+                length=decision.length,
+                metadata_raw=decision.metadata_raw,
+                filename=decision.filename,
+                concat=decision.concat,
+            )
+        )
+
+    # Bytes
+
+    async def append(self, upload_id: str, owner: str, decide: Callable[[Facts], Append], body: Body) -> Facts:
+        """Add bytes of `body` as `decide` says, and finish the upload when they were the last.
+
+        Raises what `decide` raises, before a byte is read and before anybody else is disturbed; `NoRoomError` for a
+        length that was deferred, before a byte is read;
+        `MediaTypeUnsupportedError` when the first bytes are no video; `BodyTooLargeError`, `BodyTimeoutError`,
+        `StorageFullError`; `UploadLockedError` when another request took the upload over; `ClientGoneError`.
+        Afterwards the store's size is the offset, always.
+        """
+
+        def refuse_first() -> None:
+            facts = self.facts(upload_id, owner)
+            # All bytes there, and not yet registered: whoever holds the lock is about to. No answer may tell it.
+            if facts.status is not UploadStatus.OPEN or facts.offset != facts.length:
+                decide(facts)
+
+        async with self.locks.hold(upload_id, partial(self.database.run, refuse_first)) as held:
+            facts = await self._settled(await self.database.run(self.locked_facts, upload_id, owner))
+            decision = decide(facts)
+            if facts.is_complete:
+                await self._check_replayed(facts, decision, body, held)
+                return facts
+            decision = self._bounded(facts, decision)
+            held.attach(body.stop)
+            try:
+                facts, end = await self._receive(facts, decision, body)
+            except Exception as error:
+                await self._tell_what_is_left(upload_id, decision, error)
+                raise
+            if end is End.STOPPED and await self.database.run(self.was_removed, upload_id):
+                raise UploadGoneError  # with its group
+            if facts.offset == facts.length:
+                return await self._completed(facts)
+        if end is End.GONE:
+            raise ClientGoneError
+        if end is End.IDLE:
+            raise BodyTimeoutError(seconds=f"{self.settings.body_idle_timeout:g}")
+        if end is End.STOPPED:
+            raise UploadLockedError
+        return facts
+
+    async def _check_replayed(self, facts: Facts, decision: Append, body: Body, held: Held) -> None:
+        """A last PATCH that is sent again, since its response was lost, has no byte, whatever its framing.
+
+        tus-java-client sends it chunked. Raises `UploadCompleteError`.
+        """
+        if not decision.exact:
+            held.attach(body.stop)
+            if not await body.is_empty():
+                raise UploadCompleteError(offset=facts.offset)
+
+    async def _tell_what_is_left(self, upload_id: str, decision: Append, error: Exception) -> None:
+        """After an append that failed: what was not checked goes, and the row hears of the rest.
+
+        That it could not be told must not hide what happened: then it is told when the database is there again.
+        """
+        try:
+            await self.database.run(self.reconcile, upload_id)
+            # What is refused changes nothing: a length equal to the offset would even complete the upload.
+            untold = decision.length is not None and isinstance(error, ClientError)
+            now = await self.database.run(self._record, upload_id, None, untold)
+            self.progress.note(upload_id, News(now.offset, None, now.now))  # what was to be told is old
+        except SQLAlchemyError:
+            news = await threads.run(self.news, upload_id)
+            if news is not None:
+                self.progress.note(upload_id, news)
+
+    async def _completed(self, facts: Facts) -> Facts:
+        """Every byte came with this request. If it cannot be completed now, its row says that it is whole."""
+        try:
+            return await self._settled(facts)
+        except Exception:
+            self.progress.note(facts.id, News(facts.offset, None, facts.now))
+            raise
+
+    def _bounded(self, facts: Facts, decision: Append) -> Append:
+        """What an upload of unknown length may still take, so that it can be scanned. Raises `TooLargeToScanError`."""
+        limit = self.hooks.scan_limit
+        if limit is None or facts.length is not None:
+            return decision  # it was judged when its length was told
+        end = decision.offset + decision.limit
+        self.hooks.check_length(end if decision.length is None and decision.exact else decision.length)
+        return replace(decision, limit=min(end, limit) - decision.offset)
+
+    async def _receive(self, facts: Facts, decision: Append, body: Body) -> tuple[Facts, End]:
+        told = self._end_told(facts, decision)
+        if told is not None:
+            await self.database.run(self._check_room, facts.id, decision, told)  # before a byte is read
+        media_type = await self._check_first_bytes(facts, decision, body)
+        if told is not None or decision.is_checked:
+            await self.database.run(self._begin, facts.id, decision, told)
+        hashed = checksums.new(decision.checksum.algorithm) if decision.checksum else None
+        see = hashed.update if hashed else None
+        # A chunked body may turn out too long behind the last byte there is room for. That byte waits until this is
+        # known: with it in the store, a crash before the others are taken back would leave a complete upload. (What
+        # is checked does not count before.)
+        held_back = 0 if decision.exact or decision.is_checked else min(1, decision.limit)
+        # What is checked may be taken back: it does not count before.
+        is_news = not decision.is_checked
+        with self.progress.following(facts.id, self.news) if is_news else contextlib.nullcontext():
+            moved = await self.store.append(facts.id, decision.offset, body, decision.limit - held_back, see)
+        if not decision.exact and moved.end is End.LIMIT:
+            rest, end = await body.peek(held_back + 1)
+            if len(rest) > held_back:
+                # It was never meant for this upload; nothing of it stays.
+                await self._take_back(facts.id, decision.offset)
+                raise BodyTooLargeError(room=decision.limit)
+            if rest:
+                await self.store.append(facts.id, decision.offset + moved.count, body, held_back, see)
+            moved = Moved(moved.count + len(rest), end)
+        if decision.is_checked and not await self._check_sum(facts.id, decision, moved, hashed, body):
+            media_type = facts.media_type  # bytes that were taken back prove nothing
+        if decision.is_checked:
+            return await self.database.run(self._record, facts.id, media_type), moved.end
+        return self._note(facts, decision, moved, media_type), moved.end
+
+    def _end_told(self, facts: Facts, decision: Append) -> int | None:
+        """How far an upload of unknown length will be at least, if this request tells."""
+        if decision.length is not None or facts.length is not None:
+            return decision.length
+        return decision.offset + decision.limit if decision.exact else None
+
+    def _note(self, facts: Facts, decision: Append, moved: Moved, media_type: str | None) -> Facts:
+        """What is known of the upload now; its row hears of it within a second."""
+        now = self.clock()
+        length = facts.length if decision.length is None else decision.length
+        offset, until = decision.offset + moved.count, self._expiry(now)
+        if offset != length:  # else it is complete, and its row is told in another way
+            self.progress.note(facts.id, News(offset, media_type, now))
+        return replace(facts, offset=offset, length=length, media_type=media_type, expires_at=until, now=now)
+
+    async def _check_sum(
+        self, upload_id: str, decision: Append, moved: Moved, hashed: checksums.Hash | None, body: Body
+    ) -> bool:
+        """Keep the bytes of a checked append only when all came and they are the right ones.
+
+        Tells whether all came. Raises `ChecksumMismatchError` when they are others.
+        """
+        whole = moved.count == decision.limit if decision.exact else moved.end is End.COMPLETE
+        if not whole:
+            await self._take_back(upload_id, decision.offset)
+            return False
+        try:
+            expected = decision.checksum or decision.trailing_checksum(body.trailers)
+            if hashed is None and expected is not None:
+                # Which algorithm it is was told behind the bytes.
+                hashed = checksums.new(expected.algorithm)
+                show = partial(self.store.show, upload_id, decision.offset, hashed.update)
+                await threads.run(show)
+            if expected is None or hashed is None or hashed.digest() != expected.digest:
+                raise ChecksumMismatchError
+        except ClientError:
+            await self._take_back(upload_id, decision.offset)
+            raise
+        return True
+
+    async def _take_back(self, upload_id: str, offset: int) -> None:
+        await threads.run(self.store.truncate, upload_id, offset)
+
+    async def _check_first_bytes(self, facts: Facts, decision: Append, body: Body) -> str | None:
+        """The media type, as soon as 64 bytes or the end are there; a body that is refused is not stored."""
+        if facts.media_type is not None or facts.is_partial or facts.offset >= media_types.SNIFF_BYTES:
+            return facts.media_type
+        front, _ = await body.peek(min(media_types.SNIFF_BYTES - facts.offset, decision.limit))
+        there = await threads.run(self.store.head, facts.id, facts.offset) if facts.offset else b""
+        head = there + front
+        length = facts.length if facts.length is not None else decision.length
+        if len(head) < media_types.SNIFF_BYTES and len(head) != length:
+            return None
+        return await self._check_content(facts, head)
+
+    async def _check_content(self, facts: Facts, head: bytes) -> str | None:
+        try:
+            return self.hooks.check_content(facts.filename, head)
+        except MediaTypeUnsupportedError as error:
+            await self.database.run(self.remove, facts.id, UploadStatus.REJECTED, error)
+            raise
+
+    # Completion
+
+    async def _settled(self, facts: Facts) -> Facts:
+        """An open upload that has every byte was cut off from its completion: complete it before all else.
+
+        No answer may say that all bytes are there (a 409 with the offset would) while nobody has registered them.
+        """
+        if facts.status is UploadStatus.OPEN and facts.offset == facts.length:
+            return await self.finish(facts)
+        return facts
+
+    async def finish(self, facts: Facts) -> Facts:
+        """Every byte is there: make it so for good, and register the task. Under the upload's lock."""
+        if facts.media_type is None and not facts.is_partial:
+            # The check was cut short by a crash, or nothing has to be a video here.
+            head = await threads.run(self.store.head, facts.id, media_types.SNIFF_BYTES)
+            facts = replace(facts, media_type=await self._check_content(facts, head))
+        # Pushing gigabytes to a disk takes its time; the threads of the database are few.
+        await threads.run(self.store.finish, facts.id)
+        await self.database.run(self.complete, [facts.id], facts.id, {facts.id: facts.media_type})
+        return replace(facts, status=UploadStatus.COMPLETE)
+
+    # Looking
+
+    async def look(self, upload_id: str, owner: str) -> Facts:
+        """The truth about an upload. A body that is being received is told to let go, so that it is the truth."""
+
+        async def unless_open() -> None:
+            facts = await self.database.run(self.facts, upload_id, owner)
+            if facts.status is not UploadStatus.OPEN:
+                raise _SettledError(facts)
+
+        try:
+            async with self.locks.hold(upload_id, unless_open):
+                facts = await self._settled(await self.database.run(self.locked_facts, upload_id, owner))
+                if facts.status is UploadStatus.OPEN and facts.offset and not facts.is_final:
+                    self.progress.note_resumed(upload_id)
+                return facts
+        except _SettledError as settled:  # nobody changes it any more: no need to wait, or to disturb somebody
+            return settled.facts

@@ -1,0 +1,165 @@
+"""An answer that is a file, whole or in ranges (RFC 9110 section 14).
+
+Rule: it says nothing before the file is open, and sends what it announced or cuts the connection.
+
+Where the server lets files out (`socket_file.FILES`) their bytes leave by `sendfile`, and only heads pass through
+`send`. Elsewhere `FileResponse` reads and sends them. What that takes badly is settled before it sees the request: it
+answers a Range that it cannot read with 400, where RFC 9110 has it ignored, refuses all ranges for the sake of one,
+and begins an answer before it has opened the file.
+"""
+
+import os
+import re
+from collections.abc import Callable, Sequence
+from secrets import token_hex
+
+from starlette.responses import FileResponse, Response
+from starlette.types import Message, Receive, Scope, Send
+
+from server import threads
+from server.settings import Settings
+from server.transport.body import Pace
+from server.transport.sendfile import FILES, SocketFile
+from server.tus.headers import Head
+
+_BYTES = re.compile(r"(?i:bytes)=(.*)")
+_RANGE = re.compile(r"([0-9]{0,999})-([0-9]{0,999})")
+
+Range = tuple[int, int]
+"""The first byte, and the one behind the last."""
+
+
+class FileAnswer(FileResponse):
+    """The file that `stat` is of, in `ranges` as `ranges` found them; `refuse` answers when it cannot be opened."""
+
+    def __init__(
+        self,
+        path: os.PathLike[str],
+        stat: os.stat_result,
+        media_type: str,
+        headers: dict[str, str],
+        ranges: Sequence[Range] | None,
+        refuse: Callable[[OSError, Scope], Response],
+        settings: Settings,
+    ) -> None:
+        super().__init__(path, headers=headers, media_type=media_type, stat_result=stat)
+        self._size = stat.st_size
+        self._ranges = ranges
+        self._refuse_open = refuse
+        self._settings = settings
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        outlet = (scope.get("extensions") or {}).get(FILES)
+        if outlet is None or scope["method"] == "HEAD":
+            await self._stream(scope, receive, send)
+            return
+        try:
+            file = await threads.run(os.open, self.path, os.O_RDONLY | os.O_CLOEXEC)
+        except OSError as error:
+            await self._refuse_open(error, scope)(scope, receive, send)
+            return
+        idle = self._settings.body_idle_timeout
+        sender = SocketFile(outlet, idle, Pace(self._settings.body_min_rate, idle))
+        try:
+            await self._send_file(sender, file, send)
+        finally:
+            scope.setdefault("state", {})["bytes_out"] = sender.sent
+            # The last close of a file that was deleted frees all of its blocks: that may take a while.
+            await threads.run(os.close, file)
+
+    async def _send_file(self, sender: SocketFile, file: int, send: Send) -> None:
+        framing, end = self._framed()
+        status = 200 if self._ranges is None else 206
+        await send({"type": "http.response.start", "status": status, "headers": self.raw_headers})
+        for head, (start, stop) in framing:
+            if head:
+                await send({"type": "http.response.body", "body": head, "more_body": True})
+            if not await sender.send(file, start, stop - start):
+                return
+        await send({"type": "http.response.body", "body": end, "more_body": False})
+
+    def _framed(self) -> tuple[list[tuple[bytes, Range]], bytes]:
+        """What stands in front of each range, and behind the last; the headers say what comes."""
+        if self._ranges is None:
+            return [(b"", (0, self._size))], b""
+        if len(self._ranges) == 1:
+            start, stop = self._ranges[0]
+            self.headers["Content-Range"] = f"bytes {start}-{stop - 1}/{self._size}"
+            self.headers["Content-Length"] = str(stop - start)
+            return [(b"", (start, stop))], b""
+        boundary, kind = token_hex(16), self.headers["Content-Type"]
+        self.headers["Content-Type"] = f"multipart/byteranges; boundary={boundary}"
+        framing, before = [], ""
+        for start, stop in self._ranges:
+            place = f"Content-Range: bytes {start}-{stop - 1}/{self._size}"
+            head = f"{before}--{boundary}\r\nContent-Type: {kind}\r\n{place}\r\n\r\n".encode("latin-1")
+            framing.append((head, (start, stop)))
+            before = "\r\n"
+        end = f"{before}--{boundary}--\r\n".encode()
+        length = sum(len(head) + stop - start for head, (start, stop) in framing) + len(end)
+        self.headers["Content-Length"] = str(length)
+        return framing, end
+
+    async def _stream(self, scope: Scope, receive: Receive, send: Send) -> None:
+        # Another method may have stood in the request (X-HTTP-Method-Override), and conditions were judged already.
+        method = "HEAD" if scope["method"] == "HEAD" else "GET"
+        others = [(name, value) for name, value in scope["headers"] if name not in (b"range", b"if-range")]
+        if self._ranges:
+            specs = ",".join(f"{start}-{stop - 1}" for start, stop in self._ranges)
+            others.append((b"range", f"bytes={specs}".encode()))
+        held: list[Message] = []
+        is_open = False
+
+        async def send_when_open(message: Message) -> None:
+            nonlocal is_open
+            if message["type"] == "http.response.start":
+                held.append(message)
+                return
+            is_open = True
+            while held:
+                await send(held.pop())
+            await send(message)
+
+        try:
+            await super().__call__({**scope, "method": method, "headers": others}, receive, send_when_open)
+        except OSError as error:
+            if is_open:
+                raise  # half an answer cannot be taken back
+            await self._refuse_open(error, scope)(scope, receive, send)
+
+
+def ranges(head: Head, size: int, tag: str, modified: str) -> list[Range] | None:
+    """The ranges that can be sent, out of those asked for, in order and none touching another; None for everything.
+
+    None can be sent: an empty list. A Range that cannot be understood, of other units or of too many parts, or one
+    whose If-Range is for other bytes, asks for everything, and so does one that comes with another method than GET.
+    """
+    values = head.headers.get("range", ())
+    conditions = head.headers.get("if-range", ())
+    asked = _BYTES.fullmatch(values[0]) if len(values) == 1 and head.method == "GET" else None
+    if asked is None or size == 0 or (conditions and conditions not in ((tag,), (modified,))):
+        return None
+    specs = [spec.strip(" \t") for spec in asked[1].split(",")]
+    specs = [spec for spec in specs if spec]  # a list may have empty elements (section 5.6.1)
+    if not specs or len(specs) > FileResponse.max_ranges:
+        return None
+    good: list[Range] = []
+    for spec in specs:
+        found = _RANGE.fullmatch(spec)
+        if found is None or spec == "-" or (found[1] and found[2] and int(found[2]) < int(found[1])):
+            return None
+        start = int(found[1]) if found[1] else max(0, size - int(found[2]))
+        stop = min(size, int(found[2]) + 1) if found[1] and found[2] else size
+        if start < stop:
+            good.append((start, stop))
+    return _joined(good)
+
+
+def _joined(found: list[Range]) -> list[Range]:
+    joined: list[Range] = []
+    for start, stop in sorted(found):
+        if joined and start <= joined[-1][1]:
+            joined[-1] = (joined[-1][0], max(joined[-1][1], stop))
+        else:
+            joined.append((start, stop))
+    return joined

@@ -1,0 +1,1 @@
+"""Pure ASGI middleware: access log and metrics, forwarded headers, cross-origin answers."""

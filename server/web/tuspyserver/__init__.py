@@ -1,0 +1,1 @@
+"""tuspyserver as the alternative engine, and the guard in front of it."""

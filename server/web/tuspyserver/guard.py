@@ -1,0 +1,157 @@
+"""tuspyserver as the tus engine: its router does the work, and a guard stands before it.
+
+Rule: the guard is our own mount. It judges every request before tuspyserver sees it, and words every answer; what
+it hands on is a request of its own making, so nothing that a client wrote reaches tuspyserver but lengths, offsets
+and the body. tuspyserver's answer counts as yes or no, and a no to what was judged good is an internal error.
+
+Imported only where `tus_engine` says so: FastAPI alone costs a quarter of a second at the start.
+"""
+
+import logging
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any
+
+from fastapi import FastAPI
+from starlette.responses import Response
+from starlette.routing import Route
+from starlette.types import Message, Receive
+from tuspyserver import create_tus_router
+
+from server.bootstrap import Services
+from server.database.models import DEFAULT_OWNER
+from server.transport.body import Body
+from server.tus import protocol
+from server.tus.protocol import Append, Create, Facts
+from server.uploads.service import ClientGoneError
+from server.web import tus
+from server.web.endpoint import Call
+from server.web.tuspyserver.storage import Creation, Errand, Reception, Storage, Termination, errand
+
+_SHOWN_BYTES = 500
+
+
+def routes(services: Services) -> list[Route]:
+    """The same mount as that of our own engine, with tuspyserver behind it."""
+    return tus.routes(services, Guard(services))
+
+
+class Guard(tus.Mount):
+    """The mount of our own engine, which lets tuspyserver create, look, receive and remove.
+
+    Two things it does alone: OPTIONS, which tuspyserver answers on one path only and with extensions that it does
+    not have; and joining partial uploads, which tuspyserver cannot do on any storage but its own files.
+    """
+
+    def __init__(self, services: Services) -> None:
+        super().__init__(services)
+        self._engine = Engine(int(services.settings.tus_max_size))
+
+    async def _make(self, decision: Create) -> Facts:
+        if decision.parts:
+            return await super()._make(decision)
+        creation = Creation(partial(super()._make, decision))
+        length = {"Upload-Defer-Length": "1"} if decision.length is None else {"Upload-Length": str(decision.length)}
+        # Without the body: tuspyserver would drop it, on a storage. It follows as a PATCH.
+        await self._engine.ask("POST", creation, length)
+        if creation.facts is None:
+            raise RuntimeError("tuspyserver created nothing")
+        return creation.facts
+
+    async def _look(self, upload_id: str) -> Facts:
+        facts = await super()._look(upload_id)
+        protocol.check_upload(facts)
+        await self._engine.ask("HEAD", Errand(facts))
+        return facts
+
+    async def _receive(self, upload_id: str, decide: Callable[[Facts], Append], body: Body) -> Facts:
+        reception = Reception(body, self._settings.body_idle_timeout)
+
+        def judge(facts: Facts) -> Append:
+            decision = decide(facts)
+            reception.judged(facts, decision, partial(self._engine.append, reception, decision))
+            return decision
+
+        try:
+            facts = await super()._receive(upload_id, judge, reception)
+            await reception.settle(facts)
+        except ClientGoneError:
+            reception.check()  # who went away may have been tuspyserver
+            raise
+        finally:
+            await reception.close()
+        return facts
+
+    async def _terminate(self, call: Call) -> Response:
+        upload_id = call.request.path_params["upload_id"]
+        facts = await self._uploads.database.run(self._uploads.facts, upload_id, DEFAULT_OWNER)
+        protocol.check_upload(facts)
+        take = partial(self._removal.terminate, upload_id, DEFAULT_OWNER, protocol.check_upload)
+        await self._engine.ask("DELETE", Termination(facts, take))
+        return Response(status_code=204)
+
+
+class Engine:
+    """tuspyserver's router, asked one request at a time."""
+
+    _EXPECTED: Mapping[str, int] = {"POST": 201, "HEAD": 200, "PATCH": 204, "DELETE": 204}
+
+    def __init__(self, max_size: int) -> None:
+        # It logs the metadata of each HEAD.
+        logging.getLogger("tuspyserver").setLevel(logging.WARNING)
+        self._app = FastAPI(openapi_url=None)
+        self._app.include_router(create_tus_router(prefix=tus.PATH, max_size=max_size, storage=Storage()))
+
+    async def append(self, reception: Reception, decision: Append) -> None:
+        """One PATCH with the body of `reception`."""
+        headers = {
+            "Upload-Offset": str(decision.offset),
+            "Content-Type": protocol.BODY_TYPE,
+            # It insists on one, and believes it of an upload without bytes.
+            "Content-Length": str(decision.limit if decision.exact else 0),
+        }
+        if decision.length is not None:
+            headers["Upload-Length"] = str(decision.length)
+        await self.ask("PATCH", reception, headers, reception.receive)
+
+    async def ask(
+        self, method: str, task: Errand, headers: Mapping[str, str] | None = None, receive: Receive | None = None
+    ) -> None:
+        """Have one request done. Raises what the errand raises, and `RuntimeError` when tuspyserver refuses."""
+        told: list[Message] = []
+
+        async def send(message: Message) -> None:
+            told.append(message)
+
+        path = tus.PATH if task.facts is None else f"{tus.PATH}/{task.facts.id}"
+        token = errand.set(task)
+        try:
+            await self._app(_scope(method, path, headers or {}), receive or _no_body, send)
+        finally:
+            errand.reset(token)
+        if not told or told[0]["status"] != self._EXPECTED[method]:
+            status = told[0]["status"] if told else "nothing"
+            said = b"".join(message.get("body", b"") for message in told)[:_SHOWN_BYTES]
+            raise RuntimeError(f"tuspyserver answered {method} with {status}: {said.decode(errors='replace')}")
+
+
+def _scope(method: str, path: str, headers: Mapping[str, str]) -> dict[str, Any]:
+    fields = {"Host": "localhost", "Tus-Resumable": protocol.VERSION, **headers}
+    return {
+        "type": "http",
+        "asgi": {"version": "3.0"},
+        "http_version": "1.1",
+        "method": method,
+        "scheme": "http",
+        "path": path,
+        "raw_path": path.encode(),
+        "query_string": b"",
+        "root_path": "",
+        "headers": [(name.lower().encode(), value.encode()) for name, value in fields.items()],
+        "client": None,
+        "server": None,
+    }
+
+
+async def _no_body() -> Message:
+    return {"type": "http.request", "body": b"", "more_body": False}

@@ -1,0 +1,371 @@
+"""One sweep ends whatever a crash left: no row without its file, no file without its row, one task an upload."""
+
+import contextlib
+import errno
+import os
+import tempfile
+import threading
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import text
+from structlog.testing import capture_logs
+
+from server.bootstrap import Services
+from server.database import migration
+from server.database.session import Database
+from server.maintenance.sweep import SweepReport, sweep
+from server.settings import Settings
+from server.storage.disk import DiskStore
+from tests.harness.kill_points import KilledError, KillPoint
+from tests.harness.waiting import PATIENCE
+from tests.tus.client import PAST, video
+
+LENGTH = 500
+DATA = video(LENGTH)
+TEXT = b"text, and no video at all" * 20
+
+
+@dataclass(frozen=True)
+class State:
+    """Where a crash may leave an upload, and what must become of it."""
+
+    then: str | None  # the status afterwards; None: the row is gone
+    report: Mapping[str, int]
+    stored: bytes | None = None  # what the store has before; None: no file
+    kept: bool = False  # whether the bytes are still there afterwards
+    row: Mapping[str, object] = field(default_factory=dict)
+    task: bool = False
+    protocol: str = "tus"
+
+
+EXPIRED = {"expires_at": PAST}
+STATES: dict[str, State] = {
+    "row without file": State("terminated", {"abandoned": 1}),
+    "row without file, expired": State("expired", {"expired": 1}, row=EXPIRED),
+    "no bytes yet": State("open", {}, b"", kept=True),
+    "some bytes": State("open", {}, DATA[:100], kept=True, row={"received": 100}),
+    "some bytes, the row knows of none": State("open", {}, DATA[:100], kept=True),
+    "some bytes, expired": State("expired", {"expired": 1}, DATA[:100], row=EXPIRED),
+    "all bytes": State("complete", {"finished": 1}, DATA, kept=True, task=True),
+    "all bytes, type known": State("complete", {"finished": 1}, DATA, kept=True, row={"media_type": "mp4"}, task=True),
+    "all bytes, no video": State("rejected", {}, TEXT),
+    "terminated, file there": State("terminated", {"removed": 1}, DATA[:9], row={"status": "terminated"}),
+    "terminated, file gone": State("terminated", {"removed": 1}, row={"status": "terminated"}),
+    "expired, file there": State("expired", {"removed": 1}, DATA[:9], row={"status": "expired"}),
+    "rejected, file there": State("rejected", {"removed": 1}, TEXT[:9], row={"status": "rejected"}),
+    "form, file there": State(None, {"abandoned": 1}, DATA, protocol="multipart"),
+    "form, no file": State(None, {"abandoned": 1}, protocol="multipart"),
+    "form, an empty file": State(None, {"abandoned": 1}, b"", protocol="multipart"),
+}
+
+
+class Bench:
+    """Services on a database of their own, and uploads in the states of the table."""
+
+    def __init__(self, folder: Path, database_url: str) -> None:
+        self.settings = Settings(data_dir=folder, database_url=database_url)
+        migration.upgrade(database_url)
+        self.services = Services.open(self.settings)
+        self.services.claim_store()
+
+    def query(self, sql: str, **parameters: object) -> list[dict[str, Any]]:
+        """Rows, over the connections that are open already: this is done some thousand times."""
+        with self.services.database.read() as session:
+            return [dict(row) for row in session.execute(text(sql), parameters).mappings()]
+
+    def execute(self, sql: str, **parameters: object) -> None:
+        with self.services.database.write() as session:
+            session.execute(text(sql), parameters)
+
+    def put(self, state: State) -> str:
+        """An upload in that state; its id."""
+        upload = self.services.uploads.new_id()
+        self.services.uploads.insert(
+            upload,
+            "default",
+            protocol=state.protocol,
+            task_id=upload if state.protocol == "tus" else self.services.uploads.new_id(),
+            length=LENGTH if state.protocol == "tus" else None,
+            metadata_raw=None,
+            filename="clip.mp4",
+        )
+        if state.stored is None:
+            self.services.store.delete(upload)
+        else:
+            path = self.services.store.local_path(upload)
+            path.write_bytes(state.stored)
+            if state.row.get("expires_at") == PAST:
+                os.utime(path, (0, 0))  # its last byte is of long ago too
+        for column, value in state.row.items():
+            self.execute(f"UPDATE uploads SET {column} = :value WHERE id = :id", value=value, id=upload)
+        return upload
+
+    def sweep(self) -> SweepReport:
+        return sweep(self.services.uploads)
+
+    def row(self, upload: str) -> dict[str, Any] | None:
+        rows = self.query("SELECT * FROM uploads WHERE id = :id", id=upload)
+        return rows[0] if rows else None
+
+    def stored(self, upload: str) -> bytes | None:
+        path = self.services.store.local_path(upload)
+        return path.read_bytes() if path.exists() else None
+
+    def state(self) -> tuple[object, ...]:
+        """All rows and all files."""
+        tables = ("uploads", "tasks", "task_files", "task_events")
+        rows = [self.query(f"SELECT * FROM {table} ORDER BY id") for table in tables]
+        return *rows, {path: path.read_bytes() for path in self.files()}
+
+    def files(self) -> list[Path]:
+        return sorted(path for path in (self.settings.data_dir / "uploads").rglob("[!.]*") if path.is_file())
+
+    def check(self, upload: str, state: State) -> None:
+        """It became what the table says."""
+        row = self.row(upload)
+        assert (row and row["status"]) == state.then
+        assert self.stored(upload) == (state.stored if state.kept else None)
+        if row is not None:
+            assert bool(row["has_bytes"]) == state.kept
+        tasks = self.query("SELECT status FROM tasks WHERE id = :id", id=upload)
+        files = self.query("SELECT name, size, media_type FROM task_files WHERE upload_id = :id", id=upload)
+        events = self.query("SELECT type FROM task_events WHERE task_id = :id", id=upload)
+        assert tasks == ([{"status": "uploaded"}] if state.task else [])
+        assert files == ([{"name": "clip.mp4", "size": LENGTH, "media_type": "mp4"}] if state.task else [])
+        assert events == ([{"type": "uploaded"}] if state.task else [])
+
+    def check_whole(self) -> None:
+        """No row that promises bytes is without its file, and no file without such a row."""
+        rows = self.query("SELECT id FROM uploads WHERE has_bytes")
+        assert {path.name for path in self.files()} == {row["id"] for row in rows}
+        ended = self.query("SELECT id FROM uploads WHERE has_bytes AND status NOT IN ('open', 'complete')")
+        assert ended == []
+
+
+@pytest.fixture
+def memory() -> Iterator[Path]:
+    """A folder in memory: what commits thousands of times would wait for the disk, and no power is cut here."""
+    shared = Path("/dev/shm")
+    with tempfile.TemporaryDirectory(dir=shared if shared.is_dir() else None) as made:
+        yield Path(made)
+
+
+@pytest.fixture
+def bench(memory: Path) -> Iterator[Bench]:
+    made = Bench(memory / "data", f"sqlite:///{memory / 'test.db'}")
+    with made.services:
+        yield made
+
+
+@pytest.fixture
+def both(tmp_path: Path, database_url: str) -> Iterator[Bench]:
+    made = Bench(tmp_path / "data", database_url)
+    with made.services:
+        yield made
+
+
+def test_every_state(both: Bench) -> None:
+    """One sweep over all states at once brings each to its end; a second one finds nothing to do."""
+    uploads = {name: both.put(state) for name, state in STATES.items()}
+    report = both.sweep()
+    for name, upload in uploads.items():
+        try:
+            both.check(upload, STATES[name])
+        except AssertionError as error:
+            error.add_note(name)
+            raise
+    both.check_whole()
+    expected = {key: sum(state.report.get(key, 0) for state in STATES.values()) for key in asdict(SweepReport())}
+    assert asdict(report) == expected
+    before = both.state()
+    assert asdict(both.sweep()) == asdict(SweepReport())
+    assert both.state() == before
+
+
+@pytest.mark.parametrize("name", STATES)
+def test_one_state(bench: Bench, name: str) -> None:
+    """The same one by one, so that a failure has a name; and the lock of the upload is free afterwards."""
+    upload = bench.put(STATES[name])
+    report = bench.sweep()
+    bench.check(upload, STATES[name])
+    bench.check_whole()
+    assert {key: value for key, value in asdict(report).items() if value} == STATES[name].report
+    assert [path.name for path in (bench.settings.data_dir / "locks").iterdir()] == [".held"]
+
+
+def test_a_dry_run_tells_the_same(both: Bench) -> None:
+    """Each upload once, though an upload may be due for two reasons; and nothing is changed."""
+    for state in STATES.values():
+        both.put(state)
+    before = both.state()
+    told = asdict(sweep(both.services.uploads, dry_run=True))
+    assert both.state() == before
+    assert told == asdict(both.sweep())
+
+
+def test_what_is_held_is_not_touched(bench: Bench) -> None:
+    """Uploads whose lock somebody has (a form's is that of its task) are passed over, at once, and nobody evicted."""
+    uploads = [bench.put(state) for state in STATES.values()]
+    before = bench.state()
+    with contextlib.ExitStack() as stack, Services.open(bench.settings) as others:
+        for upload, state in zip(uploads, STATES.values(), strict=True):
+            row = bench.row(upload)
+            assert row is not None
+            name = upload if state.protocol == "tus" else row["task_id"]
+            assert stack.enter_context(others.locks.try_hold(name))
+        assert asdict(bench.sweep()) == asdict(SweepReport())
+        assert bench.state() == before
+    bench.sweep()
+    assert bench.state() != before
+
+
+def test_complete_uploads_are_left_alone(both: Bench) -> None:
+    """What has its task is nobody's leftover, however old it is, by tus or by form."""
+    upload = both.put(STATES["all bytes"])
+    both.sweep()
+    both.execute("UPDATE uploads SET expires_at = :past", past=PAST)
+    form = both.put(STATES["form, file there"])
+    row = both.row(form)
+    assert row is not None
+    both.services.uploads.complete([form], row["task_id"], {form: "mp4"})
+    before = both.state()
+    assert asdict(both.sweep()) == asdict(SweepReport())
+    assert both.state() == before
+    assert both.stored(upload) == both.stored(form) == DATA
+
+
+def test_all_bytes_of_long_ago(bench: Bench) -> None:
+    """A crash behind the last byte costs nothing, also when nobody looked until the expiry: it is not unfinished."""
+    state = State("complete", {"finished": 1}, DATA, kept=True, row=EXPIRED, task=True)
+    upload = bench.put(state)
+    bench.sweep()
+    bench.check(upload, state)
+
+
+def test_bytes_that_are_missing(bench: Bench) -> None:
+    """An upload that had bytes and has no file is reported, and not touched: the store may only be away."""
+    upload = bench.put(State("open", {"missing": 1}, row={"received": 100}))
+    before = bench.state()
+    with capture_logs() as logs:
+        assert bench.sweep().missing == 1
+    assert bench.state() == before
+    assert [(line["event"], line["upload"]) for line in logs] == [("upload_bytes_missing", upload)]
+
+
+def test_a_store_that_is_away(bench: Bench) -> None:
+    """Without the folder of uploads nothing is concluded: the sweep fails, and no row changes."""
+    for state in STATES.values():
+        bench.put(state)
+    before = bench.state()
+    folder = bench.settings.data_dir / "uploads"
+    folder.rename(folder.with_name("elsewhere"))
+    with pytest.raises(OSError):
+        bench.sweep()
+    folder.with_name("elsewhere").rename(folder)
+    assert bench.state() == before
+
+
+def test_a_full_disk_is_swept(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rule 16: just when the disk is full, expired uploads must go."""
+    state = STATES["some bytes, expired"]
+    upload = bench.put(state)
+    real = os.statvfs
+
+    def full(path: str) -> os.statvfs_result:
+        found = list(real(path))
+        found[4] = 0  # f_bavail
+        return os.statvfs_result(found)
+
+    monkeypatch.setattr("server.storage.disk.os.statvfs", full)
+    bench.sweep()
+    bench.check(upload, state)
+
+
+def test_one_that_fails_does_not_stop_the_others(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file that cannot be finished keeps its upload open; every other upload is swept all the same."""
+    uploads = sorted(bench.put(STATES["all bytes"]) for _ in range(5))
+    broken = uploads[1]
+    real = DiskStore.finish
+
+    def finish(store: DiskStore, upload: str) -> None:
+        if upload == broken:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        real(store, upload)
+
+    with monkeypatch.context() as patched, contextlib.suppress(OSError), capture_logs():
+        patched.setattr(DiskStore, "finish", finish)
+        bench.sweep()
+    assert [upload for upload in uploads if (bench.row(upload) or {})["status"] != "complete"] == [broken]
+    bench.sweep()
+    for upload in uploads:
+        bench.check(upload, STATES["all bytes"])
+
+
+def test_two_sweeps_at_once(both: Bench) -> None:
+    """Sweeps of two processes over the same uploads: each upload is ended once."""
+    uploads = [(both.put(state), state) for _ in range(3) for state in STATES.values()]
+    errors: list[BaseException] = []
+    with Services.open(both.settings) as others:
+
+        def run(services: Services) -> None:
+            try:
+                sweep(services.uploads)
+            except BaseException as error:
+                errors.append(error)
+
+        threads = [threading.Thread(target=run, args=(each,)) for each in (both.services, others)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(PATIENCE)
+    assert errors == []
+    # What one passed over while the other had it may be left for the next time.
+    both.sweep()
+    for upload, state in uploads:
+        both.check(upload, state)
+    both.check_whole()
+
+
+@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+def test_killed_anywhere(memory: Path, monkeypatch: pytest.MonkeyPatch, after: bool) -> None:
+    """A sweep that dies before or behind any of its steps leaves nothing that the next one cannot end."""
+    bench = Bench(memory / "data", f"sqlite:///{memory / 'test.db'}")
+    steps = [(DiskStore, name) for name in ("delete", "finish", "size", "head")]
+    with bench.services:
+        for at in range(1, 200):
+            uploads = [(bench.put(state), state) for state in STATES.values()]
+            point = KillPoint(at, after=after)
+            with monkeypatch.context() as patched:
+                for owner, name in steps:
+                    patched.setattr(owner, name, point.step(getattr(owner, name)))
+                patched.setattr(Database, "write", point.step(Database.write, after=False))
+                killed = False
+                try:
+                    bench.sweep()
+                except KilledError:
+                    killed = True
+            bench.sweep()
+            for upload, state in uploads:
+                bench.check(upload, state)
+            bench.check_whole()
+            if not killed:
+                break
+            for table in ("task_events", "task_files", "tasks", "uploads"):
+                bench.execute(f"DELETE FROM {table}")
+            for path in bench.files():
+                path.unlink()
+        assert not killed, "the sweep has more steps than were tried"
+        assert at > 20
+
+
+def test_bytes_that_the_row_does_not_know_count(both: Bench) -> None:
+    """A body that was cut off by a crash never told its row: the expiry counts from the file's last byte."""
+    upload = both.put(STATES["some bytes"])
+    both.execute("UPDATE uploads SET expires_at = :past", past=PAST)
+    assert asdict(both.sweep()) == asdict(SweepReport())
+    assert both.stored(upload) == DATA[:100]
+    assert both.services.uploads.facts(upload, "default").expires_at > both.services.uploads.clock()

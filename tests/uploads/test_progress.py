@@ -1,0 +1,108 @@
+"""What the rows of open uploads are told of their bytes, a moment later."""
+
+import asyncio
+import threading
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy.exc import OperationalError
+
+from server.bootstrap import Services
+from server.database import migration
+from server.database.models import DEFAULT_OWNER
+from server.settings import Settings
+from server.uploads import progress as progress_module
+from server.uploads.progress import News, Progress
+from tests.harness.rows import query
+from tests.harness.waiting import PATIENCE
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+@pytest.fixture
+def services(tmp_path: Path, database_url: str) -> Iterator[Services]:
+    migration.upgrade(database_url)
+    with Services.open(Settings(data_dir=tmp_path / "data", database_url=database_url)) as opened:
+        opened.claim_store()
+        yield opened
+
+
+@pytest.fixture
+def upload(services: Services) -> str:
+    """The id of an upload without a byte."""
+    upload_id = services.uploads.new_id()
+    told: dict[str, Any] = {"protocol": "tus", "task_id": upload_id, "length": 1000, "metadata_raw": None}
+    services.uploads.insert(upload_id, DEFAULT_OWNER, filename="a.mp4", **told)
+    return upload_id
+
+
+@pytest.fixture(autouse=True)
+def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(progress_module, "_SECONDS", 0.01)
+
+
+def received(services: Services, upload_id: str) -> int:
+    (row,) = query(services.settings.sqlalchemy_url, "SELECT received FROM uploads WHERE id = :id", id=upload_id)
+    return int(row["received"])
+
+
+async def quiet(progress: Progress) -> None:
+    """Wait until it has told everything."""
+    async with asyncio.timeout(PATIENCE):
+        while progress._telling is not None:
+            await asyncio.sleep(0.01)
+
+
+def test_what_is_older_is_never_written_over_what_is_newer(
+    services: Services, upload: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first transaction is slow, there is news meanwhile: the row has the newest in the end, and so it stays."""
+    begun, go_on, real = threading.Event(), threading.Event(), Progress._write
+
+    def slow(self: Progress, *told: Any) -> None:
+        if not begun.is_set():
+            begun.set()
+            go_on.wait(PATIENCE)
+        real(self, *told)
+
+    monkeypatch.setattr(Progress, "_write", slow)
+
+    async def work() -> None:
+        progress = Progress(services.database)
+        progress.note(upload, News(100, None, NOW))
+        await asyncio.to_thread(begun.wait, PATIENCE)
+        progress.note(upload, News(700, None, NOW))
+        await asyncio.sleep(0.3)
+        go_on.set()
+        await quiet(progress)
+        await progress.flush()
+
+    asyncio.run(work())
+    assert received(services, upload) == 700
+
+
+def test_a_database_that_is_away_is_told_later(
+    services: Services, upload: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also when there is no news any more."""
+    calls: list[object] = []
+    real = Progress._write
+
+    def away(self: Progress, *told: Any) -> None:
+        calls.append(told)
+        if len(calls) < 3:
+            raise OperationalError("UPDATE", {}, Exception("the database is away"))
+        real(self, *told)
+
+    monkeypatch.setattr(Progress, "_write", away)
+
+    async def work() -> None:
+        progress = Progress(services.database)
+        progress.note(upload, News(100, None, NOW))
+        await quiet(progress)
+
+    asyncio.run(work())
+    assert (received(services, upload), len(calls)) == (100, 3)

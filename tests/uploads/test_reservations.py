@@ -1,0 +1,370 @@
+"""Room on the disk is promised once: what `server/uploads/reservations.py` grants, and never more than there is."""
+
+import contextlib
+import random
+import struct
+import subprocess
+import sys
+import threading
+import uuid
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from sqlalchemy import insert, update
+from structlog.testing import capture_logs
+
+from server.database import migration
+from server.database.models import Upload
+from server.database.session import Database, changed
+from server.errors import NoRoomError
+from server.lifecycle import UploadStatus
+from server.messages import sentence
+from server.storage.memory import MemoryStore
+from server.uploads import reservations
+from server.uploads.reservations import Room, Space, reserve_of
+from tests.harness.rows import query
+from tests.harness.waiting import PATIENCE
+
+GIB = 1 << 30
+NOW = datetime(2026, 11, 22, tzinfo=UTC)
+
+
+class Disk(MemoryStore):
+    """A store on a disk of which so much is free."""
+
+    def __init__(self, free: int) -> None:
+        super().__init__()
+        self.free = free
+
+    def room(self) -> int:
+        return self.free
+
+
+class Bench:
+    """Uploads that are rows and numbers only."""
+
+    def __init__(self, database: Database, folder: Path, free: int, reserve: int = 0) -> None:
+        self.database = database
+        self.disk = Disk(free)
+        self.reserve = reserve
+        self.path = folder / "space.lock"
+        self.space = self.another()
+
+    def another(self) -> Space:
+        """What another process would have."""
+        return Space(self.database, self.disk, self.reserve, self.path)
+
+    def create(self, need: int, by: Space | None = None) -> str:
+        """An upload that is promised `need` bytes."""
+        with (by or self.space).promise(need), self.database.change(lazy=True) as connection:
+            upload_id = str(uuid.uuid4())
+            connection.execute(insert(Upload), row(upload_id, need))
+        return upload_id
+
+    def receive(self, upload_id: str, received: int, count: int) -> None:
+        """It has so many bytes now, `count` of them new."""
+        self.disk.free -= count
+        self.change(upload_id, received=received)
+
+    def change(self, upload_id: str, **values: object) -> None:
+        """Change its row."""
+        with self.database.write(lazy=True) as session:
+            changed(session, update(Upload).where(Upload.id == upload_id).values(**values))
+
+
+def row(upload_id: str, reserved: int) -> dict[str, object]:
+    """A row of an open upload."""
+    return {
+        "id": upload_id,
+        "owner": "default",
+        "status": UploadStatus.OPEN,
+        "protocol": "tus",
+        "length": reserved,
+        "received": 0,
+        "reserved": reserved,
+        "has_bytes": True,
+        "task_id": upload_id,
+        "created_at": NOW,
+        "updated_at": NOW,
+        "expires_at": NOW,
+    }
+
+
+@pytest.fixture
+def make(database_url: str, tmp_path: Path) -> Iterator[Callable[..., Bench]]:
+    """Makes a bench with so much room."""
+    migration.upgrade(database_url)
+    database = Database(database_url, 10, "never")
+    yield lambda free, reserve=0: Bench(database, tmp_path, free, reserve)
+    database.close()
+
+
+@pytest.mark.parametrize(
+    ("setting", "capacity", "reserve"),
+    [
+        ("auto", 10 * GIB, GIB // 2),
+        ("auto", 40 * GIB, 2 * GIB),
+        ("auto", 4000 * GIB, 2 * GIB),
+        ("auto", 0, 0),
+        ("0", 40 * GIB, 0),
+        ("1000", 40 * GIB, 1000),
+        ("10GiB", 40 * GIB, 10 * GIB),
+    ],
+)
+def test_the_reserve(setting: str, capacity: int, reserve: int) -> None:
+    """5% of the disk, 2 GiB at most; or what the setting says."""
+    assert reserve_of(setting, capacity) == reserve
+
+
+def test_room_is_promised_once(make: Callable[..., Bench]) -> None:
+    """What one upload was promised is not promised to another, to the last byte; the reserve is nobody's."""
+    bench = make(1000, 100)
+    bench.create(500)
+    with pytest.raises(NoRoomError) as caught:
+        bench.create(401)
+    assert caught.value.params == {"needed": "401 bytes", "room": "400 bytes"}
+    assert "400 bytes are left for uploads" in sentence(caught.value.code, caught.value.params, "en")
+    bench.create(400)
+    bench.create(0)  # an upload without bytes takes nothing
+    with pytest.raises(NoRoomError):
+        bench.create(1)
+    assert bench.space.look() == Room(1000, 900, 100)
+
+
+def test_a_promise_shrinks_with_what_arrives_and_ends_with_its_upload(make: Callable[..., Bench]) -> None:
+    """Bytes that are on the disk are not promised any more; those of an upload that is over are free again."""
+    bench = make(1000)
+    first, second = bench.create(600), bench.create(400)
+    bench.receive(first, 150, 150)
+    assert bench.space.look() == Room(850, 850, 0)
+    bench.change(second, status=UploadStatus.TERMINATED)
+    assert bench.space.look() == Room(850, 450, 0)
+    bench.receive(first, 600, 450)
+    bench.change(first, status=UploadStatus.COMPLETE)
+    assert bench.space.look() == Room(400, 0, 0)
+    bench.create(400)
+
+
+def test_bytes_that_nobody_promised_take_no_others_promise_away(make: Callable[..., Bench]) -> None:
+    """An upload of unknown length that has more than it was promised does not make the promises of others smaller."""
+    bench = make(1000)
+    bench.create(300)
+    unknown = bench.create(0)
+    bench.receive(unknown, 500, 500)
+    assert bench.space.look().left == 200
+
+
+def test_a_disk_that_others_filled(make: Callable[..., Bench]) -> None:
+    """With less free than is promised nothing is granted, not even an upload of unknown length."""
+    bench = make(GIB)
+    bench.create(1000)
+    bench.disk.free = 999
+    for need in (0, 1):
+        with pytest.raises(NoRoomError) as caught:
+            bench.create(need)
+        assert caught.value.params["room"] == "0 bytes"
+    with pytest.raises(NoRoomError):
+        bench.space.check(0)
+    bench.disk.free = 1000
+    bench.create(0)
+
+
+def test_the_rows_are_not_added_up_for_each(make: Callable[..., Bench], monkeypatch: pytest.MonkeyPatch) -> None:
+    """One sum is enough for many uploads of several processes; who would be refused by it adds up anew."""
+    bench = make(1000_000)
+    other = bench.another()
+    sums: list[Room] = []
+    real = Space.look
+
+    def look(self: Space) -> Room:
+        sums.append(real(self))
+        return sums[-1]
+
+    monkeypatch.setattr(Space, "look", look)
+    monkeypatch.setattr(reservations, "_SUM_SECONDS", 60.0)
+    made = [bench.create(1000, by) for by in (bench.space, other) * 25]
+    assert len(sums) == 1
+    bench.create(900_000)
+    assert len(sums) == 1
+    with pytest.raises(NoRoomError):
+        bench.create(100_000)
+    assert len(sums) == 2
+    for upload_id in made:
+        bench.change(upload_id, status=UploadStatus.TERMINATED)
+    bench.create(100_000)
+    assert len(sums) == 3
+    monkeypatch.setattr(reservations, "_SUM_SECONDS", 0.0)
+    bench.create(0)
+    assert len(sums) == 4
+
+
+def test_a_sum_of_before_the_machine_started_is_none(make: Callable[..., Bench]) -> None:
+    """The clock by which sums are old starts anew with the machine."""
+    bench = make(1000)
+    bench.path.write_bytes(struct.pack("qq", 1 << 62, 1000))
+    bench.create(1000)
+
+
+def test_an_upload_that_is_not_committed_yet_is_counted(make: Callable[..., Bench]) -> None:
+    """Whoever adds up waits for the rows of those who were granted something."""
+    bench = make(1000)
+    made: list[str] = []
+    refused: list[NoRoomError] = []
+
+    def second() -> None:
+        try:
+            made.append(bench.create(600, bench.another()))
+        except NoRoomError as error:
+            refused.append(error)
+
+    thread = threading.Thread(target=second)
+    with bench.space.promise(600):
+        thread.start()
+        thread.join(0.3)
+        assert thread.is_alive()
+        with bench.database.change() as connection:
+            connection.execute(insert(Upload), row(str(uuid.uuid4()), 600))
+    thread.join(PATIENCE)
+    assert (made, len(refused)) == ([], 1)
+
+
+def test_an_old_sum_does_not_know_of_a_disk_that_was_filled(make: Callable[..., Bench]) -> None:
+    """What is free is asked each time."""
+    bench = make(GIB)
+    bench.create(1000)
+    bench.disk.free = 1500
+    with pytest.raises(NoRoomError):
+        bench.create(501)
+
+
+def test_a_row_that_is_not_inserted_was_promised_nothing(make: Callable[..., Bench]) -> None:
+    """A creation that fails after it was granted leaves no promise, and no lock."""
+    bench = make(1000)
+    with pytest.raises(RuntimeError), bench.space.promise(900):
+        raise RuntimeError
+    bench.create(1000)
+
+
+def test_the_log_says_it_once(make: Callable[..., Bench], monkeypatch: pytest.MonkeyPatch) -> None:
+    """A line when it begins to refuse, and one when there is room again for what was refused."""
+    monkeypatch.setattr(reservations, "_SUM_SECONDS", 0.0)
+    bench = make(1000)
+    first = bench.create(600)
+    with capture_logs() as logs:
+        for need in (900, 500, 700):
+            with pytest.raises(NoRoomError):
+                bench.create(need)
+        bench.create(10)
+        assert [line["event"] for line in logs] == ["uploads_refused"]
+        bench.change(first, status=UploadStatus.TERMINATED)
+        bench.create(10)
+        bench.create(10)
+    assert [line["event"] for line in logs] == ["uploads_refused", "uploads_accepted_again"]
+    assert bench.space.trouble() is None
+
+
+STEPS = st.lists(
+    st.tuples(st.sampled_from(["create", "receive", "tell", "complete", "remove", "fill"]), st.integers(0, 400)),
+    max_size=40,
+)
+
+
+@given(steps=STEPS, seed=st.integers(0, 100))
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_never_more_than_there_is(steps: list[tuple[str, int]], seed: int, tmp_path: Path) -> None:
+    """Whatever happens: all that was promised and has not come yet fits beside the reserve, when it was promised."""
+    url = f"sqlite:///{tmp_path / f'{uuid.uuid4()}.db'}"
+    migration.upgrade(url)
+    database = Database(url, 3, "never")
+    bench = Bench(database, tmp_path, 2000, 100)
+    processes = [bench.space, bench.another(), bench.another()]
+    chance = random.Random(seed)
+    lacking: dict[str, int] = {}  # the truth
+    received: dict[str, int] = {}
+    lengths: dict[str, int] = {}
+    try:
+        for what, number in steps:
+            chosen = chance.choice(sorted(lacking)) if lacking else None
+            if what == "create":
+                with contextlib.suppress(NoRoomError):
+                    made = bench.create(number, chance.choice(processes))
+                    lacking[made], received[made], lengths[made] = number, 0, number
+                    assert sum(lacking.values()) + bench.reserve <= bench.disk.free
+            elif what == "fill":
+                bench.disk.free = max(0, bench.disk.free - number // 10)
+            elif chosen is None:
+                continue
+            elif what == "receive":  # bytes come, and the row hears of them later
+                count = min(number, lacking[chosen])
+                bench.disk.free -= count
+                lacking[chosen] -= count
+            elif what == "tell":
+                received[chosen] = lengths[chosen] - lacking[chosen]
+                bench.change(chosen, received=received[chosen])
+            elif what == "complete":
+                bench.disk.free -= lacking.pop(chosen)
+                bench.change(chosen, status=UploadStatus.COMPLETE)
+            else:
+                bench.change(chosen, status=UploadStatus.TERMINATED)
+                bench.disk.free += lengths[chosen] - lacking.pop(chosen)
+    finally:
+        database.close()
+
+
+CREATOR = """
+import sys, uuid
+from pathlib import Path
+from sqlalchemy import insert
+from server.database.models import Upload
+from server.database.session import Database
+from server.errors import NoRoomError
+from tests.uploads.test_reservations import Bench, row
+
+url, folder, free, seed = sys.argv[1], Path(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4])
+bench = Bench(Database(url, 4, "never"), folder, free)
+sizes = [1, 7, 2000, 90_000, 13, 400, 30_000]
+print("ready", flush=True)
+sys.stdin.readline()
+granted, refused = 0, 0
+for number in range(150):
+    need = sizes[(number + seed) % len(sizes)]
+    try:
+        bench.create(need)
+        granted += need
+    except NoRoomError:
+        refused += 1
+print(granted, refused, flush=True)
+"""
+
+
+def test_several_processes_at_once(make: Callable[..., Bench], database_url: str, tmp_path: Path) -> None:
+    """Four processes ask for far more than there is: what they were granted fits, and little is left."""
+    free = 1_000_000
+    bench = make(free)
+    command = [sys.executable, "-c", CREATOR, database_url, str(tmp_path), str(free)]
+    started = [
+        subprocess.Popen([*command, str(seed)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        for seed in range(4)
+    ]
+    try:
+        for process in started:
+            assert process.stdout is not None
+            assert process.stdout.readline() == "ready\n"
+        for process in started:
+            assert process.stdin is not None
+            process.stdin.write("go\n")
+            process.stdin.flush()
+        said = [process.communicate(timeout=PATIENCE)[0].split()[-2:] for process in started]
+    finally:
+        for process in started:
+            process.kill()
+            process.wait()
+    granted, refused = sum(int(one[0]) for one in said), sum(int(one[1]) for one in said)
+    assert refused > 0
+    assert 0.99 * free < granted <= free
+    assert bench.space.look().promised == granted
+    assert query(database_url, "SELECT sum(reserved) AS all_of_it FROM uploads")[0]["all_of_it"] == granted

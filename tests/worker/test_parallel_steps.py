@@ -1,0 +1,201 @@
+"""Steps that run side by side: what each found out appears when it has ended, and what stops what."""
+
+import threading
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import pytest
+
+from server.bootstrap import Services
+from server.database import migration
+from server.database.models import DEFAULT_OWNER
+from server.errors import StepError
+from server.pipeline.order import STEPS, groups
+from server.pipeline.step import Cancelled, StepContext, TryLaterError
+from server.settings import Settings
+from server.worker import runner
+from server.worker.runner import Attempt, claim_next
+from tests.harness.rows import query
+from tests.harness.steps import FakeStep, Work
+from tests.harness.waiting import until
+
+BOTH = ("mp4", "poster")
+
+
+@pytest.fixture
+def services(tmp_path: Path, database_url: str) -> Iterator[Services]:
+    migration.upgrade(database_url)
+    settings = Settings(data_dir=tmp_path / "data", database_url=database_url, task_max_attempts=3, fsync="never")
+    with Services.open(settings) as opened:
+        opened.claim_store()
+        yield opened
+
+
+@pytest.fixture
+def begin(services: Services, monkeypatch: pytest.MonkeyPatch) -> Iterator["Run"]:
+    started = Run(services, monkeypatch)
+    yield started
+    started.stop()
+    started.join()
+
+
+class Run:
+    """One attempt at a task whose steps are `mp4`, `poster` beside it, and `storyboard`."""
+
+    def __init__(self, services: Services, monkeypatch: pytest.MonkeyPatch) -> None:
+        self._services, self._monkeypatch = services, monkeypatch
+        self._thread: threading.Thread | None = None
+        self._attempt: Attempt | None = None
+
+    def __call__(self, mp4: Work, poster: Work) -> FakeStep:
+        last = FakeStep("storyboard")
+        self.start(FakeStep("mp4", mp4, weight=60), FakeStep("poster", poster, beside="mp4"), last)
+        return last
+
+    def start(self, *steps: FakeStep) -> None:
+        """Begin an attempt with these steps."""
+        self._monkeypatch.setattr(runner, "STEPS", steps)
+        uploads, upload_id = self._services.uploads, self._services.uploads.new_id()
+        task_id = uploads.new_id()
+        uploads.insert(
+            upload_id,
+            DEFAULT_OWNER,
+            filename="a.mp4",
+            protocol="multipart",
+            task_id=task_id,
+            length=5,
+            metadata_raw=None,
+        )
+        self._services.store.local_path(upload_id).write_bytes(b"12345")
+        self._services.store.finish(upload_id)
+        uploads.complete([upload_id], task_id, {upload_id: "mp4"})
+        claimed = claim_next(self._services, "test/1")
+        assert claimed
+        self._attempt = Attempt(self._services, claimed, "")
+        self._thread = threading.Thread(target=self._attempt.run)
+        self._thread.start()
+
+    def stop(self) -> None:
+        if self._attempt:
+            self._attempt.stop()
+
+    def join(self) -> None:
+        if self._thread:
+            self._thread.join(30)
+            assert not self._thread.is_alive()
+
+    def steps(self) -> dict[str, str]:
+        rows = query(self._services.settings.sqlalchemy_url, "SELECT name, status FROM task_steps")
+        return {row["name"]: row["status"] for row in rows}
+
+    def row(self, table: str) -> dict[str, object]:
+        return query(self._services.settings.sqlalchemy_url, f"SELECT * FROM {table}")[0]
+
+
+def after(gate: threading.Event, found: Mapping[str, object]) -> Work:
+    """Work that ends well when the gate is opened, and as a child does when it is stopped."""
+
+    def work(context: StepContext) -> Mapping[str, object]:
+        while not gate.wait(0.01):
+            if context.cancelled.is_set():
+                raise Cancelled
+        return found
+
+    return work
+
+
+def raising(error: Exception) -> Work:
+    def work(_context: StepContext) -> Mapping[str, object]:
+        raise error
+
+    return work
+
+
+def test_something_to_play_is_made_first_and_the_poster_beside_it() -> None:
+    """Scan and probe come first, small pictures last; without an MP4 the poster comes before HLS."""
+    assert [[step.name for step in group] for group in groups(STEPS)] == [
+        ["scan"],
+        ["probe"],
+        ["mp4", "poster"],
+        ["hls"],
+        ["storyboard"],
+    ]
+    without = [step for step in STEPS if step.name != "mp4"]
+    assert [[step.name for step in group] for group in groups(without)][2:] == [["poster"], ["hls"], ["storyboard"]]
+
+
+@pytest.mark.parametrize("first", BOTH)
+def test_each_appears_when_it_is_done(begin: Run, first: str) -> None:
+    """Whichever is quicker: its step is completed and its column there while the other still runs."""
+    gates = {name: threading.Event() for name in BOTH}
+    found = {"mp4": {"has_mp4": True, "playable": True}, "poster": {"has_poster": True}}
+    last = begin(*(after(gates[name], found[name]) for name in BOTH))
+    until(
+        lambda: begin.steps() == {"mp4": "processing", "poster": "processing", "storyboard": "waiting"},
+        what="the steps are so far",
+    )
+    assert begin.row("tasks")["step"] == "mp4"
+    gates[first].set()
+    until(lambda: begin.steps().get(first) == "completed", what="the steps are so far")
+    other = next(name for name in BOTH if name != first)
+    assert begin.steps()[other] == "processing"
+    assert (bool(begin.row("task_files")["playable"]), not last.calls) == (first == "mp4", True)
+    gates[other].set()
+    begin.join()
+    assert set(begin.steps().values()) == {"completed"}
+    assert last.calls[0]["has_poster"]
+    assert last.calls[0]["has_mp4"]
+
+
+@pytest.mark.parametrize("blamed", BOTH)
+def test_a_step_that_blames_the_file_stops_the_other(begin: Run, blamed: str) -> None:
+    """The other may take hours and is for nothing: the file is an error, with the reason of the first."""
+    never = after(threading.Event(), {})
+    begin(*(raising(StepError("not_playable")) if name == blamed else never for name in BOTH))
+    begin.join()
+    assert (begin.row("task_files")["status"], begin.row("task_files")["error_code"]) == ("error", "not_playable")
+    other = next(name for name in BOTH if name != blamed)
+    assert begin.steps() == {blamed: "error", other: "skipped", "storyboard": "skipped"}
+
+
+def test_what_is_away_for_one_does_not_cost_the_other_its_work(begin: Run) -> None:
+    """The task is set aside when the other has ended, and what the other made stays."""
+    gate = threading.Event()
+    begin(after(gate, {"has_mp4": True, "playable": True}), raising(TryLaterError("storage_full", counts=False)))
+    until(lambda: begin.steps().get("mp4") == "processing", what="the steps are so far")
+    assert begin.row("tasks")["waiting_code"] is None
+    gate.set()
+    begin.join()
+    assert begin.steps() == {"mp4": "completed", "poster": "processing", "storyboard": "waiting"}
+    assert begin.row("tasks")["waiting_code"] == "storage_full"
+
+
+def test_a_worker_that_is_told_to_stop_stops_both(begin: Run) -> None:
+    """Both steps end, and the task is given back."""
+    never = threading.Event()
+    begin(after(never, {}), after(never, {}))
+    until(
+        lambda: begin.steps() == {"mp4": "processing", "poster": "processing", "storyboard": "waiting"},
+        what="the steps are so far",
+    )
+    begin.stop()
+    begin.join()
+    assert begin.row("tasks")["worker"] is None
+
+
+def test_a_step_gets_the_time_that_its_video_asks_for(services: Services, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before the probe it is the setting's; afterwards two minutes and what the pixels and bytes are worth."""
+    seen: dict[str, float] = {}
+
+    def probe(context: StepContext) -> Mapping[str, object]:
+        seen["probe"] = context.limits.seconds
+        return {"width": 100, "height": 100, "duration": 60.0, "frame_rate": 50.0}
+
+    def mp4(context: StepContext) -> Mapping[str, object]:
+        seen["mp4"] = context.limits.seconds
+        return {}
+
+    run = Run(services, monkeypatch)
+    run.start(FakeStep("probe", probe), FakeStep("mp4", mp4))
+    run.join()
+    assert seen == {"probe": 600, "mp4": 130}

@@ -29,7 +29,7 @@ from server.settings import Settings, load
 from server.storage.base import UploadStore
 from server.web import health, media, multipart, pages, tasks, tus
 from server.web.errors import api_response, known
-from server.web.middleware.access_log import Observe
+from server.web.middleware.access_log import AccessLog
 from server.web.middleware.proxy import Proxy
 from server.worker import open_leader
 from server.worker.leader import Leader
@@ -83,7 +83,7 @@ def create_app(settings: Settings | None = None, store: UploadStore | None = Non
         routes=routes,
         middleware=[
             Middleware(_StartSentence),
-            Middleware(Observe, metrics=services.metrics, on_error=_unexpected),
+            Middleware(AccessLog, metrics=services.metrics, on_error=_unexpected),
             Middleware(Proxy, trusted=settings.trusted_proxies, root_path=settings.root_path),
         ],
         exception_handlers={HTTPException: _no_route},
@@ -128,7 +128,7 @@ def _checks(services: Services, scheduler: Leader | None) -> dict[str, Callable[
 
     def check_space() -> str | None:
         try:
-            return services.uploads.space.trouble()
+            return services.uploads.space.problem()
         except AWAY:  # which is said above, and is no trouble of the disk
             return "cannot be told without the database"
 

@@ -25,22 +25,22 @@ from server.lifecycle import TaskStatus, UploadStatus
 from server.maintenance.removal import Removal
 from server.maintenance.retention import Retention
 from server.maintenance.sweep import SweepReport, drop_originals, sweep
-from server.maintenance.sweep_report import Round
+from server.maintenance.sweep_report import SweepRound
 from server.observability import Metrics
 from server.settings import Settings
 from server.storage import pins
-from server.storage.ballast import Spare
+from server.storage.ballast import Ballast
 from server.storage.base import UploadStore
 from server.storage.disk import DiskStore
 from server.storage.locks import UploadLocks
 from server.storage.results import Results
 from server.tasks import outbox
 from server.tasks.wake import Wake
-from server.transport.admission import Intake
+from server.transport.admission import Admission
 from server.uploads import reservations
-from server.uploads.policy import Hooks
-from server.uploads.progress import Progress
-from server.uploads.reservations import Space
+from server.uploads.policy import UploadPolicy
+from server.uploads.progress import ProgressWriter
+from server.uploads.reservations import DiskReservations
 from server.uploads.service import UploadService
 
 _log = structlog.stdlib.get_logger("videodock.services")
@@ -71,7 +71,7 @@ class Services:
     wake: Wake
     uploads: UploadService
     metrics: Metrics
-    intake: Intake
+    intake: Admission
     node: str
     keep_spare: Callable[[], None]
     retention: Retention
@@ -92,8 +92,8 @@ class Services:
         try:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             store = _disk_store(settings) if store is None else store
-            reserve = reservations.reserve_of(settings.disk_reserve, store.capacity)
-            spare = Spare(folder, reserve // 4 if _is_here(settings) else 0)
+            reserve = reservations.reserve_bytes(settings.disk_reserve, store.capacity)
+            spare = Ballast(folder, reserve // 4 if _is_here(settings) else 0)
             spare.release_if_needed()
             locks = UploadLocks(folder / "locks")
             results = Results(folder, syncs=settings.fsync != "never")
@@ -102,13 +102,13 @@ class Services:
         except OSError as error:
             raise StartError(f"The data folder {folder} cannot be used: {error.strerror}.") from None
         database = Database(settings.sqlalchemy_url, settings.database_pool_size, settings.fsync, spare)
-        hooks = Hooks(settings, node, new_id)
-        room = Space(database, store, reserve, folder / "space.lock")
-        progress = Progress(database)
+        hooks = UploadPolicy(settings, node, new_id)
+        room = DiskReservations(database, store, reserve, folder / "space.lock")
+        progress = ProgressWriter(database)
         uploads = UploadService(settings, database, store, locks, hooks, wake, progress, room, utc_now, new_id)
-        metrics = Metrics(lambda: _counts(database), lambda: asdict(room.look()))
-        intake = Intake(settings.body_idle_timeout, settings.body_min_rate, settings.max_bodies)
-        keep_spare = partial(spare.keep, reserve)
+        metrics = Metrics(lambda: _counts(database), lambda: asdict(room.measure()))
+        intake = Admission(settings.body_idle_timeout, settings.body_min_rate, settings.max_bodies)
+        keep_spare = partial(spare.maintain, reserve)
         shared = (settings, database, store, locks, results, wake, uploads, metrics, intake, node, keep_spare)
         return cls(*shared, Retention(uploads, results), Removal(uploads, results))
 
@@ -157,7 +157,7 @@ class Services:
             self.keep_spare()
             pins.clean(self.settings.data_dir)
         report = sweep(self.uploads, self.retention, dry_run=dry_run, everything=everything)
-        self.removal.sweep(Round(self.uploads, report, dry_run))
+        self.removal.sweep(SweepRound(self.uploads, report, dry_run))
         self._sweep_work(report, dry_run=dry_run)
         return report
 
@@ -167,7 +167,7 @@ class Services:
         if not found:
             return
         with self.database.read() as session:
-            working = outbox.working(session, self.node, dead=None)
+            working = outbox.active_claims(session, self.node, dead=None)
         for name, claim in found:
             if claim not in working:
                 if not dry_run:
@@ -198,7 +198,7 @@ def _is_here(settings: Settings) -> bool:
 
 def _disk_store(settings: Settings) -> DiskStore:
     store = DiskStore(settings.data_dir / "uploads", settings.fsync)
-    store.keep_free(min(reservations.reserve_of(settings.disk_reserve, store.capacity), reservations.KEPT_BYTES))
+    store.keep_free(min(reservations.reserve_bytes(settings.disk_reserve, store.capacity), reservations.KEPT_BYTES))
     return store
 
 

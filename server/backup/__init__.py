@@ -11,8 +11,17 @@ Rules:
   Until then the earlier backup stays whole, and the folder does not serve.
 """
 
-from server.backup.create import Made, make
+from server.backup.create import BackupResult, create_backup
 from server.backup.layout import DamagedError, Manifest, NoBackupError, RefusedError
-from server.backup.restore import Restored, restore
+from server.backup.restore import Restored, restore_backup
 
-__all__ = ["DamagedError", "Made", "Manifest", "NoBackupError", "RefusedError", "Restored", "make", "restore"]
+__all__ = [
+    "BackupResult",
+    "DamagedError",
+    "Manifest",
+    "NoBackupError",
+    "RefusedError",
+    "Restored",
+    "create_backup",
+    "restore_backup",
+]

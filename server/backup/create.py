@@ -17,7 +17,7 @@ from sqlalchemy import Connection, text
 from server import __version__
 from server.backup import files, layout, rows
 from server.backup.copy import Copier, sync_all
-from server.backup.files import Wanted
+from server.backup.files import WantedFile
 from server.backup.layout import Manifest, RefusedError
 from server.backup.manifest import Entry, FileList
 from server.bootstrap import Services
@@ -27,7 +27,7 @@ from server.database.session import make_engine
 from server.errors import StartError
 from server.lifecycle import UploadStatus
 from server.messages import size as shown
-from server.storage.pins import TREES, Holds, holding, pinning
+from server.storage.pins import TREES, Pins, pinned, pinning
 from server.tus.protocol import PARTIAL
 
 Progress = Callable[[int, int], None]
@@ -41,7 +41,7 @@ _ROOM_FOR_ROWS = 64 << 20
 
 
 @dataclass(frozen=True)
-class Made:
+class BackupResult:
     """A backup that was made; sizes are bytes. `missing` are files that rows tell of and that were not there."""
 
     manifest: Manifest
@@ -50,7 +50,7 @@ class Made:
     missing: list[str]
 
 
-def make(services: Services, folder: Path, progress: Progress) -> Made:
+def create_backup(services: Services, folder: Path, progress: Progress) -> BackupResult:
     """Make a backup of a database and its data folder, while a server works with them or not. Blocking.
 
     Raises `RefusedError`, `StartError`, `OSError`.
@@ -61,7 +61,7 @@ def make(services: Services, folder: Path, progress: Progress) -> Made:
         raise RefusedError(f"{folder} and the data folder {data_dir} lie in one another. Choose another folder.")
     layout.check(folder, services.node)
     layout.make_folder(folder)
-    with layout.locked(folder), holding(data_dir) as holds:
+    with layout.locked(folder), pinned(data_dir) as holds:
         if holds is None:
             raise RefusedError("Another backup of this data folder runs; try again when it is done.")
         layout.claim(folder, services.node)
@@ -69,7 +69,7 @@ def make(services: Services, folder: Path, progress: Progress) -> Made:
 
 
 class _Backup:
-    def __init__(self, services: Services, folder: Path, holds: Holds, progress: Progress) -> None:
+    def __init__(self, services: Services, folder: Path, holds: Pins, progress: Progress) -> None:
         self._services = services
         self._data_dir = services.settings.data_dir
         self._folder = folder
@@ -82,7 +82,7 @@ class _Backup:
         self._taken_at = ""
         self._counts: dict[str, int] = {}
 
-    def make(self) -> Made:
+    def make(self) -> BackupResult:
         before = layout.read_manifest(self._folder)
         for path in layout.snapshots(self._folder):
             if before is None or path.name != before.snapshot:
@@ -93,7 +93,7 @@ class _Backup:
                 self._earlier = FileList(self._folder / before.snapshot / layout.FILES)
                 stack.callback(self._earlier.close)
             with closing(FileList(self._place / layout.FILES, writable=True)) as listed:
-                missing = self._take(listed)
+                missing = self._take_snapshot(listed)
                 copied = self._copy(listed)
                 files, size = listed.totals()
         manifest = self._manifest(files, size)
@@ -101,7 +101,7 @@ class _Backup:
             sync_all(self._folder)
         layout.write_manifest(self._folder, manifest)
         self._tidy(manifest)
-        return Made(manifest, *copied, missing)
+        return BackupResult(manifest, *copied, missing)
 
     def _manifest(self, files: int, size: int) -> Manifest:
         return Manifest(
@@ -118,7 +118,7 @@ class _Backup:
 
     # The snapshot
 
-    def _take(self, listed: FileList) -> list[str]:
+    def _take_snapshot(self, listed: FileList) -> list[str]:
         """Have the rows, and hold every file that they tell of; the paths of those that are missing."""
         before: set[str] = set()
         for left in reversed(range(_ROUNDS)):
@@ -126,10 +126,10 @@ class _Backup:
                 self._check_revision(source)
                 self._taken_at = self._services.uploads.clock().isoformat(timespec="microseconds")
                 listed.clear()
-                missing, grown = self._hold(source, listed)
+                missing, grown = self._pin(source, listed)
                 if (missing == before and not grown) or not left:
                     self._write_rows(source)
-                    return sorted(path for path in missing if not _is_joining(source, path))
+                    return sorted(path for path in missing if not _is_join_source(source, path))
             before = missing
             time.sleep(_PAUSE_SECONDS)
         raise AssertionError("unreachable")
@@ -139,27 +139,27 @@ class _Backup:
         if revision != migration.head():
             raise StartError(f"The database is at {revision} and must be at {migration.head()} to be backed up.")
 
-    def _hold(self, source: Connection, listed: FileList) -> tuple[set[str], bool]:
+    def _pin(self, source: Connection, listed: FileList) -> tuple[set[str], bool]:
         """What is missing, and whether a folder was held whose row may have been changed since the snapshot."""
         missing: set[str] = set()
         for one in files.uploads(source, self._services.node):
-            missing |= self._hold_file(one, listed)
+            missing |= self._pin_file(one, listed)
         grown = False
         for one in files.results(source, self._services.node):
             if one.path.endswith("/"):
-                lacking, is_new = self._hold_folder(one.path, listed)
+                lacking, is_new = self._pin_folder(one.path, listed)
                 missing |= lacking
                 grown |= is_new
             else:
-                missing |= self._hold_file(one, listed)
+                missing |= self._pin_file(one, listed)
         return missing, grown
 
-    def _hold_file(self, one: Wanted, listed: FileList) -> set[str]:
-        known = None if one.is_open else self._known(one.path)
+    def _pin_file(self, one: WantedFile, listed: FileList) -> set[str]:
+        known = None if one.is_open else self._already_backed_up(one.path)
         if known is not None:
             listed.put(known)
             return set()
-        found = self._holds.take(one.path)
+        found = self._holds.pin(one.path)
         if found is None:
             return {one.path} if one.is_required else set()
         size = found.st_size if one.limit is None else min(one.limit, found.st_size)
@@ -167,9 +167,9 @@ class _Backup:
         expected = one.limit if one.length is None else one.length
         return {one.path} if expected is not None and size != expected else set()
 
-    def _hold_folder(self, folder: str, listed: FileList) -> tuple[set[str], bool]:
+    def _pin_folder(self, folder: str, listed: FileList) -> tuple[set[str], bool]:
         earlier = self._earlier.below(folder) if self._earlier else []
-        if earlier and all(self._known(entry.path) for entry in earlier):
+        if earlier and all(self._already_backed_up(entry.path) for entry in earlier):
             for entry in earlier:
                 listed.put(entry)
             return set(), False
@@ -177,10 +177,10 @@ class _Backup:
         names = list(_walk(self._data_dir / folder if is_new else self._holds.place(folder)))
         missing = set() if names else {folder}
         for name in names:
-            missing |= self._hold_file(Wanted(folder + name), listed)
+            missing |= self._pin_file(WantedFile(folder + name), listed)
         return missing, is_new and bool(names)
 
-    def _known(self, path: str) -> Entry | None:
+    def _already_backed_up(self, path: str) -> Entry | None:
         """The entry of a file that the earlier backup has already, unless another is in its place now."""
         entry = self._earlier.find(path) if self._earlier else None
         if entry is None or entry.is_open or _state(self._folder / path, entry) != entry.bytes:
@@ -269,7 +269,7 @@ class _Backup:
                 _remove_empty(self._folder / tree)
 
 
-def _is_joining(source: Connection, path: str) -> bool:
+def _is_join_source(source: Connection, path: str) -> bool:
     tree, _, rest = path.partition("/")
     return tree == "uploads" and files.is_joining(source, rest.rpartition("/")[2])
 

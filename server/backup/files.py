@@ -26,7 +26,7 @@ _RESULTS = (
 
 
 @dataclass(frozen=True)
-class Wanted:
+class WantedFile:
     """A file, or a folder whose `path` ends with a slash, below the data folder.
 
     `limit` is how many of its bytes count, `length` how many it must have; None where that is not known.
@@ -39,7 +39,7 @@ class Wanted:
     is_required: bool = True
 
 
-def uploads(connection: Connection, node: str) -> Iterator[Wanted]:
+def uploads(connection: Connection, node: str) -> Iterator[WantedFile]:
     """Files of uploads in the data folder `node`.
 
     Finals come last: a part's file that is not there any more has become its final's.
@@ -52,25 +52,25 @@ def uploads(connection: Connection, node: str) -> Iterator[Wanted]:
             yield from _of_upload(row)
 
 
-def _of_upload(row: Row[Any]) -> Iterator[Wanted]:
+def _of_upload(row: Row[Any]) -> Iterator[WantedFile]:
     if row.in_quarantine:
-        yield Wanted(f"quarantine/{row.id}", is_required=False)  # it may be there, or among the others still
+        yield WantedFile(f"quarantine/{row.id}", is_required=False)  # it may be there, or among the others still
     path = f"uploads/{row.id[:2]}/{row.id}"
     if not row.has_bytes:
         return
     if row.status == UploadStatus.COMPLETE:
         # A part that was taken for the front of a final goes on growing, and only its own bytes are its own.
-        yield Wanted(path, limit=row.length, length=row.length)
+        yield WantedFile(path, limit=row.length, length=row.length)
     elif row.status == UploadStatus.OPEN and row.protocol == "tus":
         if row.concat in (None, PARTIAL):
             counted = row.received if row.checked_from is None else min(row.received, row.checked_from)
-            yield Wanted(path, limit=counted, is_open=True, is_required=counted > 0)
+            yield WantedFile(path, limit=counted, is_open=True, is_required=counted > 0)
         else:
             # It is being joined: bytes are added in order and never changed.
-            yield Wanted(path, is_open=True, is_required=False)
+            yield WantedFile(path, is_open=True, is_required=False)
 
 
-def results(connection: Connection, node: str) -> Iterator[Wanted]:
+def results(connection: Connection, node: str) -> Iterator[WantedFile]:
     """What was made of videos in the data folder `node`. It does not change any more once its column tells of it."""
     columns = [column for column, _ in _RESULTS]
     told = select(TaskFile.task_id, TaskFile.id, *columns).join(Task, Task.id == TaskFile.task_id)
@@ -79,7 +79,7 @@ def results(connection: Connection, node: str) -> Iterator[Wanted]:
         for column, names in _RESULTS:
             if getattr(row, column.key):
                 for name in names:
-                    yield Wanted(f"results/{row.task_id}/{row.id}/{name}")
+                    yield WantedFile(f"results/{row.task_id}/{row.id}/{name}")
 
 
 def is_joining(connection: Connection, upload_id: str) -> bool:

@@ -41,7 +41,7 @@ class Restored:
     skipped: list[str]
 
 
-def restore(
+def restore_backup(
     settings: Settings, folder: Path, progress: Callable[[int, int], None], *, skip_damaged: bool = False
 ) -> Restored:
     """Bring a backup back. Blocking.
@@ -205,7 +205,7 @@ def _restore_rows(settings: Settings, place: Path, manifest: Manifest, mark: Pat
     migration.upgrade(settings.sqlalchemy_url)
     with _engine(rows.sqlite_url(work)) as ours, _engine(settings.sqlalchemy_url) as theirs:
         with _writing(ours) as source:
-            _settle(source, manifest)
+            _release_claims(source, manifest)
         with ours.connect() as source, source.begin():
             with _writing(theirs) as target:
                 is_new = rows.is_empty(target)
@@ -218,7 +218,7 @@ def _restore_rows(settings: Settings, place: Path, manifest: Manifest, mark: Pat
                     raise RefusedError("The database is not empty. Name an empty one with --database-url.")
 
 
-def _settle(source: Connection, manifest: Manifest) -> None:
+def _release_claims(source: Connection, manifest: Manifest) -> None:
     """Nobody works on a task any more. Its worker has not failed; so its name goes, as when it gives a task back."""
     over = manifest.taken_at.replace("T", " ").partition("+")[0]
     source.execute(

@@ -77,7 +77,7 @@ def cancel(database: Database, task_id: str, data_dir: Path | None = None) -> No
     if ended and data_dir is not None and (data_dir / "locks").is_dir():
         locks = UploadLocks(data_dir / "locks")
         for upload_id in ended:
-            locks.call(upload_id)
+            locks.request_release(upload_id)
 
 
 def retry(services: Services, task_id: str) -> Retried:

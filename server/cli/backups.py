@@ -57,11 +57,11 @@ def backup_command(place: Decorator, settings: Callable[[Mapping[str, str | None
         The server goes on meanwhile, and so do uploads. Until the new backup is whole, the earlier one stays.
         """
         made_settings = settings(given)
-        from server.backup import make
+        from server.backup import create_backup
         from server.cli import actions
 
         with _sentences(), actions.serving(made_settings) as services, _progress("Backing up") as report:
-            made = make(services, folder, report)
+            made = create_backup(services, folder, report)
         copied = {"copied_files": made.copied_files, "copied_bytes": made.copied_bytes}
         _tell(as_json, "Backed up", folder, made.manifest, **copied, missing=made.missing)
         if made.missing:
@@ -85,11 +85,11 @@ def restore_command(place: Decorator, settings: Callable[[Mapping[str, str | Non
         does not serve. A restore that was cut short is repeated with the same command.
         """
         made_settings = settings(given)
-        from server.backup import DamagedError, restore
+        from server.backup import DamagedError, restore_backup
 
         with _sentences(), _progress("Restoring") as report:
             try:
-                done = restore(made_settings, folder, report, skip_damaged=skip_damaged)
+                done = restore_backup(made_settings, folder, report, skip_damaged=skip_damaged)
             except DamagedError as error:
                 raise _Damaged(_listed(str(error), error.paths)) from None
         _tell(as_json, "Restored", folder, done.manifest, skipped=done.skipped)

@@ -110,9 +110,9 @@ def _make_data_dir(folder: Path) -> None:
         ) from None
     if not os.access(folder, os.R_OK | os.W_OK | os.X_OK):
         raise StartError(f"The data folder {folder} is not writable for this user. Choose another with --data-dir.")
-    from server.storage.ballast import Spare
+    from server.storage.ballast import Ballast
 
-    Spare(folder, 0).release_if_needed()
+    Ballast(folder, 0).release_if_needed()
 
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
@@ -133,7 +133,7 @@ def serve(**given: str | None) -> None:
     """
     settings = _settings(given)
     from server.database import migration
-    from server.serving.supervisor import leave, listen, serve_here, serve_many
+    from server.serving.supervisor import exit_process, listen, serve_here, serve_many
 
     if settings.scheduler == "embedded":
         from server.pipeline.media import ffmpeg
@@ -154,10 +154,10 @@ def serve(**given: str | None) -> None:
     if settings.workers == 1:
         from server.app import create_app
 
-        leave(serve_here(create_app(settings), settings, sockets, announce))
+        exit_process(serve_here(create_app(settings), settings, sockets, announce))
     # The serving processes are new ones and know of the command line only what stands in the environment.
     os.environ.update({settings_docs.variable(name): value for name, value in given.items() if value is not None})
-    leave(serve_many(settings, sockets, announce))
+    exit_process(serve_many(settings, sockets, announce))
 
 
 def _tell_scan_limit(settings: Settings) -> None:
@@ -206,14 +206,14 @@ def worker(**given: str | None) -> None:
         check_celery(settings)
     from server.bootstrap import Services
     from server.database import migration
-    from server.serving.supervisor import CLEANUP, cut_off_after, leave
+    from server.serving.supervisor import CLEANUP, cut_off_after, exit_process
 
     _make_data_dir(settings.data_dir)
     stop = threading.Event()
 
     def on_stop() -> None:
         if stop.is_set():
-            leave(1)
+            exit_process(1)
         stop.set()
         cut_off_after(settings.shutdown_grace + CLEANUP)
 
@@ -224,7 +224,7 @@ def worker(**given: str | None) -> None:
         if settings.scheduler == "celery":
             from server.worker.celery_app import run_worker
 
-            leave(run_worker(services, announce, on_stop))
+            exit_process(run_worker(services, announce, on_stop))
         from server.worker.scheduler import Scheduler
 
         def on_signal(_number: int, _frame: FrameType | None) -> None:
@@ -239,7 +239,7 @@ def worker(**given: str | None) -> None:
         announce()
         stop.wait()
         scheduler.stop()
-    leave(0)
+    exit_process(0)
 
 
 @main.command(short_help="Move the database to this version, or back.")

@@ -32,7 +32,7 @@ from sqlalchemy.pool import ConnectionPoolEntry, QueuePool
 
 from server import threads
 from server.errors import StartError
-from server.storage.ballast import Spare
+from server.storage.ballast import Ballast
 
 T = TypeVar("T")
 
@@ -139,7 +139,7 @@ def _begin_sqlite(connection: Connection) -> None:
 class Database:
     """The one way to SQL. `spare` is what it may have of a disk that is full."""
 
-    def __init__(self, url: str, pool_size: int, fsync: str = "complete", spare: Spare | None = None) -> None:
+    def __init__(self, url: str, pool_size: int, fsync: str = "complete", spare: Ballast | None = None) -> None:
         self.engine = make_engine(url, pool_size)
         self._single = self.engine.execution_options(videodock_single=True)
         self._writing = self.engine.execution_options(videodock_write=True, videodock_lazy=fsync == "never")

@@ -110,7 +110,7 @@ class Parts(Protocol):
     def node(self) -> str: ...
 
 
-def inspect(services: Parts) -> list[Finding]:
+def find_mismatches(services: Parts) -> list[Finding]:
     """Everything that does not fit, in the order of `KINDS`. Beside a running server or without. Blocking.
 
     Raises `OSError` when the store is away: then nothing may be concluded.
@@ -301,7 +301,7 @@ def _lacks_results(services: Parts, file_id: str) -> bool:
 def _work(services: Parts) -> Iterator[Finding]:
     found = services.results.in_work()  # first: whoever comes later has claimed its task by then
     with services.database.read() as session:
-        working = outbox.working(session, services.node, dead=None)
+        working = outbox.active_claims(session, services.node, dead=None)
     left = [name for name, claim in found if claim not in working]
     # A worker ends its claim first, and cleans up then.
     deadline = time.monotonic() + _PATIENCE_SECONDS
@@ -312,7 +312,7 @@ def _work(services: Parts) -> Iterator[Finding]:
 
 
 def _leftovers(services: Parts) -> Iterator[Finding]:
-    for fifo in services.locks.unheard():
+    for fifo in services.locks.stale_fifos():
         yield Finding("fifo_leftover", f"locks/{fifo.name}")
     for path in services.settings.data_dir.glob(".node-*"):
         yield Finding("temporary_leftover", path.name)

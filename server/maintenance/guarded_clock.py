@@ -15,7 +15,7 @@ _DOUBT_SECONDS = 86400
 _log = structlog.get_logger("videodock.retention")
 
 
-class Steady:
+class GuardedClock:
     """A clock that may not leap: one that is more than an hour ahead of the time that has passed since this began is
     believed only after a day."""
 

@@ -18,7 +18,7 @@ from sqlalchemy import ColumnElement, literal_column, select, update
 from server.database.models import Task, TaskFile
 from server.database.session import changed
 from server.lifecycle import TASK_MOVES, UploadStatus, ends
-from server.maintenance.sweep_report import Round
+from server.maintenance.sweep_report import SweepRound
 from server.storage.results import Results
 from server.tasks import removal
 from server.tus.protocol import Facts
@@ -85,7 +85,7 @@ class Removal:
             self._uploads.wake.notify()  # its place is free for another task
             return self._end_all(self._leaving(TaskFile.task_id == task_id), frozenset({task_id} if held else ()))
 
-    def sweep(self, this: Round) -> None:
+    def sweep(self, this: SweepRound) -> None:
         """End removals that were cut short. The originals among them are the sweep's own to remove. Blocking."""
         last = ""
         while True:
@@ -98,7 +98,7 @@ class Removal:
                 return
             last = some[-1].id
 
-    def _sweep(self, this: Round, file: _Leaving) -> None:
+    def _sweep(self, this: SweepRound, file: _Leaving) -> None:
         with self._locked(file.locks - {file.upload_id}) as held:
             if held:
                 size = self._results.bytes_of(file.task_id, file.id)
@@ -129,7 +129,7 @@ class Removal:
                 self._uploads.delete_bytes(file.upload_id)
                 self._end(file)
         if not is_mine:
-            self._uploads.locks.call(file.upload_id)
+            self._uploads.locks.request_release(file.upload_id)
         return is_mine
 
     def _end(self, file: _Leaving) -> None:

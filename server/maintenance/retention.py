@@ -26,8 +26,8 @@ from sqlalchemy.orm import Session
 from server.database.models import Task, TaskEvent, TaskFile, Upload, UploadPart
 from server.database.session import changed
 from server.lifecycle import TASK_MOVES, FileStatus, TaskStatus, UploadStatus, ends
-from server.maintenance.guarded_clock import Steady
-from server.maintenance.sweep_report import Round, lock_of
+from server.maintenance.guarded_clock import GuardedClock
+from server.maintenance.sweep_report import SweepRound, lock_of
 from server.storage.results import MAIN, Results
 from server.tus.protocol import PARTIAL
 from server.uploads.service import UploadService
@@ -60,26 +60,26 @@ class Retention:
     def __init__(self, uploads: UploadService, results: Results, clock: Callable[[], datetime] | None = None) -> None:
         self._uploads = uploads
         self._results = results
-        self._clock = Steady(clock or uploads.clock)
+        self._clock = GuardedClock(clock or uploads.clock)
         self._seen: dict[str, datetime] = {}
         self._whole_look_at = 0.0
         self._looking = threading.Lock()
 
-    def keep(self, this: Round) -> None:
+    def purge_due(self, this: SweepRound) -> None:
         """Remove what is due, or count it; nothing while another thread does. Blocking."""
         if self._looking.acquire(blocking=False):
             try:
-                self._keep(this)
+                self._purge(this)
             finally:
                 self._looking.release()
 
-    def _keep(self, this: Round) -> None:
+    def _purge(self, this: SweepRound) -> None:
         if not this.dry_run and time.monotonic() >= self._whole_look_at:
             self._seen.clear()
             self._whole_look_at = time.monotonic() + _WHOLE_LOOK_SECONDS
         failed = this.report.failed
         settings, now = self._uploads.settings, self._clock.now()
-        looks: tuple[tuple[str, int | None, Callable[[Round, datetime, Sequence[_Ended]], None]], ...] = (
+        looks: tuple[tuple[str, int | None, Callable[[SweepRound, datetime, Sequence[_Ended]], None]], ...] = (
             ("rows", settings.row_retention or None, self._rows),
             ("events", settings.event_retention or None, self._events),
             ("results", settings.result_retention or None, self._old_results),
@@ -103,7 +103,7 @@ class Retention:
 
     # What is due
 
-    def _note(self, this: Round, kind: str, until: datetime) -> None:
+    def _note(self, this: SweepRound, kind: str, until: datetime) -> None:
         if not this.dry_run:
             self._seen[kind] = max(until - _OVERLAP, self._seen.get(kind, until - _OVERLAP))
 
@@ -124,7 +124,7 @@ class Retention:
 
     # Originals
 
-    def _failed_originals(self, this: Round, until: datetime, tasks: Sequence[_Ended]) -> None:
+    def _failed_originals(self, this: SweepRound, until: datetime, tasks: Sequence[_Ended]) -> None:
         self._originals(this, until, tasks, "failed_originals", TaskFile.status.in_(_FAILED))
         if this.dry_run:
             # Their originals are counted, and not gone.
@@ -132,7 +132,7 @@ class Retention:
         else:
             self._hidden(this, until, tasks, _is_lost())
 
-    def _old_originals(self, this: Round, until: datetime, tasks: Sequence[_Ended]) -> None:
+    def _old_originals(self, this: SweepRound, until: datetime, tasks: Sequence[_Ended]) -> None:
         settings, counted = self._uploads.settings, []
         if this.dry_run and settings.failed_retention:  # counted already
             due = self._clock.now() - timedelta(seconds=settings.failed_retention)
@@ -144,7 +144,7 @@ class Retention:
         self._originals(this, until, tasks, "old_originals", *counted)
 
     def _originals(
-        self, this: Round, until: datetime, tasks: Sequence[_Ended], kind: str, *of: ColumnElement[bool]
+        self, this: SweepRound, until: datetime, tasks: Sequence[_Ended], kind: str, *of: ColumnElement[bool]
     ) -> None:
         is_there = and_(
             Upload.has_bytes,
@@ -185,7 +185,7 @@ class Retention:
                 changed(session, update(Upload).where(Upload.id == row.id).values(has_bytes=False))
         return True
 
-    def _old_quarantine(self, this: Round, until: datetime) -> None:
+    def _old_quarantine(self, this: SweepRound, until: datetime) -> None:
         aside: ColumnElement[bool] = literal_column("uploads.in_quarantine")
         due = and_(Task.finished_at <= until, Task.node == self._uploads.hooks.node)
         of = select(TaskFile.upload_id).join(Task, Task.id == TaskFile.task_id).where(due)
@@ -199,14 +199,14 @@ class Retention:
 
     # Results
 
-    def _old_results(self, this: Round, until: datetime, tasks: Sequence[_Ended]) -> None:
+    def _old_results(self, this: SweepRound, until: datetime, tasks: Sequence[_Ended]) -> None:
         """What was made of files that are completed, with whatever nobody can see of the others."""
         completed = [task.id for task in tasks if task.status is TaskStatus.COMPLETED]
         self._remove_results(
             this, until, "old_results", completed, or_(TaskFile.status == FileStatus.COMPLETED, _is_lost())
         )
 
-    def _hidden_results(self, this: Round, until: datetime, tasks: Sequence[_Ended]) -> None:
+    def _hidden_results(self, this: SweepRound, until: datetime, tasks: Sequence[_Ended]) -> None:
         """What nobody can see: of tasks that were cancelled, and of files that failed and cannot be tried again."""
         if this.dry_run and self._uploads.settings.failed_retention:
             due = self._clock.now() - timedelta(seconds=self._uploads.settings.failed_retention)
@@ -216,14 +216,14 @@ class Retention:
             tasks = [task for task in tasks if task.id not in counted]
         self._hidden(this, until, tasks, _is_lost())
 
-    def _hidden(self, this: Round, until: datetime, tasks: Sequence[_Ended], lost: ColumnElement[bool]) -> None:
+    def _hidden(self, this: SweepRound, until: datetime, tasks: Sequence[_Ended], lost: ColumnElement[bool]) -> None:
         over = [task.id for task in tasks if task.status is not TaskStatus.COMPLETED]
         partly = [task.id for task in tasks if task.status is TaskStatus.COMPLETED]
         self._remove_results(this, until, "hidden_results", over, lost)
         self._remove_results(this, until, "hidden_results", partly, lost)
 
     def _remove_results(
-        self, this: Round, until: datetime, kind: str, tasks: Sequence[str], of: ColumnElement[bool]
+        self, this: SweepRound, until: datetime, kind: str, tasks: Sequence[str], of: ColumnElement[bool]
     ) -> None:
         """Remove what was made of these files, and what is left of the folder of their task."""
         query = select(TaskFile.task_id, TaskFile.id).join(Task, Task.id == TaskFile.task_id)
@@ -241,7 +241,7 @@ class Retention:
                         this.report.add(kind, size=size)
 
     def _remove_results_of(self, task_id: str, until: datetime, of: ColumnElement[bool]) -> bool:
-        files = self._forget_results(task_id, until, of)
+        files = self._mark_results_removed(task_id, until, of)
         for file_id in files:
             self._results.remove(task_id, file_id)  # of a removal that was cut short
         with self._uploads.database.write() as session:
@@ -251,16 +251,16 @@ class Retention:
                 self._results.hide(task_id, file_id)
         for file_id in files:
             self._results.remove(task_id, file_id)
-        self._tell_empty(task_id, until)
+        self._mark_empty(task_id, until)
         return bool(files)
 
-    def _tell_empty(self, task_id: str, until: datetime) -> None:
+    def _mark_empty(self, task_id: str, until: datetime) -> None:
         with self._uploads.database.write() as session:
             # Nobody publishes while the row is held.
             if self._hold(session, task_id, until) is not None and self._results.remove_empty(task_id):
                 changed(session, update(Task).where(Task.id == task_id).values(has_results=False))
 
-    def _forget_results(self, task_id: str, until: datetime, of: ColumnElement[bool]) -> Sequence[str]:
+    def _mark_results_removed(self, task_id: str, until: datetime, of: ColumnElement[bool]) -> Sequence[str]:
         """The rows tell of no results any more, before those go; the files it was said of."""
         with self._uploads.database.write() as session:
             if self._hold(session, task_id, until) is None:
@@ -276,7 +276,7 @@ class Retention:
 
     # Rows
 
-    def _events(self, this: Round, until: datetime, tasks: Sequence[_Ended]) -> None:
+    def _events(self, this: SweepRound, until: datetime, tasks: Sequence[_Ended]) -> None:
         of = and_(TaskEvent.task_id.in_([task.id for task in tasks]), TaskEvent.at <= until)
         with self._uploads.database.read() as session:
             number = session.scalar(select(func.count()).select_from(TaskEvent).where(of)) or 0
@@ -286,7 +286,7 @@ class Retention:
                 number = changed(session, delete(TaskEvent).where(of, over))
         this.report.add("old_events", number)
 
-    def _rows(self, this: Round, until: datetime, tasks: Sequence[_Ended]) -> None:
+    def _rows(self, this: SweepRound, until: datetime, tasks: Sequence[_Ended]) -> None:
         ids = [task.id for task in tasks]
         for start in range(0, len(ids), _ROWS):
             some = and_(Task.id.in_(ids[start : start + _ROWS]), Task.finished_at <= until, _is_bare())
@@ -306,7 +306,7 @@ class Retention:
                 changed(session, delete(Upload).where(Upload.task_id.in_(ids)))
         return len(ids)
 
-    def _upload_rows(self, this: Round, until: datetime) -> None:
+    def _upload_rows(self, this: SweepRound, until: datetime) -> None:
         """Rows of uploads that never became a task; of a partial one, when no final refers to it any more."""
         ended = (UploadStatus.REJECTED, UploadStatus.EXPIRED, UploadStatus.TERMINATED)
         due = and_(

@@ -23,7 +23,7 @@ from server.database.models import Task, TaskFile, Upload, UploadPart
 from server.errors import MediaTypeUnsupportedError, PartInvalidError, StorageFullError, UploadLockedError
 from server.lifecycle import FileStatus, TaskStatus, UploadStatus
 from server.maintenance.retention import Retention
-from server.maintenance.sweep_report import Round, SweepReport, lock_of
+from server.maintenance.sweep_report import SweepReport, SweepRound, lock_of
 from server.tus.protocol import PARTIAL
 from server.uploads import groups, idempotency
 from server.uploads.concatenation import FinalService
@@ -57,12 +57,12 @@ def sweep(
     would do, and changes nothing.
     """
     report = SweepReport()
-    this = Round(uploads, report, dry_run)
+    this = SweepRound(uploads, report, dry_run)
     uploads.store.check()  # a store that is away has no bytes of anybody: nothing may be concluded from that
-    report.add("leftovers", len(uploads.locks.unheard()) if dry_run else uploads.locks.clean())
+    report.add("leftovers", len(uploads.locks.stale_fifos()) if dry_run else uploads.locks.clean())
     if retention is not None:
         # First, so that a sweep and what was told before it go by the same rows.
-        retention.keep(this)
+        retention.purge_due(this)
     _end_removals(this)
     _quarantine(this)
     everything = everything or report.leftovers > 0
@@ -76,7 +76,7 @@ def sweep(
     return report
 
 
-def _settle_open(this: Round, *, everything: bool) -> None:
+def _settle_open(this: SweepRound, *, everything: bool) -> None:
     seen: set[str] = set()
     # Finals last: a part that is finished by this very sweep may be the one that a final waits for.
     for found in (_lagging(this) if everything else (), this.rows(_IS_DUE), _expired(this), this.rows(_is_decided())):
@@ -86,10 +86,10 @@ def _settle_open(this: Round, *, everything: bool) -> None:
             seen.add(row.id)
             with this.one(row.id, lock_of(row)) as held:
                 if held:
-                    _settle(this, row.id)
+                    _sweep_open(this, row.id)
 
 
-def _lagging(this: Round) -> Iterator[Row[Any]]:
+def _lagging(this: SweepRound) -> Iterator[Row[Any]]:
     """Open uploads, no finals, whose files are not as their rows say."""
     for row in this.columns(and_(_IS_OPEN, func.coalesce(Upload.concat, PARTIAL) == PARTIAL), _TOLD):
         try:
@@ -100,7 +100,7 @@ def _lagging(this: Round) -> Iterator[Row[Any]]:
             yield row
 
 
-def _expired(this: Round) -> Iterator[Upload]:
+def _expired(this: SweepRound) -> Iterator[Upload]:
     """Open uploads that have expired by their rows. Bytes that came since put that off, and the row hears of it.
 
     Finals last: a part that expires takes those along that wait for it.
@@ -110,7 +110,7 @@ def _expired(this: Round) -> Iterator[Upload]:
         yield from this.rows_until(and_(Upload.status == UploadStatus.OPEN, kind), this.uploads.clock())
 
 
-def _remove(this: Round, found: Iterator[Upload], target: UploadStatus) -> None:
+def _remove(this: SweepRound, found: Iterator[Upload], target: UploadStatus) -> None:
     for row in found:
         with this.one(row.id, row.id) as held:
             size = this.size(row.id)
@@ -123,10 +123,10 @@ def drop_originals(uploads: UploadService, report: SweepReport, task_id: str) ->
 
     Their rows stay complete: a client that asks again whether its upload arrived is told that it did.
     """
-    _drop_originals(Round(uploads, report), task_id)
+    _drop_originals(SweepRound(uploads, report), task_id)
 
 
-def _end_removals(this: Round) -> None:
+def _end_removals(this: SweepRound) -> None:
     uploads = this.uploads
     elsewhere = select(Task.id).where(Task.id == Upload.task_id, Task.node != uploads.hooks.node)
     for row in this.rows(and_(_IS_LEAVING, ~elsewhere.exists())):
@@ -139,22 +139,22 @@ def _end_removals(this: Round) -> None:
             elif row.protocol == "tus" or row.completed_at is not None:  # a task speaks of the row
                 uploads.delete_bytes(row.id)
             else:
-                uploads.forget([row.id])
+                uploads.discard([row.id])
             this.report.add("removed", size=size)
 
 
-def _end_late_groups(this: Round) -> None:
+def _end_late_groups(this: SweepRound) -> None:
     uploads = this.uploads
     with uploads.database.read() as session:
-        late = select(Task.id).where(groups.is_late(uploads.hooks.node, uploads.clock()))
+        late = select(Task.id).where(groups.is_overdue(uploads.hooks.node, uploads.clock()))
         found = session.scalars(late.order_by(Task.gather_until).limit(_BATCH)).all()
     for task_id in found:
         with this.one(task_id, task_id) as held:
-            if held and (this.dry_run or uploads.end_late_group(task_id)):
+            if held and (this.dry_run or uploads.fail_overdue_group(task_id)):
                 this.report.add("late")
 
 
-def _drop_originals(this: Round, task_id: str | None) -> None:
+def _drop_originals(this: SweepRound, task_id: str | None) -> None:
     if this.uploads.settings.originals == "keep":
         return
     for row in this.rows(_is_dispensable(this.uploads, task_id)):
@@ -180,7 +180,7 @@ def _is_dispensable(uploads: UploadService, task_id: str | None) -> ColumnElemen
     return and_(Upload.has_bytes, Upload.status == UploadStatus.COMPLETE, found.exists())
 
 
-def _quarantine(this: Round) -> None:
+def _quarantine(this: SweepRound) -> None:
     for row in this.rows(_is_infected(this.uploads)):
         with this.one(row.id, row.id) as held:
             if held:
@@ -223,7 +223,7 @@ def _is_decided() -> ColumnElement[bool]:
     return and_(_IS_OPEN_FINAL, or_(~waits, is_broken))
 
 
-def _settle(this: Round, upload_id: str) -> None:
+def _sweep_open(this: SweepRound, upload_id: str) -> None:
     uploads = this.uploads
     if not this.dry_run:
         uploads.reconcile(upload_id)
@@ -234,15 +234,15 @@ def _settle(this: Round, upload_id: str) -> None:
     if row.protocol != "tus":
         size = this.size(upload_id)
         if not this.dry_run:
-            uploads.forget([upload_id])
+            uploads.discard([upload_id])
         this.report.add("abandoned", size=size)
     elif row.concat in (None, PARTIAL):
-        _settle_plain(this, row)
+        _sweep_open_plain(this, row)
     else:
         _settle_final(this, row)
 
 
-def _settle_final(this: Round, row: Upload) -> None:
+def _settle_final(this: SweepRound, row: Upload) -> None:
     uploads = this.uploads
     size = this.size(row.id)
     joined = _join(this, row.id)
@@ -253,10 +253,10 @@ def _settle_final(this: Round, row: Upload) -> None:
     elif uploads.expiry_of(row) <= uploads.clock():
         _expire(this, row)
     elif row.expires_at <= uploads.clock() and not this.dry_run:
-        uploads.tell(row.id, row.received, uploads.expiry_of(row))
+        uploads.record_received(row.id, row.received, uploads.expiry_of(row))
 
 
-def _settle_plain(this: Round, row: Upload) -> None:
+def _sweep_open_plain(this: SweepRound, row: Upload) -> None:
     uploads, report = this.uploads, this.report
     size = uploads.store.size(row.id)
     if size is not None and row.checked_from is not None:
@@ -272,16 +272,18 @@ def _settle_plain(this: Round, row: Upload) -> None:
         _log.error("upload_bytes_missing", upload=row.id, received=row.received)
         report.add("missing")
     elif (size != row.received or row.expires_at <= uploads.clock()) and not this.dry_run:
-        uploads.tell(row.id, size, uploads.expiry_of(row))  # the room that it was promised is counted by this
+        uploads.record_received(
+            row.id, size, uploads.expiry_of(row)
+        )  # the room that it was promised is counted by this
 
 
-def _expire(this: Round, row: Upload) -> None:
+def _expire(this: SweepRound, row: Upload) -> None:
     size = this.size(row.id)
     if this.dry_run or this.uploads.remove(row.id, UploadStatus.EXPIRED):
         this.report.add("expired", size=size)
 
 
-def _join(this: Round, final_id: str) -> bool | None:
+def _join(this: SweepRound, final_id: str) -> bool | None:
     """Whether a final is joined now; None when it has ended instead."""
     finals = FinalService(this.uploads)
     try:
@@ -295,7 +297,7 @@ def _join(this: Round, final_id: str) -> bool | None:
         return False
 
 
-def _finish(this: Round, row: Upload) -> None:
+def _finish(this: SweepRound, row: Upload) -> None:
     uploads = this.uploads
     try:
         media_type = row.media_type

@@ -91,7 +91,7 @@ TELLS = {
 
 
 @dataclass
-class Round:
+class SweepRound:
     """One sweep that is under way."""
 
     uploads: UploadService

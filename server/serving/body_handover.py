@@ -46,19 +46,19 @@ class FileOutlet:
             return -1
         if count > self._cycle.expected_content_length:  # 0 as long as there was no head, and for chunks
             raise RuntimeError("a file needs a head in front of it, with a Content-Length that has room for it")
-        return await self._protocol.let_out(self._cycle, lost)
+        return await self._protocol.lend_socket(self._cycle, lost)
 
     def sent(self, count: int) -> None:
         self._cycle.expected_content_length -= count
 
     def give_back(self) -> None:
-        self._protocol.let_in()
+        self._protocol.reclaim_socket()
 
     def gone(self) -> None:
         self._protocol.reset(self._cycle)
 
 
-class Unread:
+class LingeringClose:
     """The transport as a cycle sees it: closing in front of a body that nobody read must not become a reset."""
 
     def __init__(self, protocol: "VideodockHttp", cycle: RequestResponseCycle) -> None:

@@ -50,7 +50,7 @@ _CANCELLED = 2.0
 _log = structlog.stdlib.get_logger("videodock.serving")
 
 
-def leave(code: int) -> NoReturn:
+def exit_process(code: int) -> NoReturn:
     """End the process now. Threads that still work are not waited for; what was written is flushed."""
     # A signal may have come in the middle of a write, and then flushing raises: nothing may stop the end.
     with contextlib.suppress(Exception):
@@ -184,7 +184,7 @@ class Server(uvicorn.Server):
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:  # noqa: ARG002  # uvicorn's names
         if self.should_exit:
-            leave(1)
+            exit_process(1)
         self.should_exit = True
         cut_off_after(self._grace + CLEANUP)
 
@@ -194,7 +194,7 @@ def cut_off_after(seconds: float) -> None:
 
     def leave_late() -> None:
         _log.error("stopping took too long", seconds=seconds)
-        leave(1)
+        exit_process(1)
 
     timer = threading.Timer(seconds, leave_late)
     timer.daemon = True
@@ -347,12 +347,12 @@ class Supervisor:
                 if key.data is None:
                     wake.recv(64)
                 else:
-                    self._hear(key.data)
-            self._obey()
-            self._fill_up()
+                    self._read_messages(key.data)
+            self._handle_signal()
+            self._start_missing()
         return self._code
 
-    def _fill_up(self) -> None:
+    def _start_missing(self) -> None:
         """Start those that are missing and whose pause is over."""
         now = time.monotonic()
         due = [moment for moment in self._missing if moment <= now]
@@ -368,7 +368,7 @@ class Supervisor:
         self._workers.add(worker)
         self._selector.register(worker.line, selectors.EVENT_READ, worker)
 
-    def _hear(self, worker: _Worker) -> None:
+    def _read_messages(self, worker: _Worker) -> None:
         try:
             said = worker.line.recv(64)
         except ConnectionResetError:
@@ -395,7 +395,7 @@ class Supervisor:
             self._code = 1
             self._stop()
 
-    def _obey(self) -> None:
+    def _handle_signal(self) -> None:
         if self._signals and self._deadline is None:
             self._stop()
         if self._signals > 1 or (self._deadline is not None and time.monotonic() > self._deadline):
@@ -429,7 +429,7 @@ def _child(numbers: Sequence[str]) -> NoReturn:
     except StartError as error:
         sys.stderr.write(f"{error}\n")
         code = 1
-    leave(code)
+    exit_process(code)
 
 
 def _follow(line: socket.socket) -> None:

@@ -54,7 +54,7 @@ from server.errors import HeadTimeoutError, HeadTooLargeError, HostInvalidError,
 from server.messages import size
 from server.serving import early_answers, hosts
 from server.serving.answer_timeout import AnswerClock, make_room
-from server.serving.body_handover import BodyHandover, FileOutlet, Unread
+from server.serving.body_handover import BodyHandover, FileOutlet, LingeringClose
 from server.serving.framing import Framing, FramingError
 from server.settings import Settings
 from server.transport.body import TRAILERS
@@ -62,8 +62,8 @@ from server.transport.sendfile import FILES
 from server.transport.socket_body import HANDOVER
 
 MAX_HEADERS = 256
-LISTEN_BYTES = 1 << 20
-LISTEN_SECONDS = 2.0
+LINGER_BYTES = 1 << 20
+LINGER_SECONDS = 2.0
 _AT_ONCE = struct.pack("ii", 1, 0)
 _INVALID = "Invalid HTTP request received."  # uvicorn's own sentence
 
@@ -164,7 +164,7 @@ class VideodockHttp(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         if self._deaf:
-            self._swallow(len(data))
+            self._drain(len(data))
             return
         self._unset_keepalive_if_required()
         self._progress = False
@@ -258,7 +258,7 @@ class VideodockHttp(HttpToolsProtocol):
             extensions[FILES] = FileOutlet(self, self.cycle)
             if self._framing.length is not None:
                 extensions[HANDOVER] = BodyHandover(self, self.cycle, self._framing.length)
-        self.cycle.transport = Unread(self, self.cycle)  # type: ignore[assignment]  # all that a cycle uses of it
+        self.cycle.transport = LingeringClose(self, self.cycle)  # type: ignore[assignment]  # all that a cycle uses of it
         self._stop_timer()
         self._phase = _Phase.BODY
         self._progress = True
@@ -280,7 +280,7 @@ class VideodockHttp(HttpToolsProtocol):
     def on_body(self, body: bytes) -> None:
         self._progress = True
         if self.cycle.response_complete:
-            self._swallow(len(body))
+            self._drain(len(body))
         super().on_body(body)
 
     def on_message_complete(self) -> None:
@@ -340,7 +340,7 @@ class VideodockHttp(HttpToolsProtocol):
 
     # An answer that the application writes itself
 
-    async def let_out(self, cycle: RequestResponseCycle, on_lost: Callable[[], None]) -> int:
+    async def lend_socket(self, cycle: RequestResponseCycle, on_lost: Callable[[], None]) -> int:
         """Wait until everything is written; a descriptor for the socket, or -1 when the connection is gone."""
         if not self.transport.is_closing() and self.transport.get_write_buffer_size():
             # From here on the transport calls its buffer full until it is empty.
@@ -355,7 +355,7 @@ class VideodockHttp(HttpToolsProtocol):
         self._on_lost = on_lost
         return os.dup(self.transport.get_extra_info("socket").fileno())
 
-    def let_in(self) -> None:
+    def reclaim_socket(self) -> None:
         """The application writes no more by itself."""
         self._on_lost = None
 
@@ -434,12 +434,12 @@ class VideodockHttp(HttpToolsProtocol):
         self.transport.write_eof()
         self.flow.resume_reading()
         self.transport.resume_reading()  # also when a body was handed over, which nobody reads any more
-        self._timer = self.loop.call_later(LISTEN_SECONDS, self.close)
+        self._timer = self.loop.call_later(LINGER_SECONDS, self.close)
 
-    def _swallow(self, count: int) -> None:
+    def _drain(self, count: int) -> None:
         """Of what nobody reads, only so much is taken."""
         self._swallowed += count
-        if self._swallowed > LISTEN_BYTES and not self._busy():
+        if self._swallowed > LINGER_BYTES and not self._busy():
             self.close()
 
     def _told(self, error: VideodockError) -> bytes:

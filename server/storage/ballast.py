@@ -18,7 +18,7 @@ _LITTLE = 1 << 20  # bytes; with less free SQLite may not even open its database
 _log = structlog.stdlib.get_logger("videodock.spare")
 
 
-class Spare:
+class Ballast:
     """The spare file of a data folder; `size` is in bytes, 0 for none."""
 
     def __init__(self, folder: Path, size: int) -> None:
@@ -39,7 +39,7 @@ class Spare:
             if _free(self._path.parent) < _LITTLE:
                 self.release()
 
-    def keep(self, least_free: int) -> None:
+    def maintain(self, least_free: int) -> None:
         """Take the room, if it was not taken yet, and `least_free` bytes are free besides."""
         with contextlib.suppress(OSError):
             if not self._size or self._path.exists() or _free(self._path.parent) < least_free + self._size:

@@ -13,7 +13,7 @@ from enum import Enum
 from pathlib import Path
 
 from server.errors import StorageFullError
-from server.transport.body import Body, Moved, See
+from server.transport.body import Body, Moved, Tap
 
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
@@ -45,7 +45,7 @@ class UploadStore(ABC):
         """When its last byte came; None if the store does not have it."""
 
     @abstractmethod
-    async def append(self, upload_id: str, offset: int, body: Body, limit: int, see: See | None = None) -> Moved:
+    async def append(self, upload_id: str, offset: int, body: Body, limit: int, see: Tap | None = None) -> Moved:
         """Add at most `limit` bytes of `body` behind the first `offset` ones, showing them to `see`.
 
         What arrived stays, however the body ends, and `size` tells it afterwards. Raises `StorageFullError`
@@ -77,7 +77,7 @@ class UploadStore(ABC):
         """The first bytes, at most `count`."""
 
     @abstractmethod
-    def show(self, upload_id: str, offset: int, see: See) -> None:
+    def show(self, upload_id: str, offset: int, see: Tap) -> None:
         """Show everything behind the first `offset` bytes to `see`, in pieces of bounded size."""
 
     @abstractmethod

@@ -18,7 +18,7 @@ from server.storage import pins
 from server.storage.base import Capability, UploadStore, translated
 from server.storage.fsync import sync
 from server.storage.write_back import WINDOW_BYTES, begin_write_back
-from server.transport.body import Body, Moved, See
+from server.transport.body import Body, Moved, Tap
 
 # Between two looks at a signal; the kernel may move less.
 _COPY_BYTES = 1 << 28
@@ -77,7 +77,7 @@ class DiskStore(UploadStore):
         except FileNotFoundError:
             return None
 
-    async def append(self, upload_id: str, offset: int, body: Body, limit: int, see: See | None = None) -> Moved:
+    async def append(self, upload_id: str, offset: int, body: Body, limit: int, see: Tap | None = None) -> Moved:
         file = _File(self.local_path(upload_id), offset, early=self._fsync != "never", kept=self._kept)
         try:
             try:
@@ -156,7 +156,7 @@ class DiskStore(UploadStore):
         with self.local_path(upload_id).open("rb") as file:
             return file.read(count)
 
-    def show(self, upload_id: str, offset: int, see: See) -> None:
+    def show(self, upload_id: str, offset: int, see: Tap) -> None:
         with self.local_path(upload_id).open("rb", buffering=0) as file:
             file.seek(offset)
             while chunk := file.read(_SHOWN_BYTES):

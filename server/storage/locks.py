@@ -52,7 +52,7 @@ _TABLE = ".held"
 _FLOCK = struct.Struct("hhqqi4x")
 
 
-class Held:
+class HeldLock:
     """A lock that is held; whoever attaches is told when somebody else wants it."""
 
     def __init__(self, upload_id: str, arrival: int) -> None:
@@ -80,7 +80,7 @@ class UploadLocks:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self._held: dict[int, Held] = {}  # by the byte that is locked
+        self._held: dict[int, HeldLock] = {}  # by the byte that is locked
         self._guard = threading.Lock()
         # Never closed while this object lives: closing it is letting go of every lock.
         self._table = os.open(folder / _TABLE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -99,7 +99,7 @@ class UploadLocks:
             self._listening = os.open(unborn, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
             unborn.rename(self._fifo)
         self._loop = asyncio.get_running_loop()
-        self._loop.add_reader(self._listening, self._hear)
+        self._loop.add_reader(self._listening, self._read_requests)
 
     def close(self) -> None:
         """Stop listening; locks that are held stay held until they are released."""
@@ -114,20 +114,20 @@ class UploadLocks:
             os.close(self._table)
 
     @asynccontextmanager
-    async def hold(self, upload_id: str, before_asking: BeforeAsking | None = None) -> AsyncIterator[Held]:
+    async def hold(self, upload_id: str, before_asking: BeforeAsking | None = None) -> AsyncIterator[HeldLock]:
         """Hold the lock, asking whoever has it to let go.
 
         When somebody has it, `before_asking` is called first: if it raises, he is left alone, since a request
         that will be refused anyway must not disturb another.
         Raises `UploadLockedError` when nobody let go for 10 s, or somebody who came later kept it for 2 s.
         """
-        held = await self._take(upload_id, time.monotonic_ns(), before_asking)
+        held = await self._acquire(upload_id, time.monotonic_ns(), before_asking)
         try:
             yield held
         finally:
-            self._forget(held)
+            self._release(held)
 
-    def call(self, upload_id: str) -> None:
+    def request_release(self, upload_id: str) -> None:
         """Ask whoever holds the lock to let go, and wait for nobody. Blocking."""
         self._ask_processes(upload_id, time.monotonic_ns())
 
@@ -139,28 +139,30 @@ class UploadLocks:
             yield held is not None
         finally:
             if held is not None:
-                self._forget(held)
+                self._release(held)
 
     def clean(self) -> int:
         """Remove the FIFOs of dead processes; how many there were. Blocking."""
-        return sum(self._clean(path) for path in self.unheard())
+        return sum(self._clean(path) for path in self.stale_fifos())
 
-    def unheard(self) -> list[Path]:
+    def stale_fifos(self) -> list[Path]:
         """The FIFOs to which nobody listens, nor is about to. Blocking."""
-        return [path for path in self._folder.glob(f"*{_FIFO_SUFFIX}") if self._is_unheard(path)]
+        return [path for path in self._folder.glob(f"*{_FIFO_SUFFIX}") if self._is_stale(path)]
 
-    async def _take(self, upload_id: str, arrival: int, before_asking: BeforeAsking | None) -> Held:
+    async def _acquire(self, upload_id: str, arrival: int, before_asking: BeforeAsking | None) -> HeldLock:
         while (held := self._try(upload_id, arrival)) is None:
             if before_asking is not None:
                 await before_asking()
                 before_asking = None
-            patience = PATIENCE_SECONDS if await self._ask(upload_id, arrival) else DEFERENCE_SECONDS
+            patience = (
+                PATIENCE_SECONDS if await self._request_release_of_holder(upload_id, arrival) else DEFERENCE_SECONDS
+            )
             if time.monotonic_ns() - arrival > patience * 1e9:
                 raise UploadLockedError
             await asyncio.sleep(_RETRY_SECONDS)
         return held
 
-    async def _ask(self, upload_id: str, arrival: int) -> bool:
+    async def _request_release_of_holder(self, upload_id: str, arrival: int) -> bool:
         """Ask the holder to let go; False when the holder is known to have come later and is not asked."""
         with self._guard:
             holder = self._held.get(_place(upload_id))
@@ -172,16 +174,16 @@ class UploadLocks:
         holder.want()
         return True
 
-    def _try(self, upload_id: str, arrival: int) -> Held | None:
+    def _try(self, upload_id: str, arrival: int) -> HeldLock | None:
         place = _place(upload_id)
         with self._guard:
             # The kernel tells processes apart, not the tasks and threads of one.
             if place in self._held or not self._lock(place, fcntl.F_WRLCK):
                 return None
-            held = self._held[place] = Held(upload_id, arrival)
+            held = self._held[place] = HeldLock(upload_id, arrival)
         return held
 
-    def _forget(self, held: Held) -> None:
+    def _release(self, held: HeldLock) -> None:
         place = _place(held.upload_id)
         with self._guard:
             del self._held[place]
@@ -203,7 +205,7 @@ class UploadLocks:
             with contextlib.suppress(OSError):  # full, or its process died: we ask again soon
                 _write_fifo(fifo, line)
 
-    def _hear(self) -> None:
+    def _read_requests(self) -> None:
         if self._listening is None:
             return
         with contextlib.suppress(BlockingIOError):
@@ -217,12 +219,12 @@ class UploadLocks:
 
     def _clean(self, path: Path) -> bool:
         with self.try_hold(path.name) as held:
-            if held and self._is_unheard(path, held=True):
+            if held and self._is_stale(path, held=True):
                 path.unlink(missing_ok=True)
                 return True
         return False
 
-    def _is_unheard(self, path: Path, *, held: bool = False) -> bool:
+    def _is_stale(self, path: Path, *, held: bool = False) -> bool:
         try:
             os.close(os.open(path, os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC))
         except FileNotFoundError:

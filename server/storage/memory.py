@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from server.storage.base import Capability, UploadStore, translated
-from server.transport.body import Body, Moved, See
+from server.transport.body import Body, Moved, Tap
 
 _PIECE_BYTES = 1 << 20
 _PLENTY = 1 << 40
@@ -47,7 +47,7 @@ class MemoryStore(UploadStore):
         descriptor = self._files.get(upload_id)
         return None if descriptor is None else datetime.fromtimestamp(os.fstat(descriptor).st_mtime, UTC)
 
-    async def append(self, upload_id: str, offset: int, body: Body, limit: int, see: See | None = None) -> Moved:
+    async def append(self, upload_id: str, offset: int, body: Body, limit: int, see: Tap | None = None) -> Moved:
         try:
             return await body.write_to(self._file(upload_id), offset, limit, see)
         except OSError as error:
@@ -84,7 +84,7 @@ class MemoryStore(UploadStore):
     def head(self, upload_id: str, count: int) -> bytes:
         return os.pread(self._file(upload_id), count, 0)
 
-    def show(self, upload_id: str, offset: int, see: See) -> None:
+    def show(self, upload_id: str, offset: int, see: Tap) -> None:
         while piece := os.pread(self._file(upload_id), _PIECE_BYTES, offset):
             see(piece)
             offset += len(piece)

@@ -24,13 +24,13 @@ _LOCK = ".backup"
 _PIN = ".snapshot"
 
 
-class Holds:
+class Pins:
     """What one backup holds. Paths are relative to the data folder and begin with one of `TREES`."""
 
     def __init__(self, data_dir: Path) -> None:
         self._data_dir = data_dir
 
-    def take(self, path: str) -> os.stat_result | None:
+    def pin(self, path: str) -> os.stat_result | None:
         """Hold a file; None if there is none. Idempotent: what is held already stays the file that it was."""
         place = self.place(path)
         try:
@@ -58,7 +58,7 @@ class Holds:
 
 
 @contextlib.contextmanager
-def holding(data_dir: Path) -> Iterator[Holds | None]:
+def pinned(data_dir: Path) -> Iterator[Pins | None]:
     """The holds of a backup, which all end with it; None when another backup of this data folder runs."""
     with _alone(data_dir) as alone:
         if not alone:
@@ -66,7 +66,7 @@ def holding(data_dir: Path) -> Iterator[Holds | None]:
             return
         _let_go(data_dir)
         try:
-            yield Holds(data_dir)
+            yield Pins(data_dir)
         finally:
             _let_go(data_dir)
 

@@ -57,7 +57,7 @@ def horizon(lease: float) -> float:
     return max(lease, LONGEST_PAUSE) + _MARGIN
 
 
-def first(session: Session, *, node: str, lease: float, owner_limit: int) -> Row[Any] | None:
+def next_task(session: Session, *, node: str, lease: float, owner_limit: int) -> Row[Any] | None:
     """Id, owner, attempt and number of files of the task whose turn it is, locked; None without one.
 
     `owner_limit` is how many tasks of one owner may run at once, 0 for any number.
@@ -76,13 +76,13 @@ def first(session: Session, *, node: str, lease: float, owner_limit: int) -> Row
     return found
 
 
-def this(session: Session, task_id: str, *, node: str, lease: float, owner_limit: int) -> Row[Any] | None:
+def this_task(session: Session, task_id: str, *, node: str, lease: float, owner_limit: int) -> Row[Any] | None:
     """The same for one task: it, if its owner may have another one running."""
     asked = {"node": node, "horizon": horizon(lease), "owner_limit": owner_limit or _UNLIMITED, "task_id": task_id}
     return session.execute(_THIS, asked).first()
 
 
-def take_turns(session: Session, node: str) -> None:
+def serialize_claims(session: Session, node: str) -> None:
     """One claim at a time in this data folder, until the transaction ends: what it counts stays true.
 
     On SQLite every writing transaction is alone anyway.
@@ -120,7 +120,7 @@ def _waiting(*of: Any) -> Subquery:
     return union_all(*(select(branch.limit(window).subquery()) for branch in branches)).subquery("waiting")
 
 
-def _in_turn(*of: Any) -> Select[Any]:
+def _next_in_order(*of: Any) -> Select[Any]:
     """The task whose turn it is among the first that wait, as if those before it ran already."""
     busy, waiting = _running(), _waiting(*of)
     turn = func.coalesce(busy.c.running, 0) - 1
@@ -190,7 +190,7 @@ def _is_free() -> Any:
     return and_(*_ready(Task)) & (lease.is_(None) | (lease < _now) | (lease > _too_far))
 
 
-_FIRST = _in_turn()
-_FIRST_OF_OWNER = _in_turn(Task.owner == bindparam("owner", type_=String()))
+_FIRST = _next_in_order()
+_FIRST_OF_OWNER = _next_in_order(Task.owner == bindparam("owner", type_=String()))
 _OWNERS_IN_ORDER = _owners_in_order()
 _THIS = _this()

@@ -14,7 +14,7 @@ from server.database.models import TaskFile, TaskStep
 from server.database.session import changed
 from server.lifecycle import FILE_MOVES, STEP_MOVES, FileStatus, StepStatus, ends, sources
 from server.tasks import events
-from server.tasks.queue import Claim, Failure, hold, skip_steps
+from server.tasks.queue import Claim, Failure, skip_steps, update_claimed
 
 SCAN = "scan"
 """The step whose end has a column of its own."""
@@ -66,7 +66,7 @@ def file_progress(session: Session, claimed: Claim, file_id: str, progress: int,
 def is_removed(session: Session, claimed: Claim, file_id: str) -> bool:
     """Whether this file was deleted while its task is still this worker's, so that the worker goes on with the next."""
     removed = (TaskFile.id == file_id, TaskFile.status == FileStatus.REMOVED)
-    return hold(session, claimed, {}) and session.scalar(select(TaskFile.id).where(*removed)) is not None
+    return update_claimed(session, claimed, {}) and session.scalar(select(TaskFile.id).where(*removed)) is not None
 
 
 def complete_file(session: Session, claimed: Claim, file_id: str, *, now: datetime) -> bool:
@@ -74,7 +74,7 @@ def complete_file(session: Session, claimed: Claim, file_id: str, *, now: dateti
     moved = _move_file(session, claimed, file_id, FileStatus.COMPLETED, {"progress": 100})
     if moved:
         skip_steps(session, file_id, now=now)
-        _tell_playable(session, claimed)
+        _update_playable(session, claimed)
         data = {"file": file_id}
         events.append(session, claimed.task_id, "file_completed", at=now, attempt=claimed.attempt, data=data)
     return moved
@@ -86,7 +86,7 @@ def fail_file(session: Session, claimed: Claim, file_id: str, failure: Failure, 
     moved = _move_file(session, claimed, file_id, FileStatus.ERROR, values)
     if moved:
         skip_steps(session, file_id, now=now)
-        _tell_playable(session, claimed)
+        _update_playable(session, claimed)
         data = {"file": file_id, "code": failure.code}
         events.append(session, claimed.task_id, "file_error", at=now, attempt=claimed.attempt, data=data)
     return moved
@@ -108,7 +108,7 @@ def steps_of_task(session: Session, task_id: str) -> Mapping[str, Sequence[TaskS
 
 def begin_step(session: Session, claimed: Claim, file_id: str, step: str, *, now: datetime) -> bool:
     """A step runs; False when the task is no longer this worker's."""
-    if not hold(session, claimed, {"step": step, "waiting_code": None, "waiting_params": None}):
+    if not update_claimed(session, claimed, {"step": step, "waiting_code": None, "waiting_params": None}):
         return False
     began = case((TaskStep.started_at.is_(None), now), else_=TaskStep.started_at)
     return _move_step(session, file_id, step, StepStatus.PROCESSING, {"started_at": began, "progress": 0})
@@ -121,14 +121,14 @@ def complete_step(
 
     `remarks` among them are added to those that the file has.
     """
-    if not hold(session, claimed, {}):
+    if not update_claimed(session, claimed, {}):
         return False
     if "remarks" in found:
         found = {**found, "remarks": _joined_remarks(session, file_id, found["remarks"])}
     if not _move_file(session, claimed, file_id, FileStatus.PROCESSING, found):
         return False
     if "playable" in found:
-        _tell_playable(session, claimed)
+        _update_playable(session, claimed)
     values = {"progress": 100, "finished_at": now, "error_code": None, "error_params": None}
     return _move_step(session, file_id, step, StepStatus.COMPLETED, values)
 
@@ -136,7 +136,7 @@ def complete_step(
 def fail_step(session: Session, claimed: Claim, file_id: str, step: str, failure: Failure, *, now: datetime) -> bool:
     """A step has failed for good; False when the task is no longer this worker's."""
     values = {"error_code": failure.code, "error_params": failure.params, "finished_at": now}
-    if not (hold(session, claimed, {}) and _move_step(session, file_id, step, StepStatus.ERROR, values)):
+    if not (update_claimed(session, claimed, {}) and _move_step(session, file_id, step, StepStatus.ERROR, values)):
         return False
     if failure.code in _VERDICTS:
         changed(session, update(TaskFile).where(TaskFile.id == file_id).values(scan=_VERDICTS[failure.code]))
@@ -153,14 +153,14 @@ def retry_step(session: Session, claimed: Claim, file_id: str, step: str, failur
         "error_params": failure.params,
         "failures": TaskStep.failures + int(counts),
     }
-    return hold(session, claimed, {}) and _move_step(session, file_id, step, StepStatus.PROCESSING, values)
+    return update_claimed(session, claimed, {}) and _move_step(session, file_id, step, StepStatus.PROCESSING, values)
 
 
-def _tell_playable(session: Session, claimed: Claim) -> None:
+def _update_playable(session: Session, claimed: Claim) -> None:
     """A task can be played when something can, and no file is still on its way there."""
     of = select(TaskFile.id).where(TaskFile.task_id == claimed.task_id)
     waits = of.where(TaskFile.playable.is_(False), TaskFile.status.not_in(ends(FILE_MOVES)))
-    hold(session, claimed, {"playable": and_(of.where(TaskFile.playable).exists(), ~waits.exists())})
+    update_claimed(session, claimed, {"playable": and_(of.where(TaskFile.playable).exists(), ~waits.exists())})
 
 
 def _joined_remarks(session: Session, file_id: str, added: Sequence[str]) -> list[str]:
@@ -170,7 +170,7 @@ def _joined_remarks(session: Session, file_id: str, added: Sequence[str]) -> lis
 
 
 def _move_file(session: Session, claimed: Claim, file_id: str, status: FileStatus, values: Mapping[str, Any]) -> bool:
-    if not hold(session, claimed, {}):
+    if not update_claimed(session, claimed, {}):
         return False
     allowed = and_(TaskFile.id == file_id, TaskFile.status.in_(sources(FILE_MOVES, status)))
     return bool(changed(session, update(TaskFile).where(allowed).values(status=status, **values)))

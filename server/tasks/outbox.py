@@ -51,7 +51,7 @@ def due(session: Session, *, node: str, lease: float, owner_limit: int, limit: i
     return [(row.id, row.attempt) for row in session.execute(in_turn)]
 
 
-def working(session: Session, node: str, *, dead: str | None) -> set[tuple[str, int]]:
+def active_claims(session: Session, node: str, *, dead: str | None) -> set[tuple[str, int]]:
     """Task and attempt of every claim that may still be worked on, its lease over or not.
 
     Workers whose names begin with `dead` are known to work no more.

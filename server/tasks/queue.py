@@ -184,11 +184,11 @@ def claim(
     Never more than `owner_limit` tasks of one owner run, unless it is 0. With `task_id`, that task or none.
     """
     if owner_limit:
-        fair_queue.take_turns(session, node)
+        fair_queue.serialize_claims(session, node)
     if task_id is None:
-        row = fair_queue.first(session, node=node, lease=lease, owner_limit=owner_limit)
+        row = fair_queue.next_task(session, node=node, lease=lease, owner_limit=owner_limit)
     else:
-        row = fair_queue.this(session, task_id, node=node, lease=lease, owner_limit=owner_limit)
+        row = fair_queue.this_task(session, task_id, node=node, lease=lease, owner_limit=owner_limit)
     if row is None:
         return None
     moved = changed(
@@ -213,12 +213,12 @@ def claim(
     return Claim(row.id, row.owner, attempt, row.file_count)
 
 
-def failures(session: Session, claimed: Claim) -> int:
+def count_failed_attempts(session: Session, claimed: Claim) -> int:
     """How many attempts before this one ended without a word."""
     return session.scalars(select(Task.failures).where(Task.id == claimed.task_id)).one()
 
 
-def keep(
+def heartbeat(
     session: Session,
     claimed: Claim,
     *,
@@ -233,7 +233,7 @@ def keep(
         changed(
             session,
             update(Task)
-            .where(_mine(claimed))
+            .where(_is_claimed_by(claimed))
             .values(
                 lease_expires_at=database_time(lease),
                 progress=case((Task.progress < progress, progress), else_=Task.progress),
@@ -249,16 +249,20 @@ def give_back(session: Session, claimed: Claim, *, now: datetime) -> None:
     """End a claim early, on purpose: the next worker may take the task at once, and nothing counts as failed."""
     changed(
         session,
-        update(Task).where(_mine(claimed)).values(worker=None, lease_expires_at=database_time(-1), updated_at=now),
+        update(Task)
+        .where(_is_claimed_by(claimed))
+        .values(worker=None, lease_expires_at=database_time(-1), updated_at=now),
     )
 
 
-def set_aside(session: Session, claimed: Claim, why: Failure, *, pause: float, now: datetime) -> bool:
+def postpone(session: Session, claimed: Claim, why: Failure, *, pause: float, now: datetime) -> bool:
     """End a claim early: the task waits for `pause` seconds and says why. False when it is no longer this worker's."""
     values = {"worker": None, "waiting_code": why.code, "waiting_params": why.params, "eta_seconds": None}
     moved = changed(
         session,
-        update(Task).where(_mine(claimed)).values(lease_expires_at=database_time(pause), updated_at=now, **values),
+        update(Task)
+        .where(_is_claimed_by(claimed))
+        .values(lease_expires_at=database_time(pause), updated_at=now, **values),
     )
     if moved:
         data = {"code": why.code, "seconds": round(pause, 1)}
@@ -266,7 +270,7 @@ def set_aside(session: Session, claimed: Claim, why: Failure, *, pause: float, n
     return bool(moved)
 
 
-def orphan(session: Session, worker_prefix: str, *, now: datetime) -> int:
+def expire_leases(session: Session, worker_prefix: str, *, now: datetime) -> int:
     """End the leases of workers that are known to be dead; the number of tasks that can be claimed again."""
     return changed(
         session,
@@ -285,7 +289,9 @@ def finish(session: Session, claimed: Claim, *, now: datetime) -> TaskStatus | N
 
     Files that were removed do not count.
     """
-    if not hold(session, claimed, {}):  # first: a file that is removed meanwhile must not be judged by an old row
+    if not update_claimed(
+        session, claimed, {}
+    ):  # first: a file that is removed meanwhile must not be judged by an old row
         return None
     ended = [file for file in files_of(session, claimed.task_id) if file.status is not FileStatus.REMOVED]
     failed = [file for file in ended if file.status is FileStatus.ERROR]
@@ -297,19 +303,19 @@ def finish(session: Session, claimed: Claim, *, now: datetime) -> TaskStatus | N
     return _end(session, claimed, values, now=now)
 
 
-def give_up(session: Session, claimed: Claim, failure: Failure, *, now: datetime) -> TaskStatus | None:
+def fail_exhausted(session: Session, claimed: Claim, failure: Failure, *, now: datetime) -> TaskStatus | None:
     """Give up the file that was begun and cannot be brought to an end: it is an error, as are all when none was begun.
 
     The status of the task: with no file left it ends; files that were never begun have their attempts before them. None
     when it is not this worker's. A step that had failed before keeps what it said.
     """
-    if not hold(session, claimed, {}):
+    if not update_claimed(session, claimed, {}):
         return None
     for file_id in _fail_files(session, claimed.task_id, failure, now=now):
         data = {"file": file_id, "code": failure.code}
         events.append(session, claimed.task_id, "file_error", at=now, attempt=claimed.attempt, data=data)
     if any(file.status not in ends(FILE_MOVES) for file in files_of(session, claimed.task_id)):
-        hold(session, claimed, {"failures": 0})
+        update_claimed(session, claimed, {"failures": 0})
         return TaskStatus.PROCESSING
     return finish(session, claimed, now=now)
 
@@ -321,7 +327,7 @@ def _end(session: Session, claimed: Claim, values: dict[str, Any], *, now: datet
         "updated_at": now,
         "finished_at": now,
     }
-    if not changed(session, update(Task).where(_mine(claimed)).values(**values, **common)):
+    if not changed(session, update(Task).where(_is_claimed_by(claimed)).values(**values, **common)):
         return None
     data = {"code": values["error_code"]} if "error_code" in values else {"partial": values["partial"]}
     events.append(session, claimed.task_id, status.value, at=now, attempt=claimed.attempt, data=data)
@@ -376,13 +382,13 @@ def _end_steps(session: Session, of: ColumnElement[bool], status: StepStatus, *,
     changed(session, update(TaskStep).where(open_step).values(status=status, finished_at=now, **values))
 
 
-def hold(session: Session, claimed: Claim, values: Mapping[str, Any]) -> bool:
+def update_claimed(session: Session, claimed: Claim, values: Mapping[str, Any]) -> bool:
     """Write into a claimed task's row, and keep it for this transaction; False when it is no longer this worker's."""
     # The task's row is locked first: whoever cancels or takes over waits for this transaction, or this one for him.
-    return bool(changed(session, update(Task).where(_mine(claimed)).values(attempt=Task.attempt, **values)))
+    return bool(changed(session, update(Task).where(_is_claimed_by(claimed)).values(attempt=Task.attempt, **values)))
 
 
-def _mine(claimed: Claim) -> ColumnElement[bool]:
+def _is_claimed_by(claimed: Claim) -> ColumnElement[bool]:
     return and_(
         Task.id == claimed.task_id,
         Task.attempt == claimed.attempt,

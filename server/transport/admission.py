@@ -14,7 +14,7 @@ from server.transport.socket_body import HANDOVER, SocketBody
 RequestBody = AsgiBody | SocketBody
 
 
-class Intake:
+class Admission:
     """The bodies of this process. `idle_seconds` without a byte, or fewer than `min_rate` bytes a second for so long,
     end a body; of more than `most` at once the newest are refused.
     """
@@ -39,7 +39,7 @@ class Intake:
         return made
 
     @contextmanager
-    def turn(self, has_body: bool) -> Iterator[None]:
+    def admit(self, has_body: bool) -> Iterator[None]:
         """While a body is received. Raises `TooBusyError`, before a byte is read, when there are too many."""
         if not has_body:
             yield

@@ -27,7 +27,7 @@ Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 TRAILERS = "videodock.trailers"
 
 # What wants to see the bytes on their way: a hash's `update`. They are another's as soon as it returns.
-See = Callable[[bytes | memoryview], object]
+Tap = Callable[[bytes | memoryview], object]
 
 
 class File(Protocol):
@@ -134,7 +134,7 @@ class Body(ABC):
 
     async def peek(self, count: int) -> tuple[bytes, End]:
         """Up to `count` bytes from the front, left in place; fewer only when the body ends before."""
-        while self._pending_bytes < count and await self._take():
+        while self._pending_bytes < count and await self._wait_for_more():
             pass
         # Mostly the first piece has them all: what is behind it, up to a MiB, is not copied for two bytes.
         whole = len(self._pending) > 0 and len(self._pending[0]) >= count
@@ -153,14 +153,14 @@ class Body(ABC):
         """Fill `buffer`; `count` is smaller than its length only when the body ends before."""
         filled = 0
         while filled < len(buffer):
-            if not self._pending and not await self._take():
+            if not self._pending and not await self._wait_for_more():
                 return Moved(filled, self._end())
             chunk = self._pop(len(buffer) - filled)
             buffer[filled : filled + len(chunk)] = chunk
             filled += len(chunk)
         return Moved(filled, End.LIMIT)
 
-    async def write_to(self, target: Target, offset: int, limit: int, see: See | None = None) -> Moved:
+    async def write_to(self, target: Target, offset: int, limit: int, see: Tap | None = None) -> Moved:
         """Write at most `limit` bytes into `target` at `offset`; `see` is shown each of them, on a thread.
 
         Raises `OSError` when the file takes no more; how much of the batch it took is for the store to see.
@@ -184,11 +184,11 @@ class Body(ABC):
                 break
         return Moved(fed, End.LIMIT)
 
-    async def some(self, seconds: float) -> bytes | End | None:
+    async def available(self, seconds: float) -> bytes | End | None:
         """What there is, as `next_chunk` tells it."""
         if not self._pending:
             more = self._over or await self.next_chunk(seconds)
-            if more is None or not self._keep(more):
+            if more is None or not self._store_arrived(more):
                 return more
         return self._pop(self._pending_bytes)
 
@@ -203,7 +203,7 @@ class Body(ABC):
         """Read and forget at most `limit` bytes."""
         gone = 0
         while gone < limit:
-            if not self._pending and not await self._take():
+            if not self._pending and not await self._wait_for_more():
                 return Moved(gone, self._end())
             gone += len(self._pop(limit - gone))
         return Moved(gone, End.LIMIT)
@@ -212,7 +212,7 @@ class Body(ABC):
         """What there is, up to `limit` bytes; waits for the first of them, and but a moment for the others."""
         until = math.inf
         while self._pending_bytes < limit and time.monotonic() < until:
-            if not await (self._take_soon() if self._pending else self._take()):
+            if not await (self._wait_briefly() if self._pending else self._wait_for_more()):
                 break
             until = min(until, time.monotonic() + _GATHER_SECONDS)
         batch: list[bytes] = []
@@ -222,17 +222,17 @@ class Body(ABC):
             size += len(batch[-1])
         return batch
 
-    async def _take(self) -> bool:
+    async def _wait_for_more(self) -> bool:
         """Wait for more; False when none will come, be it that none came for too long."""
         more = self._over or await self.next_chunk(self._idle_seconds)
-        return self._keep(more or End.IDLE)
+        return self._store_arrived(more or End.IDLE)
 
-    async def _take_soon(self) -> bool:
+    async def _wait_briefly(self) -> bool:
         """Wait a moment for more; False when none came."""
         more = self._over or await self.next_chunk(_BATCH_SECONDS)
-        return more is not None and self._keep(more)
+        return more is not None and self._store_arrived(more)
 
-    def _keep(self, more: bytes | End) -> bool:
+    def _store_arrived(self, more: bytes | End) -> bool:
         if isinstance(more, End):
             self._over = more
             return False
@@ -326,7 +326,7 @@ class AsgiBody(Body):
 class Writer:
     """A sink that writes into a file at its place, and shows what it writes."""
 
-    def __init__(self, target: Target, offset: int, see: See | None) -> None:
+    def __init__(self, target: Target, offset: int, see: Tap | None) -> None:
         self._target = target
         self.offset = offset
         """Where the next byte goes."""

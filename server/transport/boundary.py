@@ -19,10 +19,10 @@ class Scanner:
         self._delimiter = b"\r\n--" + boundary
         self._held = b""
         self._lent = 0  # bytes at the front of what is held that are not the body's
-        self._target: Sink = nowhere
+        self._target: Sink = discard
         self.found = False
 
-    def into(self, target: Sink) -> "Scanner":
+    def send_to(self, target: Sink) -> "Scanner":
         """Where the bytes go from now on."""
         self._target = target
         return self
@@ -41,7 +41,7 @@ class Scanner:
         if self.found:
             return 0
         if self._held:
-            used = self._settle(view)
+            used = self._resolve_held_back(view)
             if used or self._held:
                 return used
         data, end = cast("bytes | bytearray", view.obj), len(view)
@@ -56,7 +56,7 @@ class Scanner:
         self._held = bytes(view[stop:])
         return end
 
-    def _settle(self, view: memoryview) -> int:
+    def _resolve_held_back(self, view: memoryview) -> int:
         """Decide what was held back, by the bytes behind it; how many of those were used up.
 
         When it is 0, either what was held back went to the target, or the target has enough.
@@ -104,6 +104,6 @@ class AtMost:
         return used
 
 
-def nowhere(view: memoryview) -> int:
+def discard(view: memoryview) -> int:
     """A sink for what nobody wants."""
     return len(view)

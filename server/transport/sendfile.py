@@ -83,7 +83,7 @@ class Outlet(Protocol):
         """The client does not take the answer: nobody has to end it, and the connection is reset."""
 
 
-class SocketFile:
+class FileSender:
     """Sends from open files. A client that takes nothing for `idle_seconds`, or is slower than `pace`, is gone."""
 
     def __init__(self, outlet: Outlet, idle_seconds: float, pace: Pace | None = None) -> None:
@@ -124,7 +124,7 @@ class SocketFile:
     async def _send(self, file: int, offset: int, count: int) -> bool:
         heard, patience = time.monotonic(), _MOMENT_MS
         while True:
-            turn = _Turn(self, file, offset, count, patience)
+            turn = _TimeSlice(self, file, offset, count, patience)
             try:
                 await threads.run(turn.run, pool=senders)
             finally:
@@ -178,10 +178,10 @@ class SocketFile:
             loop.remove_writer(self._descriptor)
 
 
-class _Turn:
+class _TimeSlice:
     """What a thread does for one file, from when it gets its turn until it goes."""
 
-    def __init__(self, sender: SocketFile, file: int, offset: int, limit: int, patience_ms: int) -> None:
+    def __init__(self, sender: FileSender, file: int, offset: int, limit: int, patience_ms: int) -> None:
         self._sender = sender
         self._target = sender._descriptor
         self._file = file

@@ -31,9 +31,9 @@ from functools import partial
 from typing import Protocol
 
 from server import threads
-from server.transport.body import Body, End, Moved, Pace, See, Sink, Target, Writer, writers
-from server.transport.trailing_hash import Follower
-from server.transport.transfer import PLENTY, Feed, Source, Splice, Stint, rouse_at
+from server.transport.body import Body, End, Moved, Pace, Sink, Tap, Target, Writer, writers
+from server.transport.trailing_hash import TrailingHash
+from server.transport.transfer import PLENTY, FeedTransfer, Source, SpliceTransfer, Transfer, set_low_water_mark
 
 # The key in an ASGI scope's extensions under which a server that hands bodies over puts its `Handover`.
 HANDOVER = "videodock.body"
@@ -180,17 +180,19 @@ class SocketBody(Body):
         if fed.count == limit or self._pending:
             return fed
         rest = await self._move(
-            limit - fed.count, lambda _, most, patience, __: Feed(self._source, most, patience, sink)
+            limit - fed.count, lambda _, most, patience, __: FeedTransfer(self._source, most, patience, sink)
         )
         return Moved(fed.count + rest.count, rest.end)
 
-    async def write_to(self, target: Target, offset: int, limit: int, see: See | None = None) -> Moved:
-        follower = Follower(target, offset, see) if see else None
+    async def write_to(self, target: Target, offset: int, limit: int, see: Tap | None = None) -> Moved:
+        follower = TrailingHash(target, offset, see) if see else None
 
-        def begin(moved: int, most: int, patience: int, front: bytes) -> Stint:
+        def begin(moved: int, most: int, patience: int, front: bytes) -> Transfer:
             if self._can_splice:
-                return Splice(self._source, most, patience, target, offset + moved, follower, front)
-            return Feed(self._source, most, patience, _followed(Writer(target, offset + moved, None), follower), front)
+                return SpliceTransfer(self._source, most, patience, target, offset + moved, follower, front)
+            return FeedTransfer(
+                self._source, most, patience, _followed(Writer(target, offset + moved, None), follower), front
+            )
 
         self._keep_front()
         size = min(limit, self._pending_bytes)
@@ -207,9 +209,9 @@ class SocketBody(Body):
     def _keep_front(self) -> None:
         front = self._take_over()
         if front:
-            self._keep(front)
+            self._store_arrived(front)
 
-    async def _move(self, limit: int, begin: Callable[[int, int, int, bytes], Stint], front: bytes = b"") -> Moved:
+    async def _move(self, limit: int, begin: Callable[[int, int, int, bytes], Transfer], front: bytes = b"") -> Moved:
         """Stint after stint, and between them, when the socket is empty, a wait that costs no thread.
 
         The first stint begins with the bytes of `front`, which are here already.
@@ -228,12 +230,12 @@ class SocketBody(Body):
                 self.moved += stint.moved
                 self._came(stint.taken)
             if stint.left:  # the sink has enough
-                self._keep(stint.left)
+                self._store_arrived(stint.left)
                 return Moved(moved, End.LIMIT)
             self._over = await self._after(stint)
         return Moved(moved, End.LIMIT)
 
-    async def _after(self, stint: Stint) -> End | None:
+    async def _after(self, stint: Transfer) -> End | None:
         """What a stint tells: the end of the body, or None. When the socket is empty, waits until there is more."""
         self._can_splice = self._can_splice and stint.works
         if stint.taken:
@@ -264,7 +266,7 @@ class SocketBody(Body):
         A thousand of them, each with a packet now and then, would keep the threads and the loop busy with crumbs.
         """
         end = time.monotonic() + seconds
-        rouse_at(self._descriptor, min(PLENTY // 2, self._rest))
+        set_low_water_mark(self._descriptor, min(PLENTY // 2, self._rest))
         try:
             while True:
                 left = end - time.monotonic()
@@ -276,7 +278,7 @@ class SocketBody(Body):
                 if left <= pause or self._pace.left <= 0:
                     return False
         finally:
-            rouse_at(self._descriptor, 1)
+            set_low_water_mark(self._descriptor, 1)
 
     def _waiting(self) -> int:
         """Bytes that are there to be read."""
@@ -294,7 +296,7 @@ class SocketBody(Body):
         return End.GONE
 
 
-def _followed(writer: Writer, follower: Follower | None) -> Sink:
+def _followed(writer: Writer, follower: TrailingHash | None) -> Sink:
     """A writer that tells the one behind it how far it came."""
     if follower is None:
         return writer

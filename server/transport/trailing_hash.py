@@ -9,7 +9,7 @@ import os
 import threading
 from concurrent.futures import Future, ThreadPoolExecutor
 
-from server.transport.body import See, Target, opened
+from server.transport.body import Tap, Target, opened
 
 BUFFER_BYTES = 1 << 20
 _FOLLOW_BYTES = 1 << 21  # so far it may be behind the writer before it is told
@@ -18,10 +18,10 @@ _local = threading.local()
 _hashers = ThreadPoolExecutor(4, "checksum")
 
 
-class Follower:
+class TrailingHash:
     """Shows what was written, read from the file, in a thread of its own behind the writer."""
 
-    def __init__(self, target: Target, offset: int, see: See) -> None:
+    def __init__(self, target: Target, offset: int, see: Tap) -> None:
         self._target = target
         self._written = offset
         self._shown = offset

@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 from server.transport.body import Sink, Target, Writer, opened, written
 from server.transport.pipes import Pipe, Pipes
-from server.transport.trailing_hash import BUFFER_BYTES, Follower, buffer
+from server.transport.trailing_hash import BUFFER_BYTES, TrailingHash, buffer
 
 PLENTY = 1 << 17
 """Who brought so much in one stint is waited for a moment."""
@@ -45,7 +45,7 @@ class Source(NamedTuple):
     is_stopping: Callable[[], bool]
 
 
-class Stint(ABC):
+class Transfer(ABC):
     """What a thread does for one body, from when it gets its turn until it goes."""
 
     def __init__(self, source: Source, limit: int, patience_ms: int) -> None:
@@ -115,10 +115,10 @@ class Stint(ABC):
         """Let the socket call for somebody when it has so many bytes; with 0 when it has any."""
         if self._is_gathering != bool(count):
             self._is_gathering = bool(count)
-            rouse_at(self._source, max(1, count))
+            set_low_water_mark(self._source, max(1, count))
 
 
-class Feed(Stint):
+class FeedTransfer(Transfer):
     """From the socket into a buffer, for a sink to look at. A sink takes all of `front`."""
 
     def __init__(self, source: Source, limit: int, patience_ms: int, sink: Sink, front: bytes = b"") -> None:
@@ -138,7 +138,7 @@ class Feed(Stint):
                 return
 
 
-class Splice(Stint):
+class SpliceTransfer(Transfer):
     """From the socket into a file, inside the kernel; `front` is here already and goes before."""
 
     def __init__(
@@ -148,7 +148,7 @@ class Splice(Stint):
         patience_ms: int,
         target: Target,
         offset: int,
-        follower: Follower | None,
+        follower: TrailingHash | None,
         front: bytes,
     ) -> None:
         super().__init__(source, limit, patience_ms)
@@ -195,7 +195,7 @@ class Splice(Stint):
             self.moved += count
 
 
-def rouse_at(descriptor: int, count: int) -> None:
+def set_low_water_mark(descriptor: int, count: int) -> None:
     """Let a wait for a socket end when so many bytes are there (or its end is)."""
     view = socket.socket(socket.AF_INET, socket.SOCK_STREAM, 0, fileno=descriptor)
     try:

@@ -73,13 +73,13 @@ class FinalService:
         Raises `PartInvalidError`, `TooManyFinalsError`, `UploadTooLargeError`, `MediaTypeUnsupportedError`,
         `NoRoomError`, `StorageFullError`.
         """
-        self.uploads.hooks.pre_create(decision.filename)
+        self.uploads.hooks.check_filename(decision.filename)
         upload_id = self.uploads.new_id()
         upload_id = await self.uploads.database.run(partial(self._insert, upload_id, owner, decision))
         await self._joined(upload_id, _ANSWER_SECONDS)
         return await self.uploads.database.run(self.uploads.facts, upload_id, owner)
 
-    async def look(self, upload_id: str, owner: str) -> Facts:
+    async def inspect(self, upload_id: str, owner: str) -> Facts:
         """The truth about an upload; a final one that is not joined yet is joined, if that can be done now."""
         if upload_id not in self._joins:
             facts = await self._look(upload_id, owner)
@@ -91,14 +91,14 @@ class FinalService:
 
     async def _look(self, upload_id: str, owner: str) -> Facts:
         try:
-            return await self.uploads.look(upload_id, owner)
+            return await self.uploads.inspect(upload_id, owner)
         except UploadLockedError:
             facts = await self.uploads.database.run(self.uploads.facts, upload_id, owner)
             if not facts.is_final:
                 raise
             return facts  # another process joins it
 
-    async def after(self, part: Facts) -> None:
+    async def join_waiting(self, part: Facts) -> None:
         """A part is complete: join the finals that waited for it. Its lock must not be held.
 
         What takes longer than a few seconds goes on after this has returned.
@@ -158,7 +158,7 @@ class FinalService:
                 self._end_without(final, parts)
                 raise
             except UploadGoneError:
-                self.uploads.was_removed(final_id)  # with its group
+                self.uploads.delete_if_ended(final_id)  # with its group
                 raise
         return True
 

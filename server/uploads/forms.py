@@ -27,8 +27,8 @@ from server.errors import (
     TooManyFilesError,
 )
 from server.messages import size as shown
-from server.transport.body import Body, End, Moved, See
-from server.uploads.idempotency import Answer, Claim, Content, Earlier, Fingerprint
+from server.transport.body import Body, End, Moved, Tap
+from server.uploads.idempotency import Answer, Content, Fingerprint, KeyClaim, StoredAnswer
 from server.uploads.service import UploadService
 
 
@@ -39,8 +39,8 @@ class Form:
     uploads: UploadService
     owner: str
     task_id: str
-    claim: Claim | None = None
-    earlier: Earlier | None = None
+    claim: KeyClaim | None = None
+    earlier: StoredAnswer | None = None
     asked: int = 0  # bytes that the whole form may bring, as far as that is known
     taken: dict[str, str | None] = field(default_factory=dict)
     finished: bool = False
@@ -48,7 +48,7 @@ class Form:
     _stored: int = 0
     _promised: str | None = None  # the upload whose row bears the promise of room for all that is to come
 
-    async def take(self, filename: str, body: Body, refusal: ClientError | None = None) -> Moved:
+    async def receive_file(self, filename: str, body: Body, refusal: ClientError | None = None) -> Moved:
         """Store one file; tells how its body ended. The name and the first bytes are judged before it is stored.
 
         Raises `refusal`, the reason in its head why it cannot be stored, if there is one;
@@ -58,21 +58,21 @@ class Form:
         before nothing is judged.
         """
         if self.claim is None:
-            return await self._take(filename, body, None, refusal)
+            return await self._receive(filename, body, None, refusal)
         content = Content()
         try:
             if self.earlier is not None:
                 return await body.feed(content, sys.maxsize)
-            return await self._take(filename, body, content.see, refusal)
+            return await self._receive(filename, body, content.update, refusal)
         except ClientError:
             await body.feed(content, sys.maxsize)
             raise
         finally:
             self._fingerprint.add(filename, content)
 
-    async def _take(self, filename: str, body: Body, see: See | None, refusal: ClientError | None) -> Moved:
+    async def _receive(self, filename: str, body: Body, see: Tap | None, refusal: ClientError | None) -> Moved:
         settings = self.uploads.settings
-        self.uploads.hooks.pre_create(filename, by_form=True)
+        self.uploads.hooks.check_filename(filename, by_form=True)
         if refusal is not None:
             raise refusal
         if len(self.taken) >= settings.max_files:
@@ -85,7 +85,7 @@ class Form:
         media_type = self.uploads.hooks.check_content(filename, head, by_form=True)
         return await self._store(filename, media_type, body, see)
 
-    async def _store(self, filename: str, media_type: str | None, body: Body, see: See | None) -> Moved:
+    async def _store(self, filename: str, media_type: str | None, body: Body, see: Tap | None) -> Moved:
         upload_id = self.uploads.new_id()
         self.taken[upload_id] = media_type
         await self.uploads.database.run(
@@ -106,14 +106,14 @@ class Form:
         self._promised = upload_id
         allowed, scanned = int(self.uploads.settings.max_file_size), self.uploads.hooks.scan_limit
         limit = allowed if scanned is None else min(allowed, scanned)
-        with self.uploads.progress.following(upload_id, self.uploads.news):
+        with self.uploads.progress.tracking(upload_id, self.uploads.current_progress):
             moved = await self.uploads.store.append(upload_id, 0, body, limit, see)
         if moved.end is End.LIMIT:
             extra, end = await body.peek(1)
             if extra:
                 del self.taken[upload_id]
                 self._promised = None
-                await self.uploads.database.run(self.uploads.forget, [upload_id])
+                await self.uploads.database.run(self.uploads.discard, [upload_id])
                 raise (TooLargeToScanError if limit == scanned else FileTooLargeError)(limit=shown(limit))
             moved = Moved(moved.count, end)
         self._stored += moved.count
@@ -132,21 +132,21 @@ class Form:
             return self.earlier.answer
         for upload_id in self.taken:
             await threads.run(self.uploads.store.finish, upload_id)
-        keep = self.claim and partial(self.claim.keep, self._fingerprint.hexdigest(), given)
+        keep = self.claim and partial(self.claim.store_answer, self._fingerprint.hexdigest(), given)
         if self.taken:
             await self.uploads.database.run(self.uploads.complete, list(self.taken), self.task_id, self.taken, keep)
         elif self.claim is not None:
-            await self.uploads.database.run(self.claim.keep_alone, self._fingerprint.hexdigest(), given)
+            await self.uploads.database.run(self.claim.store_answer_without_task, self._fingerprint.hexdigest(), given)
         self.finished = True
         return given
 
-    async def drop(self) -> None:
+    async def discard(self) -> None:
         """Leave nothing of it, unless it is finished."""
         if self.finished:
             return
         try:
             if self.taken:
-                await self.uploads.database.run(self.uploads.forget, list(self.taken))
+                await self.uploads.database.run(self.uploads.discard, list(self.taken))
         finally:
             if self.claim is not None and self.claim.held:
                 with contextlib.suppress(SQLAlchemyError):  # whoever comes next sees that nobody holds it
@@ -169,12 +169,12 @@ async def receive_form(
         form = Form(uploads, owner, task_id, asked=asked)
         try:
             if key is not None:
-                form.claim = Claim(uploads, owner, key, task_id)
-                form.earlier = await uploads.database.run(form.claim.take)
+                form.claim = KeyClaim(uploads, owner, key, task_id)
+                form.earlier = await uploads.database.run(form.claim.acquire)
             if form.earlier is None:
                 await uploads.database.run(uploads.space.check, asked)
             yield form
         finally:
             # Also when the server stops and cancels this request.
             with anyio.CancelScope(shield=True):
-                await form.drop()
+                await form.discard()

@@ -42,7 +42,7 @@ _tasks = cast("Table", Task.__table__)
 
 
 @dataclass(frozen=True)
-class Seat:
+class Slot:
     """A place in a group that is held for an upload, or the upload that an earlier, equal request made (`again`)."""
 
     task_id: str
@@ -61,7 +61,7 @@ def find(session: Session, upload_id: str) -> str | None:
     return session.scalar(select(Upload.task_id).where(Upload.id == upload_id, _is_member()))
 
 
-def hold(session: Session, task_id: str) -> _Row | None:
+def lock_row(session: Session, task_id: str) -> _Row | None:
     """Hold the row of a task until the end of the transaction; the row, if it still gathers."""
     row = _hold(session, task_id)
     return row if row is not None and row.gather_until is not None else None
@@ -70,7 +70,7 @@ def hold(session: Session, task_id: str) -> _Row | None:
 # Creation
 
 
-def take(
+def reserve_slot(
     session: Session,
     group: Group,
     upload: Mapping[str, Any],
@@ -78,7 +78,7 @@ def take(
     node: str,
     until: datetime,
     size: Callable[[str], int | None],
-) -> Seat:
+) -> Slot:
     """A place in `group` for the upload of this row, which is inserted next; the first one makes the task.
 
     A request that was made before, and whose answer was lost, finds the upload that it made: the one at the place
@@ -87,10 +87,10 @@ def take(
     Raises `TaskTakenError`, `GroupDiffersError`, `GroupFullError`, `GroupPlaceTakenError`, `GroupEndedError`.
     """
     now = upload["created_at"]
-    task = _hold(session, group.task_id) or _register(session, group, upload, node=node, until=until)
+    task = _hold(session, group.task_id) or _register_task(session, group, upload, node=node, until=until)
     members = _members(session, group.task_id)
-    _check_mine(task, members, upload["owner"], node)
-    again = _made_before(task, members, group, upload, size)
+    _check_ownership(task, members, upload["owner"], node)
+    again = _find_repeated(task, members, group, upload, size)
     if again is not None:
         return again
     if task.gather_until is None or task.gather_until <= now:
@@ -104,10 +104,10 @@ def take(
         raise GroupFullError(files=group.files)
     changed(session, update(Task).where(Task.id == group.task_id).values(gather_until=until, updated_at=now))
     free = next(place for place in range(1, group.files + 1) if place not in taken)
-    return Seat(group.task_id, group.place or free)
+    return Slot(group.task_id, group.place or free)
 
 
-def sit(session: Session, seat: Seat, upload: Mapping[str, Any], file_id: str) -> None:
+def add_member(session: Session, seat: Slot, upload: Mapping[str, Any], file_id: str) -> None:
     """The upload, whose row is there now, takes its place: the state of the task shows it."""
     name = upload["filename"] or filenames.FALLBACK
     session.execute(
@@ -127,11 +127,11 @@ def sit(session: Session, seat: Seat, upload: Mapping[str, Any], file_id: str) -
     )
 
 
-def rise(session: Session, upload_id: str) -> None:
+def withdraw_member(session: Session, upload_id: str) -> None:
     """An open upload that no client was told of is a member no more, and its place is free. Without members the
     group is as if it had never been."""
     task_id = find(session, upload_id)
-    if task_id is None or hold(session, task_id) is None:
+    if task_id is None or lock_row(session, task_id) is None:
         return
     is_open = (Upload.id == upload_id, Upload.status == UploadStatus.OPEN)
     if changed(session, update(Upload).where(*is_open).values(task_id=Upload.id)):
@@ -143,14 +143,14 @@ def rise(session: Session, upload_id: str) -> None:
 # Completion, refusal, failure
 
 
-def arrive(session: Session, task: _Row, upload: Upload, now: datetime) -> None:
+def member_completed(session: Session, task: _Row, upload: Upload, now: datetime) -> None:
     """A member is whole; with the last one the task waits for a worker. The task's row is held."""
     told = {"size": upload.length or 0, "media_type": upload.media_type}
     changed(session, update(TaskFile).where(TaskFile.upload_id == upload.id).values(**told))
-    _settle(session, task, now)
+    _start_when_all_arrived(session, task, now)
 
 
-def leave(
+def member_removed(
     session: Session,
     task: _Row,
     upload: _Row,
@@ -169,16 +169,16 @@ def leave(
     return _fail(session, task, Failure(code, {"name": upload.filename or filenames.FALLBACK}), now)
 
 
-def is_late(node: str, now: datetime) -> ColumnElement[bool]:
+def is_overdue(node: str, now: datetime) -> ColumnElement[bool]:
     """Tasks of this data folder whose last member was not created in time."""
     files = select(func.count()).select_from(TaskFile).where(TaskFile.task_id == Task.id).scalar_subquery()
     return and_(Task.gather_until <= now, Task.node == node, files < Task.file_count)
 
 
-def end_late(session: Session, task_id: str, node: str, now: datetime) -> Sequence[str] | None:
+def fail_overdue(session: Session, task_id: str, node: str, now: datetime) -> Sequence[str] | None:
     """Fail a group that is late; the ids of the members that end with it. None when it is late no more."""
-    task = hold(session, task_id)
-    if task is None or not session.scalar(select(Task.id).where(Task.id == task_id, is_late(node, now))):
+    task = lock_row(session, task_id)
+    if task is None or not session.scalar(select(Task.id).where(Task.id == task_id, is_overdue(node, now))):
         return None
     created = len(_members(session, task_id))
     return _fail(session, task, Failure("group_late", {"created": created, "files": task.file_count}), now)
@@ -191,10 +191,10 @@ def cancel(session: Session, task_id: str, owner: str, *, now: datetime) -> Sequ
     """
     _hold(session, task_id)
     queue.cancel(session, task_id, owner, now=now)
-    return _end_open(session, task_id, now)
+    return _end_open_members(session, task_id, now)
 
 
-def arrived(session: Session, task_id: str) -> int:
+def count_completed(session: Session, task_id: str) -> int:
     """How many members are whole."""
     whole = (Upload.task_id == task_id, Upload.status == UploadStatus.COMPLETE)
     return session.scalar(select(func.count()).select_from(Upload).where(*whole)) or 0
@@ -214,12 +214,12 @@ def _members(session: Session, task_id: str) -> Sequence[tuple[TaskFile, Upload]
     return [(file, upload) for file, upload in found]
 
 
-def _register(session: Session, group: Group, upload: Mapping[str, Any], *, node: str, until: datetime) -> _Row:
+def _register_task(session: Session, group: Group, upload: Mapping[str, Any], *, node: str, until: datetime) -> _Row:
     """The row of the task, held; perhaps another made it at this very moment. Raises `TaskTakenError`."""
     # One space of ids: a task of one upload has that upload's.
     used = exists().where(or_(Upload.id == group.task_id, Upload.task_id == group.task_id))
     if session.scalar(select(used)):
-        return _made(session, group.task_id)
+        return _existing_task(session, group.task_id)
     now = upload["created_at"]
     values = {
         "id": group.task_id,
@@ -242,10 +242,10 @@ def _register(session: Session, group: Group, upload: Mapping[str, Any], *, node
             events.append(session, group.task_id, "uploaded", at=now, data={"files": group.files})
     except IntegrityError:
         pass
-    return _made(session, group.task_id)
+    return _existing_task(session, group.task_id)
 
 
-def _made(session: Session, task_id: str) -> _Row:
+def _existing_task(session: Session, task_id: str) -> _Row:
     """The row that is there by now. Raises `TaskTakenError`."""
     made = _hold(session, task_id)
     if made is None:
@@ -253,20 +253,20 @@ def _made(session: Session, task_id: str) -> _Row:
     return made
 
 
-def _check_mine(task: _Row, members: Sequence[tuple[TaskFile, Upload]], owner: str, node: str) -> None:
+def _check_ownership(task: _Row, members: Sequence[tuple[TaskFile, Upload]], owner: str, node: str) -> None:
     """Raises `TaskTakenError` for a task of another owner or data folder, or one that is no group."""
     is_group = task.gather_until is not None or (members and all(group_of(upload) for _, upload in members))
     if task.owner != owner or task.node != node or not is_group:
         raise TaskTakenError
 
 
-def _made_before(
+def _find_repeated(
     task: _Row,
     members: Sequence[tuple[TaskFile, Upload]],
     group: Group,
     wanted: Mapping[str, Any],
     size: Callable[[str], int | None],
-) -> Seat | None:
+) -> Slot | None:
     if task.status in (TaskStatus.ERROR, TaskStatus.CANCELLED, TaskStatus.REMOVED):
         return None
     same = [upload for _, upload in members if _is_same(upload, wanted)]
@@ -280,7 +280,7 @@ def _made_before(
         else:
             is_it = upload.status in (UploadStatus.OPEN, UploadStatus.COMPLETE)
         if is_it:
-            return Seat(task.id, file.position, upload.id)
+            return Slot(task.id, file.position, upload.id)
     return None
 
 
@@ -300,10 +300,10 @@ def _refuse(session: Session, task: _Row, upload_id: str, why: VideodockError, n
     values = {"status": FileStatus.ERROR, "error_code": why.code, "error_params": why.params}
     changed(session, update(TaskFile).where(mine).values(**values))
     events.append(session, task.id, "file_error", at=now, data={"file": file_id, "code": why.code})
-    _settle(session, task, now)
+    _start_when_all_arrived(session, task, now)
 
 
-def _settle(session: Session, task: _Row, now: datetime) -> None:
+def _start_when_all_arrived(session: Session, task: _Row, now: datetime) -> None:
     """With the last member that is whole or refused, the task waits for a worker, or is over if all were refused."""
     members = _members(session, task.id)
     this = update(Task).where(Task.id == task.id)
@@ -312,22 +312,24 @@ def _settle(session: Session, task: _Row, now: datetime) -> None:
         return
     if all(file.status is FileStatus.ERROR for file, _ in members):
         first = members[0][0]
-        _end(session, task.id, Failure(first.error_code or "media_type_unsupported", first.error_params or {}), now)
+        _fail_task(
+            session, task.id, Failure(first.error_code or "media_type_unsupported", first.error_params or {}), now
+        )
         return
     changed(session, this.values(gather_until=None, updated_at=now))
     events.append(session, task.id, "gathered", at=now)
 
 
 def _fail(session: Session, task: _Row, failure: Failure, now: datetime) -> Sequence[str]:
-    if not _end(session, task.id, failure, now):
+    if not _fail_task(session, task.id, failure, now):
         return ()
     values = {"status": FileStatus.ERROR, "error_code": failure.code, "error_params": failure.params}
     open_files = and_(TaskFile.task_id == task.id, TaskFile.status.in_(sources(FILE_MOVES, FileStatus.ERROR)))
     changed(session, update(TaskFile).where(open_files).values(**values))
-    return _end_open(session, task.id, now)
+    return _end_open_members(session, task.id, now)
 
 
-def _end(session: Session, task_id: str, failure: Failure, now: datetime) -> bool:
+def _fail_task(session: Session, task_id: str, failure: Failure, now: datetime) -> bool:
     may_move = (Task.status.in_(sources(TASK_MOVES, TaskStatus.ERROR)), Task.gather_until.is_not(None))
     values = {"status": TaskStatus.ERROR, "error_code": failure.code, "error_params": failure.params}
     times = {"gather_until": None, "updated_at": now, "finished_at": now}
@@ -337,7 +339,7 @@ def _end(session: Session, task_id: str, failure: Failure, now: datetime) -> boo
     return bool(moved)
 
 
-def _end_open(session: Session, task_id: str, now: datetime) -> Sequence[str]:
+def _end_open_members(session: Session, task_id: str, now: datetime) -> Sequence[str]:
     """End the open members. In the order of their ids, as everybody who changes several uploads does."""
     query = select(Upload.id).where(
         Upload.task_id == task_id, Upload.protocol == "tus", Upload.status == UploadStatus.OPEN

@@ -57,10 +57,10 @@ class Content:
         self.size = 0
 
     def __call__(self, view: memoryview) -> int:
-        self.see(view)
+        self.update(view)
         return len(view)
 
-    def see(self, data: bytes | memoryview) -> None:
+    def update(self, data: bytes | memoryview) -> None:
         """Take in more bytes."""
         self._sum.update(data)
         self.size += len(data)
@@ -92,7 +92,7 @@ class Fingerprint:
 
 
 @dataclass(frozen=True)
-class Earlier:
+class StoredAnswer:
     """What the first form of a key was, and what it was answered."""
 
     fingerprint: str
@@ -100,7 +100,7 @@ class Earlier:
 
 
 @dataclass
-class Claim:
+class KeyClaim:
     """A request's hold on a key. The lock of `task_id` is held for as long. Every method blocks."""
 
     uploads: UploadService
@@ -109,7 +109,7 @@ class Claim:
     task_id: str
     held: bool = False
 
-    def take(self) -> Earlier | None:
+    def acquire(self) -> StoredAnswer | None:
         """Take the key for this request; None when it is ours now, or the answer that it has already.
 
         Raises `IdempotencyRunningError` while another request has it.
@@ -119,7 +119,7 @@ class Claim:
             if row is None:
                 self.held = self._insert()
             elif row.fingerprint is not None and row.expires_at > self.uploads.clock():
-                return Earlier(row.fingerprint, row.answer)
+                return StoredAnswer(row.fingerprint, row.answer)
             elif row.fingerprint is not None:
                 self.held = self._take_over(row)
             else:
@@ -131,7 +131,7 @@ class Claim:
                 return None
         raise IdempotencyRunningError
 
-    def keep(self, fingerprint: str, answer: Answer, session: Session) -> None:
+    def store_answer(self, fingerprint: str, answer: Answer, session: Session) -> None:
         """The key belongs to this answer, in the transaction of `session`.
 
         Raises `IdempotencyRunningError` when the row was taken away, so that nothing is done without it.
@@ -141,10 +141,10 @@ class Claim:
         if not changed(session, update(FormAnswer).where(self._is_mine()).values(**values)):
             raise IdempotencyRunningError
 
-    def keep_alone(self, fingerprint: str, answer: Answer) -> None:
+    def store_answer_without_task(self, fingerprint: str, answer: Answer) -> None:
         """The same for a form that makes no task."""
         with self.uploads.database.write() as session:
-            self.keep(fingerprint, answer, session)
+            self.store_answer(fingerprint, answer, session)
 
     def release(self) -> int:
         """Give up the key, unless it has an answer: the next request with it is a first one. How many rows went."""
@@ -219,7 +219,7 @@ def _drop_abandoned(uploads: UploadService, is_over: ColumnElement[bool], *, dry
     for owner, key, task_id in running:
         with uploads.locks.try_hold(task_id) as is_abandoned:
             if is_abandoned:
-                gone += 1 if dry_run else Claim(uploads, owner, key, task_id).release()
+                gone += 1 if dry_run else KeyClaim(uploads, owner, key, task_id).release()
     return gone
 
 

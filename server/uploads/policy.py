@@ -19,7 +19,7 @@ from server.tasks import queue
 
 
 @dataclass(frozen=True)
-class Hooks:
+class UploadPolicy:
     """The hooks of this installation."""
 
     settings: Settings
@@ -43,7 +43,7 @@ class Hooks:
         if limit is not None and length is not None and length > limit:
             raise TooLargeToScanError(limit=shown(limit))
 
-    def pre_create(self, filename: str | None, *, by_form: bool = False) -> None:
+    def check_filename(self, filename: str | None, *, by_form: bool = False) -> None:
         """Whether an upload of this name may be created; raises `MediaTypeUnsupportedError`."""
         types = self._types(by_form=by_form)
         if self.checks_types and filename and media_types.by_name(filename) not in types:
@@ -67,7 +67,7 @@ class Hooks:
         """What may be uploaded; everything that the pipeline knows where nothing has to be a video."""
         return media_types.accepted(self.settings.accept_types if self.checks_types else ("all",), by_form=by_form)
 
-    def post_finish(self, session: Session, task_id: str, uploads: Sequence[Upload], now: datetime) -> None:
+    def register_task(self, session: Session, task_id: str, uploads: Sequence[Upload], now: datetime) -> None:
         """Complete uploads become a task, in the transaction that completes them."""
         files = [
             queue.NewFile(

@@ -38,7 +38,7 @@ _TELL = (
 
 
 @dataclass(frozen=True)
-class News:
+class ProgressUpdate:
     """What there is to tell of an upload; `received` is bytes."""
 
     received: int
@@ -46,30 +46,30 @@ class News:
     updated_at: datetime
 
 
-class Progress:
+class ProgressWriter:
     """Gathers news on the event loop, and writes all of a second in one transaction."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._news: dict[str, News] = {}
+        self._news: dict[str, ProgressUpdate] = {}
         self._resumed: set[str] = set()
         self._telling: asyncio.Task[None] | None = None
 
-    def note(self, upload_id: str, news: News) -> None:
+    def record(self, upload_id: str, news: ProgressUpdate) -> None:
         """There is news of an upload; what was not told before is superseded."""
         before = self._news.get(upload_id)
         if before is not None and news.media_type is None:
             news = replace(news, media_type=before.media_type)
         self._news[upload_id] = news
-        self._tell_within_a_second()
+        self._schedule_write()
 
     @contextmanager
-    def following(self, upload_id: str, look: Callable[[str], News | None]) -> Iterator[None]:
+    def tracking(self, upload_id: str, look: Callable[[str], ProgressUpdate | None]) -> Iterator[None]:
         """Ask `look`, which blocks, once a second for news of a body that is being received."""
         asking: list[asyncio.Task[None]] = []
         loop = asyncio.get_running_loop()
         # Most bodies are over by then, and cost no more than this.
-        timer = loop.call_later(_SECONDS, lambda: asking.append(loop.create_task(self._follow(upload_id, look))))
+        timer = loop.call_later(_SECONDS, lambda: asking.append(loop.create_task(self._poll(upload_id, look))))
         try:
             yield
         finally:
@@ -77,51 +77,51 @@ class Progress:
             for task in asking:
                 task.cancel()
 
-    async def _follow(self, upload_id: str, look: Callable[[str], News | None]) -> None:
+    async def _poll(self, upload_id: str, look: Callable[[str], ProgressUpdate | None]) -> None:
         while True:
             news = await threads.run(look, upload_id)
             if news is not None:
-                self.note(upload_id, news)
+                self.record(upload_id, news)
             await asyncio.sleep(_SECONDS)
 
-    def note_resumed(self, upload_id: str) -> None:
+    def record_resumed(self, upload_id: str) -> None:
         """The client of an unfinished upload asked where to go on."""
         self._resumed.add(upload_id)
-        self._tell_within_a_second()
+        self._schedule_write()
 
-    def _tell_within_a_second(self) -> None:
+    def _schedule_write(self) -> None:
         if self._telling is None:
-            self._telling = asyncio.get_running_loop().create_task(self._tell_soon())
+            self._telling = asyncio.get_running_loop().create_task(self._write_later())
 
     async def flush(self) -> None:
         """Tell everything now."""
         if self._telling is not None:
             self._telling.cancel()
             await asyncio.wait({self._telling})
-        await self._tell()
+        await self._write()
 
-    async def _tell_soon(self) -> None:
+    async def _write_later(self) -> None:
         try:
             # One after the other: else what is older might be written over what is newer, and stay.
             while self._news or self._resumed:
                 await asyncio.sleep(_SECONDS)
-                await self._tell()
+                await self._write()
         finally:
             self._telling = None
 
-    async def _tell(self) -> None:
+    async def _write(self) -> None:
         news, self._news = self._news, {}
         resumed, self._resumed = self._resumed, set()
         if not news and not resumed:
             return
         try:
-            await self._database.run(self._write, news, resumed)
+            await self._database.run(self._write_rows, news, resumed)
         except AWAY as error:
             self._resumed |= resumed
             self._news = {**news, **self._news}
             _log.warning("progress_not_told", uploads=len(news), reason=reason(error))
 
-    def _write(self, news: dict[str, News], resumed: set[str]) -> None:
+    def _write_rows(self, news: dict[str, ProgressUpdate], resumed: set[str]) -> None:
         rows = [
             {
                 "upload": upload_id,

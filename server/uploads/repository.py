@@ -32,9 +32,9 @@ from server.tasks.wake import Wake
 from server.tus.group_metadata import Group
 from server.tus.protocol import PARTIAL, Append, Facts
 from server.uploads import groups
-from server.uploads.policy import Hooks
-from server.uploads.progress import News, Progress
-from server.uploads.reservations import Space
+from server.uploads.policy import UploadPolicy
+from server.uploads.progress import ProgressUpdate, ProgressWriter
+from server.uploads.reservations import DiskReservations
 
 _PATIENCE_SECONDS = 0.5
 _RETRY_SECONDS = 0.02
@@ -85,17 +85,17 @@ _Row = Any
 
 
 @dataclass(frozen=True)
-class Records:
+class UploadRepository:
     """The steps. Owners are text; sizes and offsets are bytes."""
 
     settings: Settings
     database: Database
     store: UploadStore
     locks: UploadLocks
-    hooks: Hooks
+    hooks: UploadPolicy
     wake: Wake
-    progress: Progress
-    space: Space
+    progress: ProgressWriter
+    space: DiskReservations
     clock: Callable[[], datetime]
     new_id: Callable[[], str]
 
@@ -153,8 +153,8 @@ class Records:
         with self.locks.try_hold(upload_id):
             need = None if heir_of else cast("int", row["reserved"])
             # A part's file may be renamed to be a final's: then that row must be there.
-            with self._room(need, group) as no_room, self.database.change(lazy=not of_parts) as connection:
-                seat = None if group is None else self._take_seat(connection, group, row)
+            with self._reserve_space(need, group) as no_room, self.database.change(lazy=not of_parts) as connection:
+                seat = None if group is None else self._reserve_slot(connection, group, row)
                 again = None if seat is None else seat.again
                 if again is None and admit is not None:
                     again = admit(connection)
@@ -167,37 +167,39 @@ class Records:
                     if of_parts:
                         connection.execute(_INSERT_PARTS, of_parts)
                     if seat is not None:
-                        groups.sit(Session(connection), seat, row, self.new_id())
+                        groups.add_member(Session(connection), seat, row, self.new_id())
             if again is not None:
-                return self._again(again, owner)
+                return self._repeated_creation(again, owner)
             if not parts:
                 try:
                     self.store.create(upload_id)
                 except Exception:
-                    self.forget([upload_id])
+                    self.discard([upload_id])
                     raise
         return self._facts(SimpleNamespace(**row), 0, now)
 
     @contextlib.contextmanager
-    def _room(self, need: int | None, group: Group | None) -> Iterator[NoRoomError | None]:
+    def _reserve_space(self, need: int | None, group: Group | None) -> Iterator[NoRoomError | None]:
         """Promise room. A creation in a group may be one that came once more, whose room is promised: without room for
         another one, the error is handed over and not raised."""
         with contextlib.ExitStack() as stack:
             refusal = None
             if need is not None:
                 try:
-                    stack.enter_context(self.space.promise(need))
+                    stack.enter_context(self.space.reserve(need))
                 except NoRoomError as error:
                     if group is None:
                         raise
                     refusal = error
             yield refusal
 
-    def _take_seat(self, connection: Connection, group: Group, row: Mapping[str, Any]) -> groups.Seat:
+    def _reserve_slot(self, connection: Connection, group: Group, row: Mapping[str, Any]) -> groups.Slot:
         until = self._expiry(row["created_at"])
-        return groups.take(Session(connection), group, row, node=self.hooks.node, until=until, size=self.store.size)
+        return groups.reserve_slot(
+            Session(connection), group, row, node=self.hooks.node, until=until, size=self.store.size
+        )
 
-    def _again(self, upload_id: str, owner: str) -> Facts:
+    def _repeated_creation(self, upload_id: str, owner: str) -> Facts:
         """An upload whose creation came once more; one that was cut short is brought to its end. Blocking.
 
         Raises `UploadLockedError` when that is happening just now.
@@ -209,12 +211,12 @@ class Records:
                 if not held:
                     raise UploadLockedError
                 self.store.create(upload_id)
-        facts = self._known(row, owner)
+        facts = self._visible_facts(row, owner)
         if facts.status not in (UploadStatus.OPEN, UploadStatus.COMPLETE):
             raise UploadLockedError  # it was removed at this very moment: asked again, its place is free, or not
         return facts
 
-    def _begin(self, upload_id: str, decision: Append, end: int | None) -> None:
+    def _record_append_start(self, upload_id: str, decision: Append, end: int | None) -> None:
         """Before the first byte: the length that was deferred, and where a checked append starts. Blocking.
 
         With `end` it is promised room up to that byte; raises `NoRoomError`.
@@ -224,22 +226,22 @@ class Records:
             values["length"] = decision.length
         promise: contextlib.AbstractContextManager[None] = contextlib.nullcontext()
         if end is not None:
-            before = self._promised(upload_id, decision)
+            before = self._reserved_up_to(upload_id, decision)
             values["reserved"] = max(end, before)
-            promise = self.space.promise(max(0, end - before))
+            promise = self.space.reserve(max(0, end - before))
         with promise, self.database.write() as session:
             changed(session, update(Upload).where(Upload.id == upload_id).values(**values))
 
-    def _check_room(self, upload_id: str, decision: Append, end: int) -> None:
+    def _check_space(self, upload_id: str, decision: Append, end: int) -> None:
         """Raise `NoRoomError` if room up to the byte `end` could not be promised. Blocking."""
-        self.space.check(max(0, end - self._promised(upload_id, decision)))
+        self.space.check(max(0, end - self._reserved_up_to(upload_id, decision)))
 
-    def _promised(self, upload_id: str, decision: Append) -> int:
+    def _reserved_up_to(self, upload_id: str, decision: Append) -> int:
         """Up to which byte an upload has room, or had it. Blocking."""
         row = self._find(upload_id)
         return max(decision.offset, 0 if row is None else row.reserved)
 
-    def _record(self, upload_id: str, media_type: str | None = None, untold: bool = False) -> Facts:
+    def _record_offset(self, upload_id: str, media_type: str | None = None, untold: bool = False) -> Facts:
         """Tell the row what the store has now, and that all of it counts. Blocking.
 
         With `untold` the length is deferred again.
@@ -292,11 +294,11 @@ class Records:
                 return  # a part of an upload to come is nothing that could be processed
             by_id = {row.id: row for row in rows}
             if task is not None:
-                groups.arrive(session, task, rows[0], now)
+                groups.member_completed(session, task, rows[0], now)
             elif any(row.task_id != task_id for row in rows):
                 raise UploadGoneError  # its group waits for nothing
             else:
-                self.hooks.post_finish(session, task_id, [by_id[upload_id] for upload_id in upload_ids], now)
+                self.hooks.register_task(session, task_id, [by_id[upload_id] for upload_id in upload_ids], now)
             if also is not None:
                 also(session)
         self.wake.notify()
@@ -319,14 +321,14 @@ class Records:
         is_in_task = False
         with self.database.change(lazy=lazy) as connection:
             session = Session(connection)
-            task = None if group is None else groups.hold(session, group)
+            task = None if group is None else groups.lock_row(session, group)
             row = connection.execute(_FIND, {"upload": upload_id}).one_or_none()
             is_whole = row is not None and row.status is UploadStatus.COMPLETE
             if is_whole and target is UploadStatus.TERMINATED:
                 is_in_task = removal.remove_file(session, upload_id, now=now)
             moved = connection.execute(_REMOVE[target], told).rowcount
             if moved and task is not None:
-                others = groups.leave(session, task, row, target, why, now)
+                others = groups.member_removed(session, task, row, target, why, now)
         if not moved:
             if group is not None and row is not None and not is_whole and row.has_bytes:
                 self.delete_bytes(upload_id)  # its group ended it at this very moment, and could not have its lock
@@ -334,7 +336,7 @@ class Records:
         self.delete_bytes(upload_id)
         if task is not None or is_in_task:
             self.wake.notify()  # all the others may be there, and need not wait for this one
-            self.dismiss(others)
+            self.delete_ended(others)
         if row is not None and row.concat == PARTIAL:
             self._end_finals(upload_id)
         return True
@@ -358,41 +360,41 @@ class Records:
         """Cancel a task, and what is still being uploaded for it. Raises as `groups.cancel`. Blocking."""
         with self.database.write() as session:
             ended = groups.cancel(session, task_id, owner, now=self.clock())
-        self.dismiss(ended)
+        self.delete_ended(ended)
 
-    def end_late_group(self, task_id: str) -> bool:
+    def fail_overdue_group(self, task_id: str) -> bool:
         """A group whose last member was not created in time has failed; tells whether it has. Blocking."""
         with self.database.write() as session:
-            ended = groups.end_late(session, task_id, self.hooks.node, self.clock())
-        self.dismiss(ended or ())
+            ended = groups.fail_overdue(session, task_id, self.hooks.node, self.clock())
+        self.delete_ended(ended or ())
         return ended is not None
 
-    def dismiss(self, upload_ids: Sequence[str]) -> None:
+    def delete_ended(self, upload_ids: Sequence[str]) -> None:
         """Uploads that were ended with their group: their bytes go, and whoever receives some is told to let go.
 
         What cannot be done within half a second, a sweep will do. Blocking.
         """
         deadline = time.monotonic() + _PATIENCE_SECONDS
-        held_back = [upload_id for upload_id in upload_ids if not self._dismiss(upload_id)]
+        held_back = [upload_id for upload_id in upload_ids if not self._try_delete_ended(upload_id)]
         while held_back and time.monotonic() < deadline:
             time.sleep(_RETRY_SECONDS)
-            held_back = [upload_id for upload_id in held_back if not self._dismiss(upload_id)]
+            held_back = [upload_id for upload_id in held_back if not self._try_delete_ended(upload_id)]
 
-    def _dismiss(self, upload_id: str) -> bool:
+    def _try_delete_ended(self, upload_id: str) -> bool:
         with self.locks.try_hold(upload_id) as held:
             if held:
                 self.delete_bytes(upload_id)
         if not held:
-            self.locks.call(upload_id)
+            self.locks.request_release(upload_id)
         return held
 
     def abandon(self, upload_id: str) -> bool:
         """Remove an open upload that no client was ever told of: its place in a group is free again. Blocking."""
         with self.database.write(lazy=True) as session:
-            groups.rise(session, upload_id)
+            groups.withdraw_member(session, upload_id)
         return self.remove(upload_id, UploadStatus.TERMINATED)
 
-    def was_removed(self, upload_id: str) -> bool:
+    def delete_if_ended(self, upload_id: str) -> bool:
         """Whether an upload was ended while its lock was held; then its bytes go. Under the lock. Blocking."""
         row = self._find(upload_id)
         if row is None or row.status in (UploadStatus.OPEN, UploadStatus.COMPLETE):
@@ -441,14 +443,14 @@ class Records:
         with self.database.change(lazy=True) as connection:
             connection.execute(_LEFT_QUARANTINE, {"upload": upload_id})
 
-    def forget(self, upload_ids: Sequence[str]) -> None:
+    def discard(self, upload_ids: Sequence[str]) -> None:
         """Remove open uploads without a trace: those of a request that never was one. Blocking.
 
         Those that were completed meanwhile (by a transaction whose answer was lost, say) are left as they are.
         """
         for upload_id in upload_ids:
             with self.database.write() as session:
-                groups.rise(session, upload_id)
+                groups.withdraw_member(session, upload_id)
                 is_open = (Upload.id == upload_id, Upload.status == UploadStatus.OPEN)
                 changed(session, update(Upload).where(*is_open).values(status=UploadStatus.TERMINATED))
                 status = session.scalar(select(Upload.status).where(Upload.id == upload_id))
@@ -465,9 +467,9 @@ class Records:
 
     def facts(self, upload_id: str, owner: str) -> Facts:
         """Row and store as they are. Raises `UploadNotFoundError`, `UploadGoneError`. Blocking."""
-        return self._known(self._find(upload_id), owner)
+        return self._visible_facts(self._find(upload_id), owner)
 
-    def _known(self, row: _Row | None, owner: str) -> Facts:
+    def _visible_facts(self, row: _Row | None, owner: str) -> Facts:
         if row is None or row.owner != owner or row.protocol != "tus":
             raise UploadNotFoundError
         size = self._size(row)
@@ -497,7 +499,7 @@ class Records:
         if self._is_unchecked(row):
             self.reconcile(upload_id)
             row = self._find(upload_id)
-        return self._known(row, owner)
+        return self._visible_facts(row, owner)
 
     def _find(self, upload_id: str) -> _Row | None:
         with self.database.look() as connection:
@@ -506,12 +508,12 @@ class Records:
     def _is_unchecked(self, row: _Row | None) -> bool:
         return row is not None and row.checked_from is not None and row.status is UploadStatus.OPEN
 
-    def news(self, upload_id: str) -> News | None:
+    def current_progress(self, upload_id: str) -> ProgressUpdate | None:
         """How far the store is with a body that is being received. Blocking."""
         size = self.store.size(upload_id)
-        return None if size is None else News(size, None, self.clock())
+        return None if size is None else ProgressUpdate(size, None, self.clock())
 
-    def tell(self, upload_id: str, size: int, until: datetime) -> None:
+    def record_received(self, upload_id: str, size: int, until: datetime) -> None:
         """Tell the row of an open upload how much there is and when it expires, after a process that knew has died.
         Blocking."""
         with self.database.change(lazy=True) as connection:
@@ -547,7 +549,7 @@ class Records:
     def _hold_group(self, session: Session, upload_id: str) -> _Row | None:
         """The held row of the group that this upload is a member of, while it gathers."""
         group = groups.find(session, upload_id)
-        return None if group is None else groups.hold(session, group)
+        return None if group is None else groups.lock_row(session, group)
 
     def _expiry(self, now: datetime) -> datetime:
         return now + timedelta(seconds=self.settings.upload_expiry)

@@ -59,7 +59,7 @@ _PROMISED = select(func.coalesce(func.sum(_uploads.c.reserved - _uploads.c.recei
 _log = structlog.stdlib.get_logger("videodock.space")
 
 
-def reserve_of(setting: str, capacity: int) -> int:
+def reserve_bytes(setting: str, capacity: int) -> int:
     """Bytes that the setting `disk_reserve` asks to be left free on a disk of `capacity` bytes."""
     if setting == "auto":
         return min(capacity // _RESERVED_PART, _MOST_RESERVE)
@@ -67,7 +67,7 @@ def reserve_of(setting: str, capacity: int) -> int:
 
 
 @dataclass(frozen=True)
-class Room:
+class DiskSpace:
     """Bytes: what is free on the disk, what of it is promised to open uploads, and what is left free in any case."""
 
     free: int
@@ -80,7 +80,7 @@ class Room:
         return self.free - self.promised - self.reserve
 
 
-class Space:
+class DiskReservations:
     """Promises room on the disk of one data folder. Threads and processes may ask at once."""
 
     def __init__(self, database: Database, store: UploadStore, reserve: int, path: Path) -> None:
@@ -91,16 +91,16 @@ class Space:
         self._refused: int | None = None  # the least that was refused since there was room
         os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
 
-    def look(self) -> Room:
+    def measure(self) -> DiskSpace:
         """How things are. Blocking."""
         with self._database.look() as connection:
             promised = int(connection.execute(_PROMISED).scalar_one())
         # What is free is asked afterwards: bytes that come between the two are counted twice, and not left out.
-        return self._room(promised)
+        return self._space(promised)
 
-    def trouble(self) -> str | None:
+    def problem(self) -> str | None:
         """Why uploads are refused for lack of room, if they are. Blocking."""
-        return None if self.look().left > 0 else "the disk has no room for new uploads"
+        return None if self.measure().left > 0 else "the disk has no room for new uploads"
 
     def check(self, need: int) -> None:
         """Raise `NoRoomError` if so many bytes could not be promised now. Nothing is promised. Blocking."""
@@ -108,7 +108,7 @@ class Space:
             self._judge(file, need)
 
     @contextlib.contextmanager
-    def promise(self, need: int) -> Iterator[None]:
+    def reserve(self, need: int) -> Iterator[None]:
         """Promise `need` bytes to the upload whose row bears that once this block has ended. Blocking.
 
         Raises `NoRoomError`, and `UnavailableError` when the lock cannot be had. The row must be committed within
@@ -122,31 +122,31 @@ class Space:
             _lock(file, _SUM_BYTE, fcntl.F_UNLCK)
             yield
 
-    def _judge(self, file: int, need: int) -> Room:
+    def _judge(self, file: int, need: int) -> DiskSpace:
         """How things are for one who needs so much. Raises `NoRoomError`."""
         promised = _read(file)
-        room = None if promised is None else self._room(promised)
+        room = None if promised is None else self._space(promised)
         if room is None or need > room.left:
             # Those whose rows are not in the database yet are waited for; nobody can join them meanwhile.
             _lock(file, _UNCOMMITTED_BYTE, fcntl.F_WRLCK)
-            room = self.look()
+            room = self.measure()
             _write(file, room.promised, time.monotonic_ns())
             _lock(file, _UNCOMMITTED_BYTE, fcntl.F_UNLCK)
         if need > room.left:
-            self._note_refusal(need, room)
+            self._record_refusal(need, room)
             raise NoRoomError(needed=shown(need), room=shown(max(0, room.left)))
-        self._note_room(room.left)
+        self._record_space(room.left)
         return room
 
-    def _room(self, promised: int) -> Room:
-        return Room(self._store.room(), promised, self._reserve)
+    def _space(self, promised: int) -> DiskSpace:
+        return DiskSpace(self._store.room(), promised, self._reserve)
 
-    def _note_refusal(self, need: int, room: Room) -> None:
+    def _record_refusal(self, need: int, room: DiskSpace) -> None:
         if self._refused is None:
             _log.warning("uploads_refused", reason="no room on the disk", needed=need, left=room.left, **vars(room))
         self._refused = need if self._refused is None else min(need, self._refused)
 
-    def _note_room(self, left: int) -> None:
+    def _record_space(self, left: int) -> None:
         if self._refused is not None and left >= max(1, self._refused):
             self._refused = None
             _log.info("uploads_accepted_again", left=left)

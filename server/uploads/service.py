@@ -29,11 +29,11 @@ from server.errors import (
 )
 from server.lifecycle import UploadStatus
 from server.storage import checksums
-from server.storage.locks import Held
+from server.storage.locks import HeldLock
 from server.transport.body import Body, End, Moved
 from server.tus.protocol import Append, Create, Facts
-from server.uploads.progress import News
-from server.uploads.repository import Records
+from server.uploads.progress import ProgressUpdate
+from server.uploads.repository import UploadRepository
 
 
 class _SettledError(Exception):
@@ -48,7 +48,7 @@ class ClientGoneError(Exception):
 
 
 @dataclass(frozen=True)
-class UploadService(Records):
+class UploadService(UploadRepository):
     """Everything that can be done to an upload. Owners are text; sizes and offsets are bytes."""
 
     # Creation
@@ -57,7 +57,7 @@ class UploadService(Records):
         """A new, empty tus upload. Raises `MediaTypeUnsupportedError` for its name, `TooLargeToScanError`,
         `NoRoomError`, `StorageFullError`."""
         if not decision.is_partial:
-            self.hooks.pre_create(decision.filename)
+            self.hooks.check_filename(decision.filename)
         self.hooks.check_length(decision.length)
         upload_id = self.new_id()
         return await self.database.run(
@@ -94,19 +94,19 @@ class UploadService(Records):
                 decide(facts)
 
         async with self.locks.hold(upload_id, partial(self.database.run, refuse_first)) as held:
-            facts = await self._settled(await self.database.run(self.locked_facts, upload_id, owner))
+            facts = await self._complete_if_whole(await self.database.run(self.locked_facts, upload_id, owner))
             decision = decide(facts)
             if facts.is_complete:
                 await self._check_replayed(facts, decision, body, held)
                 return facts
-            decision = self._bounded(facts, decision)
+            decision = self._limit_for_scan(facts, decision)
             held.attach(body.stop)
             try:
                 facts, end = await self._receive(facts, decision, body)
             except Exception as error:
                 await self._tell_what_is_left(upload_id, decision, error)
                 raise
-            if end is End.STOPPED and await self.database.run(self.was_removed, upload_id):
+            if end is End.STOPPED and await self.database.run(self.delete_if_ended, upload_id):
                 raise UploadGoneError  # with its group
             if facts.offset == facts.length:
                 return await self._completed(facts)
@@ -118,7 +118,7 @@ class UploadService(Records):
             raise UploadLockedError
         return facts
 
-    async def _check_replayed(self, facts: Facts, decision: Append, body: Body, held: Held) -> None:
+    async def _check_replayed(self, facts: Facts, decision: Append, body: Body, held: HeldLock) -> None:
         """A last PATCH that is sent again, since its response was lost, has no byte, whatever its framing.
 
         tus-java-client sends it chunked. Raises `UploadCompleteError`.
@@ -137,22 +137,22 @@ class UploadService(Records):
             await self.database.run(self.reconcile, upload_id)
             # What is refused changes nothing: a length equal to the offset would even complete the upload.
             untold = decision.length is not None and isinstance(error, ClientError)
-            now = await self.database.run(self._record, upload_id, None, untold)
-            self.progress.note(upload_id, News(now.offset, None, now.now))  # what was to be told is old
+            now = await self.database.run(self._record_offset, upload_id, None, untold)
+            self.progress.record(upload_id, ProgressUpdate(now.offset, None, now.now))  # what was to be told is old
         except SQLAlchemyError:
-            news = await threads.run(self.news, upload_id)
+            news = await threads.run(self.current_progress, upload_id)
             if news is not None:
-                self.progress.note(upload_id, news)
+                self.progress.record(upload_id, news)
 
     async def _completed(self, facts: Facts) -> Facts:
         """Every byte came with this request. If it cannot be completed now, its row says that it is whole."""
         try:
-            return await self._settled(facts)
+            return await self._complete_if_whole(facts)
         except Exception:
-            self.progress.note(facts.id, News(facts.offset, None, facts.now))
+            self.progress.record(facts.id, ProgressUpdate(facts.offset, None, facts.now))
             raise
 
-    def _bounded(self, facts: Facts, decision: Append) -> Append:
+    def _limit_for_scan(self, facts: Facts, decision: Append) -> Append:
         """What an upload of unknown length may still take, so that it can be scanned. Raises `TooLargeToScanError`."""
         limit = self.hooks.scan_limit
         if limit is None or facts.length is not None:
@@ -162,12 +162,12 @@ class UploadService(Records):
         return replace(decision, limit=min(end, limit) - decision.offset)
 
     async def _receive(self, facts: Facts, decision: Append, body: Body) -> tuple[Facts, End]:
-        told = self._end_told(facts, decision)
+        told = self._declared_end(facts, decision)
         if told is not None:
-            await self.database.run(self._check_room, facts.id, decision, told)  # before a byte is read
+            await self.database.run(self._check_space, facts.id, decision, told)  # before a byte is read
         media_type = await self._check_first_bytes(facts, decision, body)
         if told is not None or decision.is_checked:
-            await self.database.run(self._begin, facts.id, decision, told)
+            await self.database.run(self._record_append_start, facts.id, decision, told)
         hashed = checksums.new(decision.checksum.algorithm) if decision.checksum else None
         see = hashed.update if hashed else None
         # A chunked body may turn out too long behind the last byte there is room for. That byte waits until this is
@@ -176,39 +176,39 @@ class UploadService(Records):
         held_back = 0 if decision.exact or decision.is_checked else min(1, decision.limit)
         # What is checked may be taken back: it does not count before.
         is_news = not decision.is_checked
-        with self.progress.following(facts.id, self.news) if is_news else contextlib.nullcontext():
+        with self.progress.tracking(facts.id, self.current_progress) if is_news else contextlib.nullcontext():
             moved = await self.store.append(facts.id, decision.offset, body, decision.limit - held_back, see)
         if not decision.exact and moved.end is End.LIMIT:
             rest, end = await body.peek(held_back + 1)
             if len(rest) > held_back:
                 # It was never meant for this upload; nothing of it stays.
-                await self._take_back(facts.id, decision.offset)
+                await self._truncate(facts.id, decision.offset)
                 raise BodyTooLargeError(room=decision.limit)
             if rest:
                 await self.store.append(facts.id, decision.offset + moved.count, body, held_back, see)
             moved = Moved(moved.count + len(rest), end)
-        if decision.is_checked and not await self._check_sum(facts.id, decision, moved, hashed, body):
+        if decision.is_checked and not await self._verify_checksum(facts.id, decision, moved, hashed, body):
             media_type = facts.media_type  # bytes that were taken back prove nothing
         if decision.is_checked:
-            return await self.database.run(self._record, facts.id, media_type), moved.end
-        return self._note(facts, decision, moved, media_type), moved.end
+            return await self.database.run(self._record_offset, facts.id, media_type), moved.end
+        return self._record_progress(facts, decision, moved, media_type), moved.end
 
-    def _end_told(self, facts: Facts, decision: Append) -> int | None:
+    def _declared_end(self, facts: Facts, decision: Append) -> int | None:
         """How far an upload of unknown length will be at least, if this request tells."""
         if decision.length is not None or facts.length is not None:
             return decision.length
         return decision.offset + decision.limit if decision.exact else None
 
-    def _note(self, facts: Facts, decision: Append, moved: Moved, media_type: str | None) -> Facts:
+    def _record_progress(self, facts: Facts, decision: Append, moved: Moved, media_type: str | None) -> Facts:
         """What is known of the upload now; its row hears of it within a second."""
         now = self.clock()
         length = facts.length if decision.length is None else decision.length
         offset, until = decision.offset + moved.count, self._expiry(now)
         if offset != length:  # else it is complete, and its row is told in another way
-            self.progress.note(facts.id, News(offset, media_type, now))
+            self.progress.record(facts.id, ProgressUpdate(offset, media_type, now))
         return replace(facts, offset=offset, length=length, media_type=media_type, expires_at=until, now=now)
 
-    async def _check_sum(
+    async def _verify_checksum(
         self, upload_id: str, decision: Append, moved: Moved, hashed: checksums.Hash | None, body: Body
     ) -> bool:
         """Keep the bytes of a checked append only when all came and they are the right ones.
@@ -217,7 +217,7 @@ class UploadService(Records):
         """
         whole = moved.count == decision.limit if decision.exact else moved.end is End.COMPLETE
         if not whole:
-            await self._take_back(upload_id, decision.offset)
+            await self._truncate(upload_id, decision.offset)
             return False
         try:
             expected = decision.checksum or decision.trailing_checksum(body.trailers)
@@ -229,11 +229,11 @@ class UploadService(Records):
             if expected is None or hashed is None or hashed.digest() != expected.digest:
                 raise ChecksumMismatchError
         except ClientError:
-            await self._take_back(upload_id, decision.offset)
+            await self._truncate(upload_id, decision.offset)
             raise
         return True
 
-    async def _take_back(self, upload_id: str, offset: int) -> None:
+    async def _truncate(self, upload_id: str, offset: int) -> None:
         await threads.run(self.store.truncate, upload_id, offset)
 
     async def _check_first_bytes(self, facts: Facts, decision: Append, body: Body) -> str | None:
@@ -257,7 +257,7 @@ class UploadService(Records):
 
     # Completion
 
-    async def _settled(self, facts: Facts) -> Facts:
+    async def _complete_if_whole(self, facts: Facts) -> Facts:
         """An open upload that has every byte was cut off from its completion: complete it before all else.
 
         No answer may say that all bytes are there (a 409 with the offset would) while nobody has registered them.
@@ -279,7 +279,7 @@ class UploadService(Records):
 
     # Looking
 
-    async def look(self, upload_id: str, owner: str) -> Facts:
+    async def inspect(self, upload_id: str, owner: str) -> Facts:
         """The truth about an upload. A body that is being received is told to let go, so that it is the truth."""
 
         async def unless_open() -> None:
@@ -289,9 +289,9 @@ class UploadService(Records):
 
         try:
             async with self.locks.hold(upload_id, unless_open):
-                facts = await self._settled(await self.database.run(self.locked_facts, upload_id, owner))
+                facts = await self._complete_if_whole(await self.database.run(self.locked_facts, upload_id, owner))
                 if facts.status is UploadStatus.OPEN and facts.offset and not facts.is_final:
-                    self.progress.note_resumed(upload_id)
+                    self.progress.record_resumed(upload_id)
                 return facts
         except _SettledError as settled:  # nobody changes it any more: no need to wait, or to disturb somebody
             return settled.facts

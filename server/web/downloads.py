@@ -35,7 +35,7 @@ from server.tus.headers import Head
 from server.tus.protocol import Facts, check_upload
 from server.web.endpoint import Call
 from server.web.errors import known, tus_response
-from server.web.file_response import FileAnswer, ranges
+from server.web.file_response import StoredFileResponse, ranges
 
 _TAG = re.compile(r'(W/)?"([^"]*)"')
 _DATE = re.compile(r"[A-Z][a-z]{2}, [0-9]{2} [A-Z][a-z]{2} [0-9]{4} [0-9]{2}:[0-9]{2}:[0-9]{2} GMT")
@@ -87,7 +87,7 @@ class Downloads:
             return refusal
         headers["Content-Disposition"] = disposition(_name(facts))
         headers["X-Content-Type-Options"] = "nosniff"
-        return FileAnswer(path, stat, _media_type(facts), headers, found, self._refuse, self._settings)
+        return StoredFileResponse(path, stat, _media_type(facts), headers, found, self._refuse, self._settings)
 
     def _find(self, upload_id: str) -> tuple[Facts, datetime]:
         """An upload that may be downloaded, and when it became complete. Blocking."""

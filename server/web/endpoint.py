@@ -15,7 +15,7 @@ from starlette.responses import FileResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from server.errors import StoppingError, VideodockError
-from server.transport.admission import Intake, RequestBody
+from server.transport.admission import Admission, RequestBody
 from server.transport.socket_body import SocketBody
 from server.tus.headers import Head
 from server.uploads.service import ClientGoneError
@@ -40,7 +40,9 @@ Handle = Callable[[Call], Awaitable[Response]]
 Refuse = Callable[[VideodockError, Scope], Response]
 
 
-def endpoint(handle: Handle, refuse: Refuse, *, route: str, intake: Intake, cors: CrossOrigin | None = None) -> ASGIApp:
+def endpoint(
+    handle: Handle, refuse: Refuse, *, route: str, intake: Admission, cors: CrossOrigin | None = None
+) -> ASGIApp:
     """An ASGI application that answers with what `handle` returns, or with what `refuse` makes of its error.
 
     With `cors` it answers OPTIONS itself, and pages of other origins may read its answers.
@@ -50,7 +52,7 @@ def endpoint(handle: Handle, refuse: Refuse, *, route: str, intake: Intake, cors
 
 class _Endpoint:
     # An instance, because Starlette takes functions for handlers and everything else for an application.
-    def __init__(self, handle: Handle, refuse: Refuse, route: str, intake: Intake, cors: CrossOrigin | None) -> None:
+    def __init__(self, handle: Handle, refuse: Refuse, route: str, intake: Admission, cors: CrossOrigin | None) -> None:
         self._handle = handle
         self._refuse = refuse
         self._route = route
@@ -78,7 +80,7 @@ class _Endpoint:
             head = Head.of(scope["method"], scope["headers"])
             if self._cors is not None and head.method == "OPTIONS":
                 return Response(status_code=204, headers=self._cors.preflight(scope))
-            with self._intake.turn(has_body=head.get("Content-Length") not in (None, "0") or _is_chunked(head)):
+            with self._intake.admit(has_body=head.get("Content-Length") not in (None, "0") or _is_chunked(head)):
                 response = await self._handle(Call(scope, Request(scope), head, body))
             return _bare(response) if head.method == "HEAD" != scope["method"] else response
         except ClientGoneError:

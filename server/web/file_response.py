@@ -19,7 +19,7 @@ from starlette.types import Message, Receive, Scope, Send
 from server import threads
 from server.settings import Settings
 from server.transport.body import Pace
-from server.transport.sendfile import FILES, SocketFile
+from server.transport.sendfile import FILES, FileSender
 from server.tus.headers import Head
 
 _BYTES = re.compile(r"(?i:bytes)=(.*)")
@@ -29,7 +29,7 @@ Range = tuple[int, int]
 """The first byte, and the one behind the last."""
 
 
-class FileAnswer(FileResponse):
+class StoredFileResponse(FileResponse):
     """The file that `stat` is of, in `ranges` as `ranges` found them; `refuse` answers when it cannot be opened."""
 
     def __init__(
@@ -59,7 +59,7 @@ class FileAnswer(FileResponse):
             await self._refuse_open(error, scope)(scope, receive, send)
             return
         idle = self._settings.body_idle_timeout
-        sender = SocketFile(outlet, idle, Pace(self._settings.body_min_rate, idle))
+        sender = FileSender(outlet, idle, Pace(self._settings.body_min_rate, idle))
         try:
             await self._send_file(sender, file, send)
         finally:
@@ -67,7 +67,7 @@ class FileAnswer(FileResponse):
             # The last close of a file that was deleted frees all of its blocks: that may take a while.
             await threads.run(os.close, file)
 
-    async def _send_file(self, sender: SocketFile, file: int, send: Send) -> None:
+    async def _send_file(self, sender: FileSender, file: int, send: Send) -> None:
         framing, end = self._framed()
         status = 200 if self._ranges is None else 206
         await send({"type": "http.response.start", "status": status, "headers": self.raw_headers})

@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator
 from server.errors import MultipartInvalidError
 from server.messages import size as shown
 from server.transport.body import Body, End, Moved, Sink
-from server.transport.boundary import AtMost, Scanner, nowhere
+from server.transport.boundary import AtMost, Scanner, discard
 from server.web import mime, part_head
 from server.web.part_head import PartHead
 
@@ -26,7 +26,7 @@ _CHARSET_BYTES = 64
 class Part(Body):
     """One part. What its reader leaves is skipped when the next part is asked for."""
 
-    def __init__(self, reader: "FormReader", head: PartHead, idle_seconds: float) -> None:
+    def __init__(self, reader: "FormParser", head: PartHead, idle_seconds: float) -> None:
         super().__init__(idle_seconds)
         self.head = head
         self.name = head.name
@@ -49,7 +49,7 @@ class Part(Body):
         self._reader.body.stop()
 
 
-class FormReader:
+class FormParser:
     """Reads a form from `body`. `cut` tells why it ended early; None while it has not."""
 
     def __init__(self, body: Body, content_type: str | None, idle_seconds: float) -> None:
@@ -98,10 +98,10 @@ class FormReader:
         while not data:
             if self._scanner.found:
                 return End.COMPLETE
-            chunk = await self._some(seconds)
+            chunk = await self._read_available(seconds)
             if not isinstance(chunk, bytes):
                 return chunk
-            used = self._scanner.into(collect)(memoryview(chunk))
+            used = self._scanner.send_to(collect)(memoryview(chunk))
             self.body.put_back(chunk[used:])
         return bytes(data)
 
@@ -110,7 +110,7 @@ class FormReader:
         if self._scanner.found:  # asking the request for more would wait for what is none of this part
             return Moved(0, End.COMPLETE)
         target = AtMost(sink, limit)
-        fed = await self.body.feed(self._scanner.into(target), sys.maxsize)
+        fed = await self.body.feed(self._scanner.send_to(target), sys.maxsize)
         return self._fed(target.count, fed.end)
 
     def _fed(self, count: int, end: End) -> Moved:
@@ -124,7 +124,7 @@ class FormReader:
         """Some clients begin with a line break that is none; False when the body was cut off before anything else."""
         gone = 0
         while gone <= _PREAMBLE_BYTES:
-            chunk = await self._some(self._idle_seconds)
+            chunk = await self._read_available(self._idle_seconds)
             if not isinstance(chunk, bytes):
                 return False
             rest = chunk.lstrip(b"\n")
@@ -136,7 +136,7 @@ class FormReader:
 
     async def _skip(self, most: int) -> bool:
         """Go behind the next delimiter; False when the body was cut off before."""
-        moved = await self.feed(nowhere, most)
+        moved = await self.feed(discard, most)
         if moved.end is End.LIMIT:
             raise MultipartInvalidError(reason="form_begin")
         return self._scanner.found
@@ -156,7 +156,7 @@ class FormReader:
         padding = True  # still in the rest of the delimiter's line
         stop = -1
         while stop < 0:
-            chunk = await self._some(self._idle_seconds)
+            chunk = await self._read_available(self._idle_seconds)
             if not isinstance(chunk, bytes):
                 return None
             if padding and (text := chunk.lstrip(b" \t")):
@@ -190,9 +190,9 @@ class FormReader:
         if end is End.COMPLETE:
             self._charset = value.decode("latin-1").strip() or self._charset
 
-    async def _some(self, seconds: float) -> bytes | End | None:
+    async def _read_available(self, seconds: float) -> bytes | End | None:
         """What there is of the request."""
-        chunk = await self.body.some(seconds)
+        chunk = await self.body.available(seconds)
         if isinstance(chunk, End):
             self._ended(chunk)
         elif chunk is None and seconds >= self._idle_seconds:

@@ -68,7 +68,7 @@ class _Probes:
         found = dict.fromkeys(self._checks, "ok")
         async with anyio.create_task_group() as group:
             for name, check in self._checks.items():
-                group.start_soon(self._look, name, check, found)
+                group.start_soon(self._run_check, name, check, found)
         well = all(sentence == "ok" for name, sentence in found.items() if name not in self._hints)
         return JSONResponse(
             {"status": "ready" if well else "not ready", "checks": found},
@@ -76,7 +76,7 @@ class _Probes:
             headers=_NO_STORE,
         )
 
-    async def _look(self, name: str, check: Check, found: dict[str, str]) -> None:
+    async def _run_check(self, name: str, check: Check, found: dict[str, str]) -> None:
         try:
             with anyio.fail_after(self._time_limit):
                 sentence = await anyio.to_thread.run_sync(

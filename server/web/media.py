@@ -25,7 +25,7 @@ from server.tus.headers import is_id
 from server.web.downloads import is_unchanged
 from server.web.endpoint import Call, endpoint
 from server.web.errors import api_response, known
-from server.web.file_response import FileAnswer, ranges
+from server.web.file_response import StoredFileResponse, ranges
 from server.web.middleware.cors import CrossOrigin
 
 # The results that have a URL in the status: which column says that it is there, and what it is called.
@@ -142,7 +142,9 @@ class _Media:
             refusal = api_response(RangeUnsatisfiableError(size=stat.st_size), call.scope)
             refusal.headers["Content-Range"] = f"bytes */{stat.st_size}"
             return refusal
-        return FileAnswer(path, stat, _TYPES[path.suffix[1:]], headers, found, self._refuse_open, self._settings)
+        return StoredFileResponse(
+            path, stat, _TYPES[path.suffix[1:]], headers, found, self._refuse_open, self._settings
+        )
 
     def _find(self, task_id: str, file_id: str, name: str) -> Path | None:
         with self._database.read() as session:

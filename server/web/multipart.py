@@ -40,7 +40,7 @@ from server.uploads.idempotency import HEADER, Answer, parse_key
 from server.uploads.service import ClientGoneError
 from server.web.endpoint import Call, endpoint
 from server.web.errors import api_response, language
-from server.web.form_parser import FormReader, Part
+from server.web.form_parser import FormParser, Part
 from server.web.middleware.cors import for_api
 
 PATH = "/api/upload/videos"
@@ -77,7 +77,7 @@ class _Upload:
         if call.head.method != "POST":
             raise MethodNotAllowedError(method=call.head.method, allowed="POST, OPTIONS")
         check_content_coding(call.head)
-        reader = FormReader(call.body, call.head.get("Content-Type"), self._settings.body_idle_timeout)
+        reader = FormParser(call.body, call.head.get("Content-Type"), self._settings.body_idle_timeout)
         try:
             return await self._receive(call, reader)
         except StorageFullError:
@@ -89,7 +89,7 @@ class _Upload:
         finally:
             self._metrics.received_bytes.labels("multipart").inc(reader.received)
 
-    async def _receive(self, call: Call, reader: FormReader) -> Response:
+    async def _receive(self, call: Call, reader: FormParser) -> Response:
         raw = call.head.get(HEADER)
         key = None if raw is None else parse_key(raw)
         length = call.head.get("Content-Length") or ""
@@ -103,7 +103,7 @@ class _Upload:
             response.headers.update(_REPLAYED)
         return response
 
-    async def _take_all(self, form: Form, reader: FormReader) -> Answer:
+    async def _take_all(self, form: Form, reader: FormParser) -> Answer:
         invalid: list[dict[str, Any]] = []
         too_large = False
         async for part in reader.parts():
@@ -111,7 +111,7 @@ class _Upload:
             if filename is None:
                 continue
             try:
-                await form.take(filename, part, part.head.refusal)
+                await form.receive_file(filename, part, part.head.refusal)
             except _OF_ONE_FILE as error:
                 too_large |= isinstance(error, FileTooLargeError)
                 name = filenames.display(filename)
@@ -123,7 +123,7 @@ class _Upload:
             "invalid": invalid,
         }
 
-    def _check_end(self, reader: FormReader) -> None:
+    def _check_end(self, reader: FormParser) -> None:
         if reader.cut is End.GONE:
             raise ClientGoneError
         if reader.cut is End.IDLE:

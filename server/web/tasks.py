@@ -73,7 +73,7 @@ class _Tasks:
         with self._database.read() as session:
             task, found = queue.find(session, task_id, DEFAULT_OWNER)
             steps = file_steps.steps_of_task(session, task_id)
-            arrived = groups.arrived(session, task_id) if task.gather_until else len(found)
+            arrived = groups.count_completed(session, task_id) if task.gather_until else len(found)
             session.expunge_all()
             return task, found, steps, arrived
 

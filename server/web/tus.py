@@ -49,9 +49,9 @@ _EXPOSE_HEADERS = (
 )
 
 
-def routes(services: Services, mount: "Mount | None" = None) -> list[Route]:
+def routes(services: Services, mount: "TusRoutes | None" = None) -> list[Route]:
     """The mount. Both spellings of the collection are served: a redirect would lose a body."""
-    mount = mount or Mount(services)
+    mount = mount or TusRoutes(services)
     return [
         *(Route(path, mount.endpoint(mount.collection, PATH)) for path in (PATH, PATH + "/")),
         # Whatever stands there is judged as an id: a hole in a path gets the mount's own answer too.
@@ -59,7 +59,7 @@ def routes(services: Services, mount: "Mount | None" = None) -> list[Route]:
     ]
 
 
-class Mount:
+class TusRoutes:
     """The mount. What it has the service do are methods of their own, for another engine to do them in its way."""
 
     def __init__(self, services: Services) -> None:
@@ -159,20 +159,20 @@ class Mount:
         return await create(DEFAULT_OWNER, decision)
 
     async def _head(self, call: Call) -> Response:
-        facts = await self._look(call.request.path_params["upload_id"])
-        await self._finals.after(facts)
+        facts = await self._inspect(call.request.path_params["upload_id"])
+        await self._finals.join_waiting(facts)
         response = Response(headers=protocol.describe(facts))
         # It would be the length of the GET (RFC 9110 section 9.3.2), and that is not empty.
         del response.headers["Content-Length"]
         return response
 
-    async def _look(self, upload_id: str) -> Facts:
+    async def _inspect(self, upload_id: str) -> Facts:
         # tus-js-client takes any answer to HEAD but 423 for the end of the upload and starts from zero (rule 4): a
         # database that is restarted must not cost anybody the gigabytes that are already here.
         deadline = time.monotonic() + _PATIENCE_SECONDS
         while True:
             try:
-                return await self._finals.look(upload_id, DEFAULT_OWNER)
+                return await self._finals.inspect(upload_id, DEFAULT_OWNER)
             except AWAY:
                 if time.monotonic() > deadline:
                     raise UploadLockedError from None
@@ -194,7 +194,7 @@ class Mount:
             facts = await self._uploads.append(upload_id, DEFAULT_OWNER, decide, body)
         finally:
             self._metrics.received_bytes.labels("tus").inc(body.moved)
-        await self._finals.after(facts)
+        await self._finals.join_waiting(facts)
         return facts
 
     def _offered(self, scope: Scope) -> Offer:

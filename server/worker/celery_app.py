@@ -47,7 +47,7 @@ _SILENCE_SECONDS = 10  # until a connection without a sign of life is looked at
 _log = structlog.stdlib.get_logger("videodock.celery")
 
 
-class Crew:
+class CeleryWorker:
     """The tasks that this process works on: one a thread of Celery's pool."""
 
     def __init__(self, services: Services) -> None:
@@ -152,7 +152,7 @@ def run_worker(services: Services, on_ready: Callable[[], None], on_stop: Callab
     `on_ready` is called once, when everything is there but perhaps the broker; `on_stop` in each signal. Returns the
     exit code: not 0 when Celery itself gave up.
     """
-    crew = Crew(services)
+    crew = CeleryWorker(services)
     crew.prepare()
     app = make_app(services.settings)
     _add_task(app, crew.work)
@@ -191,7 +191,7 @@ def _for_command() -> Celery:
     if settings.scheduler != "celery":
         raise StartError("The setting scheduler is not celery, so nobody would send anything to Celery's workers.")
     app = make_app(settings)
-    crew: list[Crew] = []
+    crew: list[CeleryWorker] = []
 
     _add_task(app, lambda task_id: crew[0].work(task_id))
 
@@ -200,7 +200,7 @@ def _for_command() -> Celery:
             raise SystemExit("Videodock's tasks run on threads: start the worker with --pool threads.")
         try:
             services = Services.open(settings)
-            crew.append(Crew(services))
+            crew.append(CeleryWorker(services))
             crew[0].prepare()
         except StartError as error:
             raise SystemExit(str(error)) from None

@@ -66,7 +66,7 @@ class Leader(ABC):
             # An operator who started a second server on this folder learns why it processes nothing.
             _log.info("scheduler_stands_by", data_dir=str(self._services.settings.data_dir))
         self._jobs.add_job(self._lead, "interval", seconds=_LEAD_SECONDS)
-        self._jobs.add_job(self._look, "interval", seconds=_LOOK_SECONDS)
+        self._jobs.add_job(self._claim_due, "interval", seconds=_LOOK_SECONDS)
         self._jobs.add_job(self._sweep, "interval", seconds=self._services.settings.sweep_interval)
         self._jobs.start()
 
@@ -137,7 +137,7 @@ class Leader(ABC):
             os.close(descriptor)
             return
         try:
-            self._free_orphans()
+            self._expire_dead_leases()
         except AWAY as error:
             _log.warning("lead_put_off", reason=reason(error))
             os.close(descriptor)
@@ -153,10 +153,10 @@ class Leader(ABC):
         _log.info("scheduler_leads", **self._description)
         self._sweep()
 
-    def _free_orphans(self) -> None:
+    def _expire_dead_leases(self) -> None:
         now = self._services.uploads.clock()
         with self._services.database.write() as session:
-            orphans = queue.orphan(session, self._embedded, now=now)
+            orphans = queue.expire_leases(session, self._embedded, now=now)
         if orphans:
             _log.warning("tasks_taken_over", count=orphans)
         self._discard_leftovers(dead=self._embedded)
@@ -167,7 +167,7 @@ class Leader(ABC):
         if not found:
             return
         with self._services.database.read() as session:
-            working = outbox.working(session, self._services.node, dead=dead)
+            working = outbox.active_claims(session, self._services.node, dead=dead)
         for task_id, attempt in found:
             if (task_id, attempt) not in working:
                 self._services.results.discard(task_id, attempt)
@@ -175,9 +175,9 @@ class Leader(ABC):
     def _follow_wakes(self) -> None:
         while not self._stopping.is_set():
             self._services.wake.wait(_WAKE_SECONDS)
-            self._look()
+            self._claim_due()
 
-    def _look(self) -> None:
+    def _claim_due(self) -> None:
         if self._lock is None:
             return
         with self._looking:

@@ -43,7 +43,7 @@ class Shares:
 
 
 @dataclass
-class Progress:
+class StepProgress:
     """How far a task is, in files, and in percent of the running file and of its running steps."""
 
     file_count: int

@@ -40,7 +40,7 @@ from server.tasks.fair_queue import LONGEST_PAUSE
 from server.tasks.queue import Claim, Failure
 from server.worker import parallel_steps
 from server.worker.parallel_steps import Outcome
-from server.worker.progress import Progress
+from server.worker.progress import StepProgress
 
 HEARTBEAT_SECONDS = 1.0
 _RETRY_SECONDS = 0.5
@@ -54,7 +54,7 @@ class LostError(Exception):
     """The task is not ours any more, or we are told to stop; nothing more of this attempt counts."""
 
 
-class SetAsideError(Exception):
+class PostponedError(Exception):
     """The task waits, and nobody has it; nothing more of this attempt counts."""
 
 
@@ -93,9 +93,11 @@ def claim_next(
                 owner_limit=settings.owner_limit,
                 task_id=task_id,
             )
-            if claimed is None or queue.failures(session, claimed) < settings.task_max_attempts:
+            if claimed is None or queue.count_failed_attempts(session, claimed) < settings.task_max_attempts:
                 return claimed
-            status = queue.give_up(session, claimed, Failure("too_many_attempts", {}), now=services.uploads.clock())
+            status = queue.fail_exhausted(
+                session, claimed, Failure("too_many_attempts", {}), now=services.uploads.clock()
+            )
             if status is TaskStatus.PROCESSING:
                 _log.error("file_given_up", task=claimed.task_id, attempt=claimed.attempt)
                 return claimed
@@ -110,7 +112,7 @@ class Attempt:
         self._services = services
         self._settings = services.settings
         self._ffmpeg = ffmpeg
-        self._progress = Progress(claim.file_count)
+        self._progress = StepProgress(claim.file_count)
         self._stopped = False
         self._cut_off = False
         self._kept = time.monotonic()
@@ -130,20 +132,20 @@ class Attempt:
         self._lost.set()
         self._halt.set()
 
-    def hold_on(self, session: Session) -> None:
+    def postpone(self, session: Session) -> None:
         """Before this process looks for a task: that it does not take this one from itself, when nobody could write for
         as long as a lease lasts."""
         if time.monotonic() - self._kept > self._settings.task_lease / 2:
-            self._tell(session)
+            self._write_progress(session)
 
     def run(self) -> None:
         """Bring the task to its end, or leave it for another attempt. Never raises."""
         task_id, attempt = self.claim.task_id, self.claim.attempt
-        heart = threading.Thread(target=self._beat, name=f"heartbeat-{task_id}")
+        heart = threading.Thread(target=self._heartbeat, name=f"heartbeat-{task_id}")
         heart.start()
         try:
             self._work()
-        except SetAsideError:
+        except PostponedError:
             pass
         except (LostError, Cancelled):
             _log.info("attempt_stopped", task=task_id, attempt=attempt, given_back=self._stopped)
@@ -323,11 +325,11 @@ class Attempt:
 
         def set_aside(session: Session) -> bool:
             mine = file_steps.retry_step(session, claim, work.file.id, step.name, why, counts=counts)
-            return mine and queue.set_aside(session, claim, why, pause=pause, now=now)
+            return mine and queue.postpone(session, claim, why, pause=pause, now=now)
 
         self._must(set_aside)
         _log.warning("task_set_aside", task=claim.task_id, step=step.name, code=why.code, seconds=round(pause, 1))
-        raise SetAsideError
+        raise PostponedError
 
     def _context(self, work: "_Work", step: Step, stop: threading.Event, report: Callable[[int], None]) -> StepContext:
         claim = self.claim
@@ -351,11 +353,11 @@ class Attempt:
             return limits
         return replace(limits, seconds=budget.seconds(work.facts, work.file.size, limits.seconds))
 
-    def _beat(self) -> None:
+    def _heartbeat(self) -> None:
         """Keep the claim until the work is over; stop the work when the claim is lost."""
         while not self._over.wait(HEARTBEAT_SECONDS):
             try:
-                kept = self._keep()
+                kept = self._extend_lease()
                 self._kept = time.monotonic()
             except AWAY:
                 # Nobody else can claim it before the lease has run out, whatever happens to the database.
@@ -365,9 +367,9 @@ class Attempt:
                 self._lose()
                 return
 
-    def _tell(self, session: Session) -> bool:
+    def _write_progress(self, session: Session) -> bool:
         progress = self._progress
-        return queue.keep(
+        return queue.heartbeat(
             session,
             self.claim,
             lease=self._settings.task_lease,
@@ -377,11 +379,11 @@ class Attempt:
             now=self._services.uploads.clock(),
         )
 
-    def _keep(self) -> bool:
+    def _extend_lease(self) -> bool:
         progress, halt = self._progress, self._halt
         file_id, is_removed = progress.file_id, False
         with self._services.database.write() as session:
-            kept = self._tell(session)
+            kept = self._write_progress(session)
             if kept and file_id is not None:
                 percent = min(99, progress.file_percent)
                 mine = file_steps.file_progress(session, self.claim, file_id, percent, progress.running_steps)
@@ -400,7 +402,7 @@ class Attempt:
 
         def work(session: Session) -> bool:
             is_again = next(tries) > 0
-            return move(session) or (is_again and queue.hold(session, self.claim, {}))
+            return move(session) or (is_again and queue.update_claimed(session, self.claim, {}))
 
         if not self._transact(work):
             raise LostError

@@ -61,7 +61,7 @@ class Scheduler(Leader):
     def _settle(self, session: Session) -> None:
         """In the transaction that looks for a task, before it does."""
         for attempt in self._attempts:
-            attempt.hold_on(session)
+            attempt.postpone(session)
         for claimed in self._owed:
             queue.give_back(session, claimed, now=self._services.uploads.clock())
 

@@ -10,7 +10,7 @@ from tests.harness.faulty_server import Point
 
 POINTS = (
     Point("claim", "server.backup.layout:claim"),
-    Point("hold", "server.storage.pins:Holds.take"),
+    Point("hold", "server.storage.pins:Pins.pin"),
     Point("rows", "server.backup.rows:copy"),
     Point("copy", "server.backup.copy:Copier.copy"),
     Point("flush", "server.backup.copy:Copier.flush"),

@@ -100,4 +100,4 @@ def findings(data_dir: Path, database_url: str) -> list[str]:
     with Services.open(Settings(data_dir=data_dir, database_url=database_url)) as services:
         services.claim_store()
         services.sweep()
-        return [f"{finding.kind} {finding.subject}" for finding in checker.inspect(services)]
+        return [f"{finding.kind} {finding.subject}" for finding in checker.find_mismatches(services)]

@@ -62,15 +62,15 @@ class Prepared(NamedTuple):
     second: State
 
 
-def make(data_dir: Path, folder: Path) -> backup.Made:
+def make(data_dir: Path, folder: Path) -> backup.BackupResult:
     """A backup in this process."""
     with Services.open(Settings(data_dir=data_dir, fsync="never")) as services:
-        return backup.make(services, folder, QUIET)
+        return backup.create_backup(services, folder, QUIET)
 
 
 def restored(folder: Path, data_dir: Path, url: str = "") -> State:
     """A restore in this process."""
-    backup.restore(Settings(data_dir=data_dir, database_url=url, fsync="never"), folder, QUIET)
+    backup.restore_backup(Settings(data_dir=data_dir, database_url=url, fsync="never"), folder, QUIET)
     check_modes(data_dir)
     return State.of(data_dir, url)
 

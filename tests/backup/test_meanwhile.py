@@ -12,7 +12,7 @@ from server.backup.rows import snapshot
 from server.bootstrap import Services
 from server.database.session import make_engine
 from server.settings import Settings
-from server.storage.pins import Holds
+from server.storage.pins import Pins
 from tests.backup.ground import back_up, files, findings, restore, rows, sqlite_url
 from tests.backup.test_interrupted import QUIET, upload
 from tests.backup.traffic import PART, Sent, Traffic
@@ -114,25 +114,25 @@ def live(tmp_path: Path, database_url: str) -> LiveServer:
 
 def back_up_and(
     live: LiveServer, folder: Path, monkeypatch: pytest.MonkeyPatch, happens: Callable[[], None]
-) -> backup.Made:
+) -> backup.BackupResult:
     """A backup in this process; `happens` comes when its first snapshot is taken and nothing is held."""
-    real, todo = Holds.take, [happens]
+    real, todo = Pins.pin, [happens]
 
-    def take(holds: Holds, path: str) -> object:
+    def take(holds: Pins, path: str) -> object:
         while todo:
             todo.pop()()
         return real(holds, path)
 
-    monkeypatch.setattr(Holds, "take", take)
+    monkeypatch.setattr(Pins, "pin", take)
     with Services.open(live.settings) as services:
-        made = backup.make(services, folder, QUIET)
+        made = backup.create_backup(services, folder, QUIET)
     assert todo == []
     return made
 
 
 def restored(folder: Path, tmp_path: Path) -> Path:
     data_dir = tmp_path / "restored"
-    backup.restore(Settings(data_dir=data_dir, fsync="never"), folder, QUIET)
+    backup.restore_backup(Settings(data_dir=data_dir, fsync="never"), folder, QUIET)
     assert findings(data_dir, sqlite_url(data_dir)) == []
     return data_dir
 
@@ -179,17 +179,17 @@ def test_parts_that_are_joined_behind_the_snapshot(
                 assert patch(live, parts[-1], 0, piece).status == 204
             data[parts[0]] = whole
             pairs |= dict.fromkeys(parts, parts)
-        finals, take = {}, Holds.take
+        finals, take = {}, Pins.pin
 
-        def join(holds: Holds, path: str) -> object:
+        def join(holds: Pins, path: str) -> object:
             parts = pairs.get(path.rpartition("/")[2], [])
             if parts and parts[0] not in finals:
                 finals[parts[0]] = make(live, parts)
             return take(holds, path)
 
-        monkeypatch.setattr(Holds, "take", join)
+        monkeypatch.setattr(Pins, "pin", join)
         with Services.open(live.settings) as services:
-            assert backup.make(services, tmp_path / "backup", QUIET).missing == []
+            assert backup.create_backup(services, tmp_path / "backup", QUIET).missing == []
         assert {parts: live.stored(final) for parts, final in finals.items()} == data
         with Services.open(live.settings) as services:
             assert services.sweep().removed == 2 * len(finals)
@@ -228,7 +228,7 @@ def test_bytes_that_are_removed_while_they_are_copied(
 
         monkeypatch.setattr(create._Backup, "_copy", copy)
         with Services.open(live.settings) as services:
-            assert backup.make(services, tmp_path / "backup", QUIET).missing == []
+            assert backup.create_backup(services, tmp_path / "backup", QUIET).missing == []
         assert not (live.data_dir / "uploads" / ".backup").exists()
     data_dir = restored(tmp_path / "backup", tmp_path)
     assert (data_dir / "uploads" / whole[:2] / whole).read_bytes() == video(9000, 1)
@@ -240,12 +240,12 @@ def test_a_second_backup_copies_what_is_new(live: LiveServer, tmp_path: Path) ->
     with live:
         kept, gone = upload(live, 9000, 1), upload(live, 9000, 2)
         with Services.open(live.settings) as services:
-            first = backup.make(services, tmp_path / "backup", QUIET)
-            again = backup.make(services, tmp_path / "backup", QUIET)
+            first = backup.create_backup(services, tmp_path / "backup", QUIET)
+            again = backup.create_backup(services, tmp_path / "backup", QUIET)
             assert live.ask("POST", f"/api/task/cancel/{gone}", body=b"").status == 200
             assert live.ask("DELETE", target(gone), VERSION).status == 204
             new = upload(live, 7000, 3)
-            third = backup.make(services, tmp_path / "backup", QUIET)
+            third = backup.create_backup(services, tmp_path / "backup", QUIET)
     assert [(one.copied_files, one.copied_bytes) for one in (first, again, third)] == [(2, 18_000), (0, 0), (1, 7000)]
     assert [one.manifest.bytes for one in (first, again, third)] == [18_000, 18_000, 16_000]
     assert set(files(tmp_path / "backup")) == {f"uploads/{one[:2]}/{one}" for one in (kept, new)}

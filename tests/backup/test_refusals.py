@@ -16,7 +16,7 @@ from server.database import migration
 from server.database.session import make_engine
 from server.errors import StartError
 from server.settings import Settings
-from server.storage.pins import holding
+from server.storage.pins import pinned
 from tests.backup.ground import command, files, sqlite_url
 from tests.backup.test_interrupted import QUIET, make, restored, upload
 from tests.harness.http import LiveServer
@@ -72,7 +72,7 @@ def test_folders_that_no_backup_goes_into(source: Path, tmp_path: Path) -> None:
 
 def test_two_backups_at_once(source: Path, folder: Path, tmp_path: Path) -> None:
     """One backup of a data folder at a time, and one user of a folder of backups."""
-    with holding(source / "data"), pytest.raises(backup.RefusedError, match="data folder runs"):
+    with pinned(source / "data"), pytest.raises(backup.RefusedError, match="data folder runs"):
         make(source / "data", tmp_path / "new")
     with backup.layout.locked(folder), pytest.raises(backup.RefusedError, match="works with"):
         make(source / "data", folder)
@@ -272,4 +272,4 @@ def test_a_database_at_another_revision_is_not_backed_up(source: Path, tmp_path:
     shutil.copytree(source / "data", data_dir, ignore=shutil.ignore_patterns("*.fifo"))
     migration.downgrade(sqlite_url(data_dir), "0004")
     with pytest.raises(StartError, match="must be at"), Services.open(Settings(data_dir=data_dir)) as services:
-        backup.make(services, tmp_path / "backup", QUIET)
+        backup.create_backup(services, tmp_path / "backup", QUIET)

@@ -349,7 +349,7 @@ def test_a_worker_of_before_the_retry_has_nothing_to_say(operator: Operator, put
     assert slow is not None
     now = services.uploads.clock()
     with services.database.write() as session:
-        queue.orphan(session, "test/slow", now=now)
+        queue.expire_leases(session, "test/slow", now=now)
         changed(session, update(Task).values(failures=2))
     assert claim_next(services, "test/2") is None  # given up
     actions.retry(services, task_id)
@@ -357,7 +357,7 @@ def test_a_worker_of_before_the_retry_has_nothing_to_say(operator: Operator, put
         assert queue.finish(session, slow, now=now) is None
     assert claim_next(services, "test/3") is not None
     with services.database.write() as session:
-        assert not queue.hold(session, slow, {"progress": 77})
+        assert not queue.update_claimed(session, slow, {"progress": 77})
     assert operator.json("tasks", "show", task_id)["status"] == "processing"
 
 

@@ -17,7 +17,7 @@ from server.tus import headers, protocol
 from server.tus.headers import MAX_LENGTH, Head
 from server.tus.protocol import Facts, Offer
 from server.web import mime
-from server.web.form_parser import FormReader
+from server.web.form_parser import FormParser
 
 MAX_SIZE = 10 << 30
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -40,7 +40,7 @@ class Told(Body):
         """Without a thread: a target has no event loop."""
         fed = 0
         while fed < limit:
-            chunk = await self.some(1)
+            chunk = await self.available(1)
             if not isinstance(chunk, bytes):
                 return Moved(fed, chunk or End.IDLE)
             wanted = chunk[: limit - fed]
@@ -148,7 +148,7 @@ def form(data: bytes) -> None:
 
 def _read(content_type: str, data: bytes, size: int) -> object:
     async def work() -> list[tuple[str, str | None, bytes]]:
-        reader = FormReader(Told(data, size), content_type, 1)
+        reader = FormParser(Told(data, size), content_type, 1)
         found = []
         async for part in reader.parts():
             buffer = bytearray(len(data) + 1)

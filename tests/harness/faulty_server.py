@@ -78,9 +78,9 @@ POINTS = (
     Point("transaction", "server.database.session:Database.write", "manager"),
     Point("change", "server.database.session:Database.change", "manager"),
     Point("lock.take", "server.storage.locks:UploadLocks._try"),
-    Point("lock.release", "server.storage.locks:UploadLocks._forget"),
-    Point("hook.check_content", "server.uploads.policy:Hooks.check_content"),
-    Point("hook.post_finish", "server.uploads.policy:Hooks.post_finish"),
+    Point("lock.release", "server.storage.locks:UploadLocks._release"),
+    Point("hook.check_content", "server.uploads.policy:UploadPolicy.check_content"),
+    Point("hook.post_finish", "server.uploads.policy:UploadPolicy.register_task"),
     Point("wake", "server.tasks.wake:Wake.notify"),
 )
 

@@ -13,7 +13,7 @@ from server.bootstrap import Services, new_id
 from server.database import migration
 from server.database.models import Task, TaskEvent
 from server.lifecycle import TaskStatus
-from server.maintenance.checker import inspect
+from server.maintenance.checker import find_mismatches
 from server.settings import Settings
 from tests.tus.client import video
 
@@ -111,4 +111,4 @@ class Installation:
 
     def found(self) -> list[tuple[str, str]]:
         """What the inventory finds."""
-        return [(finding.kind, finding.subject) for finding in inspect(self.services)]
+        return [(finding.kind, finding.subject) for finding in find_mismatches(self.services)]

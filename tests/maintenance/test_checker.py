@@ -13,7 +13,7 @@ from sqlalchemy import text
 from server.bootstrap import Services, new_id
 from server.cli.main import main
 from server.lifecycle import UploadStatus
-from server.maintenance.checker import KINDS, Finding, inspect
+from server.maintenance.checker import KINDS, Finding, find_mismatches
 from tests.harness.installation import DATA, Installation
 
 NOW = "2026-01-01 00:00:00.000000"
@@ -281,7 +281,7 @@ def test_a_store_that_is_away(ground: Installation) -> None:
     folder = ground.settings.data_dir / "uploads"
     folder.rename(folder.with_name("elsewhere"))
     with pytest.raises(OSError):
-        inspect(ground.services)
+        find_mismatches(ground.services)
 
 
 def test_it_changes_nothing(ground: Installation) -> None:
@@ -297,7 +297,7 @@ def test_it_changes_nothing(ground: Installation) -> None:
         return rows, {path: path.lstat().st_size for path in folder.rglob("*") if "test.db" not in path.name}
 
     before = state()
-    inspect(ground.services)
+    find_mismatches(ground.services)
     assert state() == before
 
 

@@ -18,8 +18,8 @@ from server.cli import actions
 from server.cli.main import main
 from server.database.models import Task, Upload
 from server.lifecycle import UploadStatus
-from server.maintenance.checker import inspect
-from server.maintenance.guarded_clock import Steady
+from server.maintenance.checker import find_mismatches
+from server.maintenance.guarded_clock import GuardedClock
 from server.maintenance.retention import Retention
 from server.maintenance.sweep_report import TELLS, SweepReport
 from server.settings import Settings
@@ -164,7 +164,7 @@ def test_never(ground: Ground) -> None:
     assert ground.posters() == {made["completed"], made["partial"], made["error"]}
     assert ground.aside_ids() == {made["infected"]}
     assert ground.sweep() == {}
-    assert inspect(ground.services) == []
+    assert find_mismatches(ground.services) == []
 
 
 def test_each_setting(ground: Ground) -> None:
@@ -203,7 +203,7 @@ def test_each_setting(ground: Ground) -> None:
     assert len(ground.query("SELECT id FROM uploads")) == 6 + 2 + 2
     everything = each(week)
     assert ground.sweep(**everything) == {}
-    assert inspect(ground.services) == []
+    assert find_mismatches(ground.services) == []
 
 
 def test_rows_wait_for_what_lies_on_the_disk(ground: Ground) -> None:
@@ -216,7 +216,7 @@ def test_rows_wait_for_what_lies_on_the_disk(ground: Ground) -> None:
     assert {row["id"] for row in ground.query("SELECT id FROM tasks")} == {made["waiting"]}
     assert ground.originals() == {made["waiting"], made["open"]}
     assert not list((ground.settings.data_dir / "results").iterdir())
-    assert inspect(ground.services) == []
+    assert find_mismatches(ground.services) == []
 
 
 def test_rows_of_uploads_without_a_task(ground: Ground) -> None:
@@ -307,7 +307,7 @@ def _kill_everywhere(memory: Ground, services: Services, monkeypatch: pytest.Mon
             except KilledError:
                 killed = True
         sweep()
-        assert inspect(memory.services) == []
+        assert find_mismatches(memory.services) == []
         sweep()
         assert memory.originals() == {made["waiting"], made["open"]}
         assert [row["id"] for row in memory.query("SELECT id FROM tasks")] == [made["waiting"]]
@@ -340,7 +340,7 @@ def test_two_sweeps_at_once(ground: Ground) -> None:
     ground.sweep(**everything)
     assert len(ground.query("SELECT id FROM tasks")) == 3
     assert len(ground.originals()) == 6
-    assert inspect(ground.services) == []
+    assert find_mismatches(ground.services) == []
 
 
 def test_a_retry_against_a_sweep(ground: Ground) -> None:
@@ -368,7 +368,7 @@ def test_a_retry_against_a_sweep(ground: Ground) -> None:
     assert {task for task, waits in outcomes.items() if waits} == there
     waiting = {row["id"] for row in ground.query("SELECT id FROM tasks WHERE status = 'uploaded' AND has_results")}
     assert waiting == there == ground.posters()
-    assert inspect(ground.services) == []
+    assert find_mismatches(ground.services) == []
 
 
 def test_an_end_that_came_after_the_look(memory: Ground, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -430,7 +430,7 @@ def test_a_clock_that_leaps() -> None:
     """An hour ahead of the time that has passed is believed; more is, after a day; backwards always."""
     start = datetime(2026, 1, 1, tzinfo=UTC)
     wall, passed = [start], [1000.0]
-    steady = Steady(lambda: wall[0], lambda: passed[0])
+    steady = GuardedClock(lambda: wall[0], lambda: passed[0])
 
     def at(days: float, leap: float = 0) -> float:
         """What it says so many days later, in days, when the wall clock is wrong by `leap` days."""

@@ -154,7 +154,7 @@ def crash_in_library_probe(arguments: Mapping[str, Any], report: Report) -> Mapp
 def crash_in_library_poster(arguments: Mapping[str, Any], report: Report) -> Mapping[str, object]:
     from server.pipeline.jobs import poster
 
-    return poster.take(_without_library(arguments), report)
+    return poster.make(_without_library(arguments), report)
 
 
 def crash_in_library_mp4(arguments: Mapping[str, Any], report: Report) -> Mapping[str, object]:

@@ -199,7 +199,7 @@ given = {"path": sys.argv[1], "output": sys.argv[2], "ffmpeg": sys.argv[3], "dem
          "max_streams": 10, "name": "poster.jpg", "edge": 64, "duration": 1.0, "seconds": 60}
 run = lambda job, given: child.run(job, given, limits=Limits(60, 1 << 30), cancelled=threading.Event(),
                                    report=lambda _: None)
-run("server.pipeline.jobs.poster:take", given)
+run("server.pipeline.jobs.poster:make", given)
 print(" ".join(run("server.pipeline.sandbox.confinement:tell", {})["standing"]))
 """
 

@@ -405,7 +405,7 @@ def test_expect_continue(probe: Probe) -> None:
 
 def test_many_bad_connections_leave_nothing(hasty: Probe, monkeypatch: pytest.MonkeyPatch) -> None:
     """Clients that send nonsense and stay, or leave in the middle, hold nothing for long."""
-    monkeypatch.setattr(uvicorn_http, "LISTEN_SECONDS", 0.1)
+    monkeypatch.setattr(uvicorn_http, "LINGER_SECONDS", 0.1)
     stay = []
     for number in range(60):
         connection = hasty.connect()

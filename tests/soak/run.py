@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from server.bootstrap import Services
-from server.maintenance.checker import inspect
+from server.maintenance.checker import find_mismatches
 from server.settings import Settings
 from tests.harness.held import held_locks
 from tests.harness.nginx import Nginx
@@ -248,7 +248,7 @@ class Soak:
         with Services.open(
             Settings(data_dir=server.data_dir, database_url=server.database_url, **settings)
         ) as services:
-            for finding in inspect(services):
+            for finding in find_mismatches(services):
                 side.ledger.violation(f"{finding.kind}: {finding.subject}")
         longest = max(times.originals, times.results, times.failed, times.expiry) + times.rows + times.answers
 

@@ -37,8 +37,8 @@ def test_what_has_ended_or_waits_counts_no_more(database: Database) -> None:
     registered(database, "a", "b", "a", "b")
     ran = [claimed(database), claimed(database)]
     assert [one.owner for one in ran] == ["a", "b"]
-    write(database, queue.set_aside, ran[0], Failure("step_interrupted", {}), pause=60, now=NOW)
-    write(database, queue.give_up, ran[1], Failure("too_many_attempts", {}), now=NOW)
+    write(database, queue.postpone, ran[0], Failure("step_interrupted", {}), pause=60, now=NOW)
+    write(database, queue.fail_exhausted, ran[1], Failure("too_many_attempts", {}), now=NOW)
     assert [claimed(database, owner_limit=1).owner for _ in range(2)] == ["a", "b"]
     assert claim(database, owner_limit=1) is None
 
@@ -61,7 +61,7 @@ def test_an_owner_has_no_more_running_than_the_limit(database: Database) -> None
     assert claim(database, owner_limit=1) is None
     assert claim(database, owner_limit=1, task_id=second) is None
     assert claimed(database, owner_limit=2, task_id=third).task_id == third
-    write(database, queue.give_up, one, Failure("too_many_attempts", {}), now=NOW)
+    write(database, queue.fail_exhausted, one, Failure("too_many_attempts", {}), now=NOW)
     assert claim(database, owner_limit=1) is None
     assert claimed(database, owner_limit=2).task_id == second
 
@@ -125,14 +125,14 @@ def test_a_lease_that_nobody_gave_is_over(database: Database, seconds: float, is
     (task_id,) = registered(database, "a")
     mine = claimed(database)
     if set_aside:
-        write(database, queue.set_aside, mine, Failure("step_interrupted", {}), pause=300, now=NOW)
+        write(database, queue.postpone, mine, Failure("step_interrupted", {}), pause=300, now=NOW)
     move_lease(database, task_id, seconds)
     for asked in ({"task_id": task_id}, {}):
         found = claim(database, "node/2", owner_limit=1, **asked)
         assert (found is not None) is is_free
         if found:
             assert found.attempt == 2
-            assert not write(database, queue.hold, mine, {})
+            assert not write(database, queue.update_claimed, mine, {})
             break
 
 
@@ -154,7 +154,9 @@ def test_the_worker_that_lives_takes_its_lease_back_after_a_jump(database: Datab
     mine = claimed(database)
     for jump in (DAY, -DAY):
         move_lease(database, task_id, jump)
-        assert write(database, queue.keep, mine, lease=LEASE, progress=1, current_file=1, eta_seconds=None, now=NOW)
+        assert write(
+            database, queue.heartbeat, mine, lease=LEASE, progress=1, current_file=1, eta_seconds=None, now=NOW
+        )
         assert claim(database, "node/2") is None
 
 
@@ -162,9 +164,11 @@ def test_a_late_heartbeat_does_not_move_the_pause(database: Database) -> None:
     """Whoever set a task aside, or gave it back, holds it no more, though the attempt is still the last one."""
     (task_id,) = registered(database, "a")
     mine = claimed(database)
-    write(database, queue.set_aside, mine, Failure("step_interrupted", {}), pause=5, now=NOW)
+    write(database, queue.postpone, mine, Failure("step_interrupted", {}), pause=5, now=NOW)
     before = task(database, task_id).lease_expires_at
-    assert not write(database, queue.keep, mine, lease=LEASE, progress=9, current_file=1, eta_seconds=None, now=NOW)
+    assert not write(
+        database, queue.heartbeat, mine, lease=LEASE, progress=9, current_file=1, eta_seconds=None, now=NOW
+    )
     assert task(database, task_id).lease_expires_at == before
     assert file_ids(database, task_id)
 

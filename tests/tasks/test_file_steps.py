@@ -41,7 +41,9 @@ ENDS: dict[str, tuple[End, str, str | None, str]] = {
         lambda s, mine, _: queue.cancel(s, mine.task_id, DEFAULT_OWNER, now=NOW),
         "cancelled", None, "cancelled",
     ),
-    "given up": (lambda s, mine, _: queue.give_up(s, mine, POISON, now=NOW), "error", "too_many_attempts", "skipped"),
+    "given up": (
+        lambda s, mine, _: queue.fail_exhausted(s, mine, POISON, now=NOW), "error", "too_many_attempts", "skipped",
+    ),
     "file failed": (
         lambda s, mine, file: file_steps.fail_file(s, mine, file, Failure("not_playable", {}), now=NOW),
         "skipped", None, "skipped",
@@ -71,7 +73,7 @@ def test_what_went_wrong_last_is_kept_when_a_task_is_given_up(database: Database
     mine, (first, second) = begun(database)
     why = Failure("storage_full", {"room": 3})
     assert write(database, file_steps.retry_step, mine, first, "poster", why, counts=True)
-    write(database, queue.give_up, mine, POISON, now=NOW)
+    write(database, queue.fail_exhausted, mine, POISON, now=NOW)
     assert steps(database, first)["poster"] == ("error", "storage_full")
     with database.read() as session:
         found = {step.name: step for step in file_steps.steps_of(session, first)}
@@ -80,7 +82,7 @@ def test_what_went_wrong_last_is_kept_when_a_task_is_given_up(database: Database
     assert found["poster"].finished_at == found["mp4"].finished_at == NOW
     assert states == [("error", "too_many_attempts"), ("waiting", None)], "the second was never begun"
     assert steps(database, second) == {}
-    assert write(database, queue.give_up, mine, POISON, now=NOW) is TaskStatus.ERROR, "nor can it be"
+    assert write(database, queue.fail_exhausted, mine, POISON, now=NOW) is TaskStatus.ERROR, "nor can it be"
     with database.read() as session:
         states = [(file.status.value, file.error_code) for file in queue.files_of(session, mine.task_id)]
     assert states == [("error", "too_many_attempts")] * 2

@@ -112,13 +112,13 @@ def test_a_lease_that_ran_out_is_taken_over_and_the_slow_worker_can_do_no_harm(d
     assert mine.attempt == 2
     file_id = file_ids(database, task_id)[0]
     late: list[Callable[[Session], object]] = [
-        lambda s: queue.keep(s, slow, lease=LEASE, progress=90, current_file=1, eta_seconds=None, now=NOW),
+        lambda s: queue.heartbeat(s, slow, lease=LEASE, progress=90, current_file=1, eta_seconds=None, now=NOW),
         lambda s: file_steps.begin_file(s, slow, file_id, STEPS),
         lambda s: file_steps.file_progress(s, slow, file_id, 90, {}),
         lambda s: file_steps.complete_file(s, slow, file_id, now=NOW),
         lambda s: file_steps.fail_file(s, slow, file_id, Failure("not_playable", {}), now=NOW),
         lambda s: queue.finish(s, slow, now=NOW),
-        lambda s: queue.give_up(s, slow, Failure("not_playable", {}), now=NOW),
+        lambda s: queue.fail_exhausted(s, slow, Failure("not_playable", {}), now=NOW),
         lambda s: queue.give_back(s, slow, now=NOW),
     ]
     for move in late:
@@ -136,10 +136,10 @@ def test_failures_count_silence_and_not_what_was_given_back(database: Database) 
     first = claimed(database)
     write(database, queue.give_back, first, now=NOW)
     second = claimed(database)
-    assert write(database, queue.failures, second) == 0
+    assert write(database, queue.count_failed_attempts, second) == 0
     let_lease_run_out(database, task_id)
     third = claimed(database)
-    assert (third.attempt, write(database, queue.failures, third)) == (3, 1)
+    assert (third.attempt, write(database, queue.count_failed_attempts, third)) == (3, 1)
 
 
 def test_orphans_of_a_dead_node_are_free_at_once(database: Database) -> None:
@@ -147,7 +147,7 @@ def test_orphans_of_a_dead_node_are_free_at_once(database: Database) -> None:
     mine, others = register(database), register(database, at=NOW + timedelta(seconds=1))
     claimed(database, "dead%/1")
     claimed(database, "alive/1")
-    assert write(database, queue.orphan, "dead%/", now=NOW) == 1
+    assert write(database, queue.expire_leases, "dead%/", now=NOW) == 1
     again = claimed(database, "new/1")
     assert again.task_id == mine
     assert claim(database) is None
@@ -162,7 +162,7 @@ def test_progress_never_falls(database: Database) -> None:
     write(database, file_steps.begin_file, mine, file_id, STEPS)
     for progress, shown in ((40, 40), (10, 40), (60, 60)):
         assert write(
-            database, queue.keep, mine, lease=LEASE, progress=progress, current_file=1, eta_seconds=None, now=NOW
+            database, queue.heartbeat, mine, lease=LEASE, progress=progress, current_file=1, eta_seconds=None, now=NOW
         )
         assert write(database, file_steps.file_progress, mine, file_id, progress, {})
         with database.read() as session:
@@ -180,7 +180,9 @@ def test_a_cancelled_task_is_cancelled_at_once_and_for_good(database: Database, 
     with database.read() as session:
         assert {file.status for file in queue.files_of(session, task_id)} == {FileStatus.CANCELLED}
     if mine:
-        assert not write(database, queue.keep, mine, lease=LEASE, progress=1, current_file=1, eta_seconds=None, now=NOW)
+        assert not write(
+            database, queue.heartbeat, mine, lease=LEASE, progress=1, current_file=1, eta_seconds=None, now=NOW
+        )
         assert not write(database, queue.finish, mine, now=NOW)
     assert claim(database) is None
     assert kinds(database, task_id).count("cancelled") == 1
@@ -209,7 +211,7 @@ def test_give_up_ends_open_files_only(database: Database) -> None:
     first = file_ids(database, task_id)[0]
     write(database, file_steps.begin_file, mine, first, STEPS)
     write(database, file_steps.complete_file, mine, first, now=NOW)
-    assert write(database, queue.give_up, mine, Failure("too_many_attempts", {}), now=NOW)
+    assert write(database, queue.fail_exhausted, mine, Failure("too_many_attempts", {}), now=NOW)
     with database.read() as session:
         states = [(file.status, file.error_code) for file in queue.files_of(session, task_id)]
     assert states == [(FileStatus.COMPLETED, None), (FileStatus.ERROR, "too_many_attempts")]
@@ -252,14 +254,16 @@ def test_whoever_is_cut_off_in_a_transaction_does_not_keep_its_locks(
     silent = Database(database.engine.url.render_as_string(hide_password=False), 1)
 
     def hold_and_be_silent(session: Session) -> None:
-        assert queue.hold(session, mine, {})
+        assert queue.update_claimed(session, mine, {})
         write(database, queue.cancel, task_id, DEFAULT_OWNER, now=NOW)
-        queue.hold(session, mine, {})
+        queue.update_claimed(session, mine, {})
 
     try:
         with pytest.raises(AWAY):
             write(silent, hold_and_be_silent)
-        assert not write(silent, queue.hold, mine, {}), "it is connected again, and the task is not its any more"
+        assert not write(silent, queue.update_claimed, mine, {}), (
+            "it is connected again, and the task is not its any more"
+        )
         assert task(database, task_id).status is TaskStatus.CANCELLED
     finally:
         silent.close()

@@ -112,7 +112,7 @@ def test_a_task_that_was_set_aside_for_the_file(database: Database) -> None:
     first, _ = file_ids(database, task_id)
     mine = claimed(database)
     write(database, file_steps.begin_file, mine, first, STEPS)
-    assert write(database, queue.set_aside, mine, Failure("scanner_away", {}), pause=300, now=NOW)
+    assert write(database, queue.postpone, mine, Failure("scanner_away", {}), pause=300, now=NOW)
     assert claim(database) is None
     write(database, removal.remove_file, uploads_of(database, task_id)[0], now=NOW)
     assert task(database, task_id).waiting_code is None
@@ -144,7 +144,7 @@ def test_a_whole_task(database: Database, end: TaskStatus | None) -> None:
             assert session.get_one(Upload, upload_id).status is UploadStatus.TERMINATED
     assert claim(database) is None
     if mine is not None:
-        assert not write(database, queue.hold, mine, {})
+        assert not write(database, queue.update_claimed, mine, {})
         assert write(database, queue.finish, mine, now=NOW) is None
     with pytest.raises(TaskEndedError):
         write(database, queue.cancel, task_id, DEFAULT_OWNER, now=NOW)

@@ -11,7 +11,7 @@ from starlette.types import Receive, Scope, Send
 
 from server.serving.body_handover import FileOutlet
 from server.transport.body import Pace
-from server.transport.sendfile import FILES, SocketFile, senders
+from server.transport.sendfile import FILES, FileSender, senders
 from tests.harness.http import Connection, Loop, request
 from tests.harness.waiting import PATIENCE, until
 from tests.transport.handed import Handed
@@ -29,7 +29,7 @@ class Files(Handed):
         self.idle_seconds = 2 * PATIENCE
         self.rate = 0
         self.missing = 0  # by how much Content-Length is less than what comes
-        self.senders: list[SocketFile] = []
+        self.senders: list[FileSender] = []
         self.ends: list[bool | type[BaseException]] = []
         self.clients: list[Connection] = []
         self.send_buffer = 0  # bytes of the kernel's, if not as many as it likes
@@ -41,7 +41,7 @@ class Files(Handed):
         headers = [(b"content-length", b"%d" % size)]
         outlet: FileOutlet = scope["extensions"][FILES]
         self._watch(outlet)
-        sender = SocketFile(outlet, self.idle_seconds, Pace(self.rate, self.idle_seconds))
+        sender = FileSender(outlet, self.idle_seconds, Pace(self.rate, self.idle_seconds))
         self.senders.append(sender)
         file = os.open(self.file, os.O_RDONLY)
         try:

@@ -16,7 +16,7 @@ from server.errors import MultipartInvalidError
 from server.transport.body import AsgiBody, End
 from server.transport.boundary import AtMost, Scanner
 from server.transport.socket_body import SocketBody
-from server.web.form_parser import FormReader
+from server.web.form_parser import FormParser
 from tests.transport.pairs import Line, run
 from tests.transport.scripted import scripted, whole
 
@@ -40,7 +40,7 @@ def pieces(data: bytes, cuts: Sequence[int]) -> list[bytes]:
 
 async def read(body: AsgiBody | SocketBody, boundary: str, uses: Sequence[int]) -> Parts:
     """Every part: by turns written to a file, read through a buffer, and peeked at and written in two steps."""
-    reader = FormReader(body, f'multipart/form-data; boundary="{boundary}"', 10)
+    reader = FormParser(body, f'multipart/form-data; boundary="{boundary}"', 10)
     found: Parts = []
     async for part in reader.parts():
         use = uses[len(found) % len(uses)]
@@ -170,7 +170,7 @@ def test_scanner(data: bytes, cuts: list[int], room: int) -> None:
     left = b""
     for piece in pieces(data, cuts):
         data_left = left + piece
-        left = data_left[scanner.into(target)(memoryview(data_left)) :]
+        left = data_left[scanner.send_to(target)(memoryview(data_left)) :]
     before, found, behind = (b"\r\n" + data).partition(b"\r\n--aa")
     before = before[2:]
     assert bytes(got) == before[: len(got)]

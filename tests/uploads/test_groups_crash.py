@@ -65,7 +65,7 @@ class Bench:
     async def upload(self, services: Services, place: int, data: bytes = DATA) -> None:
         """A client that is patient: it creates, asks and goes on until all is there."""
         upload = await self.create(services, place)
-        facts = await services.uploads.look(upload, OWNER)
+        facts = await services.uploads.inspect(upload, OWNER)
         check_upload(facts)
         body = scripted(whole([data[facts.offset :]]))
         try:

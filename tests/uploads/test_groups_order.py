@@ -230,14 +230,14 @@ class Play:
             limit = room if not pieces_left else min(70, room)
             return Append(facts.offset, limit, exact=True, length=LENGTH if facts.length is None else None)
 
-        offset = (await self.services.uploads.look(upload, OWNER)).offset
+        offset = (await self.services.uploads.inspect(upload, OWNER)).offset
         end = LENGTH if not pieces_left else min(offset + 70, LENGTH)
         sent = data[offset:end]
         body = scripted(whole([sent]) if end == LENGTH else [chunk(sent), GONE])
         is_over = self.told.ended(len(self.story.plans))
         try:
             facts = await self.services.uploads.append(upload, OWNER, decide, body)
-            await FinalService(self.services.uploads).after(facts)
+            await FinalService(self.services.uploads).join_waiting(facts)
         except ClientGoneError:
             return
         except MediaTypeUnsupportedError:

@@ -15,7 +15,7 @@ from server.database import migration
 from server.database.models import DEFAULT_OWNER
 from server.settings import Settings
 from server.uploads import progress as progress_module
-from server.uploads.progress import News, Progress
+from server.uploads.progress import ProgressUpdate, ProgressWriter
 from tests.harness.rows import query
 from tests.harness.waiting import PATIENCE
 
@@ -49,7 +49,7 @@ def received(services: Services, upload_id: str) -> int:
     return int(row["received"])
 
 
-async def quiet(progress: Progress) -> None:
+async def quiet(progress: ProgressWriter) -> None:
     """Wait until it has told everything."""
     async with asyncio.timeout(PATIENCE):
         while progress._telling is not None:
@@ -60,21 +60,21 @@ def test_what_is_older_is_never_written_over_what_is_newer(
     services: Services, upload: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The first transaction is slow, there is news meanwhile: the row has the newest in the end, and so it stays."""
-    begun, go_on, real = threading.Event(), threading.Event(), Progress._write
+    begun, go_on, real = threading.Event(), threading.Event(), ProgressWriter._write_rows
 
-    def slow(self: Progress, *told: Any) -> None:
+    def slow(self: ProgressWriter, *told: Any) -> None:
         if not begun.is_set():
             begun.set()
             go_on.wait(PATIENCE)
         real(self, *told)
 
-    monkeypatch.setattr(Progress, "_write", slow)
+    monkeypatch.setattr(ProgressWriter, "_write_rows", slow)
 
     async def work() -> None:
-        progress = Progress(services.database)
-        progress.note(upload, News(100, None, NOW))
+        progress = ProgressWriter(services.database)
+        progress.record(upload, ProgressUpdate(100, None, NOW))
         await asyncio.to_thread(begun.wait, PATIENCE)
-        progress.note(upload, News(700, None, NOW))
+        progress.record(upload, ProgressUpdate(700, None, NOW))
         await asyncio.sleep(0.3)
         go_on.set()
         await quiet(progress)
@@ -89,19 +89,19 @@ def test_a_database_that_is_away_is_told_later(
 ) -> None:
     """Also when there is no news any more."""
     calls: list[object] = []
-    real = Progress._write
+    real = ProgressWriter._write_rows
 
-    def away(self: Progress, *told: Any) -> None:
+    def away(self: ProgressWriter, *told: Any) -> None:
         calls.append(told)
         if len(calls) < 3:
             raise OperationalError("UPDATE", {}, Exception("the database is away"))
         real(self, *told)
 
-    monkeypatch.setattr(Progress, "_write", away)
+    monkeypatch.setattr(ProgressWriter, "_write_rows", away)
 
     async def work() -> None:
-        progress = Progress(services.database)
-        progress.note(upload, News(100, None, NOW))
+        progress = ProgressWriter(services.database)
+        progress.record(upload, ProgressUpdate(100, None, NOW))
         await quiet(progress)
 
     asyncio.run(work())

@@ -25,7 +25,7 @@ from server.lifecycle import UploadStatus
 from server.messages import sentence
 from server.storage.memory import MemoryStore
 from server.uploads import reservations
-from server.uploads.reservations import Room, Space, reserve_of
+from server.uploads.reservations import DiskReservations, DiskSpace, reserve_bytes
 from tests.harness.rows import query
 from tests.harness.waiting import PATIENCE
 
@@ -54,13 +54,13 @@ class Bench:
         self.path = folder / "space.lock"
         self.space = self.another()
 
-    def another(self) -> Space:
+    def another(self) -> DiskReservations:
         """What another process would have."""
-        return Space(self.database, self.disk, self.reserve, self.path)
+        return DiskReservations(self.database, self.disk, self.reserve, self.path)
 
-    def create(self, need: int, by: Space | None = None) -> str:
+    def create(self, need: int, by: DiskReservations | None = None) -> str:
         """An upload that is promised `need` bytes."""
-        with (by or self.space).promise(need), self.database.change(lazy=True) as connection:
+        with (by or self.space).reserve(need), self.database.change(lazy=True) as connection:
             upload_id = str(uuid.uuid4())
             connection.execute(insert(Upload), row(upload_id, need))
         return upload_id
@@ -117,7 +117,7 @@ def make(database_url: str, tmp_path: Path) -> Iterator[Callable[..., Bench]]:
 )
 def test_the_reserve(setting: str, capacity: int, reserve: int) -> None:
     """5% of the disk, 2 GiB at most; or what the setting says."""
-    assert reserve_of(setting, capacity) == reserve
+    assert reserve_bytes(setting, capacity) == reserve
 
 
 def test_room_is_promised_once(make: Callable[..., Bench]) -> None:
@@ -132,7 +132,7 @@ def test_room_is_promised_once(make: Callable[..., Bench]) -> None:
     bench.create(0)  # an upload without bytes takes nothing
     with pytest.raises(NoRoomError):
         bench.create(1)
-    assert bench.space.look() == Room(1000, 900, 100)
+    assert bench.space.measure() == DiskSpace(1000, 900, 100)
 
 
 def test_a_promise_shrinks_with_what_arrives_and_ends_with_its_upload(make: Callable[..., Bench]) -> None:
@@ -140,12 +140,12 @@ def test_a_promise_shrinks_with_what_arrives_and_ends_with_its_upload(make: Call
     bench = make(1000)
     first, second = bench.create(600), bench.create(400)
     bench.receive(first, 150, 150)
-    assert bench.space.look() == Room(850, 850, 0)
+    assert bench.space.measure() == DiskSpace(850, 850, 0)
     bench.change(second, status=UploadStatus.TERMINATED)
-    assert bench.space.look() == Room(850, 450, 0)
+    assert bench.space.measure() == DiskSpace(850, 450, 0)
     bench.receive(first, 600, 450)
     bench.change(first, status=UploadStatus.COMPLETE)
-    assert bench.space.look() == Room(400, 0, 0)
+    assert bench.space.measure() == DiskSpace(400, 0, 0)
     bench.create(400)
 
 
@@ -155,7 +155,7 @@ def test_bytes_that_nobody_promised_take_no_others_promise_away(make: Callable[.
     bench.create(300)
     unknown = bench.create(0)
     bench.receive(unknown, 500, 500)
-    assert bench.space.look().left == 200
+    assert bench.space.measure().left == 200
 
 
 def test_a_disk_that_others_filled(make: Callable[..., Bench]) -> None:
@@ -177,14 +177,14 @@ def test_the_rows_are_not_added_up_for_each(make: Callable[..., Bench], monkeypa
     """One sum is enough for many uploads of several processes; who would be refused by it adds up anew."""
     bench = make(1000_000)
     other = bench.another()
-    sums: list[Room] = []
-    real = Space.look
+    sums: list[DiskSpace] = []
+    real = DiskReservations.measure
 
-    def look(self: Space) -> Room:
+    def look(self: DiskReservations) -> DiskSpace:
         sums.append(real(self))
         return sums[-1]
 
-    monkeypatch.setattr(Space, "look", look)
+    monkeypatch.setattr(DiskReservations, "measure", look)
     monkeypatch.setattr(reservations, "_SUM_SECONDS", 60.0)
     made = [bench.create(1000, by) for by in (bench.space, other) * 25]
     assert len(sums) == 1
@@ -222,7 +222,7 @@ def test_an_upload_that_is_not_committed_yet_is_counted(make: Callable[..., Benc
             refused.append(error)
 
     thread = threading.Thread(target=second)
-    with bench.space.promise(600):
+    with bench.space.reserve(600):
         thread.start()
         thread.join(0.3)
         assert thread.is_alive()
@@ -244,7 +244,7 @@ def test_an_old_sum_does_not_know_of_a_disk_that_was_filled(make: Callable[..., 
 def test_a_row_that_is_not_inserted_was_promised_nothing(make: Callable[..., Bench]) -> None:
     """A creation that fails after it was granted leaves no promise, and no lock."""
     bench = make(1000)
-    with pytest.raises(RuntimeError), bench.space.promise(900):
+    with pytest.raises(RuntimeError), bench.space.reserve(900):
         raise RuntimeError
     bench.create(1000)
 
@@ -264,7 +264,7 @@ def test_the_log_says_it_once(make: Callable[..., Bench], monkeypatch: pytest.Mo
         bench.create(10)
         bench.create(10)
     assert [line["event"] for line in logs] == ["uploads_refused", "uploads_accepted_again"]
-    assert bench.space.trouble() is None
+    assert bench.space.problem() is None
 
 
 STEPS = st.lists(
@@ -366,5 +366,5 @@ def test_several_processes_at_once(make: Callable[..., Bench], database_url: str
     granted, refused = sum(int(one[0]) for one in said), sum(int(one[1]) for one in said)
     assert refused > 0
     assert 0.99 * free < granted <= free
-    assert bench.space.look().promised == granted
+    assert bench.space.measure().promised == granted
     assert query(database_url, "SELECT sum(reserved) AS all_of_it FROM uploads")[0]["all_of_it"] == granted

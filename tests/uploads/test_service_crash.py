@@ -136,7 +136,7 @@ async def a_form(services: Services) -> None:
         for name in ("one.mp4", "two.mp4"):
             body = scripted(pieces())
             try:
-                await form.take(name, body)
+                await form.receive_file(name, body)
             finally:
                 await body.close()
         await form.finish()
@@ -178,7 +178,7 @@ def test_killed_at_every_step(light: Bench, monkeypatch: pytest.MonkeyPatch, nam
                 behind = after and method != "write"
                 patched.setattr(owner, method, point.step(getattr(owner, method), after=behind))
             # What a dead process would do on its way out does not happen.
-            patched.setattr(UploadService, "forget", point.step(UploadService.forget, after=False))
+            patched.setattr(UploadService, "discard", point.step(UploadService.discard, after=False))
             ended = light.life(work)
         light.sweep()
         light.check()
@@ -213,7 +213,7 @@ def _empty(bench: Bench) -> None:
 def test_killed_while_bytes_come(light: Bench, monkeypatch: pytest.MonkeyPatch, first: int) -> None:
     """Bytes that were written but not told to the row are kept: the offset comes from the store, and it goes on."""
     with monkeypatch.context() as patched:
-        patched.setattr(UploadService, "_note", kill)
+        patched.setattr(UploadService, "_record_progress", kill)
 
         async def killed(services: Services) -> None:
             await fill(services, (await make(services)).id, [chunk(DATA[:first]), GONE])
@@ -226,7 +226,7 @@ def test_killed_while_bytes_come(light: Bench, monkeypatch: pytest.MonkeyPatch, 
     light.check()
 
     async def go_on(services: Services) -> None:
-        facts = await services.uploads.look(row["id"], OWNER)
+        facts = await services.uploads.inspect(row["id"], OWNER)
         assert facts.offset == first
         await fill(services, row["id"], pieces(DATA[first:]))
 
@@ -262,7 +262,7 @@ def test_a_form_is_all_or_nothing(bench: Bench) -> None:
         async with receive_form(services.uploads, OWNER) as form:
             for name in ("one.mp4", "two.mp4"):
                 body = scripted(pieces())
-                await form.take(name, body)
+                await form.receive_file(name, body)
                 await body.close()
             execute(bench.url, "UPDATE uploads SET status = 'expired' WHERE id = :id", id=list(form.taken)[1])
             with pytest.raises(UploadGoneError):
@@ -282,7 +282,7 @@ def test_a_sweep_while_a_form_is_received(light: Bench) -> None:
     async def slow(services: Services) -> None:
         async with receive_form(services.uploads, OWNER) as form:
             body = scripted(pieces())
-            await form.take("one.mp4", body)
+            await form.receive_file("one.mp4", body)
             await body.close()
             await anyio.to_thread.run_sync(light.sweep)
             assert list(light.files().values()) == [DATA]

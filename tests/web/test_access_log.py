@@ -12,7 +12,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from structlog.testing import capture_logs
 
 from server.observability import Metrics
-from server.web.middleware.access_log import Observe, OnError
+from server.web.middleware.access_log import AccessLog, OnError
 
 
 @pytest.fixture(autouse=True)
@@ -53,7 +53,7 @@ class Exchange:
         async def send(message: Message) -> None:
             self.sent.append(message)
 
-        observe = Observe(app, self.metrics, on_error, lambda: next(ticks), lambda: "made-id")
+        observe = AccessLog(app, self.metrics, on_error, lambda: next(ticks), lambda: "made-id")
         with capture_logs() as self.lines:
             try:
                 asyncio.run(_awaited(observe, self.scope, receive, send))

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from server.errors import MultipartInvalidError
 from server.transport.body import End
-from server.web.form_parser import FormReader
+from server.web.form_parser import FormParser
 from tests.transport.scripted import GONE, Message, chunk, scripted, whole
 
 B = "b0undary"
@@ -45,7 +45,7 @@ def read(messages: Sequence[Message], content_type: str | None = TYPE, uses: Seq
         body = scripted(messages, 30)
         found: Found = []
         try:
-            reader = FormReader(body, content_type, 30)
+            reader = FormParser(body, content_type, 30)
             async for part in reader.parts():
                 use = uses[len(found)] if len(found) < len(uses) else "all"
                 data = b""

@@ -16,7 +16,7 @@ from server.bootstrap import Services
 from server.database import migration
 from server.errors import HeaderInvalidError, IdempotencyRunningError
 from server.settings import Settings
-from server.uploads.idempotency import Claim, Content, Fingerprint, parse_key
+from server.uploads.idempotency import Content, Fingerprint, KeyClaim, parse_key
 from tests.harness.http import Answer, Connection, LiveServer, chunked, request
 from tests.harness.multipart import PATH, form_body
 from tests.harness.rows import execute, query
@@ -285,7 +285,7 @@ def test_fingerprints_are_apart() -> None:
         fingerprint = Fingerprint()
         for name, data in files:
             content = Content()
-            content.see(data)
+            content.update(data)
             fingerprint.add(name, content)
         seen.add(fingerprint.hexdigest())
     assert len(seen) == len(lists)
@@ -365,13 +365,13 @@ def test_one_takes_a_key(database_url: str, tmp_path: Path, before: str) -> None
             if before == "an expired answer":
                 execute(database_url, "UPDATE form_answers SET fingerprint = 'f', answer = '{}'")
 
-            def one(_: int, together: Barrier = together) -> Claim | None:
-                claim = Claim(services.uploads, "default", "dead", services.uploads.new_id())
+            def one(_: int, together: Barrier = together) -> KeyClaim | None:
+                claim = KeyClaim(services.uploads, "default", "dead", services.uploads.new_id())
                 with services.locks.try_hold(claim.task_id) as held:
                     assert held
                     together.wait(PATIENCE)
                     try:
-                        assert claim.take() is None
+                        assert claim.acquire() is None
                     except IdempotencyRunningError:
                         pass
                     finally:

@@ -14,7 +14,7 @@ from server.bootstrap import Services
 from server.database import migration
 from server.database.models import DEFAULT_OWNER
 from server.errors import StepError, TaskEndedError
-from server.maintenance.checker import inspect
+from server.maintenance.checker import find_mismatches
 from server.pipeline.step import StepContext
 from server.settings import Settings
 from server.storage.results import Results
@@ -124,7 +124,7 @@ def check_gone(services: Services, task_id: str) -> None:
     row = task(services, task_id)
     assert (row["status"], bool(row["has_results"]), bool(row["playable"])) == ("removed", False, False)
     assert not any(file["removing"] or file["has_mp4"] for file in files(services, task_id))
-    assert inspect(services) == []
+    assert find_mismatches(services) == []
 
 
 def test_the_running_file_of_several(services: Services, put: Put) -> None:
@@ -157,7 +157,7 @@ def test_the_running_file_of_several(services: Services, put: Put) -> None:
     assert [file["status"] for file in files(services, task_id)] == ["removed", "completed"]
     assert services.results.find(task_id, two, "video.mp4")
     assert services.store.size(second) == 5
-    assert inspect(services) == []
+    assert find_mismatches(services) == []
     assert delete(services, second)
     check_gone(services, task_id)
 
@@ -244,8 +244,10 @@ def test_what_is_locked_is_left_for_the_sweep(services: Services, put: Put) -> N
         assert not services.removal.remove_task(task_id, DEFAULT_OWNER)
         assert task(services, task_id)["status"] == "removed"
         assert services.sweep().removed_results == 0
-        assert not [found for found in inspect(services) if found.kind == "file_half_removed"], "somebody is at it"
-    kinds = {found.kind: found.is_swept for found in inspect(services)}
+        assert not [found for found in find_mismatches(services) if found.kind == "file_half_removed"], (
+            "somebody is at it"
+        )
+    kinds = {found.kind: found.is_swept for found in find_mismatches(services)}
     assert kinds == {"file_half_removed": True, "upload_half_removed": True}
     before = on_disk(services, task_id, upload_id)
     told = services.sweep(dry_run=True)
@@ -322,7 +324,7 @@ def test_workers_and_deletions_at_once(services: Services, put: Put) -> None:
         pass
     work()
     services.sweep()
-    assert inspect(services) == []
+    assert find_mismatches(services) == []
     for task_id, _ in made:
         check_left(services, task_id, set(uploads) if task_id in tasks else set(chosen))
 

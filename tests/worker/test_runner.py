@@ -28,7 +28,7 @@ from server.storage.results import Results
 from server.tasks import file_steps, queue
 from server.tasks.queue import Failure
 from server.worker import runner
-from server.worker.progress import Progress
+from server.worker.progress import StepProgress
 from server.worker.runner import Attempt, claim_next
 from tests.harness.rows import query
 from tests.harness.server_process import ROOT
@@ -300,7 +300,7 @@ def test_the_time_left_is_that_of_this_attempt(
     seconds: float, begun_at: int, percent: int, expected: int | None
 ) -> None:
     """At its own speed, not that of the attempt before; nothing is told while there is too little to go by."""
-    progress = Progress(1, begun=(time.monotonic() - seconds, begun_at))
+    progress = StepProgress(1, begun=(time.monotonic() - seconds, begun_at))
     progress.share({"mp4": 1}, ended=set()).report("mp4", percent)
     assert progress.eta_seconds == expected
 

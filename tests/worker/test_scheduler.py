@@ -154,7 +154,7 @@ def test_a_lead_that_fails_is_tried_again(
     services: Services, run: Callable[..., Scheduler], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The database is away when the lead is taken: nothing of it is half done, and the next try works."""
-    real, calls = queue.orphan, []
+    real, calls = queue.expire_leases, []
 
     def orphan(*args: Any, **named: Any) -> int:
         calls.append(args)
@@ -162,7 +162,7 @@ def test_a_lead_that_fails_is_tried_again(
             raise OperationalError("UPDATE", {}, Exception("the database is away"))
         return real(*args, **named)
 
-    monkeypatch.setattr(queue, "orphan", orphan)
+    monkeypatch.setattr(queue, "expire_leases", orphan)
     scheduler = run()
     assert scheduler.status() == "standby"
     ended(services, upload(services, make(tmp_path, "a.mp4")))

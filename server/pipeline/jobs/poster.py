@@ -23,7 +23,7 @@ _DAMAGED = re.compile(rb"corrupt decoded frame|first frame is no keyframe|refere
 _EARLY = (0.0, 1.0, 3.0, 10.0)  # seconds; where to look when the duration is not known
 
 
-def take(arguments: Mapping[str, Any], report: Callable[[int], None]) -> Mapping[str, object]:
+def make(arguments: Mapping[str, Any], report: Callable[[int], None]) -> Mapping[str, object]:
     """Write the poster `name` into `output`. Raises `StepError` poster_failed if there is no frame anywhere."""
     output = Path(arguments["output"])
     track = _track(arguments)

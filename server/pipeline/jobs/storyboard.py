@@ -59,7 +59,7 @@ def draw(arguments: Mapping[str, Any], report: Callable[[int], None]) -> Mapping
         with _open(arguments) as container:
             stream = _track(container, arguments)
             film = _Film(container, stream, str(arguments["max_pixels"]))
-            pictures = _take(film, duration / count, count, seconds * _DRAW_SHARE / count, report)
+            pictures = _next_picture(film, duration / count, count, seconds * _DRAW_SHARE / count, report)
         if not pictures:
             raise StepError("storyboard_failed")
         columns = min(len(pictures), _COLUMNS)
@@ -174,7 +174,9 @@ class _Film:
                     yield frame
 
 
-def _take(film: _Film, pace: float, count: int, patience: float, report: Callable[[int], None]) -> list[_Picture]:
+def _next_picture(
+    film: _Film, pace: float, count: int, patience: float, report: Callable[[int], None]
+) -> list[_Picture]:
     """At most `count` pictures, each of a moment of its own stretch of `pace` seconds; fewer if the video is over.
 
     A stretch whose moment is not reached within `patience` seconds gets the last frame that is.

@@ -24,7 +24,7 @@ class Poster(Step):
 
     name = "poster"
     weight = 4
-    job: ClassVar[str] = "server.pipeline.jobs.poster:take"
+    job: ClassVar[str] = "server.pipeline.jobs.poster:make"
     """`module:function` that does it in the child."""
     beside = "mp4"  # a copy takes a second, an encode hours: neither waits for the other
 

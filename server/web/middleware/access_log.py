@@ -32,7 +32,7 @@ _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"
 NO_ANSWER = 499
 
 
-class Observe:
+class AccessLog:
     """Pure ASGI middleware, the outermost one.
 
     `scope["state"]["request_id"]` is set for those inside, who may set `scope["state"]["route"]`, a name out
@@ -61,7 +61,7 @@ class Observe:
             return
         request_id = _given_id(scope) or self._new_id()
         scope.setdefault("state", {})["request_id"] = request_id
-        passage = _Passage(request_id, receive, send)
+        passage = _ObservedRequest(request_id, receive, send)
         path = scope["path"]  # as the client sent it; those inside may put a prefix before it
         started = self._clock()
         with bound_contextvars(request_id=request_id):
@@ -77,7 +77,7 @@ class Observe:
             finally:
                 self._record(scope, path, passage, self._clock() - started)
 
-    def _record(self, scope: Scope, path: str, passage: "_Passage", seconds: float) -> None:
+    def _record(self, scope: Scope, path: str, passage: "_ObservedRequest", seconds: float) -> None:
         method = scope["method"] if scope["method"] in _METHODS else "other"
         route = str(scope["state"].get("route", "other"))
         status = passage.status or NO_ANSWER
@@ -97,7 +97,7 @@ class Observe:
         )
 
 
-class _Passage:
+class _ObservedRequest:
     """`receive` and `send` of one request, with a counter at each."""
 
     def __init__(self, request_id: str, receive: Receive, send: Send) -> None:

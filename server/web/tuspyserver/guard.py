@@ -36,7 +36,7 @@ def routes(services: Services) -> list[Route]:
     return tus.routes(services, Guard(services))
 
 
-class Guard(tus.Mount):
+class Guard(tus.TusRoutes):
     """The mount of our own engine, which lets tuspyserver create, look, receive and remove.
 
     Two things it does alone: OPTIONS, which tuspyserver answers on one path only and with extensions that it does
@@ -58,8 +58,8 @@ class Guard(tus.Mount):
             raise RuntimeError("tuspyserver created nothing")
         return creation.facts
 
-    async def _look(self, upload_id: str) -> Facts:
-        facts = await super()._look(upload_id)
+    async def _inspect(self, upload_id: str) -> Facts:
+        facts = await super()._inspect(upload_id)
         protocol.check_upload(facts)
         await self._engine.ask("HEAD", Errand(facts))
         return facts

@@ -161,7 +161,7 @@ class Reception(Errand, Body):
             # It would answer 400 and keep the beginning; the service takes all of such a body back.
             await self._offer(self._extra)
             await asyncio.Event().wait()  # until the service, which refuses now, closes this
-        more = await self._source.some(self._idle_seconds)  # the first of them may have been looked at
+        more = await self._source.available(self._idle_seconds)  # the first of them may have been looked at
         if isinstance(more, bytes):
             more, self._extra = more[: self._left], more[self._left :]
             self._left -= len(more)

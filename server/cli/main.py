@@ -51,8 +51,24 @@ _PROCESSING = (
 )
 
 
+class _Command(click.Command):
+    """Its help lists the settings in the groups of docs/settings.md, after the options of its own."""
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        records = {param.name: param.get_help_record(ctx) for param in self.get_params(ctx)}
+        settings = [(title, [records.pop(name, None) for name in names]) for title, names in settings_page.groups()]
+        for title, listed in [("Options", list(records.values())), *settings]:
+            shown = [record for record in listed if record is not None]
+            if shown:
+                with formatter.section(title):
+                    # A longer option gets a line of its own, so that the texts keep their room.
+                    formatter.write_dl(shown, col_max=36)
+
+
 class _Commands(click.Group):
     """Turns the errors that have a sentence for the operator into it."""
+
+    command_class = _Command
 
     def invoke(self, ctx: click.Context) -> Any:
         try:

@@ -1,6 +1,7 @@
 """The command line: what it offers, what it refuses, and in how many words."""
 
 import os
+import re
 import resource
 import stat
 import subprocess
@@ -73,6 +74,25 @@ def test_every_setting_is_an_option_of_serve() -> None:
     for name in Settings.model_fields:
         assert f"{settings_docs.option(name)} " in output
         assert f"[env: {settings_docs.variable(name)}; default: {settings_docs.default(name) or 'empty'}]" in output
+
+
+@pytest.mark.parametrize("command", ["serve", "worker", "sweep"])
+def test_help_is_grouped_as_the_settings_page_is(command: str) -> None:
+    """Each option that is a setting stands below the title of its group, in the order of docs/settings.md."""
+    found: dict[str, list[str]] = {}
+    for line in run(command, "--help").output.splitlines():
+        if re.fullmatch(r"[A-Z].*:", line):
+            found[line.removesuffix(":")] = []
+        elif option := re.match(r"  (--[a-z-]+) ", line):
+            found[list(found)[-1]].append(option[1])
+    offered = {option for options in found.values() for option in options}
+    assert len(offered) > 8
+    del found["Options"]
+    assert found == {
+        title: [settings_page.option(name) for name in names if settings_page.option(name) in offered]
+        for title, names in settings_page.groups()
+        if any(settings_page.option(name) in offered for name in names)
+    }
 
 
 @pytest.mark.parametrize(

@@ -58,7 +58,8 @@ engines: debian $(INSTALLED_DEV) $(INSTALLED_NPM) ## Judge the engines and other
 bench: $(INSTALLED) ## Compare with other upload servers and write docs/performance.md; ARGS="--quick" for a look
 	$(BIN)/python -m bench $(ARGS)
 
-bench-peers: $(BIN)/python ## Install the other upload servers, for the comparison only
+bench-peers: $(INSTALLED) ## Install the other upload servers, for the comparison only
+	@$(PIP) --group bench
 	bench/install_peers $(CURDIR)/$(BIN)/python
 
 clean: ## Remove what was built and installed; ./var with the uploads stays

@@ -1,5 +1,6 @@
 """The peers, one class each, and the two that show what is possible."""
 
+import importlib.util
 import shutil
 import sys
 from collections.abc import Mapping
@@ -71,6 +72,10 @@ class StarletteForm(PythonServer):
     abilities = frozenset({Ability.FORM})
 
     @classmethod
+    def missing(cls) -> str | None:
+        return None if importlib.util.find_spec("python_multipart") else _HINT
+
+    @classmethod
     def version(cls) -> str:
         return versions("starlette", "python-multipart", "uvicorn")
 
@@ -84,6 +89,10 @@ class FastapiForm(PythonServer):
     name = "fastapi-form"
     label = "FastAPI UploadFile"
     abilities = frozenset({Ability.FORM})
+
+    @classmethod
+    def missing(cls) -> str | None:
+        return None if importlib.util.find_spec("python_multipart") else _HINT
 
     @classmethod
     def version(cls) -> str:

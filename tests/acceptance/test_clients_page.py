@@ -188,6 +188,24 @@ def test_a_killed_program_goes_on_when_it_is_started_again(
     finish(server, again.split()[0])
 
 
+def test_the_shell_stops_without_its_file(server: ServerProcess, run: Run, tmp_path: Path) -> None:
+    """Without a file, or with one that is not there or is a folder, it stops with a sentence and asks no server."""
+    command = BASH.install(tmp_path)
+    for arguments, told in (
+        ([], "usage: tus-upload FILE"),
+        ([str(tmp_path / "nothing.mp4")], "cannot read the file"),
+        ([str(tmp_path)], "cannot read the file"),
+    ):
+        process = run(*command, *arguments, *([server.url] if arguments else []))
+        out, err = process.communicate(timeout=30)
+        assert process.returncode in (1, 2, 127)
+        assert out == ""
+        assert told in err
+        assert err.count("\n") == 1, "it stops at the first error"
+    assert query(server.database_url, "SELECT id FROM uploads") == []
+    assert not [line for line in server.log().splitlines() if '"/files"' in line]
+
+
 @pytest.mark.parametrize("program", RESUMING, ids=named)
 def test_an_upload_that_is_gone_is_begun_anew(
     server: ServerProcess, video: Path, run: Run, tmp_path: Path, program: Program

@@ -134,15 +134,21 @@ def test_anything_accepted_completes_without_steps(
 
 
 def test_one_of_two_schedulers_leads_and_the_other_takes_over(
-    services: Services, settings: Settings, run: Callable[..., Scheduler], tmp_path: Path
+    services: Services,
+    settings: Settings,
+    run: Callable[..., Scheduler],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """The second stands by; when the first ends, it leads and works."""
+    """The second stands by, and its log says so; when the first ends, it leads and works."""
     first = run()
+    assert "scheduler_stands_by" not in capsys.readouterr().out
     with Services.open(settings) as others:
         second = Scheduler(others)
         second.start()
         try:
             assert (first.status(), second.status()) == ("running", "standby")
+            assert "scheduler_stands_by" in capsys.readouterr().out
             first.stop()
             until(lambda: second.status() == "running", seconds=5, what="the second leads")
             ended(others, upload(others, make(tmp_path, "a.mp4")))

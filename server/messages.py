@@ -5,9 +5,10 @@ in the language of its reader. The Chinese sentences of the documented API are a
 """
 
 from collections.abc import Mapping
-from typing import Literal
+from typing import Literal, get_args
 
 Language = Literal["zh", "en"]
+LANGUAGES: tuple[Language, ...] = get_args(Language)
 Param = str | int | float
 
 _SENTENCES: dict[str, tuple[str, str]] = {
@@ -403,7 +404,7 @@ def size(number: int) -> str:
         if number >= factor:
             value = number / factor
             return f"{value:.0f} {unit}" if number % factor == 0 else f"{value:.1f} {unit}"
-    return f"{number} bytes"
+    return f"{number} B"
 
 
 class _Lenient(dict[str, Param]):

@@ -130,8 +130,8 @@ def test_negotiate(accepted: str | None) -> None:
 @pytest.mark.parametrize(
     ("number", "text"),
     [
-        (0, "0 bytes"),
-        (1023, "1023 bytes"),
+        (0, "0 B"),
+        (1023, "1023 B"),
         (1024, "1 KiB"),
         (1536, "1.5 KiB"),
         (800 << 20, "800 MiB"),

@@ -158,7 +158,7 @@ def test_tables_and_pages(operator: Operator, put: Callable[..., None]) -> None:
     assert lines[1].startswith(f"{task_id}  error ")
     assert lines[1].endswith("  default  The file is not a playable video")
     page = operator.run("tasks", "show", task_id).output
-    for part in ("holiday.mp4", "5 bytes", "probe", "skipped", "file_error", "not_playable"):
+    for part in ("holiday.mp4", "5 B", "probe", "skipped", "file_error", "not_playable"):
         assert part in page
     (file,) = operator.json("tasks", "show", task_id)["files"]
     assert [step["name"] for step in file["steps"]] == ["probe", "poster"]

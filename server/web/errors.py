@@ -21,7 +21,7 @@ from server.errors import (
     VersionUnsupportedError,
     VideodockError,
 )
-from server.messages import Language, negotiate, sentence
+from server.messages import LANGUAGES, Language, negotiate, sentence
 
 _log = structlog.stdlib.get_logger("videodock.errors")
 
@@ -51,9 +51,22 @@ def known(error: Exception, scope: Scope) -> VideodockError:
 
 
 def tus_response(error: VideodockError, scope: Scope) -> Response:
-    """`code: sentence` as text, with the headers that tus clients act on."""
+    """`code: sentence` as text, with the headers that tus clients act on; JSON for `Accept: application/json`."""
+    if _accepts_json_only(scope):
+        return JSONResponse(_in_every_language(error), error.status_hint, headers=_headers(error))
     text = f"{error.code}: {sentence(error.code, error.params, language(scope, 'en'))}\n"
     return PlainTextResponse(text, error.status_hint, headers=_headers(error))
+
+
+def _accepts_json_only(scope: Scope) -> bool:
+    values = [value.strip().lower() for name, value in scope["headers"] if name == b"accept"]
+    return values == [b"application/json"]
+
+
+def _in_every_language(error: VideodockError) -> dict[str, object]:
+    """For a page that lets its reader switch the language after the refusal."""
+    messages = {spoken: sentence(error.code, error.params, spoken) for spoken in LANGUAGES}
+    return {"code": error.code, "messages": messages}
 
 
 def api_response(error: VideodockError, scope: Scope, **more: object) -> Response:

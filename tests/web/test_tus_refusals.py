@@ -1,11 +1,13 @@
 """Rules 2 and 3: what is refused is refused before a byte of the body is read, and changes nothing."""
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
 
+from server.messages import LANGUAGES, sentence
 from tests.harness.http import Headers, LiveServer, chunked, pairs, request
 from tests.harness.waiting import Stopwatch
 from tests.tus.client import (
@@ -251,10 +253,25 @@ def test_another_owner_sees_nothing(live: LiveServer) -> None:
 def test_language(live: LiveServer) -> None:
     """The sentence follows Accept-Language, the code never does."""
     upload, _ = filled(live, LENGTH, HAVE)
-    for language, sentence in (("zh-CN", "服务器已有 300 字节"), ("fr", "The upload has 300 bytes")):
+    for language, words in (("zh-CN", "服务器已有 300 字节"), ("fr", "The upload has 300 bytes")):
         answer = live.ask("PATCH", target(upload), patch_headers(0) | {"Accept-Language": language}, b"x")
         assert answer.code == "offset_mismatch"
-        assert sentence in answer.text
+        assert words in answer.text
+
+
+def test_json_has_every_language(live: LiveServer) -> None:
+    """`Accept: application/json`, and nothing less exact, gets the sentence in each language, to be switched later."""
+    upload, _ = filled(live, LENGTH, HAVE)
+    for accept in ("application/json", "*/*", "application/json, text/plain, */*"):
+        answer = live.ask("PATCH", target(upload), patch_headers(0) | {"Accept": accept}, b"x")
+        assert answer.status == 409
+        assert answer.headers["upload-offset"] == str(HAVE)
+        if accept == "application/json":
+            messages = {language: sentence("offset_mismatch", {"offset": HAVE}, language) for language in LANGUAGES}
+            assert answer.headers["content-type"] == "application/json"
+            assert json.loads(answer.text) == {"code": "offset_mismatch", "messages": messages}
+        else:
+            assert answer.code == "offset_mismatch"
 
 
 def test_no_secret_in_an_internal_error(live: LiveServer, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,6 +3,7 @@
 import subprocess
 import sys
 import zipfile
+from importlib.metadata import requires
 from pathlib import Path
 
 import pytest
@@ -45,3 +46,17 @@ def test_the_installed_package_migrates_by_itself(installed: Path, tmp_path: Pat
     check = [*command[:5], "--check", *command[5:]]
     subprocess.run(check, cwd=tmp_path, env=environment, check=True, timeout=PATIENCE)
     assert (tmp_path / "data" / "videodock.db").is_file()
+
+
+def test_no_other_parser_of_forms_is_needed() -> None:
+    """Without python-multipart, which Starlette and FastAPI take if it is there, every part of the server loads."""
+    code = """
+import importlib, pkgutil, sys
+sys.modules["python_multipart"] = sys.modules["multipart"] = None
+import server
+for module in pkgutil.walk_packages(server.__path__, "server."):
+    if not module.name.endswith("__main__"):
+        importlib.import_module(module.name)
+"""
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, timeout=60)
+    assert "python-multipart" not in " ".join(requires("videodock") or [])

@@ -45,7 +45,7 @@ def test_videos_are_uploaded_and_shown_with_their_posters(server: ServerProcess,
     ids = uploads(server)
     for source in (chosen, dropped):
         check_arrived(server, f"{server.url}/files/{ids[source.name]}", source)
-    one, two = look(events, "end")["rows"]
+    two, one = look(events, "end")["rows"]  # the newest is on top
     assert [(one["name"], one["line"]), (two["name"], two["line"])] == [
         (chosen.name, "0:03 · 640 × 360 · 25 fps · H.264 · AAC"),
         (dropped.name, "0:02 · 240 × 320 · 25 fps · H.264 · no sound"),

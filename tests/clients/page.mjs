@@ -17,7 +17,9 @@ function rows() {
     const video = row.querySelector('.player video')
     return {
       name: row.querySelector('.name').textContent,
+      top: Math.round(row.getBoundingClientRect().top), // in the window
       state: row.dataset.state,
+      size: row.querySelector('.size').textContent.replaceAll('\u00a0', ' '),
       line: row.querySelector('.line').textContent.trim().replaceAll('\u00a0', ' '),
       percent: bar.hidden ? null : bar.value,
       poster: image && { width: image.naturalWidth, height: image.naturalHeight, url: image.src },
@@ -25,6 +27,16 @@ function rows() {
       buttons: Array.from(row.querySelectorAll('button:not([hidden])'), (button) => button.ariaLabel),
     }
   })
+}
+
+/** By how many pixels the page is wider than the window, and what sticks out of it. */
+function wide() {
+  const room = document.documentElement.clientWidth
+  const out = Array.from(document.querySelectorAll('body *:not(.unseen)')).filter((element) => {
+    const { width, right, left } = element.getBoundingClientRect()
+    return width > 0 && (right > room + 0.5 || left < -0.5)
+  })
+  return { by: document.documentElement.scrollWidth - room, out: out.map((element) => element.outerHTML.slice(0, 80)) }
 }
 
 function steps(page, network) {
@@ -50,6 +62,11 @@ function steps(page, network) {
       await page.dispatchEvent('#zone', 'dragover', { dataTransfer: transfer })
       await page.dispatchEvent('#zone', 'drop', { dataTransfer: transfer })
     },
+    /** Let everything that is dropped from now on be a folder. */
+    folders: () =>
+      page.evaluate(() => {
+        DataTransferItem.prototype.webkitGetAsEntry = () => ({ isDirectory: true })
+      }),
     click: (selector) => page.click(selector),
     press: (selector, key) => page.press(selector, key),
     hover: (selector) => page.hover(selector),
@@ -78,6 +95,23 @@ function steps(page, network) {
     visible: (selector) => page.waitForSelector(selector),
     text: (wanted) => page.waitForFunction((wanted) => document.body.innerText.includes(wanted), wanted),
     throttle: (rate) => throttle(network, rate),
+    /** Take the network away from the browser, or give it back. */
+    offline: (isOffline) => page.context().setOffline(isOffline),
+    size: (width, height) => page.setViewportSize({ width, height }),
+    scroll: (to) => page.evaluate((to) => window.scrollTo({ top: to, behavior: 'instant' }), to),
+    /** Start the first player as its own controls do. */
+    playFirst: () => page.evaluate(() => document.querySelector('video').play()),
+    /** Wait until the player at that place moves, and no other. */
+    playing: (place) =>
+      page.waitForFunction(
+        (place) =>
+          Array.from(document.querySelectorAll('video')).every(
+            (video, at) => video.paused === (at !== place) && video.currentTime > 0,
+          ),
+        place,
+        { polling: 50 },
+      ),
+    photograph: (path) => page.screenshot({ path, fullPage: true }),
     /** Let the page be wrong about the offset, in the next PATCH. */
     confuse: () =>
       page.route('**/files/*-*', (route) => {
@@ -102,6 +136,7 @@ function steps(page, network) {
         lang: await page.evaluate(() => document.documentElement.lang),
         text: (await page.evaluate(() => document.body.innerText)).replaceAll('\u00a0', ' '),
         news: await page.textContent('#news'),
+        tooWide: await page.evaluate(wide),
         rows: await page.evaluate(rows),
       })
     },

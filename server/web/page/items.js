@@ -15,7 +15,7 @@ export const CANCELLED = 'cancelled'
 
 export const items = []
 
-/** A new item at the end of the list; `facts` say what is not as in the beginning. */
+/** A new item, the last to be sent; `facts` say what is not as in the beginning. */
 export function newItem(facts) {
   const item = {
     file: null,
@@ -25,9 +25,11 @@ export function newItem(facts) {
     unsure: false, // the server has to be asked for the offset
     complete: false,
     state: WAITING,
-    reason: '', // why it failed or has to wait, as a sentence
+    reason: null, // why it failed or has to wait: its sentence by language
+    lost: false, // the server does not answer questions about its task
     samples: [],
-    since: Date.now(),
+    since: Date.now(), // when it was chosen: files chosen together have the same
+    place: 0, // among these
     ...facts,
   }
   items.push(item)

@@ -21,6 +21,7 @@ export function remember(item) {
     offset: item.offset,
     stage: item.complete ? 'task' : 'upload',
     since: item.since,
+    place: item.place,
     at: Date.now(),
   }
   attempt(() => localStorage.setItem(MEMORY + item.key, JSON.stringify(record)))
@@ -45,7 +46,7 @@ export function records() {
       attempt(() => localStorage.removeItem(name))
     }
   }
-  return found.sort((one, other) => one.since - other.since)
+  return found.sort((one, other) => one.since - other.since || one.place - other.place)
 }
 
 function read(name) {

@@ -3,12 +3,12 @@
 // Rule: what a person does is heard here, and nowhere else. Imports run one way, from here through uploads and
 // tasks to rows, and from there down to items and texts. Nothing is loaded from another origin.
 
-import { FAILED, UNCHOSEN, WAITING, hasEnded, isRunning, items, newItem } from './items.js'
+import { UNCHOSEN, WAITING, WATCHING, hasEnded, isRunning, items, newItem } from './items.js'
 import { fingerprint, hold, records, rememberLanguage, rememberedLanguage } from './memory.js'
 import { copy, link, togglePlayer } from './player.js'
 import { announce, enter, page, render, renderList, renderTitle } from './rows.js'
 import { askLimit } from './server.js'
-import { cancel, watch } from './tasks.js'
+import { askAgain, cancel, watch } from './tasks.js'
 import { bytes, language, setLanguage, speaks, text } from './texts.js'
 import { lookAgain, pause, remove, resume, schedule, take } from './uploads.js'
 
@@ -29,6 +29,8 @@ const ACTIONS = {
 
 // Bytes that a file may have; null as long as the server has not told.
 let limit = null
+// What was refused last and belongs to no row: the key of its text and the values in it.
+let refused = null
 
 function play(item) {
   togglePlayer(item)
@@ -37,8 +39,11 @@ function play(item) {
 
 async function copyLink(item) {
   const done = await copy(link(item))
-  announce(item, done ? text('copied') : text('not_copied', { link: link(item) }))
-  if (!done) return
+  if (!done) {
+    refuse('not_copied', { link: link(item) })
+    return
+  }
+  announce(item, text('copied'))
   const show = (copied) => {
     item.copied = copied
     render(item)
@@ -53,8 +58,7 @@ function speak(wanted) {
   renderList()
   for (const item of items) {
     render(item)
-    // The server says why a task failed, in the language that it is asked in.
-    if (item.state === FAILED && item.complete) watch(item)
+    askAgain(item)
   }
 }
 
@@ -63,8 +67,22 @@ function renderWords() {
   document.documentElement.lang = tag(language)
   for (const element of document.querySelectorAll('[data-text]')) element.textContent = text(element.dataset.text)
   page.accepted.textContent = limit ? text('accepted_limit', { limit: bytes(limit) }) : text('accepted')
+  page.notice.textContent = refused ? text(refused.key, refused.values) : ''
+  page.notice.hidden = refused === null
   page.language.textContent = text('other_language')
   page.language.lang = tag(otherLanguage())
+}
+
+/** Say, to eye and ear, that something was refused; until the next files are chosen, and in the language of then. */
+function refuse(key, values) {
+  refused = { key, values }
+  announce(null, text(key, values))
+  renderWords()
+}
+
+function forgive() {
+  refused = null
+  renderWords()
 }
 
 function tag(spoken) {
@@ -98,20 +116,26 @@ async function readLimit() {
 /** Take files that a person chose or dropped: those that are known go on, the others are new. */
 async function takeIn(files) {
   await remembered
-  for (const file of files) {
+  const since = Date.now()
+  let shown = null
+  for (const [place, file] of files.entries()) {
     const key = fingerprint(file)
     const known = items.find((item) => item.key === key && !hasEnded(item))
     if (!known) {
-      render(newItem({ key, file, name: file.name, size: file.size }))
+      const item = newItem({ key, file, name: file.name, size: file.size, since, place })
+      render(item)
+      shown ??= item
     } else if (known.state === UNCHOSEN) {
-      Object.assign(known, { file, unsure: known.id !== null, reason: '' })
+      Object.assign(known, { file, unsure: known.id !== null, reason: null })
       enter(known, WAITING)
     } else {
       // Chosen twice: it is on its way already, or was paused on purpose.
-      known.row.root.scrollIntoView({ block: 'nearest' })
+      shown ??= known
     }
   }
   schedule()
+  // Dropped far below, files come into view: the newest rows are at the top.
+  shown?.row.root.scrollIntoView({ block: 'nearest' })
 }
 
 /** Bring back what this page knew before a reload. */
@@ -135,7 +159,7 @@ function dropped(transfer) {
   const entries = Array.from(transfer.items, (entry) => entry.webkitGetAsEntry?.())
   const files = Array.from(transfer.files)
   if (!entries.some((entry) => entry?.isDirectory)) return files
-  announce(null, text('folder'))
+  refuse('folder')
   return files.filter((_, place) => !entries[place]?.isDirectory)
 }
 
@@ -157,6 +181,7 @@ function listen() {
     const files = Array.from(page.files.files)
     // Emptied, so that the same file may be chosen again.
     page.files.value = ''
+    forgive()
     takeIn(files)
   })
   page.list.addEventListener('click', press)
@@ -178,17 +203,22 @@ function listen() {
     if (!carriesFiles(event)) return
     event.preventDefault()
     document.body.classList.remove('is-dragging')
+    forgive()
     takeIn(dropped(event.dataTransfer))
   })
   window.addEventListener('online', () => {
     for (const item of items) item.wake?.()
+  })
+  window.addEventListener('offline', () => {
+    // Asked now, they are told now.
+    for (const item of items) if (item.state === WATCHING) item.wake?.()
   })
   window.addEventListener('beforeunload', (event) => {
     if (items.some(isRunning)) event.preventDefault()
   })
   document.addEventListener('visibilitychange', schedule)
   setInterval(() => {
-    for (const item of items.filter(isRunning)) render(item)
+    for (const item of items) if (isRunning(item) || item.lost) render(item)
     renderTitle()
   }, 400)
 }

@@ -8,13 +8,14 @@ import {
   hasEnded, isRunning, items, speed,
 } from './items.js'
 import { address, closePlayer, link, offerLook, playable } from './player.js'
-import { bytes, clock, codec, hasText, number, text, timespan } from './texts.js'
+import { bytes, clock, codec, hasText, number, reasonText, text, timespan } from './texts.js'
 
 export const page = {
   language: document.querySelector('#language'),
   accepted: document.querySelector('#accepted'),
   choose: document.querySelector('#choose'),
   files: document.querySelector('#files'),
+  notice: document.querySelector('#notice'),
   videos: document.querySelector('#videos'),
   summary: document.querySelector('#summary'),
   clear: document.querySelector('#clear'),
@@ -47,7 +48,7 @@ export function enter(item, state) {
   announce(item, state === DONE ? `${text('done')} ${resultLine(item)}` : describe(item).line)
 }
 
-/** Put an item into its end, for a reason that is a sentence. */
+/** Put an item into its end, for a reason: a sentence by language. */
 export function fail(item, reason) {
   item.reason = reason
   enter(item, FAILED)
@@ -77,10 +78,14 @@ function describe(item) {
     case PAUSED:
       return { line: text('paused', { percent: number(percent) }), tone: 'rest', bar, main: 'resume', second: 'remove' }
     case UNCHOSEN: {
-      const line = item.reason || text('unchosen', { percent: number(percent) })
+      const line = reasonText(item.reason) || text('unchosen', { percent: number(percent) })
       return { line, tone: 'rest', bar, main: 'choose_again', second: 'remove' }
     }
     case WATCHING:
+      if (item.lost) {
+        const line = navigator.onLine ? retryLine(item) : text('offline_watching')
+        return { line, tone: 'warn', bar: item.percent ?? 0, icon: 'alert', main: 'try_now', second: 'cancel' }
+      }
       if (item.task !== 'processing') return { line: text('queued'), tone: 'work', bar: null, second: 'cancel' }
       if (item.setAside) {
         return { line: item.setAside, tone: 'warn', icon: 'alert', bar: item.percent, second: 'cancel' }
@@ -97,7 +102,7 @@ function describe(item) {
     case CANCELLED:
       return { line: text(item.deleted ? 'deleted' : 'cancelled'), tone: 'rest', second: 'dismiss' }
     default:
-      return { line: item.reason || text('failed'), tone: 'bad', icon: 'alert', second: 'dismiss' }
+      return { line: reasonText(item.reason) || text('failed'), tone: 'bad', icon: 'alert', second: 'dismiss' }
   }
 }
 
@@ -106,7 +111,7 @@ function uploadLine(item) {
   const parts = [text('uploading', { percent: number(percentOf(item)) })]
   const rate = speed(item)
   if (rate !== null) {
-    parts.push(text('speed', { speed: bytes(rate) }))
+    parts.push(text('speed', { speed: bytes(rate, true) }))
     if (rate > 0) parts.push(text('left', { time: timespan((item.size - item.sent) / rate) }))
   }
   return parts.join(' · ')
@@ -118,7 +123,7 @@ function retryLine(item) {
   if (seconds <= 0) return text('retrying_now')
   const time = timespan(seconds)
   if (!item.reason) return text('lost', { time })
-  return text('busy', { reason: item.reason, time })
+  return text('busy', { reason: reasonText(item.reason), time })
 }
 
 function processLine(item) {
@@ -160,10 +165,16 @@ function makeRow(item) {
     second: find('.second'),
     player: find('.player'),
   }
+  root.dataset.since = item.since
   row.name.textContent = item.name
   row.name.title = item.name
-  page.list.append(root)
+  page.list.insertBefore(root, olderRow(item))
   return row
+}
+
+/** The first row of what was chosen before `item`, or null: the newest files come first, each choice in its order. */
+function olderRow({ since }) {
+  return Array.from(page.list.children).find((root) => Number(root.dataset.since) < since) ?? null
 }
 
 export function render(item) {
@@ -275,11 +286,12 @@ function exchange(picture, frame) {
   if (hadFocus) frame.focus()
 }
 
-/** Take an item's row away; a focus that it had goes to the row of `next` or, without one, to the first button. */
-export function removeRow(item, next) {
-  const hadFocus = item.row.root.contains(document.activeElement)
-  item.row.root.remove()
-  if (hadFocus) (next ? next.row.second : page.choose).focus()
+/** Take an item's row away; a focus that it had goes to the next row or, without one, to the first button. */
+export function removeRow({ row: { root } }) {
+  const hadFocus = root.contains(document.activeElement)
+  const next = root.nextElementSibling ?? root.previousElementSibling
+  root.remove()
+  if (hadFocus) (next?.querySelector('.second') ?? page.choose).focus()
 }
 
 /** What the page says of all items together. */

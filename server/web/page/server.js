@@ -4,7 +4,7 @@
 // Every address is relative to the page, which may lie below a prefix. Nothing is drawn or tried again here.
 
 import { progressed } from './items.js'
-import { language } from './texts.js'
+import { language, speaks } from './texts.js'
 
 export const BASE = new URL('.', document.baseURI)
 
@@ -15,6 +15,8 @@ const FIRST_CHUNK = 256 << 10
 const TUS = '1.0.0'
 // Long, because the last bytes of a chunk leave the browser's view before they leave a slow telephone.
 const SILENCE_MS = 120_000
+// A short question is answered at once, or the line is dead.
+const PATIENCE_MS = 15_000
 
 export class Halted extends Error {}
 export class ConnectionLost extends Error {}
@@ -22,10 +24,10 @@ export class ConnectionLost extends Error {}
 /** An answer that is not a success. */
 export class Refusal extends Error {
   constructor(xhr) {
-    // `code: sentence` is the server's; a page of some proxy in between is nothing to show.
-    const match = /^[a-z_]+: (.+)$/s.exec((xhr.responseText ?? '').trim())
-    super(match?.[1] ?? `HTTP ${xhr.status}`)
-    this.hasSentence = match !== null
+    super(`HTTP ${xhr.status}`)
+    const sentences = sentencesOf((xhr.responseText ?? '').trim())
+    this.hasSentence = sentences !== null
+    this.reason = sentences ?? { [language]: this.message }
     this.status = xhr.status
     this.offset = wholeNumber(xhr.getResponseHeader('Upload-Offset'))
     this.retryAfter = wholeNumber(xhr.getResponseHeader('Retry-After'))
@@ -36,7 +38,23 @@ export class Refusal extends Error {
   }
 
   get isTemporary() {
-    return [408, 409, 423, 425, 429].includes(this.status) || this.status >= 500
+    return [409, 423].includes(this.status) || isPassing(this.status)
+  }
+}
+
+function isPassing(status) {
+  return [408, 425, 429].includes(status) || status >= 500
+}
+
+/** The server's sentence by language; null for what is not its own, such as the page of a proxy in between. */
+function sentencesOf(body) {
+  try {
+    const told = Object.entries(JSON.parse(body).messages).filter(([spoken]) => speaks(spoken))
+    return told.length > 0 ? Object.fromEntries(told) : null
+  } catch {
+    // What is refused before the request is understood comes as `code: sentence`, in one language.
+    const match = /^[a-z_]+: (.+)$/s.exec(body)
+    return match && { [language]: match[1] }
   }
 }
 
@@ -61,6 +79,8 @@ function send(method, path, { headers = {}, body = null, signal, onProgress } = 
     xhr.open(method, new URL(path, BASE))
     xhr.setRequestHeader('Tus-Resumable', TUS)
     xhr.setRequestHeader('Accept-Language', language)
+    // A refusal comes with its sentence in every language, so that it can follow a switch.
+    xhr.setRequestHeader('Accept', 'application/json')
     for (const [name, value] of Object.entries(headers)) xhr.setRequestHeader(name, value)
     xhr.upload.onprogress = (event) => {
       feed()
@@ -146,9 +166,19 @@ export async function askLimit() {
   return wholeNumber((await send('OPTIONS', 'files')).getResponseHeader('Tus-Max-Size'))
 }
 
+/**
+ * Ask the documented API: its answer, with `ok` and the `language` of its sentences. Throws `ConnectionLost` when
+ * nothing useful is answered in time.
+ */
 export async function api(method, path) {
-  const headers = { 'Accept-Language': language }
-  const response = await fetch(new URL(path, BASE), { method, headers, cache: 'no-store' })
-  if (response.status >= 500) throw new ConnectionLost()
-  return { ok: response.ok, ...(await response.json()) }
+  const spoken = language
+  const headers = { 'Accept-Language': spoken }
+  const signal = AbortSignal.timeout?.(PATIENCE_MS)
+  try {
+    const response = await fetch(new URL(path, BASE), { method, headers, signal, cache: 'no-store' })
+    if (!isPassing(response.status)) return { ...(await response.json()), ok: response.ok, language: spoken }
+  } catch {
+    // No connection, silence, or the page of a proxy.
+  }
+  throw new ConnectionLost()
 }

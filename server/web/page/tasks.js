@@ -3,55 +3,83 @@
 // Rule: the status that the server tells is the only one. A request that fails says nothing of the task, so it is
 // asked again until the task is over or its item gone.
 
-import { CANCELLED, DONE, WATCHING, items, sleep } from './items.js'
+import { CANCELLED, DONE, FAILED, WATCHING, items, sleep } from './items.js'
 import { playable } from './player.js'
 import { announce, enter, fail, render } from './rows.js'
-import { api } from './server.js'
-import { text, timespan } from './texts.js'
+import { ConnectionLost, api } from './server.js'
+import { language, text, timespan } from './texts.js'
 
 const POLL_MS = 1000
 const POLL_AGAIN_MS = 4000
 
 /** Follow a task to its end. */
 export async function watch(item) {
+  item.reason = null
   enter(item, WATCHING)
   for (;;) {
-    let pace = POLL_MS
-    try {
-      const answer = await api('GET', `api/task/status/${item.id}`)
-      if (judge(item, answer)) return
-      render(item)
-    } catch {
-      pace = POLL_AGAIN_MS
-    }
-    await sleep(item, pace)
+    const answer = await askStatus(item)
     if (!items.includes(item)) return
+    const wasLost = item.lost
+    item.lost = answer === null
+    if (answer && judge(item, answer)) return
+    item.retryAt = Date.now() + POLL_AGAIN_MS
+    // A screen reader is told once that the server is away, and once that it is back.
+    if (item.lost !== wasLost) enter(item, WATCHING)
+    else render(item)
+    await sleep(item, answer ? POLL_MS : POLL_AGAIN_MS)
+    if (!items.includes(item)) return
+  }
+}
+
+/** What the server says of the task; null when it cannot be asked. */
+async function askStatus(item) {
+  try {
+    return await api('GET', `api/task/status/${item.id}`)
+  } catch (problem) {
+    if (problem instanceof ConnectionLost) return null
+    throw problem
   }
 }
 
 /** Take over what the server says of a task; true when it is over. */
 function judge(item, answer) {
-  if (!answer.ok) {
-    fail(item, answer.message)
-    return true
-  }
-  const [file] = answer.files
+  if (answer.ok) learn(item, answer)
+  const reason = whyFailed(answer)
+  if (reason) fail(item, reason)
+  else if (answer.status === 'completed') enter(item, DONE)
+  else if (answer.status === 'cancelled') enter(item, CANCELLED)
+  else return false
+  return true
+}
+
+function learn(item, answer) {
+  const couldPlay = playable(item) !== null
   item.task = answer.status
   item.deleted = answer.removed
   item.percent = answer.progress
   item.step = answer.step
   item.secondsLeft = answer.eta_seconds
   item.setAside = answer.waiting ? answer.message : null
-  const couldPlay = playable(item) !== null
-  item.result = file
-  if (answer.status === 'completed') enter(item, DONE)
-  else if (answer.status === 'cancelled') enter(item, CANCELLED)
-  else if (answer.status === 'error') fail(item, file?.error?.message ?? answer.message)
-  else {
-    if (!couldPlay && playable(item)) announce(item, text('can_play'))
-    return false
+  item.result = answer.files[0]
+  if (!couldPlay && playable(item) && item.task === 'processing') announce(item, text('can_play'))
+}
+
+/** Why a task failed, in the language of the answer; null when it did not. */
+function whyFailed(answer) {
+  if (!answer.ok) return { [answer.language]: answer.message }
+  if (answer.status !== 'error') return null
+  return { [answer.language]: answer.files[0]?.error?.message ?? answer.message }
+}
+
+/** After a switch of language, have the server say in the new one why a task failed, or what it waits for. */
+export async function askAgain(item) {
+  if (item.state === WATCHING) item.wake?.()
+  while (item.state === FAILED && item.complete && !(language in item.reason) && items.includes(item)) {
+    const answer = await askStatus(item)
+    if (answer) item.reason = { ...item.reason, ...(whyFailed(answer) ?? { [answer.language]: '' }) }
+    else await sleep(item, POLL_AGAIN_MS)
+    render(item)
   }
-  return true
 }
 
 export async function cancel(item) {

@@ -29,6 +29,7 @@ const TEXTS = {
     offline: 'No network; the upload goes on when it is back',
     unchosen: '{percent}% uploaded; choose the file again to continue',
     unreadable: 'The file cannot be read any more; choose it again to continue',
+    offline_watching: 'No network; the server continues, and the status returns with the network',
     queued: 'Uploaded, waiting to be processed',
     processing: 'Processing, {percent}%',
     step_scan: 'checking for viruses',
@@ -95,6 +96,7 @@ const TEXTS = {
     offline: '没有网络，恢复后自动继续上传',
     unchosen: '已上传 {percent}%，请重新选择该文件以继续',
     unreadable: '无法再读取该文件，请重新选择以继续',
+    offline_watching: '没有网络，服务器会继续处理，网络恢复后自动刷新状态',
     queued: '上传完成，等待处理',
     processing: '正在处理，{percent}%',
     step_scan: '正在扫描病毒',
@@ -158,16 +160,27 @@ export function text(key, values = {}) {
   return TEXTS[language][key].replace(/\{(\w+)\}/g, (_, name) => values[name] ?? '?')
 }
 
-export function number(value, digits = 0) {
-  return new Intl.NumberFormat(language, { maximumFractionDigits: digits }).format(value)
+/** A sentence of this page in every language, as an item's reason has it. */
+export function inEach(key) {
+  return Object.fromEntries(Object.entries(TEXTS).map(([spoken, texts]) => [spoken, texts[key]]))
 }
 
-/** Bytes for people, in binary units, as the server's own sentences have them: so a limit reads as it was set. */
-export function bytes(count) {
+/** A reason in the language of now; in another one as long as the server has not said it in this. */
+export function reasonText(reason) {
+  return reason ? (reason[language] ?? Object.values(reason)[0]) : ''
+}
+
+export function number(value, digits = 0) {
+  return new Intl.NumberFormat(language, { maximumFractionDigits: digits, useGrouping: false }).format(value)
+}
+
+/** Bytes for people, in binary units, as the server's own sentences have them: so a limit reads as it was set. What is
+ * rough, such as a speed, has no decimals from 100 on. */
+export function bytes(count, isRough = false) {
   const units = ['B', 'KiB', 'MiB', 'GiB', 'TiB']
   const power = count < 1 ? 0 : Math.min(units.length - 1, Math.floor(Math.log2(count) / 10))
   const value = count / 1024 ** power
-  return `${number(value, power > 1 && value < 100 ? 1 : 0)}\u00a0${units[power]}`
+  return `${number(value, power === 0 || (isRough && value >= 100) ? 0 : 1)}\u00a0${units[power]}`
 }
 
 export function timespan(seconds) {

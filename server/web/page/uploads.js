@@ -8,7 +8,7 @@ import { forget, hold, remember } from './memory.js'
 import { announce, enter, fail, removeRow, render, renderList } from './rows.js'
 import { ConnectionLost, Halted, Refusal, ask, askWhy, create, sendChunk, terminate } from './server.js'
 import { watch } from './tasks.js'
-import { text } from './texts.js'
+import { inEach, text } from './texts.js'
 
 const AT_ONCE = 3
 const RESTARTS = 3
@@ -104,7 +104,7 @@ async function refused(item, refusal, signal) {
   const said = refusal.hasSentence || !item.id ? refusal : await askWhy(item, refusal, signal)
   if (signal.aborted) return
   forget(item)
-  fail(item, said.message)
+  fail(item, said.reason)
   schedule()
 }
 
@@ -120,7 +120,7 @@ async function isReadable(item) {
 
 function unreadable(item) {
   item.file = null
-  item.reason = text('unreadable')
+  item.reason = inEach('unreadable')
   enter(item, UNCHOSEN)
   schedule()
 }
@@ -130,7 +130,7 @@ async function wait(item, problem, failures, signal) {
   const backOff = BACK_OFF_SECONDS[Math.min(failures, BACK_OFF_SECONDS.length - 1)]
   const seconds = Math.max(backOff, problem.retryAfter ?? 0)
   // A 408, 409 or 423 is what a broken connection leaves behind: our own last request, that the server still reads.
-  item.reason = problem.status === 429 || problem.status >= 500 ? problem.message : ''
+  item.reason = problem.status === 429 || problem.status >= 500 ? problem.reason : null
   item.retryAt = Date.now() + seconds * 1000
   enter(item, RETRYING)
   await sleep(item, seconds * 1000, signal)
@@ -198,10 +198,9 @@ export async function remove(item) {
 
 /** Take an item out of the list. */
 export function take(item) {
-  const place = items.indexOf(item)
   forget(item)
-  items.splice(place, 1)
-  removeRow(item, items[Math.min(place, items.length - 1)])
+  items.splice(items.indexOf(item), 1)
+  removeRow(item)
   schedule()
 }
 

@@ -1,0 +1,201 @@
+"""A refusal on the upload page follows the language switch: it is read in the language chosen last."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from server import media_types
+from server.messages import Param, sentence
+from tests.conftest import StartServer
+from tests.harness.chromium import look, requests
+from tests.harness.gate import Gate
+from tests.harness.server_process import ServerProcess
+from tests.harness.upload_page import browser, check_quiet, row, use
+from tests.samples import big, make
+
+pytestmark = pytest.mark.acceptance
+
+MIB = 1 << 20
+BROKEN = b"\x00\x00\x00\x18ftypmp42\x00\x00\x00\x00mp42isom" + bytes(5000)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "code", "params"),
+    [
+        ("notes.mp4", b"Dear diary.\n" * 1000, "media_type_mismatch", {"accepted": media_types.ACCEPTED}),
+        ("notes.txt", b"Dear diary.\n" * 1000, "media_type_unsupported", {"accepted": media_types.ACCEPTED}),
+        ("large.mp4", bytes(2 * MIB), "upload_too_large", {"limit": "1 MiB"}),
+        ("broken.mp4", BROKEN, "not_playable", {}),
+    ],
+    ids=lambda value: value if isinstance(value, str) and "." in value else "",
+)
+def test_a_refusal_is_read_in_both_languages(
+    start_server: StartServer, tmp_path: Path, name: str, content: bytes, code: str, params: Mapping[str, Param]
+) -> None:
+    """Refused at creation, by its bytes or by processing, a video says why in English, in Chinese and in English."""
+    server = start_server(tus_max_size=MIB)
+    (tmp_path / name).write_bytes(content)
+    english, chinese = (sentence(code, params, language) for language in ("en", "zh"))
+    events = use(
+        tmp_path,
+        server.url,
+        ["choose", str(tmp_path / name)],
+        ["until", "failed"],
+        ["look", "first"],
+        ["click", "#language"],
+        ["text", chinese],
+        ["look", "switched"],
+        ["click", "#language"],
+        ["text", english],
+        ["look", "back"],
+        troubled=True,
+    )
+    lines = [row(events, label)["line"] for label in ("first", "switched", "back")]
+    assert lines == [english, chinese, english]
+    assert len(requests(events, "POST")) == 1, "it is not sent again for its sentence"
+
+
+def test_the_refusal_of_a_busy_server_follows_the_switch(start_server: StartServer, tmp_path: Path) -> None:
+    """The reason of a wait is told in the language of now, too."""
+    server = start_server()
+    answer = '{"code": "unavailable", "messages": {"en": "Not now", "zh": "稍等"}}'
+    events = use(
+        tmp_path,
+        server.url,
+        ["throttle", 5 * MIB],
+        ["choose", str(big(tmp_path, "long.mp4", 12 * MIB))],
+        ["percent", 10],
+        ["busy", answer, 600],
+        ["until", "retrying"],
+        ["look", "english"],
+        ["click", "#language"],
+        ["look", "chinese"],
+        troubled=True,
+    )
+    assert row(events, "english")["line"].startswith("Not now. Trying again in 10 min")
+    assert row(events, "chinese")["line"].startswith("稍等。10 分钟后重试")
+
+
+def test_why_a_task_waits_follows_the_switch(start_server: StartServer, tmp_path: Path) -> None:
+    """The server's sentence about a task that waits is asked for in the new language."""
+    server = start_server(clamd="tcp://127.0.0.1:9")
+    events = use(
+        tmp_path,
+        server.url,
+        ["choose", str(make(tmp_path, "clip.mp4"))],
+        ["text", "Waiting, "],
+        ["click", "#language"],
+        ["text", "正在等待，稍后自动重试："],
+    )
+    assert not [event for event in events if event["event"] == "failed"]
+
+
+def test_a_folder_is_refused_in_words(server: ServerProcess, tmp_path: Path) -> None:
+    """A dropped folder is refused where it can be read, in the language of now, until files are chosen."""
+    english, chinese = "Folders cannot be uploaded; choose the videos in them.", "无法上传文件夹，请选择其中的视频。"
+    video = make(tmp_path, "clip.mp4")
+    events = use(
+        tmp_path,
+        server.url,
+        ["folders"],
+        ["drop", str(video)],
+        ["text", english],
+        ["click", "#language"],
+        ["text", chinese],
+        ["look", "refused"],
+        ["choose", str(video)],
+        ["until", "done"],
+        ["look", "end"],
+    )
+    assert look(events, "refused")["rows"] == []
+    assert chinese not in look(events, "end")["text"]
+
+
+def test_a_switch_while_the_server_is_away(start_server: StartServer, tmp_path: Path) -> None:
+    """The sentence that is known stays until the server can say the other one; the row stays failed."""
+    server = start_server()
+    (tmp_path / "broken.mp4").write_bytes(BROKEN)
+    with browser(
+        tmp_path,
+        server.url,
+        ["choose", str(tmp_path / "broken.mp4")],
+        ["until", "failed"],
+        ["look", "failed"],
+        ["text", "\u4e2d\u6587"],
+        ["offline", True],
+        ["click", "#language"],
+        ["look", "away"],
+        ["offline", False],
+        ["text", sentence("not_playable", {}, "zh")],
+        ["look", "back"],
+    ) as client:
+        events = client.finish(seconds=150)
+    check_quiet(events, server.url, troubled=True)
+    assert [row(events, label)["line"] for label in ("away", "back")] == [
+        sentence("not_playable", {}, language) for language in ("en", "zh")
+    ]
+    assert {row(events, label)["state"] for label in ("away", "back")} == {"failed"}
+
+
+def test_a_server_that_goes_away_while_it_processes_is_told(
+    start_server: StartServer, gate: Gate, tmp_path: Path
+) -> None:
+    """A status that cannot be asked is told as a lost connection and asked again, to the end of the task."""
+    server = start_server(ffmpeg=gate.path)
+    video = make(tmp_path, "clip.mp4")
+    with browser(
+        tmp_path,
+        server.url,
+        ["choose", str(video)],
+        ["text", "Processing"],
+        ["look", "processing"],
+        ["visible", '.row[data-tone="warn"]'],
+        ["look", "lost"],
+        ["text", "Processing"],
+        ["look", "back"],
+        ["until", "done"],
+    ) as client:
+        client.wait_for("look", where=lambda event: event["label"] == "processing")
+        server.kill()
+        client.wait_for("look", where=lambda event: event["label"] == "lost")
+        server.start()
+        client.wait_for("look", where=lambda event: event["label"] == "back")
+        gate.open()
+        events = client.finish(seconds=150)
+    check_quiet(events, server.url, troubled=True)
+    lost = row(events, "lost")
+    assert lost["state"] == "watching"
+    assert lost["line"].startswith("Connection lost, trying again in ")
+    assert lost["buttons"] == [f"Try now: {video.name}", f"Cancel: {video.name}"]
+
+
+@pytest.mark.parametrize(
+    ("locale", "told"),
+    [
+        ("en-GB", "No network; the server continues, and the status returns with the network"),
+        ("zh-CN", "没有网络，服务器会继续处理，网络恢复后自动刷新状态"),
+    ],
+)
+def test_no_network_while_it_processes_is_told(
+    start_server: StartServer, gate: Gate, tmp_path: Path, locale: str, told: str
+) -> None:
+    """Without a network the row says so at once, and goes on when the network is back."""
+    server = start_server(ffmpeg=gate.path)
+    with browser(
+        tmp_path,
+        server.url,
+        ["choose", str(make(tmp_path, "clip.mp4"))],
+        ["visible", '.row[data-tone="work"] progress'],
+        ["offline", True],
+        ["text", told],
+        ["look", "away"],
+        ["offline", False],
+        ["until", "done"],
+        locale=locale,
+    ) as client:
+        client.wait_for("look", where=lambda event: event["label"] == "away")
+        gate.open()
+        events = client.finish(seconds=150)
+    check_quiet(events, server.url, troubled=True)
+    assert row(events, "away")["state"] == "watching"

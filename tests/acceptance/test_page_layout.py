@@ -1,0 +1,146 @@
+"""Where things are on the upload page: the newest files on top, nothing wider than a small telephone, one unit."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.conftest import StartServer
+from tests.harness.chromium import look
+from tests.harness.gate import Gate
+from tests.harness.node import Event
+from tests.harness.server_process import ServerProcess
+from tests.harness.upload_page import browser, check_quiet, use
+from tests.samples import big, make
+
+pytestmark = pytest.mark.acceptance
+
+MIB = 1 << 20
+LONG = "a-name-without-any-place-to-break-it-" * 4 + "视频.mp4"
+
+
+def names(events: list[Event], label: str) -> list[str]:
+    """The names of the rows, from top to bottom."""
+    return [found["name"] for found in look(events, label)["rows"]]
+
+
+def test_the_newest_rows_are_on_top_and_in_view(server: ServerProcess, tmp_path: Path) -> None:
+    """Files chosen later stand above, in the order of their choice, are scrolled to, and stay there after a reload."""
+    old = [make(tmp_path, f"old {number}.mp4", seconds=1) for number in range(8)]
+    new = [big(tmp_path, name, 24 * MIB) for name in ("b.mp4", "a.mp4", "c.mp4")]
+    events = use(
+        tmp_path,
+        server.url,
+        ["size", 390, 400],
+        ["choose", *map(str, old)],
+        ["until", "done", 8],
+        ["throttle", MIB],
+        ["scroll", 10_000],
+        ["choose", *map(str, new)],
+        ["percent", 2],
+        ["look", "chosen"],
+        ["reload"],
+        ["until", "unchosen", 1],
+        ["visible", ".row:nth-child(11)"],
+        ["look", "reloaded"],
+    )
+    assert names(events, "chosen") == [path.name for path in (*new, *old)]
+    assert 0 <= look(events, "chosen")["rows"][0]["top"] <= 300
+    assert names(events, "reloaded") == names(events, "chosen")
+
+
+@pytest.mark.parametrize("locale", ["en-GB", "zh-CN"])
+def test_nothing_is_wider_than_a_small_telephone(
+    start_server: StartServer, gate: Gate, tmp_path: Path, locale: str
+) -> None:
+    """At 320 CSS pixels there is nothing to scroll sideways, in any state of a row."""
+    server = start_server(ffmpeg=gate.path, transcode="mp4")
+    text = tmp_path / LONG.replace("视频", "notes")
+    text.write_bytes(b"Dear diary.\n" * 1000)
+    (tmp_path / "other").mkdir()
+    with browser(
+        tmp_path,
+        server.url,
+        ["size", 320, 568],
+        ["look", "empty"],
+        ["throttle", MIB],
+        ["choose", str(big(tmp_path, LONG, 24 * MIB))],
+        ["percent", 2],
+        ["look", "uploading"],
+        ["click", ".row .second"],
+        ["look", "asked"],
+        ["click", ".row .main"],
+        ["until", "paused"],
+        ["look", "paused"],
+        ["choose", str(text)],
+        ["until", "failed"],
+        ["look", "failed"],
+        ["throttle", 0],
+        ["choose", str(make(tmp_path / "other", LONG))],
+        ["visible", '.row[data-tone="work"]'],
+        ["look", "processing"],
+        ["offline", True],
+        ["visible", '.row[data-state="watching"][data-tone="warn"]'],
+        ["look", "away"],
+        ["offline", False],
+        ["until", "done"],
+        ["visible", ".row .play img"],
+        ["click", ".row .play"],
+        ["played", 0.5],
+        ["look", "playing"],
+        locale=locale,
+    ) as client:
+        client.wait_for("look", where=lambda event: event["label"] == "away")
+        gate.open()
+        events = client.finish(seconds=150)
+    check_quiet(events, server.url, troubled=True)
+    looks = {event["label"]: event["tooWide"] for event in events if event["event"] == "look"}
+    assert looks == {label: {"by": 0, "out": []} for label in looks}
+
+
+def test_sizes_are_in_binary_units(start_server: StartServer, tmp_path: Path) -> None:
+    """A size on the page reads as in the server's sentences and on the command line."""
+    server = start_server(tus_max_size=1536 * 1024 + 150 * MIB)
+    sizes = {"a.mp4": (700, "700 B"), "b.mp4": (1536, "1.5 KiB"), "c.mp4": (3 * MIB, "3 MiB")}
+    for name, (size, _) in sizes.items():
+        (tmp_path / name).write_bytes(bytes(size))
+    events = use(
+        tmp_path,
+        server.url,
+        ["text", "up to 151.5\u00a0MiB each"],
+        ["choose", *(str(tmp_path / name) for name in sizes)],
+        ["until", "failed", 3],
+        ["look", "end"],
+        troubled=True,
+    )
+    rows = look(events, "end")["rows"]
+    assert {found["name"]: found["size"] for found in rows} == {name: told for name, (_, told) in sizes.items()}
+
+
+def test_two_players_do_not_play_at_once(start_server: StartServer, tmp_path: Path) -> None:
+    """A video that begins to play, by its poster or by its own controls, pauses the other one."""
+    server = start_server(transcode="mp4")
+    videos = [make(tmp_path, name, seconds=30, size="160x120") for name in ("one.mp4", "two.mp4")]
+    events = use(
+        tmp_path,
+        server.url,
+        ["choose", *map(str, videos)],
+        ["until", "done", 2],
+        ["visible", ".row:nth-child(1) .play img"],
+        ["visible", ".row:nth-child(2) .play img"],
+        ["click", ".row:nth-child(1) .play"],
+        ["played", 0.3],
+        ["click", ".row:nth-child(2) .play"],
+        ["playing", 1],
+        ["look", "second"],
+        ["playFirst"],
+        ["playing", 0],
+        ["look", "first"],
+    )
+    assert [paused(found) for found in look(events, "second")["rows"]] == [True, False]
+    assert [paused(found) for found in look(events, "first")["rows"]] == [False, True]
+
+
+def paused(found: dict[str, Any]) -> bool:
+    """Whether the player of a row stands still."""
+    return bool(found["player"]["isPaused"])

@@ -56,7 +56,7 @@ class _Command(click.Command):
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         records = {param.name: param.get_help_record(ctx) for param in self.get_params(ctx)}
-        settings = [(title, [records.pop(name, None) for name in names]) for title, names in settings_page.groups()]
+        settings = [(title, [records.pop(name, None) for name in names]) for title, names in settings_docs.groups()]
         for title, listed in [("Options", list(records.values())), *settings]:
             shown = [record for record in listed if record is not None]
             if shown:

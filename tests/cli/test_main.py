@@ -89,9 +89,9 @@ def test_help_is_grouped_as_the_settings_page_is(command: str) -> None:
     assert len(offered) > 8
     del found["Options"]
     assert found == {
-        title: [settings_page.option(name) for name in names if settings_page.option(name) in offered]
-        for title, names in settings_page.groups()
-        if any(settings_page.option(name) in offered for name in names)
+        title: [settings_docs.option(name) for name in names if settings_docs.option(name) in offered]
+        for title, names in settings_docs.groups()
+        if any(settings_docs.option(name) in offered for name in names)
     }
 
 

@@ -1,25 +1,24 @@
-"""The number from which samples are drawn: another one in each run, printed at its head.
+"""The number from which samples are drawn, printed at the head of each run.
 
-Rule: a test that cannot try everything in `make test` tries a sample of this run's seed, so that many runs try
-everything; `make soak` tries all. `make test ARGS=--seed=N` draws the same samples again.
+Rule: a test that cannot try everything in `make test` tries a sample, and `make soak` tries all. The seed is the same
+in each run, so that a red run is red again; `make test ARGS=--seed=N` draws other samples.
 """
 
 import random
 
 import pytest
 
+_DEFAULT = 20261130
 _drawn = [0]
 
 
 def add_option(parser: pytest.Parser) -> None:
     """`--seed`."""
-    parser.addoption("--seed", type=int, help="draw the samples of an earlier run, which has printed this number")
+    parser.addoption("--seed", type=int, default=_DEFAULT, help="draw other samples")
 
 
 def begin(config: pytest.Config) -> None:
-    """Choose it, unless it is given; the processes of xdist get the options of the one that started them."""
-    if config.option.seed is None:
-        config.option.seed = random.SystemRandom().randrange(1 << 32)
+    """Keep it; the processes of xdist get the options of the one that started them."""
     _drawn[0] = config.option.seed
 
 

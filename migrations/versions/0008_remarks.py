@@ -1,12 +1,12 @@
 """Remarks: what a person should know of a file that is completed all the same.
 
-Revision: 0009, after 0007. Frozen: imports nothing from `server`.
+Revision: 0008, after 0007. Frozen: imports nothing from `server`.
 """
 
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0009"
+revision = "0008"
 down_revision = "0007"
 
 

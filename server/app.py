@@ -46,7 +46,7 @@ def create_app(settings: Settings | None = None, store: UploadStore | None = Non
 
     `store` is where bytes live, if not on the disk below the data folder.
     """
-    if settings is None:  # started by another server than ours: nobody has seen to the log yet
+    if settings is None:  # started by another server than ours: the log is not configured yet
         settings = load()
         configure_logging(settings.log_level, settings.log_format)
     services = Services.open(settings, store)
@@ -76,7 +76,7 @@ def create_app(settings: Settings | None = None, store: UploadStore | None = Non
         *pages.routes(),
     ]
     for route in routes:
-        # Starlette's `$` lets a line feed stand behind every address and leaves it out of an id, so that `<id>%0a`
+        # Starlette's `$` lets a line feed stand after every address and leaves it out of an id, so that `<id>%0a`
         # would be that id.
         route.path_regex = re.compile(route.path_regex.pattern.removesuffix("$") + r"\Z", re.DOTALL)
     app = Starlette(
@@ -97,7 +97,7 @@ def create_app(settings: Settings | None = None, store: UploadStore | None = Non
 def _tus_routes(services: Services) -> list[Route]:
     if services.settings.tus_engine == "videodock":
         return tus.routes(services)
-    # Only where it is chosen: it brings FastAPI along, which nobody else should wait for.
+    # Only where it is chosen: it imports FastAPI, for which other starts need not wait.
     from server.web.tuspyserver import guard
 
     return guard.routes(services)
@@ -129,7 +129,7 @@ def _checks(services: Services, scheduler: Leader | None) -> dict[str, Callable[
     def check_space() -> str | None:
         try:
             return services.uploads.space.problem()
-        except AWAY:  # which is said above, and is no trouble of the disk
+        except AWAY:  # the check of the database says so; it is not a problem of the disk
             return "cannot be told without the database"
 
     checks: dict[str, Callable[[], str | None]] = {"database": check_database, "store": check_store}

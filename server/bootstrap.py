@@ -1,6 +1,6 @@
 """The composition root: everything that web and worker share, built from the settings in one place.
 
-Rule: nothing is built at import, and nobody else builds an engine, a store or a lock.
+Rule: nothing is built at import, and no other module builds an engine, a store or a lock.
 """
 
 import fcntl
@@ -84,7 +84,7 @@ class Services:
         `store` is where bytes live, if not on the disk below the data folder; it stays its giver's to close.
         """
         folder = settings.data_dir
-        os.umask(0o077)  # what this process and its children make is for its user only, whoever may enter the folder
+        os.umask(0o077)  # files of this process and its children are for its user only, whatever the mode of the folder
         if (folder / UNFINISHED).exists():
             raise StartError(
                 f"The data folder {folder} is only half restored. Run `videodock restore` again, to its end."
@@ -162,8 +162,8 @@ class Services:
         return report
 
     def _sweep_work(self, report: SweepReport, *, dry_run: bool) -> None:
-        """Remove what attempts that nobody works on have left."""
-        found = self.results.in_work()  # first: whoever comes later has claimed its task by then
+        """Remove what attempts without a worker have left."""
+        found = self.results.in_work()  # first: a worker that begins later has claimed its task by then
         if not found:
             return
         with self.database.read() as session:
@@ -203,7 +203,7 @@ def _disk_store(settings: Settings) -> DiskStore:
 
 
 def _node(path: Path) -> str:
-    """The name of this data folder, made once: whoever starts on it again knows the tasks it left."""
+    """The name of this data folder, made once, so that the next start knows the tasks of this folder."""
     with open(path, "a+b", opener=_privately) as file:
         # Of two processes that start at once, the second one reads what the first one wrote. One that dies in between
         # leaves an empty file, and nothing else.

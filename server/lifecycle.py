@@ -65,7 +65,7 @@ UPLOAD_MOVES: Mapping[UploadStatus, frozenset[UploadStatus]] = {
     UploadStatus.OPEN: frozenset(
         {UploadStatus.COMPLETE, UploadStatus.REJECTED, UploadStatus.EXPIRED, UploadStatus.TERMINATED}
     ),
-    # A complete upload is removed with its file of the task; a partial one that nobody joined expires.
+    # A complete upload is removed with its file of the task; a partial one that is not joined expires.
     UploadStatus.COMPLETE: frozenset({UploadStatus.TERMINATED, UploadStatus.EXPIRED}),
     UploadStatus.REJECTED: frozenset(),
     UploadStatus.EXPIRED: frozenset(),

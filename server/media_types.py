@@ -201,7 +201,7 @@ def _sniff_boxes(head: bytes) -> MediaType | None:
     if kind == b"ftyp":
         return _by_brand(head[8:12]) if 16 <= size <= 4096 else None
     most = _OLD_QUICKTIME.get(kind)
-    # Size 1 stands for a 64-bit size behind the name, size 0 for "up to the end of the file".
+    # Size 1 stands for a 64-bit size after the name, size 0 for "up to the end of the file".
     if most is not None and (8 <= size <= most or (kind == b"mdat" and size in (0, 1))):
         return _BY_NAME["mov"]
     return None

@@ -1,7 +1,7 @@
 """What an operator sees: structured log lines and Prometheus metrics.
 
-Rule: one renderer for every line, whoever wrote it, and no global metric: each app has its own `Metrics`.
-Nothing here knows a request, a database or a setting; whoever has them hands in names and numbers.
+Rule: one renderer for every line of every logger, and no global metric: each app has its own `Metrics`.
+Nothing here knows a request, a database or a setting; callers hand in names and numbers.
 """
 
 import logging

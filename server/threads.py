@@ -31,5 +31,5 @@ async def run(work: Callable[[*A], T], *args: *A, pool: ThreadPoolExecutor | Non
             with contextlib.suppress(asyncio.CancelledError):
                 await asyncio.wait({running})
         if not running.cancelled():
-            running.exception()  # looked at, so that nobody reports it as forgotten
+            running.exception()  # looked at, so that asyncio does not report it as never retrieved
         raise

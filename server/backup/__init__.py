@@ -5,8 +5,8 @@ Rules:
 - One snapshot of the rows decides what belongs to a backup; files follow. Before the rows are copied, each file that
   they tell of is in the backup already or held (`storage/pins.py`), else the snapshot is taken again. So nothing that
   is removed, joined or put aside meanwhile can go missing.
-- Of an open upload those bytes are taken that its row counted: they never change. What lies behind them may be bytes
-  of a checked append that nobody has checked yet.
+- Of an open upload those bytes are taken that its row counted: they never change. The bytes after them may belong to a
+  checked append whose checksum is still open.
 - A backup is whole once its manifest is renamed into place, and a data folder is restored once its mark is gone.
   Until then the earlier backup stays whole, and the folder does not serve.
 """

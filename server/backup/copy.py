@@ -1,7 +1,7 @@
 """Copying files so that what has its name is whole.
 
 Rule: bytes go into a file of another name, many of them are pushed to the disk at once, and only then do they get their
-names. So a name is worth what it says, also after a power cut, and nobody waits for the disk once a file.
+names. So a name is true after a power cut, too, and a backup does not wait for the disk at each file.
 """
 
 import ctypes

@@ -1,7 +1,7 @@
 """Which files the rows tell of.
 
 Rule: rows are asked, never folders; only what a folder of HLS has in it is read from the folder. What no row tells of
-(an upload of a form that is being received, the result of a step that has not ended) is nobody's yet.
+(an upload of a form that is being received, the result of a step that has not ended) does not belong to it yet.
 """
 
 from collections.abc import Iterator

@@ -1,7 +1,7 @@
 """How a backup lies in its folder.
 
     videodock-backup            says that the folder is ours, and whose backups it takes
-    manifest.json               names the snapshot; who has no manifest is no backup
+    manifest.json               names the snapshot; a folder without one is not a backup
     snapshot-<id>/videodock.db  the rows, as SQLite, whatever the server's database is
     snapshot-<id>/files.db      every file with its size and SHA-256
     snapshot-<id>/open/         what open uploads had at that time
@@ -151,7 +151,7 @@ def locked(folder: Path, *, shared: bool = False) -> Iterator[None]:
     except OSError:
         if not shared:
             raise
-        yield  # a backup on a disk that cannot be written: nobody writes
+        yield  # the disk of the backup is read-only, so no other process writes
         return
     try:
         try:

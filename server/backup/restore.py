@@ -125,7 +125,7 @@ def _check_room(settings: Settings, manifest: Manifest) -> None:
 
 @contextmanager
 def _marked(data_dir: Path, manifest: Manifest) -> Iterator[Path]:
-    """The mark of a folder that is being restored, and nobody else who does."""
+    """The mark of a folder that this process restores, and no other process does."""
     mark = data_dir / UNFINISHED
     mark.mkdir(mode=0o700, exist_ok=True)
     descriptor = os.open(mark / _BACKUP, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -219,7 +219,7 @@ def _restore_rows(settings: Settings, place: Path, manifest: Manifest, mark: Pat
 
 
 def _release_claims(source: Connection, manifest: Manifest) -> None:
-    """Nobody works on a task any more. Its worker has not failed; so its name goes, as when it gives a task back."""
+    """No worker runs after a restore. Leases go as if the workers had given their tasks back."""
     over = manifest.taken_at.replace("T", " ").partition("+")[0]
     source.execute(
         text("UPDATE tasks SET worker = NULL, lease_expires_at = :over WHERE status = :status AND worker IS NOT NULL"),

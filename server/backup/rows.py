@@ -117,7 +117,7 @@ def _shown(value: object) -> object:
 def _batches(connection: Connection, table: Table, *order: ColumnElement[Any]) -> Iterator[list[dict[str, Any]]]:
     query = select(*(_read(connection, table, column) for column in table.columns)).order_by(*order)
     if table.name == FormAnswer.__tablename__:
-        query = query.where(table.c.fingerprint.is_not(None))  # what nobody has answered is nothing to answer again
+        query = query.where(table.c.fingerprint.is_not(None))  # a form without an answer cannot be answered again
     with connection.execute(query.execution_options(yield_per=_BATCH)) as found:
         for part in found.mappings().partitions(_BATCH):
             yield [dict(row) for row in part]

@@ -64,7 +64,7 @@ def serving(settings: Settings) -> Iterator[Services]:
 
 
 def cancel(database: Database, task_id: str, data_dir: Path | None = None) -> None:
-    """Cancel a task, whoever owns it; one that is cancelled already stays so. What is still being uploaded for it to
+    """Cancel a task of any owner; one that is cancelled already stays so. What is still being uploaded for it to
     this data folder is stopped, and a sweep removes it."""
     with database.write() as session:
         task = session.get(Task, task_id) if is_id(task_id) else None
@@ -98,7 +98,7 @@ def retry(services: Services, task_id: str) -> Retried:
 
 
 def delete(services: Services, task_id: str) -> bool:
-    """Delete a task, whoever owns it, with its originals and everything made of them; one that is deleted stays so.
+    """Delete a task of any owner, with its originals and everything made of them; one that is deleted stays so.
 
     Tells whether all of it has left the disk already.
     """

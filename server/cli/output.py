@@ -1,6 +1,6 @@
 """How rows are printed: as a table, as one record, as JSON.
 
-Rule: names come from clients. Whatever is no printable character is shown as `?`, so that a name cannot write on an
+Rule: names come from clients. A character that cannot be printed is shown as `?`, so that a name cannot write on an
 operator's terminal; JSON escapes it.
 """
 

@@ -154,5 +154,5 @@ def mask(url: str) -> str:
 
 
 def _read(file: Path) -> dict[str, Any]:
-    # `load` has read it already and refused what is no TOML; this is only about which names are in it.
+    # `load` has read it already and refused what is not TOML; this is only about which names are in it.
     return tomllib.loads(file.read_text("utf-8")) if file.is_file() else {}

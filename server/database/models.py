@@ -92,10 +92,10 @@ class Upload(Base):
     protocol: Mapped[str] = mapped_column(String(16), doc="`tus` or `multipart`")
     length: Mapped[int | None] = mapped_column(doc="Bytes of the whole file; NULL while unknown")
     received: Mapped[int] = mapped_column(
-        doc="Bytes at the last look; may lag behind, the store has the truth", server_default="0"
+        doc="Bytes at the last write of the progress; the store has the exact number", server_default="0"
     )
     checked_from: Mapped[int | None] = mapped_column(
-        doc="Where an append with a checksum started; what lies behind it counts only once it was checked"
+        doc="Where an append with a checksum started; later bytes count only after the check"
     )
     concat: Mapped[str | None] = mapped_column(doc="`Upload-Concat` exactly as it came; NULL for a plain upload")
     metadata_raw: Mapped[str | None] = mapped_column(doc="`Upload-Metadata` exactly as it came")
@@ -165,7 +165,7 @@ class Task(Base):
     failures: Mapped[int] = mapped_column(Integer, doc="Claims whose worker fell silent")
     gather_until: Mapped[datetime | None] = mapped_column(
         doc="Until when the rest of its uploads must have been created (UTC); NULL once all of them are whole, or it "
-        "ended. While this is set, nobody claims it"
+        "ended. While this is set, no worker claims it"
     )
     has_results: Mapped[bool] = mapped_column(doc="Whether results of it may lie on the disk", server_default=true())
     playable: Mapped[bool] = mapped_column(
@@ -173,13 +173,13 @@ class Task(Base):
     )
     step: Mapped[str | None] = mapped_column(String(16), doc="The step that runs, or ran last")
     eta_seconds: Mapped[int | None] = mapped_column(
-        Integer, doc="Seconds until it is done, as estimated at `updated_at`; NULL while nobody can tell"
+        Integer, doc="Seconds until it is done, as estimated at `updated_at`; NULL while unknown"
     )
     waiting_code: Mapped[str | None] = mapped_column(
         String(64), doc="Why it was set aside; tried again when its claim runs out"
     )
     waiting_params: Mapped[dict[str, Any] | None] = mapped_column(JSON, doc="Parameters of that reason")
-    worker: Mapped[str | None] = mapped_column(doc="Who has claimed it; NULL when nobody has")
+    worker: Mapped[str | None] = mapped_column(doc="The worker that has claimed it; NULL without one")
     lease_expires_at: Mapped[datetime | None] = mapped_column(doc="When its claim runs out (UTC)")
     error_code: Mapped[str | None] = mapped_column(String(64), doc="Why it failed")
     error_params: Mapped[dict[str, Any] | None] = mapped_column(JSON, doc="Parameters of that reason")

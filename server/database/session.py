@@ -8,7 +8,7 @@ Rules:
 - What was committed survives a killed process, always. It survives a power cut too, but for a `lazy` transaction on
   SQLite, which waits for no disk: the next one that is not lazy takes it along. The setting `fsync` moves the line.
 - There is one data layer and it is synchronous; the event loop calls it through `run`, on a pool that has no
-  more threads than there are connections, so that nobody waits for a connection while holding a thread.
+  more threads than there are connections, so that no thread waits for a connection.
 """
 
 import os

@@ -3,9 +3,9 @@
 Rules:
 
 - It changes nothing. What looks wrong is looked at once more, with the lock of its upload or task held: whatever a
-  running server is in the middle of is no finding.
+  running server is in the middle of is not a finding.
 - It reads a batch at a time, so what it needs does not grow with the number of uploads; only what it finds does.
-- What a sweep is about to do by itself, because something has become due, is no finding. What was cut short is one,
+- What a sweep is about to do by itself, because something has become due, is not a finding. What was cut short is one,
   and nearly all of that is ended by a sweep: `Finding.is_swept` tells.
 """
 
@@ -138,7 +138,7 @@ def _judge(services: Parts, upload_id: str) -> str | None:
         node = session.scalar(select(Task.node).where(Task.id == row.task_id)) if row is not None else None
     if row is None or not row.has_bytes or node not in (None, services.node):
         return None
-    # Looked at before its row: it may have grown since, and that is no finding.
+    # Looked at before its row: it may have grown since, and that is not a finding.
     match row.status:
         case UploadStatus.OPEN:
             return _judge_open(row, size)
@@ -299,7 +299,7 @@ def _lacks_results(services: Parts, file_id: str) -> bool:
 
 
 def _work(services: Parts) -> Iterator[Finding]:
-    found = services.results.in_work()  # first: whoever comes later has claimed its task by then
+    found = services.results.in_work()  # first: a worker that begins later has claimed its task by then
     with services.database.read() as session:
         working = outbox.active_claims(session, services.node, dead=None)
     left = [name for name, claim in found if claim not in working]
@@ -335,7 +335,7 @@ def _batches(names: Iterable[str]) -> Iterator[list[str]]:
 
 
 def _wrong_rows(services: Parts, kind: str, key: Any, condition: ColumnElement[bool], lock: Any) -> Iterator[Finding]:
-    """Rows that are wrong by this condition, and still are when nobody works on them."""
+    """Rows that are wrong by this condition, and still are under their lock."""
     for its_id, its_lock in _rows(services, select(key, lock).where(condition), key):
         with services.locks.try_hold(its_lock) as held, services.database.read() as session:
             if held and session.scalar(select(key).where(key == its_id, condition)):

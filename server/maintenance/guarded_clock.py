@@ -1,4 +1,4 @@
-"""A clock that does not leap, for whoever removes what is old.
+"""A clock that does not leap, for the removal of what is old.
 
 Rule: it is the wall clock, as long as that goes on as the time that has passed does. Where it leaps ahead, everything
 would be old at once: then somebody has a day to notice.

@@ -76,7 +76,7 @@ class Removal:
     def remove_task(self, task_id: str, owner: str | None) -> bool:
         """Remove a task with its originals and everything made of them, whether it waits, runs or has ended.
 
-        Tells whether all of it has left the disk; if not, a sweep ends it. Doing it again is no error. `owner` None is
+        Tells whether all of it has left the disk; if not, a sweep ends it. A repetition succeeds. `owner` None is
         an operator. Raises `TaskNotFoundError`. Blocking.
         """
         with self._uploads.locks.try_hold(task_id) as held:

@@ -2,7 +2,7 @@
 
 Rules:
 
-- Only what belongs to a task that has ended goes, and whoever takes it away holds the task's row: an operator's retry
+- Only what belongs to a task that has ended goes, under the task's row: an operator's retry
   comes before that, and nothing goes, or after it, and knows.
 - Results go as uploads do: first the rows tell of them no more, then they leave their place, then the disk, and then
   `has_results` says so. Wherever that is cut, `has_results` is still true, and the next look ends it.
@@ -112,15 +112,15 @@ class Retention:
         columns = (Task.finished_at, Task.id, Task.status)
         mine = and_(Task.node == self._uploads.hooks.node, Task.finished_at.is_not(None), Task.finished_at <= until)
         query = select(*columns).where(mine).order_by(Task.finished_at, Task.id).limit(_BATCH)
-        behind = Task.finished_at >= self._seen[kind] if kind in self._seen else None
+        after = Task.finished_at >= self._seen[kind] if kind in self._seen else None
         while True:
             with self._uploads.database.read() as session:
-                rows = session.execute(query if behind is None else query.where(behind)).all()
+                rows = session.execute(query if after is None else query.where(after)).all()
             if rows:
                 yield [_Ended(row.id, row.status) for row in rows]
             if len(rows) < _BATCH:
                 return
-            behind = _behind(Task.finished_at, Task.id, rows[-1])
+            after = _after(Task.finished_at, Task.id, rows[-1])
 
     # Originals
 
@@ -176,7 +176,7 @@ class Retention:
         """
         with ExitStack() as stack:
             with suppress(OSError):
-                # Held open: the blocks of a large file are freed behind the transaction, which others wait for.
+                # Held open: the blocks of a large file are freed after the transaction, for which others wait.
                 stack.enter_context(self._uploads.store.local_path(row.id).open("rb"))
             with self._uploads.database.write() as session:
                 if self._hold(session, row.task_id, until) is None:
@@ -200,14 +200,14 @@ class Retention:
     # Results
 
     def _old_results(self, this: SweepRound, until: datetime, tasks: Sequence[_Ended]) -> None:
-        """What was made of files that are completed, with whatever nobody can see of the others."""
+        """What was made of files that are completed, and what is hidden of the others."""
         completed = [task.id for task in tasks if task.status is TaskStatus.COMPLETED]
         self._remove_results(
             this, until, "old_results", completed, or_(TaskFile.status == FileStatus.COMPLETED, _is_lost())
         )
 
     def _hidden_results(self, this: SweepRound, until: datetime, tasks: Sequence[_Ended]) -> None:
-        """What nobody can see: of tasks that were cancelled, and of files that failed and cannot be tried again."""
+        """Hidden results: of tasks that were cancelled, and of files that failed and cannot be tried again."""
         if this.dry_run and self._uploads.settings.failed_retention:
             due = self._clock.now() - timedelta(seconds=self._uploads.settings.failed_retention)
             with self._uploads.database.read() as session:
@@ -256,7 +256,7 @@ class Retention:
 
     def _mark_empty(self, task_id: str, until: datetime) -> None:
         with self._uploads.database.write() as session:
-            # Nobody publishes while the row is held.
+            # No worker publishes while the row is held.
             if self._hold(session, task_id, until) is not None and self._results.remove_empty(task_id):
                 changed(session, update(Task).where(Task.id == task_id).values(has_results=False))
 
@@ -330,15 +330,15 @@ class Retention:
 
     def _uploads_ended(self, kind: str, due: ColumnElement[bool]) -> Iterator[Sequence[str]]:
         query = select(Upload.updated_at, Upload.id).where(due).order_by(Upload.updated_at, Upload.id).limit(_BATCH)
-        behind = Upload.updated_at >= self._seen[kind] if kind in self._seen else None
+        after = Upload.updated_at >= self._seen[kind] if kind in self._seen else None
         while True:
             with self._uploads.database.read() as session:
-                rows = session.execute(query if behind is None else query.where(behind)).all()
+                rows = session.execute(query if after is None else query.where(after)).all()
             if rows:
                 yield [row.id for row in rows]
             if len(rows) < _BATCH:
                 return
-            behind = _behind(Upload.updated_at, Upload.id, rows[-1])
+            after = _after(Upload.updated_at, Upload.id, rows[-1])
 
     def _hold(self, session: Session, task_id: str, until: datetime) -> str | None:
         """Hold a task's row until the end of the transaction; its id, if it had ended by then and still has."""
@@ -346,7 +346,7 @@ class Retention:
         return session.scalar(select(Task.id).where(Task.id == task_id, *due).with_for_update())
 
 
-def _behind(at: Any, key: Any, last: Any) -> ColumnElement[bool]:
+def _after(at: Any, key: Any, last: Any) -> ColumnElement[bool]:
     """What comes after this row. The first condition is the one that an index can be entered by."""
     return and_(at >= last[0], or_(at > last[0], key > last[1]))
 

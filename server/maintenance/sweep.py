@@ -1,12 +1,12 @@
-"""The sweep: ends what was cut short, and removes what nobody will finish.
+"""The sweep: ends what was cut short, and removes what no client will finish.
 
 Rules:
 
-- It reads rows, never folders, to find uploads; it waits for nobody and disturbs nobody (a lock that is held is passed
+- It reads rows, never folders, to find uploads; it neither waits nor evicts (a lock that is held is passed
   over until the next time); it may run twice at once, or be killed anywhere.
 - What is due is found along an index: open uploads whose rows say so (`_IS_DUE`), those that have expired, and finals
   whose parts are complete or gone. So a sweep costs what is due, and not what is open.
-- The row of an upload may lag behind its bytes only while its process lives and is about to write it, or when that
+- The row of an upload may lag its bytes only while its process lives and is about to write it, or when that
   process has died. A process that died has left its FIFO; a sweep that finds one looks at every open upload.
 - Even that costs a look at the size of each file, and a lock only where the row does not fit it.
 """

@@ -53,6 +53,6 @@ def _number(value: object) -> float:
 
 
 def _rounded(value: float) -> float:
-    """In gigapixels, with two digits at most behind the point."""
+    """In gigapixels, with at most two decimals."""
     giga = round(value / _GIGA, 2)
     return int(giga) if giga >= 100 or giga == int(giga) else giga

@@ -1,7 +1,7 @@
 """clamd, the virus scanner: a client for its INSTREAM and PING (clamd(8), section COMMANDS).
 
 Rule: three things that clamd says are answers: `OK`, `FOUND`, and that a limit of its own stopped it. Whatever else
-happens (nobody there, a silence, a connection that ends, other words) is `AwayError` and never a clean file.
+happens (no connection, silence, a connection that ends, other words) is `AwayError` and never a clean file.
 
 It is our own because the synchronous libraries (clamd, clamdpy) send with blocking calls and read once the stream has
 ended: nothing can be cancelled meanwhile, and an answer that comes early is lost in a broken pipe.
@@ -31,7 +31,7 @@ _LIMIT_SIGNATURE = "Heuristics.Limits.Exceeded"
 
 
 class AwayError(Exception):
-    """There is no answer to be had from clamd. The text is for the log."""
+    """clamd does not answer. The text is for the log."""
 
 
 class Finding(Enum):

@@ -42,7 +42,7 @@ class TryLaterError(Exception):
         self.counts = counts
 
 
-class Cancelled(Exception):  # noqa: N818  # it is no error: somebody wished it
+class Cancelled(Exception):  # noqa: N818  # not an error: a person asked for it
     """The task was cancelled while the step ran; every process of the step is gone."""
 
 
@@ -61,7 +61,7 @@ class StepContext:
     """One step of one file in one attempt.
 
     `source` is the original, `size` its bytes. `output` is an existing directory that belongs to this step in this
-    attempt alone. `media_type` is None for a file that is no video that we know. `ffmpeg` is the path of the binary.
+    attempt alone. `media_type` is None for a file that is not a known video. `ffmpeg` is the path of the binary.
     `facts` has the columns that the earlier steps of this file found out. `report` takes the percent (0 to 100) of
     this step that is done; it may raise, and the step ends with that.
     """
@@ -101,7 +101,7 @@ class Step(ABC):
     """The step that it may run beside, when both are to run: neither needs what the other finds out."""
 
     def applies_to(self, media_type: MediaType | None) -> bool:
-        """Whether the step has anything to do for such a file; None is a file that is no video."""
+        """Whether the step has anything to do for such a file; None is a file that is not a video."""
         return media_type is not None
 
     def is_wanted(self, settings: Settings) -> bool:  # noqa: ARG002  # a step that can be switched off looks

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class BodyHandover:
-    """The body of one request, for whoever wants to read it from the socket: see `socket_body.Handover`."""
+    """The body of one request, for a reader of the socket itself: see `socket_body.Handover`."""
 
     def __init__(self, protocol: "VideodockHttp", cycle: RequestResponseCycle, length: int) -> None:
         self._protocol = protocol
@@ -35,7 +35,7 @@ class BodyHandover:
 
 
 class FileOutlet:
-    """The socket of one answer, for whoever wants to write into it: see `socket_file.Outlet`."""
+    """The socket of one answer, for a writer into the socket itself: see `sendfile.Outlet`."""
 
     def __init__(self, protocol: "VideodockHttp", cycle: RequestResponseCycle) -> None:
         self._protocol = protocol
@@ -59,7 +59,7 @@ class FileOutlet:
 
 
 class LingeringClose:
-    """The transport as a cycle sees it: closing in front of a body that nobody read must not become a reset."""
+    """The transport as a cycle sees it: closing before a body was read must not reset the connection."""
 
     def __init__(self, protocol: "VideodockHttp", cycle: RequestResponseCycle) -> None:
         self._protocol = protocol

@@ -433,7 +433,7 @@ def _child(numbers: Sequence[str]) -> NoReturn:
 
 
 def _follow(line: socket.socket) -> None:
-    """End with the supervisor, even if it was killed: nobody else could stop this process."""
+    """End with the supervisor, even if it was killed: no other process could stop this one."""
     with contextlib.suppress(OSError):
         line.recv(1)
     os.kill(os.getpid(), signal.SIGTERM)

@@ -12,7 +12,7 @@ What it does not do is done here:
   counted: the parts that were handed over, and the bytes of reads out of which nothing whole came. The second number
   covers whatever one could send without end: a head, blank lines before it, trailers, the extensions of a chunk.
 - Time. One timer a connection says by when a whole head must have come. It runs from the connection or from the first
-  byte of a later head. While a request before it is being answered nobody blames the client: reading may be paused.
+  byte of a later head. The time of an earlier answer does not count against the client: reading may be paused.
 - Trailers come through the same callback as headers, and uvicorn appends them to the list that the application
   already has: an injected Authorization too. Here the list ends with the head. Trailers that the head announced go
   into a mapping of their own, which is whole before the application hears that the body is over.
@@ -21,17 +21,17 @@ What it does not do is done here:
   (RFC 9110 lets a server ignore the wish): a fresh parser is told how long the body is, and goes on where the
   first one stopped.
 - Handover. Every body whose length is known is offered to the application (`HANDOVER`), which may take it from the
-  socket itself. From then on this class reads nothing: the transport is paused behind the back of uvicorn's flow
-  control, so that nobody resumes it. When the last byte was taken, a fresh parser stands where the old one, which
-  still waits for that body, would have stood, and reading goes on. A body that was not taken to its end leaves a
-  connection whose next byte is in the middle of something: it is closed behind the answer.
+  socket itself. From then on this class reads nothing: the transport is paused without the knowledge of uvicorn's
+  flow control, which therefore does not resume it. When the last byte was taken, a fresh parser replaces the old one,
+  which still waits for that body, and reading goes on. A body that was not taken to its end leaves a
+  connection whose next byte is in the middle of something: it is closed after the answer.
 - Files. Every answer may let the application write a part of its body into the socket itself (`FILES`): once the
   transport has nothing left to write, and until it is told that this is over. Nothing of ours writes while a request
   is being answered, so nothing comes in between.
 - Host. llhttp accepts a request that names no host, or two, and uvicorn passes over the one in an absolute target:
   `hosts.py`.
-- Answers that nobody takes. A transport waits for its buffer to empty, also when it is closed. One clock a connection
-  runs while the buffer is not empty: `answer_timeout.py`.
+- Answers that the client does not read. A transport waits for its buffer to empty, also when it is closed. A clock
+  of each connection runs while the buffer is not empty: `answer_timeout.py`.
 - The end. An error concerns one message. Answers to those before it are sent first, an answer that has begun is not
   written into, and an application that still reads that body learns that the client is gone. Closing with unread
   bytes would make the kernel send a reset that overtakes the answer: so half-close, listen for a moment, close.
@@ -320,7 +320,7 @@ class VideodockHttp(HttpToolsProtocol):
         return os.dup(self.transport.get_extra_info("socket").fileno())
 
     def take_back(self, cycle: RequestResponseCycle) -> None:
-        """The body was read to its end: go on with what is behind it."""
+        """The body was read to its end: go on with the bytes after it."""
         cycle.more_body = False
         cycle.message_event.set()
         if self._deaf or self.transport.is_closing():
@@ -335,7 +335,7 @@ class VideodockHttp(HttpToolsProtocol):
         self.close()
 
     def end(self) -> None:
-        """Close behind the answer."""
+        """Close after the answer."""
         self._end(b"")
 
     # An answer that the application writes itself
@@ -433,11 +433,11 @@ class VideodockHttp(HttpToolsProtocol):
             return
         self.transport.write_eof()
         self.flow.resume_reading()
-        self.transport.resume_reading()  # also when a body was handed over, which nobody reads any more
+        self.transport.resume_reading()  # also when a body was handed over, whose reader is gone
         self._timer = self.loop.call_later(LINGER_SECONDS, self.close)
 
     def _drain(self, count: int) -> None:
-        """Of what nobody reads, only so much is taken."""
+        """Of a body without a reader, only so much is drained."""
         self._swallowed += count
         if self._swallowed > LINGER_BYTES and not self._busy():
             self.close()

@@ -46,7 +46,7 @@ class UploadStore(ABC):
 
     @abstractmethod
     async def append(self, upload_id: str, offset: int, body: Body, limit: int, see: Tap | None = None) -> Moved:
-        """Add at most `limit` bytes of `body` behind the first `offset` ones, showing them to `see`.
+        """Add at most `limit` bytes of `body` after the first `offset` ones, showing them to `see`.
 
         What arrived stays, however the body ends, and `size` tells it afterwards. Raises `StorageFullError`
         when the store takes no more, `FileNotFoundError` when it does not have the upload.
@@ -54,7 +54,7 @@ class UploadStore(ABC):
 
     @abstractmethod
     def truncate(self, upload_id: str, size: int) -> None:
-        """Forget what lies behind the first `size` bytes."""
+        """Cut the file to its first `size` bytes."""
 
     @abstractmethod
     def concatenate(self, upload_id: str, parts: Sequence[tuple[str, int]], *, may_share: bool) -> None:
@@ -78,7 +78,7 @@ class UploadStore(ABC):
 
     @abstractmethod
     def show(self, upload_id: str, offset: int, see: Tap) -> None:
-        """Show everything behind the first `offset` bytes to `see`, in pieces of bounded size."""
+        """Show everything after the first `offset` bytes to `see`, in pieces of bounded size."""
 
     @abstractmethod
     def finish(self, upload_id: str) -> None:

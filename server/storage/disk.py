@@ -267,7 +267,7 @@ class DiskStore(UploadStore):
 
 
 class _File:
-    """A file that whoever moves the first byte opens: on his thread, without a way of its own.
+    """A file that the writing thread opens with its first byte; this saves a thread switch.
 
     With `early`, what is written is sent to the disk while more comes. It is full when no more than `kept` bytes of its
     disk are free.

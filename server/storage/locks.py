@@ -11,10 +11,10 @@ path of a socket may have 107 bytes, that of a data folder has more.)
 Rules:
 
 - A lock that cannot be taken in time is `UploadLockedError`, never an upload without a lock.
-- Only who came later may ask a holder to let go. Without this order a request that was dead already, and still
-  waiting, would throw out the one that came to replace it. The order is the kernel's monotonic clock, which all
-  processes of a host share.
-- Whoever holds a lock for long (a body that is being received) can be asked to let go; whoever holds it briefly
+- Only a request that came later may ask a holder to release. Without this order a dead request that still waits would
+  evict the one that came to replace it. The order is the kernel's monotonic clock, which all processes of a host
+  share.
+- A holder for long (a body that is being received) can be asked to release the lock; a holder for a moment
   (the sweep) is waited for.
 """
 
@@ -40,7 +40,7 @@ _RETRY_SECONDS = 0.02
 PATIENCE_SECONDS = 10.0
 # So long somebody waits for a holder who came later: enough for one who only looks, not for a body.
 DEFERENCE_SECONDS = 2.0
-# The arrival of those who hold a lock for a moment only: before everybody, so that nobody is turned away.
+# The arrival of short holders: earlier than all others, so that no request is turned away for them.
 _BRIEF = 0
 _FIFO_SUFFIX = ".fifo"
 
@@ -53,7 +53,7 @@ _FLOCK = struct.Struct("hhqqi4x")
 
 
 class HeldLock:
-    """A lock that is held; whoever attaches is told when somebody else wants it."""
+    """A lock that is held. What is attached is called when another request wants the lock."""
 
     def __init__(self, upload_id: str, arrival: int) -> None:
         self.upload_id = upload_id
@@ -95,7 +95,7 @@ class UploadLocks:
         unborn = self._folder / f".{self._fifo.name}"
         with self.try_hold(unborn.name):
             os.mkfifo(unborn, 0o600)
-            # Opened for writing too, so that there is no end of file when an asker closes its end.
+            # Opened for writing too, so that reading meets no end of file when an asker closes its end.
             self._listening = os.open(unborn, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
             unborn.rename(self._fifo)
         self._loop = asyncio.get_running_loop()
@@ -115,11 +115,12 @@ class UploadLocks:
 
     @asynccontextmanager
     async def hold(self, upload_id: str, before_asking: BeforeAsking | None = None) -> AsyncIterator[HeldLock]:
-        """Hold the lock, asking whoever has it to let go.
+        """Hold the lock, and ask its holder to release it.
 
-        When somebody has it, `before_asking` is called first: if it raises, he is left alone, since a request
+        When it is held, `before_asking` is called first: if it raises, the holder is left alone, since a request
         that will be refused anyway must not disturb another.
-        Raises `UploadLockedError` when nobody let go for 10 s, or somebody who came later kept it for 2 s.
+        Raises `UploadLockedError` when the holder did not release it within 10 s, or a later
+        request held it for 2 s.
         """
         held = await self._acquire(upload_id, time.monotonic_ns(), before_asking)
         try:
@@ -128,12 +129,12 @@ class UploadLocks:
             self._release(held)
 
     def request_release(self, upload_id: str) -> None:
-        """Ask whoever holds the lock to let go, and wait for nobody. Blocking."""
+        """Ask the holder to release the lock, without waiting. Blocking."""
         self._ask_processes(upload_id, time.monotonic_ns())
 
     @contextmanager
     def try_hold(self, upload_id: str) -> Iterator[bool]:
-        """Hold the lock if nobody has it; disturbs nobody. Yields whether it is held. Blocking."""
+        """Hold the lock if it is free, and ask no holder. Yields whether it is held. Blocking."""
         held = self._try(upload_id, _BRIEF)
         try:
             yield held is not None
@@ -146,7 +147,7 @@ class UploadLocks:
         return sum(self._clean(path) for path in self.stale_fifos())
 
     def stale_fifos(self) -> list[Path]:
-        """The FIFOs to which nobody listens, nor is about to. Blocking."""
+        """The FIFOs without a living process that listens, or is about to. Blocking."""
         return [path for path in self._folder.glob(f"*{_FIFO_SUFFIX}") if self._is_stale(path)]
 
     async def _acquire(self, upload_id: str, arrival: int, before_asking: BeforeAsking | None) -> HeldLock:
@@ -229,7 +230,7 @@ class UploadLocks:
             os.close(os.open(path, os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC))
         except FileNotFoundError:
             return False
-        except OSError:  # ENXIO: nobody listens any more, or not yet
+        except OSError:  # ENXIO: no process listens any more, or not yet
             if held or not path.name.startswith("."):
                 return True
             with self.try_hold(path.name) as free:

@@ -93,7 +93,7 @@ class MemoryStore(UploadStore):
         self._file(upload_id)  # there is no power cut that memory could survive
 
     def delete(self, upload_id: str) -> None:
-        # Not closed: its number would be the next upload's, and whoever still reads by it would read that one's.
+        # Not closed: its number would be the next upload's, and a reader that still uses it would read that one.
         self._files.pop(upload_id, None)
 
     def quarantine(self, upload_id: str) -> None:
@@ -136,7 +136,7 @@ class MemoryStore(UploadStore):
         return set(self._files)
 
     def close(self) -> None:
-        """Give all memory back; nobody may use the store or a path of it any more."""
+        """Give all memory back. The store and its paths must not be used afterwards."""
         self._files.clear()
         self.quarantined.clear()
         while self._opened:

@@ -1,7 +1,7 @@
 """Where posters and renditions live, and how they appear.
 
 Rule: what a step makes is made in a folder of its attempt and renamed into place when it is whole; what is in place
-is never written again. So a worker that was only slow, not dead, can do no harm, and nobody sees half a result.
+is never written again. So a worker that was only slow, not dead, can do no harm, and no reader sees half a result.
 """
 
 import errno
@@ -155,7 +155,7 @@ class Results:
         return [(name, (task_id, int(last)) if last.isdigit() else None) for name, (task_id, _, last) in found]
 
     def drop_work(self, name: str) -> None:
-        """Remove something that nobody works on. Idempotent."""
+        """Remove what no worker uses. Idempotent."""
         self._discard(self._work / name)
 
     def is_in_work(self, name: str) -> bool:

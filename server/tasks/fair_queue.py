@@ -4,7 +4,7 @@ Rules:
 
 - The owner with the fewest running tasks comes first, then the oldest task. Among tasks that were begun before, the
   one whose pause ended first counts as the oldest of its owner.
-- A task runs while its worker's lease lasts. One that was set aside waits, and takes nobody's place.
+- A task runs while its worker's lease lasts. A postponed task waits, and takes no place.
 - What it costs does not depend on how many tasks wait or have ended: it reads the first few that wait. Only when all
   of those belong to owners who have a task running already, each owner with an open task costs two looks into an index.
 """
@@ -66,7 +66,7 @@ def next_task(session: Session, *, node: str, lease: float, owner_limit: int) ->
     found = session.execute(_FIRST, asked).first()
     if found is not None and (found.turn == 0 or found.seen < _WINDOW):
         return found
-    # Everybody in front has a task running. Whoever has fewer, or none, may stand far behind.
+    # Every owner before has a task running. An owner with fewer, or none, may stand far back.
     for owner in session.execute(_OWNERS_IN_ORDER, asked):
         if found is not None and found.turn <= owner.running:
             return found
@@ -137,7 +137,7 @@ def _next_in_order(*of: Any) -> Select[Any]:
         .where(_is_free())
         .order_by(first_ones.c.turn, first_ones.c.created_at, first_ones.c.id)
         .limit(literal_column("1", Integer))
-        # Whoever claims at the same moment takes the next one.
+        # A worker that claims at the same moment takes the next one.
         .with_for_update(skip_locked=True, of=Task)
     )
 

@@ -34,7 +34,7 @@ from server.lifecycle import (
 )
 from server.tasks import events, fair_queue
 
-# What a task has no more when nobody works on it, nor will.
+# What a task loses when no worker has it, nor will.
 _IDLE: Mapping[str, Any] = {
     "worker": None,
     "gather_until": None,
@@ -373,7 +373,7 @@ def cancel_steps(session: Session, file_ids: Sequence[str], *, now: datetime) ->
 
 
 def skip_steps(session: Session, file_id: str, *, now: datetime) -> None:
-    """The steps of a file that has ended and that nobody will run any more."""
+    """The steps of a file that has ended, which no worker will run."""
     _end_steps(session, TaskStep.file_id == file_id, StepStatus.SKIPPED, now=now)
 
 
@@ -384,7 +384,7 @@ def _end_steps(session: Session, of: ColumnElement[bool], status: StepStatus, *,
 
 def update_claimed(session: Session, claimed: Claim, values: Mapping[str, Any]) -> bool:
     """Write into a claimed task's row, and keep it for this transaction; False when it is no longer this worker's."""
-    # The task's row is locked first: whoever cancels or takes over waits for this transaction, or this one for him.
+    # The task's row is locked first: a cancel or a takeover waits for this transaction, or this one for it.
     return bool(changed(session, update(Task).where(_is_claimed_by(claimed)).values(attempt=Task.attempt, **values)))
 
 
@@ -398,7 +398,7 @@ def _is_claimed_by(claimed: Claim) -> ColumnElement[bool]:
 
 
 def _claimable(lease: float) -> ColumnElement[bool]:
-    """Tasks that nobody works on, and that may be tried now, where workers ask for leases of so many seconds.
+    """Tasks without a worker that may be tried now, where workers ask for leases of so many seconds.
 
     A lease that lies further ahead than any that was given is over too: the clock was set back.
     """

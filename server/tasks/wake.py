@@ -1,4 +1,4 @@
-"""Wake: "look now" for whoever schedules.
+"""Wake: "look now" for the schedulers.
 
 Rule: it is a hint. The row in the table is the task; a wake that is lost costs the wait for the next look, never
 a task. It never blocks and never raises.
@@ -24,7 +24,7 @@ class Wake:
 
     def notify(self) -> None:
         """Say that there may be work."""
-        with contextlib.suppress(OSError):  # nobody listens, or enough was said already
+        with contextlib.suppress(OSError):  # no scheduler listens, or enough was said already
             descriptor = os.open(self._path, os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
             try:
                 os.write(descriptor, b"\n")

@@ -1,6 +1,6 @@
-"""What holds for every request body, whoever takes it: how slow it may be, and how many there may be at once.
+"""Limits for every request body: how slow it may be, and how many there may be at once.
 
-Rule: nobody else makes a `Body` of a request.
+Rule: a `Body` of a request is made here only.
 """
 
 from collections.abc import Iterator, Mapping, MutableMapping

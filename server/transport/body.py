@@ -4,7 +4,7 @@ Rule: a body is asked to move bytes (`write_to`) or to show them (`peek`, `read_
 many there were and why it stopped, never with an exception for something that a client or a network does. What
 it reported as written is in the file; nothing is written after it answered.
 
-Whoever waits for a body can be told to let go: `stop()` ends the current wait at once and every later one.
+`stop()` evicts the reader of a body: it ends the current wait at once and every later one.
 """
 
 import asyncio
@@ -67,12 +67,12 @@ class End(Enum):
 
 
 class Pace:
-    """The slowest that a body may be: `rate` bytes a second, over more than `window` seconds; 0 is no limit.
+    """The slowest that a body may be: `rate` bytes a second, over more than `window` seconds; 0 means no limit.
 
     A body has `window` seconds of patience. Waiting for it spends them, and every byte earns 1/rate seconds back, up
     to the full window. So a body whose average over each window is the rate is never too slow, however unevenly it
     comes, and one that trickles is over soon after a window. Only waiting counts: while the server writes, or is slow
-    itself, nobody blames the client.
+    itself, the time does not count against the client.
 
     For one user at a time, a task or a thread: `wait()`, then whatever waits, then `check()`.
     """
@@ -117,7 +117,7 @@ class Body(ABC):
         self.moved = 0
         """Bytes that were taken from the front so far, wherever they went."""
         self.trailers: Mapping[str, str] = {}
-        """Header fields that came behind the body, by lower-case name; complete when the body is."""
+        """Trailer fields, by lower-case name; complete when the body is."""
 
     @property
     def arrived(self) -> int:
@@ -136,7 +136,7 @@ class Body(ABC):
         """Up to `count` bytes from the front, left in place; fewer only when the body ends before."""
         while self._pending_bytes < count and await self._wait_for_more():
             pass
-        # Mostly the first piece has them all: what is behind it, up to a MiB, is not copied for two bytes.
+        # Mostly the first piece has them all: the rest of it, up to a MiB, is not copied for two bytes.
         whole = len(self._pending) > 0 and len(self._pending[0]) >= count
         front = (self._pending[0] if whole else b"".join(self._pending))[:count]
         return front, End.LIMIT if len(front) == count else self._end()
@@ -223,7 +223,7 @@ class Body(ABC):
         return batch
 
     async def _wait_for_more(self) -> bool:
-        """Wait for more; False when none will come, be it that none came for too long."""
+        """Wait for more; False when none will come, also when none came for too long."""
         more = self._over or await self.next_chunk(self._idle_seconds)
         return self._store_arrived(more or End.IDLE)
 
@@ -314,7 +314,7 @@ class AsgiBody(Body):
         return message
 
     async def close(self) -> None:
-        """Leave no task behind; call it when the request is over."""
+        """End the reading task; call it when the request is over."""
         for future in (self._waiting, self._stop_waiter):
             if future is not None and not future.done():
                 future.cancel()

@@ -57,7 +57,7 @@ class Scanner:
         return end
 
     def _resolve_held_back(self, view: memoryview) -> int:
-        """Decide what was held back, by the bytes behind it; how many of those were used up.
+        """Decide what was held back, by the bytes that follow; returns how many of those were used up.
 
         When it is 0, either what was held back went to the target, or the target has enough.
         """
@@ -105,5 +105,5 @@ class AtMost:
 
 
 def discard(view: memoryview) -> int:
-    """A sink for what nobody wants."""
+    """A sink that discards what it gets."""
     return len(view)

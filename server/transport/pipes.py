@@ -30,7 +30,7 @@ class Pipe:
 
 
 class Pipes:
-    """A pool of empty pipes, for threads. Nobody waits: who finds none makes one."""
+    """A pool of empty pipes, for threads. A thread that finds none makes one and does not wait."""
 
     def __init__(self) -> None:
         self._free: list[Pipe] = []

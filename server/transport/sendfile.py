@@ -1,4 +1,4 @@
-"""A file straight into its socket: `sendfile` for bytes that nobody has to see.
+"""A file straight into its socket: `sendfile` for bytes that the server need not read.
 
 Rule: bytes are counted when they are in the socket, never before, and what the file does not have is never made up: a
 file that has become too short ends the connection.
@@ -80,7 +80,7 @@ class Outlet(Protocol):
         """The server writes again."""
 
     def gone(self) -> None:
-        """The client does not take the answer: nobody has to end it, and the connection is reset."""
+        """The client does not read the answer: it is not ended, and the connection is reset."""
 
 
 class FileSender:

@@ -1,4 +1,4 @@
-"""A request body straight from its socket: `splice` for bytes that nobody has to see, `readv` for the others.
+"""A request body straight from its socket: `splice` for bytes that the server need not read, `readv` for the others.
 
 Rule: between two calls, what was taken from the socket is in the file or in `_pending`; there is no third place.
 Only one thread at a time reads the socket, and it is joined before anybody hears how far it came.
@@ -14,7 +14,7 @@ then goes: waiting is done on the event loop, so that a thousand idle bodies hol
 less and less often, up to once in two seconds, unless much has come or its end: the kernel keeps its packets together.
 So that no body keeps a thread for itself, it also goes after a while and gets in line again.
 
-A checksum reads the file behind the writer, in a second thread: hashing and writing overlap, and what is hashed is what
+A checksum reads the file after the writer, in a second thread: hashing and writing overlap, and what is hashed is what
 the file holds. Where splice cannot be used (some file systems refuse it), bytes go through a buffer.
 """
 
@@ -63,10 +63,10 @@ class Handover(Protocol):
         """Stop reading, and hand the body over; answers `Expect: 100-continue`. Once only."""
 
     def give_back(self) -> None:
-        """Every byte was taken: the server reads again, from the first byte behind the body."""
+        """Every byte was taken: the server reads again, from the first byte after the body."""
 
     def gone(self) -> None:
-        """The client left in the middle: nobody has to answer it."""
+        """The client left in the middle: it gets no answer."""
 
 
 class SocketBody(Body):
@@ -150,7 +150,7 @@ class SocketBody(Body):
 
     async def _readable(self, seconds: float) -> bool:
         """Wait until there is something to read or somebody says stop; False when time is up."""
-        if self._stopping:  # said while a thread was at work: there was nobody to wake
+        if self._stopping:  # said while a thread was at work, so no waiter was woken
             return True
         seconds = min(seconds, self._pace.left)
         if seconds <= 0:
@@ -297,7 +297,7 @@ class SocketBody(Body):
 
 
 def _followed(writer: Writer, follower: TrailingHash | None) -> Sink:
-    """A writer that tells the one behind it how far it came."""
+    """A writer that tells the trailing hash how far it came."""
     if follower is None:
         return writer
 

@@ -1,7 +1,7 @@
-"""Shows a file's new bytes to a checksum, behind the one who writes them.
+"""Shows a file's new bytes to a checksum while another thread writes them.
 
-Rule: what is shown is read from the file, in order and once. Whoever writes says how far, on one thread after the
-other, and waits at the end; between, it may be a little behind.
+Rule: what is shown is read from the file, in order and once. The writer says how far it
+is, on one thread after the other, and waits at the end; until then the hash may lag.
 """
 
 import errno
@@ -12,14 +12,14 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from server.transport.body import Tap, Target, opened
 
 BUFFER_BYTES = 1 << 20
-_FOLLOW_BYTES = 1 << 21  # so far it may be behind the writer before it is told
+_FOLLOW_BYTES = 1 << 21  # so many bytes the hash may lag before the writer tells it
 
 _local = threading.local()
 _hashers = ThreadPoolExecutor(4, "checksum")
 
 
 class TrailingHash:
-    """Shows what was written, read from the file, in a thread of its own behind the writer."""
+    """Shows what was written, read from the file, in a thread of its own."""
 
     def __init__(self, target: Target, offset: int, see: Tap) -> None:
         self._target = target

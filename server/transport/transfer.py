@@ -39,7 +39,7 @@ pipes = Pipes()
 
 
 class Source(NamedTuple):
-    """A socket, and whether whoever reads it was told to stop."""
+    """A socket, and whether its reader has to stop."""
 
     descriptor: int
     is_stopping: Callable[[], bool]
@@ -55,7 +55,7 @@ class Transfer(ABC):
         self._patience_ms = patience_ms
         self.taken = 0  # bytes from the socket
         self.moved = 0  # bytes that are where they should be
-        self.left = b""  # what was taken and nobody wanted
+        self.left = b""  # what was read and the sink did not take
         self.dry = False  # the socket was empty
         self.gone = False  # the client went away
         self.is_last = False  # the body has to stop, and this is what it had

@@ -139,7 +139,7 @@ class Append:
     """Add at most `limit` bytes at `offset`.
 
     `exact` tells that the body cannot be longer, by its own word. `length` is set when this request tells the
-    deferred length. `checksum` is what the bytes must hash to; with `trailing` that comes behind the body, in an
+    deferred length. `checksum` is what the bytes must hash to; with `trailing` that comes after the body, in an
     algorithm of `algorithms`.
     """
 
@@ -157,7 +157,7 @@ class Append:
         return self.trailing or self.checksum is not None
 
     def trailing_checksum(self, trailers: Mapping[str, str]) -> Checksum | None:
-        """Upload-Checksum that came behind the body (section Checksum, checksum-trailer); None if none did."""
+        """Upload-Checksum that came after the body (section Checksum, checksum-trailer); None if none did."""
         raw = trailers.get("upload-checksum")
         return None if raw is None else _offered(parse_checksum(raw), self.algorithms)
 
@@ -219,7 +219,7 @@ def decide_create(head: Head, offer: Offer) -> Create:
 
 
 def check_upload(facts: Facts) -> None:
-    """Raise for an upload that is no more. None of these errors may carry Upload-Offset."""
+    """Raise for an upload that is gone. None of these errors may carry Upload-Offset."""
     if facts.status is UploadStatus.REJECTED:
         raise MediaTypeUnsupportedError(accepted=facts.accepted)
     gone = facts.status in (UploadStatus.EXPIRED, UploadStatus.TERMINATED)

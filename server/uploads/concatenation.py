@@ -8,9 +8,9 @@ Rules:
   held, and the transaction that completes it gives up the parts that no other final wants.
 - No part loses a byte to a final before the final is complete: the final shares the file of its first part, or copies
   it. So a final that ends unjoined has nothing to give back but room.
-- A final may be created while its parts are still coming (concatenation-unfinished); whoever completes the last part,
-  asks for the final, or sweeps, joins them. Joining that was cut short continues where the store says it was. A final
-  whose part is gone ends.
+- A final may be created while its parts are still coming (concatenation-unfinished). The request that completes the
+  last part, a HEAD of the final, or a sweep joins them. Joining that was cut short continues where the store says it
+  was. A final whose part is gone ends.
 """
 
 import asyncio
@@ -52,7 +52,7 @@ _RETRY_SECONDS = 0.05
 _PATIENCE_SECONDS = 5.0
 # So long a request waits for a join; after that it is answered, and the join goes on.
 _ANSWER_SECONDS = 20.0
-# Nobody asked for these joins with the request that waits for them.
+# The request that waits for these joins did not ask for them.
 _AFTER_SECONDS = 5.0
 
 # Joins move gigabytes: they have threads of their own, so that they take none from other work.
@@ -149,7 +149,7 @@ class FinalService:
             deadline = time.monotonic() + patience
             for part_id in sorted({part.id for part in parts}):
                 stack.enter_context(self._hold(part_id, deadline))
-            final, parts = self._load(final_id)  # again, now that nobody can change them
+            final, parts = self._load(final_id)  # again, now that no request can change them
             if final.status is not UploadStatus.OPEN or not self._is_ready(final, parts):
                 return final.status is UploadStatus.COMPLETE
             try:
@@ -339,7 +339,7 @@ def _made_before(session: Session, owner: str, decision: Create, now: datetime) 
 
 
 def _parts_of(session: Session, owner: str, decision: Create) -> Mapping[str, Upload]:
-    """The rows of the parts, by id. Raises `PartInvalidError` when one is no partial upload of this owner, or gone."""
+    """The rows of the parts, by id. Raises `PartInvalidError` for another kind of upload, another owner's, or none."""
     query = select(Upload).where(Upload.id.in_(decision.parts), Upload.owner == owner)
     found = {row.id: row for row in session.scalars(query, execution_options={"populate_existing": True})}
     for part_id in decision.parts:

@@ -1,6 +1,6 @@
 """The files of one form: together they become one task, or nothing of them stays.
 
-Rule: nobody but the request that brings them knows these uploads, so they need no locks of their own. The form
+Rule: only the request that brings them knows these uploads, so they need no locks of their own. The form
 holds the lock of its task instead; an open upload of a form whose lock is free was abandoned by a process that
 died, and the sweep removes it.
 
@@ -149,7 +149,7 @@ class Form:
                 await self.uploads.database.run(self.uploads.discard, list(self.taken))
         finally:
             if self.claim is not None and self.claim.held:
-                with contextlib.suppress(SQLAlchemyError):  # whoever comes next sees that nobody holds it
+                with contextlib.suppress(SQLAlchemyError):  # the next request sees that it is not held
                     await self.uploads.database.run(self.claim.release)
 
 

@@ -3,11 +3,11 @@
 Rules:
 
 - A group is the row of its task, which gathers (`gather_until`) until each of its uploads is whole or was refused.
-  Until then nobody claims it.
-- Whoever changes a group holds that row first, then rows of uploads in the order of their ids: two never wait for
+  Until then no worker claims it.
+- A change of a group holds that row first, then rows of uploads in the order of their ids: two never wait for
   each other, and the later one sees all that the earlier one did. So the order of their clients does not matter.
 - Once a member is removed, or the last one was not created in time, the group has failed. The transaction that says
-  so ends its open members too: nobody goes on sending what will not be used.
+  so ends its open members too: no client goes on sending what will not be used.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -254,7 +254,7 @@ def _existing_task(session: Session, task_id: str) -> _Row:
 
 
 def _check_ownership(task: _Row, members: Sequence[tuple[TaskFile, Upload]], owner: str, node: str) -> None:
-    """Raises `TaskTakenError` for a task of another owner or data folder, or one that is no group."""
+    """Raises `TaskTakenError` for a task of another owner or data folder, or one that is not a group."""
     is_group = task.gather_until is not None or (members and all(group_of(upload) for _, upload in members))
     if task.owner != owner or task.node != node or not is_group:
         raise TaskTakenError

@@ -4,7 +4,7 @@ Rules:
 
 - A key belongs to the request that holds the lock of the task in its row, until that request is answered: then it
   belongs to the answer, until that expires. A row without an answer whose lock is free was left by a process that
-  died, and whoever comes next takes it over.
+  died, and the next request takes it over.
 - The answer is written in the transaction that makes the task. No kill leaves one of them without the other.
 - An answer is codes and parameters, never a sentence, and no part of it is asked of rows that may be gone since.
 """
@@ -165,7 +165,7 @@ class KeyClaim:
             return connection.execute(select(*_COLUMNS).where(self._of_key())).one_or_none()
 
     def _values(self) -> dict[str, Any]:
-        # Over already: what is left of a process that dies is swept, and who lives is known by his lock.
+        # Over already: a sweep removes what a dead process left. A running request is recognised by the lock it holds.
         now = self.uploads.clock()
         return {"task_id": self.task_id, "created_at": now, "expires_at": now}
 

@@ -33,7 +33,7 @@ class UploadPolicy:
 
     @property
     def scan_limit(self) -> int | None:
-        """Bytes that an upload may have, since the virus scanner takes no more; None where that is no reason."""
+        """Bytes that an upload may have, since the virus scanner takes no more; None without such a limit."""
         refuses = self.settings.clamd and self.settings.scan_too_large == "refuse"
         return int(self.settings.scan_max_size) if refuses else None
 

@@ -1,6 +1,6 @@
 """How far the open uploads are, told to their rows once a second.
 
-Rule: this is for reports. The truth is in the store, and nobody decides anything by it; so a request does not wait
+Rule: this is for reports. The truth is in the store, and no decision depends on it; so a request does not wait
 for it, and what a killed process had not told yet costs nothing but a number that is a second old.
 """
 

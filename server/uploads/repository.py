@@ -370,7 +370,7 @@ class UploadRepository:
         return ended is not None
 
     def delete_ended(self, upload_ids: Sequence[str]) -> None:
-        """Uploads that were ended with their group: their bytes go, and whoever receives some is told to let go.
+        """Delete the bytes of uploads that ended with their group, and evict the requests that receive some.
 
         What cannot be done within half a second, a sweep will do. Blocking.
         """
@@ -488,7 +488,7 @@ class UploadRepository:
         return size if size is None or checked_from is None else min(size, checked_from)
 
     def expiry_of(self, row: _Row) -> datetime:
-        """When an open upload expires. Its row may lag behind a body that was cut off; its bytes tell better."""
+        """When an open upload expires. Its row may lag a body that was cut off; its bytes tell better."""
         modified = self.store.modified(row.id) if row.status is UploadStatus.OPEN else None
         told: datetime = row.expires_at
         return told if modified is None else max(told, self._expiry(modified))

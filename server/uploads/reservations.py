@@ -1,17 +1,17 @@
-"""Room on the disk: what open uploads were promised, and whether there is more to promise.
+"""Disk reservations: which bytes open uploads have reserved, and whether there is room for more.
 
-Rule: an upload is promised its bytes only while the disk has room for them, for everything that others were promised
-and have not brought yet, and for the reserve; and its row bears the promise (`reserved`) before the next sum is taken.
+Rule: an upload reserves its bytes only while the disk has room for them, for what other uploads have reserved and not
+yet brought, and for the reserve. Its row bears the reservation (`reserved`) before the next sum is taken.
 
-Theory of operation. The truth is in the rows of open uploads, so nothing has to be given back: a promise ends with its
-upload, and shrinks by what its row tells of received bytes. Adding the rows up takes tens of milliseconds where 100,000
-are open. So the last sum stands in a file of the data folder, whoever is granted something adds it there, and what is
-free is asked each time. Promises shrink by themselves and grow only here, so by such a sum one is never promised too
-much, by any number of processes. It does not know of what came or ended since: who would be refused by it, or finds it
-five seconds old, takes a new one. Before, he waits for those whose rows are not committed yet: it would lack them.
+Theory of operation. The truth is in the rows of open uploads, so nothing has to be given back: a reservation ends with
+its upload, and shrinks by the received bytes of its row. Adding up the rows of 100,000 open uploads takes tens of
+milliseconds. So the last sum stands in a file of the data folder, each reservation adds to it, and the free space is
+asked each time. Reservations shrink by themselves and grow only here, so the sum is never too small, for any number of
+processes. It does not see uploads that ended since: a request that it would refuse, or that finds it older than five
+seconds, takes a new one. First it waits for uncommitted reservations; otherwise the new sum would miss them.
 
-Locks are two bytes of that file, for a disk is a matter of one machine, and they go with their process. The first is
-held to read and change the sum; the second is held, shared, by those whose rows are not committed yet.
+Locks are two bytes of that file: a disk belongs to one machine, and such locks go with their process. The first is held
+to read and change the sum; the second is held, shared, by creations whose rows are not committed yet.
 """
 
 import contextlib
@@ -112,7 +112,7 @@ class DiskReservations:
         """Promise `need` bytes to the upload whose row bears that once this block has ended. Blocking.
 
         Raises `NoRoomError`, and `UnavailableError` when the lock cannot be had. The row must be committed within
-        the block, and nobody may enter it who is in a transaction.
+        the block, and a caller in a transaction must not enter it.
         """
         with self._file() as file:
             room = self._judge(file, need)
@@ -127,7 +127,7 @@ class DiskReservations:
         promised = _read(file)
         room = None if promised is None else self._space(promised)
         if room is None or need > room.left:
-            # Those whose rows are not in the database yet are waited for; nobody can join them meanwhile.
+            # First wait for uncommitted reservations; otherwise the sum would miss them.
             _lock(file, _UNCOMMITTED_BYTE, fcntl.F_WRLCK)
             room = self.measure()
             _write(file, room.promised, time.monotonic_ns())

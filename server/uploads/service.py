@@ -5,7 +5,7 @@ Rules:
 - The store says how many bytes there are; the row says everything else. Under the upload's lock, both are read,
   the protocol decides, and only then is a byte of the body touched.
 - Completion happens once: `store.finish`, which may be repeated, then one transaction that moves the upload to
-  complete and registers its task. Whoever finds all bytes of an open upload there (a HEAD, a PATCH, a sweep)
+  complete and registers its task. A request or sweep that finds all bytes of an open upload (HEAD, PATCH)
   finishes it.
 """
 
@@ -44,7 +44,7 @@ class _SettledError(Exception):
 
 
 class ClientGoneError(Exception):
-    """The client went away in the middle of its body: what came is kept, and there is nobody to answer."""
+    """The client went away in the middle of its body: what came is kept, and no answer is possible."""
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,7 @@ class UploadService(UploadRepository):
 
         def refuse_first() -> None:
             facts = self.facts(upload_id, owner)
-            # All bytes there, and not yet registered: whoever holds the lock is about to. No answer may tell it.
+            # All bytes there, and not yet registered: the lock's holder is about to. No answer may tell it.
             if facts.status is not UploadStatus.OPEN or facts.offset != facts.length:
                 decide(facts)
 
@@ -170,7 +170,7 @@ class UploadService(UploadRepository):
             await self.database.run(self._record_append_start, facts.id, decision, told)
         hashed = checksums.new(decision.checksum.algorithm) if decision.checksum else None
         see = hashed.update if hashed else None
-        # A chunked body may turn out too long behind the last byte there is room for. That byte waits until this is
+        # A chunked body may turn out longer than the room that is left. That byte waits until this is
         # known: with it in the store, a crash before the others are taken back would leave a complete upload. (What
         # is checked does not count before.)
         held_back = 0 if decision.exact or decision.is_checked else min(1, decision.limit)
@@ -222,7 +222,7 @@ class UploadService(UploadRepository):
         try:
             expected = decision.checksum or decision.trailing_checksum(body.trailers)
             if hashed is None and expected is not None:
-                # Which algorithm it is was told behind the bytes.
+                # The algorithm came after the bytes.
                 hashed = checksums.new(expected.algorithm)
                 show = partial(self.store.show, upload_id, decision.offset, hashed.update)
                 await threads.run(show)
@@ -260,7 +260,7 @@ class UploadService(UploadRepository):
     async def _complete_if_whole(self, facts: Facts) -> Facts:
         """An open upload that has every byte was cut off from its completion: complete it before all else.
 
-        No answer may say that all bytes are there (a 409 with the offset would) while nobody has registered them.
+        No answer may say that all bytes are there (a 409 with the offset would) before they are registered.
         """
         if facts.status is UploadStatus.OPEN and facts.offset == facts.length:
             return await self.finish(facts)
@@ -293,5 +293,5 @@ class UploadService(UploadRepository):
                 if facts.status is UploadStatus.OPEN and facts.offset and not facts.is_final:
                     self.progress.record_resumed(upload_id)
                 return facts
-        except _SettledError as settled:  # nobody changes it any more: no need to wait, or to disturb somebody
+        except _SettledError as settled:  # it does not change any more: no need to wait for its lock
             return settled.facts

@@ -1,9 +1,9 @@
 """GET on an upload: the bytes of a complete one, whole or in ranges (RFC 9110).
 
-Rule: only whoever `downloads` lets in learns anything, and only complete uploads are shown, never their parts; where
-a virus scanner is set, only those that have passed it.
-Nothing here moves a byte or takes a lock: `FileAnswer` sends the store's file, which is complete and so never
-changes, and whose id is never used twice. It may be deleted while it is sent; who has it open gets it to its end.
+Rule: without the setting `downloads` a client learns nothing. Only complete uploads are shown, never their parts;
+where a virus scanner is set, only those that have passed it.
+Nothing here moves a byte or takes a lock: `StoredFileResponse` sends the store's file, which is complete and so never
+changes, and whose id is never used twice. It may be deleted while it is sent; an open file is sent to its end.
 """
 
 import os
@@ -109,7 +109,7 @@ class Downloads:
         """Whether a file may go out of which `task_files.scan` says this."""
         if scan == "infected":
             raise UploadInfectedError
-        # `skipped` is no pass: the file came in while there was no scanner.
+        # `skipped` is not a pass: the file came in without a scanner.
         passed = {"clean", "too_large"} if self._settings.scan_too_large == "mark" else {"clean"}
         if self._settings.clamd and scan not in passed:
             raise UploadUnscannedError

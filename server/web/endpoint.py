@@ -62,7 +62,7 @@ class _Endpoint:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         state = scope.setdefault("state", {})
         state["route"] = self._route
-        # uvicorn's own protocol class puts trailers into the list of headers when they come, behind the body.
+        # uvicorn's own protocol class adds trailers to the list of headers when they come, after the body.
         scope = {**scope, "headers": tuple(scope["headers"])}
         body = self._intake.body(scope, receive)
         try:
@@ -86,7 +86,7 @@ class _Endpoint:
         except ClientGoneError:
             return None
         except asyncio.CancelledError:
-            # Nobody cancels a request but a server that stops. Without an answer, uvicorn makes one: a bare 500.
+            # Only a server that stops cancels a request. Without an answer, uvicorn makes one: a bare 500.
             _keep_running()
             return self._refuse(StoppingError(), scope)
         except Exception as error:
@@ -105,7 +105,7 @@ async def _send(response: Response, scope: Scope, receive: Receive, send: Send, 
         # bodies over knows itself how to close in front of one.
         await response(scope, receive, send)
         return
-    if isinstance(response, FileResponse):  # it sends by itself; what came with a GET is nobody's
+    if isinstance(response, FileResponse):  # it sends by itself; the body of a GET is not read
         await body.drain(_DRAIN_BYTES)
         await response(scope, receive, send)
         return

@@ -26,7 +26,7 @@ _BYTES = re.compile(r"(?i:bytes)=(.*)")
 _RANGE = re.compile(r"([0-9]{0,999})-([0-9]{0,999})")
 
 Range = tuple[int, int]
-"""The first byte, and the one behind the last."""
+"""The first byte, and the one after the last."""
 
 
 class StoredFileResponse(FileResponse):
@@ -79,7 +79,7 @@ class StoredFileResponse(FileResponse):
         await send({"type": "http.response.body", "body": end, "more_body": False})
 
     def _framed(self) -> tuple[list[tuple[bytes, Range]], bytes]:
-        """What stands in front of each range, and behind the last; the headers say what comes."""
+        """The text before each range, and after the last one; and the headers of the answer."""
         if self._ranges is None:
             return [(b"", (0, self._size))], b""
         if len(self._ranges) == 1:

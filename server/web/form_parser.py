@@ -1,6 +1,6 @@
 """A multipart/form-data body (RFC 7578) as parts that are pulled, each of them a `Body`.
 
-Rule: nothing is gathered. Bytes of a part go from the request to whoever wants them through one buffer, whatever the
+Rule: nothing is gathered. Bytes of a part go from the request to their sink through one buffer, whatever the
 size of a part or of the form; the head of a part is bounded, and so are what stands before the first part and the
 number of parts.
 """
@@ -135,7 +135,7 @@ class FormParser:
         raise MultipartInvalidError(reason="form_begin")
 
     async def _skip(self, most: int) -> bool:
-        """Go behind the next delimiter; False when the body was cut off before."""
+        """Read past the next delimiter; False when the body was cut off before it."""
         moved = await self.feed(discard, most)
         if moved.end is End.LIMIT:
             raise MultipartInvalidError(reason="form_begin")
@@ -176,9 +176,9 @@ class FormParser:
         return Part(self, part_head.parse(bytes(head[:stop]), self._charset), self._idle_seconds)
 
     async def _close(self) -> None:
-        """The last delimiter: blanks, a line break or the end of the body are behind it.
+        """The last delimiter: blanks, a line break or the end of the body follow.
 
-        A line that goes on is no delimiter that the client meant: all files after it would be lost without a word.
+        A line that goes on is not a delimiter that the client meant: all files after it would be lost silently.
         """
         mark, _ = await self.body.peek(3)
         if mark[2:] not in (b"", b" ", b"\t", b"\r", b"\n"):

@@ -78,7 +78,7 @@ def parameters(value: str) -> tuple[str, dict[str, str]]:
 
 
 def best(found: Mapping[str, str], key: str) -> str | None:
-    """The text of the parameter `key` in the form that says most; None when there is no form of it.
+    """The text of the parameter `key` in the form that says most; None without one.
 
     A well-formed `key*`, else well-formed continuations `key*0`, `key*1`, else `key`, with encoded words and the
     escapes of browsers decoded, else what can be read of a malformed `key*`.
@@ -219,7 +219,7 @@ def field_text(raw: bytes, declared: str | None) -> str:
     """A header field as text: in the character set that the form declares, else UTF-8 (RFC 7578 section 5.1), else
     what the bytes look like.
 
-    A declared set of one byte a character is no proof, since every byte is valid in it: UTF-8 comes first.
+    A declared set of one byte a character proves nothing, since every byte is valid in it: UTF-8 comes first.
     """
     if raw.isascii() and b"\x1b" not in raw:
         return raw.decode("ascii")

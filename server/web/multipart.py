@@ -1,7 +1,7 @@
 """POST /api/upload/videos: the documented upload, streamed into the store.
 
 Rule: every file of the form is judged by itself; those that can be taken become one task, the others are named.
-A form that does not come to its end leaves nothing behind. What a form is answered is data first (`Answer`), which is
+A form that does not come to its end leaves nothing. What a form is answered is data first (`Answer`), which is
 kept where the form has a key, and sentences when it leaves.
 """
 

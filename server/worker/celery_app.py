@@ -4,7 +4,7 @@ Rules:
 
 - A message is a task's id and nothing else, and only a hint. Whether the task may be worked on is for the claim to
   say, whether it goes on for the lease, and its result goes into the table. So a message is acknowledged before the
-  work begins, nobody waits for an answer, and one that is lost, doubled or made up does no harm.
+  work begins, no process waits for an answer, and one that is lost, doubled or made up does no harm.
 - Never fork: the pool is one of threads, and each step is a process of its own.
 - Nothing is built at import; `celery -A server.worker.celery_app worker` gets its application when it asks for it.
 """
@@ -173,7 +173,7 @@ def run_worker(services: Services, on_ready: Callable[[], None], on_stop: Callab
     def on_signal(_number: int, _frame: FrameType | None) -> None:
         on_stop()
         state.should_stop = 0
-        # Not here: whoever was interrupted may hold a lock that stopping needs.
+        # Not here: the interrupted code may hold a lock that stopping needs.
         threading.Thread(target=crew.stop, name="stop", daemon=True).start()
 
     for number in (signal.SIGINT, signal.SIGTERM):

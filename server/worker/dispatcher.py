@@ -2,7 +2,7 @@
 
 Rules:
 
-- It reads the table and sends what is there, so nothing is sent before it is committed, and whoever registers a task
+- It reads the table and sends what is there, so nothing is sent before it is committed, and the registration of a task
   never speaks to a broker. A broker that is away costs time, and is tried again at each look.
 - What it has sent is remembered only until it is claimed. A task that is still there after a while is sent again if
   the queue holds fewer messages than it should: one was lost, then. Sending too often is harmless, since a claim is
@@ -59,7 +59,7 @@ class Dispatcher(Leader):
         options = {"write_timeout": _ANSWER_SECONDS, "read_timeout": _ANSWER_SECONDS, "confirm_publish": True}
         if self._services.settings.broker_url.startswith("redis"):
             options = {"socket_timeout": _ANSWER_SECONDS, "socket_connect_timeout": _ANSWER_SECONDS}
-        # It is silent for hours when nothing comes in, and nobody would answer the broker's heartbeats.
+        # It is silent for hours when nothing comes in, and would not answer the broker's heartbeats.
         self._app.conf.update(broker_transport_options=options, broker_heartbeat=0)
 
     def _take_tasks(self) -> None:
@@ -95,7 +95,7 @@ class Dispatcher(Leader):
             self._connection.ensure_connection(max_retries=1, interval_start=0, timeout=_ANSWER_SECONDS)
         channel = self._connection.default_channel
         queue = self._app.amqp.queues[QUEUE](channel)
-        queue.declare()  # each time: whoever emptied the broker took the queue along
+        queue.declare()  # each time: emptying the broker removes the queue
         held = queue.queue_declare().message_count
         missing = len(self._sent) - held
         producer = self._app.amqp.Producer(channel, auto_declare=False)

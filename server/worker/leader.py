@@ -97,7 +97,7 @@ class Leader(ABC):
         return self._problem or "running"
 
     def trouble(self) -> str | None:
-        """The status, if nobody should send uploads here because of it."""
+        """The problem, if uploads should not be sent here because of it."""
         status = self.status()
         return None if status in self.WELL else status
 
@@ -113,11 +113,11 @@ class Leader(ABC):
 
     @abstractmethod
     def _take_tasks(self) -> None:
-        """One look at the table; nobody else looks meanwhile. May raise anything."""
+        """One look at the table, alone in this data folder. May raise anything."""
 
     @abstractmethod
     def _finish(self) -> None:
-        """At the end, when nobody looks any more unless he was woken. Blocking."""
+        """At the end, after the last look. Blocking."""
 
     @property
     @abstractmethod
@@ -127,7 +127,7 @@ class Leader(ABC):
     # What they share
 
     def _lead(self) -> None:
-        """Take the lead if nobody has it."""
+        """Take the lead if it is free."""
         if self._lock is not None or self._stopping.is_set():
             return
         descriptor = os.open(self._lock_path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -162,8 +162,8 @@ class Leader(ABC):
         self._discard_leftovers(dead=self._embedded)
 
     def _discard_leftovers(self, dead: str) -> None:
-        """Remove the work folders of attempts on which only workers work whose names begin with `dead`, or nobody."""
-        found = self._services.results.attempts()  # first: whoever comes later has claimed its task by then
+        """Remove the work folders of attempts without a worker; workers whose names begin with `dead` do not count."""
+        found = self._services.results.attempts()  # first: a worker that begins later has claimed its task by then
         if not found:
             return
         with self._services.database.read() as session:

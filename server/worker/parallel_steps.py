@@ -63,6 +63,6 @@ def _outcome(work: Work, step: Step, stop: threading.Event) -> Outcome:
 
 
 def _reasons(failed: Sequence[tuple[Step, Exception]]) -> Sequence[tuple[Step, Exception]]:
-    """Why steps failed: what is wrong with the file comes first, and a stopped step is no reason when there is one."""
+    """Why steps failed: what is wrong with the file comes first, and a stopped step does not count beside it."""
     reasons = [one for one in failed if not isinstance(one[1], Cancelled)]
     return sorted(reasons or failed[:1], key=lambda one: not isinstance(one[1], StepError))

@@ -1,4 +1,4 @@
-"""One task at a time: claim it, run its steps, keep the claim alive, stop when it is no longer ours.
+"""One task at a time: claim it, run its steps, keep the claim alive, stop when another worker has it.
 
 Rules:
 
@@ -55,7 +55,7 @@ class LostError(Exception):
 
 
 class PostponedError(Exception):
-    """The task waits, and nobody has it; nothing more of this attempt counts."""
+    """The task waits, without a worker; nothing more of this attempt counts."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ class _Work:
 
 
 def _is_full(error: Exception) -> bool:
-    """Whether a step failed for lack of room: however long that lasts, it is no reason to give up."""
+    """Whether a step failed for lack of room. That is never a reason to give up, however long it lasts."""
     number = error.errno if isinstance(error, OSError) else None
     return isinstance(error, StorageFullError) or number in (errno.ENOSPC, errno.EDQUOT)
 
@@ -117,7 +117,7 @@ class Attempt:
         self._cut_off = False
         self._kept = time.monotonic()
         self.is_owed = False
-        """Whether it has ended, and the database could not be told that nobody works on the task any more."""
+        """Whether it has ended, and the database could not be told that the task has no worker any more."""
         self._lost = threading.Event()
         self._over = threading.Event()
         # Of the file that is being worked on: its running step is to stop.
@@ -291,8 +291,8 @@ class Attempt:
         claim, clock, file_id = self.claim, self._services.uploads.clock, work.file.id
 
         def complete(session: Session) -> bool:
-            # Published while the transaction holds the task's row: nobody can cancel it or take it over meanwhile,
-            # and whoever reads the row afterwards finds the result in its place.
+            # Published while the transaction holds the task's row: no cancel and no takeover comes between,
+            # and a reader of the row finds the result in its place.
             mine = file_steps.complete_step(session, claim, file_id, step.name, found, now=clock())
             if mine:
                 self._services.results.publish(claim.task_id, claim.attempt, file_id, step.name)
@@ -360,7 +360,7 @@ class Attempt:
                 kept = self._extend_lease()
                 self._kept = time.monotonic()
             except AWAY:
-                # Nobody else can claim it before the lease has run out, whatever happens to the database.
+                # No other worker can claim it before the lease has run out, whatever happens to the database.
                 kept = time.monotonic() - self._kept < self._settings.task_lease
                 self._cut_off = not kept
             if not kept:

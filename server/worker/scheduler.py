@@ -4,7 +4,7 @@ Rules:
 
 - The limit of tasks at once is this leader's own pool of threads, so it holds for the machine.
 - It takes no task from itself: before it looks for one, those that it has are kept, and those that it could not give
-  back are given back. So a database that nobody could write for a while counts as nobody's crash.
+  back are given back. So a database that was locked for a while does not count as a crash.
 """
 
 import os

@@ -3,8 +3,8 @@
 Rules:
 
 - A message is acknowledged when its work begins, and no worker holds one that it cannot begin. Celery's own way keeps
-  as many messages as there are threads for later: they would wait behind an encode of hours while another machine
-  has nothing to do, and RabbitMQ cuts off whoever holds a message for half an hour.
+  as many messages as there are threads for later: they would wait for an encode of hours while another machine
+  has nothing to do, and RabbitMQ cuts off a consumer that holds a message for half an hour.
 - So a worker whose threads are all busy stops consuming, and begins again when one is free. All of that happens in the
   thread of Celery's event loop; the threads that work only say that they are free.
 """

@@ -28,7 +28,7 @@ _DONE = 97  # percent, when FFmpeg has ended: it is looked at yet
 
 
 class DiskFullError(Exception):
-    """There is no room; the job's answer says so, since the video is not to blame."""
+    """The disk is full. The job's answer says so, since the video is not to blame."""
 
 
 def _source(arguments: Mapping[str, Any]) -> Source:

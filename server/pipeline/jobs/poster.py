@@ -90,7 +90,7 @@ def _frame(
 
 
 def _jpeg_size(path: Path) -> int:
-    """Bytes of a whole JPEG, else 0: behind the end of a video FFmpeg succeeds and writes nothing."""
+    """Bytes of a whole JPEG, else 0: after the end of a video FFmpeg succeeds and writes nothing."""
     data = path.read_bytes() if path.is_file() else b""
     return len(data) if data.startswith(b"\xff\xd8") and data.endswith(b"\xff\xd9") else 0
 

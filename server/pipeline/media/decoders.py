@@ -1,7 +1,7 @@
 """The decoders that FFmpeg and PyAV may use (`codec_whitelist`).
 
 Rule: what cameras, telephones, editors, archives and recorders of screens put into the accepted containers; not the
-formats of games, text art and consoles, whose decoders nobody looks after. Names are of decoders, not of codecs; one
+formats of games, text art and consoles, whose decoders are not maintained. Names are of decoders, not of codecs; one
 that an FFmpeg does not have does no harm.
 """
 

@@ -64,7 +64,7 @@ def beginning(given: Input) -> list[str]:
         # Tracks of QuickTime files may point at other files; off by default, and said here to stay off.
         *(("-enable_drefs", "0", "-use_absolute_path", "0") if given.demuxer == "mov" else ()),
         *("-threads", str(given.threads), "-max_pixels", str(given.max_pixels)),
-        # Frames are turned by filters (`upright`): a matrix that is no quarter turn is taken otherwise by each version.
+        # Frames are turned by filters (`upright`): versions differ about other matrices than quarter turns.
         *("-max_streams", _MAX_STREAMS, "-noautorotate", "-i", f"file:{given.path}"),
     ]
 
@@ -162,7 +162,7 @@ def hls_output(folder: str) -> list[str]:
         # Else each playlist would be moved by another time: pictures, as they are decoded before they are shown, by two
         # or three frames, sound by none. So the start is told by an edit list, as for any MP4.
         *("-avoid_negative_ts", "disabled"),
-        # FFmpeg's own index of a segment is wrong behind a pause, and players go by the segment's times anyhow.
+        # FFmpeg's own index of a segment is wrong after a pause, and players go by the segment's times anyhow.
         *("-hls_segment_options", "movflags=+skip_sidx"),
         *("-hls_fmp4_init_filename", INIT, "-hls_segment_filename", f"{folder}/segment-%05d.m4s"),
         f"{folder}/{PLAYLIST}",

@@ -14,7 +14,7 @@ SETS = frozenset({7, 8})
 
 _SLICES = frozenset({1, IDR})
 # Delimiters, remarks, ends, fill, extensions for other layers, which a decoder of the base layer passes over. Data
-# partitions (2 to 4), alpha planes (19) and types that nobody has defined are not among them.
+# partitions (2 to 4), alpha planes (19) and undefined types are not among them.
 _KNOWN = _SLICES | SETS | {6, 9, 10, 11, 12, 13, 14, 15, 20}
 _B_SLICES = frozenset({1, 6})  # table 7-6
 _MOST_SLICE_TYPE = 9

@@ -1,7 +1,7 @@
 """How a stored picture becomes the picture that is shown: quarter turns and mirroring, from a display matrix.
 
 Rule: pure. Every result of a video (status, poster, MP4, HLS, storyboard) takes the orientation from here, and no
-FFmpeg decides by itself: its versions differ in what they make of a matrix that is no quarter turn.
+FFmpeg decides by itself: its versions differ in what they make of a matrix that is not a quarter turn.
 """
 
 import math

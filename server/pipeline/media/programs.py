@@ -1,6 +1,6 @@
 """Programs that a job starts from inside the child process.
 
-Rule: a program stays in the child's process group, so that whoever kills the group kills it too, and what it says on
+Rule: a program stays in the child's process group, so that killing the group kills it too, and what it says on
 standard error reaches the child's, which the parent reads and bounds. Only the child process imports this.
 """
 

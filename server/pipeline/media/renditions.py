@@ -82,7 +82,7 @@ class Source:
 
     `width` and `height` are pixels as shown: upright, and square. `index` is its place among all streams. `frame_rate`
     is frames a second on average, None if it is not known. `rotation` is degrees that a player has to turn it, None if
-    that is no turn by quarters (a mirrored picture, say). `is_late` says that sound comes before pictures. `hdr` is how
+    that is not a quarter turn (a mirrored picture, say). `is_late` says that sound comes before pictures. `hdr` is how
     bright tones are coded beyond the usual range. `start` is the time of the first packet in seconds, mostly 0.
     `packets` are those of pictures and sound together, None if the file does not tell. `other_audio` are further tracks
     that could be heard instead, `unknown_audio` is the number of those that cannot be decoded.

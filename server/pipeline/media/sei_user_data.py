@@ -37,7 +37,7 @@ def _is_remark(message: bytes) -> bool:
         if kind == _REGISTERED and not content.startswith(_CAPTIONS):
             return True
         at += length
-    return at != len(data) - 1  # behind the last comes one bit and no more
+    return at != len(data) - 1  # after the last comes one bit and no more
 
 
 def _number(data: bytes, at: int) -> tuple[int, int]:

@@ -26,7 +26,7 @@ _FRAMES = 4  # looked at from the start
 _MAX_PACKETS = 1000
 _MAX_STREAMS = "1200"  # as MAX_STREAMS in step.py
 _LONGEST = 366 * 86400.0  # seconds; a duration beyond a year is a broken header
-_LATE = 0.1  # seconds between the start of all and that of the pictures that nobody would notice
+_LATE = 0.1  # seconds between the start of all and that of the pictures that a viewer does not notice
 _UNEVEN = 1.02  # frames come unevenly when the average differs more from the most common distance
 _TRANSFERS: Mapping[int, Literal["pq", "hlg"]] = {16: "pq", 18: "hlg"}  # ITU-T H.273 table 3
 

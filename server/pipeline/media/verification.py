@@ -42,7 +42,7 @@ def plays(path: Path, source: Source, *, is_copy: bool) -> bool:
 
 
 def starts(init: Path, segment: Path) -> bool:
-    """Whether a segment of HLS, behind its initialization, begins with a frame that can be shown."""
+    """Whether a segment of HLS, after its initialization, begins with a frame that can be shown."""
     try:
         with _joined(init, segment) as container:
             return next(sources.frames(container, container.streams.video[0], _MAX_PIXELS), None) is not None

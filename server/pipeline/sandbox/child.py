@@ -76,7 +76,7 @@ def run(
     verdict = _verdict(process.returncode, conversation, limits)
     # After an answer the exit code is our own doing: the child is told to go.
     end = "its own answer" if conversation.over else f"exit code {process.returncode}"
-    # A file that cannot be played is no fault of ours; a child that crashed may well be.
+    # A file that cannot be played is not our fault; a child that crashed may be.
     level = logging.INFO if conversation.is_reasoned and verdict is conversation.error else logging.WARNING
     log.log(level, "job %s gave up with %s after %s: %r", job, verdict.code, end, conversation.stderr)
     if verdict.code == _INTERRUPTED:
@@ -214,7 +214,7 @@ class _Conversation:
 
     @property
     def over(self) -> bool:
-        """Whether there is an answer, be it a result or a reason."""
+        """Whether there is an answer: a result or a reason."""
         return self.result is not None or self.error is not None
 
     def listen(self, timeout: float) -> None:

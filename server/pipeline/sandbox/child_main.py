@@ -83,7 +83,7 @@ def _watch() -> None:
     """Wait for the end of standard input, then end everything."""
     while os.read(_STDIN, 4096):
         pass
-    # Programs first, and reaped: where process 1 reaps nobody's orphans, zombies would pile up.
+    # Programs first, and reaped: where process 1 does not reap orphans, zombies would pile up.
     programs.kill_all()
     os.killpg(0, signal.SIGKILL)
 

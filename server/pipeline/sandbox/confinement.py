@@ -136,7 +136,7 @@ def _is_counted_alone(before: str) -> bool:
 def _python() -> Sequence[str]:
     """Where Python and what it imports lie; never the working directory, which may hold the data folder."""
     roots = {sys.prefix, sys.base_prefix, _OWN}
-    # Dependencies may lie elsewhere (PYTHONPATH, .pth files). A checkout is no place of packages alone.
+    # Dependencies may lie elsewhere (PYTHONPATH, .pth files). A checkout has more than packages.
     roots |= {path for path in sys.path if path.rstrip("/").endswith(("site-packages", "dist-packages"))}
     return sorted(roots - {"/"})
 

@@ -1,6 +1,6 @@
 """System calls that a child process is refused, by a seccomp filter.
 
-Rule: a list of what nobody needs who decodes a video, not of what somebody needs: FFmpeg, x264 and libc differ from
+Rule: a list of what decoding a video never needs, not of what it needs: FFmpeg, x264 and libc differ from
 one version to the next. A refused call gets EPERM, so that a harmless use of it (a name service that asks a socket)
 fails and no video does. Needs `no_new_privs`. Holds for the calling thread and all that it starts.
 

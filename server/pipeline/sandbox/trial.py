@@ -1,6 +1,6 @@
 """Tries at the start which protections of `confinement.py` stand, and keeps the answer for `/readyz`.
 
-Rule: a missing protection is told and is no reason not to work; the others stand all the same.
+Rule: a missing protection is reported and does not stop the work; the others hold.
 """
 
 import threading

@@ -1,7 +1,7 @@
-"""The step behind the renditions: small pictures of the whole video, for whoever looks for a place in it.
+"""The last step: small pictures of the whole video, for scrubbing.
 
-Rule: `storyboard.vtt` says for each stretch of the video which part of `storyboard.jpg` shows it. Nobody needs it to
-play the video, so a video without one has not failed.
+Rule: `storyboard.vtt` says for each stretch of the video which part of `storyboard.jpg` shows it. Playback does not
+need it, so a video without one has not failed.
 """
 
 import errno

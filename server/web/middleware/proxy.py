@@ -1,7 +1,7 @@
 """Under which address the world sees the server, when a proxy stands before it.
 
 Rule: a header that anybody can send counts only when a trusted proxy sent the request. What is malformed is
-ignored, never guessed at, and a host that a URL could be bent with is no host.
+ignored, never guessed at, and a host that could bend a URL is not a host.
 """
 
 import re
@@ -84,7 +84,7 @@ def base_url(scope: Scope) -> str:
         host = _without_default_port(scheme, host)
     else:
         name, port = scope.get("server") or ("localhost", None)
-        if port is None:  # a Unix socket: its path is nobody's host
+        if port is None:  # a Unix socket: its path is not a host
             name = "localhost"
         host = f"[{name}]" if ":" in name else name
         if port is not None and port != _DEFAULT_PORTS.get(scheme):
@@ -116,7 +116,7 @@ def _without_default_port(scheme: str, host: str) -> str:
 def _with_port(scheme: str, host: str, port: int | None) -> str:
     """A host with the port that a proxy tells of, where the host has none.
 
-    Behind a proxy that ends TLS, the next one often tells of its own port: https on port 80 is no address.
+    Behind a proxy that ends TLS, the next one often tells of its own port: https on port 80 is not an address.
     """
     foreign = {number for name, number in _DEFAULT_PORTS.items() if name != scheme}
     if port is None or port in foreign or not valid_host(host) or _split(host)[1]:

@@ -32,7 +32,7 @@ _SHOWN_BYTES = 500
 
 
 def routes(services: Services) -> list[Route]:
-    """The same mount as that of our own engine, with tuspyserver behind it."""
+    """The same mount as that of our own engine; tuspyserver does the work."""
     return tus.routes(services, Guard(services))
 
 

@@ -1,4 +1,4 @@
-"""What tuspyserver sees of an upload: a storage behind which our service does the work.
+"""What tuspyserver sees of an upload: a storage that hands the work to our service.
 
 Rule: tuspyserver is told what was judged already and keeps nothing. Its storage answers from the facts of the one
 request it works for (an `Errand`), and each byte that it appends goes on, as a `Body`, into `UploadService.append`.
@@ -133,7 +133,7 @@ class Reception(Errand, Body):
             self._task.result()
 
     async def close(self) -> None:
-        """Leave no task behind."""
+        """End the task."""
         if self._task is None:
             return
         self._task.cancel()
@@ -214,7 +214,7 @@ class Storage(TusStorage):
         """Nothing is left to do: the service has finished the upload, under its lock, before `flush` returned."""
 
     async def read(self, uid: str) -> bytes | None:  # noqa: ARG002
-        return None  # nobody asks for a whole video in memory
+        return None  # a whole video is never read into memory
 
     async def delete(self, uid: str) -> None:  # noqa: ARG002
         await errand.get().remove()
@@ -248,4 +248,4 @@ class Storage(TusStorage):
 
 
 async def _unjudged() -> None:
-    raise RuntimeError("nobody has judged this request")
+    raise RuntimeError("this request was not judged")

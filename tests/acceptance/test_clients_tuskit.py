@@ -56,7 +56,7 @@ def test_a_smooth_run(server: ServerProcess, video: Path, tmp_path: Path) -> Non
     client.run()
     starts = range(0, SIZE, CHUNK)
     assert [(exchange.method, exchange.status, exchange.offset, exchange.told) for exchange in client.exchanges] == [
-        ("POST", 201, 0, None),
+        ("POST", 201, 0, 0),
         *(("PATCH", 204, start, min(start + CHUNK, SIZE)) for start in starts),
     ]
     check_whole(server, client)

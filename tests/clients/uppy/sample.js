@@ -6,7 +6,7 @@ import '@uppy/core/css/style.min.css'
 import '@uppy/dashboard/css/style.min.css'
 
 const { endpoint } = document.querySelector('#uppy').dataset // such as http://127.0.0.1:8000/files
-const allowedFileTypes = ['.mp4', '.mov', '.avi', '.mkv', '.wmv', '.flv', '.3gp']
+const allowedFileTypes = ['.mp4', '.mov', '.avi', '.mkv', '.wmv', '.flv', '.3gp', '.webm', '.m4v']
 
 export const uppy = new Uppy({ restrictions: { allowedFileTypes } })
   .use(Dashboard, { target: '#uppy', inline: true, width: '100%' })

@@ -74,6 +74,7 @@ POINTS = (
     Point("file.copy", "os:copy_file_range", half=_half_copy),
     Point("file.link", "pathlib:Path.hardlink_to"),
     Point("file.unlink", "pathlib:Path.unlink"),
+    Point("file.rename", "pathlib:Path.rename"),
     Point("file.sync", "os:fsync"),
     Point("transaction", "server.database.session:Database.write", "manager"),
     Point("change", "server.database.session:Database.change", "manager"),
@@ -83,13 +84,10 @@ POINTS = (
     Point("hook.post_finish", "server.uploads.policy:UploadPolicy.register_task"),
     Point("wake", "server.tasks.wake:Wake.notify"),
 )
-
-WORKER_POINTS = (
-    Point("store.quarantine", "server.storage.disk:DiskStore.quarantine"),
-    Point("file.rename", "pathlib:Path.rename"),
-)
-"""Those that no upload reaches: only a worker does (`tests/worker/test_quarantine_crash.py`)."""
 """Add a row for a new function that moves bytes or rows; the tests find out by themselves who reaches it."""
+
+WORKER_POINTS = (Point("store.quarantine", "server.storage.disk:DiskStore.quarantine"),)
+"""Those that no upload reaches: only a worker does (`tests/worker/test_quarantine_crash.py`)."""
 
 ANSWERS = {"http.response.start": "answer.head", "http.response.body": "answer.body"}
 

@@ -41,7 +41,8 @@ def test_videos_are_uploaded_and_shown_with_their_posters(server: ServerProcess,
         ["visible", ".row:nth-child(2) img"],
         ["look", "end"],
     )
-    assert "MP4, MOV, AVI, MKV, WMV, FLV and 3GP are accepted, up to 10 GiB each." in look(events, "empty")["text"]
+    accepted = "MP4, MOV, AVI, MKV, WMV, FLV, 3GP, WebM and M4V are accepted, up to 10 GiB each."
+    assert accepted in look(events, "empty")["text"]
     ids = uploads(server)
     for source in (chosen, dropped):
         check_arrived(server, f"{server.url}/files/{ids[source.name]}", source)

@@ -5,13 +5,13 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 CLIENTS := tests/clients
+LOCK   := requirements-dev.txt
 
 # Tests wait more than they compute; a file's tests stay together, in one process with its database and brokers.
 TEST_PROCESSES ?= 4
 
 # Stamps: what they stand for is redone only when the file that asks for it has changed.
 INSTALLED     := $(VENV)/installed
-INSTALLED_DEV := $(VENV)/installed-dev
 INSTALLED_NPM := $(CLIENTS)/node_modules/.package-lock.json
 INSTALLED_JAVA := $(CLIENTS)/java/target/installed
 
@@ -19,7 +19,7 @@ PIP := .ci/quietly $(BIN)/python -m pip install --disable-pip-version-check --no
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run test soak check fuzz format docs engines bench bench-peers clean debian
+.PHONY: help run test soak check fuzz format lock docs engines bench bench-peers clean debian
 
 help: ## Show this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 12
@@ -27,32 +27,38 @@ help: ## Show this list
 run: $(INSTALLED) ## Serve on http://127.0.0.1:8000 with everything in ./var; ARGS="--port 9000" for other options
 	@exec $(BIN)/videodock serve --data-dir var $(ARGS)
 
-test: debian $(INSTALLED_DEV) $(INSTALLED_NPM) $(INSTALLED_JAVA) ## Install what the tests need and run them all; ARGS="-k tus" for some
+test: debian $(INSTALLED) $(INSTALLED_NPM) $(INSTALLED_JAVA) ## Install what the tests need and run them all; ARGS="-k tus" for some
 	@$(BIN)/python -m tests $(TEST_PROCESSES) $(ARGS)
 
-soak: debian $(INSTALLED_DEV) $(INSTALLED_NPM) ## Kill servers everywhere; ARGS=tests/soak for half an hour of everything, SOAK_ROUNDS=25, SOAK_MINUTES=3 for less
+soak: debian $(INSTALLED) $(INSTALLED_NPM) ## Kill servers everywhere; ARGS=tests/soak for half an hour of everything, SOAK_ROUNDS=25, SOAK_MINUTES=3 for less
 	SOAK_ROUNDS=$(SOAK_ROUNDS) $(BIN)/python -m pytest -m soak $(ARGS)
 
-check: $(INSTALLED_DEV) ## Lint, format, types and the direction of imports
+check: $(INSTALLED) ## Lint, format, types and the direction of imports
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-fuzz: $(INSTALLED_DEV) ## Look for a minute for input that breaks a parser; ARGS="-max_total_time=600" for ten
+fuzz: $(INSTALLED) ## Look for a minute for input that breaks a parser; ARGS="-max_total_time=600" for ten
 	@$(BIN)/python -c 'import atheris' 2>/dev/null || $(PIP) --group fuzz
 	$(BIN)/python -m tests.fuzz.fuzz_headers -max_total_time=60 $(ARGS)
 
-format: $(INSTALLED_DEV) ## Put the code into its form
+format: $(INSTALLED) ## Put the code into its form
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
+
+lock: $(INSTALLED) ## Write requirements-dev.txt anew after a change in pyproject.toml; ARGS="--upgrade" for the newest versions
+	@$(PIP) --group lock
+	$(BIN)/uv --quiet pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+		--custom-compile-command 'make lock' --extra postgres --extra crc32c --group dev \
+		--output-file $(LOCK) $(ARGS) pyproject.toml >/dev/null
 
 docs: $(INSTALLED) ## Write the pages that are made from the code
 	$(BIN)/videodock settings --markdown >docs/settings.md
 	$(BIN)/videodock tables >docs/database.md
 	$(BIN)/videodock errors >docs/errors.md
 
-engines: debian $(INSTALLED_DEV) $(INSTALLED_NPM) ## Judge the engines and other tus servers, and write docs/engines.md
+engines: debian $(INSTALLED) $(INSTALLED_NPM) ## Judge the engines and other tus servers, and write docs/engines.md
 	$(BIN)/python -m tests.conformance.engines
 
 bench: $(INSTALLED) ## Compare with other upload servers and write docs/performance.md; ARGS="--quick" for a look
@@ -75,17 +81,13 @@ $(BIN)/python:
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || .ci/debian python3-venv
 	@echo "Making $(VENV)"
 	@.ci/quietly $(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); exit 1; }
-	@$(PIP) --upgrade 'pip>=25.1'
 
-$(INSTALLED): pyproject.toml | $(BIN)/python
-	@echo "Installing Videodock into $(VENV)"
-	@$(PIP) --editable '.[postgres,crc32c]'
-	@touch $@
-
-$(INSTALLED_DEV): pyproject.toml | $(BIN)/python
+# The lock file has pip and the build tool too, so pip checks the hash of everything that it downloads.
+$(INSTALLED): pyproject.toml $(LOCK) | $(BIN)/python
 	@echo "Installing Videodock and the tools for its development into $(VENV)"
-	@$(PIP) --editable '.[postgres,crc32c]' --group dev
-	@touch $(INSTALLED) $@
+	@$(PIP) --require-hashes --requirement $(LOCK)
+	@$(PIP) --no-deps --no-build-isolation --editable .
+	@touch $@
 
 $(INSTALLED_NPM): $(CLIENTS)/package.json $(CLIENTS)/package-lock.json
 	@command -v npm >/dev/null || { echo "Node 20 with npm is needed for the tests: the clients run on it" >&2; exit 1; }

@@ -351,6 +351,16 @@ _REASONS: dict[str, tuple[str, str]] = {
     ),
 }
 
+# Parameters that are a number of bytes where they are an integer, by the code of the sentence or of the reason.
+_SIZES: dict[str, tuple[str, ...]] = {
+    "upload_too_large": ("limit",),
+    "file_too_large": ("limit",),
+    "too_large_to_scan": ("limit",),
+    "head_too_large": ("limit",),
+    "no_room": ("needed", "room"),
+    "form_head_size": ("limit",),
+}
+
 CODES = frozenset(_SENTENCES)
 
 REMARKS = frozenset({"truncated", "audio_missing", "audio_downmixed"})
@@ -365,8 +375,13 @@ def templates(code: str) -> tuple[str, str]:
 def sentence(code: str, params: Mapping[str, Param], language: Language) -> str:
     """The sentence for `code`; a parameter that is missing stands as `?` rather than hide the sentence."""
     filled = _Lenient(params)
-    if params.get("reason") in _REASONS:
-        filled["reason"] = _in(language, _REASONS[str(params["reason"])]).format_map(filled)
+    reason = str(params.get("reason", ""))
+    for name in (*_SIZES.get(code, ()), *_SIZES.get(reason, ())):
+        number = params.get(name)
+        if isinstance(number, int):
+            filled[name] = size(number)
+    if reason in _REASONS:
+        filled["reason"] = _in(language, _REASONS[reason]).format_map(filled)
     return _in(language, _SENTENCES.get(code, _SENTENCES["not_found"])).format_map(filled)
 
 

@@ -70,9 +70,11 @@ def test_sentences(code: str) -> None:
     assert fields(chinese) == fields(english)
     assert re.search(r"[\u4e00-\u9fff]", chinese)
     assert not re.search(r"[\u4e00-\u9fff]", english)
-    given = dict.fromkeys(fields(chinese), 7)
+    sizes = messages._SIZES.get(code, ())
+    assert {*sizes} <= fields(chinese)
+    given = {name: "7 B" if name in sizes else 7 for name in fields(chinese)}
     for language, text in (("zh", chinese), ("en", english)):
-        made = sentence(code, given, language)  # type: ignore[arg-type]
+        made = sentence(code, dict.fromkeys(fields(chinese), 7), language)  # type: ignore[arg-type]
         assert made == text.format(**given)
         assert "{" not in made
 

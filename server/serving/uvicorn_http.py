@@ -51,7 +51,6 @@ from uvicorn._types import ASGI3Application
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from server.errors import HeadTimeoutError, HeadTooLargeError, HostInvalidError, TooBusyError, VideodockError
-from server.messages import size
 from server.serving import early_answers, hosts
 from server.serving.answer_timeout import AnswerClock, make_room
 from server.serving.body_handover import BodyHandover, FileOutlet, LingeringClose
@@ -299,7 +298,7 @@ class VideodockHttp(HttpToolsProtocol):
             self._refuse()
 
     def _refuse(self) -> None:
-        self._refusal = HeadTooLargeError(limit=size(self.max_head_size), count=MAX_HEADERS)
+        self._refusal = HeadTooLargeError(limit=self.max_head_size, count=MAX_HEADERS)
         raise _RefusedError
 
     # A body that the application reads itself

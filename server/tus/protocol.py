@@ -9,6 +9,7 @@ Sections in the comments are those of tus.io/protocols/resumable-upload.
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
+from enum import Enum
 
 from server.errors import (
     BodyTooLargeError,
@@ -26,8 +27,6 @@ from server.errors import (
     UploadTooLargeError,
     VersionUnsupportedError,
 )
-from server.lifecycle import UploadStatus
-from server.messages import size as shown
 from server.tus.group_metadata import Group, parse_group
 from server.tus.headers import (
     Checksum,
@@ -65,12 +64,21 @@ class Offer:
     max_files: int = 50
 
 
+class State(Enum):
+    """What the protocol distinguishes about an upload."""
+
+    OPEN = "open"  # bytes may be appended until it expires
+    COMPLETE = "complete"  # every byte is stored for good
+    REJECTED = "rejected"  # its first bytes are not those of an accepted video
+    GONE = "gone"  # expired or terminated
+
+
 @dataclass(frozen=True)
 class Facts:
-    """What is known of an upload when a request for it is judged. `offset` is the store's, in bytes."""
+    """What the server knows about an upload when it judges a request. `offset` is the store's, in bytes."""
 
     id: str
-    status: UploadStatus
+    state: State
     offset: int
     length: int | None
     metadata_raw: str | None
@@ -84,9 +92,19 @@ class Facts:
     """The task that it shares with other uploads."""
 
     @property
+    def is_open(self) -> bool:
+        """Whether bytes may be appended until it expires."""
+        return self.state is State.OPEN
+
+    @property
     def is_complete(self) -> bool:
-        """Whether every byte is there for good."""
-        return self.status is UploadStatus.COMPLETE
+        """Whether every byte is stored for good."""
+        return self.state is State.COMPLETE
+
+    @property
+    def is_rejected(self) -> bool:
+        """Whether its first bytes are not those of an accepted video."""
+        return self.state is State.REJECTED
 
     @property
     def is_partial(self) -> bool:
@@ -220,10 +238,9 @@ def decide_create(head: Head, offer: Offer) -> Create:
 
 def check_upload(facts: Facts) -> None:
     """Raise for an upload that is gone. None of these errors may carry Upload-Offset."""
-    if facts.status is UploadStatus.REJECTED:
+    if facts.is_rejected:
         raise MediaTypeUnsupportedError(accepted=facts.accepted)
-    gone = facts.status in (UploadStatus.EXPIRED, UploadStatus.TERMINATED)
-    if gone or (facts.status is UploadStatus.OPEN and facts.expires_at <= facts.now):
+    if facts.state is State.GONE or (facts.is_open and facts.expires_at <= facts.now):
         raise UploadGoneError
 
 
@@ -267,7 +284,7 @@ def decide_append(head: Head, facts: Facts, offer: Offer) -> Append:
 
 def first_append(decision: Create, facts: Facts, offer: Offer) -> Append:
     """The body that came with a creation (section Creation With Upload)."""
-    if facts.status is not UploadStatus.OPEN:
+    if not facts.is_open:
         check_upload(facts)
     if facts.offset:
         # The creation came twice, and the first one has brought bytes meanwhile.
@@ -342,7 +359,7 @@ def _declared_length(head: Head, offer: Offer) -> int | None:
     if length is None:
         raise HeaderMissingError(name="Upload-Length")
     if length > offer.max_size:
-        raise UploadTooLargeError(limit=shown(offer.max_size))
+        raise UploadTooLargeError(limit=offer.max_size)
     return length
 
 
@@ -355,7 +372,7 @@ def _check_length(length: int | None, facts: Facts, offer: Offer) -> None:
             raise HeaderInvalidError(name="Upload-Length", reason=f"the length is set, to {facts.length}")
         return
     if length > offer.max_size:
-        raise UploadTooLargeError(limit=shown(offer.max_size))
+        raise UploadTooLargeError(limit=offer.max_size)
     if length < facts.offset:
         raise HeaderInvalidError(name="Upload-Length", reason=f"{facts.offset} bytes are there already")
 

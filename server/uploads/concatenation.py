@@ -40,7 +40,6 @@ from server.errors import (
     UploadTooLargeError,
 )
 from server.lifecycle import UploadStatus
-from server.messages import size as shown
 from server.tus.protocol import PARTIAL, Create, Facts
 from server.uploads.service import UploadService
 
@@ -83,7 +82,7 @@ class FinalService:
         """The truth about an upload; a final one that is not joined yet is joined, if that can be done now."""
         if upload_id not in self._joins:
             facts = await self._look(upload_id, owner)
-            if not facts.is_final or facts.status is not UploadStatus.OPEN:
+            if not facts.is_final or not facts.is_open:
                 return facts
         with contextlib.suppress(PartInvalidError):  # it has ended, and its facts say so
             await self._joined(upload_id, _ANSWER_SECONDS)
@@ -235,7 +234,7 @@ class FinalService:
         lengths = [found[part_id].length for part_id in decision.parts]
         known = [length for length in lengths if length is not None]
         if sum(known) > self.uploads.settings.tus_max_size:
-            raise UploadTooLargeError(limit=shown(int(self.uploads.settings.tus_max_size)))
+            raise UploadTooLargeError(limit=int(self.uploads.settings.tus_max_size))
         self.uploads.hooks.check_length(sum(known))
         made = self.uploads.insert(
             upload_id,

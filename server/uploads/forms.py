@@ -26,7 +26,6 @@ from server.errors import (
     TooLargeToScanError,
     TooManyFilesError,
 )
-from server.messages import size as shown
 from server.transport.body import Body, End, Moved, Tap
 from server.uploads.idempotency import Answer, Content, Fingerprint, KeyClaim, StoredAnswer
 from server.uploads.service import UploadService
@@ -114,7 +113,7 @@ class Form:
                 del self.taken[upload_id]
                 self._promised = None
                 await self.uploads.database.run(self.uploads.discard, [upload_id])
-                raise (TooLargeToScanError if limit == scanned else FileTooLargeError)(limit=shown(limit))
+                raise (TooLargeToScanError if limit == scanned else FileTooLargeError)(limit=limit)
             moved = Moved(moved.count, end)
         self._stored += moved.count
         return moved

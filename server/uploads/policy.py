@@ -13,7 +13,6 @@ from sqlalchemy.orm import Session
 from server import filenames, media_types
 from server.database.models import Upload
 from server.errors import FileEmptyError, MediaTypeUnsupportedError, TooLargeToScanError
-from server.messages import size as shown
 from server.settings import Settings
 from server.tasks import queue
 
@@ -41,7 +40,7 @@ class UploadPolicy:
         """Whether an upload of at least so many bytes could be scanned; raises `TooLargeToScanError`."""
         limit = self.scan_limit
         if limit is not None and length is not None and length > limit:
-            raise TooLargeToScanError(limit=shown(limit))
+            raise TooLargeToScanError(limit=limit)
 
     def check_filename(self, filename: str | None, *, by_form: bool = False) -> None:
         """Whether an upload of this name may be created; raises `MediaTypeUnsupportedError`."""

@@ -30,7 +30,7 @@ from server.storage.locks import UploadLocks
 from server.tasks import removal
 from server.tasks.wake import Wake
 from server.tus.group_metadata import Group
-from server.tus.protocol import PARTIAL, Append, Facts
+from server.tus.protocol import PARTIAL, Append, Facts, State
 from server.uploads import groups
 from server.uploads.policy import UploadPolicy
 from server.uploads.progress import ProgressUpdate, ProgressWriter
@@ -38,6 +38,13 @@ from server.uploads.reservations import DiskReservations
 
 _PATIENCE_SECONDS = 0.5
 _RETRY_SECONDS = 0.02
+_STATES = {
+    UploadStatus.OPEN: State.OPEN,
+    UploadStatus.COMPLETE: State.COMPLETE,
+    UploadStatus.REJECTED: State.REJECTED,
+    UploadStatus.EXPIRED: State.GONE,
+    UploadStatus.TERMINATED: State.GONE,
+}
 
 # What every request needs, made once and without a session.
 _uploads = cast("Table", Upload.__table__)
@@ -212,7 +219,7 @@ class UploadRepository:
                     raise UploadLockedError
                 self.store.create(upload_id)
         facts = self._visible_facts(row, owner)
-        if facts.status not in (UploadStatus.OPEN, UploadStatus.COMPLETE):
+        if not (facts.is_open or facts.is_complete):
             raise UploadLockedError  # it was removed at this very moment: asked again, its place is free, or not
         return facts
 
@@ -533,7 +540,7 @@ class UploadRepository:
     def _facts(self, row: _Row, size: int | None, now: datetime) -> Facts:
         return Facts(
             id=row.id,
-            status=row.status,
+            state=_STATES[row.status],
             offset=size or 0,
             length=row.length,
             metadata_raw=row.metadata_raw,

@@ -33,7 +33,6 @@ from server.database.models import Upload
 from server.database.session import Database
 from server.errors import NoRoomError, UnavailableError
 from server.lifecycle import UploadStatus
-from server.messages import size as shown
 from server.storage.base import UploadStore
 
 KEPT_BYTES = 64 << 20
@@ -134,7 +133,7 @@ class DiskReservations:
             _lock(file, _UNCOMMITTED_BYTE, fcntl.F_UNLCK)
         if need > room.left:
             self._record_refusal(need, room)
-            raise NoRoomError(needed=shown(need), room=shown(max(0, room.left)))
+            raise NoRoomError(needed=need, room=max(0, room.left))
         self._record_space(room.left)
         return room
 
@@ -201,4 +200,4 @@ def _write(file: int, promised: int, now: int | None = None) -> None:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise
         # The very first note takes a block of the disk; those that follow overwrite it.
-        raise NoRoomError(needed=shown(promised), room=shown(0)) from None
+        raise NoRoomError(needed=promised, room=0) from None

@@ -31,7 +31,7 @@ from server.lifecycle import UploadStatus
 from server.storage import checksums
 from server.storage.locks import HeldLock
 from server.transport.body import Body, End, Moved
-from server.tus.protocol import Append, Create, Facts
+from server.tus.protocol import Append, Create, Facts, State
 from server.uploads.progress import ProgressUpdate
 from server.uploads.repository import UploadRepository
 
@@ -90,7 +90,7 @@ class UploadService(UploadRepository):
         def refuse_first() -> None:
             facts = self.facts(upload_id, owner)
             # All bytes there, and not yet registered: the lock's holder is about to. No answer may tell it.
-            if facts.status is not UploadStatus.OPEN or facts.offset != facts.length:
+            if not facts.is_open or facts.offset != facts.length:
                 decide(facts)
 
         async with self.locks.hold(upload_id, partial(self.database.run, refuse_first)) as held:
@@ -262,7 +262,7 @@ class UploadService(UploadRepository):
 
         No answer may say that all bytes are there (a 409 with the offset would) before they are registered.
         """
-        if facts.status is UploadStatus.OPEN and facts.offset == facts.length:
+        if facts.is_open and facts.offset == facts.length:
             return await self.finish(facts)
         return facts
 
@@ -275,7 +275,7 @@ class UploadService(UploadRepository):
         # Pushing gigabytes to a disk takes its time; the threads of the database are few.
         await threads.run(self.store.finish, facts.id)
         await self.database.run(self.complete, [facts.id], facts.id, {facts.id: facts.media_type})
-        return replace(facts, status=UploadStatus.COMPLETE)
+        return replace(facts, state=State.COMPLETE)
 
     # Looking
 
@@ -284,13 +284,13 @@ class UploadService(UploadRepository):
 
         async def unless_open() -> None:
             facts = await self.database.run(self.facts, upload_id, owner)
-            if facts.status is not UploadStatus.OPEN:
+            if not facts.is_open:
                 raise _SettledError(facts)
 
         try:
             async with self.locks.hold(upload_id, unless_open):
                 facts = await self._complete_if_whole(await self.database.run(self.locked_facts, upload_id, owner))
-                if facts.status is UploadStatus.OPEN and facts.offset and not facts.is_final:
+                if facts.is_open and facts.offset and not facts.is_final:
                     self.progress.record_resumed(upload_id)
                 return facts
         except _SettledError as settled:  # it does not change any more: no need to wait for its lock

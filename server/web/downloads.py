@@ -30,7 +30,6 @@ from server.errors import (
     UploadPartialError,
     UploadUnscannedError,
 )
-from server.lifecycle import UploadStatus
 from server.tus.headers import Head
 from server.tus.protocol import Facts, check_upload
 from server.web.endpoint import Call
@@ -92,7 +91,7 @@ class Downloads:
     def _find(self, upload_id: str) -> tuple[Facts, datetime]:
         """An upload that may be downloaded, and when it became complete. Blocking."""
         facts = self._uploads.facts(upload_id, DEFAULT_OWNER)
-        if facts.status is UploadStatus.REJECTED:
+        if facts.is_rejected:
             raise UploadGoneError  # 415 would be about the type of what a GET brings, and that brings nothing
         check_upload(facts)
         if facts.is_partial:

@@ -9,7 +9,6 @@ import sys
 from collections.abc import AsyncIterator
 
 from server.errors import MultipartInvalidError
-from server.messages import size as shown
 from server.transport.body import Body, End, Moved, Sink
 from server.transport.boundary import AtMost, Scanner, discard
 from server.web import mime, part_head
@@ -169,7 +168,7 @@ class FormParser:
             self.body.put_back(chunk[room:])
             stop = head.find(b"\r\n\r\n", known)
             if stop < 0 and len(head) >= _HEAD_BYTES + 4:
-                raise MultipartInvalidError(reason="form_head_size", limit=shown(_HEAD_BYTES))
+                raise MultipartInvalidError(reason="form_head_size", limit=_HEAD_BYTES)
         if self._delimiter in head[:stop]:  # a head that has no end: the next part would be taken for its fields
             raise MultipartInvalidError(reason="form_head_line")
         self.body.put_back(bytes(head[stop + 4 :]))

@@ -10,12 +10,11 @@ from typing import Any
 
 from server import filenames, media_types, messages
 from server.errors import ClientError
-from server.lifecycle import UploadStatus
 from server.storage import checksums
 from server.transport.body import Body, End, Moved, Sink
 from server.tus import headers, protocol
 from server.tus.headers import MAX_LENGTH, Head
-from server.tus.protocol import Facts, Offer
+from server.tus.protocol import Facts, Offer, State
 from server.web import mime
 from server.web.form_parser import FormParser
 
@@ -78,7 +77,7 @@ def create(data: bytes) -> None:
     assert all(headers.is_id(part) for part in found.parts)
     assert found.checksum is None or found.checksum.algorithm in OFFER.algorithms
     if found.has_body:
-        facts = Facts(ID, UploadStatus.OPEN, 0, found.length, found.metadata_raw, found.filename, None, NOW, NOW)
+        facts = Facts(ID, State.OPEN, 0, found.length, found.metadata_raw, found.filename, None, NOW, NOW)
         assert 0 <= protocol.first_append(found, facts, OFFER).limit <= MAX_SIZE
 
 
@@ -88,7 +87,7 @@ def append(data: bytes) -> None:
     state = int.from_bytes(which[:1], "big")
     facts = Facts(
         ID,
-        list(UploadStatus)[state % len(UploadStatus)],
+        list(State)[state % len(State)],
         offset=(0, 7, 1000)[state % 3],
         length=(None, 1000)[state & 1],
         metadata_raw=None,

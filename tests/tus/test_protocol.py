@@ -8,10 +8,9 @@ from uuid import uuid4
 import pytest
 
 from server.errors import VideodockError
-from server.lifecycle import UploadStatus
 from server.tus import protocol
 from server.tus.headers import MAX_LENGTH, Head, file_name, format_expires, parse_metadata
-from server.tus.protocol import Append, Create, Facts, Offer
+from server.tus.protocol import Append, Create, Facts, Offer, State
 
 NOW = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
 OFFERED = Offer(("creation", "creation-with-upload", "termination", "expiration"), (), 5)
@@ -23,12 +22,10 @@ def head(method: str, *headers: tuple[str, str]) -> Head:
     return Head.of(method, [(name.encode(), value.encode("latin-1")) for name, value in headers])
 
 
-def facts(
-    status: UploadStatus = UploadStatus.OPEN, offset: int = 30, length: int | None = 100, expired: bool = False
-) -> Facts:
+def facts(state: State = State.OPEN, offset: int = 30, length: int | None = 100, expired: bool = False) -> Facts:
     return Facts(
         id="id",
-        status=status,
+        state=state,
         offset=offset,
         length=length,
         metadata_raw="filename YQ==",
@@ -52,7 +49,7 @@ LENGTH_70 = (("Content-Length", "70"),)
 LENGTH_71 = (("Content-Length", "71"),)
 CHUNKED = (("Transfer-Encoding", "chunked"),)
 EMPTY = (("Content-Length", "0"),)
-COMPLETE = facts(UploadStatus.COMPLETE, offset=100)
+COMPLETE = facts(State.COMPLETE, offset=100)
 CASES = [
     Case("PATCH: at the offset", "30", LENGTH_70, facts(), Append(30, 70, exact=True)),
     Case("PATCH: a part of it", "30", (("Content-Length", "7"),), facts(), Append(30, 7, exact=True)),
@@ -77,12 +74,12 @@ CASES = [
     Case("11: replayed", "100", EMPTY, COMPLETE, Append(100, 0, exact=True)),
     Case("11: replayed before it was finished", "100", EMPTY, facts(offset=100), Append(100, 0, exact=True)),
     Case("16: expired this very moment", "30", LENGTH_70, facts(expired=True), "upload_gone 410 None"),
-    Case("16: complete ones do not expire", "100", EMPTY, facts(UploadStatus.COMPLETE, 100, expired=True),
+    Case("16: complete ones do not expire", "100", EMPTY, facts(State.COMPLETE, 100, expired=True),
          Append(100, 0, exact=True)),
-    Case("16: swept", "30", LENGTH_70, facts(UploadStatus.EXPIRED), "upload_gone 410 None"),
-    Case("18: removed", "30", LENGTH_70, facts(UploadStatus.TERMINATED), "upload_gone 410 None"),
-    Case("17: rejected", "30", LENGTH_70, facts(UploadStatus.REJECTED), "media_type_unsupported 415 None"),
-    Case("17: rejected, at the wrong offset", "0", LENGTH_70, facts(UploadStatus.REJECTED),
+    Case("16: swept", "30", LENGTH_70, facts(State.GONE), "upload_gone 410 None"),
+    Case("18: removed", "30", LENGTH_70, facts(State.GONE), "upload_gone 410 None"),
+    Case("17: rejected", "30", LENGTH_70, facts(State.REJECTED), "media_type_unsupported 415 None"),
+    Case("17: rejected, at the wrong offset", "0", LENGTH_70, facts(State.REJECTED),
          "media_type_unsupported 415 None"),
     Case("offset 2^63 - 1", str(MAX_LENGTH), LENGTH_70, facts(), "offset_mismatch 409 30"),
     Case("offset 2^63", str(MAX_LENGTH + 1), LENGTH_70, facts(), "header_invalid 400 None"),
@@ -103,7 +100,7 @@ def test_append(case: Case) -> None:
 
 def test_what_is_checked_first() -> None:
     """Rule 2: the version before anything else, what the head alone tells before what the upload tells."""
-    gone = facts(UploadStatus.TERMINATED)
+    gone = facts(State.GONE)
     order = [
         ("version_unsupported", []),
         ("content_type_unsupported", [VERSION]),

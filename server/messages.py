@@ -177,7 +177,7 @@ _SENTENCES: dict[str, tuple[str, str]] = {
     ),
     "unavailable": (
         "服务暂时不可用（{part}），请稍后重试",
-        "The server cannot reach its {part} right now; try again shortly",
+        "The service is temporarily unavailable ({part}); try again shortly",
     ),
     "too_busy": (
         "服务器正忙，请稍后重试",
@@ -310,8 +310,50 @@ _SENTENCES: dict[str, tuple[str, str]] = {
     "too_many_attempts": ("处理多次中断，已放弃", "Processing was interrupted too often and was given up"),
 }
 
-# Why a form cannot be understood: what `reason` of `multipart_invalid` names.
+# What the parameter `reason` names: why a header, the metadata or a form cannot be understood.
 _REASONS: dict[str, tuple[str, str]] = {
+    "header_method": ("须为 HTTP 方法名", "it must be the name of an HTTP method"),
+    "header_repeated": ("出现了多次，请只发送一次", "the request has it more than once; send it once"),
+    "header_number": ("须为 0 至 {most} 的整数", "it must be a whole number from 0 to {most}"),
+    "checksum_digest": ("摘要不是有效的 Base64", "the digest is not valid Base64"),
+    "checksum_form": (
+        "须为算法名、一个空格和 Base64 摘要",
+        "it must be the name of an algorithm, a space and a digest in Base64",
+    ),
+    "concat_form": (
+        "须为 partial，或 final; 加各个部分上传的 URL",
+        "it must be `partial`, or `final;` and the URLs of partial uploads",
+    ),
+    "concat_count": ("须列出 1 至 {most} 个部分上传", "it must name 1 to {most} partial uploads"),
+    "concat_url": ("每一项须为上传的 URL", "each item must be the URL of an upload"),
+    "concat_length": (
+        "合并上传的长度由各部分决定，请去掉该请求头",
+        "a final upload has the length of its parts; leave this header out",
+    ),
+    "defer_value": ("只能为 1", "it can only be 1"),
+    "defer_length": (
+        "请求已带有 Upload-Length，请只发送其中之一",
+        "the request also has Upload-Length; send only one of them",
+    ),
+    "length_set": ("长度已确定为 {length} 字节", "the length is already set to {length} bytes"),
+    "length_short": (
+        "服务器已有 {offset} 字节，长度不能更小",
+        "the upload already has {offset} bytes; the length cannot be less",
+    ),
+    "idempotency_key": (
+        "须为 1 至 255 个可见 ASCII 字符，可加引号",
+        "it must be 1 to 255 visible ASCII characters, with or without quotes",
+    ),
+    "metadata_size": ("过长，最多 {most} 个字符", "it is too long; it may have {most} characters"),
+    "metadata_key": (
+        "键须为可打印的 ASCII 字符，且不含空格和逗号",
+        "a key must be printable ASCII without spaces or commas",
+    ),
+    "metadata_repeated": ("键 {key} 出现了多次，请只发送一次", "it has the key {key} more than once; send it once"),
+    "metadata_base64": ("键 {key} 的值不是有效的 Base64", "the value of {key} is not valid Base64"),
+    "group_key_missing": ("有 {present} 时还须有 {key}", "{present} also needs {key}"),
+    "group_task": ("{key} 须为带连字符的 UUID（版本 4）", "{key} must be a version 4 UUID with hyphens"),
+    "group_number": ("{key} 须为 1 至 {most} 的整数", "{key} must be a whole number from 1 to {most}"),
     "form_content_type": (
         "Content-Type 须为 multipart/form-data，并带有效的 boundary（1 至 70 字节）",
         "the Content-Type must be multipart/form-data with a boundary of 1 to 70 bytes",
@@ -351,6 +393,13 @@ _REASONS: dict[str, tuple[str, str]] = {
     ),
 }
 
+# What the parameter `part` of `unavailable` names.
+_PARTS: dict[str, tuple[str, str]] = {
+    "database": ("数据库", "the database"),
+    "disk": ("磁盘", "the disk"),
+    "server": ("服务器资源不足", "the server is out of resources"),
+}
+
 # Parameters that are a number of bytes where they are an integer, by the code of the sentence or of the reason.
 _SIZES: dict[str, tuple[str, ...]] = {
     "upload_too_large": ("limit",),
@@ -382,6 +431,8 @@ def sentence(code: str, params: Mapping[str, Param], language: Language) -> str:
             filled[name] = size(number)
     if reason in _REASONS:
         filled["reason"] = _in(language, _REASONS[reason]).format_map(filled)
+    if code == "unavailable" and params.get("part") in _PARTS:
+        filled["part"] = _in(language, _PARTS[str(params["part"])])
     return _in(language, _SENTENCES.get(code, _SENTENCES["not_found"])).format_map(filled)
 
 

@@ -1,8 +1,11 @@
 """Every code has its sentence in both languages, and every reader gets theirs."""
 
+import ast
 import re
 import string
+from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
@@ -145,3 +148,79 @@ def test_negotiate(accepted: str | None) -> None:
 def test_size(number: int, text: str) -> None:
     """A number of bytes as a person writes it."""
     assert size(number) == text
+
+
+@pytest.mark.parametrize("texts", [*messages._REASONS.items(), *messages._PARTS.items()], ids=lambda item: item[0])
+def test_reasons(texts: tuple[str, tuple[str, str]]) -> None:
+    """A reason has a sentence in each language, with the same parameters."""
+    chinese, english = texts[1]
+    assert fields(chinese) == fields(english)
+    assert re.search(r"[\u4e00-\u9fff]", chinese)
+    assert not re.search(r"[\u4e00-\u9fff]", english)
+
+
+def test_reason_in_the_language_of_the_sentence() -> None:
+    """A Chinese refusal gives its reason in Chinese."""
+    params = {"name": "Upload-Length", "reason": "length_short", "offset": 7}
+    assert sentence("header_invalid", params, "zh") == "请求头 Upload-Length 无效：服务器已有 7 字节，长度不能更小"
+    assert sentence("unavailable", {"part": "database"}, "zh") == "服务暂时不可用（数据库），请稍后重试"
+    # The key is data of the client: it is neither a reason nor a template.
+    key = {"reason": "metadata_repeated", "key": "header_method{reason}"}
+    assert "header_method{reason}" in sentence("metadata_invalid", key, "en")
+
+
+class Raise(NamedTuple):
+    """A call in the sources that makes an error."""
+
+    place: str
+    kind: str
+    parameters: dict[str, ast.expr]
+    constants: dict[str, str]
+
+    def literals(self, value: ast.expr) -> set[str]:
+        """The texts that are written in this expression or in the constants that it names."""
+        nodes = list(ast.walk(value))
+        written = {node.value for node in nodes if isinstance(node, ast.Constant) and isinstance(node.value, str)}
+        return written | {self.constants[n.id] for n in nodes if isinstance(n, ast.Name) and n.id in self.constants}
+
+
+def raises() -> Iterator[Raise]:
+    """Every call in `server/` that makes an error whose sentence a client reads."""
+    names = {kind.__name__ for kind in kinds()} - {"StartError"}
+    for path in sorted(SERVER.rglob("*.py")):
+        tree = ast.parse(path.read_text())
+        nodes = list(ast.walk(tree))
+        constants = {
+            target.id: node.value.value
+            for node in nodes
+            if isinstance(node, ast.Assign)
+            and isinstance(node.value, ast.Constant)
+            and isinstance(node.value.value, str)
+            for target in node.targets
+            if isinstance(target, ast.Name)
+        }
+        for node in nodes:
+            if not isinstance(node, ast.Call):
+                continue
+            made = {part.id for part in ast.walk(node.func) if isinstance(part, ast.Name)} & names
+            for kind in made:
+                parameters = {keyword.arg: keyword.value for keyword in node.keywords if keyword.arg}
+                yield Raise(f"{path.relative_to(SERVER)}:{node.lineno}", kind, parameters, constants)
+
+
+def test_no_parameter_is_a_sentence() -> None:
+    """A reason is a code with its parameters; no other parameter has words of a language in it."""
+    found = list(raises())
+    assert len(found) > 80
+    for each in found:
+        for name, value in each.parameters.items():
+            if name == "reason":
+                assert isinstance(value, ast.Constant), each.place
+                assert value.value in messages._REASONS, each.place
+                needed = fields(messages._REASONS[str(value.value)][0])
+                assert needed <= each.parameters.keys(), each.place
+            elif each.kind == "UnavailableError":
+                assert each.literals(value) <= messages._PARTS.keys(), each.place
+            else:
+                sentences = [text for text in each.literals(value) if re.search(r"[a-z]+ [a-z]+", text)]
+                assert sentences == [], each.place

@@ -30,11 +30,12 @@ def parse_group(metadata: Mapping[str, bytes], most: int) -> Group | None:
         return None
     for key, other in ((TASK, FILES), (FILES, TASK)):
         if key not in metadata:
-            raise MetadataInvalidError(reason=f"{other if other in metadata else FILE} needs {key} beside it")
+            present = other if other in metadata else FILE
+            raise MetadataInvalidError(reason="group_key_missing", present=present, key=key)
     # RFC 9562 section 4: upper case is to be understood too, and Apple's UUIDs are in it.
     task_id = metadata[TASK].decode("latin-1").lower()
     if not is_id(task_id):
-        raise MetadataInvalidError(reason=f"{TASK} must be a UUID, version 4, with hyphens")
+        raise MetadataInvalidError(reason="group_task", key=TASK)
     files = _number(metadata, FILES, most)
     return Group(task_id, files, _number(metadata, FILE, files) if FILE in metadata else None)
 
@@ -42,5 +43,5 @@ def parse_group(metadata: Mapping[str, bytes], most: int) -> Group | None:
 def _number(metadata: Mapping[str, bytes], key: str, most: int) -> int:
     value = metadata[key]
     if not _NUMBER.fullmatch(value) or not 1 <= int(value) <= most:
-        raise MetadataInvalidError(reason=f"{key} must be a number from 1 to {most}")
+        raise MetadataInvalidError(reason="group_number", key=key, most=most)
     return int(value)

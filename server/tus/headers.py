@@ -49,14 +49,14 @@ class Head:
         # Protocol 1.0.0, X-HTTP-Method-Override: the actual method MUST be ignored.
         override = head.get("X-HTTP-Method-Override")
         if override and not _METHOD.fullmatch(override):
-            raise HeaderInvalidError(name="X-HTTP-Method-Override", reason="it must be a method")
+            raise HeaderInvalidError(name="X-HTTP-Method-Override", reason="header_method")
         return cls(override.upper(), headers) if override else head
 
     def get(self, name: str) -> str | None:
         """The header's value, or None; raises `HeaderInvalidError` when it came twice."""
         values = self.headers.get(name.lower(), ())
         if len(values) > 1:
-            raise HeaderInvalidError(name=name, reason="it came twice")
+            raise HeaderInvalidError(name=name, reason="header_repeated")
         return values[0] if values else None
 
     def number(self, name: str) -> int | None:
@@ -65,7 +65,7 @@ class Head:
         if value is None:
             return None
         if not _DIGITS.fullmatch(value) or int(value) > MAX_LENGTH:
-            raise HeaderInvalidError(name=name, reason=f"it must be a number from 0 to {MAX_LENGTH}")
+            raise HeaderInvalidError(name=name, reason="header_number", most=MAX_LENGTH)
         return int(value)
 
     def needed_number(self, name: str) -> int:
@@ -104,18 +104,18 @@ def parse_metadata(raw: str | None) -> dict[str, bytes]:
     if not raw:
         return {}
     if len(raw) > _MAX_METADATA:
-        raise MetadataInvalidError(reason=f"it may have {_MAX_METADATA} characters")
+        raise MetadataInvalidError(reason="metadata_size", most=_MAX_METADATA)
     found: dict[str, bytes] = {}
     for pair in raw.split(","):
         key, _, encoded = pair.strip(_BLANKS).partition(" ")
         if not _KEY.fullmatch(key):
-            raise MetadataInvalidError(reason="a key must be printable ASCII without spaces and commas")
+            raise MetadataInvalidError(reason="metadata_key")
         if key in found:
-            raise MetadataInvalidError(reason=f"the key {key[:64]} came twice")
+            raise MetadataInvalidError(reason="metadata_repeated", key=key[:64])
         try:
             found[key] = base64.b64decode(encoded.strip(_BLANKS), validate=True)
         except (binascii.Error, ValueError):
-            raise MetadataInvalidError(reason=f"the value of {key[:64]} is no base64") from None
+            raise MetadataInvalidError(reason="metadata_base64", key=key[:64]) from None
     return found
 
 
@@ -138,9 +138,9 @@ def parse_checksum(raw: str, name: str = "Upload-Checksum") -> Checksum:
     try:
         digest = base64.b64decode(encoded.strip(_BLANKS), validate=True)
     except (binascii.Error, ValueError):
-        raise HeaderInvalidError(name=name, reason="the digest is no base64") from None
+        raise HeaderInvalidError(name=name, reason="checksum_digest") from None
     if not _ALGORITHM.fullmatch(algorithm) or not digest:
-        raise HeaderInvalidError(name=name, reason="it must be an algorithm, a space and a digest in base64")
+        raise HeaderInvalidError(name=name, reason="checksum_form")
     return Checksum(algorithm.lower(), digest)
 
 
@@ -155,14 +155,14 @@ def parse_concat(raw: str) -> tuple[str, ...] | None:
         return None
     kind, semicolon, urls = raw.partition(";")
     if kind.strip(_BLANKS) != "final" or not semicolon:
-        raise HeaderInvalidError(name="Upload-Concat", reason="it must be `partial` or `final;` and URLs")
+        raise HeaderInvalidError(name="Upload-Concat", reason="concat_form")
     each = [url for url in urls.replace("\t", " ").split(" ") if url]
     ids = tuple(url.rpartition("/")[2] if _URL.fullmatch(url) else "" for url in each)
     if not ids or len(ids) > MAX_PARTS:
-        raise HeaderInvalidError(name="Upload-Concat", reason=f"it must name 1 to {MAX_PARTS} uploads")
+        raise HeaderInvalidError(name="Upload-Concat", reason="concat_count", most=MAX_PARTS)
     for part in ids:
         if not is_id(part):
-            raise HeaderInvalidError(name="Upload-Concat", reason="each part must be the URL of an upload")
+            raise HeaderInvalidError(name="Upload-Concat", reason="concat_url")
     repeated = next((part for part, count in Counter(ids).items() if count > 1), None)
     if repeated is not None:
         raise PartRepeatedError(part=repeated)

@@ -341,7 +341,7 @@ def _decide_final(
     # "The Client MUST NOT include the Upload-Length header in the final upload creation."
     for header in ("Upload-Length", "Upload-Defer-Length"):
         if head.get(header) is not None:
-            raise HeaderInvalidError(name=header, reason="a final upload has the length of its parts")
+            raise HeaderInvalidError(name=header, reason="concat_length")
     if head.body_length != 0:
         raise BodyTooLargeError(room=0)
     return Create(None, raw, filename, has_body=False, body_length=0, concat=concat, parts=parts)
@@ -352,9 +352,9 @@ def _declared_length(head: Head, offer: Offer) -> int | None:
     deferred = head.get("Upload-Defer-Length")
     if deferred is not None:
         if deferred != "1":
-            raise HeaderInvalidError(name="Upload-Defer-Length", reason="it can only be 1")
+            raise HeaderInvalidError(name="Upload-Defer-Length", reason="defer_value")
         if length is not None:
-            raise HeaderInvalidError(name="Upload-Defer-Length", reason="Upload-Length tells the length already")
+            raise HeaderInvalidError(name="Upload-Defer-Length", reason="defer_length")
         return None
     if length is None:
         raise HeaderMissingError(name="Upload-Length")
@@ -369,12 +369,12 @@ def _check_length(length: int | None, facts: Facts, offer: Offer) -> None:
         return
     if facts.length is not None:
         if length != facts.length:
-            raise HeaderInvalidError(name="Upload-Length", reason=f"the length is set, to {facts.length}")
+            raise HeaderInvalidError(name="Upload-Length", reason="length_set", length=facts.length)
         return
     if length > offer.max_size:
         raise UploadTooLargeError(limit=offer.max_size)
     if length < facts.offset:
-        raise HeaderInvalidError(name="Upload-Length", reason=f"{facts.offset} bytes are there already")
+        raise HeaderInvalidError(name="Upload-Length", reason="length_short", offset=facts.offset)
 
 
 def _checksum(head: Head, offer: Offer) -> Checksum | None:

@@ -44,8 +44,7 @@ def parse_key(raw: str) -> str:
     quoted = _QUOTED.fullmatch(raw)
     key = re.sub(r"\\(.)", r"\1", quoted[1]) if quoted else raw
     if not _KEY.fullmatch(key) or (raw.startswith('"') and quoted is None):
-        reason = "it must be 1 to 255 visible ASCII characters, in quotes or without"
-        raise HeaderInvalidError(name=HEADER, reason=reason)
+        raise HeaderInvalidError(name=HEADER, reason="idempotency_key")
     return key
 
 

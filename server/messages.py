@@ -22,7 +22,7 @@ _SENTENCES: dict[str, tuple[str, str]] = {
     ),
     "task_waiting": (
         "正在等待，稍后自动重试：{reason}",
-        "Waiting, and tried again soon: {reason}",
+        "Waiting; the next attempt starts soon: {reason}",
     ),
     "task_completed": ("处理完成", "Processing complete"),
     "task_error": ("处理出错：{reason}", "Processing failed: {reason}"),
@@ -30,21 +30,21 @@ _SENTENCES: dict[str, tuple[str, str]] = {
     "task_removed": ("任务已删除", "Task deleted"),
     "file_removed": ("文件已删除", "The file was deleted"),
     "task_not_found": ("任务不存在", "There is no such task"),
-    "task_ended": ("任务已结束，无法取消", "The task is over and cannot be cancelled"),
+    "task_ended": ("任务已结束，无法取消", "The task has ended and cannot be cancelled"),
     "no_file": (
         "没有上传文件，请用字段 videos 选择视频",
-        "No file came with the form; put videos into the field “videos”",
+        "The form has no file; send the videos in the field “videos”",
     ),
     "no_valid_file": (
         "没有可接受的视频文件，原因见 invalid_details",
-        "None of the files can be taken; invalid_details says why",
+        "None of the files was accepted; invalid_details says why",
     ),
-    "file_too_large": ("文件过大，单个文件最大 {limit}", "The file is too large; one file may have {limit}"),
+    "file_too_large": ("文件过大，单个文件最大 {limit}", "The file is too large; the limit is {limit}"),
     "file_empty": ("文件为空", "The file is empty"),
-    "too_many_files": ("文件过多，一次最多 {limit} 个", "Too many files; one request may have {limit}"),
+    "too_many_files": ("文件过多，一次最多 {limit} 个", "Too many files; one request may have up to {limit}"),
     "multipart_invalid": (
         "无法解析表单数据：{reason}",
-        "The form cannot be understood: {reason}",
+        "The form is not valid: {reason}",
     ),
     "transfer_encoding_unsupported": (
         "不支持传输编码 {coding}，请去掉 Content-Transfer-Encoding，直接发送原始数据",
@@ -52,11 +52,11 @@ _SENTENCES: dict[str, tuple[str, str]] = {
     ),
     "media_type_unsupported": (
         "不支持的文件类型，支持 {accepted}",
-        "This is no video of an accepted type ({accepted})",
+        "This type of file is not supported; the supported types are {accepted}",
     ),
     "media_type_mismatch": (
         "文件内容与扩展名不符，或不是视频（支持 {accepted}）",
-        "The content is no video, or another kind than the name says (accepted: {accepted})",
+        "The content is not a video, or does not match the file extension (supported: {accepted})",
     ),
     # Protocol
     "header_missing": ("缺少请求头 {name}", "The request needs the header {name}"),
@@ -68,7 +68,7 @@ _SENTENCES: dict[str, tuple[str, str]] = {
     "metadata_invalid": ("Upload-Metadata 无效：{reason}", "Upload-Metadata is not valid: {reason}"),
     "extension_unsupported": (
         "服务器不支持 tus 扩展 {name}",
-        "This server does not offer the tus extension {name}; OPTIONS lists those it does",
+        "This server does not offer the tus extension {name}; OPTIONS lists those that it offers",
     ),
     "checksum_unsupported": (
         "不支持校验算法 {algorithm}，可用 {offered}",
@@ -76,7 +76,7 @@ _SENTENCES: dict[str, tuple[str, str]] = {
     ),
     "checksum_mismatch": (
         "校验和不符，该块未保存，请重新发送",
-        "The bytes do not have the checksum that was sent with them; they were not kept, send them again",
+        "The bytes do not match their checksum and were not stored; send them again",
     ),
     "part_invalid": (
         "{part} 不是可合并的部分上传，或已被删除，请重新上传该部分",
@@ -88,17 +88,17 @@ _SENTENCES: dict[str, tuple[str, str]] = {
     ),
     "too_many_finals": (
         "已有 {limit} 个合并上传在等待 {part}，请先完成或删除其中一个",
-        "{limit} final uploads wait for {part} already; complete or remove one of them first",
+        "{limit} final uploads already wait for {part}; complete or remove one of them first",
     ),
     "upload_final": (
         "这是合并后的上传，不能再追加数据",
-        "This is a final upload, made of partial ones; nothing can be added to it",
+        "This is a final upload, made of partial uploads; nothing can be appended to it",
     ),
     "not_found": ("资源不存在", "There is nothing at this address"),
     "upload_not_found": ("上传不存在", "There is no such upload; create a new one"),
     "method_not_allowed": (
         "不支持方法 {method}，可用 {allowed}",
-        "{method} is not possible here; use {allowed}",
+        "{method} is not allowed here; use {allowed}",
     ),
     "offset_mismatch": (
         "偏移量不符，服务器已有 {offset} 字节，请从该处继续",
@@ -106,27 +106,27 @@ _SENTENCES: dict[str, tuple[str, str]] = {
     ),
     "upload_complete": (
         "上传已完成，共 {offset} 字节",
-        "The upload is complete with {offset} bytes; nothing can be added",
+        "The upload is already complete, with {offset} bytes; nothing can be appended",
     ),
     "task_taken": (
         "任务编号已被占用，请换一个新的 UUID",
-        "This task id is in use already; choose a new UUID",
+        "This task id is already in use; choose a new UUID",
     ),
     "group_differs": (
         "task_files 与该任务的其他文件不一致，应为 {files}",
-        "The other files of this task say that task_files is {files}; say the same",
+        "The other files of this task have {files} as task_files; send the same number",
     ),
     "group_full": (
         "该任务的 {files} 个文件均已创建，不能再添加",
-        "All {files} files of this task were created already; put this one into another task",
+        "All {files} files of this task already exist; put this one into another task",
     ),
     "group_place_taken": (
-        "该任务的第 {place} 个文件已由另一个上传占用",
-        "Another upload is file {place} of this task; take another place",
+        "该任务的第 {place} 个文件已由另一个上传占用，请换一个 task_file",
+        "Another upload is already file {place} of this task; choose another task_file",
     ),
     "group_ended": (
         "该任务不再等待文件，请用新的任务编号重新上传",
-        "This task waits for no more files; upload with a new task id",
+        "This task no longer waits for files; upload again with a new task id",
     ),
     "upload_gone": ("上传已过期或已删除", "The upload has expired or was removed; create a new one"),
     "version_unsupported": (
@@ -136,28 +136,28 @@ _SENTENCES: dict[str, tuple[str, str]] = {
     "upload_too_large": ("上传过大，最大 {limit}", "The upload is too large; the limit is {limit}"),
     "body_too_large": (
         "请求体超过上传剩余的 {room} 字节",
-        "The body is longer than the {room} bytes that the upload still lacks; nothing was stored",
+        "The body is longer than the {room} bytes that the upload still needs; nothing was stored",
     ),
     "content_type_unsupported": ("Content-Type 须为 {expected}", "The Content-Type must be {expected}"),
     "content_encoding_unsupported": (
         "不支持内容编码 {coding}，请去掉 Content-Encoding，直接发送原始数据",
-        "The server does not take the content coding {coding}; send the bytes as they are, without Content-Encoding",
+        "The content coding {coding} is not supported; send the bytes uncompressed, without Content-Encoding",
     ),
     "head_too_large": (
         "请求头过大，最大 {limit}，最多 {count} 个",
-        "The request head is too large; it may have {limit} and {count} headers",
+        "The request head is too large; the limits are {limit} and {count} headers",
     ),
     "head_timeout": (
-        "{seconds} 秒内没有收到完整的请求头",
-        "The request head did not come in {seconds} s",
+        "{seconds} 秒内没有收到完整的请求头，请重新发送",
+        "The request head did not arrive within {seconds} s; send the request again",
     ),
     "body_timeout": (
-        "{seconds} 秒内没有收到数据或数据过少，已收到的数据已保存",
-        "No byte came for {seconds} s, or far too few; what had come is kept, continue from there",
+        "{seconds} 秒内没有收到数据或数据过少，已收到的数据已保存，请从该处继续",
+        "No data, or too little, arrived in {seconds} s; the data received so far is stored, continue from there",
     ),
     "form_timeout": (
         "{seconds} 秒内没有收到数据或数据过少，请重新上传",
-        "No byte came for {seconds} s, or far too few; the form was dropped: send it again, or use tus, which resumes",
+        "No data, or too little, arrived in {seconds} s; the form was discarded. Send it again, or use tus to resume",
     ),
     "idempotency_running": (
         "使用该 Idempotency-Key 的上传仍在进行，请稍后用同一键重试",
@@ -169,11 +169,11 @@ _SENTENCES: dict[str, tuple[str, str]] = {
     ),
     "upload_locked": (
         "另一个请求正在写入该上传，请稍后重试",
-        "Another request holds this upload; try again shortly",
+        "Another request is writing to this upload; try again shortly",
     ),
     "internal_error": (
         "服务器内部错误，请求编号 {request_id}",
-        "Something went wrong in the server; the log has it under request {request_id}",
+        "Internal server error; the log has the details under request {request_id}",
     ),
     "unavailable": (
         "服务暂时不可用（{part}），请稍后重试",
@@ -181,28 +181,28 @@ _SENTENCES: dict[str, tuple[str, str]] = {
     ),
     "too_busy": (
         "服务器正忙，请稍后重试",
-        "The server has as many connections or uploads as it may have; try again shortly",
+        "The server is at its limit of connections or uploads; try again shortly",
     ),
     "server_stopping": (
         "服务器正在停止或重启，请稍后重试",
-        "The server is being stopped or restarted; try again shortly",
+        "The server is stopping or restarting; try again shortly",
     ),
     "no_room": (
         "存储空间不足：需要 {needed}，可用于上传的还有 {room}，请稍后重试",
-        "There is not enough room on the disk: this needs {needed}, and {room} are left for uploads; try again later",
+        "There is not enough disk space: this needs {needed}, and {room} is left for uploads; try again later",
     ),
     "form_storage_full": (
         "存储空间已满，本次上传未保存，请稍后重试",
-        "The disk is full, and the form was dropped; send it again later",
+        "The disk is full, and the form was discarded; send it again later",
     ),
     "storage_full": (
-        "存储空间已满，已收到的数据已保存",
-        "The disk is full; what had come is kept, try again later",
+        "存储空间已满，已收到的数据已保存，请稍后重试",
+        "The disk is full; the data received so far is stored, try again later",
     ),
     # Downloads
     "downloads_off": (
         "服务器未开放原始文件下载，可由管理员将设置 downloads 改为 on",
-        "This server does not hand out originals; its operator can set `downloads` to `on`",
+        "This server does not offer originals for download; its operator can set `downloads` to `on`",
     ),
     "upload_incomplete": (
         "上传尚未完成，暂时无法下载",
@@ -210,23 +210,23 @@ _SENTENCES: dict[str, tuple[str, str]] = {
     ),
     "upload_partial": (
         "这是部分上传，不能下载，请下载合并后的上传",
-        "This is a partial upload, which is not for download; the final upload made of it is",
+        "A partial upload cannot be downloaded; download the final upload instead",
     ),
     "upload_unscanned": (
         "文件尚未通过病毒扫描，暂时无法下载",
-        "The file has not been found free of viruses yet, so it is not handed out",
+        "The file has not passed the virus scan yet, so it cannot be downloaded",
     ),
     "upload_infected": (
         "文件中发现病毒，已被隔离，无法下载",
-        "A virus was found in the file; it is in quarantine and not handed out",
+        "A virus was found in the file; it is in quarantine and cannot be downloaded",
     ),
     "precondition_failed": (
         "文件与 If-Match 或 If-Unmodified-Since 指定的版本不符",
-        "The file is not the one that If-Match or If-Unmodified-Since asks for",
+        "The file is not the version that If-Match or If-Unmodified-Since asks for",
     ),
     "range_unsatisfiable": (
         "请求的范围超出文件（共 {size} 字节）",
-        "The range is outside of the file, which has {size} bytes",
+        "The range is outside the file, which has {size} bytes",
     ),
     # The virus scan
     "too_large_to_scan": (
@@ -235,15 +235,15 @@ _SENTENCES: dict[str, tuple[str, str]] = {
     ),
     "scan_limit": (
         "病毒扫描程序未能完整扫描文件，文件未被接受",
-        "The virus scanner could not look at the whole file, so it was not taken",
+        "The virus scanner could not scan the whole file, so the file was not accepted",
     ),
     "infected": (
         "文件中发现病毒（{signature}），已被隔离",
         "A virus was found in the file ({signature}); it is in quarantine",
     ),
-    "disk_full": ("存储空间已满，等待空间后继续处理", "The disk is full; processing waits for room"),
-    "scanner_away": ("病毒扫描程序暂时不可用", "The virus scanner cannot be reached right now"),
-    "scanner_failed": ("病毒扫描程序未能完成对该文件的检查", "The virus scanner broke off while it looked at the file"),
+    "disk_full": ("存储空间已满，有可用空间后将继续处理", "The disk is full; processing resumes when there is space"),
+    "scanner_away": ("病毒扫描程序暂时不可用", "The virus scanner is temporarily unavailable"),
+    "scanner_failed": ("病毒扫描程序未能完成对该文件的检查", "The virus scanner could not finish checking the file"),
     # Remarks: a file is completed, and its owner should know this (`REMARKS`)
     "truncated": (
         "文件不完整，只能播放到中断处；如需完整视频，请重新上传原文件",
@@ -255,12 +255,12 @@ _SENTENCES: dict[str, tuple[str, str]] = {
     ),
     "audio_downmixed": (
         "原视频的声道没有标明位置，已混合为立体声",
-        "The file does not say where its audio channels belong; they were mixed down to stereo",
+        "The file does not give the positions of its audio channels; they were mixed down to stereo",
     ),
     # Why a file or a task failed
     "group_member_removed": (
         "文件“{name}”的上传已被删除，其余文件不再等待",
-        "The upload of “{name}” was removed, so the other files wait no longer",
+        "The upload of “{name}” was removed, so the other files no longer wait for it",
     ),
     "group_member_expired": (
         "文件“{name}”未能在期限内上传完成",
@@ -268,13 +268,13 @@ _SENTENCES: dict[str, tuple[str, str]] = {
     ),
     "group_late": (
         "{files} 个文件中只有 {created} 个在期限内开始上传",
-        "Only {created} of {files} files were begun in time",
+        "Only {created} of {files} files were started in time",
     ),
     "not_playable": ("文件不是可播放的视频", "The file is not a playable video"),
-    "no_video_stream": ("文件中没有视频画面", "The file has no pictures in it"),
+    "no_video_stream": ("文件中没有视频画面", "The file has no video track"),
     "only_pictures": (
         "文件中只有静态图片（例如封面），没有视频",
-        "The file has only still pictures, such as a cover, and no video",
+        "The file has only still images, such as a cover, and no video",
     ),
     "protected": (
         "视频受版权保护（已加密），无法处理，请上传未加密的文件",
@@ -286,7 +286,7 @@ _SENTENCES: dict[str, tuple[str, str]] = {
     ),
     "too_many_pixels": (
         "视频总像素量（宽 × 高 × 帧数）为 {pixels} 吉像素，超过上限 {limit} 吉像素；请缩短视频或降低分辨率后重新上传",
-        "All frames together have {pixels} gigapixels, more than {limit}; make the video shorter or smaller",
+        "All frames together have {pixels} gigapixels, over the limit of {limit}; shorten it or lower its resolution",
     ),
     "step_timeout": (
         "处理超过 {seconds} 秒，已停止",
@@ -297,17 +297,17 @@ _SENTENCES: dict[str, tuple[str, str]] = {
         "The processing program crashed; the file may be damaged",
     ),
     "step_memory": ("处理所需内存超过 {limit}", "Processing needed more memory than {limit}"),
-    "poster_failed": ("无法从视频中截取封面", "No poster could be taken from the video"),
+    "poster_failed": ("无法从视频中截取封面", "A poster could not be made from the video"),
     "transcode_failed": ("无法转换视频", "The video could not be converted"),
-    "transcode_too_large": ("转换后的视频过大", "The converted video would be far too large"),
-    "storyboard_failed": ("无法从视频中截取进度预览图", "No pictures for scrubbing could be taken from the video"),
-    "original_missing": ("原始文件已不存在", "The original file is no longer there"),
+    "transcode_too_large": ("转换后的视频过大", "The converted video would be too large"),
+    "storyboard_failed": ("无法从视频中截取进度预览图", "Preview images could not be made from the video"),
+    "original_missing": ("原始文件已不存在", "The original file no longer exists"),
     "step_failed": (
-        "服务器处理时出错，已多次重试",
-        "The server failed at processing it, several times over",
+        "服务器处理时出错，多次重试后仍未成功",
+        "The server failed to process the file, even after several attempts",
     ),
-    "step_interrupted": ("服务器处理时出错，将重试", "The server failed at processing it and will try again"),
-    "too_many_attempts": ("处理多次中断，已放弃", "Processing was interrupted too often and was given up"),
+    "step_interrupted": ("服务器处理时出错，将重试", "The server failed to process the file and will try again"),
+    "too_many_attempts": ("处理多次中断，不再重试", "Processing was interrupted too often and will not be tried again"),
 }
 
 # What the parameter `reason` names: why a header, the metadata or a form cannot be understood.
@@ -344,7 +344,7 @@ _REASONS: dict[str, tuple[str, str]] = {
         "须为 1 至 255 个可见 ASCII 字符，可加引号",
         "it must be 1 to 255 visible ASCII characters, with or without quotes",
     ),
-    "metadata_size": ("过长，最多 {most} 个字符", "it is too long; it may have {most} characters"),
+    "metadata_size": ("过长，最多 {most} 个字符", "it is too long; the limit is {most} characters"),
     "metadata_key": (
         "键须为可打印的 ASCII 字符，且不含空格和逗号",
         "a key must be printable ASCII without spaces or commas",
@@ -368,11 +368,11 @@ _REASONS: dict[str, tuple[str, str]] = {
     ),
     "form_line_feeds": (
         "换行只用了 LF；表单的换行须为 CR LF",
-        "its lines end in LF alone; the lines of a form end in CR LF",
+        "its lines end in LF only; the lines of a form end in CR LF",
     ),
     "form_line_break": (
         "某一部分的头中有单独的 CR 或 LF；换行须为 CR LF",
-        "the head of a part has a CR or LF alone; a line break is CR LF",
+        "the head of a part has a single CR or LF; a line break is CR LF",
     ),
     "form_boundary_line": (
         "有一行以 boundary 开头，其后还有别的内容；请换用文件内容中不会出现的 boundary",
@@ -384,9 +384,9 @@ _REASONS: dict[str, tuple[str, str]] = {
     ),
     "form_head_size": (
         "某一部分的头过长，最大 {limit}",
-        "the head of a part is too long; it may have {limit}",
+        "the head of a part is too long; the limit is {limit}",
     ),
-    "form_parts": ("分段过多，最多 {limit} 个", "it has too many parts; it may have {limit}"),
+    "form_parts": ("分段过多，最多 {limit} 个", "it has too many parts; the limit is {limit}"),
     "form_nested": (
         "某一部分本身又是 multipart；请将每个文件作为单独的一部分发送",
         "a part is itself multipart; send each file as a part of its own",

@@ -202,7 +202,7 @@ def _where_to_go(settings: Settings, sockets: Sequence[socket.socket]) -> str:
         f"  Upload page     {base}/\n"
         f"  tus uploads     {base}/files\n"
         f"  Documented API  {base}/api/upload/videos\n"
-        f"  Is it well?     {base}/readyz\n\n"
+        f"  Health          {base}/readyz\n\n"
         f"Ctrl+C or SIGTERM (process {os.getpid()}) stops it, a second one at once."
     )
 

@@ -160,5 +160,5 @@ def test_why_it_waits(start_server: StartServer, tmp_path: Path) -> None:
         ["until", "cancelled"],
     )
     waiting = row(events, "waiting")
-    assert waiting["line"].startswith("Waiting, and tried again soon: ")
+    assert waiting["line"].startswith("Waiting; the next attempt starts soon: ")
     assert waiting["buttons"] == [f"Cancel: {video.name}"]

@@ -199,7 +199,7 @@ def test_a_scanner_that_comes_and_goes(
         video = make(tmp_path, "clip.mp4")
         task = send(server, video)
         wait_told(server, task, "zh", "正在等待，稍后自动重试：病毒扫描程序暂时不可用")
-        away = "Waiting, and tried again soon: The virus scanner cannot be reached right now"
+        away = "Waiting; the next attempt starts soon: The virus scanner is temporarily unavailable"
         wait_told(server, task, "en", away)
         status = server.status(task)
         (file,) = status["files"]

@@ -127,7 +127,7 @@ def test_room_is_promised_once(make: Callable[..., Bench]) -> None:
     with pytest.raises(NoRoomError) as caught:
         bench.create(401)
     assert caught.value.params == {"needed": 401, "room": 400}
-    assert "400 B are left for uploads" in sentence(caught.value.code, caught.value.params, "en")
+    assert "400 B is left for uploads" in sentence(caught.value.code, caught.value.params, "en")
     bench.create(400)
     bench.create(0)  # an upload without bytes takes nothing
     with pytest.raises(NoRoomError):

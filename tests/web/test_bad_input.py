@@ -320,7 +320,7 @@ def test_a_late_refusal_reads_the_head(server: Server) -> None:
         connection.send(trailing([ends.BODY], [("Accept-Language", "zh")]))
         answer = connection.answer()
     assert (answer.status, answer.code) == (460, "checksum_mismatch")
-    assert "they were not kept" in answer.text
+    assert "were not stored" in answer.text
     assert server.offset(upload) == 0
 
 

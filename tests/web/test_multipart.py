@@ -211,8 +211,8 @@ def test_english(live: LiveServer) -> None:
     """Sentences follow Accept-Language."""
     body = form_body(B, [file("t.mp4", TEXT)])
     _, said = post(live, body, **{"Accept-Language": "en"})
-    assert said["message"] == "None of the files can be taken; invalid_details says why"
-    assert said["invalid_details"][0]["message"].startswith("The content is no video")
+    assert said["message"] == "None of the files was accepted; invalid_details says why"
+    assert said["invalid_details"][0]["message"].startswith("The content is not a video")
 
 
 BROKEN: dict[str, tuple[dict[str, str], bytes]] = {

@@ -175,7 +175,7 @@ class Model:
             return Said(415, "media_type_unsupported"), None
         again = next((it for it in self.uploads if _is_same_final(it, parts, metadata)), None)
         if again is not None:
-            return Said(201, headers={**self._progress(again), "location": ANY}), again
+            return Said(201, headers={"upload-offset": "0", **self._progress(again), "location": ANY}), again
         if not all(part.is_partial and part.status in (Status.OPEN, Status.COMPLETE) for part in parts):
             return Said(400, "part_invalid"), None
         lengths = [part.length for part in parts]

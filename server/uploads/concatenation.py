@@ -125,7 +125,7 @@ class FinalService:
 
     async def _join_alone(self, final_id: str) -> None:
         async with self.uploads.locks.hold(final_id):
-            await threads.run(self.join, final_id, pool=_threads)
+            await threads.run(partial(self.join, final_id, patience=_PATIENCE_SECONDS), pool=_threads)
 
     def _ended(self, final_id: str, joining: asyncio.Task[None]) -> None:
         del self._joins[final_id]
@@ -134,7 +134,7 @@ class FinalService:
         if error is not None and not isinstance(error, (ClientError, BusyError, *AWAY)):
             _log.error("join_failed", upload=final_id, exc_info=error)
 
-    def join(self, final_id: str, patience: float = _PATIENCE_SECONDS) -> bool:
+    def join(self, final_id: str, *, patience: float) -> bool:
         """Join the parts if all are complete; tells whether the final is complete. Under its lock. Blocking.
 
         Raises `PartInvalidError` when a part is gone, and `MediaTypeUnsupportedError` when the joined bytes are no

@@ -11,12 +11,15 @@ from functools import cache
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self
+from unittest import mock
 
 from server.bootstrap import Services
 from server.maintenance.sweep import SweepReport
 from server.storage.disk import DiskStore
 from server.storage.memory import MemoryStore
+from server.uploads import concatenation
 from tests.harness.http import Answer, LiveServer, chunked, request
+from tests.harness.waiting import PATIENCE
 from tests.stateful.model import MAX_SIZE, Append, Check
 from tests.tus.client import FTYP, OCTETS, VERSION
 
@@ -30,9 +33,13 @@ class Ground:
     def __init__(self, folder: Path, kind: Literal["disk", "memory"], http: Literal["portable", "videodock"]) -> None:
         self.store = DiskStore(folder / "uploads") if kind == "disk" else MemoryStore()
         self.has_trailers = http == "videodock"
+        self._patience = contextlib.ExitStack()
         self.live = LiveServer(folder, store=self.store, http=http, tus_max_size=MAX_SIZE, downloads="on")
 
     def __enter__(self) -> Self:
+        # The model knows no time: a request waits until what it began is done, also on a busy machine.
+        for name in ("_PATIENCE_SECONDS", "_ANSWER_SECONDS", "_AFTER_SECONDS"):
+            self._patience.enter_context(mock.patch.object(concatenation, name, PATIENCE))
         self.live.__enter__()
         return self
 
@@ -42,6 +49,7 @@ class Ground:
         try:
             self.live.__exit__(kind, error, trace)
         finally:
+            self._patience.close()
             if isinstance(self.store, MemoryStore):
                 self.store.close()
 

@@ -204,9 +204,9 @@ class LiveServer:
         store: UploadStore | None = None,
         **settings: Any,
     ) -> None:
-        self.settings = Settings(
-            data_dir=folder, database_url=database_url, **{"scheduler": "none", "shutdown_grace": 1, **settings}
-        )
+        # A test may think between two requests for longer than a client of today.
+        patient = {"scheduler": "none", "shutdown_grace": 1, "keep_alive_timeout": 2 * PATIENCE}
+        self.settings = Settings(data_dir=folder, database_url=database_url, **{**patient, **settings})
         self.data_dir = self.settings.data_dir
         self.database_url = self.settings.sqlalchemy_url
         self.port = 0
@@ -231,7 +231,7 @@ class LiveServer:
             access_log=False,
             proxy_headers=False,
             server_header=False,
-            timeout_keep_alive=round(2 * PATIENCE),  # a test may think for longer than a client of today
+            timeout_keep_alive=round(2 * PATIENCE),  # with `portable`
             timeout_graceful_shutdown=1,
         )
         self._server = uvicorn.Server(config)

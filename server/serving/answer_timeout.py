@@ -27,8 +27,8 @@ _TCP_INFO = getattr(socket, "TCP_INFO", None)
 class AnswerClock:
     """The clock of one connection. It runs only while bytes wait in the transport's own buffer.
 
-    `running` has the clocks that run, of all connections of a server, the oldest first. `give_up` is called when the
-    client is too slow; it resets the connection.
+    `running` has the clocks that run and those of lent sockets, of all connections of a server, the oldest first.
+    `give_up` is called when the client is too slow, or gives way; it resets the connection.
     """
 
     def __init__(
@@ -59,6 +59,11 @@ class AnswerClock:
         self._confirmed, self._heard = _confirmed(self._transport), self._loop.time()
         self._running[self] = None
         self._wait()
+
+    def lend(self) -> None:
+        """The application writes into the socket itself, and has a clock of its own; the connection can give way."""
+        self._confirmed, self._heard = _confirmed(self._transport), self._loop.time()
+        self._running[self] = None
 
     def stop(self) -> None:
         """The connection is lost, or nothing waits any more."""

@@ -352,11 +352,13 @@ class VideodockHttp(HttpToolsProtocol):
         if cycle.disconnected or self.transport.is_closing():
             return -1
         self._on_lost = on_lost
+        self._clock.lend()
         return os.dup(self.transport.get_extra_info("socket").fileno())
 
     def reclaim_socket(self) -> None:
         """The application writes no more by itself."""
         self._on_lost = None
+        self._clock.stop()
 
     def reset(self, cycle: RequestResponseCycle) -> None:
         """End a connection whose client does not take its answer; what the kernel still has for it is freed."""
@@ -367,7 +369,7 @@ class VideodockHttp(HttpToolsProtocol):
         if self._running is not None:
             _cut_off(self._running)
         # A transport that is being closed keeps its socket while it has bytes to write.
-        self._abort(is_open=self.transport.get_write_buffer_size() > 0)
+        self._abort(is_open=not self.transport.is_closing() or self.transport.get_write_buffer_size() > 0)
 
     def _abort(self, *, is_open: bool) -> None:
         if is_open:

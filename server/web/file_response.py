@@ -2,7 +2,7 @@
 
 Rule: it says nothing before the file is open, and sends what it announced or cuts the connection.
 
-Where the server lets files out (`socket_file.FILES`) their bytes leave by `sendfile`, and only heads pass through
+Where the server lets files out (`sendfile.FILES`) their bytes leave by `sendfile`, and only heads pass through
 `send`. Elsewhere `FileResponse` reads and sends them. What that takes badly is settled before it sees the request: it
 answers a Range that it cannot read with 400, where RFC 9110 has it ignored, refuses all ranges for the sake of one,
 and begins an answer before it has opened the file.

@@ -161,11 +161,11 @@ def test_reasons(texts: tuple[str, tuple[str, str]]) -> None:
 
 def test_reason_in_the_language_of_the_sentence() -> None:
     """A Chinese refusal gives its reason in Chinese."""
-    params = {"name": "Upload-Length", "reason": "length_short", "offset": 7}
+    params: dict[str, str | int | float] = {"name": "Upload-Length", "reason": "length_short", "offset": 7}
     assert sentence("header_invalid", params, "zh") == "请求头 Upload-Length 无效：服务器已有 7 字节，长度不能更小"
     assert sentence("unavailable", {"part": "database"}, "zh") == "服务暂时不可用（数据库），请稍后重试"
     # The key is data of the client: it is neither a reason nor a template.
-    key = {"reason": "metadata_repeated", "key": "header_method{reason}"}
+    key: dict[str, str | int | float] = {"reason": "metadata_repeated", "key": "header_method{reason}"}
     assert "header_method{reason}" in sentence("metadata_invalid", key, "en")
 
 

@@ -16,6 +16,7 @@ from av.video.stream import VideoStream
 
 from server.pipeline.media import h264, sei_user_data
 from server.pipeline.media import source as sources
+from server.pipeline.media.decoders import PICTURE_DECODERS
 
 _PIXELS, _BYTES = 250_000_000, 12 << 20
 """What is decoded at most, about half a second of a core: all of a short video, else whole groups of pictures in even
@@ -38,7 +39,8 @@ class CopyScan(threading.Thread):
     def run(self) -> None:
         """Sets what is known after `join`."""
         try:
-            with sources.open_container(self._path, self._demuxer, self._max_pixels) as container:
+            opened = sources.open_container(self._path, self._demuxer, self._max_pixels, decoders=PICTURE_DECODERS)
+            with opened as container:
                 stream = container.streams.video[0]
                 for one in container.streams.video:
                     stream = one if one.index == self._index else stream

@@ -34,5 +34,9 @@ pcm_s24le pcm_s24be pcm_s24daud pcm_s24le_planar pcm_u24le pcm_u24be pcm_s32le p
 pcm_u32le pcm_u32be pcm_s64le pcm_s64be pcm_f16le pcm_f24le pcm_f32le pcm_f32be pcm_f64le pcm_f64be
 """
 
-DECODERS = ",".join((*_PICTURES.split(), *_SOUND.split()))
+PICTURE_DECODERS = ",".join(_PICTURES.split())
+"""Those of pictures. A decoder of AAC takes 700 KB as soon as a file with such a track is opened, and a file may have a
+thousand."""
+
+DECODERS = ",".join((PICTURE_DECODERS, *_SOUND.split()))
 """The names, as the option `codec_whitelist` takes them."""

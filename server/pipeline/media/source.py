@@ -18,7 +18,7 @@ from av.video.stream import VideoStream
 
 from server.errors import StepError
 from server.pipeline.media import orientation, pyav, tone_mapping, track_choice
-from server.pipeline.media.decoders import DECODERS
+from server.pipeline.media.decoders import DECODERS, PICTURE_DECODERS
 from server.pipeline.media.orientation import Orientation
 from server.pipeline.media.renditions import Audio, Source
 
@@ -48,10 +48,10 @@ def read(path: str, demuxer: str, max_pixels: int, facts: Mapping[str, Any]) -> 
         raise StepError("not_playable") from error
 
 
-def open_container(path: str, demuxer: str, max_pixels: int) -> InputContainer:
-    """Open a file; the first bytes of its streams are analysed."""
+def open_container(path: str, demuxer: str, max_pixels: int, *, decoders: str = DECODERS) -> InputContainer:
+    """Open a file; the first bytes of its streams are analysed, with these decoders (`codec_whitelist`)."""
     options = {"protocol_whitelist": "file", "threads": "1", "max_pixels": str(max_pixels), "max_streams": _MAX_STREAMS}
-    options |= {"format_whitelist": demuxer, "codec_whitelist": DECODERS}
+    options |= {"format_whitelist": demuxer, "codec_whitelist": decoders}
     if demuxer == "mov":
         options |= {"enable_drefs": "0", "use_absolute_path": "0"}
     return av.open(f"file:{path}", "r", format=demuxer, options=options, metadata_errors="replace")
@@ -62,9 +62,13 @@ def glance(path: str, demuxer: str, max_pixels: int) -> tuple[int, Orientation, 
 
     Raises as `read`, and `StepError` not_playable if there is no frame.
     """
+
+    def opened() -> InputContainer:
+        return open_container(path, demuxer, max_pixels, decoders=PICTURE_DECODERS)
+
     try:
-        with open_container(path, demuxer, max_pixels) as container:
-            stream = track_choice.video(container, lambda: open_container(path, demuxer, max_pixels))
+        with opened() as container:
+            stream = track_choice.video(container, opened)
             first = next(frames(container, stream, max_pixels), None)
             if first is None:
                 raise StepError("not_playable")

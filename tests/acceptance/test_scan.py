@@ -162,9 +162,12 @@ def test_an_infected_video(start_server: StartServer, database_url: str, clamd: 
     missing = server.http.get(f"{server.url}/media/{task}/{file['id']}/poster.jpg")
     assert (missing.status_code, results(server)) == (404, [])
     assert events(server, task) == ["uploaded", "processing", "infected", "file_error", "error"]
-    # Whoever brought it may forget it; what to do with the bytes is for the operator.
+    # Deleting means gone, in quarantine too (`docs/api.md`), and the task says so.
     assert server.http.delete(f"{server.url}/files/{task}", headers=VERSION).status_code == 204
-    assert (server.data_dir / "quarantine" / task).exists()
+    assert not (server.data_dir / "quarantine" / task).exists()
+    (row,) = query(server.database_url, "SELECT status, in_quarantine FROM uploads WHERE id = :id", id=task)
+    assert (row["status"], bool(row["in_quarantine"])) == ("terminated", False)
+    assert (server.status(task)["removed"], get(server, task).status_code) == (True, 410)
 
 
 def test_one_of_two_is_infected(start_server: StartServer, database_url: str, clamd: Clamd, tmp_path: Path) -> None:

@@ -83,7 +83,7 @@ def test_checksum(algorithm: str, digest: bytes) -> None:
 
 
 @given(
-    parts=st.lists(IDS, min_size=1, max_size=5),
+    parts=st.lists(IDS, min_size=1, max_size=5, unique=True),
     base=st.sampled_from(["/files/", "", "https://example.org/a/files/"]),
     gap=st.text(" \t", min_size=1, max_size=3),
     around=BLANKS,

@@ -9,6 +9,7 @@ from tests.fuzz import targets
 from tests.fuzz.targets import ID, TARGETS
 
 _NAME = "filename Y2xpcC5tcDQ=,filetype dmlkZW8vbXA0,is_empty"
+_OTHER = "0d5b0b0e-7f0a-4d6e-8a57-2f6f1c9d3e44"
 _SUM = "sha1 2jmj7l5rSw0yVb/vlWAYkK/YBwk="
 _OCTETS = "Content-Type: application/offset+octet-stream"
 _TRAILING = "Transfer-Encoding: chunked\nTrailer: Upload-Checksum"
@@ -31,7 +32,7 @@ GOOD: dict[Callable[[bytes], None], tuple[str, ...]] = {
     targets.number: ("1000", "9223372036854775807"),
     targets.metadata: (_NAME, "name w6k="),
     targets.checksum: (_SUM,),
-    targets.concat: ("partial", f"final;/files/{ID} https://example.org/files/{ID}"),
+    targets.concat: ("partial", f"final;/files/{ID} https://example.org/files/{_OTHER}"),
     targets.form: (_FORM, _FORM.replace("\r\n--b--", "\r\n--b\r\nContent-Disposition: form-data\r\n\r\n\r\n--b--")),
     targets.names: (
         "utf-8\nform-data; name=videos; filename=\"=?utf-8?B?6KeGLm1wNA==?=\"; filename*=UTF-8''%E8%A7%86.mp4",

@@ -274,7 +274,7 @@ STEPS = st.lists(
 
 
 @given(steps=STEPS, seed=st.integers(0, 100))
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 def test_never_more_than_there_is(steps: list[tuple[str, int]], seed: int, tmp_path: Path) -> None:
     """Whatever happens: all that was promised and has not come yet fits beside the reserve, when it was promised."""
     url = f"sqlite:///{tmp_path / f'{uuid.uuid4()}.db'}"

@@ -1,5 +1,6 @@
 """The server as a process: it starts, says where, serves, and stops when it is told to."""
 
+import contextlib
 import os
 import re
 import signal
@@ -21,7 +22,7 @@ from tests.harness.waiting import PATIENCE, Stopwatch, until
 
 pytestmark = pytest.mark.acceptance
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 
 
 class Process:
@@ -365,9 +366,13 @@ def test_uvicorn_itself_serves_a_migrated_database(start: Start, tmp_path: Path)
         command=("server.app:create_app", "--factory", "--port", str(port)),
         VIDEODOCK_DATA_DIR=folder,
     )
-    transport = httpx.HTTPTransport(retries=8)
-    with httpx.Client(transport=transport, timeout=PATIENCE) as client:
-        assert client.get(f"http://127.0.0.1:{port}/readyz").status_code == 200
+
+    def is_ready() -> bool:
+        with contextlib.suppress(httpx.ConnectError):
+            return httpx.get(f"http://127.0.0.1:{port}/readyz", timeout=PATIENCE, trust_env=False).status_code == 200
+        return False
+
+    until(is_ready, every=0.2, what="/readyz says 200")
     server.signal(signal.SIGTERM)
     server.end()
     let_go(port)

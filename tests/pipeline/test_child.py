@@ -64,6 +64,12 @@ def test_the_child_has_limits_and_no_secret(monkeypatch: pytest.MonkeyPatch) -> 
     assert found["leader"]
 
 
+def test_the_child_finds_all_of_the_package() -> None:
+    """A checkout that nothing installed: the working folder is how Python finds it, at the start and later."""
+    modules = [str(path) for path in sorted((ROOT / "server").glob("*/*.py"))]
+    assert run("find_package", modules=modules) == {"folder": str(ROOT), "modules": modules}
+
+
 def test_a_reason_comes_back() -> None:
     """A StepError of the job is raised in the parent with its parameters."""
     with pytest.raises(StepError) as caught:

@@ -21,6 +21,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import IO
 
+import server
 from server.errors import Param, StepError
 from server.messages import CODES, size
 from server.pipeline.step import Cancelled, Limits, TryLaterError
@@ -36,7 +37,7 @@ _MAX_STDERR = 8 << 10  # last bytes kept for the log
 _INTERRUPTED = "step_interrupted"  # what a kill says: nothing of the file
 
 # `server` must be importable in the child however this process found it: run from a checkout, or installed.
-_ROOT = Path(__file__).parents[2]
+_ROOT = Path(server.__file__).parents[1]
 
 # How Python, the dynamic loader, glibc, FFmpeg and x264 say that the address space is full.
 _MEMORY_SIGNS = (b"MemoryError", b"Cannot allocate memory", b"failed to map segment", b"bad_alloc", b"malloc of size")

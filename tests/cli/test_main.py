@@ -17,7 +17,7 @@ from server.cli.main import main
 from server.settings import Settings
 from tests.harness.waiting import PATIENCE
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(autouse=True)

@@ -8,7 +8,7 @@ import pytest
 from server.cli import reference_docs
 from server.database.models import Base
 
-DOCS = Path(__file__).parent.parent / "docs"
+DOCS = Path(__file__).parents[2] / "docs"
 
 
 @pytest.mark.parametrize(

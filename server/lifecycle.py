@@ -73,7 +73,7 @@ UPLOAD_MOVES: Mapping[UploadStatus, frozenset[UploadStatus]] = {
 }
 
 TASK_MOVES: Mapping[TaskStatus, frozenset[TaskStatus]] = {
-    # Uploaded to error: a group of uploads (`groups.py`) that never becomes whole.
+    # Uploaded to error: a group of uploads (`uploads/groups.py`) that never becomes whole.
     TaskStatus.UPLOADED: frozenset({TaskStatus.PROCESSING, TaskStatus.ERROR, TaskStatus.CANCELLED}),
     # Processing to processing: another worker takes over a task whose lease ran out.
     TaskStatus.PROCESSING: frozenset(

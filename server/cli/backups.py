@@ -1,6 +1,6 @@
 """`videodock backup` and `videodock restore`.
 
-Rule: exit codes are those of `commands.py`: 0 done; 1 the database, a folder or a disk cannot be used; 2 a command that
+Rule: exit codes are those of `tasks.py`: 0 done; 1 the database, a folder or a disk cannot be used; 2 a command that
 cannot be; 3 there is no whole backup; 4 refused as things are, and nothing was changed. 5: something is missing from
 what was backed up, or damaged in what was to be restored.
 """

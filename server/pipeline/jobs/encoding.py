@@ -1,4 +1,4 @@
-"""What the jobs `mp4_job` and `hls_job` share: FFmpeg at work, bounded and followed. For the child process only.
+"""What the jobs `mp4` and `hls` share: FFmpeg at work, bounded and followed. For the child process only.
 
 Rule: whatever a video says of itself, its result has a bound in bytes, told by the bytes that were uploaded; and the
 percent that is reported never falls, though a second attempt begins anew.

@@ -207,7 +207,7 @@ def _times(text: str) -> tuple[float, float | None]:
 
 
 def _best(tracks: Sequence[Track]) -> Track:
-    """As `tracks.video` chooses, as far as the text tells."""
+    """As `track_choice.video` chooses, as far as the text tells."""
     if not tracks:
         raise StepError("no_video_stream")
     moving = [track for track in tracks if not _PICTURE.search(track.rest)]

@@ -88,8 +88,8 @@ class Source:
     that could be heard instead, `unknown_audio` is the number of those that cannot be decoded.
     `orientation` is how a stored frame becomes the one that is shown.
 
-    What a plan adds (`spans.py`): `is_filled` repeats pictures up to `frame_rate`; `is_moved` shows the first one from
-    the start; `held` is for how many seconds the last one stands longer than a frame; `until` is when all ends.
+    What a plan adds (`track_spans.py`): `is_filled` repeats pictures up to `frame_rate`; `is_moved` shows the first one
+    from the start; `held` is for how many seconds the last one stands longer than a frame; `until` is when all ends.
     """
 
     index: int

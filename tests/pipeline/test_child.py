@@ -223,7 +223,7 @@ def test_a_program_left_behind_is_killed() -> None:
 
 
 SCRIPT = (
-    "import threading; from server.pipeline import child; from server.pipeline.step import Limits; "
+    "import threading; from server.pipeline.sandbox import child; from server.pipeline.step import Limits; "
     "child.run('tests.pipeline.jobs:program', {}, "
     "limits=Limits(600, 1 << 30), cancelled=threading.Event(), report=print)"
 )

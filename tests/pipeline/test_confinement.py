@@ -154,7 +154,7 @@ def nobodys_folder() -> Iterator[Path]:
 _AS_NOBODY = """
 import encodings.idna, json, os, sys
 from tests.pipeline import escapes
-from server.pipeline import confinement
+from server.pipeline.sandbox import confinement
 os.setgroups([]); os.setresgid({0}, {0}, {0}); os.setresuid({0}, {0}, {0})
 import ctypes; ctypes.CDLL(None).prctl(4, 1, 0, 0, 0)  # a user who was no root before may open his own /proc
 given = json.loads(sys.argv[1])
@@ -193,7 +193,7 @@ def _as_nobody(*command: str) -> Sequence[str]:
 _POSTER = """
 import sys, threading
 from pathlib import Path
-from server.pipeline import child
+from server.pipeline.sandbox import child
 from server.pipeline.step import Limits
 given = {"path": sys.argv[1], "output": sys.argv[2], "ffmpeg": sys.argv[3], "demuxer": "mov", "max_pixels": 10000,
          "max_streams": 10, "name": "poster.jpg", "edge": 64, "duration": 1.0, "seconds": 60}

@@ -32,8 +32,8 @@ _TITLE = """# Engines
 
 <!-- Made by `make engines` from a run of tests/conformance; change it there. -->
 
-How tus servers behave when a client, a network or an attacker does something else than usual: {count} cases, each
-judged from outside, over HTTP alone. The tests run all of this and hold this page to it.
+How tus servers behave when a client, a network or an attacker does something unusual: {count} cases, each judged
+from outside, over HTTP alone. The tests run all of them and compare this page with the result.
 
 To judge a server of your own, from a checkout and with nothing but Python:
 
@@ -42,8 +42,8 @@ python -m tests.conformance http://127.0.0.1:8000/files   # --help, --list, --on
 ```
 
 A case stands for a sentence of the specification, of HTTP, or for one of the [rules](#rules) that it leaves open and
-real clients depend on. What a server does not offer is not held against it. Authors of a server may well differ from a
-rule that is not the specification's.
+real clients depend on. A feature that a server does not offer does not count against it. Authors of a server may
+disagree with a rule that is not the specification's.
 
 ## How they were set up
 
@@ -130,7 +130,10 @@ def page(found: Mapping[str, Results]) -> str:
     setups = "\n".join(f"- **{engine.name}**: {engine.setup}" for engine in engines())
     parts = [_TITLE.format(count=len(CASES), setups=setups), _summary(found)]
     parts += [_topic(topic, found) for topic in TOPICS]
-    parts += ["## Why\n\nWhat came instead, where a case failed.\n", *(_failures(*item) for item in found.items())]
+    parts += [
+        "## Why\n\nWhat the server answered where a case failed.\n",
+        *(_failures(*item) for item in found.items()),
+    ]
     rules = [f"- **Rule {number}.** {text}" for number, text in RULES.items()]
     parts.append(
         "\n".join(["## Rules", "", "What the specification leaves open and clients depend on.", "", *rules, ""])
@@ -148,9 +151,9 @@ def _summary(found: Mapping[str, Results]) -> str:
     spec = {case.name for case in CASES if case.by_specification}
     others = {case.name for case in CASES} - spec
     rows.append(["**of the specification, MUST and SHOULD**", *(_score(results, spec) for results in found.values())])
-    rows.append(["**beyond it**", *(_score(results, others) for results in found.values())])
+    rows.append(["**beyond the specification**", *(_score(results, others) for results in found.values())])
     rows.append(["**all**", *(_score(results, spec | others) for results in found.values())])
-    text = "\nHow many of the cases that apply are passed; – where nothing of it is offered.\n\n"
+    text = "\nHow many of the applicable cases pass; – where the server does not offer the feature.\n\n"
     return "## Summary\n" + text + _table(["feature", *found], rows)
 
 

@@ -100,7 +100,7 @@ def _trailer_right(session: Session) -> None:
 def _trailer_refused(value: str | None, status: int | range) -> Case:
     kind = {None: "missing", WRONG: "wrong"}.get(value, "unknown")
     shows = {
-        "missing": "a trailer that was announced and does not come is refused",
+        "missing": "a trailer that was announced and is missing is refused",
         "wrong": "a wrong checksum in the trailer is 460",
         "unknown": "an unknown algorithm in the trailer is 400",
     }[kind]
@@ -121,15 +121,15 @@ CASES = (
          HALF, CHECKSUM),
     Case("checksum-wrong", "tus 1.0.0, Upload-Checksum; rule 12", "a PATCH with a wrong sha1 is 460, nothing is stored",
          (Ask("PATCH", 460, AT_300 | {"Upload-Checksum": WRONG}, REST), still(300)), HALF, CHECKSUM),
-    Case("checksum-after-wrong", "tus 1.0.0, Upload-Checksum", "after a mismatch the right bytes are taken", (), HALF,
-         CHECKSUM, _after_mismatch),
+    Case("checksum-after-wrong", "tus 1.0.0, Upload-Checksum", "after a mismatch the right bytes are accepted", (),
+         HALF, CHECKSUM, _after_mismatch),
     Case("checksum-unknown", "tus 1.0.0, Upload-Checksum; rule 12", "an unknown algorithm is 400, nothing is stored",
          (Ask("PATCH", 400, AT_300 | {"Upload-Checksum": "rot13 YQ=="}, REST), still(300)), HALF, CHECKSUM),
-    Case("checksum-no-base64", "rule 2", "a digest that is no base64 is refused, nothing is stored",
+    Case("checksum-no-base64", "rule 2", "a digest that is not base64 is refused, nothing is stored",
          (Ask("PATCH", REFUSED, AT_300 | {"Upload-Checksum": "sha1 ???"}, REST), still(300)), HALF, CHECKSUM),
-    Case("checksum-of-nothing", "tus 1.0.0, Upload-Checksum", "the checksum of no bytes fits a body of none",
+    Case("checksum-of-nothing", "tus 1.0.0, Upload-Checksum", "the checksum of no bytes matches an empty body",
          (Ask("PATCH", 204, AT_300 | {"Upload-Checksum": WRONG}, b""), Ask("HEAD", FOUND), still(300)), HALF, CHECKSUM),
-    Case("checksum-cut", "rule 12", "of a checked body that was cut off nothing stays", (), HALF, CHECKSUM, _cut),
+    Case("checksum-cut", "rule 12", "nothing stays of a checked body that was cut off", (), HALF, CHECKSUM, _cut),
     Case("checksum-in-creation", "rule 12", "a wrong sha1 of a POST with bytes is 460",
          needs=(*CHECKSUM, "creation-with-upload"), check=_mismatch_in_creation),
     *(_algorithm(name) for name in DIGESTS),

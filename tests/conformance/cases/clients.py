@@ -74,11 +74,11 @@ def _resumed(session: Session) -> None:
 
 
 CASES = (
-    Case("tuskit-heals", "rule 3", "TUSKit sends a chunk again, learns the offset from the 409 and goes on",
+    Case("tuskit-heals", "rule 3", "TUSKit sends a chunk again, learns the offset from the 409 and resumes",
          needs=("creation",), check=_tuskit),
-    Case("tuskit-heals-at-the-end", "rule 3", "TUSKit sends the last chunk again; 409 tells the end", (),
+    Case("tuskit-heals-at-the-end", "rule 3", "TUSKit sends the last chunk again; 409 has the end", (),
          Given(have=400), check=_tuskit_last),
-    Case("tus-js-resumed", "rule 4", "tus-js-client asks HEAD for offset and length and brings the rest", (),
+    Case("tus-js-resumed", "rule 4", "tus-js-client asks HEAD for offset and length and sends the rest", (),
          Given(have=300), check=_resumed),
     Case("tus-js-request-id", "tus 1.0.0, PATCH", "tus-js-client numbers its requests",
          (Ask("POST", 201, LENGTH | REQUEST_ID, to="mount"),
@@ -90,14 +90,14 @@ CASES = (
               DATA[500:], has={"Upload-Offset": "1000"})), Given()),
     Case("tus-js-parallel", "rule 9", "tus-js-client sends two parts and joins them by their URLs",
          needs=("concatenation",), check=_tus_js_parallel),
-    Case("tus-js-gone", "rule 4", "tus-js-client finds its upload removed, and begins a new one", (), Given(have=300),
+    Case("tus-js-gone", "rule 4", "tus-js-client finds its upload removed, and creates a new one", (), Given(have=300),
          ("termination",), _tus_js_gone),
     Case("tuspy", "rule 12", "tuspy sends empty metadata in lower case, and a sha1 with each chunk",
          needs=("checksum",), check=_tuspy),
     Case("aiotus-parallel", "rule 9", "aiotus sends parts with a foreign type and joins them by paths",
          needs=("concatenation",), check=_aiotus),
     Case("uppy-metadata", "rule 6", "Uppy sends what it knows of a file", needs=("creation",), check=_uppy),
-    Case("curl-form-type", "rule 2", "a PATCH by `curl -d` says that it is a form, and is refused unread",
+    Case("curl-form-type", "rule 2", "a PATCH by `curl -d` declares a form, and is refused unread",
          (Ask("PATCH", REFUSED, {"Upload-Offset": "300", "Content-Type": "application/x-www-form-urlencoded"},
               DATA[300:]), still(300)), Given(have=300)),
 )  # fmt: skip

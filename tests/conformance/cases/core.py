@@ -86,7 +86,7 @@ CASES = (
     Case(
         "options-ignores-version",
         "tus 1.0.0, Tus-Resumable",
-        "OPTIONS is answered whatever Tus-Resumable it bears",
+        "OPTIONS is answered with any Tus-Resumable",
         (Ask("OPTIONS", FOUND, {"Tus-Resumable": "0.2.2"}, to="mount", has={"Tus-Version": _VERSIONS}),),
     ),
     Case(
@@ -107,14 +107,14 @@ CASES = (
     Case(
         "head-new",
         "tus 1.0.0, HEAD",
-        "HEAD of a new upload tells offset 0 and the length",
+        "HEAD of a new upload has offset 0 and the length",
         (Ask("HEAD", FOUND, has={"Upload-Offset": "0", "Upload-Length": "1000"}),),
         Given(),
     ),
     Case(
         "head-half",
         "tus 1.0.0, HEAD",
-        "HEAD tells how much has come",
+        "HEAD has the number of bytes that have arrived",
         (Ask("HEAD", FOUND, has={"Upload-Offset": "300", "Upload-Length": "1000"}),),
         HALF,
     ),
@@ -129,7 +129,7 @@ CASES = (
     Case(
         "head-complete",
         "rule 4",
-        "HEAD of a complete upload tells offset and length",
+        "HEAD of a complete upload has offset and length",
         (Ask("HEAD", FOUND, has={"Upload-Offset": "1000", "Upload-Length": "1000"}),),
         Given(have=1000),
     ),
@@ -148,7 +148,7 @@ CASES = (
     Case(
         "version-in-answers",
         "tus 1.0.0, Tus-Resumable",
-        "every answer bears Tus-Resumable, refusals too",
+        "every answer has Tus-Resumable, refusals too",
         (
             Ask("HEAD", FOUND, has={"Tus-Resumable": "1.0.0"}),
             Ask("PATCH", 409, {"Upload-Offset": "7"}, b"x", has={"Tus-Resumable": "1.0.0"}),
@@ -193,28 +193,28 @@ CASES = (
     Case(
         "patch-stale",
         "tus 1.0.0, PATCH",
-        "an offset behind the true one is 409 and changes nothing",
+        "an offset below the true one is 409 and changes nothing",
         (Ask("PATCH", 409, {"Upload-Offset": "0"}, DATA), still(300)),
         HALF,
     ),
     Case(
         "patch-ahead",
         "tus 1.0.0, PATCH",
-        "an offset ahead of the true one is 409 and changes nothing",
+        "an offset above the true one is 409 and changes nothing",
         (Ask("PATCH", 409, {"Upload-Offset": "301"}, REST[1:]), still(300)),
         HALF,
     ),
     Case(
         "patch-conflict-tells",
         "rule 3",
-        "409 tells the true offset",
+        "409 has the true offset",
         (Ask("PATCH", 409, {"Upload-Offset": "0"}, DATA, has={"Upload-Offset": "300"}),),
         HALF,
     ),
     Case(
         "patch-refusal-tells-nothing",
         "rule 3",
-        "a refusal that is no 409 bears no offset",
+        "a refusal other than 409 has no offset",
         (
             Ask("PATCH", REFUSED, {"Upload-Offset": "300", "Tus-Resumable": "0.2.2"}, REST, lacks=("Upload-Offset",)),
             Ask(
@@ -226,7 +226,7 @@ CASES = (
     ),
     _bad_offset("missing", None, "without Upload-Offset"),
     _bad_offset("negative", "-1", "with a negative Upload-Offset"),
-    _bad_offset("no-number", "three", "with an Upload-Offset that is no number"),
+    _bad_offset("no-number", "three", "with an Upload-Offset that is not a number"),
     _bad_offset("huge", "9223372036854775808", "with an Upload-Offset of 2^63"),
     Case(
         "patch-foreign-type",
@@ -258,7 +258,7 @@ CASES = (
     Case(
         "patch-too-long", "rule 2", "a body that is longer than the upload is refused whole", (), HALF, check=_too_long
     ),
-    Case("patch-complete", "rule 2", "a complete upload takes no byte more", (), Given(have=1000), check=_complete),
+    Case("patch-complete", "rule 2", "a complete upload accepts no more bytes", (), Given(have=1000), check=_complete),
     Case(
         "patch-last-again",
         "rule 11",
@@ -276,7 +276,7 @@ CASES = (
     Case(
         "patch-complete-chunked",
         "rule 2",
-        "a complete upload takes no byte of a chunked body",
+        "a complete upload accepts no byte of a chunked body",
         (Ask("PATCH", REFUSED, {"Upload-Offset": "1000"} | CHUNKED, chunked([b"x"])), still(1000)),
         Given(have=1000),
     ),
@@ -320,14 +320,14 @@ CASES = (
     Case(
         "override-head",
         "tus 1.0.0, X-HTTP-Method-Override",
-        "POST that overrides its method with HEAD tells the offset",
+        "POST that overrides its method with HEAD has the offset",
         (Ask("POST", FOUND, {"X-HTTP-Method-Override": "HEAD", "Content-Length": "0"}, has={"Upload-Offset": "300"}),),
         HALF,
     ),
     Case(
         "override-of-patch",
         "tus 1.0.0, X-HTTP-Method-Override",
-        "PATCH that overrides its method with HEAD is a HEAD: it tells the offset and stores nothing",
+        "PATCH that overrides its method with HEAD is a HEAD: its answer has the offset and nothing is stored",
         (
             Ask(
                 "PATCH",

@@ -173,7 +173,7 @@ def _unread(name: str, shows: str, status: int, headers: Fields, to: str = "") -
         connection.send(session.request("PATCH", url, sent))
         session.expect(connection.answer(), "PATCH", status)
 
-    return Case(f"unread-{name}", "rule 2", f"{shows} is refused though no byte of the body has come", (), HALF,
+    return Case(f"unread-{name}", "rule 2", f"{shows} is refused before a byte of the body has arrived", (), HALF,
                 check=check)  # fmt: skip
 
 
@@ -228,7 +228,7 @@ def _ids(name: str, shows: str, *ids: str) -> Case:
             Ask("HEAD", REFUSED, to=one, lacks=("Upload-Offset",)),
             Ask("PATCH", REFUSED, {"Upload-Offset": "0"}, DATA, to=one, lacks=("Upload-Offset",)),
         ]
-    return Case(f"id-{name}", "rule 19", f"{shows} is refused, and is no error of the server", tuple(steps))
+    return Case(f"id-{name}", "rule 19", f"{shows} is refused, and is not a server error", tuple(steps))
 
 
 CASES = (
@@ -236,7 +236,7 @@ CASES = (
          check=_pipelined),
     Case("one-connection", "RFC 9112, section 9.3", "twenty PATCH on one connection", (), Given(),
          check=_one_connection),
-    Case("slow-body", "tus 1.0.0, PATCH", "a body that comes in pieces arrives whole", (), HALF, check=_dribble),
+    Case("slow-body", "tus 1.0.0, PATCH", "a body that is sent in pieces arrives whole", (), HALF, check=_dribble),
     Case("expect-invited", "RFC 9110, section 10.1.1", "100 Continue invites a body that is wanted", (), HALF,
          check=_invited),
     Case("expect-not-invited", "rule 2", "no 100 Continue invites a body that is refused", (), HALF,
@@ -252,29 +252,29 @@ CASES = (
     Case("chunked-too-long", "rule 2", "a chunked body that is too long is refused, nothing of it is stored", (), HALF,
          check=chunked_too_long),
     Case("offset-twice", "rule 2", "two different Upload-Offset are refused", (), HALF, check=_offset_twice),
-    Case("answer-lost", "rule 13", "when the answer to a PATCH is lost, HEAD tells what it did", (), HALF,
+    Case("answer-lost", "rule 13", "when the answer to a PATCH is lost, HEAD says what it did", (), HALF,
          check=_lost_answer),
-    Case("sent-twice", "tus 1.0.0, PATCH", "a PATCH that comes twice is done once",
+    Case("sent-twice", "tus 1.0.0, PATCH", "a PATCH that arrives twice is done once",
          (Ask("PATCH", 204, {"Upload-Offset": "300"}, DATA[300:500]),
           Ask("PATCH", 409, {"Upload-Offset": "300"}, DATA[300:500]), still(500)), HALF),
     Case("method-unknown", "rule 2", "a method that tus does not have is refused",
          (Ask("PUT", REFUSED, {"Upload-Offset": "300"}, REST), still(300)), HALF),
     Case("override-unknown", "rule 2", "a method override that tus does not have is refused",
          (Ask("POST", REFUSED, {"X-HTTP-Method-Override": "BREW", "Content-Length": "0"}), still(300)), HALF),
-    _ids("traversal", "a way out of the folder", "..", "%2e%2e", "..%2f..%2fetc%2fpasswd", "%2fetc%2fpasswd"),
+    _ids("traversal", "a path out of the folder", "..", "%2e%2e", "..%2f..%2fetc%2fpasswd", "%2fetc%2fpasswd"),
     _ids("nul", "an id with a NUL or beyond UTF-8", "8a6b%00", "%ff%fe", "%E5%81%87"),
     _ids("long", "an id of 300 letters", "a" * 300),
-    Case("cut-fin", "rule 13", "after a connection is closed in a body, the upload goes on where HEAD tells",
+    Case("cut-fin", "rule 13", "after a connection is closed in a body, the upload resumes at the offset of HEAD",
          check=_cut_fin, needs=("creation",), alone=True),
-    Case("cut-rst", "rule 13", "after a connection is reset in a body, the upload goes on where HEAD tells",
+    Case("cut-rst", "rule 13", "after a connection is reset in a body, the upload resumes at the offset of HEAD",
          check=_cut_rst, needs=("creation",), alone=True),
     Case("cut-kept", "rule 13", "bytes that arrived before a cut are kept", check=_kept, needs=("creation",),
          alone=True),
-    Case("held-head", "rule 4; rule 14", "HEAD is answered while another request holds the upload, and is no 5xx", (),
+    Case("held-head", "rule 4; rule 14", "HEAD is answered while another request holds the upload, and is not 5xx", (),
          Given(), check=_held_head, alone=True),
-    Case("held-patch", "rule 14", "a client that comes back ends the upload that its dead request still holds", (),
+    Case("held-patch", "rule 14", "a client that reconnects completes the upload that its dead request still holds", (),
          Given(), check=_held_patch, alone=True),
-    Case("held-silent", "rule 14", "so it does when the dead request has sent nothing but its head", (), Given(),
+    Case("held-silent", "rule 14", "the same when the dead request has sent only its head", (), Given(),
          check=_held_silent, alone=True),
     Case("held-delete", "rule 14", "DELETE removes an upload that another request holds", (), Given(),
          ("termination",), _held_delete, alone=True),

@@ -37,10 +37,10 @@ def _partial(session: Session) -> None:
 
 
 CASES = (
-    Case("type-refused", "rule 17", "first bytes that are no video are 415 without an offset", (), Given(), CHECKED,
+    Case("type-refused", "rule 17", "first bytes that are not a video are 415 without an offset", (), Given(), CHECKED,
          _refused),
     Case("type-refused-later", "rule 17", "no later PATCH revives the upload", (), Given(), CHECKED, _refused_later),
-    Case("type-by-name", "rule 17", "a name that is no video's is refused before anything is created", (), None,
+    Case("type-by-name", "rule 17", "a name that is not a video's is refused before anything is created", (), None,
          CHECKED, _refused_name),
     Case("type-in-pieces", "rule 17", "five bytes are too few to judge; with the others they are a video", (), Given(),
          CHECKED, _late_bytes),

@@ -46,10 +46,11 @@ def _page(
     yield (
         f"One interleaved run of {machine.get('minutes', 0):g} minutes on {machine['date']}: {machine['cpu']}, "
         f"{machine['cores']} cores, {machine['memory_gb']} GB, {machine['kernel']}, files on {machine['file_system']}. "
-        "Clients and server share the machine and talk over loopback. Compare within a table, not with other pages.\n"
+        "Clients and server share the machine and talk over loopback. Compare numbers within a table, not with other "
+        "pages.\n"
     )
     if machine.get("cut"):
-        yield "The run was ended early: works that it had not begun are not here, and others have fewer rounds.\n"
+        yield "The run was stopped early: works that had not started are missing, and others have fewer rounds.\n"
     yield f"![Bars: Videodock and its peers]({NAME}.svg)\n"
     yield from _goals(groups, kinds, results)
     yield from _ahead(groups, kinds, results)
@@ -111,32 +112,32 @@ def _method(machine: Mapping[str, Any], groups: Sequence[Group], results: Result
     shown = f" The clients took {sorted(clients)[len(clients) // 2]:.0%} of the server's CPU time." if clients else ""
     yield "## How it was measured\n"
     yield (
-        "- Rounds: in each, every server does the work once, in an order that rotates. Numbers are medians, in "
-        "brackets least and most; ratios are those of medians. MB and GB are decimal."
+        "- Rounds: in each, every server does the work once, in an order that rotates. Numbers are medians, with "
+        "minimum and maximum in brackets; ratios are ratios of medians. MB and GB are decimal."
     )
     yield (
-        "- Clients: raw sockets and `sendfile` from random data in memory, one thread a connection, cycles by one "
-        f"thread with epoll.{shown}"
+        "- Clients: raw sockets and `sendfile` from random data in memory, one thread per connection, cycles by "
+        f"one thread with epoll.{shown}"
     )
     yield (
-        "- Bytes: each stored file is compared with what was sent, after the time was taken. A transfer that failed is "
-        "never a number. Slow uploads are compared too; those that broke are counted."
+        "- Bytes: each stored file is compared with what was sent, after the time was measured. A failed transfer "
+        "is never a number. Slow uploads are compared too; broken ones are counted."
     )
-    yield "- Creating an upload is part of the time only in the cycles."
+    yield "- The time includes the creation of an upload only in the cycles."
     yield (
-        "- CPU: user and system time of all processes of the server. Memory: the sum of their highest resident sizes. "
-        "Before each cell as many bytes are written and deleted, so that memory for the page cache is there."
-    )
-    yield (
-        "- HEAD beside slow uploads: asked 50 times a second by a process of its own; the time of an answer counts "
-        "from when it was due. Those of the first two seconds, in which all the uploads begin at once, are in a "
-        "column of their own."
+        "- CPU: user and system time of all processes of the server. Memory: the sum of their peak resident sizes. "
+        "Before each cell the same number of bytes is written and deleted, so that the page cache has memory."
     )
     yield (
-        "- Videodock: `videodock serve` with default settings, but for the size limits and without processing; one "
+        "- HEAD beside slow uploads: a process of its own sends 50 per second; the time of an answer counts from "
+        "when the request was due. The first two seconds, in which all uploads start at once, have a column of "
+        "their own."
+    )
+    yield (
+        "- Videodock: `videodock serve` with default settings except the size limits, without processing; one "
         "process, SQLite. Peers: as their documentation starts them, with one process; tusd and rustus use all cores."
     )
-    yield "- Durability differs, and costs what the disk costs: see the last table.\n"
+    yield "- Durability differs, and its cost depends on the disk: see the last table.\n"
 
 
 def _servers(machine: Mapping[str, Any]) -> Iterator[str]:

@@ -7,10 +7,10 @@ BIN    := $(VENV)/bin
 CLIENTS := tests/clients
 LOCK   := requirements-dev.txt
 
-# Tests wait more than they compute; a file's tests stay together, in one process with its database and brokers.
+# More than the processors, because tests mostly wait. A file's tests run in one process with its database and brokers.
 TEST_PROCESSES ?= 4
 
-# Stamps: what they stand for is redone only when the file that asks for it has changed.
+# Stamps: make installs again only after a change of the files that say what is installed.
 INSTALLED     := $(VENV)/installed
 INSTALLED_NPM := $(CLIENTS)/node_modules/.package-lock.json
 INSTALLED_JAVA := $(CLIENTS)/java/target/installed
@@ -30,7 +30,7 @@ run: $(INSTALLED) ## Serve on http://127.0.0.1:8000 with everything in ./var; AR
 test: debian $(INSTALLED) $(INSTALLED_NPM) $(INSTALLED_JAVA) ## Install what the tests need and run them all; ARGS="-k tus" for some
 	@$(BIN)/python -m tests $(TEST_PROCESSES) $(ARGS)
 
-soak: debian $(INSTALLED) $(INSTALLED_NPM) ## Kill servers everywhere; ARGS=tests/soak for half an hour of everything, SOAK_ROUNDS=25, SOAK_MINUTES=3 for less
+soak: debian $(INSTALLED) $(INSTALLED_NPM) ## Kill servers at every point; ARGS=tests/soak for half an hour of mixed load; SOAK_ROUNDS=25, SOAK_MINUTES=3 for less
 	SOAK_ROUNDS=$(SOAK_ROUNDS) $(BIN)/python -m pytest -m soak $(ARGS)
 
 check: $(INSTALLED) ## Lint, format, types and the direction of imports
@@ -39,11 +39,11 @@ check: $(INSTALLED) ## Lint, format, types and the direction of imports
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-fuzz: $(INSTALLED) ## Look for a minute for input that breaks a parser; ARGS="-max_total_time=600" for ten
+fuzz: $(INSTALLED) ## Fuzz the parsers for a minute; ARGS="-max_total_time=600" for ten
 	@$(BIN)/python -c 'import atheris' 2>/dev/null || $(PIP) --group fuzz
 	$(BIN)/python -m tests.fuzz.fuzz_headers -max_total_time=60 $(ARGS)
 
-format: $(INSTALLED) ## Put the code into its form
+format: $(INSTALLED) ## Format the code
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 
@@ -53,12 +53,12 @@ lock: $(INSTALLED) ## Write requirements-dev.txt anew after a change in pyprojec
 		--custom-compile-command 'make lock' --extra postgres --extra crc32c --group dev \
 		--output-file $(LOCK) $(ARGS) pyproject.toml >/dev/null
 
-docs: $(INSTALLED) ## Write the pages that are made from the code
+docs: $(INSTALLED) ## Generate the pages that come from the code
 	$(BIN)/videodock settings --markdown >docs/settings.md
 	$(BIN)/videodock tables >docs/database.md
 	$(BIN)/videodock errors >docs/errors.md
 
-engines: debian $(INSTALLED) $(INSTALLED_NPM) ## Judge the engines and other tus servers, and write docs/engines.md
+engines: debian $(INSTALLED) $(INSTALLED_NPM) ## Run the conformance cases on all engines and write docs/engines.md
 	$(BIN)/python -m tests.conformance.engines
 
 bench: $(INSTALLED) ## Compare with other upload servers and write docs/performance.md; ARGS="--quick" for a look
@@ -68,14 +68,14 @@ bench-peers: $(INSTALLED) ## Install the other upload servers, for the compariso
 	@$(PIP) --group bench
 	bench/install_peers $(CURDIR)/$(BIN)/python
 
-clean: ## Remove what was built and installed; ./var with the uploads stays
+clean: ## Remove everything built and installed; ./var with the uploads stays
 	rm -rf $(VENV) $(CLIENTS)/node_modules $(CLIENTS)/java/target bench/.peers bench/node/node_modules dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
 	find server migrations tests bench -name __pycache__ -type d -prune -exec rm -rf {} +
 
 debian:
 	@.ci/debian @.ci/debian-packages.txt
 
-# A first `python -m venv` on Debian lacks ensurepip, which is a package of its own there.
+# On a new Debian `python -m venv` lacks ensurepip, which is in a package of its own.
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Videodock needs Python 3.11 or later")'
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || .ci/debian python3-venv
@@ -95,7 +95,7 @@ $(INSTALLED_NPM): $(CLIENTS)/package.json $(CLIENTS)/package-lock.json
 	@cd $(CLIENTS) && ../../.ci/quietly npm ci --no-audit --no-fund
 	@touch $@
 
-# `debian` first: on a new machine Maven comes with it.
+# `debian` comes first: on a new machine it installs Maven.
 $(INSTALLED_JAVA): $(CLIENTS)/java/pom.xml $(CLIENTS)/java/src/main/java/Upload.java | debian
 	@echo "Building the Java client of $(CLIENTS)"
 	@cd $(CLIENTS)/java && ../../../.ci/quietly mvn --batch-mode --quiet compile

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hatchling.builders.constants import EDITABLES_REQUIREMENT
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
@@ -68,8 +69,8 @@ def test_no_dependency_is_locked_that_the_project_has_dropped() -> None:
 
 def test_the_build_tools_are_locked() -> None:
     """Make installs the checkout without build isolation, so pip downloads nothing whose hash it does not know."""
-    needed = [Requirement(line) for line in PROJECT["build-system"]["requires"]]
-    for requirement in needed:
+    needed = [*PROJECT["build-system"]["requires"], EDITABLES_REQUIREMENT]
+    for requirement in map(Requirement, needed):
         assert requirement.specifier.contains(locked()[canonicalize_name(requirement.name)].version)
 
 

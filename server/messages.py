@@ -286,7 +286,7 @@ _SENTENCES: dict[str, tuple[str, str]] = {
     ),
     "too_many_pixels": (
         "视频总像素量（宽 × 高 × 帧数）为 {pixels} 吉像素，超过上限 {limit} 吉像素；请缩短视频或降低分辨率后重新上传",
-        "All frames together have {pixels} gigapixels, over the limit of {limit}; shorten it or lower its resolution",
+        "All frames have {pixels} gigapixels, over the limit of {limit}; shorten the video or lower its resolution",
     ),
     "step_timeout": (
         "处理超过 {seconds} 秒，已停止",

@@ -11,7 +11,7 @@ import pytest
 
 from server import errors, messages
 from server.errors import StartError, StepError, VideodockError
-from server.messages import CODES, Language, negotiate, sentence, size
+from server.messages import CODES, Language, Param, negotiate, sentence, size
 
 SERVER = Path(errors.__file__).parent
 # The words of the documented API.
@@ -161,7 +161,7 @@ def test_reasons(texts: tuple[str, tuple[str, str]]) -> None:
 
 def test_reason_in_the_language_of_the_sentence() -> None:
     """A Chinese refusal gives its reason in Chinese."""
-    params: dict[str, str | int | float] = {"name": "Upload-Length", "reason": "length_short", "offset": 7}
+    params: dict[str, Param] = {"name": "Upload-Length", "reason": "length_short", "offset": 7}
     assert sentence("header_invalid", params, "zh") == "请求头 Upload-Length 无效：服务器已有 7 字节，长度不能更小"
     assert sentence("unavailable", {"part": "database"}, "zh") == "服务暂时不可用（数据库），请稍后重试"
     # The key is data of the client: it is neither a reason nor a template.

@@ -233,7 +233,7 @@ def test_a_refusal_is_told(server: ServerProcess, text: Path, run: Run, tmp_path
     quick = {"retries=10": "retries=1"} if program is TUSPY else {}
     chosen = Program(program.name, program.section, program.language, program.command, quicker=program.quicker | quick)
     said = ended(run(*chosen.install(tmp_path), str(text), server.url), 1)
-    assert "is no video" in said
+    assert "is not a video" in said
     assert REFUSED in said
     assert query(server.database_url, "SELECT id FROM tasks") == []
 

@@ -84,7 +84,7 @@ def test_why_a_task_waits_follows_the_switch(start_server: StartServer, tmp_path
         tmp_path,
         server.url,
         ["choose", str(make(tmp_path, "clip.mp4"))],
-        ["text", "Waiting, "],
+        ["text", "Waiting; "],
         ["click", "#language"],
         ["text", "正在等待，稍后自动重试："],
     )

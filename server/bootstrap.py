@@ -43,7 +43,7 @@ from server.uploads.progress import ProgressWriter
 from server.uploads.reservations import DiskReservations
 from server.uploads.service import UploadService
 
-_log = structlog.stdlib.get_logger("videodock.services")
+_log = structlog.stdlib.get_logger("videodock.bootstrap")
 
 UNFINISHED = ".restore"
 """What a data folder has while it is being restored, and after a restore that was cut short."""

@@ -195,7 +195,9 @@ class _Gauges:
             room = self._room() if self._room else {}
         except Exception:
             # What was counted in memory is worth having just when the database is away.
-            logging.getLogger(__name__).exception("uploads and tasks could not be counted")
+            import structlog
+
+            structlog.stdlib.get_logger("videodock.observability").exception("counting_failed")
             return
         yield GaugeMetricFamily("videodock_open_uploads", "Uploads that lack bytes.", value=uploads)
         family = GaugeMetricFamily("videodock_tasks", "Tasks by status.", labels=["status"])

@@ -1,7 +1,9 @@
 """Log lines in one form, whoever wrote them, and metrics that add up over processes."""
 
+import ast
 import json
 import logging
+import re
 import subprocess
 import sys
 import textwrap
@@ -12,6 +14,7 @@ from pathlib import Path
 import pytest
 import structlog
 
+from server import observability
 from server.observability import Metrics, configure_logging
 
 
@@ -166,3 +169,22 @@ def test_processes_add_up(tmp_path: Path) -> None:
     assert 'videodock_received_bytes_total{protocol="tus"} 20.0' in text
     assert text.count("\nvideodock_open_uploads ") == 1
     assert "videodock_open_uploads 4.0" in text
+
+
+def test_one_family_of_loggers() -> None:
+    """Every logger of the server is `videodock.<room>`, and its events are in snake_case."""
+    levels = {"debug", "info", "warning", "error", "exception", "log"}
+    names, events = [], []
+    for path in Path(observability.__file__).parent.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Attribute) or not node.args:
+                continue
+            owner = node.func.value
+            if node.func.attr == "get_logger":
+                names.append(ast.literal_eval(node.args[0]))
+            elif node.func.attr in levels and ("_log" in ast.unparse(owner) or "get_logger(" in ast.unparse(owner)):
+                events.append(ast.literal_eval(node.args[node.func.attr == "log"]))
+    assert len(names) > 20
+    assert [name for name in names if not re.fullmatch(r"videodock\.[a-z]+", name)] == []
+    assert len(events) > 60
+    assert [event for event in events if not re.fullmatch(r"[a-z]+(_[a-z]+)*", event)] == []

@@ -108,9 +108,7 @@ def _settings(given: Mapping[str, str | None]) -> Settings:
     configure_logging(settings.log_level, settings.log_format)
     unknown = unknown_variables(os.environ)
     if unknown:
-        structlog.stdlib.get_logger("videodock.cli").warning(
-            "variables that are no settings are ignored", names=unknown
-        )
+        structlog.stdlib.get_logger("videodock.cli").warning("unknown_variables_ignored", names=unknown)
     return settings
 
 
@@ -185,7 +183,7 @@ def _tell_scan_limit(settings: Settings) -> None:
         from server.messages import size
 
         structlog.stdlib.get_logger("videodock.cli").warning(
-            "what is larger than the scanner takes is refused; scan_max_size says what that is",
+            "uploads_above_scan_limit_refused",
             scan_max_size=size(settings.scan_max_size),
             tus_max_size=size(settings.tus_max_size),
             max_file_size=size(settings.max_file_size),

@@ -12,7 +12,7 @@ import structlog
 
 _LEAP = timedelta(hours=1)
 _DOUBT_SECONDS = 86400
-_log = structlog.get_logger("videodock.retention")
+_log = structlog.stdlib.get_logger("videodock.maintenance")
 
 
 class GuardedClock:

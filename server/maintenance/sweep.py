@@ -33,7 +33,7 @@ __all__ = ["SweepReport", "drop_originals", "sweep"]
 
 _BATCH = 500
 _TOLD = (Upload.id, Upload.task_id, Upload.protocol, Upload.received)
-_log = structlog.get_logger(__name__)
+_log = structlog.stdlib.get_logger("videodock.maintenance")
 
 # In the words of an index, which SQLite would not know again.
 _IS_OPEN: ColumnElement[bool] = literal_column("uploads.status = 'open'")

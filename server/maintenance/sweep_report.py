@@ -18,7 +18,7 @@ from server.database.session import AWAY
 from server.uploads.service import UploadService
 
 _BATCH = 500
-_log = structlog.get_logger("server.maintenance.sweep")
+_log = structlog.stdlib.get_logger("videodock.maintenance")
 
 
 @dataclass

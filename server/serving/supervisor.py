@@ -169,7 +169,7 @@ class Server(uvicorn.Server):
         for task in left:
             task.cancel()
         if left:
-            _log.warning("requests cut off", number=len(left), grace=self._grace)
+            _log.warning("requests_cut_off", number=len(left), grace=self._grace)
             await asyncio.wait(left, timeout=_CANCELLED)
 
     @contextlib.contextmanager
@@ -193,7 +193,7 @@ def cut_off_after(seconds: float) -> None:
     """Leave with exit code 1 in so many seconds, whatever hangs then."""
 
     def leave_late() -> None:
-        _log.error("stopping took too long", seconds=seconds)
+        _log.error("stopping_took_too_long", seconds=seconds)
         exit_process(1)
 
     timer = threading.Timer(seconds, leave_late)
@@ -389,7 +389,7 @@ class Supervisor:
             well = code == 0 or (code == -signal.SIGTERM and not worker.ready)
             self._code = self._code if well else 1
         elif worker.ready or self._announced:
-            _log.error("a serving process died and is replaced", pid=worker.process.pid, exit_code=code)
+            _log.error("serving_process_replaced", pid=worker.process.pid, exit_code=code)
             self._missing.append(time.monotonic() + (0 if worker.ready else _PAUSE))
         else:
             self._code = 1

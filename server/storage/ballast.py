@@ -15,7 +15,7 @@ _NAME = "spare"
 _MOST_BYTES = 8 << 20
 _LITTLE = 1 << 20  # bytes; with less free SQLite may not even open its database
 
-_log = structlog.stdlib.get_logger("videodock.spare")
+_log = structlog.stdlib.get_logger("videodock.storage")
 
 
 class Ballast:

@@ -56,7 +56,7 @@ _AFTER_SECONDS = 5.0
 
 # Joins move gigabytes: they have threads of their own, so that they take none from other work.
 _threads = ThreadPoolExecutor(4, "join")
-_log = structlog.stdlib.get_logger("videodock.finals")
+_log = structlog.stdlib.get_logger("videodock.uploads")
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ from server.lifecycle import UploadStatus
 
 _SECONDS = 1.0
 
-_log = structlog.stdlib.get_logger("videodock.progress")
+_log = structlog.stdlib.get_logger("videodock.uploads")
 
 _uploads = cast("Table", Upload.__table__)
 _TELL_RESUMED = update(_uploads).where(_uploads.c.id == bindparam("upload")).values(resumed=True)

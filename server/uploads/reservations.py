@@ -55,7 +55,7 @@ _PROMISED = select(func.coalesce(func.sum(_uploads.c.reserved - _uploads.c.recei
     _uploads.c.status == UploadStatus.OPEN, _uploads.c.reserved > _uploads.c.received
 )
 
-_log = structlog.stdlib.get_logger("videodock.space")
+_log = structlog.stdlib.get_logger("videodock.uploads")
 
 
 def reserve_bytes(setting: str, capacity: int) -> int:

@@ -23,7 +23,7 @@ from server.errors import (
 )
 from server.messages import LANGUAGES, Language, negotiate, sentence
 
-_log = structlog.stdlib.get_logger("videodock.errors")
+_log = structlog.stdlib.get_logger("videodock.web")
 
 
 def language(scope: Scope, default: Language) -> Language:

@@ -23,7 +23,7 @@ TIME_LIMIT = 2.0
 
 _AT_ONCE = 4
 _NO_STORE = {"Cache-Control": "no-store"}
-_log = structlog.stdlib.get_logger("videodock.health")
+_log = structlog.stdlib.get_logger("videodock.web")
 
 
 def routes(
@@ -85,7 +85,7 @@ class _Probes:
         except TimeoutError:
             sentence = f"no answer within {self._time_limit:g} s"
         except Exception:
-            _log.exception("not ready", part=name)
+            _log.exception("not_ready", part=name)
             sentence = "failed; the server's log says why"
         if sentence is not None:
             found[name] = sentence

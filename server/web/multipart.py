@@ -56,7 +56,7 @@ _OF_ONE_FILE = (
 # As Stripe has it; the draft of the IETF has no header for this.
 _REPLAYED = {"Idempotent-Replayed": "true"}
 
-_log = structlog.stdlib.get_logger("videodock.form")
+_log = structlog.stdlib.get_logger("videodock.web")
 
 
 def routes(services: Services) -> list[Route]:

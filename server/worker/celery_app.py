@@ -44,7 +44,7 @@ _CHATTY = ("celery.worker.strategy", "celery.app.trace", "amqp", "kombu")
 _CONNECT_SECONDS = 4
 _SILENCE_SECONDS = 10  # until a connection without a sign of life is looked at
 
-_log = structlog.stdlib.get_logger("videodock.celery")
+_log = structlog.stdlib.get_logger("videodock.worker")
 
 
 class CeleryWorker:

@@ -28,7 +28,7 @@ first task waits for so many of somebody else's at most."""
 AGAIN_SECONDS = 5.0
 _ANSWER_SECONDS = 5.0  # for a broker to take a message, or to say what it holds
 
-_log = structlog.stdlib.get_logger("videodock.dispatcher")
+_log = structlog.stdlib.get_logger("videodock.worker")
 
 
 class Dispatcher(Leader):

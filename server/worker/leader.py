@@ -35,7 +35,7 @@ _STALE_SECONDS = 60.0
 # failed, and as often as this, for what was passed over.
 _ALL_SECONDS = 6 * 3600.0
 
-_log = structlog.stdlib.get_logger("videodock.scheduler")
+_log = structlog.stdlib.get_logger("videodock.worker")
 
 
 class Leader(ABC):

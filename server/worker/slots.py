@@ -16,7 +16,7 @@ from typing import Any
 import structlog
 from celery.bootsteps import RUN
 
-_log = structlog.stdlib.get_logger("videodock.celery")
+_log = structlog.stdlib.get_logger("videodock.worker")
 
 
 class Slots:

@@ -16,6 +16,8 @@ from operator import attrgetter
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
+from structlog.typing import EventDict
 
 from server import media_types
 from server.errors import StepError
@@ -48,6 +50,14 @@ class Outcome:
 
 
 Run = Callable[..., Outcome]
+Logged = list[EventDict]
+
+
+@pytest.fixture
+def logged() -> Iterator[Logged]:
+    """The log lines of our own loggers."""
+    with capture_logs() as entries:
+        yield entries
 
 
 @pytest.fixture
@@ -119,7 +129,7 @@ def listener() -> Iterator[str]:
     ids=lambda make: make.__name__.replace("<lambda>", "fewer_frames"),
 )
 def test_what_is_no_video(
-    make: Callable[[Path], Path], run: Run, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    make: Callable[[Path], Path], run: Run, tmp_path: Path, logged: Logged, caplog: pytest.LogCaptureFixture
 ) -> None:
     """The file has failed as not playable, at the first step that looks inside, and nobody is warned of it."""
     outcome = run(make(tmp_path))
@@ -127,13 +137,21 @@ def test_what_is_no_video(
     assert outcome.reasons == {"probe": "not_playable"}
     assert all(templates(outcome.failed))
     assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
+    assert not [entry for entry in logged if entry["log_level"] not in ("debug", "info")]
 
 
 @pytest.mark.parametrize("as_video", [False, True])
 @pytest.mark.parametrize("kind", ["m3u8", "ffconcat"])
 @pytest.mark.parametrize("target", ["file", "passwd", "address"])
 def test_a_playlist(
-    target: str, kind: str, as_video: bool, run: Run, tmp_path: Path, listener: str, caplog: pytest.LogCaptureFixture
+    target: str,
+    kind: str,
+    as_video: bool,
+    run: Run,
+    tmp_path: Path,
+    listener: str,
+    logged: Logged,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     """Nothing that it points at is read, called or told."""
     secret = samples.make(tmp_path, "secret.mp4")
@@ -145,7 +163,7 @@ def test_a_playlist(
     outcome = run(bad_videos.playlist(tmp_path, text, as_video=as_video))
     assert outcome.failed == "not_playable"
     assert used(tmp_path / "work") == 0
-    assert "root:" not in caplog.text
+    assert "root:" not in caplog.text + str(logged)
 
 
 @pytest.mark.parametrize("step", [step for step in STEPS if step.name not in ("scan", "probe")], ids=NAME)
@@ -205,7 +223,7 @@ def test_names_are_only_names(name: str, run: Run, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("extension", ["mov", "mp4"])
 def test_where_it_was_taken_goes_into_no_result(
-    extension: str, run: Run, context: Contexts, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    extension: str, run: Run, context: Contexts, tmp_path: Path, logged: Logged, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Copied or encoded: no result has the place or the device, and no log line of a broken one."""
     caplog.set_level("DEBUG")
@@ -224,8 +242,8 @@ def test_where_it_was_taken_goes_into_no_result(
     for step in STEPS:
         if step.name != "scan":
             _reason(step, context(broken, settings=EVERYTHING))
-    assert caplog.text.count("gave up") >= 4
-    assert not [word for word in bad_videos.PRIVATE_WORDS if word in caplog.text]
+    assert [entry["event"] for entry in logged].count("job_gave_up") >= 4
+    assert not [word for word in bad_videos.PRIVATE_WORDS if word in caplog.text + str(logged)]
 
 
 NOTING = """#!{python}

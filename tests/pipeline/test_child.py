@@ -1,6 +1,5 @@
 """Jobs in child processes: what comes back, what stops them, and that nothing is left (see conftest)."""
 
-import logging
 import os
 import signal
 import socket
@@ -13,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from server.errors import StepError
 from server.pipeline.sandbox import child
@@ -294,10 +294,10 @@ def test_a_child_has_no_network(tmp_path: Path) -> None:
     assert (tmp_path / "output" / "written").read_text() == "content"
 
 
-def test_a_broken_video_is_no_alarm(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_broken_video_is_no_alarm() -> None:
     """A reason that the job itself gave is logged as information, a crash as a warning."""
-    with caplog.at_level(logging.INFO, "server.pipeline.sandbox.child"):
+    with capture_logs() as logged:
         for job, arguments in (("give_up", {"code": "not_playable", "params": {}}), ("die", {"how": "exit"})):
             with pytest.raises(StepError):
                 run(job, **arguments)
-    assert [record.levelname for record in caplog.records] == ["INFO", "WARNING"]
+    assert [entry["log_level"] for entry in logged] == ["info", "warning"]

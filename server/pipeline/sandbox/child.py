@@ -21,12 +21,14 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import IO
 
+import structlog
+
 import server
 from server.errors import Param, StepError
 from server.messages import CODES, size
 from server.pipeline.step import Cancelled, Limits, TryLaterError
 
-log = logging.getLogger(__name__)
+_log = structlog.stdlib.get_logger("videodock.pipeline")
 
 _POLL = 0.05  # seconds between two looks at the clock and at `cancelled`
 _GRACE = 0.3  # seconds that a child has to end by itself once its standard input is closed
@@ -79,7 +81,7 @@ def run(
     end = "its own answer" if conversation.over else f"exit code {process.returncode}"
     # A file that cannot be played is not our fault; a child that crashed may be.
     level = logging.INFO if conversation.is_reasoned and verdict is conversation.error else logging.WARNING
-    log.log(level, "job %s gave up with %s after %s: %r", job, verdict.code, end, conversation.stderr)
+    _log.log(level, "job_gave_up", job=job, code=verdict.code, after=end, stderr=repr(conversation.stderr))
     if verdict.code == _INTERRUPTED:
         raise TryLaterError(_INTERRUPTED)
     if verdict.code == "disk_full":

@@ -4,9 +4,10 @@ Rule: one crash of a library is not the end of a video. The second way knows les
 never after a verdict on the file.
 """
 
-import logging
 import threading
 from collections.abc import Callable, Mapping
+
+import structlog
 
 from server.errors import StepError
 from server.pipeline.sandbox import child
@@ -15,7 +16,7 @@ from server.pipeline.step import Limits
 LIBRARY, PROGRAM = "library", "program"
 """Values of a job's argument `by`."""
 
-log = logging.getLogger(__name__)
+_log = structlog.stdlib.get_logger("videodock.pipeline")
 
 
 def run(
@@ -32,5 +33,5 @@ def run(
     except StepError as error:
         if error.code != "step_crashed":
             raise
-    log.warning("job %s crashed with the library; trying it with FFmpeg's program alone", job)
+    _log.warning("library_crashed", job=job, retry_with=PROGRAM)
     return child.run(job, {**arguments, "by": PROGRAM}, limits=limits, cancelled=cancelled, report=report)

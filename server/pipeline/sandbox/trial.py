@@ -13,7 +13,7 @@ from server.pipeline.sandbox.confinement import PROTECTIONS
 from server.pipeline.step import Cancelled, Limits, TryLaterError
 
 _LIMITS = Limits(seconds=30, memory=1 << 30)
-_log = structlog.stdlib.get_logger("videodock.confinement")
+_log = structlog.stdlib.get_logger("videodock.pipeline")
 
 
 class Trial:

@@ -5,8 +5,9 @@ not scanned; while it is away, the task waits. A scanner that was there, and bro
 that counts, since there are files that end a scanner each time.
 """
 
-import logging
 from collections.abc import Mapping
+
+import structlog
 
 from server.errors import Param, StepError
 from server.media_types import MediaType
@@ -16,7 +17,7 @@ from server.pipeline.clamd import AwayError, Finding
 from server.pipeline.step import Step, StepContext, TryLaterError, require_source
 from server.settings import Settings
 
-log = logging.getLogger(__name__)
+_log = structlog.stdlib.get_logger("videodock.pipeline")
 
 _PING_SECONDS = 30.0  # a scanner that is busy with other files takes its time
 
@@ -46,7 +47,7 @@ class Scan(Step):
         if verdict.finding is Finding.INFECTED:
             raise StepError("infected", signature=verdict.signature)
         if verdict.finding is Finding.BEYOND_LIMITS:
-            log.warning("clamd stopped at its limit %s; docs/scanning.md says how to set it", verdict.signature)
+            _log.warning("scan_limit_reached", limit=verdict.signature, see="docs/scanning.md")
             return _unscanned(settings, "scan_limit")
         context.report(100)
         return {"scan": "clean"}
@@ -64,13 +65,13 @@ def _ask(context: StepContext, path: str) -> clamd.Verdict:
     try:
         clamd.ping(address, seconds=min(_PING_SECONDS, seconds), cancelled=cancelled)
     except AwayError as error:
-        log.warning("the virus scanner is away: %s", error)
+        _log.warning("scan_postponed", reason=str(error))
         raise TryLaterError("scanner_away", counts=False) from error
     with open(path, "rb", buffering=0) as source:  # noqa: PTH123  # a Path's open() cannot promise what it returns
         try:
             verdict = clamd.scan(address, source, seconds=seconds, cancelled=cancelled, told=told)
         except AwayError as error:
-            log.warning("the virus scanner was there and failed: %s", error)
+            _log.warning("scan_failed", reason=str(error))
             raise TryLaterError("scanner_failed") from error
     if verdict.finding is Finding.CLEAN and sent != context.size:
         raise OSError(f"the file has {sent} bytes, and its row says {context.size}")

@@ -232,7 +232,7 @@ class LiveServer:
             proxy_headers=False,
             server_header=False,
             timeout_keep_alive=round(2 * PATIENCE),  # with `portable`
-            timeout_graceful_shutdown=1,
+            timeout_graceful_shutdown=self.settings.shutdown_grace,
         )
         self._server = uvicorn.Server(config)
         self._thread = threading.Thread(target=self._server.run, args=([self._listener],), daemon=True)

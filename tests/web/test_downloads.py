@@ -16,7 +16,8 @@ from structlog.testing import capture_logs
 
 from server.tus.protocol import Facts
 from server.web import downloads
-from tests.harness.http import Answer, LiveServer, Loop, request, serving
+from tests.harness.http import Answer, Connection, LiveServer, Loop, request, serving
+from tests.harness.waiting import PATIENCE
 from tests.tus.client import MOUNT, VERSION, create, creation, filled, head, id_of, patch, target, video
 
 SIZE = 1000
@@ -342,21 +343,32 @@ def test_how_bytes_leave(
     assert counted == [len(answer.body)]
 
 
-def test_stop(tmp_path: Path) -> None:
-    """A stop lets a download end that is read, and does not wait for ever for one that is not."""
-    data = video(24_000_000)
-    with LiveServer(tmp_path / "stop", downloads="on") as live:
+@contextlib.contextmanager
+def stopping(folder: Path, data: bytes, grace: int) -> Iterator[Connection]:
+    """A connection whose download has begun, of a server that was told to stop."""
+    with LiveServer(folder, downloads="on", shutdown_grace=grace) as live:
         upload = create(live, len(data))
         assert patch(live, upload, 0, data).status == 204
-        reads, sleeps = live.connect(), live.connect()
-        for connection in (reads, sleeps):
-            connection.send(request("GET", target(upload)))
-            connection.readable()
+        connection = live.connect()
+        connection.send(request("GET", target(upload)))
+        connection.readable()
         live._server.should_exit = True
+        yield connection
+
+
+def test_a_stop_lets_a_download_end(tmp_path: Path) -> None:
+    """One that is read comes whole, if it takes no longer than `shutdown_grace`."""
+    data = video(24_000_000)
+    with stopping(tmp_path, data, round(PATIENCE)) as reads, reads:
         assert reads.answer().body == data
+
+
+def test_a_stop_does_not_wait_for_ever(tmp_path: Path) -> None:
+    """A download that nobody reads is cut off."""
+    with stopping(tmp_path, video(24_000_000), 1) as sleeps:
+        pass
     with sleeps, pytest.raises(ConnectionError):
         sleeps.answer()
-    reads.close()
 
 
 def test_keep_alive(one: LiveServer, whole: str) -> None:

@@ -39,7 +39,7 @@ def surroundings(arguments: Mapping[str, Any], report: Report) -> Mapping[str, o
 def find_package(arguments: Mapping[str, Any], report: Report) -> Mapping[str, object]:
     """Where the child stands, and which of these modules of the package it can read."""
     modules = [path for path in arguments["modules"] if _is_readable(path)]
-    return {"folder": os.getcwd(), "modules": modules}
+    return {"folder": str(Path.cwd()), "modules": modules}
 
 
 def _is_readable(path: str) -> bool:

@@ -23,7 +23,6 @@ from typing import IO
 
 import structlog
 
-import server
 from server.errors import Param, StepError
 from server.messages import CODES, size
 from server.pipeline.step import Cancelled, Limits, TryLaterError
@@ -39,7 +38,7 @@ _MAX_STDERR = 8 << 10  # last bytes kept for the log
 _INTERRUPTED = "step_interrupted"  # what a kill says: nothing of the file
 
 # `server` must be importable in the child however this process found it: run from a checkout, or installed.
-_ROOT = Path(server.__file__).parents[1]
+_ROOT = Path(__file__).parents[3]
 
 # How Python, the dynamic loader, glibc, FFmpeg and x264 say that the address space is full.
 _MEMORY_SIGNS = (b"MemoryError", b"Cannot allocate memory", b"failed to map segment", b"bad_alloc", b"malloc of size")

@@ -17,7 +17,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import server
 from server.pipeline.sandbox import landlock, network_namespace, seccomp
 
 PROTECTIONS = (
@@ -54,7 +53,7 @@ _SYSTEM_FILES = (
     "/dev/zero",
     "/sys/devices/system/cpu",
 )
-_OWN = str(Path(server.__file__).parent)  # the package
+_OWN = str(Path(__file__).parents[2])  # the package
 
 _standing: frozenset[str] = frozenset()
 

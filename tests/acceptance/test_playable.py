@@ -177,13 +177,12 @@ def test_several_at_once(start_server: StartServer, tmp_path: Path) -> None:
 
 
 def test_it_stays_playable(start_server: StartServer, tmp_path: Path) -> None:
-    """A restart changes nothing, and neither does a DELETE of the original."""
+    """A restart changes nothing; a DELETE, and nothing else, ends it."""
     server = start_server(transcode="mp4", storyboard="on", transcode_preset="ultrafast")
     task = by_tus(server, make(tmp_path, "a.mp4", seconds=1))
     (file,) = finish(server, task)["files"]
     before = get(server, file["mp4_url"], "video/mp4")
     server.restart()
-    assert server.http.delete(f"{server.url}{target(task)}", headers=VERSION).status_code == 204
     (again,) = server.status(task)["files"]
     assert again == file
     after = get(server, file["mp4_url"], "video/mp4")
@@ -191,3 +190,6 @@ def test_it_stays_playable(start_server: StartServer, tmp_path: Path) -> None:
     assert after.headers["etag"] == before.headers["etag"]
     poster(server, again)
     check_storyboard(server, again["storyboard_url"])
+    assert server.http.delete(f"{server.url}{target(task)}", headers=VERSION).status_code == 204
+    assert not server.status(task)["playable"]
+    assert server.http.get(urljoin(server.url, file["mp4_url"])).status_code == 404

@@ -23,8 +23,8 @@ BROKEN = b"\x00\x00\x00\x18ftypmp42\x00\x00\x00\x00mp42isom" + bytes(5000)
 @pytest.mark.parametrize(
     ("name", "content", "code", "params"),
     [
-        ("notes.mp4", b"Dear diary.\n" * 1000, "media_type_mismatch", {"accepted": media_types.ACCEPTED}),
-        ("notes.txt", b"Dear diary.\n" * 1000, "media_type_unsupported", {"accepted": media_types.ACCEPTED}),
+        ("notes.mp4", b"Dear diary.\n" * 1000, "media_type_mismatch", {"accepted": media_types.ACCEPTED_BY_TUS}),
+        ("notes.txt", b"Dear diary.\n" * 1000, "media_type_unsupported", {"accepted": media_types.ACCEPTED_BY_TUS}),
         ("large.mp4", bytes(2 * MIB), "upload_too_large", {"limit": "1 MiB"}),
         ("broken.mp4", BROKEN, "not_playable", {}),
     ],

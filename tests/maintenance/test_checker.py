@@ -82,6 +82,12 @@ def _half_removed(ground: Installation) -> str:
     return upload
 
 
+def _file_half_removed(ground: Installation) -> str:
+    task = ground.ended()
+    ground.execute("UPDATE task_files SET removing = true WHERE task_id = :id", id=task)
+    return ground.file_of(task)
+
+
 def _form(ground: Installation) -> str:
     return ground.open(DATA, protocol="multipart", length=None)
 
@@ -193,6 +199,7 @@ WRONG: dict[str, list[Callable[[Installation], str]]] = {
     "upload_unregistered": [_unregistered],
     "upload_unborn": [_unborn],
     "upload_half_removed": [_half_removed],
+    "file_half_removed": [_file_half_removed],
     "form_abandoned": [_form],
     "upload_of_ended_task": [_member_of_ended],
     "quarantine_unknown": [_quarantine_unknown, _quarantine_half],

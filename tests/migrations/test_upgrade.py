@@ -97,6 +97,15 @@ def migrate(old: Old, *arguments: str) -> None:
     assert done.returncode == 0, done.stderr
 
 
+def as_told(now: Any, before: Any) -> Any:
+    """`now` without the fields that `before` lacks, at any depth: a new version may add fields, and changes none."""
+    if isinstance(now, dict) and isinstance(before, dict):
+        return {name: as_told(value, before[name]) for name, value in now.items() if name in before}
+    if isinstance(now, list) and isinstance(before, list) and len(now) == len(before):
+        return [as_told(*pair) for pair in zip(now, before, strict=True)]
+    return now
+
+
 def test_up_and_back_leaves_every_row_and_the_schema(old: Old, engine: Engine) -> None:
     """What the earlier version finds after a rollback is what it left: each row, each column, index and view."""
     assert migration.current(old.url) == old.revision
@@ -117,7 +126,7 @@ def test_the_new_version_goes_on_and_the_old_one_after_it(
     server = start_server(database_url=old.url, data_dir=old.data_dir, scheduler="none", **KEEPS)
     for task, answer in told["answers"].items():
         now = json.loads(json.dumps(server.status(task)).replace(server.url, "http://server"))
-        assert {name: now[name] for name in answer} == answer
+        assert as_told(now, answer) == answer
     for view in VIEWS:
         figures = json.loads(json.dumps(query(old.url, f"SELECT * FROM {view} ORDER BY 1"), default=str))
         assert [{name: row[name] for name in was} for row, was in zip(figures, told["reports"][view], strict=True)] == (

@@ -23,14 +23,18 @@ OUR_KEYS = {"created_at_utc", "partial", "playable", "step", "eta_seconds"}
 
 
 def follow(
-    server: ServerProcess, task_id: str, *, until: Collection[str] = ENDS, seconds: float = 60
+    server: ServerProcess, task_id: str, *, until: Collection[str] = ENDS, seconds: float = 60, is_old: bool = False
 ) -> list[dict[str, Any]]:
-    """Poll until the status is one of `until`; every distinct answer in order, the progress never falling."""
+    """Poll until the status is one of `until`; every distinct answer in order, the progress never falling.
+
+    The answers of an old version (`is_old`) have the shape that they had then.
+    """
     deadline = time.monotonic() + max(seconds, PATIENCE)
     seen: list[dict[str, Any]] = []
     while True:
         answer = server.status(task_id)
-        check_status_shape(answer, task_id)
+        if not is_old:
+            check_status_shape(answer, task_id)
         if seen:
             assert answer["progress"] >= seen[-1]["progress"], "the progress of the task fell"
         if not seen or answer != seen[-1]:

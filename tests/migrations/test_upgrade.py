@@ -185,7 +185,7 @@ def _serve_with_old(old: Old, half: str, tmp_path: Path) -> None:
             assert client.offset(half) == 1000
             client.patch(half, 1000, video(6000, 6)[1000:])
             assert server.stored(half).read_bytes() == video(6000, 6)
-            follow(server, half, until=["error"])
+            follow(server, half, until=["error"], is_old=True)
         finally:
             server.close()
 

@@ -27,7 +27,7 @@ pytestmark = pytest.mark.acceptance
 DATA = video(300_000)
 CHUNK = 100_000
 BYTES = {"write", "writev", "pwrite64", "pwritev", "splice", "copy_file_range"}
-CALLS = ["openat", "rename", "truncate", "ftruncate", "fsync", "fdatasync", "sendto", "sendmsg", *sorted(BYTES)]
+CALLS = ["openat", "link", "linkat", "truncate", "ftruncate", "fsync", "fdatasync", "sendto", "sendmsg", *sorted(BYTES)]
 
 
 class Trace:
@@ -101,8 +101,8 @@ class Trace:
             return f"sync {what}" if what else ""
         if name == "openat":
             return "create" if what == "upload" and "O_CREAT" in call else ""
-        if name == "rename":
-            return "take part" if what == "upload" else ""
+        if name in ("link", "linkat"):
+            return "share part" if what == "upload" else ""
         if name in ("truncate", "ftruncate"):
             return "take back" if what == "upload" else ""
         return {"upload": "bytes", "wal": "row"}.get(what, "") if name in BYTES else ""
@@ -232,8 +232,8 @@ def test_what_is_taken_back(start_server: StartServer, database_url: str, commit
 
 
 def test_final(start_server: StartServer, database_url: str, commit: list[str], tmp_path: Path) -> None:
-    """The row of a final upload is on the disk before a part's bytes become its own: else a power cut would leave a
-    part that was announced complete without its bytes.
+    """The row of a final upload is on the disk before the upload shares its first part's file: else a power cut would
+    leave a file without a row that grows.
     """
     server = started(start_server, database_url, "complete")
     with Connection(server.port) as connection:
@@ -248,4 +248,4 @@ def test_final(start_server: StartServer, database_url: str, commit: list[str], 
         with Trace(server, tmp_path / "trace") as trace:
             final = id_of(connection.ask("POST", MOUNT, headers))
     joined, *_ = parted(trace.events(final))
-    check_order(joined, *commit, "take part", *WHOLE, *commit)
+    check_order(joined, *commit, "share part", *WHOLE, *commit)

@@ -539,8 +539,8 @@ def test_the_command(memory: Ground) -> None:
     assert (nothing.exit_code, nothing.stdout) == (0, "Nothing would go. Nothing was changed.\n")
     tried = [*place, "--original-retention", str(DAY), "--result-retention", str(DAY)]
     table = CliRunner().invoke(main, ["sweep", "--dry-run", *tried]).stdout
-    assert "old originals       1  500 bytes  other originals (`original_retention`)" in table
-    assert table.endswith("\n509 bytes would be freed. Nothing was changed.\n")
+    assert "old originals       1  500 B  other originals (`original_retention`)" in table
+    assert table.endswith("\n509 B would be freed. Nothing was changed.\n")
     assert memory.state() == before
     as_json = json.loads(CliRunner().invoke(main, ["sweep", "--dry-run", "--json", *tried]).stdout)
     assert as_json["old_originals"] == {"number": 1, "bytes": 500}

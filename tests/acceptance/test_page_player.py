@@ -135,15 +135,15 @@ def test_the_step_in_words(start_server: StartServer, gate: Gate, tmp_path: Path
         tmp_path,
         server.url,
         ["choose", str(video)],
-        ["text", "taking the poster"],
-        ["look", "poster"],
+        ["text", "making the MP4"],
+        ["look", "mp4"],
         ["until", "done"],
     ) as client:
         client.wait_for("look")
         gate.open()
         events = client.finish(seconds=150)
-    assert row(events, "poster")["line"].startswith("Processing, ")
-    assert row(events, "poster")["buttons"] == [f"Cancel: {video.name}"]
+    assert row(events, "mp4")["line"].startswith("Processing, ")
+    assert row(events, "mp4")["buttons"] == [f"Cancel: {video.name}"]
 
 
 def test_why_it_waits(start_server: StartServer, tmp_path: Path) -> None:

@@ -66,11 +66,11 @@ class Group:
         """The answer to a creation."""
         return self.live.ask("POST", MOUNT, self.headers(place, **said) | dict(more or {}), body)
 
-    def create(self, place: int | None, **said: Any) -> str:
+    def create(self, place: int | None, *, offset: int = 0, **said: Any) -> str:
         """A member; its id."""
         answer = self.ask(place, **said)
         assert (answer.status, answer.headers["upload-task"]) == (201, self.task), answer
-        assert answer.headers["upload-offset"] == "0"
+        assert answer.headers["upload-offset"] == str(offset)
         return id_of(answer)
 
     def whole(self, place: int | None, data: bytes = DATA) -> str:

@@ -167,6 +167,7 @@ def test_time_has_a_limit(seconds: float, said: float) -> None:
     assert start.seconds < seconds + 1
 
 
+@pytest.mark.alone
 def test_a_cancel_ends_the_job_and_its_programs() -> None:
     """Well within 2 s of the wish the child and the program that it started are gone."""
     cancelled = threading.Event()

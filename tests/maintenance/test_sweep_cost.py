@@ -226,7 +226,7 @@ def test_who_leads_begins_with_a_whole_look(crowd: Crowd, monkeypatch: pytest.Mo
     assert looks == [True, False, False, True, False, True]
 
 
-@pytest.mark.parametrize("failing", ["complete", "_record"])
+@pytest.mark.parametrize("failing", ["complete", "_record_offset"])
 def test_a_row_that_could_not_be_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failing: str) -> None:
     """The database is away when the last byte has come, or a body breaks off: the row hears of it later, and then a
     sweep of what is due ends the upload."""

@@ -14,6 +14,7 @@ from server import media_types
 from server.pipeline.media import ffmpeg
 from server.pipeline.step import Limits, StepContext
 from server.settings import load
+from tests.harness import forkserver
 from tests.harness.processes import descriptors
 from tests.harness.waiting import within
 from tests.pipeline import processes
@@ -28,6 +29,7 @@ def samples_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(autouse=True)
 def _nothing_left() -> Iterator[None]:
+    forkserver.begin()
     before, children = descriptors(), processes.children(os.getpid())
     yield
     # What others left here before may go meanwhile.

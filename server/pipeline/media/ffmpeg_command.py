@@ -187,7 +187,8 @@ def _timing(source: Source) -> list[str]:
         # Whole frames are left out; a frame a little early still counts.
         filters.append(f"select='isnan(prev_selected_t)+gte(t-prev_selected_t,1/({MAX_FRAME_RATE}*1.02))'")
     if source.is_moved:
-        filters.append("setpts='if(eq(N,0),0,PTS)'")
+        # The first picture alone would leave a gap in an even rate, so there all are moved; it is a moment only.
+        filters.append("setpts='if(eq(N,0),0,PTS)'" if source.is_variable else "setpts=PTS-STARTPTS")
     return filters
 
 

@@ -14,7 +14,7 @@ from server.pipeline.media import source as sources
 from server.pipeline.media.renditions import Source
 
 _NOTICED = 0.1  # seconds between the ends of two tracks that a player would stumble over
-_AT_ONCE = 0.03  # seconds after the start that are none: less than most frames last
+_AT_ONCE = 0.03  # seconds between pictures and sound that cannot be noticed
 _RATE = 25.0  # frames a second where a file does not tell
 _PAUSE = 0.25  # seconds between two pictures that are filled
 _FILLED_RATE = 5.0  # frames a second of HLS at least
@@ -77,8 +77,10 @@ def with_even_tracks(source: Source, spans: Mapping[int, Span]) -> Source:
     elif pictures.pause > max(_PAUSE, 1.5 / (rate or _RATE)):
         # FFmpeg's muxer begins a segment where the last one ended, and would show its first picture too early.
         source = replace(source, frame_rate=source.frame_rate or _RATE, is_variable=False, is_filled=True)
-    if pictures.start > _AT_ONCE:
-        source = replace(source, is_late=source.is_late or not source.is_variable, is_moved=source.is_variable)
+    if pictures.start > _AT_ONCE and not source.is_variable:
+        source = replace(source, is_late=True)
+    elif pictures.start > 0:
+        source = replace(source, is_moved=True)
     sound = spans.get(source.audio.index) if source.audio else None
     total = max(pictures.end, sound.end if sound else 0.0)
     return _held(source, pictures, total)

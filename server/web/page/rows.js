@@ -234,14 +234,14 @@ function renderPicture(item) {
   if (picture.dataset.kind !== kind && (poster || canPlay)) {
     picture.dataset.kind = kind
     const frame = canPlay ? playButton() : posterLink(poster)
-    const show = () => {
-      if (item.row.frame === frame) exchange(picture, frame)
-    }
     item.row.frame = frame
     // The film stays until there is a picture to take its place.
-    if (poster) frame.prepend(loaded(poster, show))
-    else show()
+    if (poster) frame.prepend(loaded(poster, () => show(item, frame)))
+    else show(item, frame)
     if (canPlay) offerLook(item, frame)
+  } else if (poster && item.row.frame && !item.row.frame.querySelector('img')) {
+    // A copy is often playable before its poster is made.
+    item.row.frame.prepend(loaded(poster, () => show(item, item.row.frame)))
   }
   if (item.row.frame) labelPicture(item, item.row.frame, canPlay)
 }
@@ -280,7 +280,12 @@ function loaded(poster, show) {
   return image
 }
 
+function show(item, frame) {
+  if (item.row.frame === frame) exchange(item.row.picture, frame)
+}
+
 function exchange(picture, frame) {
+  if (picture.contains(frame)) return
   const hadFocus = picture.contains(document.activeElement)
   picture.replaceChildren(frame)
   if (hadFocus) frame.focus()

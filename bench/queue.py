@@ -204,15 +204,15 @@ def _latency(kind: str, url: str, folder: Path) -> str:
         running.start()
         try:
             for number in range(REGISTRATIONS):
-                task_id = services.uploads.new_id()
+                task_id = services.new_id()
                 told: dict[str, Any] = {"protocol": "tus", "length": 1, "metadata_raw": None, "filename": "a.mp4"}
-                services.uploads.insert(task_id, DEFAULT_OWNER, task_id=task_id, **told)
+                services.repository.insert(task_id, DEFAULT_OWNER, task_id=task_id, **told)
                 services.store.local_path(task_id).write_bytes(b"x")
                 services.store.finish(task_id)
                 time.sleep(0.03 + number % 7 / 50)  # at any moment between two ticks
                 seen.clear()
                 began = time.perf_counter()
-                services.uploads.complete([task_id], task_id, {task_id: "mp4"})
+                services.repository.complete([task_id], task_id, {task_id: "mp4"})
                 seen.wait(30)
                 taken.append(1000 * (claimed_at[task_id] - began))
         finally:

@@ -63,7 +63,7 @@ def create_app(settings: Settings | None = None, store: UploadStore | None = Non
             try:
                 yield
             finally:
-                await services.uploads.progress.flush()
+                await services.progress.flush()
                 if scheduler is not None:
                     await anyio.to_thread.run_sync(scheduler.stop)
 
@@ -128,7 +128,7 @@ def _checks(services: Services, scheduler: Leader | None) -> dict[str, Callable[
 
     def check_space() -> str | None:
         try:
-            return services.uploads.space.problem()
+            return services.reservations.problem()
         except AWAY:  # the check of the database says so; it is not a problem of the disk
             return "cannot be told without the database"
 

@@ -22,10 +22,11 @@ from server.database.models import Task, Upload
 from server.database.session import Database
 from server.errors import StartError
 from server.lifecycle import TaskStatus, UploadStatus
+from server.maintenance.checker import Checker
 from server.maintenance.removal import Removal
 from server.maintenance.retention import Retention
-from server.maintenance.sweep import SweepReport, drop_originals, sweep
-from server.maintenance.sweep_report import SweepRound
+from server.maintenance.sweep import Sweeper
+from server.maintenance.sweep_report import SweepReport
 from server.observability import Metrics
 from server.settings import Settings
 from server.storage import pins
@@ -34,12 +35,16 @@ from server.storage.base import UploadStore
 from server.storage.disk import DiskStore
 from server.storage.locks import UploadLocks
 from server.storage.results import Results
-from server.tasks import outbox
 from server.tasks.wake import Wake
 from server.transport.admission import Admission
 from server.uploads import reservations
+from server.uploads.concatenation import FinalService
+from server.uploads.deletion import UploadDeletion
+from server.uploads.forms import FormService
+from server.uploads.idempotency import IdempotencyKeys
 from server.uploads.policy import UploadPolicy
 from server.uploads.progress import ProgressWriter
+from server.uploads.repository import UploadRepository
 from server.uploads.reservations import DiskReservations
 from server.uploads.service import UploadService
 
@@ -59,23 +64,35 @@ def new_id() -> str:
     return str(uuid.uuid4())
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Services:
     """What there is to work with. Close it, or use it as a context manager."""
 
     settings: Settings
+    node: str
+    clock: Callable[[], datetime]
+    new_id: Callable[[], str]
     database: Database
     store: UploadStore
     locks: UploadLocks
     results: Results
     wake: Wake
-    uploads: UploadService
     metrics: Metrics
     intake: Admission
-    node: str
     keep_spare: Callable[[], None]
-    retention: Retention
+    reservations: DiskReservations
+    policy: UploadPolicy
+    progress: ProgressWriter
+    repository: UploadRepository
+    deletion: UploadDeletion
+    uploads: UploadService
+    finals: FinalService
+    keys: IdempotencyKeys
+    forms: FormService
     removal: Removal
+    retention: Retention
+    sweeper: Sweeper
+    checker: Checker
 
     @classmethod
     def open(cls, settings: Settings, store: UploadStore | None = None) -> "Services":
@@ -102,15 +119,158 @@ class Services:
         except OSError as error:
             raise StartError(f"The data folder {folder} cannot be used: {error.strerror}.") from None
         database = Database(settings.sqlalchemy_url, settings.database_pool_size, settings.fsync, spare)
-        hooks = UploadPolicy(settings, node, new_id)
         room = DiskReservations(database, store, reserve, folder / "space.lock")
+        return cls._assemble(
+            settings=settings,
+            node=node,
+            database=database,
+            store=store,
+            locks=locks,
+            results=results,
+            wake=wake,
+            room=room,
+            keep_spare=partial(spare.maintain, reserve),
+        )
+
+    @classmethod
+    def _assemble(
+        cls,
+        *,
+        settings: Settings,
+        node: str,
+        database: Database,
+        store: UploadStore,
+        locks: UploadLocks,
+        results: Results,
+        wake: Wake,
+        room: DiskReservations,
+        keep_spare: Callable[[], None],
+    ) -> "Services":
+        """The parts that have no files or connections of their own, each with what it uses."""
+        policy = UploadPolicy(settings, node, new_id)
         progress = ProgressWriter(database)
-        uploads = UploadService(settings, database, store, locks, hooks, wake, progress, room, utc_now, new_id)
-        metrics = Metrics(lambda: _counts(database), lambda: asdict(room.measure()))
-        intake = Admission(settings.body_idle_timeout, settings.body_min_rate, settings.max_bodies)
-        keep_spare = partial(spare.maintain, reserve)
-        shared = (settings, database, store, locks, results, wake, uploads, metrics, intake, node, keep_spare)
-        return cls(*shared, Retention(uploads, results), Removal(uploads, results))
+        repository = UploadRepository(
+            settings=settings,
+            database=database,
+            store=store,
+            locks=locks,
+            policy=policy,
+            wake=wake,
+            reservations=room,
+            clock=utc_now,
+            new_id=new_id,
+        )
+        deletion = UploadDeletion(
+            settings=settings,
+            database=database,
+            store=store,
+            locks=locks,
+            wake=wake,
+            repository=repository,
+            node=node,
+            clock=utc_now,
+        )
+        uploads = UploadService(
+            settings=settings,
+            database=database,
+            store=store,
+            locks=locks,
+            policy=policy,
+            progress=progress,
+            repository=repository,
+            deletion=deletion,
+            clock=utc_now,
+            new_id=new_id,
+        )
+        finals = FinalService(
+            settings=settings,
+            database=database,
+            store=store,
+            locks=locks,
+            policy=policy,
+            repository=repository,
+            deletion=deletion,
+            uploads=uploads,
+            clock=utc_now,
+            new_id=new_id,
+        )
+        keys = IdempotencyKeys(settings=settings, database=database, locks=locks, clock=utc_now)
+        forms = FormService(
+            settings=settings,
+            database=database,
+            store=store,
+            locks=locks,
+            policy=policy,
+            progress=progress,
+            reservations=room,
+            repository=repository,
+            keys=keys,
+            new_id=new_id,
+        )
+        removal = Removal(
+            database=database,
+            store=store,
+            locks=locks,
+            wake=wake,
+            results=results,
+            repository=repository,
+            deletion=deletion,
+            node=node,
+            clock=utc_now,
+        )
+        retention = Retention(
+            settings=settings,
+            database=database,
+            store=store,
+            results=results,
+            deletion=deletion,
+            node=node,
+            clock=utc_now,
+        )
+        sweeper = Sweeper(
+            settings=settings,
+            database=database,
+            store=store,
+            locks=locks,
+            policy=policy,
+            repository=repository,
+            deletion=deletion,
+            finals=finals,
+            keys=keys,
+            retention=retention,
+            removal=removal,
+            results=results,
+            node=node,
+            clock=utc_now,
+        )
+        checker = Checker(settings=settings, database=database, store=store, locks=locks, results=results, node=node)
+        return cls(
+            settings=settings,
+            node=node,
+            clock=utc_now,
+            new_id=new_id,
+            database=database,
+            store=store,
+            locks=locks,
+            results=results,
+            wake=wake,
+            metrics=Metrics(lambda: _counts(database), lambda: asdict(room.measure())),
+            intake=Admission(settings.body_idle_timeout, settings.body_min_rate, settings.max_bodies),
+            keep_spare=keep_spare,
+            reservations=room,
+            policy=policy,
+            progress=progress,
+            repository=repository,
+            deletion=deletion,
+            uploads=uploads,
+            finals=finals,
+            keys=keys,
+            forms=forms,
+            removal=removal,
+            retention=retention,
+            sweeper=sweeper,
+            checker=checker,
+        )
 
     def claim_store(self) -> None:
         """Make sure that the store is the one that the database speaks of. Raises `StartError`. Blocking.
@@ -132,9 +292,9 @@ class Services:
         Raises nothing.
         """
         try:
-            with self.uploads.locks.try_hold(upload_id) as held:
+            with self.locks.try_hold(upload_id) as held:
                 if held:
-                    self.uploads.quarantine(upload_id)
+                    self.deletion.quarantine(upload_id)
         except Exception:
             _log.exception("quarantine_failed", upload=upload_id)
 
@@ -144,7 +304,7 @@ class Services:
         Raises nothing. Blocking.
         """
         try:
-            drop_originals(self.uploads, SweepReport(), task_id)
+            self.sweeper.drop_originals(task_id)
         except Exception:
             _log.exception("drop_failed", task=task_id)
 
@@ -156,23 +316,7 @@ class Services:
         if not dry_run:
             self.keep_spare()
             pins.clean(self.settings.data_dir)
-        report = sweep(self.uploads, self.retention, dry_run=dry_run, everything=everything)
-        self.removal.sweep(SweepRound(self.uploads, report, dry_run))
-        self._sweep_work(report, dry_run=dry_run)
-        return report
-
-    def _sweep_work(self, report: SweepReport, *, dry_run: bool) -> None:
-        """Remove what attempts without a worker have left."""
-        found = self.results.in_work()  # first: a worker that begins later has claimed its task by then
-        if not found:
-            return
-        with self.database.read() as session:
-            working = outbox.active_claims(session, self.node, dead=None)
-        for name, claim in found:
-            if claim not in working:
-                if not dry_run:
-                    self.results.drop_work(name)
-                report.add("leftovers")
+        return self.sweeper.sweep(dry_run=dry_run, everything=everything)
 
     def close(self) -> None:
         """Let go of everything."""

@@ -77,7 +77,7 @@ class _Backup:
         self._progress = progress
         self._syncs = services.settings.fsync != "never"
         self._earlier: FileList | None = None
-        now = services.uploads.clock()
+        now = services.clock()
         self._place = folder / f"snapshot-{now:%Y%m%dT%H%M%SZ}-{uuid.uuid4().hex[:8]}"
         self._taken_at = ""
         self._counts: dict[str, int] = {}
@@ -124,7 +124,7 @@ class _Backup:
         for left in reversed(range(_ROUNDS)):
             with pinning(self._data_dir), rows.snapshot(self._services.database.engine) as source:
                 self._check_revision(source)
-                self._taken_at = self._services.uploads.clock().isoformat(timespec="microseconds")
+                self._taken_at = self._services.clock().isoformat(timespec="microseconds")
                 listed.clear()
                 missing, grown = self._pin(source, listed)
                 if (missing == before and not grown) or not left:

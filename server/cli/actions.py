@@ -121,7 +121,7 @@ def terminate(services: Services, upload_id: str) -> None:
         raise UnknownError(f"There is no upload {upload_id}.")
 
     async def under_lock() -> None:
-        async with services.uploads.locks.hold(upload_id):
+        async with services.locks.hold(upload_id):
             await services.database.run(_remove, services, upload_id)
 
     try:

@@ -32,10 +32,9 @@ def check_command(place: Decorator, settings: Callable[[Mapping[str, str | None]
         Exit code 1 when something does not fit.
         """
         from server.cli import actions, output
-        from server.maintenance.checker import find_mismatches
 
         with actions.serving(settings(given)) as services:
-            found = find_mismatches(services)
+            found = services.checker.find_mismatches()
         told = [{**asdict(finding), "text": finding.text, "is_swept": finding.is_swept} for finding in found]
         click.echo(output.as_json(told) if as_json else _told(found))
         if found:

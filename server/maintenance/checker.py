@@ -10,11 +10,11 @@ Rules:
 """
 
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from itertools import islice
-from typing import Any, Protocol
+from typing import Any
 
 from sqlalchemy import ColumnElement, and_, case, exists, func, or_, select
 from sqlalchemy.orm import Session
@@ -93,58 +93,211 @@ class Finding:
         return self.kind not in _NOT_SWEPT
 
 
-class Parts(Protocol):
-    """What the check reads."""
+@dataclass(frozen=True, kw_only=True)
+class Checker:
+    """Compares the rows of a database with the folders of one data folder."""
 
-    @property
-    def settings(self) -> Settings: ...
-    @property
-    def database(self) -> Database: ...
-    @property
-    def store(self) -> UploadStore: ...
-    @property
-    def locks(self) -> UploadLocks: ...
-    @property
-    def results(self) -> Results: ...
-    @property
-    def node(self) -> str: ...
+    settings: Settings
+    database: Database
+    store: UploadStore
+    locks: UploadLocks
+    results: Results
+    node: str
 
+    def find_mismatches(self) -> list[Finding]:
+        """Everything that does not fit, in the order of `KINDS`. Beside a running server or without. Blocking.
 
-def find_mismatches(services: Parts) -> list[Finding]:
-    """Everything that does not fit, in the order of `KINDS`. Beside a running server or without. Blocking.
+        Raises `OSError` when the store is away: then nothing may be concluded.
+        """
+        self.store.check()
+        checks = (
+            self._uploads,
+            self._strange_uploads,
+            self._stored,
+            self._quarantined,
+            self._tasks,
+            self._results,
+            self._work,
+            self._leftovers,
+            self._form_answers,
+        )
+        return [finding for check in checks for finding in check()]
 
-    Raises `OSError` when the store is away: then nothing may be concluded.
-    """
-    services.store.check()
-    return [finding for check in _CHECKS for finding in check(services)]
+    def _uploads(self) -> Iterator[Finding]:
+        """Rows of uploads, each with what the store has."""
+        for upload_id, lock in self._rows(select(Upload.id, _lock()).where(Upload.has_bytes), Upload.id):
+            if self._judge(upload_id) is None:
+                continue
+            with self.locks.try_hold(lock) as held:
+                kind = self._judge(upload_id) if held else None
+            if kind is not None:
+                yield Finding(kind, upload_id)
 
+    def _judge(self, upload_id: str) -> str | None:
+        """What is wrong with an upload whose row says that it may have bytes; None when nothing is."""
+        size = self.store.size(upload_id)
+        with self.database.read() as session:
+            row = session.get(Upload, upload_id)
+            node = session.scalar(select(Task.node).where(Task.id == row.task_id)) if row is not None else None
+        if row is None or not row.has_bytes or node not in (None, self.node):
+            return None
+        # Looked at before its row: it may have grown since, and that is not a finding.
+        match row.status:
+            case UploadStatus.OPEN:
+                return _judge_open(row, size)
+            case UploadStatus.COMPLETE:
+                return _judge_complete(row, size)
+        return "upload_half_removed"
 
-def _uploads(services: Parts) -> Iterator[Finding]:
-    """Rows of uploads, each with what the store has."""
-    for upload_id, lock in _rows(services, select(Upload.id, _lock()).where(Upload.has_bytes), Upload.id):
-        if _judge(services, upload_id) is None:
-            continue
-        with services.locks.try_hold(lock) as held:
-            kind = _judge(services, upload_id) if held else None
-        if kind is not None:
-            yield Finding(kind, upload_id)
+    def _strange_uploads(self) -> Iterator[Finding]:
+        """Uploads that their rows alone prove wrong."""
+        has_file = exists().where(TaskFile.upload_id == Upload.id)
+        is_whole = and_(Upload.status == UploadStatus.COMPLETE, func.coalesce(Upload.concat, "") != PARTIAL)
+        is_over = exists().where(Task.id == Upload.task_id, Task.finished_at.is_not(None))
+        wrong = {
+            "upload_without_task": and_(is_whole, ~has_file),
+            "upload_of_ended_task": and_(Upload.status == UploadStatus.OPEN, is_over),
+        }
+        for kind, condition in wrong.items():
+            yield from self._wrong_rows(kind, Upload.id, condition, _lock())
 
+    def _stored(self) -> Iterator[Finding]:
+        """What the store has, by its own account."""
+        for names in _batches(self.store.ids()):
+            for name in self._untold(names, Upload.has_bytes):
+                with self.locks.try_hold(name) as held:
+                    known = held and self._untold([name], Upload.has_bytes)
+                    if known and (not is_id(name) or self.store.size(name) is not None):
+                        yield Finding(
+                            "upload_unknown", f"uploads/{name[:2]}/{name}" if is_id(name) else f"uploads/{name}"
+                        )
 
-def _judge(services: Parts, upload_id: str) -> str | None:
-    """What is wrong with an upload whose row says that it may have bytes; None when nothing is."""
-    size = services.store.size(upload_id)
-    with services.database.read() as session:
-        row = session.get(Upload, upload_id)
-        node = session.scalar(select(Task.node).where(Task.id == row.task_id)) if row is not None else None
-    if row is None or not row.has_bytes or node not in (None, services.node):
-        return None
-    # Looked at before its row: it may have grown since, and that is not a finding.
-    match row.status:
-        case UploadStatus.OPEN:
-            return _judge_open(row, size)
-        case UploadStatus.COMPLETE:
-            return _judge_complete(row, size)
-    return "upload_half_removed"
+    def _quarantined(self) -> Iterator[Finding]:
+        for names in _batches(self.store.ids_in_quarantine()):
+            for name in self._untold(names, Upload.in_quarantine):
+                upload_id = name.removeprefix(".")
+                with self.locks.try_hold(upload_id) as held:
+                    known = held and self._untold([name], Upload.in_quarantine)
+                    # Copied there from another disk, and not yet whole.
+                    if known and (name != upload_id or self.store.size_in_quarantine(name) is not None):
+                        yield Finding("quarantine_unknown", f"quarantine/{name}")
+        told = select(Upload.id, Upload.id).where(Upload.in_quarantine)
+        for upload_id, lock in self._rows(told, Upload.id):
+            if self.store.size_in_quarantine(upload_id) is not None:
+                continue
+            with self.locks.try_hold(lock) as held:
+                still = held and not self._untold([upload_id], Upload.in_quarantine)
+                if still and self.store.size_in_quarantine(upload_id) is None:
+                    yield Finding("quarantine_missing", upload_id)
+
+    def _untold(self, names: Iterable[str], tells: Any) -> list[str]:
+        """Those of these ids of which no row tells."""
+        wanted = list(names)
+        with self.database.read() as session:
+            told = set(session.scalars(select(Upload.id).where(Upload.id.in_(wanted), tells)))
+        return [name for name in wanted if name not in told]
+
+    def _tasks(self) -> Iterator[Finding]:
+        files = exists().where(TaskFile.task_id == Task.id)
+        yield from self._wrong_rows("task_without_files", Task.id, ~files, Task.id)
+        without = ~exists().where(Upload.id == TaskFile.upload_id)
+        yield from self._wrong_rows("file_without_upload", TaskFile.id, without, TaskFile.id)
+        yield from self._half_removed()
+        yield from self._wrong_rows("group_inconsistent", Task.id, _is_strange_group(), Task.id)
+
+    def _half_removed(self) -> Iterator[Finding]:
+        """Files that were deleted, and of which something may be left."""
+        told = select(TaskFile.id, TaskFile.task_id).join(Task, Task.id == TaskFile.task_id)
+        for file_id, task_id in self._rows(told.where(TaskFile.removing, Task.node == self.node), TaskFile.id):
+            with ExitStack() as stack:
+                # A deletion holds the lock of the upload or that of the task.
+                names = sorted({self._upload_of(file_id), task_id})
+                held = all(stack.enter_context(self.locks.try_hold(name)) for name in names)
+                if held and self._is_removing(file_id):
+                    yield Finding("file_half_removed", file_id)
+
+    def _upload_of(self, file_id: str) -> str:
+        with self.database.read() as session:
+            return session.scalar(select(TaskFile.upload_id).where(TaskFile.id == file_id)) or file_id
+
+    def _is_removing(self, file_id: str) -> bool:
+        with self.database.read() as session:
+            return bool(session.scalar(select(TaskFile.removing).where(TaskFile.id == file_id)))
+
+    def _results(self) -> Iterator[Finding]:
+        """Results of which no row tells, and rows that tell of results that are not there."""
+        for names in _batches(self.results.tasks()):
+            for task_id in self._without_results(names):
+                with self.locks.try_hold(task_id) as held:
+                    if held and self._without_results([task_id]) and self.results.has_any(task_id):
+                        yield Finding("results_unknown", f"results/{task_id}")
+        shown = or_(*(getattr(TaskFile, column) for column in MAIN))
+        told = select(TaskFile.id, TaskFile.task_id).join(Task, Task.id == TaskFile.task_id)
+        for file_id, task_id in self._rows(told.where(shown, Task.node == self.node), TaskFile.id):
+            if not self._lacks_results(file_id):
+                continue
+            with self.locks.try_hold(task_id) as held:
+                if held and self._lacks_results(file_id):
+                    yield Finding("results_missing", f"results/{task_id}/{file_id}")
+
+    def _without_results(self, names: Iterable[str]) -> list[str]:
+        wanted = list(names)
+        with self.database.read() as session:
+            told = set(session.scalars(select(Task.id).where(Task.id.in_(wanted), Task.has_results)))
+        return [name for name in wanted if name not in told]
+
+    def _lacks_results(self, file_id: str) -> bool:
+        with self.database.read() as session:
+            file = session.get(TaskFile, file_id)
+            if file is None:
+                return False
+            names = [name for column, name in MAIN.items() if getattr(file, column)]
+        return any(self.results.find(file.task_id, file_id, name) is None for name in names)
+
+    def _work(self) -> Iterator[Finding]:
+        found = self.results.in_work()  # first: a worker that begins later has claimed its task by then
+        with self.database.read() as session:
+            working = outbox.active_claims(session, self.node, dead=None)
+        left = [name for name, claim in found if claim not in working]
+        # A worker ends its claim first, and cleans up then.
+        deadline = time.monotonic() + _PATIENCE_SECONDS
+        while (left := [name for name in left if self.results.is_in_work(name)]) and time.monotonic() < deadline:
+            time.sleep(0.1)
+        for name in left:
+            yield Finding("work_leftover", f"work/{name}")
+
+    def _leftovers(self) -> Iterator[Finding]:
+        for fifo in self.locks.stale_fifos():
+            yield Finding("fifo_leftover", f"locks/{fifo.name}")
+        for path in self.settings.data_dir.glob(".node-*"):
+            yield Finding("temporary_leftover", path.name)
+
+    def _form_answers(self) -> Iterator[Finding]:
+        waits = FormAnswer.fingerprint.is_(None)
+        with self.database.read() as session:
+            found = session.scalars(select(FormAnswer.task_id).where(waits)).all()
+        for task_id in found:
+            with self.locks.try_hold(task_id) as held, self.database.read() as session:
+                if held and session.scalar(select(func.count()).where(FormAnswer.task_id == task_id, waits)):
+                    yield Finding("form_answer_unanswered", task_id)
+
+    def _wrong_rows(self, kind: str, key: Any, condition: ColumnElement[bool], lock: Any) -> Iterator[Finding]:
+        """Rows that are wrong by this condition, and still are under their lock."""
+        for its_id, its_lock in self._rows(select(key, lock).where(condition), key):
+            with self.locks.try_hold(its_lock) as held, self.database.read() as session:
+                if held and session.scalar(select(key).where(key == its_id, condition)):
+                    yield Finding(kind, its_id)
+
+    def _rows(self, query: Any, key: Any) -> Iterator[tuple[str, str]]:
+        """Two columns of every row, in the order of the first, a batch at a time."""
+        last = ""
+        while True:
+            with self.database.read() as session:
+                found = _page(session, query.where(key > last).order_by(key).limit(_BATCH))
+            yield from found
+            if len(found) < _BATCH:
+                return
+            last = found[-1][0]
 
 
 def _judge_complete(row: Upload, size: int | None) -> str | None:
@@ -167,87 +320,6 @@ def _judge_open(row: Upload, size: int | None) -> str | None:
     return "upload_unregistered" if size == row.length and row.checked_from is None else None
 
 
-def _strange_uploads(services: Parts) -> Iterator[Finding]:
-    """Uploads that their rows alone prove wrong."""
-    has_file = exists().where(TaskFile.upload_id == Upload.id)
-    is_whole = and_(Upload.status == UploadStatus.COMPLETE, func.coalesce(Upload.concat, "") != PARTIAL)
-    is_over = exists().where(Task.id == Upload.task_id, Task.finished_at.is_not(None))
-    wrong = {
-        "upload_without_task": and_(is_whole, ~has_file),
-        "upload_of_ended_task": and_(Upload.status == UploadStatus.OPEN, is_over),
-    }
-    for kind, condition in wrong.items():
-        yield from _wrong_rows(services, kind, Upload.id, condition, _lock())
-
-
-def _stored(services: Parts) -> Iterator[Finding]:
-    """What the store has, by its own account."""
-    for names in _batches(services.store.ids()):
-        for name in _untold(services, names, Upload.has_bytes):
-            with services.locks.try_hold(name) as held:
-                known = held and _untold(services, [name], Upload.has_bytes)
-                if known and (not is_id(name) or services.store.size(name) is not None):
-                    yield Finding("upload_unknown", f"uploads/{name[:2]}/{name}" if is_id(name) else f"uploads/{name}")
-
-
-def _quarantined(services: Parts) -> Iterator[Finding]:
-    for names in _batches(services.store.ids_in_quarantine()):
-        for name in _untold(services, names, Upload.in_quarantine):
-            upload_id = name.removeprefix(".")
-            with services.locks.try_hold(upload_id) as held:
-                known = held and _untold(services, [name], Upload.in_quarantine)
-                # Copied there from another disk, and not yet whole.
-                if known and (name != upload_id or services.store.size_in_quarantine(name) is not None):
-                    yield Finding("quarantine_unknown", f"quarantine/{name}")
-    told = select(Upload.id, Upload.id).where(Upload.in_quarantine)
-    for upload_id, lock in _rows(services, told, Upload.id):
-        if services.store.size_in_quarantine(upload_id) is not None:
-            continue
-        with services.locks.try_hold(lock) as held:
-            still = held and not _untold(services, [upload_id], Upload.in_quarantine)
-            if still and services.store.size_in_quarantine(upload_id) is None:
-                yield Finding("quarantine_missing", upload_id)
-
-
-def _untold(services: Parts, names: Iterable[str], tells: Any) -> list[str]:
-    """Those of these ids of which no row tells."""
-    wanted = list(names)
-    with services.database.read() as session:
-        told = set(session.scalars(select(Upload.id).where(Upload.id.in_(wanted), tells)))
-    return [name for name in wanted if name not in told]
-
-
-def _tasks(services: Parts) -> Iterator[Finding]:
-    files = exists().where(TaskFile.task_id == Task.id)
-    yield from _wrong_rows(services, "task_without_files", Task.id, ~files, Task.id)
-    without = ~exists().where(Upload.id == TaskFile.upload_id)
-    yield from _wrong_rows(services, "file_without_upload", TaskFile.id, without, TaskFile.id)
-    yield from _half_removed(services)
-    yield from _wrong_rows(services, "group_inconsistent", Task.id, _is_strange_group(), Task.id)
-
-
-def _half_removed(services: Parts) -> Iterator[Finding]:
-    """Files that were deleted, and of which something may be left."""
-    told = select(TaskFile.id, TaskFile.task_id).join(Task, Task.id == TaskFile.task_id)
-    for file_id, task_id in _rows(services, told.where(TaskFile.removing, Task.node == services.node), TaskFile.id):
-        with ExitStack() as stack:
-            # A deletion holds the lock of the upload or that of the task.
-            names = sorted({_upload_of(services, file_id), task_id})
-            held = all(stack.enter_context(services.locks.try_hold(name)) for name in names)
-            if held and _is_removing(services, file_id):
-                yield Finding("file_half_removed", file_id)
-
-
-def _upload_of(services: Parts, file_id: str) -> str:
-    with services.database.read() as session:
-        return session.scalar(select(TaskFile.upload_id).where(TaskFile.id == file_id)) or file_id
-
-
-def _is_removing(services: Parts, file_id: str) -> bool:
-    with services.database.read() as session:
-        return bool(session.scalar(select(TaskFile.removing).where(TaskFile.id == file_id)))
-
-
 def _is_strange_group() -> ColumnElement[bool]:
     """A task that gathers, and is over or claimed, or has too many members, or none that is still to come."""
     of = select(func.count()).select_from(TaskFile).join(Upload, Upload.id == TaskFile.upload_id)
@@ -265,93 +337,10 @@ def _is_strange_group() -> ColumnElement[bool]:
     return and_(Task.gather_until.is_not(None), is_wrong)
 
 
-def _results(services: Parts) -> Iterator[Finding]:
-    """Results of which no row tells, and rows that tell of results that are not there."""
-    for names in _batches(services.results.tasks()):
-        for task_id in _without_results(services, names):
-            with services.locks.try_hold(task_id) as held:
-                if held and _without_results(services, [task_id]) and services.results.has_any(task_id):
-                    yield Finding("results_unknown", f"results/{task_id}")
-    shown = or_(*(getattr(TaskFile, column) for column in MAIN))
-    told = select(TaskFile.id, TaskFile.task_id).join(Task, Task.id == TaskFile.task_id)
-    for file_id, task_id in _rows(services, told.where(shown, Task.node == services.node), TaskFile.id):
-        if not _lacks_results(services, file_id):
-            continue
-        with services.locks.try_hold(task_id) as held:
-            if held and _lacks_results(services, file_id):
-                yield Finding("results_missing", f"results/{task_id}/{file_id}")
-
-
-def _without_results(services: Parts, names: Iterable[str]) -> list[str]:
-    wanted = list(names)
-    with services.database.read() as session:
-        told = set(session.scalars(select(Task.id).where(Task.id.in_(wanted), Task.has_results)))
-    return [name for name in wanted if name not in told]
-
-
-def _lacks_results(services: Parts, file_id: str) -> bool:
-    with services.database.read() as session:
-        file = session.get(TaskFile, file_id)
-        if file is None:
-            return False
-        names = [name for column, name in MAIN.items() if getattr(file, column)]
-    return any(services.results.find(file.task_id, file_id, name) is None for name in names)
-
-
-def _work(services: Parts) -> Iterator[Finding]:
-    found = services.results.in_work()  # first: a worker that begins later has claimed its task by then
-    with services.database.read() as session:
-        working = outbox.active_claims(session, services.node, dead=None)
-    left = [name for name, claim in found if claim not in working]
-    # A worker ends its claim first, and cleans up then.
-    deadline = time.monotonic() + _PATIENCE_SECONDS
-    while (left := [name for name in left if services.results.is_in_work(name)]) and time.monotonic() < deadline:
-        time.sleep(0.1)
-    for name in left:
-        yield Finding("work_leftover", f"work/{name}")
-
-
-def _leftovers(services: Parts) -> Iterator[Finding]:
-    for fifo in services.locks.stale_fifos():
-        yield Finding("fifo_leftover", f"locks/{fifo.name}")
-    for path in services.settings.data_dir.glob(".node-*"):
-        yield Finding("temporary_leftover", path.name)
-
-
-def _form_answers(services: Parts) -> Iterator[Finding]:
-    waits = FormAnswer.fingerprint.is_(None)
-    with services.database.read() as session:
-        found = session.scalars(select(FormAnswer.task_id).where(waits)).all()
-    for task_id in found:
-        with services.locks.try_hold(task_id) as held, services.database.read() as session:
-            if held and session.scalar(select(func.count()).where(FormAnswer.task_id == task_id, waits)):
-                yield Finding("form_answer_unanswered", task_id)
-
-
 def _batches(names: Iterable[str]) -> Iterator[list[str]]:
     rest = iter(names)
     while batch := list(islice(rest, _BATCH)):
         yield batch
-
-
-def _wrong_rows(services: Parts, kind: str, key: Any, condition: ColumnElement[bool], lock: Any) -> Iterator[Finding]:
-    """Rows that are wrong by this condition, and still are under their lock."""
-    for its_id, its_lock in _rows(services, select(key, lock).where(condition), key):
-        with services.locks.try_hold(its_lock) as held, services.database.read() as session:
-            if held and session.scalar(select(key).where(key == its_id, condition)):
-                yield Finding(kind, its_id)
-
-
-def _rows(services: Parts, query: Any, key: Any) -> Iterator[tuple[str, str]]:
-    """Two columns of every row, in the order of the first, a batch at a time."""
-    last = ""
-    while True:
-        with services.database.read() as session:
-            found = _page(session, query.where(key > last).order_by(key).limit(_BATCH))
-        yield from found
-        if len(found) < _BATCH:
-            return
-        last = found[-1][0]
 
 
 def _page(session: Session, query: Any) -> list[tuple[str, str]]:
@@ -361,16 +350,3 @@ def _page(session: Session, query: Any) -> list[tuple[str, str]]:
 def _lock() -> Any:
     """The lock of an upload: uploads of a form are covered by that of their task."""
     return case((Upload.protocol == "tus", Upload.id), else_=Upload.task_id)
-
-
-_CHECKS: tuple[Callable[[Parts], Iterator[Finding]], ...] = (
-    _uploads,
-    _strange_uploads,
-    _stored,
-    _quarantined,
-    _tasks,
-    _results,
-    _work,
-    _leftovers,
-    _form_answers,
-)

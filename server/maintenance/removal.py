@@ -12,17 +12,22 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from datetime import datetime
 
 from sqlalchemy import ColumnElement, literal_column, select, update
 
 from server.database.models import Task, TaskFile
-from server.database.session import changed
+from server.database.session import Database, changed
 from server.lifecycle import TASK_MOVES, UploadStatus, ends
 from server.maintenance.sweep_report import SweepRound
+from server.storage.base import UploadStore
+from server.storage.locks import UploadLocks
 from server.storage.results import Results
 from server.tasks import removal
+from server.tasks.wake import Wake
 from server.tus.protocol import Facts
-from server.uploads.service import UploadService
+from server.uploads.deletion import UploadDeletion
+from server.uploads.repository import UploadRepository
 
 _BATCH = 500
 _PATIENCE_SECONDS = 0.5
@@ -46,29 +51,36 @@ class _Leaving:
         return frozenset({self.task_id, self.upload_id})
 
 
+@dataclass(frozen=True, kw_only=True)
 class Removal:
     """Takes away what somebody asked to be deleted."""
 
-    def __init__(self, uploads: UploadService, results: Results) -> None:
-        self._uploads = uploads
-        self._results = results
+    database: Database
+    store: UploadStore
+    locks: UploadLocks
+    wake: Wake
+    results: Results
+    repository: UploadRepository
+    deletion: UploadDeletion
+    node: str
+    clock: Callable[[], datetime]
 
     async def terminate(self, upload_id: str, owner: str, check: Callable[[Facts], None]) -> None:
         """Remove a tus upload, open or complete (tus 1.0.0, section Termination). Raises what `check` raises."""
 
         def checked() -> None:
-            check(self._uploads.facts(upload_id, owner))
+            check(self.repository.facts(upload_id, owner))
             self.remove_upload(upload_id)
 
-        async with self._uploads.locks.hold(upload_id):
-            await self._uploads.database.run(checked)
+        async with self.locks.hold(upload_id):
+            await self.database.run(checked)
 
     def remove_upload(self, upload_id: str) -> bool:
         """Remove an upload, and its file of a task with everything made of it; False when it is gone already.
 
         Under the upload's lock. Blocking.
         """
-        if not self._uploads.remove(upload_id, UploadStatus.TERMINATED):
+        if not self.deletion.remove(upload_id, UploadStatus.TERMINATED):
             return False
         self._end_all(self._leaving(TaskFile.upload_id == upload_id), frozenset({upload_id}))
         return True
@@ -79,10 +91,10 @@ class Removal:
         Tells whether all of it has left the disk; if not, a sweep ends it. A repetition succeeds. `owner` None is
         an operator. Raises `TaskNotFoundError`. Blocking.
         """
-        with self._uploads.locks.try_hold(task_id) as held:
-            with self._uploads.database.write() as session:
-                removal.remove_task(session, task_id, owner, now=self._uploads.clock())
-            self._uploads.wake.notify()  # its place is free for another task
+        with self.locks.try_hold(task_id) as held:
+            with self.database.write() as session:
+                removal.remove_task(session, task_id, owner, now=self.clock())
+            self.wake.notify()  # its place is free for another task
             return self._end_all(self._leaving(TaskFile.task_id == task_id), frozenset({task_id} if held else ()))
 
     def sweep(self, this: SweepRound) -> None:
@@ -101,16 +113,16 @@ class Removal:
     def _sweep(self, this: SweepRound, file: _Leaving) -> None:
         with self._locked(file.locks - {file.upload_id}) as held:
             if held:
-                size = self._results.bytes_of(file.task_id, file.id)
-                size += self._uploads.store.size_in_quarantine(file.upload_id) or 0
+                size = self.results.bytes_of(file.task_id, file.id)
+                size += self.store.size_in_quarantine(file.upload_id) or 0
                 if not this.dry_run:
                     self._end(file)
                 this.report.add("removed_results", size=size)
 
     def _leaving(self, of: ColumnElement[bool], limit: int | None = None) -> Sequence[_Leaving]:
-        mine = Task.node == self._uploads.hooks.node
+        mine = Task.node == self.node
         query = select(TaskFile.id, TaskFile.task_id, TaskFile.upload_id).join(Task, Task.id == TaskFile.task_id)
-        with self._uploads.database.read() as session:
+        with self.database.read() as session:
             found = session.execute(query.where(_IS_REMOVING, mine, of).order_by(TaskFile.id).limit(limit))
             return [_Leaving(*row) for row in found]
 
@@ -126,25 +138,25 @@ class Removal:
     def _try_end(self, file: _Leaving, held: frozenset[str]) -> bool:
         with self._locked(file.locks - held) as is_mine:
             if is_mine:
-                self._uploads.delete_bytes(file.upload_id)
+                self.deletion.delete_bytes(file.upload_id)
                 self._end(file)
         if not is_mine:
-            self._uploads.locks.request_release(file.upload_id)
+            self.locks.request_release(file.upload_id)
         return is_mine
 
     def _end(self, file: _Leaving) -> None:
-        self._uploads.delete_from_quarantine(file.upload_id)
-        self._results.delete(file.task_id, file.id)
-        with self._uploads.database.write() as session:
+        self.deletion.delete_from_quarantine(file.upload_id)
+        self.results.delete(file.task_id, file.id)
+        with self.database.write() as session:
             # A worker that publishes a result of another file holds this row too.
             held = select(Task.status).where(Task.id == file.task_id).with_for_update()
             has_ended = session.scalar(held) in ends(TASK_MOVES)
             changed(session, update(TaskFile).where(TaskFile.id == file.id).values(removing=False))
-            if has_ended and self._results.remove_empty(file.task_id):
+            if has_ended and self.results.remove_empty(file.task_id):
                 changed(session, update(Task).where(Task.id == file.task_id).values(has_results=False))
 
     @contextmanager
     def _locked(self, names: Iterable[str]) -> Iterator[bool]:
         """Hold these locks, all of them or none; yields whether they are held."""
         with ExitStack() as stack:
-            yield all(stack.enter_context(self._uploads.locks.try_hold(name)) for name in sorted(names))
+            yield all(stack.enter_context(self.locks.try_hold(name)) for name in sorted(names))

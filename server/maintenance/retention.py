@@ -24,13 +24,15 @@ from sqlalchemy import ColumnElement, and_, case, delete, exists, false, func, l
 from sqlalchemy.orm import Session
 
 from server.database.models import Task, TaskEvent, TaskFile, Upload, UploadPart
-from server.database.session import changed
+from server.database.session import Database, changed
 from server.lifecycle import TASK_MOVES, FileStatus, TaskStatus, UploadStatus, ends
 from server.maintenance.guarded_clock import GuardedClock
 from server.maintenance.sweep_report import SweepRound, lock_of
+from server.settings import Settings
+from server.storage.base import UploadStore
 from server.storage.results import MAIN, Results
 from server.tus.protocol import PARTIAL
-from server.uploads.service import UploadService
+from server.uploads.deletion import UploadDeletion
 
 _BATCH = 500
 _ROWS = 100  # tasks whose rows go in one transaction
@@ -57,10 +59,24 @@ class _Ended:
 class Retention:
     """What one process remembers of its looks, and the looks."""
 
-    def __init__(self, uploads: UploadService, results: Results, clock: Callable[[], datetime] | None = None) -> None:
-        self._uploads = uploads
+    def __init__(
+        self,
+        *,
+        settings: Settings,
+        database: Database,
+        store: UploadStore,
+        results: Results,
+        deletion: UploadDeletion,
+        node: str,
+        clock: Callable[[], datetime],
+    ) -> None:
+        self._settings = settings
+        self._database = database
+        self._store = store
         self._results = results
-        self._clock = GuardedClock(clock or uploads.clock)
+        self._deletion = deletion
+        self._node = node
+        self._clock = GuardedClock(clock)
         self._seen: dict[str, datetime] = {}
         self._whole_look_at = 0.0
         self._looking = threading.Lock()
@@ -78,7 +94,7 @@ class Retention:
             self._seen.clear()
             self._whole_look_at = time.monotonic() + _WHOLE_LOOK_SECONDS
         failed = this.report.failed
-        settings, now = self._uploads.settings, self._clock.now()
+        settings, now = self._settings, self._clock.now()
         looks: tuple[tuple[str, int | None, Callable[[SweepRound, datetime, Sequence[_Ended]], None]], ...] = (
             ("rows", settings.row_retention or None, self._rows),
             ("events", settings.event_retention or None, self._events),
@@ -110,11 +126,11 @@ class Retention:
     def _ended(self, kind: str, until: datetime) -> Iterator[Sequence[_Ended]]:
         """Tasks of this data folder that had ended by then, in their order, from where the last look came to."""
         columns = (Task.finished_at, Task.id, Task.status)
-        mine = and_(Task.node == self._uploads.hooks.node, Task.finished_at.is_not(None), Task.finished_at <= until)
+        mine = and_(Task.node == self._node, Task.finished_at.is_not(None), Task.finished_at <= until)
         query = select(*columns).where(mine).order_by(Task.finished_at, Task.id).limit(_BATCH)
         after = Task.finished_at >= self._seen[kind] if kind in self._seen else None
         while True:
-            with self._uploads.database.read() as session:
+            with self._database.read() as session:
                 rows = session.execute(query if after is None else query.where(after)).all()
             if rows:
                 yield [_Ended(row.id, row.status) for row in rows]
@@ -133,7 +149,7 @@ class Retention:
             self._hidden(this, until, tasks, _is_lost())
 
     def _old_originals(self, this: SweepRound, until: datetime, tasks: Sequence[_Ended]) -> None:
-        settings, counted = self._uploads.settings, []
+        settings, counted = self._settings, []
         if this.dry_run and settings.failed_retention:  # counted already
             due = self._clock.now() - timedelta(seconds=settings.failed_retention)
             counted.append(~and_(TaskFile.status.in_(_FAILED), Task.finished_at <= due))
@@ -160,7 +176,7 @@ class Retention:
             .where(TaskFile.task_id.in_([task.id for task in tasks]), is_there)
             .order_by(Upload.id)
         )
-        with self._uploads.database.read() as session:
+        with self._database.read() as session:
             found = session.scalars(query).all()
         for row in found:
             with this.one(row.id, lock_of(row)) as held:
@@ -177,24 +193,24 @@ class Retention:
         with ExitStack() as stack:
             with suppress(OSError):
                 # Held open: the blocks of a large file are freed after the transaction, for which others wait.
-                stack.enter_context(self._uploads.store.local_path(row.id).open("rb"))
-            with self._uploads.database.write() as session:
+                stack.enter_context(self._store.local_path(row.id).open("rb"))
+            with self._database.write() as session:
                 if self._hold(session, row.task_id, until) is None:
                     return False
-                self._uploads.store.delete(row.id)
+                self._store.delete(row.id)
                 changed(session, update(Upload).where(Upload.id == row.id).values(has_bytes=False))
         return True
 
     def _old_quarantine(self, this: SweepRound, until: datetime) -> None:
         aside: ColumnElement[bool] = literal_column("uploads.in_quarantine")
-        due = and_(Task.finished_at <= until, Task.node == self._uploads.hooks.node)
+        due = and_(Task.finished_at <= until, Task.node == self._node)
         of = select(TaskFile.upload_id).join(Task, Task.id == TaskFile.task_id).where(due)
         for row in this.rows(and_(aside, of.where(TaskFile.upload_id == Upload.id).exists())):
             with this.one(row.id, lock_of(row)) as held:
                 if held:
-                    size = self._uploads.store.size_in_quarantine(row.id) or 0
+                    size = self._store.size_in_quarantine(row.id) or 0
                     if not this.dry_run:
-                        self._uploads.delete_from_quarantine(row.id)
+                        self._deletion.delete_from_quarantine(row.id)
                     this.report.add("old_quarantine", size=size)
 
     # Results
@@ -208,9 +224,9 @@ class Retention:
 
     def _hidden_results(self, this: SweepRound, until: datetime, tasks: Sequence[_Ended]) -> None:
         """Hidden results: of tasks that were cancelled, and of files that failed and cannot be tried again."""
-        if this.dry_run and self._uploads.settings.failed_retention:
-            due = self._clock.now() - timedelta(seconds=self._uploads.settings.failed_retention)
-            with self._uploads.database.read() as session:
+        if this.dry_run and self._settings.failed_retention:
+            due = self._clock.now() - timedelta(seconds=self._settings.failed_retention)
+            with self._database.read() as session:
                 query = select(Task.id).where(Task.id.in_([task.id for task in tasks]), Task.finished_at <= due)
                 counted = set(session.scalars(query))
             tasks = [task for task in tasks if task.id not in counted]
@@ -228,7 +244,7 @@ class Retention:
         """Remove what was made of these files, and what is left of the folder of their task."""
         query = select(TaskFile.task_id, TaskFile.id).join(Task, Task.id == TaskFile.task_id)
         query = query.where(TaskFile.task_id.in_(tasks), Task.has_results, of).order_by(TaskFile.task_id)
-        with self._uploads.database.read() as session:
+        with self._database.read() as session:
             found: dict[str, list[str]] = {}
             for task_id, file_id in session.execute(query):
                 found.setdefault(task_id, []).append(file_id)
@@ -244,7 +260,7 @@ class Retention:
         files = self._mark_results_removed(task_id, until, of)
         for file_id in files:
             self._results.remove(task_id, file_id)  # of a removal that was cut short
-        with self._uploads.database.write() as session:
+        with self._database.write() as session:
             if self._hold(session, task_id, until) is None:
                 return False  # tried again: what is there may be of the new attempt
             for file_id in files:
@@ -255,14 +271,14 @@ class Retention:
         return bool(files)
 
     def _mark_empty(self, task_id: str, until: datetime) -> None:
-        with self._uploads.database.write() as session:
+        with self._database.write() as session:
             # No worker publishes while the row is held.
             if self._hold(session, task_id, until) is not None and self._results.remove_empty(task_id):
                 changed(session, update(Task).where(Task.id == task_id).values(has_results=False))
 
     def _mark_results_removed(self, task_id: str, until: datetime, of: ColumnElement[bool]) -> Sequence[str]:
         """The rows tell of no results any more, before those go; the files it was said of."""
-        with self._uploads.database.write() as session:
+        with self._database.write() as session:
             if self._hold(session, task_id, until) is None:
                 return ()
             query = select(TaskFile.id).join(Task, Task.id == TaskFile.task_id).where(TaskFile.task_id == task_id, of)
@@ -278,10 +294,10 @@ class Retention:
 
     def _events(self, this: SweepRound, until: datetime, tasks: Sequence[_Ended]) -> None:
         of = and_(TaskEvent.task_id.in_([task.id for task in tasks]), TaskEvent.at <= until)
-        with self._uploads.database.read() as session:
+        with self._database.read() as session:
             number = session.scalar(select(func.count()).select_from(TaskEvent).where(of)) or 0
         if number and not this.dry_run:
-            with self._uploads.database.write(lazy=True) as session:
+            with self._database.write(lazy=True) as session:
                 over = exists().where(Task.id == TaskEvent.task_id, Task.finished_at <= until)
                 number = changed(session, delete(TaskEvent).where(of, over))
         this.report.add("old_events", number)
@@ -291,7 +307,7 @@ class Retention:
         for start in range(0, len(ids), _ROWS):
             some = and_(Task.id.in_(ids[start : start + _ROWS]), Task.finished_at <= until, _is_bare())
             if this.dry_run:
-                with self._uploads.database.read() as session:
+                with self._database.read() as session:
                     number = session.scalar(select(func.count()).select_from(Task).where(some)) or 0
             else:
                 number = self._remove_rows(some)
@@ -299,7 +315,7 @@ class Retention:
 
     def _remove_rows(self, of: ColumnElement[bool]) -> int:
         """Tasks with files, steps and events, and then their uploads, which the files refer to."""
-        with self._uploads.database.write(lazy=True) as session:
+        with self._database.write(lazy=True) as session:
             ids = session.scalars(select(Task.id).where(of).with_for_update(skip_locked=True)).all()
             if ids:
                 changed(session, delete(Task).where(Task.id.in_(ids)))
@@ -323,7 +339,7 @@ class Retention:
         for kind, condition in (("parts", is_part), ("uploads", ~is_part)):
             for ids in self._uploads_ended(kind, and_(due, condition)):
                 if not this.dry_run:
-                    with self._uploads.database.write(lazy=True) as session:
+                    with self._database.write(lazy=True) as session:
                         changed(session, delete(Upload).where(Upload.id.in_(ids), due))
                 this.report.add("old_uploads", len(ids))
             self._note(this, kind, until)
@@ -332,7 +348,7 @@ class Retention:
         query = select(Upload.updated_at, Upload.id).where(due).order_by(Upload.updated_at, Upload.id).limit(_BATCH)
         after = Upload.updated_at >= self._seen[kind] if kind in self._seen else None
         while True:
-            with self._uploads.database.read() as session:
+            with self._database.read() as session:
                 rows = session.execute(query if after is None else query.where(after)).all()
             if rows:
                 yield [row.id for row in rows]

@@ -11,7 +11,9 @@ Rules:
 - Even that costs a look at the size of each file, and a lock only where the row does not fit it.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 import structlog
@@ -20,16 +22,24 @@ from sqlalchemy.orm import aliased
 
 from server import media_types
 from server.database.models import Task, TaskFile, Upload, UploadPart
+from server.database.session import Database
 from server.errors import MediaTypeUnsupportedError, PartInvalidError, StorageFullError, UploadLockedError
 from server.lifecycle import FileStatus, TaskStatus, UploadStatus
+from server.maintenance.removal import Removal
 from server.maintenance.retention import Retention
 from server.maintenance.sweep_report import SweepReport, SweepRound, lock_of
+from server.settings import Settings
+from server.storage.base import UploadStore
+from server.storage.locks import UploadLocks
+from server.storage.results import Results
+from server.tasks import outbox
 from server.tus.protocol import PARTIAL
-from server.uploads import groups, idempotency
+from server.uploads import groups
 from server.uploads.concatenation import FinalService
-from server.uploads.service import UploadService
-
-__all__ = ["SweepReport", "drop_originals", "sweep"]
+from server.uploads.deletion import UploadDeletion
+from server.uploads.idempotency import IdempotencyKeys
+from server.uploads.policy import UploadPolicy
+from server.uploads.repository import UploadRepository
 
 _BATCH = 500
 _TOLD = (Upload.id, Upload.task_id, Upload.protocol, Upload.received)
@@ -48,155 +58,264 @@ _IS_LEAVING: ColumnElement[bool] = literal_column(
 _IS_WHOLE_PART: ColumnElement[bool] = literal_column("uploads.concat = 'partial' AND uploads.status = 'complete'")
 
 
-def sweep(
-    uploads: UploadService, retention: Retention | None = None, *, dry_run: bool = False, everything: bool = True
-) -> SweepReport:
-    """One pass over the uploads that are due or being removed, and over what was kept for long enough. Blocking.
+@dataclass(frozen=True, kw_only=True)
+class Sweeper:
+    """Sweeps one data folder. Every method blocks."""
 
-    With `everything` it looks at each open upload, as it does when a process has died. With `dry_run` it tells what it
-    would do, and changes nothing.
-    """
-    report = SweepReport()
-    this = SweepRound(uploads, report, dry_run)
-    uploads.store.check()  # a store that is away has no bytes of anybody: nothing may be concluded from that
-    report.add("leftovers", len(uploads.locks.stale_fifos()) if dry_run else uploads.locks.clean())
-    if retention is not None:
+    settings: Settings
+    database: Database
+    store: UploadStore
+    locks: UploadLocks
+    policy: UploadPolicy
+    repository: UploadRepository
+    deletion: UploadDeletion
+    finals: FinalService
+    keys: IdempotencyKeys
+    retention: Retention
+    removal: Removal
+    results: Results
+    node: str
+    clock: Callable[[], datetime]
+
+    def sweep(self, *, dry_run: bool = False, everything: bool = True) -> SweepReport:
+        """One pass over the uploads that are due or being removed, and over what was kept for long enough.
+
+        With `everything` it looks at each open upload, as it does when a process has died. With `dry_run` it tells what
+        it would do, and changes nothing.
+        """
+        this = self._round(dry_run=dry_run)
+        report = this.report
+        self.store.check()  # a store that is away has no bytes of anybody: nothing may be concluded from that
+        report.add("leftovers", len(self.locks.stale_fifos()) if dry_run else self.locks.clean())
         # First, so that a sweep and what was told before it go by the same rows.
-        retention.purge_due(this)
-    _end_removals(this)
-    _quarantine(this)
-    everything = everything or report.leftovers > 0
-    _settle_open(this, everything=everything)
-    if everything:
-        _remove(this, this.rows(_is_joined()), UploadStatus.TERMINATED)
-    _remove(this, this.rows_until(_IS_WHOLE_PART, uploads.clock()), UploadStatus.EXPIRED)
-    _end_late_groups(this)
-    _drop_originals(this, None)
-    report.add("answers", idempotency.drop_expired(uploads, dry_run=dry_run))
-    return report
+        self.retention.purge_due(this)
+        self._end_removals(this)
+        self._quarantine(this)
+        everything = everything or report.leftovers > 0
+        self._settle_open(this, everything=everything)
+        if everything:
+            self._remove(this, this.rows(_is_joined()), UploadStatus.TERMINATED)
+        self._remove(this, this.rows_until(_IS_WHOLE_PART, self.clock()), UploadStatus.EXPIRED)
+        self._end_late_groups(this)
+        self._drop_originals(this, None)
+        report.add("answers", self.keys.drop_expired(dry_run=dry_run))
+        self.removal.sweep(this)
+        self._sweep_work(this)
+        return report
 
+    def drop_originals(self, task_id: str) -> None:
+        """Remove the originals of a task that the setting `originals` does not keep.
 
-def _settle_open(this: SweepRound, *, everything: bool) -> None:
-    seen: set[str] = set()
-    # Finals last: a part that is finished by this very sweep may be the one that a final waits for.
-    for found in (_lagging(this) if everything else (), this.rows(_IS_DUE), _expired(this), this.rows(_is_decided())):
+        Their rows stay complete: a client that asks again whether its upload arrived is told that it did.
+        """
+        self._drop_originals(self._round(), task_id)
+
+    def _round(self, *, dry_run: bool = False) -> SweepRound:
+        return SweepRound(
+            database=self.database, store=self.store, locks=self.locks, report=SweepReport(), dry_run=dry_run
+        )
+
+    def _sweep_work(self, this: SweepRound) -> None:
+        """Remove what attempts without a worker have left."""
+        found = self.results.in_work()  # first: a worker that begins later has claimed its task by then
+        if not found:
+            return
+        with self.database.read() as session:
+            working = outbox.active_claims(session, self.node, dead=None)
+        for name, claim in found:
+            if claim not in working:
+                if not this.dry_run:
+                    self.results.drop_work(name)
+                this.report.add("leftovers")
+
+    def _settle_open(self, this: SweepRound, *, everything: bool) -> None:
+        seen: set[str] = set()
+        # Finals last: a part that is finished by this very sweep may be the one that a final waits for.
+        for found in (
+            self._lagging(this) if everything else (),
+            this.rows(_IS_DUE),
+            self._expired(this),
+            this.rows(_is_decided()),
+        ):
+            for row in found:
+                if this.dry_run and row.id in seen:
+                    continue  # nothing was changed, so it is still found for the other reason
+                seen.add(row.id)
+                with this.one(row.id, lock_of(row)) as held:
+                    if held:
+                        self._sweep_open(this, row.id)
+
+    def _lagging(self, this: SweepRound) -> Iterator[Row[Any]]:
+        """Open uploads, no finals, whose files are not as their rows say."""
+        for row in this.columns(and_(_IS_OPEN, func.coalesce(Upload.concat, PARTIAL) == PARTIAL), _TOLD):
+            try:
+                lags = self.store.size(row.id) != row.received
+            except OSError:
+                lags = True  # it is told with this upload, and the others are looked at
+            if lags:
+                yield row
+
+    def _expired(self, this: SweepRound) -> Iterator[Upload]:
+        """Open uploads that have expired by their rows. Bytes that came since put that off, and the row hears of it.
+
+        Finals last: a part that expires takes those along that wait for it.
+        """
+        is_final = func.coalesce(Upload.concat, PARTIAL) != PARTIAL
+        for kind in (~is_final, is_final):
+            yield from this.rows_until(and_(Upload.status == UploadStatus.OPEN, kind), self.clock())
+
+    def _remove(self, this: SweepRound, found: Iterator[Upload], target: UploadStatus) -> None:
         for row in found:
-            if this.dry_run and row.id in seen:
-                continue  # nothing was changed, so it is still found for the other reason
-            seen.add(row.id)
-            with this.one(row.id, lock_of(row)) as held:
-                if held:
-                    _sweep_open(this, row.id)
+            with this.one(row.id, row.id) as held:
+                size = this.size(row.id)
+                if held and (this.dry_run or self.deletion.remove(row.id, target)):
+                    this.report.add("removed", size=size)
 
-
-def _lagging(this: SweepRound) -> Iterator[Row[Any]]:
-    """Open uploads, no finals, whose files are not as their rows say."""
-    for row in this.columns(and_(_IS_OPEN, func.coalesce(Upload.concat, PARTIAL) == PARTIAL), _TOLD):
-        try:
-            lags = this.uploads.store.size(row.id) != row.received
-        except OSError:
-            lags = True  # it is told with this upload, and the others are looked at
-        if lags:
-            yield row
-
-
-def _expired(this: SweepRound) -> Iterator[Upload]:
-    """Open uploads that have expired by their rows. Bytes that came since put that off, and the row hears of it.
-
-    Finals last: a part that expires takes those along that wait for it.
-    """
-    is_final = func.coalesce(Upload.concat, PARTIAL) != PARTIAL
-    for kind in (~is_final, is_final):
-        yield from this.rows_until(and_(Upload.status == UploadStatus.OPEN, kind), this.uploads.clock())
-
-
-def _remove(this: SweepRound, found: Iterator[Upload], target: UploadStatus) -> None:
-    for row in found:
-        with this.one(row.id, row.id) as held:
-            size = this.size(row.id)
-            if held and (this.dry_run or this.uploads.remove(row.id, target)):
+    def _end_removals(self, this: SweepRound) -> None:
+        elsewhere = select(Task.id).where(Task.id == Upload.task_id, Task.node != self.node)
+        for row in this.rows(and_(_IS_LEAVING, ~elsewhere.exists())):
+            with this.one(row.id, row.id) as held:
+                if not held:
+                    continue
+                size = this.size(row.id)
+                if this.dry_run:
+                    pass
+                elif row.protocol == "tus" or row.completed_at is not None:  # a task speaks of the row
+                    self.deletion.delete_bytes(row.id)
+                else:
+                    self.repository.discard([row.id])
                 this.report.add("removed", size=size)
 
+    def _end_late_groups(self, this: SweepRound) -> None:
+        with self.database.read() as session:
+            late = select(Task.id).where(groups.is_overdue(self.node, self.clock()))
+            found = session.scalars(late.order_by(Task.gather_until).limit(_BATCH)).all()
+        for task_id in found:
+            with this.one(task_id, task_id) as held:
+                if held and (this.dry_run or self.deletion.fail_overdue_group(task_id)):
+                    this.report.add("late")
 
-def drop_originals(uploads: UploadService, report: SweepReport, task_id: str) -> None:
-    """Remove the originals of a task that the setting `originals` does not keep. Blocking.
+    def _drop_originals(self, this: SweepRound, task_id: str | None) -> None:
+        if self.settings.originals == "keep":
+            return
+        for row in this.rows(self._is_dispensable(task_id)):
+            with this.one(row.id, lock_of(row)) as held:
+                if held:
+                    size = this.size(row.id)
+                    if not this.dry_run:
+                        self.deletion.delete_bytes(row.id)
+                    this.report.add("dropped", size=size)
 
-    Their rows stay complete: a client that asks again whether its upload arrived is told that it did.
-    """
-    _drop_originals(SweepRound(uploads, report), task_id)
+    def _is_dispensable(self, task_id: str | None) -> ColumnElement[bool]:
+        """Originals in this data folder whose task is completed and whose file can be played without them.
 
+        A file that is completed is never read again, not by an operator's retry of its task either, and its results are
+        on the disk before its row tells of them. A removal that was cut short is found by this again.
+        """
+        asked = () if task_id is None else (Task.id == task_id,)
+        ended = (Task.status == TaskStatus.COMPLETED, Task.node == self.node, *asked)
+        mine = (TaskFile.upload_id == Upload.id, TaskFile.status == FileStatus.COMPLETED)
+        can_play = (TaskFile.playable, or_(TaskFile.has_mp4, TaskFile.has_hls))
+        found = select(TaskFile.id).join(Task, Task.id == TaskFile.task_id).where(*mine, *can_play, *ended)
+        return and_(Upload.has_bytes, Upload.status == UploadStatus.COMPLETE, found.exists())
 
-def _end_removals(this: SweepRound) -> None:
-    uploads = this.uploads
-    elsewhere = select(Task.id).where(Task.id == Upload.task_id, Task.node != uploads.hooks.node)
-    for row in this.rows(and_(_IS_LEAVING, ~elsewhere.exists())):
-        with this.one(row.id, row.id) as held:
-            if not held:
-                continue
-            size = this.size(row.id)
-            if this.dry_run:
-                pass
-            elif row.protocol == "tus" or row.completed_at is not None:  # a task speaks of the row
-                uploads.delete_bytes(row.id)
-            else:
-                uploads.discard([row.id])
+    def _quarantine(self, this: SweepRound) -> None:
+        for row in this.rows(self._is_infected()):
+            with this.one(row.id, row.id) as held:
+                if held:
+                    if not this.dry_run:
+                        self.deletion.quarantine(row.id)
+                    this.report.add("quarantined")
+
+    def _is_infected(self) -> ColumnElement[bool]:
+        """Uploads in this data folder in which a virus was found, and whose worker did not live to put them aside."""
+        is_infected: ColumnElement[bool] = literal_column("task_files.scan = 'infected'")  # in the words of an index
+        mine = select(TaskFile.upload_id).join(Task, Task.id == TaskFile.task_id)
+        found = mine.where(is_infected, Task.node == self.node)
+        # Not in the words of an index: SQLite would read every complete upload.
+        is_complete: ColumnElement[bool] = literal_column("coalesce(uploads.status, '') = 'complete'")
+        return and_(Upload.has_bytes, is_complete, Upload.id.in_(found))
+
+    def _sweep_open(self, this: SweepRound, upload_id: str) -> None:
+        if not this.dry_run:
+            self.repository.reconcile(upload_id)
+        with self.database.read() as session:
+            row = session.get(Upload, upload_id)  # again, now that the lock is held
+        if row is None or row.status is not UploadStatus.OPEN:
+            return
+        if row.protocol != "tus":
+            size = this.size(upload_id)
+            if not this.dry_run:
+                self.repository.discard([upload_id])
+            this.report.add("abandoned", size=size)
+        elif row.concat in (None, PARTIAL):
+            self._sweep_open_plain(this, row)
+        else:
+            self._settle_final(this, row)
+
+    def _settle_final(self, this: SweepRound, row: Upload) -> None:
+        size = this.size(row.id)
+        joined = self._join(this, row.id)
+        if joined is None:
             this.report.add("removed", size=size)
+        elif joined:
+            this.report.add("finished")
+        elif self.repository.expiry_of(row) <= self.clock():
+            self._expire(this, row)
+        elif row.expires_at <= self.clock() and not this.dry_run:
+            self.repository.record_received(row.id, row.received, self.repository.expiry_of(row))
 
+    def _sweep_open_plain(self, this: SweepRound, row: Upload) -> None:
+        report = this.report
+        size = self.store.size(row.id)
+        if size is not None and row.checked_from is not None:
+            size = min(size, row.checked_from)  # only when nothing is changed: else it was taken back
+        if size is not None and size == row.length:
+            self._finish(this, row)  # however late: every byte is there
+        elif self.repository.expiry_of(row) <= self.clock():
+            self._expire(this, row)
+        elif size is None and row.received == 0:
+            # The process died between row and file; no client was ever told of this upload.
+            report.add("abandoned", int(this.dry_run or self.deletion.abandon(row.id)))
+        elif size is None:
+            _log.error("upload_bytes_missing", upload=row.id, received=row.received)
+            report.add("missing")
+        elif (size != row.received or row.expires_at <= self.clock()) and not this.dry_run:
+            self.repository.record_received(
+                row.id, size, self.repository.expiry_of(row)
+            )  # the room that it was promised is counted by this
 
-def _end_late_groups(this: SweepRound) -> None:
-    uploads = this.uploads
-    with uploads.database.read() as session:
-        late = select(Task.id).where(groups.is_overdue(uploads.hooks.node, uploads.clock()))
-        found = session.scalars(late.order_by(Task.gather_until).limit(_BATCH)).all()
-    for task_id in found:
-        with this.one(task_id, task_id) as held:
-            if held and (this.dry_run or uploads.fail_overdue_group(task_id)):
-                this.report.add("late")
+    def _expire(self, this: SweepRound, row: Upload) -> None:
+        size = this.size(row.id)
+        if this.dry_run or self.deletion.remove(row.id, UploadStatus.EXPIRED):
+            this.report.add("expired", size=size)
 
+    def _join(self, this: SweepRound, final_id: str) -> bool | None:
+        """Whether a final is joined now; None when it has ended instead."""
+        try:
+            return self.finals.can_join(final_id) if this.dry_run else self.finals.join(final_id, patience=0)
+        except (MediaTypeUnsupportedError, PartInvalidError):
+            return None
+        except UploadLockedError:
+            return False  # a part is busy
+        except StorageFullError:
+            _log.warning("join_put_off", upload=final_id, reason="the disk is full")
+            return False
 
-def _drop_originals(this: SweepRound, task_id: str | None) -> None:
-    if this.uploads.settings.originals == "keep":
-        return
-    for row in this.rows(_is_dispensable(this.uploads, task_id)):
-        with this.one(row.id, lock_of(row)) as held:
-            if held:
-                size = this.size(row.id)
-                if not this.dry_run:
-                    this.uploads.delete_bytes(row.id)
-                this.report.add("dropped", size=size)
-
-
-def _is_dispensable(uploads: UploadService, task_id: str | None) -> ColumnElement[bool]:
-    """Originals in this data folder whose task is completed and whose file can be played without them.
-
-    A file that is completed is never read again, not by an operator's retry of its task either, and its results are on
-    the disk before its row tells of them. A removal that was cut short is found by this again.
-    """
-    asked = () if task_id is None else (Task.id == task_id,)
-    ended = (Task.status == TaskStatus.COMPLETED, Task.node == uploads.hooks.node, *asked)
-    mine = (TaskFile.upload_id == Upload.id, TaskFile.status == FileStatus.COMPLETED)
-    can_play = (TaskFile.playable, or_(TaskFile.has_mp4, TaskFile.has_hls))
-    found = select(TaskFile.id).join(Task, Task.id == TaskFile.task_id).where(*mine, *can_play, *ended)
-    return and_(Upload.has_bytes, Upload.status == UploadStatus.COMPLETE, found.exists())
-
-
-def _quarantine(this: SweepRound) -> None:
-    for row in this.rows(_is_infected(this.uploads)):
-        with this.one(row.id, row.id) as held:
-            if held:
-                if not this.dry_run:
-                    this.uploads.quarantine(row.id)
-                this.report.add("quarantined")
-
-
-def _is_infected(uploads: UploadService) -> ColumnElement[bool]:
-    """Uploads in this data folder in which a virus was found, and whose worker did not live to put them aside."""
-    is_infected: ColumnElement[bool] = literal_column("task_files.scan = 'infected'")  # in the words of an index
-    mine = select(TaskFile.upload_id).join(Task, Task.id == TaskFile.task_id)
-    found = mine.where(is_infected, Task.node == uploads.hooks.node)
-    # Not in the words of an index: SQLite would read every complete upload.
-    is_complete: ColumnElement[bool] = literal_column("coalesce(uploads.status, '') = 'complete'")
-    return and_(Upload.has_bytes, is_complete, Upload.id.in_(found))
+    def _finish(self, this: SweepRound, row: Upload) -> None:
+        try:
+            media_type = row.media_type
+            if media_type is None and row.concat is None:
+                head = self.store.head(row.id, media_types.SNIFF_BYTES)
+                media_type = self.policy.check_content(row.filename, head)
+        except MediaTypeUnsupportedError as error:
+            if not this.dry_run:
+                self.deletion.remove(row.id, UploadStatus.REJECTED, error)
+            return
+        if not this.dry_run:
+            self.store.finish(row.id)
+            self.repository.complete([row.id], row.id, {row.id: media_type})
+        this.report.add("finished")
 
 
 def _is_joined() -> ColumnElement[bool]:
@@ -221,94 +340,3 @@ def _is_decided() -> ColumnElement[bool]:
     waits = mine.where(part.status == UploadStatus.OPEN).exists()
     is_broken = mine.where(part.status.not_in((UploadStatus.OPEN, UploadStatus.COMPLETE))).exists()
     return and_(_IS_OPEN_FINAL, or_(~waits, is_broken))
-
-
-def _sweep_open(this: SweepRound, upload_id: str) -> None:
-    uploads = this.uploads
-    if not this.dry_run:
-        uploads.reconcile(upload_id)
-    with uploads.database.read() as session:
-        row = session.get(Upload, upload_id)  # again, now that the lock is held
-    if row is None or row.status is not UploadStatus.OPEN:
-        return
-    if row.protocol != "tus":
-        size = this.size(upload_id)
-        if not this.dry_run:
-            uploads.discard([upload_id])
-        this.report.add("abandoned", size=size)
-    elif row.concat in (None, PARTIAL):
-        _sweep_open_plain(this, row)
-    else:
-        _settle_final(this, row)
-
-
-def _settle_final(this: SweepRound, row: Upload) -> None:
-    uploads = this.uploads
-    size = this.size(row.id)
-    joined = _join(this, row.id)
-    if joined is None:
-        this.report.add("removed", size=size)
-    elif joined:
-        this.report.add("finished")
-    elif uploads.expiry_of(row) <= uploads.clock():
-        _expire(this, row)
-    elif row.expires_at <= uploads.clock() and not this.dry_run:
-        uploads.record_received(row.id, row.received, uploads.expiry_of(row))
-
-
-def _sweep_open_plain(this: SweepRound, row: Upload) -> None:
-    uploads, report = this.uploads, this.report
-    size = uploads.store.size(row.id)
-    if size is not None and row.checked_from is not None:
-        size = min(size, row.checked_from)  # only when nothing is changed: else it was taken back
-    if size is not None and size == row.length:
-        _finish(this, row)  # however late: every byte is there
-    elif uploads.expiry_of(row) <= uploads.clock():
-        _expire(this, row)
-    elif size is None and row.received == 0:
-        # The process died between row and file; no client was ever told of this upload.
-        report.add("abandoned", int(this.dry_run or uploads.abandon(row.id)))
-    elif size is None:
-        _log.error("upload_bytes_missing", upload=row.id, received=row.received)
-        report.add("missing")
-    elif (size != row.received or row.expires_at <= uploads.clock()) and not this.dry_run:
-        uploads.record_received(
-            row.id, size, uploads.expiry_of(row)
-        )  # the room that it was promised is counted by this
-
-
-def _expire(this: SweepRound, row: Upload) -> None:
-    size = this.size(row.id)
-    if this.dry_run or this.uploads.remove(row.id, UploadStatus.EXPIRED):
-        this.report.add("expired", size=size)
-
-
-def _join(this: SweepRound, final_id: str) -> bool | None:
-    """Whether a final is joined now; None when it has ended instead."""
-    finals = FinalService(this.uploads)
-    try:
-        return finals.can_join(final_id) if this.dry_run else finals.join(final_id, patience=0)
-    except (MediaTypeUnsupportedError, PartInvalidError):
-        return None
-    except UploadLockedError:
-        return False  # a part is busy
-    except StorageFullError:
-        _log.warning("join_put_off", upload=final_id, reason="the disk is full")
-        return False
-
-
-def _finish(this: SweepRound, row: Upload) -> None:
-    uploads = this.uploads
-    try:
-        media_type = row.media_type
-        if media_type is None and row.concat is None:
-            head = uploads.store.head(row.id, media_types.SNIFF_BYTES)
-            media_type = uploads.hooks.check_content(row.filename, head)
-    except MediaTypeUnsupportedError as error:
-        if not this.dry_run:
-            uploads.remove(row.id, UploadStatus.REJECTED, error)
-        return
-    if not this.dry_run:
-        uploads.store.finish(row.id)
-        uploads.complete([row.id], row.id, {row.id: media_type})
-    this.report.add("finished")

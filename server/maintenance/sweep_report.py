@@ -14,8 +14,9 @@ import structlog
 from sqlalchemy import ColumnElement, Row, and_, or_, select
 
 from server.database.models import Upload
-from server.database.session import AWAY
-from server.uploads.service import UploadService
+from server.database.session import AWAY, Database
+from server.storage.base import UploadStore
+from server.storage.locks import UploadLocks
 
 _BATCH = 500
 _log = structlog.stdlib.get_logger("videodock.maintenance")
@@ -90,11 +91,13 @@ TELLS = {
 """What each number is of, for an operator."""
 
 
-@dataclass
+@dataclass(kw_only=True)
 class SweepRound:
     """One sweep that is under way."""
 
-    uploads: UploadService
+    database: Database
+    store: UploadStore
+    locks: UploadLocks
     report: SweepReport
     dry_run: bool = False
 
@@ -102,7 +105,7 @@ class SweepRound:
     def one(self, upload_id: str, lock: str) -> Iterator[bool]:
         """The lock of one upload or task, if it is free; what goes wrong with it does not stop the sweep of others."""
         try:
-            with self.uploads.locks.try_hold(lock) as held:
+            with self.locks.try_hold(lock) as held:
                 yield held
         except AWAY:
             raise  # it is nothing about this upload
@@ -118,7 +121,7 @@ class SweepRound:
         """The same, of each upload what is asked for and its id last."""
         last = ""
         while True:
-            with self.uploads.database.read() as session:
+            with self.database.read() as session:
                 query = select(*columns, Upload.id.label("at")).where(Upload.id > last, condition)
                 rows = session.execute(query.order_by(Upload.id).limit(_BATCH)).all()
             yield from rows
@@ -137,7 +140,7 @@ class SweepRound:
                     Upload.expires_at >= at,
                     or_(Upload.expires_at > at, and_(Upload.expires_at == at, Upload.id > after)),
                 )
-            with self.uploads.database.read() as session:
+            with self.database.read() as session:
                 rows = session.scalars(query.order_by(Upload.expires_at, Upload.id).limit(_BATCH)).all()
             yield from rows
             if len(rows) < _BATCH:
@@ -146,7 +149,7 @@ class SweepRound:
 
     def size(self, upload_id: str) -> int:
         """Bytes that the store has of an upload."""
-        return self.uploads.store.size(upload_id) or 0
+        return self.store.size(upload_id) or 0
 
 
 def lock_of(row: Upload | Row[Any]) -> str:

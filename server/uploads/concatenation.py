@@ -16,7 +16,7 @@ Rules:
 import asyncio
 import contextlib
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -28,7 +28,7 @@ from sqlalchemy.orm import Session
 
 from server import media_types, threads
 from server.database.models import Upload, UploadPart
-from server.database.session import AWAY, changed
+from server.database.session import AWAY, Database, changed
 from server.errors import (
     BusyError,
     ClientError,
@@ -40,7 +40,13 @@ from server.errors import (
     UploadTooLargeError,
 )
 from server.lifecycle import UploadStatus
+from server.settings import Settings
+from server.storage.base import UploadStore
+from server.storage.locks import UploadLocks
 from server.tus.protocol import PARTIAL, Create, Facts
+from server.uploads.deletion import UploadDeletion
+from server.uploads.policy import UploadPolicy
+from server.uploads.repository import UploadRepository
 from server.uploads.service import UploadService
 
 MAX_WAITING = 8
@@ -59,11 +65,20 @@ _threads = ThreadPoolExecutor(4, "join")
 _log = structlog.stdlib.get_logger("videodock.uploads")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class FinalService:
     """Creates final uploads and joins their parts."""
 
+    settings: Settings
+    database: Database
+    store: UploadStore
+    locks: UploadLocks
+    policy: UploadPolicy
+    repository: UploadRepository
+    deletion: UploadDeletion
     uploads: UploadService
+    clock: Callable[[], datetime]
+    new_id: Callable[[], str]
     _joins: dict[str, asyncio.Task[None]] = field(default_factory=dict)
 
     async def create(self, owner: str, decision: Create) -> Facts:
@@ -72,11 +87,11 @@ class FinalService:
         Raises `PartInvalidError`, `TooManyFinalsError`, `UploadTooLargeError`, `MediaTypeUnsupportedError`,
         `NoRoomError`, `StorageFullError`.
         """
-        self.uploads.hooks.check_filename(decision.filename)
-        upload_id = self.uploads.new_id()
-        upload_id = await self.uploads.database.run(partial(self._insert, upload_id, owner, decision))
+        self.policy.check_filename(decision.filename)
+        upload_id = self.new_id()
+        upload_id = await self.database.run(partial(self._insert, upload_id, owner, decision))
         await self._joined(upload_id, _ANSWER_SECONDS)
-        return await self.uploads.database.run(self.uploads.facts, upload_id, owner)
+        return await self.database.run(self.repository.facts, upload_id, owner)
 
     async def inspect(self, upload_id: str, owner: str) -> Facts:
         """The truth about an upload; a final one that is not joined yet is joined, if that can be done now."""
@@ -86,13 +101,13 @@ class FinalService:
                 return facts
         with contextlib.suppress(PartInvalidError):  # it has ended, and its facts say so
             await self._joined(upload_id, _ANSWER_SECONDS)
-        return await self.uploads.database.run(self.uploads.facts, upload_id, owner)
+        return await self.database.run(self.repository.facts, upload_id, owner)
 
     async def _look(self, upload_id: str, owner: str) -> Facts:
         try:
             return await self.uploads.inspect(upload_id, owner)
         except UploadLockedError:
-            facts = await self.uploads.database.run(self.uploads.facts, upload_id, owner)
+            facts = await self.database.run(self.repository.facts, upload_id, owner)
             if not facts.is_final:
                 raise
             return facts  # another process joins it
@@ -103,7 +118,7 @@ class FinalService:
         What takes longer than a few seconds goes on after this has returned.
         """
         if part.is_partial and part.is_complete:
-            waiting = await self.uploads.database.run(self.uploads.waiting, part.id)
+            waiting = await self.database.run(self.deletion.waiting, part.id)
             if waiting:
                 await asyncio.wait([self._begin(final_id) for final_id in waiting], timeout=_AFTER_SECONDS)
 
@@ -124,7 +139,7 @@ class FinalService:
         return joining
 
     async def _join_alone(self, final_id: str) -> None:
-        async with self.uploads.locks.hold(final_id):
+        async with self.locks.hold(final_id):
             await threads.run(partial(self.join, final_id, patience=_PATIENCE_SECONDS), pool=_threads)
 
     def _ended(self, final_id: str, joining: asyncio.Task[None]) -> None:
@@ -157,7 +172,7 @@ class FinalService:
                 self._end_without(final, parts)
                 raise
             except UploadGoneError:
-                self.uploads.delete_if_ended(final_id)  # with its group
+                self.deletion.delete_if_ended(final_id)  # with its group
                 raise
         return True
 
@@ -172,25 +187,24 @@ class FinalService:
         """Whether all parts are complete. Ends the final and raises `PartInvalidError` when one is gone."""
         gone = next((part for part in parts if part.status not in _LIVE), None)
         if gone is not None:
-            self.uploads.remove(final.id, UploadStatus.TERMINATED)
+            self.deletion.remove(final.id, UploadStatus.TERMINATED)
             raise PartInvalidError(part=gone.id)
         return all(part.status is UploadStatus.COMPLETE for part in parts)
 
     def _join(self, final: Upload, parts: Sequence[Upload]) -> None:
         """All parts are complete, and their locks and the final's are held."""
-        store = self.uploads.store
         media_type = self._check_content(final, parts)
         sizes = [(part.id, part.length or 0) for part in parts]
         ids = sorted({part_id for part_id, _ in sizes})
         # One that was promised room for all its bytes was created when another one wanted the first part's file.
         is_first_once = [part_id for part_id, _ in sizes].count(sizes[0][0]) == 1
         may_share = is_first_once and final.reserved < sum(size for _, size in sizes)
-        store.concatenate(final.id, sizes, may_share=may_share)
-        store.finish(final.id)
+        self.store.concatenate(final.id, sizes, may_share=may_share)
+        self.store.finish(final.id)
         given_up: list[str] = []
         also = partial(self._give_up, ids, final.id, given_up)
-        self.uploads.complete([final.id], final.id, {final.id: media_type}, also)
-        self.uploads.delete_all_bytes(given_up)
+        self.repository.complete([final.id], final.id, {final.id: media_type}, also)
+        self.deletion.delete_all_bytes(given_up)
 
     def _give_up(self, part_ids: Sequence[str], final_id: str, given_up: list[str], session: Session) -> None:
         """In the transaction that completes a final: its parts end, but for those that other open finals want."""
@@ -203,7 +217,7 @@ class FinalService:
         still = set(session.scalars(wanted))
         given_up += [part_id for part_id in part_ids if part_id not in still]
         may_move = (Upload.id.in_(given_up), Upload.status == UploadStatus.COMPLETE)
-        ended = {"status": UploadStatus.TERMINATED, "updated_at": self.uploads.clock()}
+        ended = {"status": UploadStatus.TERMINATED, "updated_at": self.clock()}
         changed(session, update(Upload).where(*may_move).values(**ended))
 
     def _end_without(self, final: Upload, parts: Sequence[Upload]) -> None:
@@ -211,32 +225,31 @@ class FinalService:
 
         Returns when the store has all of them after all. Raises `OSError` when it is away: nothing is concluded then.
         """
-        store = self.uploads.store
-        store.check()
-        there, start = store.size(final.id) or 0, 0
+        self.store.check()
+        there, start = self.store.size(final.id) or 0, 0
         for part in parts:
             length = part.length or 0
-            if (store.size(part.id) or 0) < length and there < start + length:
+            if (self.store.size(part.id) or 0) < length and there < start + length:
                 _log.error("part_bytes_missing", upload=final.id, part=part.id)
-                self.uploads.remove(final.id, UploadStatus.TERMINATED)
-                self.uploads.remove(part.id, UploadStatus.TERMINATED)
+                self.deletion.remove(final.id, UploadStatus.TERMINATED)
+                self.deletion.remove(part.id, UploadStatus.TERMINATED)
                 raise PartInvalidError(part=part.id) from None
             start += length
 
     def _insert(self, upload_id: str, owner: str, decision: Create) -> str:
         """The upload's id: that of an earlier one if the same request made it. Its parts may be gone by now."""
-        with self.uploads.database.read() as session:
-            again = _made_before(session, owner, decision, self.uploads.clock())
+        with self.database.read() as session:
+            again = _made_before(session, owner, decision, self.clock())
             if again is not None:
                 return again
             found = _parts_of(session, owner, decision)
             is_wanted = bool(_waiting(session, decision.parts[:1]))
         lengths = [found[part_id].length for part_id in decision.parts]
         known = [length for length in lengths if length is not None]
-        if sum(known) > self.uploads.settings.tus_max_size:
-            raise UploadTooLargeError(limit=int(self.uploads.settings.tus_max_size))
-        self.uploads.hooks.check_length(sum(known))
-        made = self.uploads.insert(
+        if sum(known) > self.settings.tus_max_size:
+            raise UploadTooLargeError(limit=int(self.settings.tus_max_size))
+        self.policy.check_length(sum(known))
+        made = self.repository.insert(
             upload_id,
             owner,
             # The first part's file becomes the final's, if no other final wants that, and the others are copied.
@@ -249,12 +262,12 @@ class FinalService:
             filename=decision.filename,
             concat=decision.concat,
             parts=decision.parts,
-            admit=partial(_admit, owner, decision, self.uploads.clock()),
+            admit=partial(_admit, owner, decision, self.clock()),
         )
         return made.id
 
     def _load(self, final_id: str) -> tuple[Upload, Sequence[Upload]]:
-        with self.uploads.database.read() as session:
+        with self.database.read() as session:
             final = session.get_one(Upload, final_id)
             parts = session.scalars(
                 select(Upload)
@@ -266,27 +279,27 @@ class FinalService:
 
     def _check_content(self, final: Upload, parts: Sequence[Upload]) -> str | None:
         """Judge the first bytes before anything is moved; they may come from several parts."""
-        store, sniffed = self.uploads.store, media_types.SNIFF_BYTES
+        sniffed = media_types.SNIFF_BYTES
         # A join that was cut short: what the final has already are the first bytes of its parts, shared or copied.
-        head = joined = store.head(final.id, sniffed) if store.size(final.id) else b""
+        head = joined = self.store.head(final.id, sniffed) if self.store.size(final.id) else b""
         start = 0
         for part in parts:
             length = part.length or 0
             known = min(length, max(0, len(joined) - start))
             if len(head) < sniffed and known < length:
-                head += store.head(part.id, min(sniffed, length))[known:]
+                head += self.store.head(part.id, min(sniffed, length))[known:]
             start += length
         head = head[:sniffed]
         try:
-            return self.uploads.hooks.check_content(final.filename, head)
+            return self.policy.check_content(final.filename, head)
         except MediaTypeUnsupportedError as error:
-            self.uploads.remove(final.id, UploadStatus.REJECTED, error)
+            self.deletion.remove(final.id, UploadStatus.REJECTED, error)
             raise
 
     @contextlib.contextmanager
     def _hold(self, part_id: str, deadline: float) -> Iterator[None]:
         while True:
-            with self.uploads.locks.try_hold(part_id) as held:
+            with self.locks.try_hold(part_id) as held:
                 if held:
                     yield
                     return

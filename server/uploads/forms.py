@@ -9,7 +9,7 @@ A form with a key that was answered before (`uploads/idempotency.py`) is only lo
 
 import contextlib
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -18,6 +18,7 @@ import anyio
 from sqlalchemy.exc import SQLAlchemyError
 
 from server import media_types, threads
+from server.database.session import Database
 from server.errors import (
     ClientError,
     FileEmptyError,
@@ -26,16 +27,28 @@ from server.errors import (
     TooLargeToScanError,
     TooManyFilesError,
 )
+from server.settings import Settings
+from server.storage.base import UploadStore
+from server.storage.locks import UploadLocks
 from server.transport.body import Body, End, Moved, Tap
-from server.uploads.idempotency import Answer, Content, Fingerprint, KeyClaim, StoredAnswer
-from server.uploads.service import UploadService
+from server.uploads.idempotency import Answer, Content, Fingerprint, IdempotencyKeys, KeyClaim, StoredAnswer
+from server.uploads.policy import UploadPolicy
+from server.uploads.progress import ProgressWriter
+from server.uploads.repository import UploadRepository
+from server.uploads.reservations import DiskReservations
 
 
-@dataclass
+@dataclass(kw_only=True)
 class Form:
     """A form that is being received."""
 
-    uploads: UploadService
+    settings: Settings
+    database: Database
+    store: UploadStore
+    policy: UploadPolicy
+    progress: ProgressWriter
+    repository: UploadRepository
+    new_id: Callable[[], str]
     owner: str
     task_id: str
     claim: KeyClaim | None = None
@@ -70,26 +83,25 @@ class Form:
             self._fingerprint.add(filename, content)
 
     async def _receive(self, filename: str, body: Body, see: Tap | None, refusal: ClientError | None) -> Moved:
-        settings = self.uploads.settings
-        self.uploads.hooks.check_filename(filename, by_form=True)
+        self.policy.check_filename(filename, by_form=True)
         if refusal is not None:
             raise refusal
-        if len(self.taken) >= settings.max_files:
-            raise TooManyFilesError(limit=settings.max_files)
+        if len(self.taken) >= self.settings.max_files:
+            raise TooManyFilesError(limit=self.settings.max_files)
         head, end = await body.peek(media_types.SNIFF_BYTES)
         if end not in (End.LIMIT, End.COMPLETE):
             return Moved(0, end)
         if not head:
             raise FileEmptyError
-        media_type = self.uploads.hooks.check_content(filename, head, by_form=True)
+        media_type = self.policy.check_content(filename, head, by_form=True)
         return await self._store(filename, media_type, body, see)
 
     async def _store(self, filename: str, media_type: str | None, body: Body, see: Tap | None) -> Moved:
-        upload_id = self.uploads.new_id()
+        upload_id = self.new_id()
         self.taken[upload_id] = media_type
-        await self.uploads.database.run(
+        await self.database.run(
             partial(
-                self.uploads.insert,
+                self.repository.insert,
                 upload_id,
                 self.owner,
                 protocol="multipart",
@@ -103,16 +115,16 @@ class Form:
             )
         )
         self._promised = upload_id
-        allowed, scanned = int(self.uploads.settings.max_file_size), self.uploads.hooks.scan_limit
+        allowed, scanned = int(self.settings.max_file_size), self.policy.scan_limit
         limit = allowed if scanned is None else min(allowed, scanned)
-        with self.uploads.progress.tracking(upload_id, self.uploads.current_progress):
-            moved = await self.uploads.store.append(upload_id, 0, body, limit, see)
+        with self.progress.tracking(upload_id, self.repository.current_progress):
+            moved = await self.store.append(upload_id, 0, body, limit, see)
         if moved.end is End.LIMIT:
             extra, end = await body.peek(1)
             if extra:
                 del self.taken[upload_id]
                 self._promised = None
-                await self.uploads.database.run(self.uploads.discard, [upload_id])
+                await self.database.run(self.repository.discard, [upload_id])
                 raise (TooLargeToScanError if limit == scanned else FileTooLargeError)(limit=limit)
             moved = Moved(moved.count, end)
         self._stored += moved.count
@@ -130,12 +142,12 @@ class Form:
                 raise IdempotencyMismatchError
             return self.earlier.answer
         for upload_id in self.taken:
-            await threads.run(self.uploads.store.finish, upload_id)
+            await threads.run(self.store.finish, upload_id)
         keep = self.claim and partial(self.claim.store_answer, self._fingerprint.hexdigest(), given)
         if self.taken:
-            await self.uploads.database.run(self.uploads.complete, list(self.taken), self.task_id, self.taken, keep)
+            await self.database.run(self.repository.complete, list(self.taken), self.task_id, self.taken, keep)
         elif self.claim is not None:
-            await self.uploads.database.run(self.claim.store_answer_without_task, self._fingerprint.hexdigest(), given)
+            await self.database.run(self.claim.store_answer_without_task, self._fingerprint.hexdigest(), given)
         self.finished = True
         return given
 
@@ -145,35 +157,62 @@ class Form:
             return
         try:
             if self.taken:
-                await self.uploads.database.run(self.uploads.discard, list(self.taken))
+                await self.database.run(self.repository.discard, list(self.taken))
         finally:
             if self.claim is not None and self.claim.held:
                 with contextlib.suppress(SQLAlchemyError):  # the next request sees that it is not held
-                    await self.uploads.database.run(self.claim.release)
+                    await self.database.run(self.claim.release)
 
 
-@asynccontextmanager
-async def receive_form(
-    uploads: UploadService, owner: str, key: str | None = None, asked: int = 0
-) -> AsyncIterator[Form]:
-    """A form to put files into; unless it is finished, nothing of it stays.
+@dataclass(frozen=True, kw_only=True)
+class FormService:
+    """Receives forms."""
 
-    It may bring `asked` bytes, as far as that is known. Raises `NoRoomError` when there is no room for them.
+    settings: Settings
+    database: Database
+    store: UploadStore
+    locks: UploadLocks
+    policy: UploadPolicy
+    progress: ProgressWriter
+    reservations: DiskReservations
+    repository: UploadRepository
+    keys: IdempotencyKeys
+    new_id: Callable[[], str]
 
-    With a `key`, a form that is the same as an earlier one with it is answered as that was. Raises
-    `IdempotencyRunningError` while the earlier one is being received.
-    """
-    task_id = uploads.new_id()
-    async with uploads.locks.hold(task_id):
-        form = Form(uploads, owner, task_id, asked=asked)
-        try:
-            if key is not None:
-                form.claim = KeyClaim(uploads, owner, key, task_id)
-                form.earlier = await uploads.database.run(form.claim.acquire)
-            if form.earlier is None:
-                await uploads.database.run(uploads.space.check, asked)
-            yield form
-        finally:
-            # Also when the server stops and cancels this request.
-            with anyio.CancelScope(shield=True):
-                await form.discard()
+    @asynccontextmanager
+    async def receive(self, owner: str, key: str | None = None, asked: int = 0) -> AsyncIterator[Form]:
+        """A form to put files into; unless it is finished, nothing of it stays.
+
+        It may bring `asked` bytes, as far as that is known. Raises `NoRoomError` when there is no room for them.
+
+        With a `key`, a form that is the same as an earlier one with it is answered as that was. Raises
+        `IdempotencyRunningError` while the earlier one is being received.
+        """
+        task_id = self.new_id()
+        async with self.locks.hold(task_id):
+            form = self._form(owner, task_id, asked)
+            try:
+                if key is not None:
+                    form.claim = self.keys.claim(owner, key, task_id)
+                    form.earlier = await self.database.run(form.claim.acquire)
+                if form.earlier is None:
+                    await self.database.run(self.reservations.check, asked)
+                yield form
+            finally:
+                # Also when the server stops and cancels this request.
+                with anyio.CancelScope(shield=True):
+                    await form.discard()
+
+    def _form(self, owner: str, task_id: str, asked: int) -> Form:
+        return Form(
+            settings=self.settings,
+            database=self.database,
+            store=self.store,
+            policy=self.policy,
+            progress=self.progress,
+            repository=self.repository,
+            new_id=self.new_id,
+            owner=owner,
+            task_id=task_id,
+            asked=asked,
+        )

@@ -11,9 +11,9 @@ Rules:
 
 import hashlib
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import ColumnElement, CursorResult, Row, and_, delete, func, insert, null, select, tuple_, update
@@ -21,9 +21,10 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from server.database.models import FormAnswer
-from server.database.session import changed
+from server.database.session import Database, changed
 from server.errors import HeaderInvalidError, IdempotencyRunningError
-from server.uploads.service import UploadService
+from server.settings import Settings
+from server.storage.locks import UploadLocks
 
 HEADER = "Idempotency-Key"
 Answer = Mapping[str, Any]
@@ -98,11 +99,14 @@ class StoredAnswer:
     answer: Answer
 
 
-@dataclass
+@dataclass(kw_only=True)
 class KeyClaim:
     """A request's hold on a key. The lock of `task_id` is held for as long. Every method blocks."""
 
-    uploads: UploadService
+    database: Database
+    locks: UploadLocks
+    clock: Callable[[], datetime]
+    lifetime: timedelta
     owner: str
     key: str
     task_id: str
@@ -117,12 +121,12 @@ class KeyClaim:
             row = self._find()
             if row is None:
                 self.held = self._insert()
-            elif row.fingerprint is not None and row.expires_at > self.uploads.clock():
+            elif row.fingerprint is not None and row.expires_at > self.clock():
                 return StoredAnswer(row.fingerprint, row.answer)
             elif row.fingerprint is not None:
                 self.held = self._take_over(row)
             else:
-                with self.uploads.locks.try_hold(row.task_id) as is_abandoned:
+                with self.locks.try_hold(row.task_id) as is_abandoned:
                     self.held = is_abandoned and self._take_over(row)
                 if not is_abandoned:
                     raise IdempotencyRunningError
@@ -135,23 +139,19 @@ class KeyClaim:
 
         Raises `IdempotencyRunningError` when the row was taken away, so that nothing is done without it.
         """
-        now = self.uploads.clock()
-        values = {"fingerprint": fingerprint, "answer": dict(answer), "expires_at": now + self._lifetime}
+        now = self.clock()
+        values = {"fingerprint": fingerprint, "answer": dict(answer), "expires_at": now + self.lifetime}
         if not changed(session, update(FormAnswer).where(self._is_mine()).values(**values)):
             raise IdempotencyRunningError
 
     def store_answer_without_task(self, fingerprint: str, answer: Answer) -> None:
         """The same for a form that makes no task."""
-        with self.uploads.database.write() as session:
+        with self.database.write() as session:
             self.store_answer(fingerprint, answer, session)
 
     def release(self) -> int:
         """Give up the key, unless it has an answer: the next request with it is a first one. How many rows went."""
-        return _delete(self.uploads, self._is_mine())
-
-    @property
-    def _lifetime(self) -> timedelta:
-        return timedelta(seconds=self.uploads.settings.form_answer_expiry)
+        return _delete(self.database, self._is_mine())
 
     def _of_key(self) -> ColumnElement[bool]:
         return and_(FormAnswer.owner == self.owner, FormAnswer.key == self.key)
@@ -160,17 +160,17 @@ class KeyClaim:
         return and_(self._of_key(), FormAnswer.task_id == self.task_id, FormAnswer.fingerprint.is_(None))
 
     def _find(self) -> Row[Any] | None:
-        with self.uploads.database.look() as connection:
+        with self.database.look() as connection:
             return connection.execute(select(*_COLUMNS).where(self._of_key())).one_or_none()
 
     def _values(self) -> dict[str, Any]:
         # Over already: a sweep removes what a dead process left. A running request is recognised by the lock it holds.
-        now = self.uploads.clock()
+        now = self.clock()
         return {"task_id": self.task_id, "created_at": now, "expires_at": now}
 
     def _insert(self) -> bool:
         try:
-            with self.uploads.database.change(lazy=True) as connection:
+            with self.database.change(lazy=True) as connection:
                 connection.execute(insert(FormAnswer).values(owner=self.owner, key=self.key, **self._values()))
         except IntegrityError:
             return False
@@ -179,49 +179,67 @@ class KeyClaim:
     def _take_over(self, row: Row[Any]) -> bool:
         same = and_(FormAnswer.task_id == row.task_id, FormAnswer.fingerprint.is_not_distinct_from(row.fingerprint))
         anew = {**self._values(), "fingerprint": None, "answer": null()}
-        with self.uploads.database.change(lazy=True) as connection:
+        with self.database.change(lazy=True) as connection:
             done: CursorResult[Any] = connection.execute(update(FormAnswer).where(self._of_key(), same).values(**anew))
             return done.rowcount == 1
 
 
-def drop_expired(uploads: UploadService, *, dry_run: bool = False) -> int:
-    """Remove answers whose time is over, and rows that processes left which died; how many there were. Blocking.
+@dataclass(frozen=True, kw_only=True)
+class IdempotencyKeys:
+    """The keys of a database, and the answers that they have. Every method blocks."""
 
-    In batches; safe twice, and beside forms that are being received.
-    """
-    is_over = FormAnswer.expires_at <= uploads.clock()
-    answered = and_(is_over, FormAnswer.fingerprint.is_not(None))
-    return (_count if dry_run else _drop)(uploads, answered) + _drop_abandoned(uploads, is_over, dry_run=dry_run)
+    settings: Settings
+    database: Database
+    locks: UploadLocks
+    clock: Callable[[], datetime]
+
+    def claim(self, owner: str, key: str, task_id: str) -> KeyClaim:
+        """A claim of this key for the form that holds the lock of `task_id`; `acquire` makes it."""
+        return KeyClaim(
+            database=self.database,
+            locks=self.locks,
+            clock=self.clock,
+            lifetime=timedelta(seconds=self.settings.form_answer_expiry),
+            owner=owner,
+            key=key,
+            task_id=task_id,
+        )
+
+    def drop_expired(self, *, dry_run: bool = False) -> int:
+        """Remove answers whose time is over, and rows that processes left which died; how many there were. Blocking.
+
+        In batches; safe twice, and beside forms that are being received.
+        """
+        is_over = FormAnswer.expires_at <= self.clock()
+        answered = and_(is_over, FormAnswer.fingerprint.is_not(None))
+        return (self._count if dry_run else self._drop)(answered) + self._drop_abandoned(is_over, dry_run=dry_run)
+
+    def _count(self, answered: ColumnElement[bool]) -> int:
+        with self.database.read() as session:
+            return session.scalar(select(func.count()).select_from(FormAnswer).where(answered)) or 0
+
+    def _drop(self, answered: ColumnElement[bool]) -> int:
+        some = select(FormAnswer.owner, FormAnswer.key).where(answered).limit(_BATCH)
+        # Both conditions: a key may be taken anew between the two looks.
+        batch = and_(answered, tuple_(FormAnswer.owner, FormAnswer.key).in_(some))
+        gone = 0
+        while count := _delete(self.database, batch):
+            gone += count
+        return gone
+
+    def _drop_abandoned(self, is_over: ColumnElement[bool], *, dry_run: bool) -> int:
+        """Rows without an answer: no more than there are forms at once, and those that a kill left."""
+        gone = 0
+        with self.database.read() as session:
+            query = select(FormAnswer.owner, FormAnswer.key, FormAnswer.task_id)
+            running = session.execute(query.where(is_over, FormAnswer.fingerprint.is_(None))).all()
+        for owner, key, task_id in running:
+            with self.locks.try_hold(task_id) as is_abandoned:
+                if is_abandoned:
+                    gone += 1 if dry_run else self.claim(owner, key, task_id).release()
+        return gone
 
 
-def _count(uploads: UploadService, answered: ColumnElement[bool]) -> int:
-    with uploads.database.read() as session:
-        return session.scalar(select(func.count()).select_from(FormAnswer).where(answered)) or 0
-
-
-def _drop(uploads: UploadService, answered: ColumnElement[bool]) -> int:
-    some = select(FormAnswer.owner, FormAnswer.key).where(answered).limit(_BATCH)
-    # Both conditions: a key may be taken anew between the two looks.
-    batch = and_(answered, tuple_(FormAnswer.owner, FormAnswer.key).in_(some))
-    gone = 0
-    while count := _delete(uploads, batch):
-        gone += count
-    return gone
-
-
-def _drop_abandoned(uploads: UploadService, is_over: ColumnElement[bool], *, dry_run: bool) -> int:
-    """Rows without an answer: no more than there are forms at once, and those that a kill left."""
-    gone = 0
-    with uploads.database.read() as session:
-        query = select(FormAnswer.owner, FormAnswer.key, FormAnswer.task_id)
-        running = session.execute(query.where(is_over, FormAnswer.fingerprint.is_(None))).all()
-    for owner, key, task_id in running:
-        with uploads.locks.try_hold(task_id) as is_abandoned:
-            if is_abandoned:
-                gone += 1 if dry_run else KeyClaim(uploads, owner, key, task_id).release()
-    return gone
-
-
-def _delete(uploads: UploadService, condition: ColumnElement[bool]) -> int:
-    with uploads.database.change(lazy=True) as connection:
+def _delete(database: Database, condition: ColumnElement[bool]) -> int:
+    with database.change(lazy=True) as connection:
         return connection.execute(delete(FormAnswer).where(condition)).rowcount

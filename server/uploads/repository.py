@@ -8,36 +8,31 @@ Rules:
 """
 
 import contextlib
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from types import SimpleNamespace
 from typing import Any, cast
 
-from sqlalchemy import Connection, Table, and_, bindparam, delete, exists, func, insert, select, update
+from sqlalchemy import Connection, Table, bindparam, delete, exists, insert, select, update
 from sqlalchemy.orm import Session
 
 from server import filenames, media_types
 from server.database.models import TaskFile, Upload, UploadPart
 from server.database.session import Database, changed
-from server.errors import NoRoomError, UploadGoneError, UploadLockedError, UploadNotFoundError, VideodockError
+from server.errors import NoRoomError, UploadGoneError, UploadLockedError, UploadNotFoundError
 from server.lifecycle import UPLOAD_MOVES, UploadStatus, sources
 from server.settings import Settings
-from server.storage import pins
 from server.storage.base import UploadStore
 from server.storage.locks import UploadLocks
-from server.tasks import removal
 from server.tasks.wake import Wake
 from server.tus.group_metadata import Group
 from server.tus.protocol import PARTIAL, Append, Facts, State
 from server.uploads import groups
 from server.uploads.policy import UploadPolicy
-from server.uploads.progress import ProgressUpdate, ProgressWriter
+from server.uploads.progress import ProgressUpdate
 from server.uploads.reservations import DiskReservations
 
-_PATIENCE_SECONDS = 0.5
-_RETRY_SECONDS = 0.02
 _STATES = {
     UploadStatus.OPEN: State.OPEN,
     UploadStatus.COMPLETE: State.COMPLETE,
@@ -48,50 +43,21 @@ _STATES = {
 
 # What every request needs, made once and without a session.
 _uploads = cast("Table", Upload.__table__)
-_FIND = select(_uploads).where(_uploads.c.id == bindparam("upload"))
+FIND = select(_uploads).where(_uploads.c.id == bindparam("upload"))
 _INSERT = insert(_uploads)
 _parts = cast("Table", UploadPart.__table__)
 _INSERT_PARTS = insert(_parts)
-_HAS_NO_BYTES = update(_uploads).where(_uploads.c.id == bindparam("upload")).values(has_bytes=False)
-_LEFT_QUARANTINE = update(_uploads).where(_uploads.c.id == bindparam("upload")).values(in_quarantine=False)
 _TELL = (
     update(_uploads)
     .where(_uploads.c.id == bindparam("upload"), _uploads.c.status == UploadStatus.OPEN)
     .values(received=bindparam("size"), expires_at=bindparam("until"))
 )
-_final = _uploads.alias("final")
-_WAITING = (
-    select(_parts.c.final_id)
-    .join(_uploads, _uploads.c.id == _parts.c.final_id)
-    .where(_parts.c.part_id == bindparam("part"), _uploads.c.status == UploadStatus.OPEN)
-    .distinct()
-)
-# Of a final upload that was never complete, and whose first part is still there.
-_FIRST_PART = (
-    select(_uploads.c.id, _uploads.c.length)
-    .join(_parts, and_(_parts.c.part_id == _uploads.c.id, _parts.c.position == 1))
-    .join(_final, _final.c.id == _parts.c.final_id)
-    .where(
-        _parts.c.final_id == bindparam("final"),
-        _final.c.completed_at.is_(None),
-        _uploads.c.status == UploadStatus.COMPLETE,
-    )
-)
 _PROMISED_NOTHING = update(_uploads).where(_uploads.c.id == bindparam("upload")).values(reserved=0)
-_IS_ASIDE = _HAS_NO_BYTES.values(in_quarantine=bindparam("aside"))
-
-_REMOVE = {
-    target: update(_uploads)
-    .where(_uploads.c.id == bindparam("upload"), _uploads.c.status.in_(sources(UPLOAD_MOVES, target)))
-    .values(status=target, updated_at=bindparam("now"), received=func.coalesce(bindparam("size"), _uploads.c.received))
-    for target in UPLOAD_MOVES
-}
-
 _Row = Any
 """A row of `uploads`: as an object of the model, or as it came from a statement."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class UploadRepository:
     """The steps. Owners are text; sizes and offsets are bytes."""
 
@@ -99,10 +65,9 @@ class UploadRepository:
     database: Database
     store: UploadStore
     locks: UploadLocks
-    hooks: UploadPolicy
+    policy: UploadPolicy
     wake: Wake
-    progress: ProgressWriter
-    space: DiskReservations
+    reservations: DiskReservations
     clock: Callable[[], datetime]
     new_id: Callable[[], str]
 
@@ -153,7 +118,7 @@ class UploadRepository:
             "task_id": task_id,
             "created_at": now,
             "updated_at": now,
-            "expires_at": self._expiry(now),
+            "expires_at": self.expiry(now),
         }
         of_parts = [{"final_id": upload_id, "position": at, "part_id": part_id} for at, part_id in enumerate(parts, 1)]
         # Held, so that a sweep does not take the row without its file for a creation that was cut short.
@@ -193,7 +158,7 @@ class UploadRepository:
             refusal = None
             if need is not None:
                 try:
-                    stack.enter_context(self.space.reserve(need))
+                    stack.enter_context(self.reservations.reserve(need))
                 except NoRoomError as error:
                     if group is None:
                         raise
@@ -201,9 +166,9 @@ class UploadRepository:
             yield refusal
 
     def _reserve_slot(self, connection: Connection, group: Group, row: Mapping[str, Any]) -> groups.Slot:
-        until = self._expiry(row["created_at"])
+        until = self.expiry(row["created_at"])
         return groups.reserve_slot(
-            Session(connection), group, row, node=self.hooks.node, until=until, size=self.store.size
+            Session(connection), group, row, node=self.policy.node, until=until, size=self.store.size
         )
 
     def _repeated_creation(self, upload_id: str, owner: str) -> Facts:
@@ -212,7 +177,7 @@ class UploadRepository:
         Raises `UploadLockedError` when that is happening just now.
         """
         with self.locks.try_hold(upload_id) as held:
-            row = self._find(upload_id)
+            row = self.find(upload_id)
             is_new = row is not None and row.status is UploadStatus.OPEN and row.concat is None and not row.received
             if is_new and self.store.size(upload_id) is None:
                 if not held:
@@ -223,7 +188,7 @@ class UploadRepository:
             raise UploadLockedError  # it was removed at this very moment: asked again, its place is free, or not
         return facts
 
-    def _record_append_start(self, upload_id: str, decision: Append, end: int | None) -> None:
+    def record_append_start(self, upload_id: str, decision: Append, end: int | None) -> None:
         """Before the first byte: the length that was deferred, and where a checked append starts. Blocking.
 
         With `end` it is promised room up to that byte; raises `NoRoomError`.
@@ -235,20 +200,20 @@ class UploadRepository:
         if end is not None:
             before = self._reserved_up_to(upload_id, decision)
             values["reserved"] = max(end, before)
-            promise = self.space.reserve(max(0, end - before))
+            promise = self.reservations.reserve(max(0, end - before))
         with promise, self.database.write() as session:
             changed(session, update(Upload).where(Upload.id == upload_id).values(**values))
 
-    def _check_space(self, upload_id: str, decision: Append, end: int) -> None:
+    def check_space(self, upload_id: str, decision: Append, end: int) -> None:
         """Raise `NoRoomError` if room up to the byte `end` could not be promised. Blocking."""
-        self.space.check(max(0, end - self._reserved_up_to(upload_id, decision)))
+        self.reservations.check(max(0, end - self._reserved_up_to(upload_id, decision)))
 
     def _reserved_up_to(self, upload_id: str, decision: Append) -> int:
         """Up to which byte an upload has room, or had it. Blocking."""
-        row = self._find(upload_id)
+        row = self.find(upload_id)
         return max(decision.offset, 0 if row is None else row.reserved)
 
-    def _record_offset(self, upload_id: str, media_type: str | None = None, untold: bool = False) -> Facts:
+    def record_offset(self, upload_id: str, media_type: str | None = None, untold: bool = False) -> Facts:
         """Tell the row what the store has now, and that all of it counts. Blocking.
 
         With `untold` the length is deferred again.
@@ -256,7 +221,7 @@ class UploadRepository:
         now = self.clock()
         size = self.store.size(upload_id)
         with self.database.write(lazy=True) as session:
-            values: dict[str, object] = {"updated_at": now, "expires_at": self._expiry(now), "received": size or 0}
+            values: dict[str, object] = {"updated_at": now, "expires_at": self.expiry(now), "received": size or 0}
             values["checked_from"] = None  # what is there now was checked, or taken back
             if media_type is not None:
                 values["media_type"] = media_type
@@ -284,7 +249,7 @@ class UploadRepository:
         with self.database.write() as session:
             task = self._hold_group(session, upload_ids[0])
             # A part that is whole has time again to be joined.
-            times = {"updated_at": now, "completed_at": now, "expires_at": self._expiry(now)}
+            times = {"updated_at": now, "completed_at": now, "expires_at": self.expiry(now)}
             values = {"status": UploadStatus.COMPLETE, **times}
             moved = 0
             for upload_id in upload_ids:
@@ -305,150 +270,10 @@ class UploadRepository:
             elif any(row.task_id != task_id for row in rows):
                 raise UploadGoneError  # its group waits for nothing
             else:
-                self.hooks.register_task(session, task_id, [by_id[upload_id] for upload_id in upload_ids], now)
+                self.policy.register_task(session, task_id, [by_id[upload_id] for upload_id in upload_ids], now)
             if also is not None:
                 also(session)
         self.wake.notify()
-
-    # Out
-
-    def remove(self, upload_id: str, target: UploadStatus, why: VideodockError | None = None) -> bool:
-        """Take the bytes away and say why; tells whether the upload could make that move. Blocking.
-
-        A group that waited for it fails, or goes on without it if it was refused (`why`). The file of a complete upload
-        is `removed` from its task, whose others go on; what was made of it is removed by `maintenance/removal.py`.
-        """
-        row = self._find(upload_id)
-        group = None if row is None else groups.group_of(row)
-        others: Sequence[str] = ()
-        now = self.clock()
-        told = {"upload": upload_id, "now": now, "size": None if row is None else self._size(row)}
-        # The bytes of a complete upload go only once its row cannot become `complete` again by a power cut.
-        lazy = group is None and row is not None and (row.status is UploadStatus.OPEN or row.concat == PARTIAL)
-        is_in_task = False
-        with self.database.change(lazy=lazy) as connection:
-            session = Session(connection)
-            task = None if group is None else groups.lock_row(session, group)
-            row = connection.execute(_FIND, {"upload": upload_id}).one_or_none()
-            is_whole = row is not None and row.status is UploadStatus.COMPLETE
-            if is_whole and target is UploadStatus.TERMINATED:
-                is_in_task = removal.remove_file(session, upload_id, now=now)
-            moved = connection.execute(_REMOVE[target], told).rowcount
-            if moved and task is not None:
-                others = groups.member_removed(session, task, row, target, why, now)
-        if not moved:
-            if group is not None and row is not None and not is_whole and row.has_bytes:
-                self.delete_bytes(upload_id)  # its group ended it at this very moment, and could not have its lock
-            return False
-        self.delete_bytes(upload_id)
-        if task is not None or is_in_task:
-            self.wake.notify()  # all the others may be there, and need not wait for this one
-            self.delete_ended(others)
-        if row is not None and row.concat == PARTIAL:
-            self._end_finals(upload_id)
-        return True
-
-    def waiting(self, part_id: str) -> list[str]:
-        """The open finals that want this part. Blocking."""
-        with self.database.look() as connection:
-            return list(connection.scalars(_WAITING, {"part": part_id}))
-
-    def _end_finals(self, part_id: str) -> None:
-        """A part is gone: no final upload that wants it can be joined any more.
-
-        One whose lock is held is ended by the lock's holder when it joins, or by a sweep.
-        """
-        for final_id in self.waiting(part_id):
-            with self.locks.try_hold(final_id) as held:
-                if held:
-                    self.remove(final_id, UploadStatus.TERMINATED)
-
-    def cancel(self, task_id: str, owner: str) -> None:
-        """Cancel a task, and what is still being uploaded for it. Raises as `groups.cancel`. Blocking."""
-        with self.database.write() as session:
-            ended = groups.cancel(session, task_id, owner, now=self.clock())
-        self.delete_ended(ended)
-
-    def fail_overdue_group(self, task_id: str) -> bool:
-        """A group whose last member was not created in time has failed; tells whether it has. Blocking."""
-        with self.database.write() as session:
-            ended = groups.fail_overdue(session, task_id, self.hooks.node, self.clock())
-        self.delete_ended(ended or ())
-        return ended is not None
-
-    def delete_ended(self, upload_ids: Sequence[str]) -> None:
-        """Delete the bytes of uploads that ended with their group, and evict the requests that receive some.
-
-        What cannot be done within half a second, a sweep will do. Blocking.
-        """
-        deadline = time.monotonic() + _PATIENCE_SECONDS
-        held_back = [upload_id for upload_id in upload_ids if not self._try_delete_ended(upload_id)]
-        while held_back and time.monotonic() < deadline:
-            time.sleep(_RETRY_SECONDS)
-            held_back = [upload_id for upload_id in held_back if not self._try_delete_ended(upload_id)]
-
-    def _try_delete_ended(self, upload_id: str) -> bool:
-        with self.locks.try_hold(upload_id) as held:
-            if held:
-                self.delete_bytes(upload_id)
-        if not held:
-            self.locks.request_release(upload_id)
-        return held
-
-    def abandon(self, upload_id: str) -> bool:
-        """Remove an open upload that no client was ever told of: its place in a group is free again. Blocking."""
-        with self.database.write(lazy=True) as session:
-            groups.withdraw_member(session, upload_id)
-        return self.remove(upload_id, UploadStatus.TERMINATED)
-
-    def delete_if_ended(self, upload_id: str) -> bool:
-        """Whether an upload was ended while its lock was held; then its bytes go. Under the lock. Blocking."""
-        row = self._find(upload_id)
-        if row is None or row.status in (UploadStatus.OPEN, UploadStatus.COMPLETE):
-            return False
-        self.delete_bytes(upload_id)
-        return True
-
-    def delete_bytes(self, upload_id: str) -> None:
-        """The file goes, then the row says that it is gone. Idempotent. Blocking."""
-        self.delete_all_bytes([upload_id], of_finals=True)
-
-    def delete_all_bytes(self, upload_ids: Sequence[str], *, of_finals: bool = False) -> None:
-        """The files go, then the rows say that they are gone. Idempotent. Blocking.
-
-        While a backup takes its snapshot the files stay, since the snapshot may tell of them: a sweep removes them.
-        """
-        if not upload_ids or pins.is_pinned(self.settings.data_dir):
-            return
-        for upload_id in upload_ids:
-            if of_finals:
-                self._give_back(upload_id)
-            self.store.delete(upload_id)
-        with self.database.change(lazy=True) as connection:
-            connection.execute(_HAS_NO_BYTES, [{"upload": upload_id} for upload_id in sorted(upload_ids)])
-
-    def _give_back(self, final_id: str) -> None:
-        """A final upload that was not joined to its end may share the bytes of its first part. Blocking."""
-        with self.database.look() as connection:
-            first = connection.execute(_FIRST_PART, {"final": final_id}).one_or_none()
-        if first is not None:
-            self.store.undo_concatenate(final_id, first.id, first.length or 0)
-
-    def quarantine(self, upload_id: str) -> None:
-        """The file goes where only an operator looks, then the row says that it is gone. Idempotent. Blocking.
-
-        A row that says why must be there before, for a sweep to end this where it was cut.
-        """
-        self.store.quarantine(upload_id)
-        told = {"upload": upload_id, "aside": self.store.size_in_quarantine(upload_id) is not None}
-        with self.database.change(lazy=True) as connection:
-            connection.execute(_IS_ASIDE, told)
-
-    def delete_from_quarantine(self, upload_id: str) -> None:
-        """The file goes, then the row says that it is gone. Idempotent. Blocking."""
-        self.store.delete_from_quarantine(upload_id)
-        with self.database.change(lazy=True) as connection:
-            connection.execute(_LEFT_QUARANTINE, {"upload": upload_id})
 
     def discard(self, upload_ids: Sequence[str]) -> None:
         """Remove open uploads without a trace: those of a request that never was one. Blocking.
@@ -474,18 +299,18 @@ class UploadRepository:
 
     def facts(self, upload_id: str, owner: str) -> Facts:
         """Row and store as they are. Raises `UploadNotFoundError`, `UploadGoneError`. Blocking."""
-        return self._visible_facts(self._find(upload_id), owner)
+        return self._visible_facts(self.find(upload_id), owner)
 
     def _visible_facts(self, row: _Row | None, owner: str) -> Facts:
         if row is None or row.owner != owner or row.protocol != "tus":
             raise UploadNotFoundError
-        size = self._size(row)
+        size = self.size(row)
         # Its bytes are lost, unless it is a final that waits for its parts. What is over is judged by its status.
         if size is None and row.status is UploadStatus.OPEN and row.concat in (None, PARTIAL):
             raise UploadGoneError
         return self._facts(row, size, self.clock())
 
-    def _size(self, row: _Row) -> int | None:
+    def size(self, row: _Row) -> int | None:
         if row.status is not UploadStatus.OPEN:
             length: int | None = row.length
             return length
@@ -498,19 +323,19 @@ class UploadRepository:
         """When an open upload expires. Its row may lag a body that was cut off; its bytes tell better."""
         modified = self.store.modified(row.id) if row.status is UploadStatus.OPEN else None
         told: datetime = row.expires_at
-        return told if modified is None else max(told, self._expiry(modified))
+        return told if modified is None else max(told, self.expiry(modified))
 
     def locked_facts(self, upload_id: str, owner: str) -> Facts:
         """The same under the upload's lock: what an append that was cut short left unchecked is taken back."""
-        row = self._find(upload_id)
+        row = self.find(upload_id)
         if self._is_unchecked(row):
             self.reconcile(upload_id)
-            row = self._find(upload_id)
+            row = self.find(upload_id)
         return self._visible_facts(row, owner)
 
-    def _find(self, upload_id: str) -> _Row | None:
+    def find(self, upload_id: str) -> _Row | None:
         with self.database.look() as connection:
-            return connection.execute(_FIND, {"upload": upload_id}).one_or_none()
+            return connection.execute(FIND, {"upload": upload_id}).one_or_none()
 
     def _is_unchecked(self, row: _Row | None) -> bool:
         return row is not None and row.checked_from is not None and row.status is UploadStatus.OPEN
@@ -528,7 +353,7 @@ class UploadRepository:
 
     def reconcile(self, upload_id: str) -> None:
         """Forget the bytes of a checked append that its process did not live to check. Under the lock. Blocking."""
-        row = self._find(upload_id)
+        row = self.find(upload_id)
         if row is None or not self._is_unchecked(row):
             return
         size = self.store.size(upload_id)
@@ -558,5 +383,5 @@ class UploadRepository:
         group = groups.find(session, upload_id)
         return None if group is None else groups.lock_row(session, group)
 
-    def _expiry(self, now: datetime) -> datetime:
+    def expiry(self, now: datetime) -> datetime:
         return now + timedelta(seconds=self.settings.upload_expiry)

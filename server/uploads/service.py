@@ -12,11 +12,13 @@ Rules:
 import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from datetime import datetime
 from functools import partial
 
 from sqlalchemy.exc import SQLAlchemyError
 
 from server import media_types, threads
+from server.database.session import Database
 from server.errors import (
     BodyTimeoutError,
     BodyTooLargeError,
@@ -28,11 +30,15 @@ from server.errors import (
     UploadLockedError,
 )
 from server.lifecycle import UploadStatus
+from server.settings import Settings
 from server.storage import checksums
-from server.storage.locks import HeldLock
+from server.storage.base import UploadStore
+from server.storage.locks import HeldLock, UploadLocks
 from server.transport.body import Body, End, Moved
 from server.tus.protocol import Append, Create, Facts, State
-from server.uploads.progress import ProgressUpdate
+from server.uploads.deletion import UploadDeletion
+from server.uploads.policy import UploadPolicy
+from server.uploads.progress import ProgressUpdate, ProgressWriter
 from server.uploads.repository import UploadRepository
 
 
@@ -47,9 +53,20 @@ class ClientGoneError(Exception):
     """The client went away in the middle of its body: what came is kept, and no answer is possible."""
 
 
-@dataclass(frozen=True)
-class UploadService(UploadRepository):
-    """Everything that can be done to an upload. Owners are text; sizes and offsets are bytes."""
+@dataclass(frozen=True, kw_only=True)
+class UploadService:
+    """Everything that a client can do to an upload. Owners are text; sizes and offsets are bytes."""
+
+    settings: Settings
+    database: Database
+    store: UploadStore
+    locks: UploadLocks
+    policy: UploadPolicy
+    progress: ProgressWriter
+    repository: UploadRepository
+    deletion: UploadDeletion
+    clock: Callable[[], datetime]
+    new_id: Callable[[], str]
 
     # Creation
 
@@ -57,12 +74,12 @@ class UploadService(UploadRepository):
         """A new, empty tus upload. Raises `MediaTypeUnsupportedError` for its name, `TooLargeToScanError`,
         `NoRoomError`, `StorageFullError`."""
         if not decision.is_partial:
-            self.hooks.check_filename(decision.filename)
-        self.hooks.check_length(decision.length)
+            self.policy.check_filename(decision.filename)
+        self.policy.check_length(decision.length)
         upload_id = self.new_id()
         return await self.database.run(
             partial(
-                self.insert,
+                self.repository.insert,
                 upload_id,
                 owner,
                 protocol="tus",
@@ -88,13 +105,13 @@ class UploadService(UploadRepository):
         """
 
         def refuse_first() -> None:
-            facts = self.facts(upload_id, owner)
+            facts = self.repository.facts(upload_id, owner)
             # All bytes there, and not yet registered: the lock's holder is about to. No answer may tell it.
             if not facts.is_open or facts.offset != facts.length:
                 decide(facts)
 
         async with self.locks.hold(upload_id, partial(self.database.run, refuse_first)) as held:
-            facts = await self._complete_if_whole(await self.database.run(self.locked_facts, upload_id, owner))
+            facts = await self._locked_facts(upload_id, owner)
             decision = decide(facts)
             if facts.is_complete:
                 await self._check_replayed(facts, decision, body, held)
@@ -106,7 +123,7 @@ class UploadService(UploadRepository):
             except Exception as error:
                 await self._tell_what_is_left(upload_id, decision, error)
                 raise
-            if end is End.STOPPED and await self.database.run(self.delete_if_ended, upload_id):
+            if end is End.STOPPED and await self.database.run(self.deletion.delete_if_ended, upload_id):
                 raise UploadGoneError  # with its group
             if facts.offset == facts.length:
                 return await self._completed(facts)
@@ -134,13 +151,13 @@ class UploadService(UploadRepository):
         That it could not be told must not hide what happened: then it is told when the database is there again.
         """
         try:
-            await self.database.run(self.reconcile, upload_id)
+            await self.database.run(self.repository.reconcile, upload_id)
             # What is refused changes nothing: a length equal to the offset would even complete the upload.
             untold = decision.length is not None and isinstance(error, ClientError)
-            now = await self.database.run(self._record_offset, upload_id, None, untold)
+            now = await self.database.run(self.repository.record_offset, upload_id, None, untold)
             self.progress.record(upload_id, ProgressUpdate(now.offset, None, now.now))  # what was to be told is old
         except SQLAlchemyError:
-            news = await threads.run(self.current_progress, upload_id)
+            news = await threads.run(self.repository.current_progress, upload_id)
             if news is not None:
                 self.progress.record(upload_id, news)
 
@@ -154,20 +171,20 @@ class UploadService(UploadRepository):
 
     def _limit_for_scan(self, facts: Facts, decision: Append) -> Append:
         """What an upload of unknown length may still take, so that it can be scanned. Raises `TooLargeToScanError`."""
-        limit = self.hooks.scan_limit
+        limit = self.policy.scan_limit
         if limit is None or facts.length is not None:
             return decision  # it was judged when its length was told
         end = decision.offset + decision.limit
-        self.hooks.check_length(end if decision.length is None and decision.exact else decision.length)
+        self.policy.check_length(end if decision.length is None and decision.exact else decision.length)
         return replace(decision, limit=min(end, limit) - decision.offset)
 
     async def _receive(self, facts: Facts, decision: Append, body: Body) -> tuple[Facts, End]:
         told = self._declared_end(facts, decision)
         if told is not None:
-            await self.database.run(self._check_space, facts.id, decision, told)  # before a byte is read
+            await self.database.run(self.repository.check_space, facts.id, decision, told)  # before a byte is read
         media_type = await self._check_first_bytes(facts, decision, body)
         if told is not None or decision.is_checked:
-            await self.database.run(self._record_append_start, facts.id, decision, told)
+            await self.database.run(self.repository.record_append_start, facts.id, decision, told)
         hashed = checksums.new(decision.checksum.algorithm) if decision.checksum else None
         see = hashed.update if hashed else None
         # A chunked body may turn out longer than the room that is left. That byte waits until this is
@@ -176,7 +193,9 @@ class UploadService(UploadRepository):
         held_back = 0 if decision.exact or decision.is_checked else min(1, decision.limit)
         # What is checked may be taken back: it does not count before.
         is_news = not decision.is_checked
-        with self.progress.tracking(facts.id, self.current_progress) if is_news else contextlib.nullcontext():
+        with (
+            self.progress.tracking(facts.id, self.repository.current_progress) if is_news else contextlib.nullcontext()
+        ):
             moved = await self.store.append(facts.id, decision.offset, body, decision.limit - held_back, see)
         if not decision.exact and moved.end is End.LIMIT:
             rest, end = await body.peek(held_back + 1)
@@ -190,7 +209,7 @@ class UploadService(UploadRepository):
         if decision.is_checked and not await self._verify_checksum(facts.id, decision, moved, hashed, body):
             media_type = facts.media_type  # bytes that were taken back prove nothing
         if decision.is_checked:
-            return await self.database.run(self._record_offset, facts.id, media_type), moved.end
+            return await self.database.run(self.repository.record_offset, facts.id, media_type), moved.end
         return self._record_progress(facts, decision, moved, media_type), moved.end
 
     def _declared_end(self, facts: Facts, decision: Append) -> int | None:
@@ -203,7 +222,7 @@ class UploadService(UploadRepository):
         """What is known of the upload now; its row hears of it within a second."""
         now = self.clock()
         length = facts.length if decision.length is None else decision.length
-        offset, until = decision.offset + moved.count, self._expiry(now)
+        offset, until = decision.offset + moved.count, self.repository.expiry(now)
         if offset != length:  # else it is complete, and its row is told in another way
             self.progress.record(facts.id, ProgressUpdate(offset, media_type, now))
         return replace(facts, offset=offset, length=length, media_type=media_type, expires_at=until, now=now)
@@ -250,12 +269,16 @@ class UploadService(UploadRepository):
 
     async def _check_content(self, facts: Facts, head: bytes) -> str | None:
         try:
-            return self.hooks.check_content(facts.filename, head)
+            return self.policy.check_content(facts.filename, head)
         except MediaTypeUnsupportedError as error:
-            await self.database.run(self.remove, facts.id, UploadStatus.REJECTED, error)
+            await self.database.run(self.deletion.remove, facts.id, UploadStatus.REJECTED, error)
             raise
 
     # Completion
+
+    async def _locked_facts(self, upload_id: str, owner: str) -> Facts:
+        """The facts under the upload's lock, after an upload that was cut off from its completion was completed."""
+        return await self._complete_if_whole(await self.database.run(self.repository.locked_facts, upload_id, owner))
 
     async def _complete_if_whole(self, facts: Facts) -> Facts:
         """An open upload that has every byte was cut off from its completion: complete it before all else.
@@ -274,7 +297,7 @@ class UploadService(UploadRepository):
             facts = replace(facts, media_type=await self._check_content(facts, head))
         # Pushing gigabytes to a disk takes its time; the threads of the database are few.
         await threads.run(self.store.finish, facts.id)
-        await self.database.run(self.complete, [facts.id], facts.id, {facts.id: facts.media_type})
+        await self.database.run(self.repository.complete, [facts.id], facts.id, {facts.id: facts.media_type})
         return replace(facts, state=State.COMPLETE)
 
     # Looking
@@ -283,13 +306,13 @@ class UploadService(UploadRepository):
         """The truth about an upload. A body that is being received is told to let go, so that it is the truth."""
 
         async def unless_open() -> None:
-            facts = await self.database.run(self.facts, upload_id, owner)
+            facts = await self.database.run(self.repository.facts, upload_id, owner)
             if not facts.is_open:
                 raise _SettledError(facts)
 
         try:
             async with self.locks.hold(upload_id, unless_open):
-                facts = await self._complete_if_whole(await self.database.run(self.locked_facts, upload_id, owner))
+                facts = await self._locked_facts(upload_id, owner)
                 if facts.is_open and facts.offset and not facts.is_final:
                     self.progress.record_resumed(upload_id)
                 return facts

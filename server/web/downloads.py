@@ -51,7 +51,7 @@ class Downloads:
         self._settings = services.settings
         self._database = services.database
         self._store = services.store
-        self._uploads = services.uploads
+        self._repository = services.repository
         self._finish = finish
 
     async def get(self, call: Call) -> Response:
@@ -90,7 +90,7 @@ class Downloads:
 
     def _find(self, upload_id: str) -> tuple[Facts, datetime]:
         """An upload that may be downloaded, and when it became complete. Blocking."""
-        facts = self._uploads.facts(upload_id, DEFAULT_OWNER)
+        facts = self._repository.facts(upload_id, DEFAULT_OWNER)
         if facts.is_rejected:
             raise UploadGoneError  # 415 would be about the type of what a GET brings, and that brings nothing
         check_upload(facts)

@@ -35,7 +35,7 @@ from server.errors import (
 from server.messages import sentence
 from server.transport.body import End
 from server.tus.protocol import check_content_coding
-from server.uploads.forms import Form, receive_form
+from server.uploads.forms import Form
 from server.uploads.idempotency import HEADER, Answer, parse_key
 from server.uploads.service import ClientGoneError
 from server.web.endpoint import Call, endpoint
@@ -69,7 +69,7 @@ def routes(services: Services) -> list[Route]:
 
 class _Upload:
     def __init__(self, services: Services) -> None:
-        self._uploads = services.uploads
+        self._forms = services.forms
         self._metrics = services.metrics
         self._settings = services.settings
 
@@ -94,7 +94,7 @@ class _Upload:
         key = None if raw is None else parse_key(raw)
         length = call.head.get("Content-Length") or ""
         asked = int(length) if length.isdecimal() else 0
-        async with receive_form(self._uploads, DEFAULT_OWNER, key, asked) as form:
+        async with self._forms.receive(DEFAULT_OWNER, key, asked) as form:
             answer = await self._take_all(form, reader)
             self._check_end(reader)
             response = _response(call, await form.finish(answer))

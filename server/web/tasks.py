@@ -48,7 +48,7 @@ def routes(services: Services) -> list[Route]:
 class _Tasks:
     def __init__(self, services: Services) -> None:
         self._database = services.database
-        self._uploads = services.uploads
+        self._deletion = services.deletion
         self._removal = services.removal
 
     async def status(self, call: Call) -> Response:
@@ -59,7 +59,7 @@ class _Tasks:
 
     async def cancel(self, call: Call) -> Response:
         task_id = _checked(call, "POST")
-        await self._database.run(self._uploads.cancel, task_id, DEFAULT_OWNER)
+        await self._database.run(self._deletion.cancel, task_id, DEFAULT_OWNER)
         message = sentence("task_cancelled", {}, language(call.scope, "zh"))
         return JSONResponse({"success": True, "message": message}, headers=_NO_STORE)
 

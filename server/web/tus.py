@@ -24,7 +24,6 @@ from server.transport.body import TRAILERS, Body
 from server.tus import protocol
 from server.tus.headers import Head, is_id
 from server.tus.protocol import Append, Create, Facts, Offer
-from server.uploads.concatenation import FinalService
 from server.web.downloads import Downloads
 from server.web.endpoint import Call, Handle, endpoint
 from server.web.errors import tus_response
@@ -64,12 +63,15 @@ class TusRoutes:
 
     def __init__(self, services: Services) -> None:
         self._uploads = services.uploads
+        self._policy = services.policy
+        self._database = services.database
+        self._repository = services.repository
         self._removal = services.removal
         self._metrics = services.metrics
         self._settings = services.settings
         self._intake = services.intake
         self._cors = CrossOrigin(services.settings, methods=_METHODS, allow=_ALLOW_HEADERS, expose=_EXPOSE_HEADERS)
-        self._finals = FinalService(services.uploads)
+        self._finals = services.finals
         self._offer = _offer(services)
         self._offer_with_trailers = replace(
             self._offer, extensions=(*self._offer.extensions, protocol.CHECKSUM_TRAILER)
@@ -119,7 +121,7 @@ class TusRoutes:
             "Tus-Version": protocol.VERSION,
             # Commas without spaces: TUSKit splits without trimming.
             "Tus-Extension": ",".join(offer.extensions),
-            "Tus-Max-Size": str(min(offer.max_size, self._uploads.hooks.scan_limit or offer.max_size)),
+            "Tus-Max-Size": str(min(offer.max_size, self._policy.scan_limit or offer.max_size)),
             "Tus-Checksum-Algorithm": ",".join(offer.algorithms),
             **self._cors.preflight(call.scope),
         }

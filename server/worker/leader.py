@@ -154,7 +154,7 @@ class Leader(ABC):
         self._sweep()
 
     def _expire_dead_leases(self) -> None:
-        now = self._services.uploads.clock()
+        now = self._services.clock()
         with self._services.database.write() as session:
             orphans = queue.expire_leases(session, self._embedded, now=now)
         if orphans:

@@ -89,15 +89,13 @@ def claim_next(
                 worker,
                 node=services.node,
                 lease=settings.task_lease,
-                now=services.uploads.clock(),
+                now=services.clock(),
                 owner_limit=settings.owner_limit,
                 task_id=task_id,
             )
             if claimed is None or queue.count_failed_attempts(session, claimed) < settings.task_max_attempts:
                 return claimed
-            status = queue.fail_exhausted(
-                session, claimed, Failure("too_many_attempts", {}), now=services.uploads.clock()
-            )
+            status = queue.fail_exhausted(session, claimed, Failure("too_many_attempts", {}), now=services.clock())
             if status is TaskStatus.PROCESSING:
                 _log.error("file_given_up", task=claimed.task_id, attempt=claimed.attempt)
                 return claimed
@@ -172,7 +170,7 @@ class Attempt:
             if file.status not in ends(FILE_MOVES):
                 self._file_unless_removed(file)
             progress.end_file()
-        status = self._transact(lambda session: queue.finish(session, self.claim, now=self._services.uploads.clock()))
+        status = self._transact(lambda session: queue.finish(session, self.claim, now=self._services.clock()))
         if status is None:
             raise LostError
         _log.info("task_ended", task=self.claim.task_id, attempt=self.claim.attempt, status=status.value)
@@ -198,7 +196,7 @@ class Attempt:
             _log.info("file_removed", task=claim.task_id, file=file.id)
 
     def _file(self, file: TaskFile) -> None:
-        claim, clock = self.claim, self._services.uploads.clock
+        claim, clock = self.claim, self._services.clock
         media_type = media_types.get(file.media_type) if file.media_type else None
         steps = [step for step in STEPS if step.applies_to(media_type)]
         wanted = {step.name: step.is_wanted(self._settings) for step in steps}
@@ -251,7 +249,7 @@ class Attempt:
                     shares.end(step.name)
 
     def _begin(self, work: "_Work", step: Step) -> None:
-        claim, clock, file_id = self.claim, self._services.uploads.clock, work.file.id
+        claim, clock, file_id = self.claim, self._services.clock, work.file.id
         self._must(lambda session: file_steps.begin_step(session, claim, file_id, step.name, now=clock()))
 
     def _end(self, work: "_Work", step: Step, known: TaskStep, outcome: Outcome) -> None:
@@ -288,7 +286,7 @@ class Attempt:
 
     def _complete(self, work: "_Work", step: Step, found: Mapping[str, object]) -> None:
         """What the step made and found out appears. Raises what the disk has to say, and then nothing is told."""
-        claim, clock, file_id = self.claim, self._services.uploads.clock, work.file.id
+        claim, clock, file_id = self.claim, self._services.clock, work.file.id
 
         def complete(session: Session) -> bool:
             # Published while the transaction holds the task's row: no cancel and no takeover comes between,
@@ -303,13 +301,13 @@ class Attempt:
         work.facts.update(found)
 
     def _fail(self, work: "_Work", step: Step, failure: Failure) -> None:
-        claim, clock = self.claim, self._services.uploads.clock
+        claim, clock = self.claim, self._services.clock
         _log.info("step_gave_up", task=claim.task_id, file=work.file.id, step=step.name, code=failure.code)
         self._must(lambda session: file_steps.fail_step(session, claim, work.file.id, step.name, failure, now=clock()))
 
     def _try_later(self, work: "_Work", step: Step, known: TaskStep, why: Failure, *, counts: bool) -> None:
         """Set the task aside, or give the step up; raises accordingly, or returns when the file can do without it."""
-        claim, now = self.claim, self._services.uploads.clock()
+        claim, now = self.claim, self._services.clock()
         failures = known.failures + int(counts)
         if failures >= self._settings.task_max_attempts:
             failure = Failure("step_failed" if why.code == "step_interrupted" else why.code, why.params)
@@ -376,7 +374,7 @@ class Attempt:
             progress=progress.percent,
             current_file=progress.position,
             eta_seconds=progress.eta_seconds,
-            now=self._services.uploads.clock(),
+            now=self._services.clock(),
         )
 
     def _extend_lease(self) -> bool:
@@ -427,7 +425,7 @@ class Attempt:
             return
         try:
             with self._services.database.write() as session:
-                queue.give_back(session, self.claim, now=self._services.uploads.clock())
+                queue.give_back(session, self.claim, now=self._services.clock())
         except AWAY:
             self.is_owed = True
             _log.warning("not_given_back", task=self.claim.task_id)  # its lease will run out

@@ -63,7 +63,7 @@ class Scheduler(Leader):
         for attempt in self._attempts:
             attempt.postpone(session)
         for claimed in self._owed:
-            queue.give_back(session, claimed, now=self._services.uploads.clock())
+            queue.give_back(session, claimed, now=self._services.clock())
 
     def _run(self, attempt: Attempt) -> None:
         try:

@@ -95,9 +95,8 @@ def restore(folder: Path, *, data_dir: Path, database_url: str = "") -> dict[str
 
 def findings(data_dir: Path, database_url: str) -> list[str]:
     """What an inventory finds after one sweep."""
-    from server.maintenance import checker
 
     with Services.open(Settings(data_dir=data_dir, database_url=database_url)) as services:
         services.claim_store()
         services.sweep()
-        return [f"{finding.kind} {finding.subject}" for finding in checker.find_mismatches(services)]
+        return [f"{finding.kind} {finding.subject}" for finding in services.checker.find_mismatches()]

@@ -91,15 +91,15 @@ def put(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
 
 def registered(services: Services, *names: str, protocol: str = "tus", owner: str = DEFAULT_OWNER) -> str:
     """A task of files of these names, that waits; of one file it has the upload's id."""
-    ids = [services.uploads.new_id() for _ in names]
-    task_id = ids[0] if len(ids) == 1 else services.uploads.new_id()
+    ids = [services.new_id() for _ in names]
+    task_id = ids[0] if len(ids) == 1 else services.new_id()
     kind = protocol if len(ids) == 1 else "multipart"
     told: dict[str, Any] = {"protocol": kind, "task_id": task_id, "length": 5, "metadata_raw": None}
     for upload_id, name in zip(ids, names, strict=True):
-        services.uploads.insert(upload_id, owner, filename=name, **told)
+        services.repository.insert(upload_id, owner, filename=name, **told)
         services.store.local_path(upload_id).write_bytes(b"12345")
         services.store.finish(upload_id)
-    services.uploads.complete(ids, task_id, dict.fromkeys(ids, "mp4"))
+    services.repository.complete(ids, task_id, dict.fromkeys(ids, "mp4"))
     return task_id
 
 
@@ -174,9 +174,9 @@ def test_tables_and_pages(operator: Operator, put: Callable[..., None]) -> None:
     assert file["id"] not in "".join(events)
     assert operator.run("tasks", "retry", task_id).exit_code == 0
     assert "  files holiday.mp4" in operator.run("tasks", "show", task_id).output
-    waiting = operator.services.uploads.new_id()
+    waiting = operator.services.new_id()
     told: dict[str, Any] = {"protocol": "tus", "task_id": waiting, "length": 5, "metadata_raw": None}
-    operator.services.uploads.insert(waiting, DEFAULT_OWNER, filename="a.mp4", **told)
+    operator.services.repository.insert(waiting, DEFAULT_OWNER, filename="a.mp4", **told)
     assert "expires_at" in operator.run("uploads", "show", waiting).output
 
 
@@ -296,7 +296,7 @@ def test_files_without_an_original_stay_failed(operator: Operator, put: Callable
         ["error", "error", "completed"],
     )
     assert operator.refused("tasks", "retry", task_id) == (4, "The original is gone: a.mp4, b.mp4.")
-    services.uploads.delete_bytes(files[1]["upload_id"])
+    services.deletion.delete_bytes(files[1]["upload_id"])
     operator.change(update(TaskFile).where(TaskFile.id == files[0]["id"]).values(scan="infected"))
     sentence = "A virus was found in it; the original is in quarantine."
     assert operator.refused("tasks", "retry", task_id) == (4, sentence)
@@ -347,7 +347,7 @@ def test_a_worker_of_before_the_retry_has_nothing_to_say(operator: Operator, put
     task_id = registered(services, "a.mp4")
     slow = claim_next(services, "test/slow")
     assert slow is not None
-    now = services.uploads.clock()
+    now = services.clock()
     with services.database.write() as session:
         queue.expire_leases(session, "test/slow", now=now)
         changed(session, update(Task).values(failures=2))
@@ -468,9 +468,9 @@ def test_bytes_that_lie_elsewhere_are_not_forgotten(operator: Operator) -> None:
     code, sentence = operator.refused("uploads", "terminate", task_id)
     assert (code, "--data-dir" in sentence) == (4, True)
     assert operator.json("uploads", "show", task_id)["status"] == "complete"
-    form = services.uploads.new_id()
+    form = services.new_id()
     told: dict[str, Any] = {"protocol": "multipart", "length": None, "metadata_raw": None, "filename": "a.mp4"}
-    services.uploads.insert(form, DEFAULT_OWNER, task_id=services.uploads.new_id(), **told)
+    services.repository.insert(form, DEFAULT_OWNER, task_id=services.new_id(), **told)
     code, sentence = operator.refused("uploads", "terminate", form)
     assert (code, "form" in sentence) == (4, True)
 

@@ -23,7 +23,7 @@ def test_a_final_whose_last_part_the_sweep_finishes(tmp_path: Path, final: str, 
     with Services.open(Settings(data_dir=tmp_path / "data", database_url=url)) as services:
         services.claim_store()
         for upload, concat, parts in ((part, PARTIAL, ()), (final, "final;…", (part,))):
-            services.uploads.insert(
+            services.repository.insert(
                 upload,
                 "default",
                 protocol="tus",

@@ -109,16 +109,16 @@ class Arena:
         return {}
 
     def _register(self, owner: str, orders: list[Mapping[str, object]]) -> None:
-        uploads, task_id = self.services.uploads, self.services.uploads.new_id()
-        ids = [uploads.new_id() for _ in orders]
+        repository, task_id = self.services.repository, self.services.new_id()
+        ids = [self.services.new_id() for _ in orders]
         for number, upload_id in enumerate(ids):
             # Of a length that no other file of the task has, so that facts which get mixed up are seen.
             data = json.dumps({**orders[number], "pad": "x" * number}).encode()
             told: dict[str, Any] = {"task_id": task_id, "length": len(data), "metadata_raw": None}
-            uploads.insert(upload_id, owner, protocol="multipart", filename="a.mp4", **told)
+            repository.insert(upload_id, owner, protocol="multipart", filename="a.mp4", **told)
             self.services.store.local_path(upload_id).write_bytes(data)
             self.services.store.finish(upload_id)
-        uploads.complete(ids, task_id, dict.fromkeys(ids, "mp4"))
+        repository.complete(ids, task_id, dict.fromkeys(ids, "mp4"))
         self.orders[task_id] = orders
 
     def disturb(self, hire: Callable[[str], Worker]) -> None:
@@ -172,7 +172,7 @@ class Arena:
             with self.services.database.write() as session:
                 owner = session.get_one(Task, task_id).owner
                 with suppress(TaskEndedError):
-                    queue.cancel(session, task_id, owner, now=self.services.uploads.clock())
+                    queue.cancel(session, task_id, owner, now=self.services.clock())
 
         self.insist(cancel)
 

@@ -96,6 +96,7 @@ LINES_OF = frozenset(
     for name in (
         "uploads/service.py",
         "uploads/repository.py",
+        "uploads/deletion.py",
         "uploads/concatenation.py",
         "uploads/idempotency.py",
         "uploads/forms.py",

@@ -133,9 +133,7 @@ def sweep(live: LiveServer) -> Any:
 def claim(live: LiveServer, task: str) -> object:
     """A worker asks for this task; None when it may not have it."""
     with Services.open(live.settings) as services, services.database.write() as session:
-        return queue.claim(
-            session, "a worker", node=services.node, lease=60, now=services.uploads.clock(), task_id=task
-        )
+        return queue.claim(session, "a worker", node=services.node, lease=60, now=services.clock(), task_id=task)
 
 
 def check_tidy(live: LiveServer) -> None:

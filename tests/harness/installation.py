@@ -13,7 +13,6 @@ from server.bootstrap import Services, new_id
 from server.database import migration
 from server.database.models import Task, TaskEvent
 from server.lifecycle import TaskStatus
-from server.maintenance.checker import find_mismatches
 from server.settings import Settings
 from tests.tus.client import video
 
@@ -46,7 +45,7 @@ class Installation:
     def open(self, data: bytes = b"", *, protocol: str = "tus", length: int | None = len(DATA)) -> str:
         """An open upload with these bytes."""
         upload = new_id()
-        self.services.uploads.insert(
+        self.services.repository.insert(
             upload,
             "default",
             protocol=protocol,
@@ -61,7 +60,7 @@ class Installation:
     def complete(self) -> str:
         """An upload with its task."""
         upload = self.open(DATA)
-        self.services.uploads.complete([upload], upload, {upload: "mp4"})
+        self.services.repository.complete([upload], upload, {upload: "mp4"})
         return upload
 
     def ended(self, status: str = "completed", **flags: bool) -> str:
@@ -111,4 +110,4 @@ class Installation:
 
     def found(self) -> list[tuple[str, str]]:
         """What the inventory finds."""
-        return [(finding.kind, finding.subject) for finding in find_mismatches(self.services)]
+        return [(finding.kind, finding.subject) for finding in self.services.checker.find_mismatches()]

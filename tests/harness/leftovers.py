@@ -11,7 +11,6 @@ import pytest
 from structlog.testing import capture_logs
 
 from server.bootstrap import Services
-from server.maintenance.checker import find_mismatches
 from server.settings import Settings
 
 # What lies in a data folder besides, in every installation.
@@ -50,7 +49,7 @@ def check(data_dir: Path, database_url: str) -> None:
     settings = Settings(data_dir=data_dir, database_url=database_url, fsync="never", disk_reserve="0")
     with capture_logs() as logs, Services.open(settings) as services:
         report = services.sweep()
-        findings = find_mismatches(services)
+        findings = services.checker.find_mismatches()
     assert report.failed == report.missing == 0, (report, logs)
     assert findings == [], f"left in {data_dir}: {[(finding.kind, finding.subject) for finding in findings]}"
     unknown = {path.name for path in data_dir.iterdir()} - _KNOWN

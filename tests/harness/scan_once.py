@@ -20,7 +20,7 @@ def _work(data_dir: str, fault: str) -> None:
         services.claim_store()
         # As whoever takes the lead: the workers before this one are dead.
         with services.database.write() as session:
-            queue.expire_leases(session, f"{services.node}/", now=services.uploads.clock())
+            queue.expire_leases(session, f"{services.node}/", now=services.clock())
         faulty_server.arm(fault)
         claimed = claim_next(services, f"{services.node}/once")
         if claimed is not None:

@@ -13,7 +13,7 @@ from sqlalchemy import text
 from server.bootstrap import Services, new_id
 from server.cli.main import main
 from server.lifecycle import UploadStatus
-from server.maintenance.checker import KINDS, Finding, find_mismatches
+from server.maintenance.checker import KINDS, Finding
 from tests.harness.installation import DATA, Installation
 
 NOW = "2026-01-01 00:00:00.000000"
@@ -118,7 +118,7 @@ def _quarantine_half(ground: Installation) -> str:
 
 def _quarantine_missing(ground: Installation) -> str:
     upload = ground.complete()
-    ground.services.uploads.quarantine(upload)
+    ground.services.deletion.quarantine(upload)
     ground.aside(upload).unlink()
     return upload
 
@@ -228,11 +228,11 @@ def _well(ground: Installation) -> None:
     ground.result(shown)
     infected = ground.complete()
     ground.execute("UPDATE task_files SET scan = 'infected', status = 'error' WHERE upload_id = :id", id=infected)
-    ground.services.uploads.quarantine(infected)
+    ground.services.deletion.quarantine(infected)
     dropped = ground.ended()
-    ground.services.uploads.delete_bytes(dropped)
+    ground.services.deletion.delete_bytes(dropped)
     removed = ground.open(DATA[:10])
-    ground.services.uploads.remove(removed, UploadStatus.EXPIRED)
+    ground.services.deletion.remove(removed, UploadStatus.EXPIRED)
     working = ground.complete()
     ground.execute(
         "UPDATE tasks SET status = 'processing', worker = 'w', attempt = 1, lease_expires_at = :now WHERE id = :id",
@@ -288,7 +288,7 @@ def test_a_store_that_is_away(ground: Installation) -> None:
     folder = ground.settings.data_dir / "uploads"
     folder.rename(folder.with_name("elsewhere"))
     with pytest.raises(OSError):
-        find_mismatches(ground.services)
+        ground.services.checker.find_mismatches()
 
 
 def test_it_changes_nothing(ground: Installation) -> None:
@@ -304,7 +304,7 @@ def test_it_changes_nothing(ground: Installation) -> None:
         return rows, {path: path.lstat().st_size for path in folder.rglob("*") if "test.db" not in path.name}
 
     before = state()
-    find_mismatches(ground.services)
+    ground.services.checker.find_mismatches()
     assert state() == before
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from server.bootstrap import Services
-from server.maintenance.sweep import SweepReport
+from server.maintenance.sweep_report import SweepReport
 from server.storage.disk import DiskStore
 from tests.conftest import StartServer
 from tests.harness.gate import Gate

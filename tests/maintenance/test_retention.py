@@ -4,7 +4,7 @@ import contextlib
 import json
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,6 @@ from server.cli import actions
 from server.cli.main import main
 from server.database.models import Task, Upload
 from server.lifecycle import UploadStatus
-from server.maintenance.checker import find_mismatches
 from server.maintenance.guarded_clock import GuardedClock
 from server.maintenance.retention import Retention
 from server.maintenance.sweep_report import TELLS, SweepReport
@@ -55,7 +54,7 @@ class Ground(Installation):
             "cancelled": self.task("cancelled", ago, has_poster=True),
             "infected": self.task("error", ago, scan="infected"),
         }
-        self.services.uploads.quarantine(made["infected"])
+        self.services.deletion.quarantine(made["infected"])
         made["open"] = self.open(DATA[:10])
         self.execute("UPDATE uploads SET received = 10 WHERE id = :id", id=made["open"])
         made["waiting"] = self.complete()
@@ -74,7 +73,7 @@ class Ground(Installation):
         task, uploads = new_id(), [self.open(DATA, protocol="multipart", length=None) for _ in range(2)]
         for upload in uploads:
             self.execute("UPDATE uploads SET task_id = :task WHERE id = :id", task=task, id=upload)
-        self.services.uploads.complete(uploads, task, dict.fromkeys(uploads, "mp4"))
+        self.services.repository.complete(uploads, task, dict.fromkeys(uploads, "mp4"))
         self.end(task, "completed", ago)
         files = [row["id"] for row in self.query("SELECT id FROM task_files WHERE task_id = :id ORDER BY 1", id=task)]
         self.execute("UPDATE tasks SET partial = true WHERE id = :id", id=task)
@@ -164,7 +163,7 @@ def test_never(ground: Ground) -> None:
     assert ground.posters() == {made["completed"], made["partial"], made["error"]}
     assert ground.aside_ids() == {made["infected"]}
     assert ground.sweep() == {}
-    assert find_mismatches(ground.services) == []
+    assert ground.services.checker.find_mismatches() == []
 
 
 def test_each_setting(ground: Ground) -> None:
@@ -203,7 +202,7 @@ def test_each_setting(ground: Ground) -> None:
     assert len(ground.query("SELECT id FROM uploads")) == 6 + 2 + 2
     everything = each(week)
     assert ground.sweep(**everything) == {}
-    assert find_mismatches(ground.services) == []
+    assert ground.services.checker.find_mismatches() == []
 
 
 def test_rows_wait_for_what_lies_on_the_disk(ground: Ground) -> None:
@@ -216,17 +215,17 @@ def test_rows_wait_for_what_lies_on_the_disk(ground: Ground) -> None:
     assert {row["id"] for row in ground.query("SELECT id FROM tasks")} == {made["waiting"]}
     assert ground.originals() == {made["waiting"], made["open"]}
     assert not list((ground.settings.data_dir / "results").iterdir())
-    assert find_mismatches(ground.services) == []
+    assert ground.services.checker.find_mismatches() == []
 
 
 def test_rows_of_uploads_without_a_task(ground: Ground) -> None:
     """Expired, terminated and refused ones go with the age of their end; a partial one after its final."""
     old = [ground.open(DATA[:10]) for _ in range(3)]
     for upload, status in zip(old, ("EXPIRED", "TERMINATED", "REJECTED"), strict=True):
-        ground.services.uploads.remove(upload, UploadStatus[status])
+        ground.services.deletion.remove(upload, UploadStatus[status])
     part, final, young = ground.open(), ground.open(), ground.open()
     for upload in (part, final, young):
-        ground.services.uploads.remove(upload, UploadStatus.TERMINATED)
+        ground.services.deletion.remove(upload, UploadStatus.TERMINATED)
     ground.execute("UPDATE uploads SET concat = 'partial' WHERE id = :id", id=part)
     ground.execute("UPDATE uploads SET concat = 'final;x' WHERE id = :id", id=final)
     ground.execute("INSERT INTO upload_parts (final_id, position, part_id) VALUES (:f, 1, :p)", f=final, p=part)
@@ -287,10 +286,22 @@ def test_killed_anywhere(memory: Ground, monkeypatch: pytest.MonkeyPatch, after:
         _kill_everywhere(memory, services, monkeypatch, after=after)
 
 
+def fresh(services: Services, clock: Callable[[], datetime] | None = None) -> Retention:
+    """Retention of a process that has just started: it remembers no look."""
+    return Retention(
+        settings=services.settings,
+        database=services.database,
+        store=services.store,
+        results=services.results,
+        deletion=services.deletion,
+        node=services.node,
+        clock=clock or services.clock,
+    )
+
+
 def _kill_everywhere(memory: Ground, services: Services, monkeypatch: pytest.MonkeyPatch, *, after: bool) -> None:
     def sweep() -> None:
-        # As a process that has just started: it remembers no look.
-        object.__setattr__(services, "retention", Retention(services.uploads, services.results))
+        object.__setattr__(services.sweeper, "retention", fresh(services))
         services.sweep()
 
     for at in range(1, 300):
@@ -307,7 +318,7 @@ def _kill_everywhere(memory: Ground, services: Services, monkeypatch: pytest.Mon
             except KilledError:
                 killed = True
         sweep()
-        assert find_mismatches(memory.services) == []
+        assert memory.services.checker.find_mismatches() == []
         sweep()
         assert memory.originals() == {made["waiting"], made["open"]}
         assert [row["id"] for row in memory.query("SELECT id FROM tasks")] == [made["waiting"]]
@@ -340,7 +351,7 @@ def test_two_sweeps_at_once(ground: Ground) -> None:
     ground.sweep(**everything)
     assert len(ground.query("SELECT id FROM tasks")) == 3
     assert len(ground.originals()) == 6
-    assert find_mismatches(ground.services) == []
+    assert ground.services.checker.find_mismatches() == []
 
 
 def test_a_retry_against_a_sweep(ground: Ground) -> None:
@@ -368,7 +379,7 @@ def test_a_retry_against_a_sweep(ground: Ground) -> None:
     assert {task for task, waits in outcomes.items() if waits} == there
     waiting = {row["id"] for row in ground.query("SELECT id FROM tasks WHERE status = 'uploaded' AND has_results")}
     assert waiting == there == ground.posters()
-    assert find_mismatches(ground.services) == []
+    assert ground.services.checker.find_mismatches() == []
 
 
 def test_an_end_that_came_after_the_look(memory: Ground, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -457,8 +468,7 @@ def test_a_leap_removes_nothing(memory: Ground) -> None:
     before = memory.originals()
     now = [datetime.now(UTC)]
     with memory.with_settings(failed_retention=DAY, original_retention=DAY) as services:
-        retention = Retention(services.uploads, services.results, lambda: now[0])
-        object.__setattr__(services, "retention", retention)
+        object.__setattr__(services.sweeper, "retention", fresh(services, lambda: now[0]))
         now[0] += timedelta(days=365)
         assert told(services.sweep()) == {}
         assert memory.originals() == before

@@ -17,7 +17,7 @@ from structlog.testing import capture_logs
 from server.bootstrap import Services
 from server.database import migration
 from server.database.session import Database
-from server.maintenance.sweep import SweepReport, sweep
+from server.maintenance.sweep_report import SweepReport
 from server.settings import Settings
 from server.storage.disk import DiskStore
 from tests.harness.kill_points import KilledError, KillPoint
@@ -83,12 +83,12 @@ class Bench:
 
     def put(self, state: State) -> str:
         """An upload in that state; its id."""
-        upload = self.services.uploads.new_id()
-        self.services.uploads.insert(
+        upload = self.services.new_id()
+        self.services.repository.insert(
             upload,
             "default",
             protocol=state.protocol,
-            task_id=upload if state.protocol == "tus" else self.services.uploads.new_id(),
+            task_id=upload if state.protocol == "tus" else self.services.new_id(),
             length=LENGTH if state.protocol == "tus" else None,
             metadata_raw=None,
             filename="clip.mp4",
@@ -105,7 +105,7 @@ class Bench:
         return upload
 
     def sweep(self) -> SweepReport:
-        return sweep(self.services.uploads)
+        return self.services.sweeper.sweep()
 
     def row(self, upload: str) -> dict[str, Any] | None:
         rows = self.query("SELECT * FROM uploads WHERE id = :id", id=upload)
@@ -202,7 +202,7 @@ def test_a_dry_run_tells_the_same(both: Bench) -> None:
     for state in STATES.values():
         both.put(state)
     before = both.state()
-    told = asdict(sweep(both.services.uploads, dry_run=True))
+    told = asdict(both.services.sweeper.sweep(dry_run=True))
     assert both.state() == before
     assert told == asdict(both.sweep())
 
@@ -231,7 +231,7 @@ def test_complete_uploads_are_left_alone(both: Bench) -> None:
     form = both.put(STATES["form, file there"])
     row = both.row(form)
     assert row is not None
-    both.services.uploads.complete([form], row["task_id"], {form: "mp4"})
+    both.services.repository.complete([form], row["task_id"], {form: "mp4"})
     before = both.state()
     assert asdict(both.sweep()) == asdict(SweepReport())
     assert both.state() == before
@@ -313,7 +313,7 @@ def test_two_sweeps_at_once(both: Bench) -> None:
 
         def run(services: Services) -> None:
             try:
-                sweep(services.uploads)
+                services.sweeper.sweep()
             except BaseException as error:
                 errors.append(error)
 
@@ -368,4 +368,4 @@ def test_bytes_that_the_row_does_not_know_count(both: Bench) -> None:
     both.execute("UPDATE uploads SET expires_at = :past", past=PAST)
     assert asdict(both.sweep()) == asdict(SweepReport())
     assert both.stored(upload) == DATA[:100]
-    assert both.services.uploads.facts(upload, "default").expires_at > both.services.uploads.clock()
+    assert both.services.repository.facts(upload, "default").expires_at > both.services.clock()

@@ -17,11 +17,11 @@ from sqlalchemy.exc import OperationalError
 from server.bootstrap import Services
 from server.database import migration
 from server.errors import StorageFullError
-from server.maintenance.sweep import SweepReport, sweep
+from server.maintenance.sweep_report import SweepReport
 from server.settings import Settings
 from server.storage.disk import DiskStore
 from server.storage.locks import UploadLocks
-from server.uploads.service import UploadService
+from server.uploads.repository import UploadRepository
 from server.worker.scheduler import Scheduler
 from tests.harness.http import LiveServer
 from tests.tus.client import PAST, create, patch, video
@@ -59,10 +59,9 @@ class Crowd:
 
     def put(self, stored: bytes, **row: object) -> str:
         """One upload as a crash has left it."""
-        uploads = self.services.uploads
-        upload = uploads.new_id()
+        upload = self.services.new_id()
         named = {"protocol": "tus", "task_id": upload, "metadata_raw": None, "filename": "clip.mp4"}
-        uploads.insert(upload, "default", length=len(DATA), **named)  # type: ignore[arg-type]
+        self.services.repository.insert(upload, "default", length=len(DATA), **named)  # type: ignore[arg-type]
         self.services.store.local_path(upload).write_bytes(stored)
         with sqlite3.connect(self.path) as connection:
             for column, value in row.items():
@@ -75,7 +74,7 @@ class Crowd:
 
     def sweep(self, *, everything: bool = False) -> Mapping[str, int]:
         """One sweep with retention, as the server does; what it did."""
-        report = sweep(self.services.uploads, self.services.retention, everything=everything)
+        report = self.services.sweeper.sweep(everything=everything)
         return {name: number for name, number in asdict(report).items() if number}
 
 
@@ -226,7 +225,7 @@ def test_who_leads_begins_with_a_whole_look(crowd: Crowd, monkeypatch: pytest.Mo
     assert looks == [True, False, False, True, False, True]
 
 
-@pytest.mark.parametrize("failing", ["complete", "_record_offset"])
+@pytest.mark.parametrize("failing", ["complete", "record_offset"])
 def test_a_row_that_could_not_be_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failing: str) -> None:
     """The database is away when the last byte has come, or a body breaks off: the row hears of it later, and then a
     sweep of what is due ends the upload."""
@@ -238,7 +237,7 @@ def test_a_row_that_could_not_be_told(tmp_path: Path, monkeypatch: pytest.Monkey
     with LiveServer(tmp_path / "data", fsync="never") as live:
         upload = create(live, len(DATA))
         with monkeypatch.context() as patched:
-            patched.setattr(UploadService, failing, fails)
+            patched.setattr(UploadRepository, failing, fails)
             if failing == "complete":
                 assert patch(live, upload, 0, DATA).status == 503
             else:

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 from server.bootstrap import Services
-from server.maintenance.checker import find_mismatches
 from server.settings import Settings
 from tests.harness.held import held_locks
 from tests.harness.nginx import Nginx
@@ -248,7 +247,7 @@ class Soak:
         with Services.open(
             Settings(data_dir=server.data_dir, database_url=server.database_url, **settings)
         ) as services:
-            for finding in find_mismatches(services):
+            for finding in services.checker.find_mismatches():
                 side.ledger.violation(f"{finding.kind}: {finding.subject}")
         longest = max(times.originals, times.results, times.failed, times.expiry) + times.rows + times.answers
 

@@ -14,7 +14,7 @@ from typing import Any, Literal, Self
 from unittest import mock
 
 from server.bootstrap import Services
-from server.maintenance.sweep import SweepReport
+from server.maintenance.sweep_report import SweepReport
 from server.storage.disk import DiskStore
 from server.storage.memory import MemoryStore
 from server.uploads import concatenation

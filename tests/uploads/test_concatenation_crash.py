@@ -15,7 +15,6 @@ from server.settings import Settings
 from server.storage import disk
 from server.storage.disk import DiskStore
 from server.tus.protocol import PARTIAL, Create, check_upload
-from server.uploads.concatenation import FinalService
 from tests.harness.kill_points import KilledError, KillPoint
 from tests.harness.rows import query
 from tests.tus.client import video
@@ -43,8 +42,8 @@ class Bench:
         made = []
         with self.open() as services:
             for piece in pieces:
-                upload = services.uploads.new_id()
-                services.uploads.insert(
+                upload = services.new_id()
+                services.repository.insert(
                     upload,
                     OWNER,
                     protocol="tus",
@@ -55,7 +54,7 @@ class Bench:
                     concat=PARTIAL,
                 )
                 services.store.local_path(upload).write_bytes(piece)
-                services.uploads.complete([upload], upload, {upload: None})
+                services.repository.complete([upload], upload, {upload: None})
                 made.append(upload)
         return made
 
@@ -64,7 +63,7 @@ class Bench:
         decision = Create(None, None, "clip.mp4", has_body=False, concat="final;…", parts=tuple(parts))
         with self.open() as services:
             try:
-                anyio.run(FinalService(services.uploads).create, OWNER, decision)
+                anyio.run(services.finals.create, OWNER, decision)
             except KilledError:
                 return False
         return True
@@ -178,8 +177,8 @@ def test_half_a_copy_goes_on(tmp_path: Path) -> None:
     parts = bench.parts()
     with bench.open() as services:
         decision = Create(None, None, "clip.mp4", has_body=False, concat="final;…", parts=tuple(parts))
-        finals = FinalService(services.uploads)
-        upload = services.uploads.new_id()
+        finals = services.finals
+        upload = services.new_id()
         finals._insert(upload, OWNER, decision)
         target = services.store.local_path(upload)
         target.parent.mkdir(exist_ok=True)
@@ -195,8 +194,8 @@ def test_a_small_part_that_was_copied_is_not_judged_twice(tmp_path: Path) -> Non
     parts = bench.parts((DATA[:7], DATA[7:20], DATA[20:]))
     with bench.open() as services:
         decision = Create(None, None, "clip.mp4", has_body=False, concat="final;…", parts=tuple(parts))
-        upload = services.uploads.new_id()
-        FinalService(services.uploads)._insert(upload, OWNER, decision)
+        upload = services.new_id()
+        services.finals._insert(upload, OWNER, decision)
         target = services.store.local_path(upload)
         target.parent.mkdir(exist_ok=True)
         target.write_bytes(DATA[:7])

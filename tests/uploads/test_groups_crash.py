@@ -18,7 +18,8 @@ from server.settings import Settings
 from server.storage.disk import DiskStore
 from server.tus.group_metadata import Group
 from server.tus.protocol import Append, Create, Facts, check_upload
-from server.uploads.service import UploadService
+from server.uploads.deletion import UploadDeletion
+from server.uploads.repository import UploadRepository
 from tests.harness import seed
 from tests.harness.kill_points import NEVER, KilledError, KillPoint, sample
 from tests.harness.rows import query
@@ -156,7 +157,7 @@ async def cancelled(bench: Bench, services: Services) -> None:
         await bench.upload(services, 1)
         await bench.create(services, 2)
         await bench.create(services, 3)
-    await services.database.run(services.uploads.cancel, bench.task, OWNER)
+    await services.database.run(services.deletion.cancel, bench.task, OWNER)
 
 
 class _refused:  # noqa: N801
@@ -188,8 +189,8 @@ STEPS: Sequence[tuple[type, str]] = [
     (DiskStore, "delete"),
     (Database, "write"),
     (Database, "change"),
-    (UploadService, "complete"),
-    (UploadService, "remove"),
+    (UploadRepository, "complete"),
+    (UploadDeletion, "remove"),
 ]
 
 

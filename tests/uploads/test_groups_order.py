@@ -27,7 +27,6 @@ from server.settings import Settings
 from server.storage.disk import DiskStore
 from server.tus.group_metadata import Group
 from server.tus.protocol import PARTIAL, Append, Create, Facts, check_upload
-from server.uploads.concatenation import FinalService
 from server.uploads.service import ClientGoneError
 from tests.harness.kill_points import KilledError
 from tests.harness.postgres import PostgresServer
@@ -214,7 +213,7 @@ class Play:
             return await self.services.uploads.create(OWNER, create)
         part = self.parts[who]
         final = Create(None, raw, f"{who}.mp4", False, concat=f"final;/files/{part}", parts=(part,), group=group)
-        return await FinalService(self.services.uploads).create(OWNER, final)
+        return await self.services.finals.create(OWNER, final)
 
     async def append(self, who: int) -> None:
         plan = self.story.plans[who]
@@ -237,7 +236,7 @@ class Play:
         is_over = self.told.ended(len(self.story.plans))
         try:
             facts = await self.services.uploads.append(upload, OWNER, decide, body)
-            await FinalService(self.services.uploads).join_waiting(facts)
+            await self.services.finals.join_waiting(facts)
         except ClientGoneError:
             return
         except MediaTypeUnsupportedError:
@@ -263,7 +262,7 @@ class Play:
 
     async def cancel(self) -> None:
         try:
-            await self.services.database.run(self.services.uploads.cancel, self.task, OWNER)
+            await self.services.database.run(self.services.deletion.cancel, self.task, OWNER)
         except TaskNotFoundError:
             assert not self.told.created
         except TaskEndedError:

@@ -33,9 +33,9 @@ def services(tmp_path: Path, database_url: str) -> Iterator[Services]:
 @pytest.fixture
 def upload(services: Services) -> str:
     """The id of an upload without a byte."""
-    upload_id = services.uploads.new_id()
+    upload_id = services.new_id()
     told: dict[str, Any] = {"protocol": "tus", "task_id": upload_id, "length": 1000, "metadata_raw": None}
-    services.uploads.insert(upload_id, DEFAULT_OWNER, filename="a.mp4", **told)
+    services.repository.insert(upload_id, DEFAULT_OWNER, filename="a.mp4", **told)
     return upload_id
 
 

@@ -15,7 +15,8 @@ from server.errors import UploadGoneError
 from server.settings import Settings
 from server.storage.disk import DiskStore
 from server.tus.protocol import Append, Create, Facts
-from server.uploads.forms import receive_form
+from server.uploads.deletion import UploadDeletion
+from server.uploads.repository import UploadRepository
 from server.uploads.service import ClientGoneError, UploadService
 from tests.harness.kill_points import KilledError, KillPoint, kill
 from tests.harness.rows import execute, query
@@ -132,7 +133,7 @@ async def rejected(services: Services) -> None:
 
 async def a_form(services: Services) -> None:
     """Two files of a form."""
-    async with receive_form(services.uploads, OWNER) as form:
+    async with services.forms.receive(OWNER) as form:
         for name in ("one.mp4", "two.mp4"):
             body = scripted(pieces())
             try:
@@ -159,8 +160,8 @@ STEPS: list[tuple[type, str]] = [
     (DiskStore, "finish"),
     (DiskStore, "delete"),
     (Database, "write"),
-    (UploadService, "complete"),
-    (UploadService, "delete_bytes"),
+    (UploadRepository, "complete"),
+    (UploadDeletion, "delete_bytes"),
 ]
 
 
@@ -178,7 +179,7 @@ def test_killed_at_every_step(light: Bench, monkeypatch: pytest.MonkeyPatch, nam
                 behind = after and method != "write"
                 patched.setattr(owner, method, point.step(getattr(owner, method), after=behind))
             # What a dead process would do on its way out does not happen.
-            patched.setattr(UploadService, "discard", point.step(UploadService.discard, after=False))
+            patched.setattr(UploadRepository, "discard", point.step(UploadRepository.discard, after=False))
             ended = light.life(work)
         light.sweep()
         light.check()
@@ -244,12 +245,12 @@ def test_completed_twice(bench: Bench) -> None:
         await fill(services, upload, pieces())
         before = bench.rows()
         for _ in range(2):
-            await services.database.run(services.uploads.complete, [upload], upload, {upload: "mp4"})
+            await services.database.run(services.repository.complete, [upload], upload, {upload: "mp4"})
         assert bench.rows() == before
         gone = (await make(services)).id
         await services.removal.terminate(gone, OWNER, lambda _: None)
         with pytest.raises(UploadGoneError):
-            await services.database.run(services.uploads.complete, [gone], gone, {gone: "mp4"})
+            await services.database.run(services.repository.complete, [gone], gone, {gone: "mp4"})
 
     assert bench.life(twice)
     assert bench.tasks() == (1, 1, 1)
@@ -259,7 +260,7 @@ def test_a_form_is_all_or_nothing(bench: Bench) -> None:
     """Where one file of a form was removed meanwhile, no file of it becomes part of a task."""
 
     async def broken(services: Services) -> None:
-        async with receive_form(services.uploads, OWNER) as form:
+        async with services.forms.receive(OWNER) as form:
             for name in ("one.mp4", "two.mp4"):
                 body = scripted(pieces())
                 await form.receive_file(name, body)
@@ -280,7 +281,7 @@ def test_a_sweep_while_a_form_is_received(light: Bench) -> None:
     """A sweep of another process takes nothing of a form that is still being received."""
 
     async def slow(services: Services) -> None:
-        async with receive_form(services.uploads, OWNER) as form:
+        async with services.forms.receive(OWNER) as form:
             body = scripted(pieces())
             await form.receive_file("one.mp4", body)
             await body.close()

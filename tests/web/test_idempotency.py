@@ -366,7 +366,7 @@ def test_one_takes_a_key(database_url: str, tmp_path: Path, before: str) -> None
                 execute(database_url, "UPDATE form_answers SET fingerprint = 'f', answer = '{}'")
 
             def one(_: int, together: Barrier = together) -> KeyClaim | None:
-                claim = KeyClaim(services.uploads, "default", "dead", services.uploads.new_id())
+                claim = services.keys.claim("default", "dead", services.new_id())
                 with services.locks.try_hold(claim.task_id) as held:
                     assert held
                     together.wait(PATIENCE)

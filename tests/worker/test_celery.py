@@ -180,7 +180,7 @@ def test_a_cancel_reaches_a_worker(ground: Ground, gate: Gate, tmp_path: Path) -
     task_id = ground.upload(make(tmp_path, "a.mp4"))
     until(gate.waiting, seconds=20, what="the step waits at the gate")
     with ground.services.database.write() as session:
-        queue.cancel(session, task_id, DEFAULT_OWNER, now=ground.services.uploads.clock())
+        queue.cancel(session, task_id, DEFAULT_OWNER, now=ground.services.clock())
     within(lambda: not gate.waiting(), seconds=2.5, what="the step's processes are gone")
     within(lambda: not ground.services.results.attempts(), seconds=2.5, what="the partial output is gone")
     worker.stop()
@@ -236,7 +236,7 @@ def test_owners_take_turns(ground: Ground, tmp_path: Path) -> None:
     assert due(0, limit=3) == [many[0], late, many[1]]
     assert due(2) == [many[0], late, many[1]]
     with ground.services.database.write() as session:
-        now, node = ground.services.uploads.clock(), ground.services.node
+        now, node = ground.services.clock(), ground.services.node
         assert queue.claim(session, "celery@x", node=node, lease=60.0, now=now, task_id=many[0])
     assert due(1) == [late]
     assert due(2) == [late, many[1]]

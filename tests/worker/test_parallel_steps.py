@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from server.bootstrap import Services
+from server.bootstrap import Services, new_id
 from server.database import migration
 from server.database.models import DEFAULT_OWNER
 from server.errors import StepError
@@ -55,9 +55,8 @@ class Run:
     def start(self, *steps: FakeStep) -> None:
         """Begin an attempt with these steps."""
         self._monkeypatch.setattr(runner, "STEPS", steps)
-        uploads, upload_id = self._services.uploads, self._services.uploads.new_id()
-        task_id = uploads.new_id()
-        uploads.insert(
+        repository, upload_id, task_id = self._services.repository, new_id(), new_id()
+        repository.insert(
             upload_id,
             DEFAULT_OWNER,
             filename="a.mp4",
@@ -68,7 +67,7 @@ class Run:
         )
         self._services.store.local_path(upload_id).write_bytes(b"12345")
         self._services.store.finish(upload_id)
-        uploads.complete([upload_id], task_id, {upload_id: "mp4"})
+        repository.complete([upload_id], task_id, {upload_id: "mp4"})
         claimed = claim_next(self._services, "test/1")
         assert claimed
         self._attempt = Attempt(self._services, claimed, "")

@@ -41,8 +41,8 @@ class Scene:
         migration.upgrade(self.url)
         with Services.open(self.settings) as services:
             services.claim_store()
-            self.upload = services.uploads.new_id()
-            services.uploads.insert(
+            self.upload = services.new_id()
+            services.repository.insert(
                 self.upload,
                 DEFAULT_OWNER,
                 protocol="tus",
@@ -52,7 +52,7 @@ class Scene:
                 filename="clip.mp4",
             )
             services.store.local_path(self.upload).write_bytes(self.data)
-            services.uploads.complete([self.upload], self.upload, {self.upload: "mp4"})
+            services.repository.complete([self.upload], self.upload, {self.upload: "mp4"})
 
     @property
     def settings(self) -> Settings:

@@ -14,7 +14,6 @@ from server.bootstrap import Services
 from server.database import migration
 from server.database.models import DEFAULT_OWNER
 from server.errors import StepError, TaskEndedError
-from server.maintenance.checker import find_mismatches
 from server.pipeline.step import StepContext
 from server.settings import Settings
 from server.storage.results import Results
@@ -45,14 +44,14 @@ def put(monkeypatch: pytest.MonkeyPatch) -> Put:
 
 def registered(services: Services, count: int = 1, protocol: str = "multipart") -> tuple[str, list[str]]:
     """A task of so many files that waits, and its uploads."""
-    ids = [services.uploads.new_id() for _ in range(count)]
-    task_id = ids[0] if protocol == "tus" else services.uploads.new_id()
+    ids = [services.new_id() for _ in range(count)]
+    task_id = ids[0] if protocol == "tus" else services.new_id()
     told: dict[str, Any] = {"protocol": protocol, "task_id": task_id, "length": 5, "metadata_raw": None}
     for upload_id in ids:
-        services.uploads.insert(upload_id, DEFAULT_OWNER, filename="a.mp4", **told)
+        services.repository.insert(upload_id, DEFAULT_OWNER, filename="a.mp4", **told)
         services.store.local_path(upload_id).write_bytes(b"12345")
         services.store.finish(upload_id)
-    services.uploads.complete(ids, task_id, dict.fromkeys(ids, "mp4"))
+    services.repository.complete(ids, task_id, dict.fromkeys(ids, "mp4"))
     return task_id, ids
 
 
@@ -124,7 +123,7 @@ def check_gone(services: Services, task_id: str) -> None:
     row = task(services, task_id)
     assert (row["status"], bool(row["has_results"]), bool(row["playable"])) == ("removed", False, False)
     assert not any(file["removing"] or file["has_mp4"] for file in files(services, task_id))
-    assert find_mismatches(services) == []
+    assert services.checker.find_mismatches() == []
 
 
 def test_the_running_file_of_several(services: Services, put: Put) -> None:
@@ -157,7 +156,7 @@ def test_the_running_file_of_several(services: Services, put: Put) -> None:
     assert [file["status"] for file in files(services, task_id)] == ["removed", "completed"]
     assert services.results.find(task_id, two, "video.mp4")
     assert services.store.size(second) == 5
-    assert find_mismatches(services) == []
+    assert services.checker.find_mismatches() == []
     assert delete(services, second)
     check_gone(services, task_id)
 
@@ -216,7 +215,7 @@ def test_a_whole_task_that_runs(services: Services, put: Put, protocol: str) -> 
     check_gone(services, task_id)
     assert services.removal.remove_task(task_id, DEFAULT_OWNER), "again"
     with pytest.raises(TaskEndedError):
-        services.uploads.cancel(task_id, DEFAULT_OWNER)
+        services.deletion.cancel(task_id, DEFAULT_OWNER)
 
 
 def test_an_infected_file(services: Services, put: Put) -> None:
@@ -244,10 +243,10 @@ def test_what_is_locked_is_left_for_the_sweep(services: Services, put: Put) -> N
         assert not services.removal.remove_task(task_id, DEFAULT_OWNER)
         assert task(services, task_id)["status"] == "removed"
         assert services.sweep().removed_results == 0
-        assert not [found for found in find_mismatches(services) if found.kind == "file_half_removed"], (
+        assert not [found for found in services.checker.find_mismatches() if found.kind == "file_half_removed"], (
             "somebody is at it"
         )
-    kinds = {found.kind: found.is_swept for found in find_mismatches(services)}
+    kinds = {found.kind: found.is_swept for found in services.checker.find_mismatches()}
     assert kinds == {"file_half_removed": True, "upload_half_removed": True}
     before = on_disk(services, task_id, upload_id)
     told = services.sweep(dry_run=True)
@@ -264,7 +263,7 @@ def test_of_an_ended_task_one_file_after_the_other(services: Services, put: Put,
     put(FakeStep("mp4", video if status != "error" else failing(*[StepError("not_playable")] * 2)))
     task_id, (first, second) = registered(services, 2)
     if status == "cancelled":
-        services.uploads.cancel(task_id, DEFAULT_OWNER)
+        services.deletion.cancel(task_id, DEFAULT_OWNER)
     else:
         assert attempt(services)
     ended = task(services, task_id)["finished_at"]
@@ -274,7 +273,7 @@ def test_of_an_ended_task_one_file_after_the_other(services: Services, put: Put,
     assert not delete(services, second)
     assert task(services, task_id)["finished_at"] == ended
     with pytest.raises(NotRetriedError), services.database.write() as session:
-        retry(session, task_id, node=services.node, has_bytes=lambda _: True, now=services.uploads.clock())
+        retry(session, task_id, node=services.node, has_bytes=lambda _: True, now=services.clock())
     check_gone(services, task_id)
 
 
@@ -324,7 +323,7 @@ def test_workers_and_deletions_at_once(services: Services, put: Put) -> None:
         pass
     work()
     services.sweep()
-    assert find_mismatches(services) == []
+    assert services.checker.find_mismatches() == []
     for task_id, _ in made:
         check_left(services, task_id, set(uploads) if task_id in tasks else set(chosen))
 

@@ -60,14 +60,14 @@ def put(monkeypatch: pytest.MonkeyPatch) -> Put:
 
 def registered(services: Services, count: int = 1) -> str:
     """A task of so many files that waits."""
-    task_id = services.uploads.new_id()
-    ids = [services.uploads.new_id() for _ in range(count)]
+    task_id = services.new_id()
+    ids = [services.new_id() for _ in range(count)]
     told: dict[str, Any] = {"protocol": "multipart", "task_id": task_id, "length": 5, "metadata_raw": None}
     for upload_id in ids:
-        services.uploads.insert(upload_id, DEFAULT_OWNER, filename="a.mp4", **told)
+        services.repository.insert(upload_id, DEFAULT_OWNER, filename="a.mp4", **told)
         services.store.local_path(upload_id).write_bytes(b"12345")
         services.store.finish(upload_id)
-    services.uploads.complete(ids, task_id, dict.fromkeys(ids, "mp4"))
+    services.repository.complete(ids, task_id, dict.fromkeys(ids, "mp4"))
     return task_id
 
 
@@ -209,7 +209,7 @@ def test_what_the_attempt_before_found_out_about_a_file_still_holds(services: Se
     assert claimed
     with services.database.write() as session:
         file_id = queue.files_of(session, claimed.task_id)[0].id
-        now = services.uploads.clock()
+        now = services.clock()
         assert file_steps.begin_file(session, claimed, file_id, {"scan": True, "probe": True})
         assert file_steps.begin_step(session, claimed, file_id, "scan", now=now)
         assert file_steps.fail_step(session, claimed, file_id, "scan", Failure("not_playable", {}), now=now)
@@ -230,7 +230,7 @@ def test_a_virus_stays_one_when_the_scanner_is_switched_off(
     assert claimed
     with services.database.write() as session:
         file = queue.files_of(session, claimed.task_id)[0]
-        now, upload_id = services.uploads.clock(), file.upload_id
+        now, upload_id = services.clock(), file.upload_id
         assert file_steps.begin_file(session, claimed, file.id, {"scan": True, "probe": True})
         assert file_steps.begin_step(session, claimed, file.id, "scan", now=now)
         found = Failure(file_steps.INFECTED, {"signature": "Some.Virus"})
@@ -380,7 +380,7 @@ def crash(services: Services, at: int) -> None:
     claimed = claim_next(services, "dead/1")
     assert claimed
     with services.database.write() as session:
-        found, now = queue.files_of(session, claimed.task_id), services.uploads.clock()
+        found, now = queue.files_of(session, claimed.task_id), services.clock()
         for file in found[: at - 1]:
             if file.status is FileStatus.WAITING:
                 assert file_steps.begin_file(session, claimed, file.id, {"probe": True})
@@ -402,7 +402,7 @@ def test_a_task_that_was_set_aside_can_be_cancelled(services: Services, put: Put
     task_id = registered(services)
     assert attempt(services)
     with services.database.write() as session:
-        queue.cancel(session, task_id, DEFAULT_OWNER, now=services.uploads.clock())
+        queue.cancel(session, task_id, DEFAULT_OWNER, now=services.clock())
     end_pauses(services)
     assert not attempt(services)
     row = task(services)

@@ -70,9 +70,9 @@ def run(services: Services) -> Iterator[Callable[..., Scheduler]]:
 
 def upload(services: Services, video: Path, media_type: str | None = "mp4") -> str:
     """A complete upload, as the tus route would have left it; its task waits."""
-    upload_id = services.uploads.new_id()
+    upload_id = services.new_id()
     size = video.stat().st_size
-    services.uploads.insert(
+    services.repository.insert(
         upload_id,
         DEFAULT_OWNER,
         protocol="tus",
@@ -83,7 +83,7 @@ def upload(services: Services, video: Path, media_type: str | None = "mp4") -> s
     )
     services.store.local_path(upload_id).write_bytes(video.read_bytes())
     services.store.finish(upload_id)
-    services.uploads.complete([upload_id], upload_id, {upload_id: media_type})
+    services.repository.complete([upload_id], upload_id, {upload_id: media_type})
     return upload_id
 
 
@@ -258,8 +258,8 @@ def test_a_task_whose_worker_always_dies_is_given_up(
     task_id = upload(services, make(tmp_path, "a.mp4"))
     for _ in range(3):
         with services.database.write() as session:
-            assert queue.claim(session, "dead/1", node=services.node, lease=0.0, now=services.uploads.clock())
-            changed(session, update(Task).values(lease_expires_at=services.uploads.clock().replace(year=2000)))
+            assert queue.claim(session, "dead/1", node=services.node, lease=0.0, now=services.clock())
+            changed(session, update(Task).values(lease_expires_at=services.clock().replace(year=2000)))
     run()
     ended(services, task_id, TaskStatus.ERROR)
     row = query(services.settings.sqlalchemy_url, "SELECT error_code, failures FROM tasks")[0]
@@ -275,7 +275,7 @@ def test_a_cancelled_step_ends_within_two_seconds(settings: Settings, gate: Gate
         try:
             until(gate.waiting, seconds=20, what="the step waits at the gate")
             with services.database.write() as session:
-                queue.cancel(session, task_id, DEFAULT_OWNER, now=services.uploads.clock())
+                queue.cancel(session, task_id, DEFAULT_OWNER, now=services.clock())
             within(lambda: not gate.waiting(), seconds=2, what="the step's processes are gone")
             within(lambda: not services.results.attempts(), seconds=2, what="the partial output is gone")
             assert status(services, task_id) is TaskStatus.CANCELLED

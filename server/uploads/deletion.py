@@ -1,0 +1,217 @@
+"""How uploads end: removed, expired, refused, put aside, with what else ends then.
+
+Rules:
+
+- The row says so first (`status`, with `has_bytes` still true), then the file goes, then `has_bytes`: wherever that is
+  cut, a sweep can end it from the rows alone.
+- Everything here blocks, and is a step that may be the last one of its process.
+"""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import cast
+
+from sqlalchemy import Table, and_, bindparam, func, select, update
+from sqlalchemy.orm import Session
+
+from server.database.models import Upload, UploadPart
+from server.database.session import Database
+from server.errors import VideodockError
+from server.lifecycle import UPLOAD_MOVES, UploadStatus, sources
+from server.settings import Settings
+from server.storage import pins
+from server.storage.base import UploadStore
+from server.storage.locks import UploadLocks
+from server.tasks import removal
+from server.tasks.wake import Wake
+from server.tus.protocol import PARTIAL
+from server.uploads import groups
+from server.uploads.repository import FIND, UploadRepository
+
+_PATIENCE_SECONDS = 0.5
+_RETRY_SECONDS = 0.02
+
+_uploads = cast("Table", Upload.__table__)
+_parts = cast("Table", UploadPart.__table__)
+_HAS_NO_BYTES = update(_uploads).where(_uploads.c.id == bindparam("upload")).values(has_bytes=False)
+_LEFT_QUARANTINE = update(_uploads).where(_uploads.c.id == bindparam("upload")).values(in_quarantine=False)
+_final = _uploads.alias("final")
+_WAITING = (
+    select(_parts.c.final_id)
+    .join(_uploads, _uploads.c.id == _parts.c.final_id)
+    .where(_parts.c.part_id == bindparam("part"), _uploads.c.status == UploadStatus.OPEN)
+    .distinct()
+)
+# Of a final upload that was never complete, and whose first part is still there.
+_FIRST_PART = (
+    select(_uploads.c.id, _uploads.c.length)
+    .join(_parts, and_(_parts.c.part_id == _uploads.c.id, _parts.c.position == 1))
+    .join(_final, _final.c.id == _parts.c.final_id)
+    .where(
+        _parts.c.final_id == bindparam("final"),
+        _final.c.completed_at.is_(None),
+        _uploads.c.status == UploadStatus.COMPLETE,
+    )
+)
+_IS_ASIDE = _HAS_NO_BYTES.values(in_quarantine=bindparam("aside"))
+
+_REMOVE = {
+    target: update(_uploads)
+    .where(_uploads.c.id == bindparam("upload"), _uploads.c.status.in_(sources(UPLOAD_MOVES, target)))
+    .values(status=target, updated_at=bindparam("now"), received=func.coalesce(bindparam("size"), _uploads.c.received))
+    for target in UPLOAD_MOVES
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class UploadDeletion:
+    """The ways out. Owners are text; sizes are bytes."""
+
+    settings: Settings
+    database: Database
+    store: UploadStore
+    locks: UploadLocks
+    wake: Wake
+    repository: UploadRepository
+    node: str
+    clock: Callable[[], datetime]
+
+    def remove(self, upload_id: str, target: UploadStatus, why: VideodockError | None = None) -> bool:
+        """Take the bytes away and say why; tells whether the upload could make that move. Blocking.
+
+        A group that waited for it fails, or goes on without it if it was refused (`why`). The file of a complete upload
+        is `removed` from its task, whose others go on; what was made of it is removed by `maintenance/removal.py`.
+        """
+        row = self.repository.find(upload_id)
+        group = None if row is None else groups.group_of(row)
+        others: Sequence[str] = ()
+        now = self.clock()
+        told = {"upload": upload_id, "now": now, "size": None if row is None else self.repository.size(row)}
+        # The bytes of a complete upload go only once its row cannot become `complete` again by a power cut.
+        lazy = group is None and row is not None and (row.status is UploadStatus.OPEN or row.concat == PARTIAL)
+        is_in_task = False
+        with self.database.change(lazy=lazy) as connection:
+            session = Session(connection)
+            task = None if group is None else groups.lock_row(session, group)
+            row = connection.execute(FIND, {"upload": upload_id}).one_or_none()
+            is_whole = row is not None and row.status is UploadStatus.COMPLETE
+            if is_whole and target is UploadStatus.TERMINATED:
+                is_in_task = removal.remove_file(session, upload_id, now=now)
+            moved = connection.execute(_REMOVE[target], told).rowcount
+            if moved and task is not None:
+                others = groups.member_removed(session, task, row, target, why, now)
+        if not moved:
+            if group is not None and row is not None and not is_whole and row.has_bytes:
+                self.delete_bytes(upload_id)  # its group ended it at this very moment, and could not have its lock
+            return False
+        self.delete_bytes(upload_id)
+        if task is not None or is_in_task:
+            self.wake.notify()  # all the others may be there, and need not wait for this one
+            self.delete_ended(others)
+        if row is not None and row.concat == PARTIAL:
+            self._end_finals(upload_id)
+        return True
+
+    def waiting(self, part_id: str) -> list[str]:
+        """The open finals that want this part. Blocking."""
+        with self.database.look() as connection:
+            return list(connection.scalars(_WAITING, {"part": part_id}))
+
+    def _end_finals(self, part_id: str) -> None:
+        """A part is gone: no final upload that wants it can be joined any more.
+
+        One whose lock is held is ended by the lock's holder when it joins, or by a sweep.
+        """
+        for final_id in self.waiting(part_id):
+            with self.locks.try_hold(final_id) as held:
+                if held:
+                    self.remove(final_id, UploadStatus.TERMINATED)
+
+    def cancel(self, task_id: str, owner: str) -> None:
+        """Cancel a task, and what is still being uploaded for it. Raises as `groups.cancel`. Blocking."""
+        with self.database.write() as session:
+            ended = groups.cancel(session, task_id, owner, now=self.clock())
+        self.delete_ended(ended)
+
+    def fail_overdue_group(self, task_id: str) -> bool:
+        """A group whose last member was not created in time has failed; tells whether it has. Blocking."""
+        with self.database.write() as session:
+            ended = groups.fail_overdue(session, task_id, self.node, self.clock())
+        self.delete_ended(ended or ())
+        return ended is not None
+
+    def delete_ended(self, upload_ids: Sequence[str]) -> None:
+        """Delete the bytes of uploads that ended with their group, and evict the requests that receive some.
+
+        What cannot be done within half a second, a sweep will do. Blocking.
+        """
+        deadline = time.monotonic() + _PATIENCE_SECONDS
+        held_back = [upload_id for upload_id in upload_ids if not self._try_delete_ended(upload_id)]
+        while held_back and time.monotonic() < deadline:
+            time.sleep(_RETRY_SECONDS)
+            held_back = [upload_id for upload_id in held_back if not self._try_delete_ended(upload_id)]
+
+    def _try_delete_ended(self, upload_id: str) -> bool:
+        with self.locks.try_hold(upload_id) as held:
+            if held:
+                self.delete_bytes(upload_id)
+        if not held:
+            self.locks.request_release(upload_id)
+        return held
+
+    def abandon(self, upload_id: str) -> bool:
+        """Remove an open upload that no client was ever told of: its place in a group is free again. Blocking."""
+        with self.database.write(lazy=True) as session:
+            groups.withdraw_member(session, upload_id)
+        return self.remove(upload_id, UploadStatus.TERMINATED)
+
+    def delete_if_ended(self, upload_id: str) -> bool:
+        """Whether an upload was ended while its lock was held; then its bytes go. Under the lock. Blocking."""
+        row = self.repository.find(upload_id)
+        if row is None or row.status in (UploadStatus.OPEN, UploadStatus.COMPLETE):
+            return False
+        self.delete_bytes(upload_id)
+        return True
+
+    def delete_bytes(self, upload_id: str) -> None:
+        """The file goes, then the row says that it is gone. Idempotent. Blocking."""
+        self.delete_all_bytes([upload_id], of_finals=True)
+
+    def delete_all_bytes(self, upload_ids: Sequence[str], *, of_finals: bool = False) -> None:
+        """The files go, then the rows say that they are gone. Idempotent. Blocking.
+
+        While a backup takes its snapshot the files stay, since the snapshot may tell of them: a sweep removes them.
+        """
+        if not upload_ids or pins.is_pinned(self.settings.data_dir):
+            return
+        for upload_id in upload_ids:
+            if of_finals:
+                self._give_back(upload_id)
+            self.store.delete(upload_id)
+        with self.database.change(lazy=True) as connection:
+            connection.execute(_HAS_NO_BYTES, [{"upload": upload_id} for upload_id in sorted(upload_ids)])
+
+    def _give_back(self, final_id: str) -> None:
+        """A final upload that was not joined to its end may share the bytes of its first part. Blocking."""
+        with self.database.look() as connection:
+            first = connection.execute(_FIRST_PART, {"final": final_id}).one_or_none()
+        if first is not None:
+            self.store.undo_concatenate(final_id, first.id, first.length or 0)
+
+    def quarantine(self, upload_id: str) -> None:
+        """The file goes where only an operator looks, then the row says that it is gone. Idempotent. Blocking.
+
+        A row that says why must be there before, for a sweep to end this where it was cut.
+        """
+        self.store.quarantine(upload_id)
+        told = {"upload": upload_id, "aside": self.store.size_in_quarantine(upload_id) is not None}
+        with self.database.change(lazy=True) as connection:
+            connection.execute(_IS_ASIDE, told)
+
+    def delete_from_quarantine(self, upload_id: str) -> None:
+        """The file goes, then the row says that it is gone. Idempotent. Blocking."""
+        self.store.delete_from_quarantine(upload_id)
+        with self.database.change(lazy=True) as connection:
+            connection.execute(_LEFT_QUARANTINE, {"upload": upload_id})

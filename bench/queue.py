@@ -35,6 +35,7 @@ from server.lifecycle import TaskStatus
 from server.settings import Settings
 from server.tasks import queue
 from server.tasks.queue import Claim
+from server.uploads.new_upload import NewUpload
 from server.worker import runner, scheduler
 from tests.harness.postgres import PostgresServer
 
@@ -205,8 +206,8 @@ def _latency(kind: str, url: str, folder: Path) -> str:
         try:
             for number in range(REGISTRATIONS):
                 task_id = services.new_id()
-                told: dict[str, Any] = {"protocol": "tus", "length": 1, "metadata_raw": None, "filename": "a.mp4"}
-                services.repository.insert(task_id, DEFAULT_OWNER, task_id=task_id, **told)
+                told: dict[str, Any] = {"protocol": "tus", "length": 1, "filename": "a.mp4"}
+                services.repository.insert(NewUpload(id=task_id, owner=DEFAULT_OWNER, task_id=task_id, **told))
                 services.store.local_path(task_id).write_bytes(b"x")
                 services.store.finish(task_id)
                 time.sleep(0.03 + number % 7 / 50)  # at any moment between two ticks

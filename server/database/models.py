@@ -87,12 +87,12 @@ class Upload(Base):
     id: Mapped[str] = mapped_column(String(36), primary_key=True, doc="UUID, the last part of the upload's URL")
     owner: Mapped[str] = mapped_column(doc="Who uploads; `default` while there is no authentication")
     status: Mapped[UploadStatus] = mapped_column(
-        _word(UploadStatus), doc="`open`, `complete`, `rejected`, `expired` or `terminated`"
+        _word(UploadStatus), doc="`open`, `complete`, `rejected`, `expired` or `terminated`", default=UploadStatus.OPEN
     )
     protocol: Mapped[str] = mapped_column(String(16), doc="`tus` or `multipart`")
     length: Mapped[int | None] = mapped_column(doc="Bytes of the whole file; NULL while unknown")
     received: Mapped[int] = mapped_column(
-        doc="Bytes at the last write of the progress; the store has the exact number", server_default="0"
+        doc="Bytes at the last write of the progress; the store has the exact number", default=0, server_default="0"
     )
     checked_from: Mapped[int | None] = mapped_column(
         doc="Where an append with a checksum started; later bytes count only after the check"
@@ -106,7 +106,7 @@ class Upload(Base):
     reserved: Mapped[int] = mapped_column(
         doc="Bytes that it was promised room for, those that it has received among them", server_default="0"
     )
-    has_bytes: Mapped[bool] = mapped_column(doc="Whether the store may hold bytes of this upload")
+    has_bytes: Mapped[bool] = mapped_column(doc="Whether the store may hold bytes of this upload", default=True)
     in_quarantine: Mapped[bool] = mapped_column(doc="Whether the quarantine may hold its bytes", server_default=false())
     task_id: Mapped[str] = mapped_column(String(36), doc="The task that this upload will be, or is, part of")
     created_at: Mapped[datetime] = mapped_column(doc="When it was created (UTC)")

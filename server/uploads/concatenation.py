@@ -45,6 +45,7 @@ from server.storage.base import UploadStore
 from server.storage.locks import UploadLocks
 from server.tus.protocol import PARTIAL, Create, Facts
 from server.uploads.deletion import UploadDeletion
+from server.uploads.new_upload import NewUpload
 from server.uploads.policy import UploadPolicy
 from server.uploads.repository import UploadRepository
 from server.uploads.service import UploadService
@@ -249,11 +250,9 @@ class FinalService:
         if sum(known) > self.settings.tus_max_size:
             raise UploadTooLargeError(limit=int(self.settings.tus_max_size))
         self.policy.check_length(sum(known))
-        made = self.repository.insert(
-            upload_id,
-            owner,
-            # The first part's file becomes the final's, if no other final wants that, and the others are copied.
-            reserved=sum(known) - (lengths[0] or 0) * (not is_wanted),
+        new = NewUpload(
+            id=upload_id,
+            owner=owner,
             protocol="tus",
             task_id=decision.group.task_id if decision.group else upload_id,
             group=decision.group,
@@ -262,9 +261,10 @@ class FinalService:
             filename=decision.filename,
             concat=decision.concat,
             parts=decision.parts,
-            admit=partial(_admit, owner, decision, self.clock()),
+            # The first part's file becomes the final's, if no other final wants that, and the others are copied.
+            reserved=sum(known) - (lengths[0] or 0) * (not is_wanted),
         )
-        return made.id
+        return self.repository.insert(new, partial(_admit, owner, decision, self.clock())).id
 
     def _load(self, final_id: str) -> tuple[Upload, Sequence[Upload]]:
         with self.database.read() as session:

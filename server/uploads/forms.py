@@ -32,6 +32,7 @@ from server.storage.base import UploadStore
 from server.storage.locks import UploadLocks
 from server.transport.body import Body, End, Moved, Tap
 from server.uploads.idempotency import Answer, Content, Fingerprint, IdempotencyKeys, KeyClaim, StoredAnswer
+from server.uploads.new_upload import NewUpload
 from server.uploads.policy import UploadPolicy
 from server.uploads.progress import ProgressWriter
 from server.uploads.repository import UploadRepository
@@ -99,21 +100,17 @@ class Form:
     async def _store(self, filename: str, media_type: str | None, body: Body, see: Tap | None) -> Moved:
         upload_id = self.new_id()
         self.taken[upload_id] = media_type
-        await self.database.run(
-            partial(
-                self.repository.insert,
-                upload_id,
-                self.owner,
-                protocol="multipart",
-                task_id=self.task_id,
-                length=None,
-                metadata_raw=None,
-                filename=filename,
-                media_type=media_type,
-                reserved=max(0, self.asked - self._stored),
-                heir_of=self._promised,
-            )
+        new = NewUpload(
+            id=upload_id,
+            owner=self.owner,
+            protocol="multipart",
+            task_id=self.task_id,
+            filename=filename,
+            media_type=media_type,
+            reserved=max(0, self.asked - self._stored),
+            heir_of=self._promised,
         )
+        await self.database.run(self.repository.insert, new)
         self._promised = upload_id
         allowed, scanned = int(self.settings.max_file_size), self.policy.scan_limit
         limit = allowed if scanned is None else min(allowed, scanned)

@@ -10,7 +10,7 @@ Rules:
   so ends its open members too: no client goes on sending what will not be used.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, cast
@@ -36,6 +36,7 @@ from server.tasks import events, queue
 from server.tasks.queue import Failure
 from server.tus.group_metadata import Group
 from server.tus.protocol import PARTIAL
+from server.uploads.new_upload import NewUpload
 
 _Row = Any
 _tasks = cast("Table", Task.__table__)
@@ -73,24 +74,24 @@ def lock_row(session: Session, task_id: str) -> _Row | None:
 def reserve_slot(
     session: Session,
     group: Group,
-    upload: Mapping[str, Any],
+    new: NewUpload,
     *,
     node: str,
+    now: datetime,
     until: datetime,
     size: Callable[[str], int | None],
 ) -> Slot:
-    """A place in `group` for the upload of this row, which is inserted next; the first one makes the task.
+    """A place in `group` for this upload, whose row is inserted next; the first one makes the task.
 
     A request that was made before, and whose answer was lost, finds the upload that it made: the one at the place
     that it names, or, where it names none and no place is left, one like it that has no byte yet (`size` tells).
     The group waits until `until` for the others.
     Raises `TaskTakenError`, `GroupDiffersError`, `GroupFullError`, `GroupPlaceTakenError`, `GroupEndedError`.
     """
-    now = upload["created_at"]
-    task = _hold(session, group.task_id) or _register_task(session, group, upload, node=node, until=until)
+    task = _hold(session, group.task_id) or _register_task(session, group, new.owner, node=node, now=now, until=until)
     members = _members(session, group.task_id)
-    _check_ownership(task, members, upload["owner"], node)
-    again = _find_repeated(task, members, group, upload, size)
+    _check_ownership(task, members, new.owner, node)
+    again = _find_repeated(task, members, group, new, size)
     if again is not None:
         return again
     if task.gather_until is None or task.gather_until <= now:
@@ -107,18 +108,18 @@ def reserve_slot(
     return Slot(group.task_id, group.place or free)
 
 
-def add_member(session: Session, seat: Slot, upload: Mapping[str, Any], file_id: str) -> None:
+def add_member(session: Session, slot: Slot, new: NewUpload, file_id: str) -> None:
     """The upload, whose row is there now, takes its place: the state of the task shows it."""
-    name = upload["filename"] or filenames.FALLBACK
+    name = new.shown_name or filenames.FALLBACK
     session.execute(
         insert(TaskFile).values(
             id=file_id,
-            task_id=seat.task_id,
-            upload_id=upload["id"],
-            position=seat.place,
+            task_id=slot.task_id,
+            upload_id=new.id,
+            position=slot.place,
             name=name,
             safe_name=filenames.safe(name),
-            size=upload["length"] or 0,
+            size=new.length or 0,
             media_type=None,
             status=FileStatus.WAITING,
             progress=0,
@@ -214,16 +215,15 @@ def _members(session: Session, task_id: str) -> Sequence[tuple[TaskFile, Upload]
     return [(file, upload) for file, upload in found]
 
 
-def _register_task(session: Session, group: Group, upload: Mapping[str, Any], *, node: str, until: datetime) -> _Row:
+def _register_task(session: Session, group: Group, owner: str, *, node: str, now: datetime, until: datetime) -> _Row:
     """The row of the task, held; perhaps another made it at this very moment. Raises `TaskTakenError`."""
     # One space of ids: a task of one upload has that upload's.
     used = exists().where(or_(Upload.id == group.task_id, Upload.task_id == group.task_id))
     if session.scalar(select(used)):
         return _existing_task(session, group.task_id)
-    now = upload["created_at"]
     values = {
         "id": group.task_id,
-        "owner": upload["owner"],
+        "owner": owner,
         "node": node,
         "status": TaskStatus.UPLOADED,
         "partial": False,
@@ -264,15 +264,15 @@ def _find_repeated(
     task: _Row,
     members: Sequence[tuple[TaskFile, Upload]],
     group: Group,
-    wanted: Mapping[str, Any],
+    new: NewUpload,
     size: Callable[[str], int | None],
 ) -> Slot | None:
     if task.status in (TaskStatus.ERROR, TaskStatus.CANCELLED, TaskStatus.REMOVED):
         return None
-    same = [upload for _, upload in members if _is_same(upload, wanted)]
+    same = [upload for _, upload in members if _is_same(upload, new)]
     alike = [upload.id for upload in same if upload.status is UploadStatus.OPEN and not size(upload.id)]
     for file, upload in members:
-        if not _is_same(upload, wanted):
+        if not _is_same(upload, new):
             continue
         if group.place is None and not _is_final(upload):
             # Two files may look the same from outside: it is certain only where no place and no other such one is left.
@@ -284,10 +284,10 @@ def _find_repeated(
     return None
 
 
-def _is_same(upload: Upload, wanted: Mapping[str, Any]) -> bool:
+def _is_same(upload: Upload, new: NewUpload) -> bool:
     """The place is in the metadata; a length that was deferred is in the row by now, that of a final may be."""
-    same_length = wanted["length"] in (None, upload.length) or _is_final(upload)
-    return upload.metadata_raw == wanted["metadata_raw"] and upload.concat == wanted["concat"] and same_length
+    same_length = new.length in (None, upload.length) or _is_final(upload)
+    return upload.metadata_raw == new.metadata_raw and upload.concat == new.concat and same_length
 
 
 def _is_final(upload: Upload) -> bool:

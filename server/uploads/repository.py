@@ -8,7 +8,7 @@ Rules:
 """
 
 import contextlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from types import SimpleNamespace
@@ -17,7 +17,7 @@ from typing import Any, cast
 from sqlalchemy import Connection, Table, bindparam, delete, exists, insert, select, update
 from sqlalchemy.orm import Session
 
-from server import filenames, media_types
+from server import media_types
 from server.database.models import TaskFile, Upload, UploadPart
 from server.database.session import Database, changed
 from server.errors import NoRoomError, UploadGoneError, UploadLockedError, UploadNotFoundError
@@ -29,6 +29,7 @@ from server.tasks.wake import Wake
 from server.tus.group_metadata import Group
 from server.tus.protocol import PARTIAL, Append, Facts, State
 from server.uploads import groups
+from server.uploads.new_upload import NewUpload
 from server.uploads.policy import UploadPolicy
 from server.uploads.progress import ProgressUpdate
 from server.uploads.reservations import DiskReservations
@@ -73,82 +74,54 @@ class UploadRepository:
 
     # In
 
-    def insert(
-        self,
-        upload_id: str,
-        owner: str,
-        *,
-        protocol: str,
-        task_id: str,
-        length: int | None,
-        metadata_raw: str | None,
-        filename: str | None,
-        media_type: str | None = None,
-        concat: str | None = None,
-        parts: Sequence[str] = (),
-        group: Group | None = None,
-        reserved: int | None = None,
-        heir_of: str | None = None,
-        admit: Callable[[Connection], str | None] | None = None,
-    ) -> Facts:
+    def insert(self, new: NewUpload, admit: Callable[[Connection], str | None] | None = None) -> Facts:
         """The row, then the file; a final upload gets its file when it is joined. Blocking.
 
         `admit` judges in the transaction that inserts the row, and may name an upload that was made before, which is
         the answer then. Raises what `admit` raises.
 
-        It is promised room for `reserved` bytes, or else for its length; raises `NoRoomError`. What was promised to
-        `heir_of` it takes over instead; it must ask for no more. With `group` it takes a place there, or is an upload
-        that was made before: see `groups.take`, also for what is raised.
+        Raises `NoRoomError` when the upload cannot be promised room; an heir must ask for no more than it takes over.
+        In a group it takes a place, or is an upload that was made before: see `groups.reserve_slot`, also for what is
+        raised.
         """
         now = self.clock()
-        row = {
-            "id": upload_id,
-            "owner": owner,
-            "status": UploadStatus.OPEN,
-            "protocol": protocol,
-            "length": length,
-            "received": 0,
-            "checked_from": None,
-            "metadata_raw": metadata_raw,
-            "filename": None if filename is None else filenames.display(filename),
-            "media_type": media_type,
-            "concat": concat,
-            "reserved": (length or 0) if reserved is None else reserved,
-            "has_bytes": True,
-            "task_id": task_id,
-            "created_at": now,
-            "updated_at": now,
-            "expires_at": self.expiry(now),
-        }
-        of_parts = [{"final_id": upload_id, "position": at, "part_id": part_id} for at, part_id in enumerate(parts, 1)]
         # Held, so that a sweep does not take the row without its file for a creation that was cut short.
-        with self.locks.try_hold(upload_id):
-            need = None if heir_of else cast("int", row["reserved"])
-            # A part's file may be renamed to be a final's: then that row must be there.
-            with self._reserve_space(need, group) as no_room, self.database.change(lazy=not of_parts) as connection:
-                seat = None if group is None else self._reserve_slot(connection, group, row)
-                again = None if seat is None else seat.again
-                if again is None and admit is not None:
-                    again = admit(connection)
-                if again is None:
-                    if no_room is not None:
-                        raise no_room
-                    connection.execute(_INSERT, row)
-                    if heir_of:
-                        connection.execute(_PROMISED_NOTHING, {"upload": heir_of})
-                    if of_parts:
-                        connection.execute(_INSERT_PARTS, of_parts)
-                    if seat is not None:
-                        groups.add_member(Session(connection), seat, row, self.new_id())
+        with self.locks.try_hold(new.id):
+            again = self._insert_row(new, now, admit)
             if again is not None:
-                return self._repeated_creation(again, owner)
-            if not parts:
+                return self._repeated_creation(again, new.owner)
+            if not new.parts:
                 try:
-                    self.store.create(upload_id)
+                    self.store.create(new.id)
                 except Exception:
-                    self.discard([upload_id])
+                    self.discard([new.id])
                     raise
-        return self._facts(SimpleNamespace(**row), 0, now)
+        row = SimpleNamespace(**new.row(now, self.expiry(now)), status=UploadStatus.OPEN)
+        return self._facts(row, 0, now)
+
+    def _insert_row(
+        self, new: NewUpload, now: datetime, admit: Callable[[Connection], str | None] | None
+    ) -> str | None:
+        """Insert the row in one transaction; or the id of the upload that an earlier, equal request made."""
+        need = None if new.heir_of else new.room
+        # A part's file may be renamed to be a final's: then that row must be there.
+        with self._reserve_space(need, new.group) as no_room, self.database.change(lazy=not new.parts) as connection:
+            slot = None if new.group is None else self._reserve_slot(connection, new, new.group, now)
+            again = None if slot is None else slot.again
+            if again is None and admit is not None:
+                again = admit(connection)
+            if again is not None:
+                return again
+            if no_room is not None:
+                raise no_room
+            connection.execute(_INSERT, new.row(now, self.expiry(now)))
+            if new.heir_of:
+                connection.execute(_PROMISED_NOTHING, {"upload": new.heir_of})
+            if new.parts:
+                connection.execute(_INSERT_PARTS, new.part_rows())
+            if slot is not None:
+                groups.add_member(Session(connection), slot, new, self.new_id())
+        return None
 
     @contextlib.contextmanager
     def _reserve_space(self, need: int | None, group: Group | None) -> Iterator[NoRoomError | None]:
@@ -165,10 +138,10 @@ class UploadRepository:
                     refusal = error
             yield refusal
 
-    def _reserve_slot(self, connection: Connection, group: Group, row: Mapping[str, Any]) -> groups.Slot:
-        until = self.expiry(row["created_at"])
+    def _reserve_slot(self, connection: Connection, new: NewUpload, group: Group, now: datetime) -> groups.Slot:
+        session, until = Session(connection), self.expiry(now)
         return groups.reserve_slot(
-            Session(connection), group, row, node=self.policy.node, until=until, size=self.store.size
+            session, group, new, node=self.policy.node, now=now, until=until, size=self.store.size
         )
 
     def _repeated_creation(self, upload_id: str, owner: str) -> Facts:

@@ -37,6 +37,7 @@ from server.storage.locks import HeldLock, UploadLocks
 from server.transport.body import Body, End, Moved
 from server.tus.protocol import Append, Create, Facts, State
 from server.uploads.deletion import UploadDeletion
+from server.uploads.new_upload import NewUpload
 from server.uploads.policy import UploadPolicy
 from server.uploads.progress import ProgressUpdate, ProgressWriter
 from server.uploads.repository import UploadRepository
@@ -77,20 +78,18 @@ class UploadService:
             self.policy.check_filename(decision.filename)
         self.policy.check_length(decision.length)
         upload_id = self.new_id()
-        return await self.database.run(
-            partial(
-                self.repository.insert,
-                upload_id,
-                owner,
-                protocol="tus",
-                task_id=decision.group.task_id if decision.group else upload_id,
-                group=decision.group,
-                length=decision.length,
-                metadata_raw=decision.metadata_raw,
-                filename=decision.filename,
-                concat=decision.concat,
-            )
+        new = NewUpload(
+            id=upload_id,
+            owner=owner,
+            protocol="tus",
+            task_id=decision.group.task_id if decision.group else upload_id,
+            group=decision.group,
+            length=decision.length,
+            metadata_raw=decision.metadata_raw,
+            filename=decision.filename,
+            concat=decision.concat,
         )
+        return await self.database.run(self.repository.insert, new)
 
     # Bytes
 

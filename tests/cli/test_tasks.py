@@ -26,6 +26,7 @@ from server.errors import StepError
 from server.lifecycle import FILE_MOVES, STEP_MOVES, TASK_MOVES, TASK_RETRIES, TaskStatus, UploadStatus, ends
 from server.settings import Settings
 from server.tasks import queue
+from server.uploads.new_upload import NewUpload
 from server.worker import runner
 from server.worker.runner import Attempt, claim_next
 from tests.conftest import StartServer
@@ -94,9 +95,9 @@ def registered(services: Services, *names: str, protocol: str = "tus", owner: st
     ids = [services.new_id() for _ in names]
     task_id = ids[0] if len(ids) == 1 else services.new_id()
     kind = protocol if len(ids) == 1 else "multipart"
-    told: dict[str, Any] = {"protocol": kind, "task_id": task_id, "length": 5, "metadata_raw": None}
+    told: dict[str, Any] = {"protocol": kind, "task_id": task_id, "length": 5}
     for upload_id, name in zip(ids, names, strict=True):
-        services.repository.insert(upload_id, owner, filename=name, **told)
+        services.repository.insert(NewUpload(id=upload_id, owner=owner, filename=name, **told))
         services.store.local_path(upload_id).write_bytes(b"12345")
         services.store.finish(upload_id)
     services.repository.complete(ids, task_id, dict.fromkeys(ids, "mp4"))
@@ -175,8 +176,8 @@ def test_tables_and_pages(operator: Operator, put: Callable[..., None]) -> None:
     assert operator.run("tasks", "retry", task_id).exit_code == 0
     assert "  files holiday.mp4" in operator.run("tasks", "show", task_id).output
     waiting = operator.services.new_id()
-    told: dict[str, Any] = {"protocol": "tus", "task_id": waiting, "length": 5, "metadata_raw": None}
-    operator.services.repository.insert(waiting, DEFAULT_OWNER, filename="a.mp4", **told)
+    told: dict[str, Any] = {"protocol": "tus", "task_id": waiting, "length": 5}
+    operator.services.repository.insert(NewUpload(id=waiting, owner=DEFAULT_OWNER, filename="a.mp4", **told))
     assert "expires_at" in operator.run("uploads", "show", waiting).output
 
 
@@ -469,8 +470,8 @@ def test_bytes_that_lie_elsewhere_are_not_forgotten(operator: Operator) -> None:
     assert (code, "--data-dir" in sentence) == (4, True)
     assert operator.json("uploads", "show", task_id)["status"] == "complete"
     form = services.new_id()
-    told: dict[str, Any] = {"protocol": "multipart", "length": None, "metadata_raw": None, "filename": "a.mp4"}
-    services.repository.insert(form, DEFAULT_OWNER, task_id=services.new_id(), **told)
+    told: dict[str, Any] = {"protocol": "multipart", "length": None, "filename": "a.mp4"}
+    services.repository.insert(NewUpload(id=form, owner=DEFAULT_OWNER, task_id=services.new_id(), **told))
     code, sentence = operator.refused("uploads", "terminate", form)
     assert (code, "form" in sentence) == (4, True)
 

@@ -8,6 +8,7 @@ from server.bootstrap import Services
 from server.database import migration
 from server.settings import Settings
 from server.tus.protocol import PARTIAL
+from server.uploads.new_upload import NewUpload
 from tests.harness.rows import query
 from tests.tus.client import video
 
@@ -24,15 +25,16 @@ def test_a_final_whose_last_part_the_sweep_finishes(tmp_path: Path, final: str, 
         services.claim_store()
         for upload, concat, parts in ((part, PARTIAL, ()), (final, "final;…", (part,))):
             services.repository.insert(
-                upload,
-                "default",
-                protocol="tus",
-                task_id=upload,
-                length=len(DATA),
-                metadata_raw=None,
-                filename="clip.mp4",
-                concat=concat,
-                parts=parts,
+                NewUpload(
+                    id=upload,
+                    owner="default",
+                    protocol="tus",
+                    task_id=upload,
+                    length=len(DATA),
+                    filename="clip.mp4",
+                    concat=concat,
+                    parts=parts,
+                )
             )
         services.store.local_path(part).write_bytes(DATA)
         services.sweep()

@@ -28,6 +28,7 @@ from server.database.types import database_time
 from server.errors import TaskEndedError
 from server.settings import Settings
 from server.tasks import queue
+from server.uploads.new_upload import NewUpload
 from tests.harness.server_process import ROOT
 
 T = TypeVar("T")
@@ -114,8 +115,8 @@ class Arena:
         for number, upload_id in enumerate(ids):
             # Of a length that no other file of the task has, so that facts which get mixed up are seen.
             data = json.dumps({**orders[number], "pad": "x" * number}).encode()
-            told: dict[str, Any] = {"task_id": task_id, "length": len(data), "metadata_raw": None}
-            repository.insert(upload_id, owner, protocol="multipart", filename="a.mp4", **told)
+            told: dict[str, Any] = {"task_id": task_id, "length": len(data)}
+            repository.insert(NewUpload(id=upload_id, owner=owner, protocol="multipart", filename="a.mp4", **told))
             self.services.store.local_path(upload_id).write_bytes(data)
             self.services.store.finish(upload_id)
         repository.complete(ids, task_id, dict.fromkeys(ids, "mp4"))

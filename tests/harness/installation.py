@@ -14,6 +14,7 @@ from server.database import migration
 from server.database.models import Task, TaskEvent
 from server.lifecycle import TaskStatus
 from server.settings import Settings
+from server.uploads.new_upload import NewUpload
 from tests.tus.client import video
 
 DATA = video(500)
@@ -46,13 +47,14 @@ class Installation:
         """An open upload with these bytes."""
         upload = new_id()
         self.services.repository.insert(
-            upload,
-            "default",
-            protocol=protocol,
-            task_id=upload if protocol == "tus" else new_id(),
-            length=length,
-            metadata_raw=None,
-            filename="clip.mp4",
+            NewUpload(
+                id=upload,
+                owner="default",
+                protocol=protocol,
+                task_id=upload if protocol == "tus" else new_id(),
+                length=length,
+                filename="clip.mp4",
+            )
         )
         self.path(upload).write_bytes(data)
         return upload

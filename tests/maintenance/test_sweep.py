@@ -20,6 +20,7 @@ from server.database.session import Database
 from server.maintenance.sweep_report import SweepReport
 from server.settings import Settings
 from server.storage.disk import DiskStore
+from server.uploads.new_upload import NewUpload
 from tests.harness.kill_points import KilledError, KillPoint
 from tests.harness.waiting import PATIENCE
 from tests.tus.client import PAST, video
@@ -85,13 +86,14 @@ class Bench:
         """An upload in that state; its id."""
         upload = self.services.new_id()
         self.services.repository.insert(
-            upload,
-            "default",
-            protocol=state.protocol,
-            task_id=upload if state.protocol == "tus" else self.services.new_id(),
-            length=LENGTH if state.protocol == "tus" else None,
-            metadata_raw=None,
-            filename="clip.mp4",
+            NewUpload(
+                id=upload,
+                owner="default",
+                protocol=state.protocol,
+                task_id=upload if state.protocol == "tus" else self.services.new_id(),
+                length=LENGTH if state.protocol == "tus" else None,
+                filename="clip.mp4",
+            )
         )
         if state.stored is None:
             self.services.store.delete(upload)

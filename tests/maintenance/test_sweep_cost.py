@@ -21,6 +21,7 @@ from server.maintenance.sweep_report import SweepReport
 from server.settings import Settings
 from server.storage.disk import DiskStore
 from server.storage.locks import UploadLocks
+from server.uploads.new_upload import NewUpload
 from server.uploads.repository import UploadRepository
 from server.worker.scheduler import Scheduler
 from tests.harness.http import LiveServer
@@ -60,8 +61,8 @@ class Crowd:
     def put(self, stored: bytes, **row: object) -> str:
         """One upload as a crash has left it."""
         upload = self.services.new_id()
-        named = {"protocol": "tus", "task_id": upload, "metadata_raw": None, "filename": "clip.mp4"}
-        self.services.repository.insert(upload, "default", length=len(DATA), **named)  # type: ignore[arg-type]
+        named = {"protocol": "tus", "task_id": upload, "filename": "clip.mp4"}
+        self.services.repository.insert(NewUpload(id=upload, owner="default", length=len(DATA), **named))  # type: ignore[arg-type]
         self.services.store.local_path(upload).write_bytes(stored)
         with sqlite3.connect(self.path) as connection:
             for column, value in row.items():

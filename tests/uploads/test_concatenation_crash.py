@@ -15,6 +15,7 @@ from server.settings import Settings
 from server.storage import disk
 from server.storage.disk import DiskStore
 from server.tus.protocol import PARTIAL, Create, check_upload
+from server.uploads.new_upload import NewUpload
 from tests.harness.kill_points import KilledError, KillPoint
 from tests.harness.rows import query
 from tests.tus.client import video
@@ -44,14 +45,7 @@ class Bench:
             for piece in pieces:
                 upload = services.new_id()
                 services.repository.insert(
-                    upload,
-                    OWNER,
-                    protocol="tus",
-                    task_id=upload,
-                    length=len(piece),
-                    metadata_raw=None,
-                    filename=None,
-                    concat=PARTIAL,
+                    NewUpload(id=upload, owner=OWNER, protocol="tus", task_id=upload, length=len(piece), concat=PARTIAL)
                 )
                 services.store.local_path(upload).write_bytes(piece)
                 services.repository.complete([upload], upload, {upload: None})

@@ -15,6 +15,7 @@ from server.database import migration
 from server.database.models import DEFAULT_OWNER
 from server.settings import Settings
 from server.uploads import progress as progress_module
+from server.uploads.new_upload import NewUpload
 from server.uploads.progress import ProgressUpdate, ProgressWriter
 from tests.harness.rows import query
 from tests.harness.waiting import PATIENCE
@@ -34,8 +35,8 @@ def services(tmp_path: Path, database_url: str) -> Iterator[Services]:
 def upload(services: Services) -> str:
     """The id of an upload without a byte."""
     upload_id = services.new_id()
-    told: dict[str, Any] = {"protocol": "tus", "task_id": upload_id, "length": 1000, "metadata_raw": None}
-    services.repository.insert(upload_id, DEFAULT_OWNER, filename="a.mp4", **told)
+    told: dict[str, Any] = {"protocol": "tus", "task_id": upload_id, "length": 1000}
+    services.repository.insert(NewUpload(id=upload_id, owner=DEFAULT_OWNER, filename="a.mp4", **told))
     return upload_id
 
 

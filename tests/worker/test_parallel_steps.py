@@ -13,6 +13,7 @@ from server.errors import StepError
 from server.pipeline.order import STEPS, groups
 from server.pipeline.step import Cancelled, StepContext, TryLaterError
 from server.settings import Settings
+from server.uploads.new_upload import NewUpload
 from server.worker import runner
 from server.worker.runner import Attempt, claim_next
 from tests.harness.rows import query
@@ -57,13 +58,9 @@ class Run:
         self._monkeypatch.setattr(runner, "STEPS", steps)
         repository, upload_id, task_id = self._services.repository, new_id(), new_id()
         repository.insert(
-            upload_id,
-            DEFAULT_OWNER,
-            filename="a.mp4",
-            protocol="multipart",
-            task_id=task_id,
-            length=5,
-            metadata_raw=None,
+            NewUpload(
+                id=upload_id, owner=DEFAULT_OWNER, filename="a.mp4", protocol="multipart", task_id=task_id, length=5
+            )
         )
         self._services.store.local_path(upload_id).write_bytes(b"12345")
         self._services.store.finish(upload_id)

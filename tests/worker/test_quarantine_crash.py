@@ -16,6 +16,7 @@ from server.bootstrap import Services
 from server.database import migration
 from server.database.models import DEFAULT_OWNER
 from server.settings import Settings
+from server.uploads.new_upload import NewUpload
 from tests.harness.clamd import EICAR, Clamd
 from tests.harness.rows import query
 from tests.harness.waiting import PATIENCE
@@ -43,13 +44,14 @@ class Scene:
             services.claim_store()
             self.upload = services.new_id()
             services.repository.insert(
-                self.upload,
-                DEFAULT_OWNER,
-                protocol="tus",
-                task_id=self.upload,
-                length=len(self.data),
-                metadata_raw=None,
-                filename="clip.mp4",
+                NewUpload(
+                    id=self.upload,
+                    owner=DEFAULT_OWNER,
+                    protocol="tus",
+                    task_id=self.upload,
+                    length=len(self.data),
+                    filename="clip.mp4",
+                )
             )
             services.store.local_path(self.upload).write_bytes(self.data)
             services.repository.complete([self.upload], self.upload, {self.upload: "mp4"})

@@ -18,6 +18,7 @@ from server.pipeline.step import StepContext
 from server.settings import Settings
 from server.storage.results import Results
 from server.tasks.retry import NotRetriedError, retry
+from server.uploads.new_upload import NewUpload
 from server.worker import runner
 from server.worker.runner import Attempt, claim_next
 from tests.harness.rows import execute, query
@@ -46,9 +47,9 @@ def registered(services: Services, count: int = 1, protocol: str = "multipart") 
     """A task of so many files that waits, and its uploads."""
     ids = [services.new_id() for _ in range(count)]
     task_id = ids[0] if protocol == "tus" else services.new_id()
-    told: dict[str, Any] = {"protocol": protocol, "task_id": task_id, "length": 5, "metadata_raw": None}
+    told: dict[str, Any] = {"protocol": protocol, "task_id": task_id, "length": 5}
     for upload_id in ids:
-        services.repository.insert(upload_id, DEFAULT_OWNER, filename="a.mp4", **told)
+        services.repository.insert(NewUpload(id=upload_id, owner=DEFAULT_OWNER, filename="a.mp4", **told))
         services.store.local_path(upload_id).write_bytes(b"12345")
         services.store.finish(upload_id)
     services.repository.complete(ids, task_id, dict.fromkeys(ids, "mp4"))

@@ -27,6 +27,7 @@ from server.settings import Settings
 from server.storage.results import Results
 from server.tasks import file_steps, queue
 from server.tasks.queue import Failure
+from server.uploads.new_upload import NewUpload
 from server.worker import runner
 from server.worker.progress import StepProgress
 from server.worker.runner import Attempt, claim_next
@@ -62,9 +63,9 @@ def registered(services: Services, count: int = 1) -> str:
     """A task of so many files that waits."""
     task_id = services.new_id()
     ids = [services.new_id() for _ in range(count)]
-    told: dict[str, Any] = {"protocol": "multipart", "task_id": task_id, "length": 5, "metadata_raw": None}
+    told: dict[str, Any] = {"protocol": "multipart", "task_id": task_id, "length": 5}
     for upload_id in ids:
-        services.repository.insert(upload_id, DEFAULT_OWNER, filename="a.mp4", **told)
+        services.repository.insert(NewUpload(id=upload_id, owner=DEFAULT_OWNER, filename="a.mp4", **told))
         services.store.local_path(upload_id).write_bytes(b"12345")
         services.store.finish(upload_id)
     services.repository.complete(ids, task_id, dict.fromkeys(ids, "mp4"))

@@ -22,6 +22,7 @@ from server.database.session import changed
 from server.lifecycle import TaskStatus
 from server.settings import Settings
 from server.tasks import queue
+from server.uploads.new_upload import NewUpload
 from server.worker import runner
 from server.worker.scheduler import Scheduler
 from tests.harness.gate import Gate
@@ -73,13 +74,9 @@ def upload(services: Services, video: Path, media_type: str | None = "mp4") -> s
     upload_id = services.new_id()
     size = video.stat().st_size
     services.repository.insert(
-        upload_id,
-        DEFAULT_OWNER,
-        protocol="tus",
-        task_id=upload_id,
-        length=size,
-        metadata_raw=None,
-        filename=video.name,
+        NewUpload(
+            id=upload_id, owner=DEFAULT_OWNER, protocol="tus", task_id=upload_id, length=size, filename=video.name
+        )
     )
     services.store.local_path(upload_id).write_bytes(video.read_bytes())
     services.store.finish(upload_id)

@@ -1,0 +1,71 @@
+"""What a creation asks for.
+
+Rule: it holds what the caller knows. The identity of the row, its times and its defaults are the repository's and the
+model's to add.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from server import filenames
+from server.tus.group_metadata import Group
+
+
+@dataclass(frozen=True, kw_only=True)
+class NewUpload:
+    """An upload to be created. Sizes are bytes; `length` is None while it is unknown.
+
+    `parts` are the ids that a final upload is made of. With `group` the upload takes a place there. It is promised room
+    for `reserved` bytes, or else for its length; what was promised to the upload `heir_of` it takes over instead.
+    """
+
+    id: str
+    owner: str
+    protocol: str
+    task_id: str
+    length: int | None = None
+    metadata_raw: str | None = None
+    filename: str | None = None
+    media_type: str | None = None
+    concat: str | None = None
+    parts: tuple[str, ...] = ()
+    group: Group | None = None
+    reserved: int | None = None
+    heir_of: str | None = None
+
+    @property
+    def shown_name(self) -> str | None:
+        """The file's name as it is shown and stored."""
+        return None if self.filename is None else filenames.display(self.filename)
+
+    @property
+    def room(self) -> int:
+        """Bytes that it is promised room for."""
+        return (self.length or 0) if self.reserved is None else self.reserved
+
+    def row(self, now: datetime, expires_at: datetime) -> Mapping[str, Any]:
+        """Its columns in `uploads`, but for those that the model fills in."""
+        return {
+            "id": self.id,
+            "owner": self.owner,
+            "protocol": self.protocol,
+            "length": self.length,
+            "metadata_raw": self.metadata_raw,
+            "filename": self.shown_name,
+            "media_type": self.media_type,
+            "concat": self.concat,
+            "reserved": self.room,
+            "task_id": self.task_id,
+            "created_at": now,
+            "updated_at": now,
+            "expires_at": expires_at,
+        }
+
+    def part_rows(self) -> list[Mapping[str, Any]]:
+        """Its rows in `upload_parts`."""
+        return [
+            {"final_id": self.id, "position": position, "part_id": part_id}
+            for position, part_id in enumerate(self.parts, 1)
+        ]

@@ -232,7 +232,6 @@ class Services:
             database=database,
             store=store,
             locks=locks,
-            policy=policy,
             repository=repository,
             deletion=deletion,
             finals=finals,

@@ -28,7 +28,6 @@ from server.errors import StartError
 from server.lifecycle import UploadStatus
 from server.messages import size as shown
 from server.storage.pins import TREES, Pins, pinned, pinning
-from server.tus.protocol import PARTIAL
 
 Progress = Callable[[int, int], None]
 """Hears how many bytes of how many have been copied."""
@@ -246,7 +245,7 @@ class _Backup:
         nobody has checked yet, be in their place."""
         with self._services.database.read() as session:
             row = session.get(Upload, entry.path.rpartition("/")[2])
-        if row is None or row.status is not UploadStatus.OPEN or row.concat not in (None, PARTIAL):
+        if row is None or row.status is not UploadStatus.OPEN or row.is_final:
             return entry.bytes
         return row.received if row.checked_from is None else min(row.received, row.checked_from)
 

@@ -8,11 +8,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Row, and_, func, or_, select
+from sqlalchemy import Connection, Row, func, or_, select
 
-from server.database.models import Task, TaskFile, Upload, UploadPart
+from server.database.models import TUS, Task, TaskFile, Upload, UploadPart
 from server.lifecycle import UploadStatus
-from server.tus.protocol import PARTIAL
+from server.tus.protocol import is_final
 
 _BATCH = 1000
 
@@ -44,10 +44,9 @@ def uploads(connection: Connection, node: str) -> Iterator[WantedFile]:
 
     Finals come last: a part's file that is not there any more has become its final's.
     """
-    final = and_(Upload.concat.is_not(None), Upload.concat != PARTIAL)
     elsewhere = select(Task.id).where(Task.id == Upload.task_id, Task.node != node).exists()
     told = select(Upload.__table__).where(or_(Upload.has_bytes, Upload.in_quarantine), ~elsewhere)
-    for condition in (func.coalesce(Upload.concat, PARTIAL) == PARTIAL, final):
+    for condition in (~Upload.is_final, Upload.is_final):
         for row in connection.execute(told.where(condition).execution_options(yield_per=_BATCH)):
             yield from _of_upload(row)
 
@@ -61,8 +60,8 @@ def _of_upload(row: Row[Any]) -> Iterator[WantedFile]:
     if row.status == UploadStatus.COMPLETE:
         # A part that was taken for the front of a final goes on growing, and only its own bytes are its own.
         yield WantedFile(path, limit=row.length, length=row.length)
-    elif row.status == UploadStatus.OPEN and row.protocol == "tus":
-        if row.concat in (None, PARTIAL):
+    elif row.status == UploadStatus.OPEN and row.protocol == TUS:
+        if not is_final(row.concat):
             counted = row.received if row.checked_from is None else min(row.received, row.checked_from)
             yield WantedFile(path, limit=counted, is_open=True, is_required=counted > 0)
         else:

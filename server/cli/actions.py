@@ -20,7 +20,6 @@ from server.storage.locks import UploadLocks
 from server.tasks.retry import NotRetriedError, Retried
 from server.tasks.retry import retry as move_again
 from server.tus.headers import is_id
-from server.tus.protocol import PARTIAL
 from server.uploads import groups
 
 
@@ -137,9 +136,9 @@ def _remove(services: Services, upload_id: str) -> None:
         raise UnknownError(f"There is no upload {upload_id}.")
     if row.status not in sources(UPLOAD_MOVES, UploadStatus.TERMINATED):
         raise RefusedError(f"The upload is gone: its status is `{row.status.value}`.")
-    if row.protocol != "tus" and row.status is UploadStatus.OPEN:
+    if row.is_of_form and row.status is UploadStatus.OPEN:
         raise RefusedError("The upload is part of a form that is being received; it ends with its request.")
-    waits_for_parts = row.concat not in (None, PARTIAL) and row.status is UploadStatus.OPEN
+    waits_for_parts = row.is_final and row.status is UploadStatus.OPEN
     if row.has_bytes and not waits_for_parts and services.store.size(upload_id) is None:
         # Else the row would say that the bytes are gone while they lie elsewhere for good.
         raise RefusedError(f"Its bytes are not in {services.settings.data_dir}; name its data folder with --data-dir.")

@@ -13,13 +13,33 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import JSON, BigInteger, Enum, ForeignKey, Index, Integer, MetaData, String, Text, false, text, true
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    ColumnElement,
+    Enum,
+    ForeignKey,
+    Index,
+    Integer,
+    MetaData,
+    String,
+    Text,
+    case,
+    false,
+    func,
+    text,
+    true,
+)
+from sqlalchemy.ext.hybrid import hybrid_property
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from server.database.types import UtcDateTime
 from server.lifecycle import FileStatus, StepStatus, TaskStatus, UploadStatus
+from server.tus import protocol
 
 DEFAULT_OWNER = "default"
+TUS = "tus"
+"""The protocol of an upload that does not come with a form."""
 
 # Every constraint has a name that a migration can drop.
 NAMING = {
@@ -117,6 +137,41 @@ class Upload(Base):
         doc="Whether its client asked (HEAD) where to go on, when some of its bytes were there and others were not",
         server_default=false(),
     )
+
+    @hybrid_property
+    def is_partial(self) -> bool:
+        """Whether it is a part of an upload to come (tus 1.0.0, section Concatenation)."""
+        return protocol.is_partial(self.concat)
+
+    @is_partial.inplace.expression
+    @classmethod
+    def _is_partial_expression(cls) -> ColumnElement[bool]:
+        return func.coalesce(cls.concat, "") == protocol.PARTIAL
+
+    @hybrid_property
+    def is_final(self) -> bool:
+        """Whether it is made of partial uploads."""
+        return protocol.is_final(self.concat)
+
+    @is_final.inplace.expression
+    @classmethod
+    def _is_final_expression(cls) -> ColumnElement[bool]:
+        return func.coalesce(cls.concat, protocol.PARTIAL) != protocol.PARTIAL
+
+    @hybrid_property
+    def is_of_form(self) -> bool:
+        """Whether it came with a form, and so belongs to that until the form is complete."""
+        return self.protocol != TUS
+
+    @hybrid_property
+    def lock(self) -> str:
+        """The name of the lock that guards it: the lock of its task covers the uploads of a form."""
+        return self.task_id if self.is_of_form else self.id
+
+    @lock.inplace.expression
+    @classmethod
+    def _lock_expression(cls) -> ColumnElement[str]:
+        return case((cls.protocol == TUS, cls.id), else_=cls.task_id)
 
 
 class UploadPart(Base):

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
-from sqlalchemy import ColumnElement, and_, case, exists, func, or_, select
+from sqlalchemy import ColumnElement, and_, exists, func, or_, select
 from sqlalchemy.orm import Session
 
 from server.database.models import FormAnswer, Task, TaskFile, Upload
@@ -28,7 +28,6 @@ from server.storage.locks import UploadLocks
 from server.storage.results import MAIN, Results
 from server.tasks import outbox
 from server.tus.headers import is_id
-from server.tus.protocol import PARTIAL
 
 _BATCH = 500
 _PATIENCE_SECONDS = 2.0
@@ -125,7 +124,7 @@ class Checker:
 
     def _uploads(self) -> Iterator[Finding]:
         """Rows of uploads, each with what the store has."""
-        for upload_id, lock in self._rows(select(Upload.id, _lock()).where(Upload.has_bytes), Upload.id):
+        for upload_id, lock in self._rows(select(Upload.id, Upload.lock).where(Upload.has_bytes), Upload.id):
             if self._judge(upload_id) is None:
                 continue
             with self.locks.try_hold(lock) as held:
@@ -152,14 +151,14 @@ class Checker:
     def _strange_uploads(self) -> Iterator[Finding]:
         """Uploads that their rows alone prove wrong."""
         has_file = exists().where(TaskFile.upload_id == Upload.id)
-        is_whole = and_(Upload.status == UploadStatus.COMPLETE, func.coalesce(Upload.concat, "") != PARTIAL)
+        is_whole = and_(Upload.status == UploadStatus.COMPLETE, ~Upload.is_partial)
         is_over = exists().where(Task.id == Upload.task_id, Task.finished_at.is_not(None))
         wrong = {
             "upload_without_task": and_(is_whole, ~has_file),
             "upload_of_ended_task": and_(Upload.status == UploadStatus.OPEN, is_over),
         }
         for kind, condition in wrong.items():
-            yield from self._wrong_rows(kind, Upload.id, condition, _lock())
+            yield from self._wrong_rows(kind, Upload.id, condition, Upload.lock)
 
     def _stored(self) -> Iterator[Finding]:
         """What the store has, by its own account."""
@@ -305,13 +304,13 @@ def _judge_complete(row: Upload, size: int | None) -> str | None:
         return "upload_missing"
     length = row.length or 0
     # A final upload that is being joined may share the file of its first part, and adds to it.
-    return "upload_size" if size < length or (size > length and row.concat != PARTIAL) else None
+    return "upload_size" if size < length or (size > length and not row.is_partial) else None
 
 
 def _judge_open(row: Upload, size: int | None) -> str | None:
-    if row.protocol != "tus":
+    if row.is_of_form:
         return "form_abandoned"  # its lock is free
-    if row.concat not in (None, PARTIAL):
+    if row.is_final:
         return None  # it waits for its parts
     if size is None:
         return "upload_missing" if row.received else "upload_unborn"
@@ -345,8 +344,3 @@ def _batches(names: Iterable[str]) -> Iterator[list[str]]:
 
 def _page(session: Session, query: Any) -> list[tuple[str, str]]:
     return [(row[0], row[1]) for row in session.execute(query)]
-
-
-def _lock() -> Any:
-    """The lock of an upload: uploads of a form are covered by that of their task."""
-    return case((Upload.protocol == "tus", Upload.id), else_=Upload.task_id)

@@ -27,11 +27,10 @@ from server.database.models import Task, TaskEvent, TaskFile, Upload, UploadPart
 from server.database.session import Database, changed
 from server.lifecycle import TASK_MOVES, FileStatus, TaskStatus, UploadStatus, ends
 from server.maintenance.guarded_clock import GuardedClock
-from server.maintenance.sweep_report import SweepRound, lock_of
+from server.maintenance.sweep_report import SweepRound
 from server.settings import Settings
 from server.storage.base import UploadStore
 from server.storage.results import MAIN, Results
-from server.tus.protocol import PARTIAL
 from server.uploads.deletion import UploadDeletion
 
 _BATCH = 500
@@ -179,7 +178,7 @@ class Retention:
         with self._database.read() as session:
             found = session.scalars(query).all()
         for row in found:
-            with this.one(row.id, lock_of(row)) as held:
+            with this.one(row.id, row.lock) as held:
                 if held:
                     size = this.size(row.id)
                     if this.dry_run or self._remove_original(row, until):
@@ -206,7 +205,7 @@ class Retention:
         due = and_(Task.finished_at <= until, Task.node == self._node)
         of = select(TaskFile.upload_id).join(Task, Task.id == TaskFile.task_id).where(due)
         for row in this.rows(and_(aside, of.where(TaskFile.upload_id == Upload.id).exists())):
-            with this.one(row.id, lock_of(row)) as held:
+            with this.one(row.id, row.lock) as held:
                 if held:
                     size = self._store.size_in_quarantine(row.id) or 0
                     if not this.dry_run:
@@ -334,9 +333,8 @@ class Retention:
             ~exists().where(UploadPart.part_id == Upload.id),
             ~exists().where(Task.id == Upload.task_id, Task.finished_at.is_(None)),
         )
-        is_part = func.coalesce(Upload.concat, "") == PARTIAL
         # Finals last: what would go in a second turn is left to the next whole look.
-        for kind, condition in (("parts", is_part), ("uploads", ~is_part)):
+        for kind, condition in (("parts", Upload.is_partial), ("uploads", ~Upload.is_partial)):
             for ids in self._uploads_ended(kind, and_(due, condition)):
                 if not this.dry_run:
                     with self._database.write(lazy=True) as session:

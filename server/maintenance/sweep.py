@@ -17,32 +17,29 @@ from datetime import datetime
 from typing import Any
 
 import structlog
-from sqlalchemy import ColumnElement, Row, and_, func, literal_column, or_, select
+from sqlalchemy import ColumnElement, Row, and_, literal_column, or_, select
 from sqlalchemy.orm import aliased
 
-from server import media_types
 from server.database.models import Task, TaskFile, Upload, UploadPart
 from server.database.session import Database
 from server.errors import MediaTypeUnsupportedError, PartInvalidError, StorageFullError, UploadLockedError
 from server.lifecycle import FileStatus, TaskStatus, UploadStatus
 from server.maintenance.removal import Removal
 from server.maintenance.retention import Retention
-from server.maintenance.sweep_report import SweepReport, SweepRound, lock_of
+from server.maintenance.sweep_report import SweepReport, SweepRound
 from server.settings import Settings
 from server.storage.base import UploadStore
 from server.storage.locks import UploadLocks
 from server.storage.results import Results
 from server.tasks import outbox
-from server.tus.protocol import PARTIAL
 from server.uploads import groups
 from server.uploads.concatenation import FinalService
 from server.uploads.deletion import UploadDeletion
 from server.uploads.idempotency import IdempotencyKeys
-from server.uploads.policy import UploadPolicy
 from server.uploads.repository import UploadRepository
 
 _BATCH = 500
-_TOLD = (Upload.id, Upload.task_id, Upload.protocol, Upload.received)
+_TOLD = (Upload.id, Upload.lock.label("lock"), Upload.received)
 _log = structlog.stdlib.get_logger("videodock.maintenance")
 
 # In the words of an index, which SQLite would not know again.
@@ -66,7 +63,6 @@ class Sweeper:
     database: Database
     store: UploadStore
     locks: UploadLocks
-    policy: UploadPolicy
     repository: UploadRepository
     deletion: UploadDeletion
     finals: FinalService
@@ -141,13 +137,13 @@ class Sweeper:
                 if this.dry_run and row.id in seen:
                     continue  # nothing was changed, so it is still found for the other reason
                 seen.add(row.id)
-                with this.one(row.id, lock_of(row)) as held:
+                with this.one(row.id, row.lock) as held:
                     if held:
                         self._sweep_open(this, row.id)
 
     def _lagging(self, this: SweepRound) -> Iterator[Row[Any]]:
         """Open uploads, no finals, whose files are not as their rows say."""
-        for row in this.columns(and_(_IS_OPEN, func.coalesce(Upload.concat, PARTIAL) == PARTIAL), _TOLD):
+        for row in this.columns(and_(_IS_OPEN, ~Upload.is_final), _TOLD):
             try:
                 lags = self.store.size(row.id) != row.received
             except OSError:
@@ -160,8 +156,7 @@ class Sweeper:
 
         Finals last: a part that expires takes those along that wait for it.
         """
-        is_final = func.coalesce(Upload.concat, PARTIAL) != PARTIAL
-        for kind in (~is_final, is_final):
+        for kind in (~Upload.is_final, Upload.is_final):
             yield from this.rows_until(and_(Upload.status == UploadStatus.OPEN, kind), self.clock())
 
     def _remove(self, this: SweepRound, found: Iterator[Upload], target: UploadStatus) -> None:
@@ -180,7 +175,7 @@ class Sweeper:
                 size = this.size(row.id)
                 if this.dry_run:
                     pass
-                elif row.protocol == "tus" or row.completed_at is not None:  # a task speaks of the row
+                elif not row.is_of_form or row.completed_at is not None:  # a task speaks of the row
                     self.deletion.delete_bytes(row.id)
                 else:
                     self.repository.discard([row.id])
@@ -199,7 +194,7 @@ class Sweeper:
         if self.settings.originals == "keep":
             return
         for row in this.rows(self._is_dispensable(task_id)):
-            with this.one(row.id, lock_of(row)) as held:
+            with this.one(row.id, row.lock) as held:
                 if held:
                     size = this.size(row.id)
                     if not this.dry_run:
@@ -243,15 +238,15 @@ class Sweeper:
             row = session.get(Upload, upload_id)  # again, now that the lock is held
         if row is None or row.status is not UploadStatus.OPEN:
             return
-        if row.protocol != "tus":
+        if row.is_of_form:
             size = this.size(upload_id)
             if not this.dry_run:
                 self.repository.discard([upload_id])
             this.report.add("abandoned", size=size)
-        elif row.concat in (None, PARTIAL):
-            self._sweep_open_plain(this, row)
-        else:
+        elif row.is_final:
             self._settle_final(this, row)
+        else:
+            self._sweep_open_plain(this, row)
 
     def _settle_final(self, this: SweepRound, row: Upload) -> None:
         size = this.size(row.id)
@@ -304,17 +299,13 @@ class Sweeper:
 
     def _finish(self, this: SweepRound, row: Upload) -> None:
         try:
-            media_type = row.media_type
-            if media_type is None and row.concat is None:
-                head = self.store.head(row.id, media_types.SNIFF_BYTES)
-                media_type = self.policy.check_content(row.filename, head)
+            media_type = self.repository.verified_type(row)
         except MediaTypeUnsupportedError as error:
             if not this.dry_run:
                 self.deletion.remove(row.id, UploadStatus.REJECTED, error)
             return
         if not this.dry_run:
-            self.store.finish(row.id)
-            self.repository.complete([row.id], row.id, {row.id: media_type})
+            self.repository.complete_verified({row.id: media_type}, row.id)
         this.report.add("finished")
 
 

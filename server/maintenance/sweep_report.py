@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import Any
 
 import structlog
-from sqlalchemy import ColumnElement, Row, and_, or_, select
+from sqlalchemy import ColumnElement, and_, or_, select
 
 from server.database.models import Upload
 from server.database.session import AWAY, Database
@@ -150,9 +150,3 @@ class SweepRound:
     def size(self, upload_id: str) -> int:
         """Bytes that the store has of an upload."""
         return self.store.size(upload_id) or 0
-
-
-def lock_of(row: Upload | Row[Any]) -> str:
-    """Uploads of a form are covered by the lock of their task (`uploads/forms.py`)."""
-    lock: str = row.id if row.protocol == "tus" else row.task_id
-    return lock

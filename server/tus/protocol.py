@@ -53,6 +53,16 @@ _ASKING = {
 }
 
 
+def is_partial(concat: str | None) -> bool:
+    """Whether an upload with this Upload-Concat is a part of an upload to come (section Concatenation)."""
+    return concat == PARTIAL
+
+
+def is_final(concat: str | None) -> bool:
+    """Whether an upload with this Upload-Concat is made of partial uploads."""
+    return concat is not None and concat != PARTIAL
+
+
 @dataclass(frozen=True)
 class Offer:
     """What this server offers: the extensions, the checksum algorithms, the largest upload in bytes, and the most
@@ -109,12 +119,12 @@ class Facts:
     @property
     def is_partial(self) -> bool:
         """Whether it is a part of an upload to come (section Concatenation)."""
-        return self.concat == PARTIAL
+        return is_partial(self.concat)
 
     @property
     def is_final(self) -> bool:
         """Whether it is made of partial uploads."""
-        return self.concat is not None and self.concat != PARTIAL
+        return is_final(self.concat)
 
     @property
     def has_task(self) -> bool:
@@ -149,7 +159,7 @@ class Create:
     @property
     def is_partial(self) -> bool:
         """Whether it is a part of an upload to come."""
-        return self.concat == PARTIAL
+        return is_partial(self.concat)
 
 
 @dataclass(frozen=True)

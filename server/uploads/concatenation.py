@@ -43,7 +43,7 @@ from server.lifecycle import UploadStatus
 from server.settings import Settings
 from server.storage.base import UploadStore
 from server.storage.locks import UploadLocks
-from server.tus.protocol import PARTIAL, Create, Facts
+from server.tus.protocol import Create, Facts
 from server.uploads.deletion import UploadDeletion
 from server.uploads.new_upload import NewUpload
 from server.uploads.policy import UploadPolicy
@@ -201,10 +201,9 @@ class FinalService:
         is_first_once = [part_id for part_id, _ in sizes].count(sizes[0][0]) == 1
         may_share = is_first_once and final.reserved < sum(size for _, size in sizes)
         self.store.concatenate(final.id, sizes, may_share=may_share)
-        self.store.finish(final.id)
         given_up: list[str] = []
         also = partial(self._give_up, ids, final.id, given_up)
-        self.repository.complete([final.id], final.id, {final.id: media_type}, also)
+        self.repository.complete_verified({final.id: media_type}, final.id, also)
         self.deletion.delete_all_bytes(given_up)
 
     def _give_up(self, part_ids: Sequence[str], final_id: str, given_up: list[str], session: Session) -> None:
@@ -356,7 +355,7 @@ def _parts_of(session: Session, owner: str, decision: Create) -> Mapping[str, Up
     found = {row.id: row for row in session.scalars(query, execution_options={"populate_existing": True})}
     for part_id in decision.parts:
         part = found.get(part_id)
-        if part is None or part.concat != PARTIAL or part.status not in _LIVE:
+        if part is None or not part.is_partial or part.status not in _LIVE:
             raise PartInvalidError(part=part_id)
     return found
 

@@ -26,7 +26,7 @@ from server.storage.base import UploadStore
 from server.storage.locks import UploadLocks
 from server.tasks import removal
 from server.tasks.wake import Wake
-from server.tus.protocol import PARTIAL
+from server.tus.protocol import is_partial
 from server.uploads import groups
 from server.uploads.repository import FIND, UploadRepository
 
@@ -90,7 +90,7 @@ class UploadDeletion:
         now = self.clock()
         told = {"upload": upload_id, "now": now, "size": None if row is None else self.repository.size(row)}
         # The bytes of a complete upload go only once its row cannot become `complete` again by a power cut.
-        lazy = group is None and row is not None and (row.status is UploadStatus.OPEN or row.concat == PARTIAL)
+        lazy = group is None and row is not None and (row.status is UploadStatus.OPEN or is_partial(row.concat))
         is_in_task = False
         with self.database.change(lazy=lazy) as connection:
             session = Session(connection)
@@ -110,7 +110,7 @@ class UploadDeletion:
         if task is not None or is_in_task:
             self.wake.notify()  # all the others may be there, and need not wait for this one
             self.delete_ended(others)
-        if row is not None and row.concat == PARTIAL:
+        if row is not None and is_partial(row.concat):
             self._end_finals(upload_id)
         return True
 

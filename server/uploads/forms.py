@@ -17,7 +17,7 @@ from functools import partial
 import anyio
 from sqlalchemy.exc import SQLAlchemyError
 
-from server import media_types, threads
+from server import media_types
 from server.database.session import Database
 from server.errors import (
     ClientError,
@@ -138,11 +138,9 @@ class Form:
             if self.earlier.fingerprint != self._fingerprint.hexdigest():
                 raise IdempotencyMismatchError
             return self.earlier.answer
-        for upload_id in self.taken:
-            await threads.run(self.store.finish, upload_id)
-        keep = self.claim and partial(self.claim.store_answer, self._fingerprint.hexdigest(), given)
+        keep = partial(self.claim.store_answer, self._fingerprint.hexdigest(), given) if self.claim else None
         if self.taken:
-            await self.database.run(self.repository.complete, list(self.taken), self.task_id, self.taken, keep)
+            await self.repository.complete_verified_from_loop(self.taken, self.task_id, keep)
         elif self.claim is not None:
             await self.database.run(self.claim.store_answer_without_task, self._fingerprint.hexdigest(), given)
         self.finished = True

@@ -20,7 +20,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from server import filenames
-from server.database.models import Task, TaskFile, Upload
+from server.database.models import TUS, Task, TaskFile, Upload
 from server.database.session import changed
 from server.errors import (
     GroupDiffersError,
@@ -35,7 +35,6 @@ from server.lifecycle import FILE_MOVES, TASK_MOVES, FileStatus, TaskStatus, Upl
 from server.tasks import events, queue
 from server.tasks.queue import Failure
 from server.tus.group_metadata import Group
-from server.tus.protocol import PARTIAL
 from server.uploads.new_upload import NewUpload
 
 _Row = Any
@@ -54,7 +53,7 @@ class Slot:
 def group_of(row: _Row) -> str | None:
     """The group that the upload of this row is a member of; None for all others."""
     task_id: str = row.task_id
-    return task_id if row.protocol == "tus" and task_id != row.id else None
+    return task_id if row.protocol == TUS and task_id != row.id else None
 
 
 def find(session: Session, upload_id: str) -> str | None:
@@ -202,7 +201,7 @@ def count_completed(session: Session, task_id: str) -> int:
 
 
 def _is_member() -> ColumnElement[bool]:
-    return and_(Upload.protocol == "tus", Upload.task_id != Upload.id)
+    return and_(Upload.protocol == TUS, Upload.task_id != Upload.id)
 
 
 def _hold(session: Session, task_id: str) -> _Row | None:
@@ -274,7 +273,7 @@ def _find_repeated(
     for file, upload in members:
         if not _is_same(upload, new):
             continue
-        if group.place is None and not _is_final(upload):
+        if group.place is None and not upload.is_final:
             # Two files may look the same from outside: it is certain only where no place and no other such one is left.
             is_it = len(members) >= task.file_count and alike == [upload.id]
         else:
@@ -286,12 +285,8 @@ def _find_repeated(
 
 def _is_same(upload: Upload, new: NewUpload) -> bool:
     """The place is in the metadata; a length that was deferred is in the row by now, that of a final may be."""
-    same_length = new.length in (None, upload.length) or _is_final(upload)
+    same_length = new.length in (None, upload.length) or upload.is_final
     return upload.metadata_raw == new.metadata_raw and upload.concat == new.concat and same_length
-
-
-def _is_final(upload: Upload) -> bool:
-    return upload.concat not in (None, PARTIAL)
 
 
 def _refuse(session: Session, task: _Row, upload_id: str, why: VideodockError, now: datetime) -> None:
@@ -342,7 +337,7 @@ def _fail_task(session: Session, task_id: str, failure: Failure, now: datetime) 
 def _end_open_members(session: Session, task_id: str, now: datetime) -> Sequence[str]:
     """End the open members. In the order of their ids, as everybody who changes several uploads does."""
     query = select(Upload.id).where(
-        Upload.task_id == task_id, Upload.protocol == "tus", Upload.status == UploadStatus.OPEN
+        Upload.task_id == task_id, Upload.protocol == TUS, Upload.status == UploadStatus.OPEN
     )
     ids = session.scalars(query.order_by(Upload.id).with_for_update()).all()
     ended = {"status": UploadStatus.TERMINATED, "updated_at": now}

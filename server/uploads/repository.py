@@ -8,7 +8,7 @@ Rules:
 """
 
 import contextlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from types import SimpleNamespace
@@ -17,8 +17,8 @@ from typing import Any, cast
 from sqlalchemy import Connection, Table, bindparam, delete, exists, insert, select, update
 from sqlalchemy.orm import Session
 
-from server import media_types
-from server.database.models import TaskFile, Upload, UploadPart
+from server import media_types, threads
+from server.database.models import TUS, TaskFile, Upload, UploadPart
 from server.database.session import Database, changed
 from server.errors import NoRoomError, UploadGoneError, UploadLockedError, UploadNotFoundError
 from server.lifecycle import UPLOAD_MOVES, UploadStatus, sources
@@ -27,7 +27,7 @@ from server.storage.base import UploadStore
 from server.storage.locks import UploadLocks
 from server.tasks.wake import Wake
 from server.tus.group_metadata import Group
-from server.tus.protocol import PARTIAL, Append, Facts, State
+from server.tus.protocol import Append, Facts, State, is_final
 from server.uploads import groups
 from server.uploads.new_upload import NewUpload
 from server.uploads.policy import UploadPolicy
@@ -54,6 +54,12 @@ _TELL = (
     .values(received=bindparam("size"), expires_at=bindparam("until"))
 )
 _PROMISED_NOTHING = update(_uploads).where(_uploads.c.id == bindparam("upload")).values(reserved=0)
+Verified = Mapping[str, str | None]
+"""Uploads whose bytes were checked, by id, with the media type that they prove."""
+
+Also = Callable[[Session], None]
+"""What else happens in a transaction."""
+
 _Row = Any
 """A row of `uploads`: as an object of the model, or as it came from a statement."""
 
@@ -206,18 +212,42 @@ class UploadRepository:
             row = session.get_one(Upload, upload_id)
         return self._facts(row, size, now)
 
-    def complete(
-        self,
-        upload_ids: Sequence[str],
-        task_id: str,
-        found: dict[str, str | None],
-        also: Callable[[Session], None] | None = None,
-    ) -> None:
-        """One transaction: the uploads are complete and their task is registered. Idempotent. Blocking.
+    # Completion
 
-        The store must have finished them. `also` happens in that transaction. Raises what it raises, and
-        `UploadGoneError` if an upload was removed meanwhile.
+    def verified_type(self, upload: Facts | Upload) -> str | None:
+        """The media type that the bytes of a whole upload prove. Blocking.
+
+        Its row lacks one where a crash cut the check short, or where nothing has to be a video; a partial upload has
+        none. Raises `MediaTypeUnsupportedError`, `FileEmptyError`.
         """
+        if upload.media_type is not None or upload.is_partial:
+            return upload.media_type
+        head = self.store.head(upload.id, media_types.SNIFF_BYTES)
+        return self.policy.check_content(upload.filename, head)
+
+    def complete_verified(self, verified: Verified, task_id: str, also: Also | None = None) -> None:
+        """Complete uploads whose bytes are all there and checked, and register their task. Idempotent. Blocking.
+
+        First the store makes the bytes durable. Then one transaction moves the rows and registers the task, and `also`
+        happens in it. Raises what that raises, and `UploadGoneError` if an upload was removed meanwhile.
+        """
+        self._finish_bytes(verified)
+        self._register_complete(verified, task_id, also)
+
+    async def complete_verified_from_loop(self, verified: Verified, task_id: str, also: Also | None = None) -> None:
+        """The same for the event loop.
+
+        Pushing gigabytes to a disk takes its time, and the threads of the database are few: the bytes have others.
+        """
+        await threads.run(self._finish_bytes, verified)
+        await self.database.run(self._register_complete, verified, task_id, also)
+
+    def _finish_bytes(self, upload_ids: Iterable[str]) -> None:
+        for upload_id in upload_ids:
+            self.store.finish(upload_id)
+
+    def _register_complete(self, verified: Verified, task_id: str, also: Also | None = None) -> None:
+        upload_ids = list(verified)
         now = self.clock()
         with self.database.write() as session:
             task = self._hold_group(session, upload_ids[0])
@@ -228,14 +258,14 @@ class UploadRepository:
             for upload_id in upload_ids:
                 size = self.store.size(upload_id)
                 may_move = (Upload.id == upload_id, Upload.status.in_(sources(UPLOAD_MOVES, UploadStatus.COMPLETE)))
-                whole = {**values, "length": size, "received": size, "media_type": found.get(upload_id)}
+                whole = {**values, "length": size, "received": size, "media_type": verified[upload_id]}
                 moved += changed(session, update(Upload).where(*may_move).values(**whole))
             rows = session.scalars(select(Upload).where(Upload.id.in_(upload_ids))).all()
             if moved != len(upload_ids):
                 if moved == 0 and rows and all(row.status is UploadStatus.COMPLETE for row in rows):
                     return
                 raise UploadGoneError
-            if all(row.concat == PARTIAL for row in rows):
+            if all(row.is_partial for row in rows):
                 return  # a part of an upload to come is nothing that could be processed
             by_id = {row.id: row for row in rows}
             if task is not None:
@@ -275,11 +305,11 @@ class UploadRepository:
         return self._visible_facts(self.find(upload_id), owner)
 
     def _visible_facts(self, row: _Row | None, owner: str) -> Facts:
-        if row is None or row.owner != owner or row.protocol != "tus":
+        if row is None or row.owner != owner or row.protocol != TUS:
             raise UploadNotFoundError
         size = self.size(row)
         # Its bytes are lost, unless it is a final that waits for its parts. What is over is judged by its status.
-        if size is None and row.status is UploadStatus.OPEN and row.concat in (None, PARTIAL):
+        if size is None and row.status is UploadStatus.OPEN and not is_final(row.concat):
             raise UploadGoneError
         return self._facts(row, size, self.clock())
 

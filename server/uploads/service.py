@@ -4,9 +4,8 @@ Rules:
 
 - The store says how many bytes there are; the row says everything else. Under the upload's lock, both are read,
   the protocol decides, and only then is a byte of the body touched.
-- Completion happens once: `store.finish`, which may be repeated, then one transaction that moves the upload to
-  complete and registers its task. A request or sweep that finds all bytes of an open upload (HEAD, PATCH)
-  finishes it.
+- Completion happens once (`repository.complete_verified`). A request (HEAD, PATCH) or sweep that finds all bytes of an
+  open upload finishes it.
 """
 
 import contextlib
@@ -291,12 +290,13 @@ class UploadService:
     async def finish(self, facts: Facts) -> Facts:
         """Every byte is there: make it so for good, and register the task. Under the upload's lock."""
         if facts.media_type is None and not facts.is_partial:
-            # The check was cut short by a crash, or nothing has to be a video here.
-            head = await threads.run(self.store.head, facts.id, media_types.SNIFF_BYTES)
-            facts = replace(facts, media_type=await self._check_content(facts, head))
-        # Pushing gigabytes to a disk takes its time; the threads of the database are few.
-        await threads.run(self.store.finish, facts.id)
-        await self.database.run(self.repository.complete, [facts.id], facts.id, {facts.id: facts.media_type})
+            try:
+                media_type = await threads.run(self.repository.verified_type, facts)
+            except MediaTypeUnsupportedError as error:
+                await self.database.run(self.deletion.remove, facts.id, UploadStatus.REJECTED, error)
+                raise
+            facts = replace(facts, media_type=media_type)
+        await self.repository.complete_verified_from_loop({facts.id: facts.media_type}, facts.id)
         return replace(facts, state=State.COMPLETE)
 
     # Looking

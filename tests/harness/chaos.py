@@ -119,7 +119,7 @@ class Arena:
             repository.insert(NewUpload(id=upload_id, owner=owner, protocol="multipart", filename="a.mp4", **told))
             self.services.store.local_path(upload_id).write_bytes(data)
             self.services.store.finish(upload_id)
-        repository.complete(ids, task_id, dict.fromkeys(ids, "mp4"))
+        repository.complete_verified(dict.fromkeys(ids, "mp4"), task_id)
         self.orders[task_id] = orders
 
     def disturb(self, hire: Callable[[str], Worker]) -> None:

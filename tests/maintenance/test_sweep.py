@@ -233,7 +233,7 @@ def test_complete_uploads_are_left_alone(both: Bench) -> None:
     form = both.put(STATES["form, file there"])
     row = both.row(form)
     assert row is not None
-    both.services.repository.complete([form], row["task_id"], {form: "mp4"})
+    both.services.repository.complete_verified({form: "mp4"}, row["task_id"])
     before = both.state()
     assert asdict(both.sweep()) == asdict(SweepReport())
     assert both.state() == before

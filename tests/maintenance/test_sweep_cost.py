@@ -226,7 +226,7 @@ def test_who_leads_begins_with_a_whole_look(crowd: Crowd, monkeypatch: pytest.Mo
     assert looks == [True, False, False, True, False, True]
 
 
-@pytest.mark.parametrize("failing", ["complete", "record_offset"])
+@pytest.mark.parametrize("failing", ["_register_complete", "record_offset"])
 def test_a_row_that_could_not_be_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failing: str) -> None:
     """The database is away when the last byte has come, or a body breaks off: the row hears of it later, and then a
     sweep of what is due ends the upload."""
@@ -239,16 +239,16 @@ def test_a_row_that_could_not_be_told(tmp_path: Path, monkeypatch: pytest.Monkey
         upload = create(live, len(DATA))
         with monkeypatch.context() as patched:
             patched.setattr(UploadRepository, failing, fails)
-            if failing == "complete":
+            if failing == "_register_complete":
                 assert patch(live, upload, 0, DATA).status == 503
             else:
                 patched.setattr(DiskStore, "append", _breaking_off)
                 assert patch(live, upload, 0, DATA[:100]).status == 507
-        told = len(DATA) if failing == "complete" else 60
+        told = len(DATA) if failing == "_register_complete" else 60
         live.wait_told(upload, told)
         with Services.open(live.settings) as services:
             report = services.sweep(everything=False)
-        assert (report.finished, live.row(upload)["received"]) == (int(failing == "complete"), told)
+        assert (report.finished, live.row(upload)["received"]) == (int(failing == "_register_complete"), told)
 
 
 async def _breaking_off(store: DiskStore, upload: str, *_: object) -> None:

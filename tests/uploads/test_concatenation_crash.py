@@ -48,7 +48,7 @@ class Bench:
                     NewUpload(id=upload, owner=OWNER, protocol="tus", task_id=upload, length=len(piece), concat=PARTIAL)
                 )
                 services.store.local_path(upload).write_bytes(piece)
-                services.repository.complete([upload], upload, {upload: None})
+                services.repository.complete_verified({upload: None}, upload)
                 made.append(upload)
         return made
 

@@ -189,7 +189,7 @@ STEPS: Sequence[tuple[type, str]] = [
     (DiskStore, "delete"),
     (Database, "write"),
     (Database, "change"),
-    (UploadRepository, "complete"),
+    (UploadRepository, "_register_complete"),
     (UploadDeletion, "remove"),
 ]
 

@@ -160,7 +160,7 @@ STEPS: list[tuple[type, str]] = [
     (DiskStore, "finish"),
     (DiskStore, "delete"),
     (Database, "write"),
-    (UploadRepository, "complete"),
+    (UploadRepository, "_register_complete"),
     (UploadDeletion, "delete_bytes"),
 ]
 
@@ -245,12 +245,12 @@ def test_completed_twice(bench: Bench) -> None:
         await fill(services, upload, pieces())
         before = bench.rows()
         for _ in range(2):
-            await services.database.run(services.repository.complete, [upload], upload, {upload: "mp4"})
+            await services.database.run(services.repository._register_complete, {upload: "mp4"}, upload)
         assert bench.rows() == before
         gone = (await make(services)).id
         await services.removal.terminate(gone, OWNER, lambda _: None)
         with pytest.raises(UploadGoneError):
-            await services.database.run(services.repository.complete, [gone], gone, {gone: "mp4"})
+            await services.database.run(services.repository._register_complete, {gone: "mp4"}, gone)
 
     assert bench.life(twice)
     assert bench.tasks() == (1, 1, 1)

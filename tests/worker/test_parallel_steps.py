@@ -64,7 +64,7 @@ class Run:
         )
         self._services.store.local_path(upload_id).write_bytes(b"12345")
         self._services.store.finish(upload_id)
-        repository.complete([upload_id], task_id, {upload_id: "mp4"})
+        repository.complete_verified({upload_id: "mp4"}, task_id)
         claimed = claim_next(self._services, "test/1")
         assert claimed
         self._attempt = Attempt(self._services, claimed, "")

@@ -54,7 +54,7 @@ class Scene:
                 )
             )
             services.store.local_path(self.upload).write_bytes(self.data)
-            services.repository.complete([self.upload], self.upload, {self.upload: "mp4"})
+            services.repository.complete_verified({self.upload: "mp4"}, self.upload)
 
     @property
     def settings(self) -> Settings:

@@ -52,7 +52,7 @@ def registered(services: Services, count: int = 1, protocol: str = "multipart") 
         services.repository.insert(NewUpload(id=upload_id, owner=DEFAULT_OWNER, filename="a.mp4", **told))
         services.store.local_path(upload_id).write_bytes(b"12345")
         services.store.finish(upload_id)
-    services.repository.complete(ids, task_id, dict.fromkeys(ids, "mp4"))
+    services.repository.complete_verified(dict.fromkeys(ids, "mp4"), task_id)
     return task_id, ids
 
 

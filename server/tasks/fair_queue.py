@@ -13,14 +13,12 @@ from typing import Any
 
 from sqlalchemy import (
     CTE,
-    ColumnElement,
     Float,
     Integer,
     Row,
     Select,
     String,
     Subquery,
-    and_,
     bindparam,
     func,
     literal_column,
@@ -31,11 +29,8 @@ from sqlalchemy.orm import Session, aliased
 
 from server.database.models import Task
 from server.database.types import database_time
+from server.tasks.claimable import claimable, free_leases, horizon, is_open, is_running
 
-LONGEST_PAUSE = 300.0
-"""Seconds that a task is set aside at most. So no lease lies further ahead than this, or a worker's own."""
-
-_MARGIN = 60.0
 _WINDOW = 64  # waiting tasks that are looked at
 _CHOICE = 32  # of which so many may be had; more workers than this that claim in one moment may miss
 _OWNERS = 8
@@ -49,12 +44,6 @@ _limit = bindparam("owner_limit", type_=Integer())
 # As subqueries: PostgreSQL uses an index only for a time that it works out once.
 _now = select(database_time()).scalar_subquery()
 _too_far = select(database_time(_horizon)).scalar_subquery()
-
-
-def horizon(lease: float) -> float:
-    """Seconds from now beyond which no lease can have been given: the clock was set back since, and it counts for
-    nothing. `lease` is what workers ask for, in seconds."""
-    return max(lease, LONGEST_PAUSE) + _MARGIN
 
 
 def next_task(session: Session, *, node: str, lease: float, owner_limit: int) -> Row[Any] | None:
@@ -94,28 +83,29 @@ def serialize_claims(session: Session, node: str) -> None:
 _LOCK = select(func.pg_advisory_xact_lock(_LOCKS, func.hashtext(_node)))
 
 
-def _ready(task: Any) -> tuple[ColumnElement[bool], ...]:
-    """Has not ended, and waits for no upload: in the words of the indexes."""
-    return task.finished_at.is_(None), task.gather_until.is_(None)
-
-
 def _running() -> CTE:
     """How many tasks of each owner run; owners without one are not in it."""
-    runs = (Task.node == _node, Task.worker.is_not(None), Task.lease_expires_at.between(_now, _too_far))
-    return select(Task.owner, func.count().label("running")).where(*runs).group_by(Task.owner).cte("busy")
+    runs = is_running(Task, _now, _too_far)
+    return (
+        select(Task.owner, func.count().label("running"))
+        .where(Task.node == _node, runs)
+        .group_by(Task.owner)
+        .cte("busy")
+    )
 
 
 def _waiting(*of: Any) -> Subquery:
     """The first tasks that may be claimed: those never begun, those whose lease is over, and those whose lease cannot
     be. Each branch is read along an index, and ends after a few rows."""
     lease, columns = Task.lease_expires_at, (Task.id, Task.owner, Task.created_at)
-    open_ones = select(*columns).where(Task.node == _node, *_ready(Task), *of)
+    never, over, impossible = free_leases(Task, _now, _too_far)
+    open_ones = select(*columns).where(Task.node == _node, is_open(Task), *of)
     # A number in the text: with a parameter, a prepared statement of PostgreSQL is planned for any number of rows.
     window = literal_column(str(_WINDOW), Integer)
     branches = (
-        open_ones.where(lease.is_(None)).order_by(lease, Task.created_at),
-        open_ones.where(lease < _now).order_by(lease, Task.created_at),
-        open_ones.where(lease > _too_far).order_by(lease.desc(), Task.created_at.desc()),
+        open_ones.where(never).order_by(lease, Task.created_at),
+        open_ones.where(over).order_by(lease, Task.created_at),
+        open_ones.where(impossible).order_by(lease.desc(), Task.created_at.desc()),
     )
     return union_all(*(select(branch.limit(window).subquery()) for branch in branches)).subquery("waiting")
 
@@ -134,7 +124,7 @@ def _next_in_order(*of: Any) -> Select[Any]:
     return (
         select(Task.id, Task.owner, Task.attempt, Task.file_count, first_ones.c.turn, first_ones.c.seen)
         .join(first_ones, first_ones.c.id == Task.id)
-        .where(_is_free())
+        .where(claimable(Task, _now, _too_far))
         .order_by(first_ones.c.turn, first_ones.c.created_at, first_ones.c.id)
         .limit(literal_column("1", Integer))
         # A worker that claims at the same moment takes the next one.
@@ -146,20 +136,21 @@ def _owners_in_order() -> Select[Any]:
     """Owners with a task that may be claimed, in their order. A loose scan: from each owner to the next in the index,
     however many tasks each has."""
     busy, later, one = _running(), aliased(Task), aliased(Task)
-    least = select(func.min(Task.owner).label("owner")).where(Task.node == _node, *_ready(Task))
+    least = select(func.min(Task.owner).label("owner")).where(Task.node == _node, is_open(Task))
     owners = least.cte("owners", recursive=True)
-    following = select(func.min(later.owner)).where(later.node == _node, *_ready(later), later.owner > owners.c.owner)
+    following = select(func.min(later.owner)).where(later.node == _node, is_open(later), later.owner > owners.c.owner)
     owners = owners.union_all(
         select(following.scalar_subquery()).select_from(owners).where(owners.c.owner.is_not(None))
     )
     lease = one.lease_expires_at
-    of_owner = select(one.created_at).where(one.node == _node, one.owner == owners.c.owner, *_ready(one))
+    never, over, impossible = free_leases(one, _now, _too_far)
+    of_owner = select(one.created_at).where(one.node == _node, one.owner == owners.c.owner, is_open(one))
     heads = [
         branch.limit(literal_column("1", Integer)).scalar_subquery()
         for branch in (
-            of_owner.where(lease.is_(None)).order_by(lease, one.created_at),
-            of_owner.where(lease < _now).order_by(lease, one.created_at),
-            of_owner.where(lease > _too_far).order_by(lease.desc(), one.created_at.desc()),
+            of_owner.where(never).order_by(lease, one.created_at),
+            of_owner.where(over).order_by(lease, one.created_at),
+            of_owner.where(impossible).order_by(lease.desc(), one.created_at.desc()),
         )
     ]
     oldest = func.coalesce(*heads)
@@ -179,15 +170,10 @@ def _this() -> Select[*tuple[Any, ...]]:
     running = select(busy.c.running).where(busy.c.owner == Task.owner).scalar_subquery()
     return (
         select(Task.id, Task.owner, Task.attempt, Task.file_count)
-        .where(Task.id == bindparam("task_id", type_=String()), Task.node == _node, _is_free())
+        .where(Task.id == bindparam("task_id", type_=String()), Task.node == _node, claimable(Task, _now, _too_far))
         .where(func.coalesce(running, 0) < _limit)
         .with_for_update(skip_locked=True, of=Task)
     )
-
-
-def _is_free() -> Any:
-    lease = Task.lease_expires_at
-    return and_(*_ready(Task)) & (lease.is_(None) | (lease < _now) | (lease > _too_far))
 
 
 _FIRST = _next_in_order()

@@ -39,7 +39,7 @@ def begin_file(
     for position, (name, is_wanted) in enumerate(steps.items(), 1):
         if name not in known:
             status = StepStatus.WAITING if is_wanted else StepStatus.SKIPPED
-            known[name] = TaskStep(file_id=file_id, name=name, position=position, status=status, progress=0, failures=0)
+            known[name] = TaskStep(file_id=file_id, name=name, position=position, status=status)
             session.add(known[name])
         elif is_wanted == (known[name].status is StepStatus.SKIPPED) and known[name].status not in ends(STEP_MOVES):
             # The settings have changed since an earlier attempt.

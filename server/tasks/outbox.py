@@ -3,13 +3,12 @@
 Rule: it only looks. What it tells may be old at once; whether a task may be had is for the claim to say.
 """
 
-from sqlalchemy import Float, func, literal, not_, or_, select, true
+from sqlalchemy import Float, func, literal, not_, select, true
 from sqlalchemy.orm import Session, aliased
 
 from server.database.models import Task
 from server.database.types import database_time
-from server.lifecycle import TaskStatus
-from server.tasks import fair_queue
+from server.tasks.claimable import claimable, horizon, is_claimed, is_open, is_running
 
 Sending = tuple[str, int]
 """A task's id and its attempt so far: once it was claimed, it is another sending."""
@@ -24,19 +23,16 @@ def due(session: Session, *, node: str, lease: float, owner_limit: int, limit: i
     `lease` is what workers ask for, in seconds; `owner_limit` is how many tasks of one owner may run, 0 for any number.
     """
     now = select(database_time()).scalar_subquery()
-    too_far = select(database_time(literal(fair_queue.horizon(lease), Float()))).scalar_subquery()
-    open_ones = (Task.node == node, Task.finished_at.is_(None), Task.gather_until.is_(None))
+    too_far = select(database_time(literal(horizon(lease), Float()))).scalar_subquery()
+    open_ones = (Task.node == node, is_open(Task))
     owners = select(Task.owner).where(*open_ones).distinct().cte("owners")
-    runs = (Task.worker.is_not(None), Task.lease_expires_at.between(now, too_far))
-    busy = select(Task.owner, func.count().label("running")).where(*open_ones, *runs).group_by(Task.owner).cte("busy")
+    runs = is_running(Task, now, too_far)
+    busy = select(Task.owner, func.count().label("running")).where(*open_ones, runs).group_by(Task.owner).cte("busy")
     one = aliased(Task)
-    lease_at = one.lease_expires_at
     # So many of each owner at most: what this costs depends on the number of owners, not on what one of them piled up.
     waiting = (
         select(one.id, one.attempt, one.created_at)
-        .where(one.node == node, one.owner == owners.c.owner)
-        .where(one.finished_at.is_(None), one.gather_until.is_(None))
-        .where(or_(lease_at.is_(None), lease_at < now, lease_at > too_far))
+        .where(one.node == node, one.owner == owners.c.owner, claimable(one, now, too_far))
         .order_by(one.created_at, one.id)
         .limit(limit)
         .lateral("waiting")
@@ -56,7 +52,7 @@ def active_claims(session: Session, node: str, *, dead: str | None) -> set[tuple
 
     Workers whose names begin with `dead` are known to work no more.
     """
-    held = [Task.node == node, Task.status == TaskStatus.PROCESSING, Task.worker.is_not(None)]
+    held = [Task.node == node, is_claimed()]
     if dead is not None:
         held.append(not_(Task.worker.startswith(dead, autoescape=True)))
     return {(row.id, row.attempt) for row in session.execute(select(Task.id, Task.attempt).where(*held))}

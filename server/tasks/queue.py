@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import JSON, ColumnElement, and_, case, func, insert, literal, or_, select, update
+from sqlalchemy import JSON, ColumnElement, and_, case, func, insert, literal, select, update
 from sqlalchemy.orm import Session
 
 from server.database.models import Task, TaskFile, TaskStep
@@ -33,6 +33,7 @@ from server.lifecycle import (
     sources,
 )
 from server.tasks import events, fair_queue
+from server.tasks.claimable import claimable, horizon, is_claimed
 
 # What a task loses when no worker has it, nor will.
 _IDLE: Mapping[str, Any] = {
@@ -93,13 +94,7 @@ def register(
             id=task_id,
             owner=owner,
             node=node,
-            status=TaskStatus.UPLOADED,
-            partial=False,
-            progress=0,
-            current_file=0,
             file_count=len(files),
-            attempt=0,
-            failures=0,
             created_at=now,
             updated_at=now,
         )
@@ -116,9 +111,6 @@ def register(
                 "safe_name": file.safe_name,
                 "size": file.size,
                 "media_type": file.media_type,
-                "status": FileStatus.WAITING,
-                "progress": 0,
-                "has_poster": False,
             }
             for position, file in enumerate(files, 1)
         ],
@@ -194,7 +186,12 @@ def claim(
     moved = changed(
         session,
         update(Task)
-        .where(Task.id == row.id, Task.attempt == row.attempt, _claimable(lease))
+        .where(
+            Task.id == row.id,
+            Task.attempt == row.attempt,
+            Task.status.in_(sources(TASK_MOVES, TaskStatus.PROCESSING)),
+            claimable(Task, database_time(), database_time(horizon(lease))),
+        )
         .values(
             status=TaskStatus.PROCESSING,
             attempt=Task.attempt + 1,
@@ -275,11 +272,7 @@ def expire_leases(session: Session, worker_prefix: str, *, now: datetime) -> int
     return changed(
         session,
         update(Task)
-        .where(
-            Task.status == TaskStatus.PROCESSING,
-            Task.worker.is_not(None),
-            Task.worker.startswith(worker_prefix, autoescape=True),
-        )
+        .where(is_claimed(), Task.worker.startswith(worker_prefix, autoescape=True))
         .values(lease_expires_at=database_time(-1), updated_at=now),
     )
 
@@ -389,21 +382,5 @@ def update_claimed(session: Session, claimed: Claim, values: Mapping[str, Any]) 
 
 
 def _is_claimed_by(claimed: Claim) -> ColumnElement[bool]:
-    return and_(
-        Task.id == claimed.task_id,
-        Task.attempt == claimed.attempt,
-        Task.status == TaskStatus.PROCESSING,
-        Task.worker.is_not(None),  # a worker that gave it back, or set it aside, has nothing more to say
-    )
-
-
-def _claimable(lease: float) -> ColumnElement[bool]:
-    """Tasks without a worker that may be tried now, where workers ask for leases of so many seconds.
-
-    A lease that lies further ahead than any that was given is over too: the clock was set back.
-    """
-    is_over = or_(
-        Task.lease_expires_at < database_time(), Task.lease_expires_at > database_time(fair_queue.horizon(lease))
-    )
-    waits = and_(Task.status == TaskStatus.UPLOADED, Task.gather_until.is_(None))
-    return or_(waits, and_(Task.status == TaskStatus.PROCESSING, is_over))
+    # A worker that gave the task back, or postponed it, has nothing more to say.
+    return and_(Task.id == claimed.task_id, Task.attempt == claimed.attempt, is_claimed())

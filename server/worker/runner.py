@@ -36,7 +36,7 @@ from server.pipeline import budget
 from server.pipeline.order import STEPS, groups
 from server.pipeline.step import Cancelled, Limits, Step, StepContext, TryLaterError
 from server.tasks import file_steps, queue
-from server.tasks.fair_queue import LONGEST_PAUSE
+from server.tasks.claimable import LONGEST_PAUSE
 from server.tasks.queue import Claim, Failure
 from server.worker import parallel_steps
 from server.worker.parallel_steps import Outcome

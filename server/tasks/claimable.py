@@ -1,0 +1,58 @@
+"""Which tasks may be claimed, which run, and which a worker holds: conditions in SQL.
+
+Rules:
+
+- Whoever claims, counts or lists tasks uses these conditions. They are in the words of the indexes of `tasks`.
+- A task is open while it has not ended and waits for no upload. An open task runs while the lease of its worker lasts.
+  Else it may be claimed, also one that a worker postponed, as soon as its pause is over.
+- The caller gives the times: as PostgreSQL uses an index only for a time that it computes once.
+"""
+
+from typing import Any
+
+from sqlalchemy import ColumnElement, and_, or_
+
+from server.database.models import Task
+from server.lifecycle import TaskStatus
+
+LONGEST_PAUSE = 300.0
+"""Seconds that a task is set aside at most. So no lease lies further ahead than this, or a worker's own."""
+
+_MARGIN = 60.0
+
+
+def horizon(lease: float) -> float:
+    """Seconds from now beyond which no lease can have been given: the clock was set back since, and it counts for
+    nothing. `lease` is what workers ask for, in seconds."""
+    return max(lease, LONGEST_PAUSE) + _MARGIN
+
+
+def is_open(task: Any) -> ColumnElement[bool]:
+    """Has not ended, and waits for no upload. `task` is the model or an alias of it."""
+    return and_(task.finished_at.is_(None), task.gather_until.is_(None))
+
+
+def free_leases(
+    task: Any, now: Any, too_far: Any
+) -> tuple[ColumnElement[bool], ColumnElement[bool], ColumnElement[bool]]:
+    """The three ways in which no lease keeps a task from being claimed: it never had one, it is over, it cannot be.
+
+    `too_far` is the horizon as a time.
+    """
+    lease = task.lease_expires_at
+    return lease.is_(None), lease < now, lease > too_far
+
+
+def claimable(task: Any, now: Any, too_far: Any) -> ColumnElement[bool]:
+    """May be claimed now."""
+    return and_(is_open(task), or_(*free_leases(task, now, too_far)))
+
+
+def is_running(task: Any, now: Any, too_far: Any) -> ColumnElement[bool]:
+    """A worker holds it, and its lease lasts."""
+    return and_(task.worker.is_not(None), task.lease_expires_at.between(now, too_far))
+
+
+def is_claimed() -> ColumnElement[bool]:
+    """A worker holds it, whether or not its lease lasts."""
+    return and_(Task.status == TaskStatus.PROCESSING, Task.worker.is_not(None))

@@ -211,13 +211,16 @@ class Task(Base):
     status: Mapped[TaskStatus] = mapped_column(
         _word(TaskStatus),
         doc="`uploaded`, `processing`, `completed`, `error`, `cancelled` or `removed` (deleted on request)",
+        default=TaskStatus.UPLOADED,
     )
-    partial: Mapped[bool] = mapped_column(doc="Completed, but not every file could be processed")
-    progress: Mapped[int] = mapped_column(Integer, doc="Percent of the whole task; falls only when it is retried")
-    current_file: Mapped[int] = mapped_column(Integer, doc="Position of the file being processed, from 1")
+    partial: Mapped[bool] = mapped_column(doc="Completed, but not every file could be processed", default=False)
+    progress: Mapped[int] = mapped_column(
+        Integer, doc="Percent of the whole task; falls only when it is retried", default=0
+    )
+    current_file: Mapped[int] = mapped_column(Integer, doc="Position of the file being processed, from 1", default=0)
     file_count: Mapped[int] = mapped_column(Integer, doc="Number of files")
-    attempt: Mapped[int] = mapped_column(Integer, doc="Number of claims; a worker writes only under its own")
-    failures: Mapped[int] = mapped_column(Integer, doc="Claims whose worker fell silent")
+    attempt: Mapped[int] = mapped_column(Integer, doc="Number of claims; a worker writes only under its own", default=0)
+    failures: Mapped[int] = mapped_column(Integer, doc="Claims whose worker fell silent", default=0)
     gather_until: Mapped[datetime | None] = mapped_column(
         doc="Until when the rest of its uploads must have been created (UTC); NULL once all of them are whole, or it "
         "ended. While this is set, no worker claims it"
@@ -268,8 +271,9 @@ class TaskFile(Base):
     status: Mapped[FileStatus] = mapped_column(
         _word(FileStatus),
         doc="`waiting`, `processing`, `completed`, `error`, `cancelled` or `removed` (deleted on request)",
+        default=FileStatus.WAITING,
     )
-    progress: Mapped[int] = mapped_column(Integer, doc="Percent")
+    progress: Mapped[int] = mapped_column(Integer, doc="Percent", default=0)
     duration: Mapped[float | None] = mapped_column(doc="Seconds")
     width: Mapped[int | None] = mapped_column(Integer, doc="Pixels, as shown (after rotation)")
     height: Mapped[int | None] = mapped_column(Integer, doc="Pixels, as shown (after rotation)")
@@ -283,7 +287,7 @@ class TaskFile(Base):
     scan: Mapped[str | None] = mapped_column(
         String(16), doc="`clean`, `infected`, `skipped` (no scanner is set) or `too_large`; NULL before"
     )
-    has_poster: Mapped[bool] = mapped_column(doc="Whether there is a poster")
+    has_poster: Mapped[bool] = mapped_column(doc="Whether there is a poster", default=False)
     has_mp4: Mapped[bool] = mapped_column(doc="Whether there is an MP4 for every browser", server_default=false())
     has_hls: Mapped[bool] = mapped_column(doc="Whether there is an HLS playlist", server_default=false())
     has_storyboard: Mapped[bool] = mapped_column(
@@ -318,8 +322,10 @@ class TaskStep(Base):
         doc="`waiting`, `processing`, `completed`, `skipped` (not wanted, or its file failed before), `error` or "
         "`cancelled`; none waits or runs once its file has ended",
     )
-    progress: Mapped[int] = mapped_column(Integer, doc="Percent")
-    failures: Mapped[int] = mapped_column(Integer, doc="Tries that came to nothing and were not the file's fault")
+    progress: Mapped[int] = mapped_column(Integer, doc="Percent", default=0)
+    failures: Mapped[int] = mapped_column(
+        Integer, doc="Tries that came to nothing and were not the file's fault", default=0
+    )
     error_code: Mapped[str | None] = mapped_column(String(64), doc="What went wrong last")
     error_params: Mapped[dict[str, Any] | None] = mapped_column(JSON, doc="Parameters of that reason")
     started_at: Mapped[datetime | None] = mapped_column(doc="When it was first begun (UTC)")
@@ -359,5 +365,5 @@ class TaskEvent(Base):
         doc="`uploaded`, `gathered`, `processing`, `waiting`, `infected`, `file_completed`, `file_error`, `completed`, "
         "`error`, `cancelled`, `retried`, `file_removed` or `removed`",
     )
-    attempt: Mapped[int] = mapped_column(Integer, doc="The task's attempt at that time")
+    attempt: Mapped[int] = mapped_column(Integer, doc="The task's attempt at that time", default=0)
     data: Mapped[dict[str, Any] | None] = mapped_column(JSON, doc="What else there is to say")

@@ -119,10 +119,6 @@ def add_member(session: Session, slot: Slot, new: NewUpload, file_id: str) -> No
             name=name,
             safe_name=filenames.safe(name),
             size=new.length or 0,
-            media_type=None,
-            status=FileStatus.WAITING,
-            progress=0,
-            has_poster=False,
         )
     )
 
@@ -224,13 +220,7 @@ def _register_task(session: Session, group: Group, owner: str, *, node: str, now
         "id": group.task_id,
         "owner": owner,
         "node": node,
-        "status": TaskStatus.UPLOADED,
-        "partial": False,
-        "progress": 0,
-        "current_file": 0,
         "file_count": group.files,
-        "attempt": 0,
-        "failures": 0,
         "gather_until": until,
         "created_at": now,
         "updated_at": now,

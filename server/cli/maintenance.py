@@ -35,7 +35,7 @@ def check_command(place: Decorator, settings: Callable[[Mapping[str, str | None]
 
         with actions.serving(settings(given)) as services:
             found = services.checker.find_mismatches()
-        told = [{**asdict(finding), "text": finding.text, "is_swept": finding.is_swept} for finding in found]
+        told = [{**asdict(finding), "text": finding.kind.text, "is_swept": finding.kind.is_swept} for finding in found]
         click.echo(output.as_json(told) if as_json else _told(found))
         if found:
             sys.exit(1)
@@ -48,8 +48,8 @@ def _told(found: "list[Finding]") -> str:
 
     if not found:
         return "Database and folders fit together."
-    lines = [(finding.kind, finding.subject, finding.text) for finding in found]
-    swept = sum(finding.is_swept for finding in found)
+    lines = [(finding.kind, finding.subject, finding.kind.text) for finding in found]
+    swept = sum(finding.kind.is_swept for finding in found)
     advice = []
     if swept:
         advice.append(f"The next sweep ends {swept} of them: wait a minute, or run `videodock sweep`.")
@@ -69,15 +69,15 @@ def did(report: "SweepReport", *, as_json: bool) -> str:
 def would(report: "SweepReport", *, as_json: bool) -> str:
     """What a sweep would do: a table of what is not nothing."""
     from server.cli import output
-    from server.maintenance.sweep_report import TELLS
+    from server.maintenance.sweep_report import SweepKind
     from server.messages import size
 
     if as_json:
         return _as_json(report)
     lines = [
-        (name.replace("_", " "), number, size(report.sizes[name]) if report.sizes[name] else None, TELLS[name])
-        for name, number in report.numbers.items()
-        if number
+        (kind.replace("_", " "), number, size(report.sizes[kind]) if report.sizes[kind] else None, kind.text)
+        for kind in SweepKind
+        if (number := report.counts[kind])
     ]
     if not lines:
         return "Nothing would go. Nothing was changed."
@@ -87,6 +87,7 @@ def would(report: "SweepReport", *, as_json: bool) -> str:
 
 def _as_json(report: "SweepReport") -> str:
     from server.cli import output
+    from server.maintenance.sweep_report import SweepKind
 
-    kinds = {name: {"number": number, "bytes": report.sizes[name]} for name, number in report.numbers.items()}
+    kinds = {kind.value: {"number": report.counts[kind], "bytes": report.sizes[kind]} for kind in SweepKind}
     return output.as_json(kinds)

@@ -6,15 +6,16 @@ Rules:
   running server is in the middle of is not a finding.
 - It reads a batch at a time, so what it needs does not grow with the number of uploads; only what it finds does.
 - What a sweep is about to do by itself, because something has become due, is not a finding. What was cut short is one,
-  and nearly all of that is ended by a sweep: `Finding.is_swept` tells.
+  and nearly all of that is ended by a sweep: `FindingKind.is_swept` tells.
 """
 
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
+from enum import StrEnum
 from itertools import islice
-from typing import Any
+from typing import Any, Self
 
 from sqlalchemy import ColumnElement, and_, exists, func, or_, select
 from sqlalchemy.orm import Session
@@ -32,64 +33,60 @@ from server.tus.headers import is_id
 _BATCH = 500
 _PATIENCE_SECONDS = 2.0
 
-KINDS = {
-    "upload_unknown": "The folder of uploads has a file of which no row tells.",
-    "upload_missing": "The row says that there are bytes, and there is no file.",
-    "upload_size": "The file has another size than the row says.",
-    "upload_unregistered": "Every byte of this open upload is there, and it was not completed.",
-    "upload_unborn": "The process that created this upload died before its file was there.",
-    "upload_half_removed": "The removal of this upload was cut short.",
-    "form_abandoned": "The form that this upload belongs to is not being received any more.",
-    "upload_without_task": "The upload is complete, and has no task.",
-    "upload_of_ended_task": "The upload is open, and the task that it was meant for is over.",
-    "quarantine_unknown": "The quarantine has a file of which no row tells.",
-    "quarantine_missing": "The row says that the file is in quarantine, and it is not.",
-    "task_without_files": "The task has no files.",
-    "file_without_upload": "The file of a task has no upload.",
-    "file_half_removed": "The deletion of this file of a task was cut short.",
-    "group_inconsistent": "The group waits, though nothing is left for it to wait for.",
-    "results_unknown": "Results lie here of which no row tells.",
-    "results_missing": "The row says that there are results, and some of them are not there.",
-    "work_leftover": "An attempt that nobody works on has left this.",
-    "fifo_leftover": "A process that died has left this.",
-    "temporary_leftover": "A process that died has left this.",
-    "form_answer_unanswered": "The form of this answer is not being received any more.",
-}
-"""Every kind of finding, and its sentence."""
+_SWEPT, _LEFT = True, False
 
-_NOT_SWEPT = frozenset(
-    {
-        "upload_unknown",
-        "upload_missing",
-        "upload_size",
-        "upload_without_task",
-        "quarantine_unknown",
-        "quarantine_missing",
-        "task_without_files",
-        "file_without_upload",
-        "group_inconsistent",
-        "results_unknown",
-        "results_missing",
-    }
-)
+
+class FindingKind(StrEnum):
+    """Every kind of finding, with its sentence, in English, and whether a sweep ends it."""
+
+    text: str
+    is_swept: bool
+
+    def __new__(cls, name: str, is_swept: bool, text: str) -> Self:
+        """A member; its value is the name."""
+        member = str.__new__(cls, name)
+        member._value_ = name
+        member.text = text
+        member.is_swept = is_swept
+        return member
+
+    UPLOAD_UNKNOWN = "upload_unknown", _LEFT, "The folder of uploads has a file of which no row tells."
+    UPLOAD_MISSING = "upload_missing", _LEFT, "The row says that there are bytes, and there is no file."
+    UPLOAD_SIZE = "upload_size", _LEFT, "The file has another size than the row says."
+    UPLOAD_UNREGISTERED = (
+        "upload_unregistered",
+        _SWEPT,
+        "Every byte of this open upload is there, and it was not completed.",
+    )
+    UPLOAD_UNBORN = "upload_unborn", _SWEPT, "The process that created this upload died before its file was there."
+    UPLOAD_HALF_REMOVED = "upload_half_removed", _SWEPT, "The removal of this upload was cut short."
+    FORM_ABANDONED = "form_abandoned", _SWEPT, "The form that this upload belongs to is not being received any more."
+    UPLOAD_WITHOUT_TASK = "upload_without_task", _LEFT, "The upload is complete, and has no task."
+    UPLOAD_OF_ENDED_TASK = (
+        "upload_of_ended_task",
+        _SWEPT,
+        "The upload is open, and the task that it was meant for is over.",
+    )
+    QUARANTINE_UNKNOWN = "quarantine_unknown", _LEFT, "The quarantine has a file of which no row tells."
+    QUARANTINE_MISSING = "quarantine_missing", _LEFT, "The row says that the file is in quarantine, and it is not."
+    TASK_WITHOUT_FILES = "task_without_files", _LEFT, "The task has no files."
+    FILE_WITHOUT_UPLOAD = "file_without_upload", _LEFT, "The file of a task has no upload."
+    FILE_HALF_REMOVED = "file_half_removed", _SWEPT, "The deletion of this file of a task was cut short."
+    GROUP_INCONSISTENT = "group_inconsistent", _LEFT, "The group waits, though nothing is left for it to wait for."
+    RESULTS_UNKNOWN = "results_unknown", _LEFT, "Results lie here of which no row tells."
+    RESULTS_MISSING = "results_missing", _LEFT, "The row says that there are results, and some of them are not there."
+    WORK_LEFTOVER = "work_leftover", _SWEPT, "An attempt that nobody works on has left this."
+    FIFO_LEFTOVER = "fifo_leftover", _SWEPT, "A process that died has left this."
+    TEMPORARY_LEFTOVER = "temporary_leftover", _SWEPT, "A process that died has left this."
+    FORM_ANSWER_UNANSWERED = "form_answer_unanswered", _SWEPT, "The form of this answer is not being received any more."
 
 
 @dataclass(frozen=True)
 class Finding:
     """Something that does not fit: `subject` is an id, or a path below the data folder."""
 
-    kind: str
+    kind: FindingKind
     subject: str
-
-    @property
-    def text(self) -> str:
-        """A sentence, English."""
-        return KINDS[self.kind]
-
-    @property
-    def is_swept(self) -> bool:
-        """Whether a sweep ends it."""
-        return self.kind not in _NOT_SWEPT
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,7 +101,7 @@ class Checker:
     node: str
 
     def find_mismatches(self) -> list[Finding]:
-        """Everything that does not fit, in the order of `KINDS`. Beside a running server or without. Blocking.
+        """Everything that does not fit, in the order of the checks. Beside a running server or without. Blocking.
 
         Raises `OSError` when the store is away: then nothing may be concluded.
         """
@@ -132,7 +129,7 @@ class Checker:
             if kind is not None:
                 yield Finding(kind, upload_id)
 
-    def _judge(self, upload_id: str) -> str | None:
+    def _judge(self, upload_id: str) -> FindingKind | None:
         """What is wrong with an upload whose row says that it may have bytes; None when nothing is."""
         size = self.store.size(upload_id)
         with self.database.read() as session:
@@ -146,7 +143,7 @@ class Checker:
                 return _judge_open(row, size)
             case UploadStatus.COMPLETE:
                 return _judge_complete(row, size)
-        return "upload_half_removed"
+        return FindingKind.UPLOAD_HALF_REMOVED
 
     def _strange_uploads(self) -> Iterator[Finding]:
         """Uploads that their rows alone prove wrong."""
@@ -154,8 +151,8 @@ class Checker:
         is_whole = and_(Upload.status == UploadStatus.COMPLETE, ~Upload.is_partial)
         is_over = exists().where(Task.id == Upload.task_id, Task.finished_at.is_not(None))
         wrong = {
-            "upload_without_task": and_(is_whole, ~has_file),
-            "upload_of_ended_task": and_(Upload.status == UploadStatus.OPEN, is_over),
+            FindingKind.UPLOAD_WITHOUT_TASK: and_(is_whole, ~has_file),
+            FindingKind.UPLOAD_OF_ENDED_TASK: and_(Upload.status == UploadStatus.OPEN, is_over),
         }
         for kind, condition in wrong.items():
             yield from self._wrong_rows(kind, Upload.id, condition, Upload.lock)
@@ -168,7 +165,8 @@ class Checker:
                     known = held and self._untold([name], Upload.has_bytes)
                     if known and (not is_id(name) or self.store.size(name) is not None):
                         yield Finding(
-                            "upload_unknown", f"uploads/{name[:2]}/{name}" if is_id(name) else f"uploads/{name}"
+                            FindingKind.UPLOAD_UNKNOWN,
+                            f"uploads/{name[:2]}/{name}" if is_id(name) else f"uploads/{name}",
                         )
 
     def _quarantined(self) -> Iterator[Finding]:
@@ -179,7 +177,7 @@ class Checker:
                     known = held and self._untold([name], Upload.in_quarantine)
                     # Copied there from another disk, and not yet whole.
                     if known and (name != upload_id or self.store.size_in_quarantine(name) is not None):
-                        yield Finding("quarantine_unknown", f"quarantine/{name}")
+                        yield Finding(FindingKind.QUARANTINE_UNKNOWN, f"quarantine/{name}")
         told = select(Upload.id, Upload.id).where(Upload.in_quarantine)
         for upload_id, lock in self._rows(told, Upload.id):
             if self.store.size_in_quarantine(upload_id) is not None:
@@ -187,7 +185,7 @@ class Checker:
             with self.locks.try_hold(lock) as held:
                 still = held and not self._untold([upload_id], Upload.in_quarantine)
                 if still and self.store.size_in_quarantine(upload_id) is None:
-                    yield Finding("quarantine_missing", upload_id)
+                    yield Finding(FindingKind.QUARANTINE_MISSING, upload_id)
 
     def _untold(self, names: Iterable[str], tells: Any) -> list[str]:
         """Those of these ids of which no row tells."""
@@ -198,11 +196,11 @@ class Checker:
 
     def _tasks(self) -> Iterator[Finding]:
         files = exists().where(TaskFile.task_id == Task.id)
-        yield from self._wrong_rows("task_without_files", Task.id, ~files, Task.id)
+        yield from self._wrong_rows(FindingKind.TASK_WITHOUT_FILES, Task.id, ~files, Task.id)
         without = ~exists().where(Upload.id == TaskFile.upload_id)
-        yield from self._wrong_rows("file_without_upload", TaskFile.id, without, TaskFile.id)
+        yield from self._wrong_rows(FindingKind.FILE_WITHOUT_UPLOAD, TaskFile.id, without, TaskFile.id)
         yield from self._half_removed()
-        yield from self._wrong_rows("group_inconsistent", Task.id, _is_strange_group(), Task.id)
+        yield from self._wrong_rows(FindingKind.GROUP_INCONSISTENT, Task.id, _is_strange_group(), Task.id)
 
     def _half_removed(self) -> Iterator[Finding]:
         """Files that were deleted, and of which something may be left."""
@@ -213,7 +211,7 @@ class Checker:
                 names = sorted({self._upload_of(file_id), task_id})
                 held = all(stack.enter_context(self.locks.try_hold(name)) for name in names)
                 if held and self._is_removing(file_id):
-                    yield Finding("file_half_removed", file_id)
+                    yield Finding(FindingKind.FILE_HALF_REMOVED, file_id)
 
     def _upload_of(self, file_id: str) -> str:
         with self.database.read() as session:
@@ -229,7 +227,7 @@ class Checker:
             for task_id in self._without_results(names):
                 with self.locks.try_hold(task_id) as held:
                     if held and self._without_results([task_id]) and self.results.has_any(task_id):
-                        yield Finding("results_unknown", f"results/{task_id}")
+                        yield Finding(FindingKind.RESULTS_UNKNOWN, f"results/{task_id}")
         shown = or_(*(getattr(TaskFile, column) for column in MAIN))
         told = select(TaskFile.id, TaskFile.task_id).join(Task, Task.id == TaskFile.task_id)
         for file_id, task_id in self._rows(told.where(shown, Task.node == self.node), TaskFile.id):
@@ -237,7 +235,7 @@ class Checker:
                 continue
             with self.locks.try_hold(task_id) as held:
                 if held and self._lacks_results(file_id):
-                    yield Finding("results_missing", f"results/{task_id}/{file_id}")
+                    yield Finding(FindingKind.RESULTS_MISSING, f"results/{task_id}/{file_id}")
 
     def _without_results(self, names: Iterable[str]) -> list[str]:
         wanted = list(names)
@@ -263,13 +261,13 @@ class Checker:
         while (left := [name for name in left if self.results.is_in_work(name)]) and time.monotonic() < deadline:
             time.sleep(0.1)
         for name in left:
-            yield Finding("work_leftover", f"work/{name}")
+            yield Finding(FindingKind.WORK_LEFTOVER, f"work/{name}")
 
     def _leftovers(self) -> Iterator[Finding]:
         for fifo in self.locks.stale_fifos():
-            yield Finding("fifo_leftover", f"locks/{fifo.name}")
+            yield Finding(FindingKind.FIFO_LEFTOVER, f"locks/{fifo.name}")
         for path in self.settings.data_dir.glob(".node-*"):
-            yield Finding("temporary_leftover", path.name)
+            yield Finding(FindingKind.TEMPORARY_LEFTOVER, path.name)
 
     def _form_answers(self) -> Iterator[Finding]:
         waits = FormAnswer.fingerprint.is_(None)
@@ -278,9 +276,9 @@ class Checker:
         for task_id in found:
             with self.locks.try_hold(task_id) as held, self.database.read() as session:
                 if held and session.scalar(select(func.count()).where(FormAnswer.task_id == task_id, waits)):
-                    yield Finding("form_answer_unanswered", task_id)
+                    yield Finding(FindingKind.FORM_ANSWER_UNANSWERED, task_id)
 
-    def _wrong_rows(self, kind: str, key: Any, condition: ColumnElement[bool], lock: Any) -> Iterator[Finding]:
+    def _wrong_rows(self, kind: FindingKind, key: Any, condition: ColumnElement[bool], lock: Any) -> Iterator[Finding]:
         """Rows that are wrong by this condition, and still are under their lock."""
         for its_id, its_lock in self._rows(select(key, lock).where(condition), key):
             with self.locks.try_hold(its_lock) as held, self.database.read() as session:
@@ -299,24 +297,24 @@ class Checker:
             last = found[-1][0]
 
 
-def _judge_complete(row: Upload, size: int | None) -> str | None:
+def _judge_complete(row: Upload, size: int | None) -> FindingKind | None:
     if size is None:
-        return "upload_missing"
+        return FindingKind.UPLOAD_MISSING
     length = row.length or 0
     # A final upload that is being joined may share the file of its first part, and adds to it.
-    return "upload_size" if size < length or (size > length and not row.is_partial) else None
+    return FindingKind.UPLOAD_SIZE if size < length or (size > length and not row.is_partial) else None
 
 
-def _judge_open(row: Upload, size: int | None) -> str | None:
+def _judge_open(row: Upload, size: int | None) -> FindingKind | None:
     if row.is_of_form:
-        return "form_abandoned"  # its lock is free
+        return FindingKind.FORM_ABANDONED  # its lock is free
     if row.is_final:
         return None  # it waits for its parts
     if size is None:
-        return "upload_missing" if row.received else "upload_unborn"
+        return FindingKind.UPLOAD_MISSING if row.received else FindingKind.UPLOAD_UNBORN
     if row.length is not None and size > row.length:
-        return "upload_size"
-    return "upload_unregistered" if size == row.length and row.checked_from is None else None
+        return FindingKind.UPLOAD_SIZE
+    return FindingKind.UPLOAD_UNREGISTERED if size == row.length and row.checked_from is None else None
 
 
 def _is_strange_group() -> ColumnElement[bool]:

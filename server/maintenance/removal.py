@@ -19,7 +19,7 @@ from sqlalchemy import ColumnElement, literal_column, select, update
 from server.database.models import Task, TaskFile
 from server.database.session import Database, changed
 from server.lifecycle import TASK_MOVES, UploadStatus, ends
-from server.maintenance.sweep_report import SweepRound
+from server.maintenance.sweep_report import SweepKind, SweepRound
 from server.storage.base import UploadStore
 from server.storage.locks import UploadLocks
 from server.storage.results import Results
@@ -117,7 +117,7 @@ class Removal:
                 size += self.store.size_in_quarantine(file.upload_id) or 0
                 if not this.dry_run:
                     self._end(file)
-                this.report.add("removed_results", size=size)
+                this.report.add(SweepKind.REMOVED_RESULTS, size=size)
 
     def _leaving(self, of: ColumnElement[bool], limit: int | None = None) -> Sequence[_Leaving]:
         mine = Task.node == self.node

@@ -27,7 +27,7 @@ from server.database.models import Task, TaskEvent, TaskFile, Upload, UploadPart
 from server.database.session import Database, changed
 from server.lifecycle import TASK_MOVES, FileStatus, TaskStatus, UploadStatus, ends
 from server.maintenance.guarded_clock import GuardedClock
-from server.maintenance.sweep_report import SweepRound
+from server.maintenance.sweep_report import SweepKind, SweepRound
 from server.settings import Settings
 from server.storage.base import UploadStore
 from server.storage.results import MAIN, Results
@@ -92,7 +92,7 @@ class Retention:
         if not this.dry_run and time.monotonic() >= self._whole_look_at:
             self._seen.clear()
             self._whole_look_at = time.monotonic() + _WHOLE_LOOK_SECONDS
-        failed = this.report.failed
+        failed = this.report.counts[SweepKind.FAILED]
         settings, now = self._settings, self._clock.now()
         looks: tuple[tuple[str, int | None, Callable[[SweepRound, datetime, Sequence[_Ended]], None]], ...] = (
             ("rows", settings.row_retention or None, self._rows),
@@ -113,7 +113,7 @@ class Retention:
             self._note(this, kind, until)
         if settings.quarantine_retention:
             self._old_quarantine(this, now - timedelta(seconds=settings.quarantine_retention))
-        if this.report.failed > failed:
+        if this.report.counts[SweepKind.FAILED] > failed:
             self._whole_look_at = min(self._whole_look_at, time.monotonic() + _AGAIN_SECONDS)
 
     # What is due
@@ -140,7 +140,7 @@ class Retention:
     # Originals
 
     def _failed_originals(self, this: SweepRound, until: datetime, tasks: Sequence[_Ended]) -> None:
-        self._originals(this, until, tasks, "failed_originals", TaskFile.status.in_(_FAILED))
+        self._originals(this, until, tasks, SweepKind.FAILED_ORIGINALS, TaskFile.status.in_(_FAILED))
         if this.dry_run:
             # Their originals are counted, and not gone.
             self._hidden(this, until, tasks, TaskFile.status.in_(_FAILED))
@@ -156,10 +156,10 @@ class Retention:
             can_play = and_(TaskFile.playable, or_(TaskFile.has_mp4, TaskFile.has_hls))
             dropped = and_(Task.status == TaskStatus.COMPLETED, TaskFile.status == FileStatus.COMPLETED, can_play)
             counted.append(~dropped)
-        self._originals(this, until, tasks, "old_originals", *counted)
+        self._originals(this, until, tasks, SweepKind.OLD_ORIGINALS, *counted)
 
     def _originals(
-        self, this: SweepRound, until: datetime, tasks: Sequence[_Ended], kind: str, *of: ColumnElement[bool]
+        self, this: SweepRound, until: datetime, tasks: Sequence[_Ended], kind: SweepKind, *of: ColumnElement[bool]
     ) -> None:
         is_there = and_(
             Upload.has_bytes,
@@ -210,7 +210,7 @@ class Retention:
                     size = self._store.size_in_quarantine(row.id) or 0
                     if not this.dry_run:
                         self._deletion.delete_from_quarantine(row.id)
-                    this.report.add("old_quarantine", size=size)
+                    this.report.add(SweepKind.OLD_QUARANTINE, size=size)
 
     # Results
 
@@ -218,7 +218,7 @@ class Retention:
         """What was made of files that are completed, and what is hidden of the others."""
         completed = [task.id for task in tasks if task.status is TaskStatus.COMPLETED]
         self._remove_results(
-            this, until, "old_results", completed, or_(TaskFile.status == FileStatus.COMPLETED, _is_lost())
+            this, until, SweepKind.OLD_RESULTS, completed, or_(TaskFile.status == FileStatus.COMPLETED, _is_lost())
         )
 
     def _hidden_results(self, this: SweepRound, until: datetime, tasks: Sequence[_Ended]) -> None:
@@ -234,11 +234,11 @@ class Retention:
     def _hidden(self, this: SweepRound, until: datetime, tasks: Sequence[_Ended], lost: ColumnElement[bool]) -> None:
         over = [task.id for task in tasks if task.status is not TaskStatus.COMPLETED]
         partly = [task.id for task in tasks if task.status is TaskStatus.COMPLETED]
-        self._remove_results(this, until, "hidden_results", over, lost)
-        self._remove_results(this, until, "hidden_results", partly, lost)
+        self._remove_results(this, until, SweepKind.HIDDEN_RESULTS, over, lost)
+        self._remove_results(this, until, SweepKind.HIDDEN_RESULTS, partly, lost)
 
     def _remove_results(
-        self, this: SweepRound, until: datetime, kind: str, tasks: Sequence[str], of: ColumnElement[bool]
+        self, this: SweepRound, until: datetime, kind: SweepKind, tasks: Sequence[str], of: ColumnElement[bool]
     ) -> None:
         """Remove what was made of these files, and what is left of the folder of their task."""
         query = select(TaskFile.task_id, TaskFile.id).join(Task, Task.id == TaskFile.task_id)
@@ -299,7 +299,7 @@ class Retention:
             with self._database.write(lazy=True) as session:
                 over = exists().where(Task.id == TaskEvent.task_id, Task.finished_at <= until)
                 number = changed(session, delete(TaskEvent).where(of, over))
-        this.report.add("old_events", number)
+        this.report.add(SweepKind.OLD_EVENTS, number)
 
     def _rows(self, this: SweepRound, until: datetime, tasks: Sequence[_Ended]) -> None:
         ids = [task.id for task in tasks]
@@ -310,7 +310,7 @@ class Retention:
                     number = session.scalar(select(func.count()).select_from(Task).where(some)) or 0
             else:
                 number = self._remove_rows(some)
-            this.report.add("old_tasks", number)
+            this.report.add(SweepKind.OLD_TASKS, number)
 
     def _remove_rows(self, of: ColumnElement[bool]) -> int:
         """Tasks with files, steps and events, and then their uploads, which the files refer to."""
@@ -339,7 +339,7 @@ class Retention:
                 if not this.dry_run:
                     with self._database.write(lazy=True) as session:
                         changed(session, delete(Upload).where(Upload.id.in_(ids), due))
-                this.report.add("old_uploads", len(ids))
+                this.report.add(SweepKind.OLD_UPLOADS, len(ids))
             self._note(this, kind, until)
 
     def _uploads_ended(self, kind: str, due: ColumnElement[bool]) -> Iterator[Sequence[str]]:

@@ -26,7 +26,7 @@ from server.errors import MediaTypeUnsupportedError, PartInvalidError, StorageFu
 from server.lifecycle import FileStatus, TaskStatus, UploadStatus
 from server.maintenance.removal import Removal
 from server.maintenance.retention import Retention
-from server.maintenance.sweep_report import SweepReport, SweepRound
+from server.maintenance.sweep_report import SweepKind, SweepReport, SweepRound
 from server.settings import Settings
 from server.storage.base import UploadStore
 from server.storage.locks import UploadLocks
@@ -82,19 +82,19 @@ class Sweeper:
         this = self._round(dry_run=dry_run)
         report = this.report
         self.store.check()  # a store that is away has no bytes of anybody: nothing may be concluded from that
-        report.add("leftovers", len(self.locks.stale_fifos()) if dry_run else self.locks.clean())
+        report.add(SweepKind.LEFTOVERS, len(self.locks.stale_fifos()) if dry_run else self.locks.clean())
         # First, so that a sweep and what was told before it go by the same rows.
         self.retention.purge_due(this)
         self._end_removals(this)
         self._quarantine(this)
-        everything = everything or report.leftovers > 0
+        everything = everything or report.counts[SweepKind.LEFTOVERS] > 0
         self._settle_open(this, everything=everything)
         if everything:
             self._remove(this, this.rows(_is_joined()), UploadStatus.TERMINATED)
         self._remove(this, this.rows_until(_IS_WHOLE_PART, self.clock()), UploadStatus.EXPIRED)
         self._end_late_groups(this)
         self._drop_originals(this, None)
-        report.add("answers", self.keys.drop_expired(dry_run=dry_run))
+        report.add(SweepKind.ANSWERS, self.keys.drop_expired(dry_run=dry_run))
         self.removal.sweep(this)
         self._sweep_work(this)
         return report
@@ -122,7 +122,7 @@ class Sweeper:
             if claim not in working:
                 if not this.dry_run:
                     self.results.drop_work(name)
-                this.report.add("leftovers")
+                this.report.add(SweepKind.LEFTOVERS)
 
     def _settle_open(self, this: SweepRound, *, everything: bool) -> None:
         seen: set[str] = set()
@@ -164,7 +164,7 @@ class Sweeper:
             with this.one(row.id, row.id) as held:
                 size = this.size(row.id)
                 if held and (this.dry_run or self.deletion.remove(row.id, target)):
-                    this.report.add("removed", size=size)
+                    this.report.add(SweepKind.REMOVED, size=size)
 
     def _end_removals(self, this: SweepRound) -> None:
         elsewhere = select(Task.id).where(Task.id == Upload.task_id, Task.node != self.node)
@@ -179,7 +179,7 @@ class Sweeper:
                     self.deletion.delete_bytes(row.id)
                 else:
                     self.repository.discard([row.id])
-                this.report.add("removed", size=size)
+                this.report.add(SweepKind.REMOVED, size=size)
 
     def _end_late_groups(self, this: SweepRound) -> None:
         with self.database.read() as session:
@@ -188,7 +188,7 @@ class Sweeper:
         for task_id in found:
             with this.one(task_id, task_id) as held:
                 if held and (this.dry_run or self.deletion.fail_overdue_group(task_id)):
-                    this.report.add("late")
+                    this.report.add(SweepKind.LATE)
 
     def _drop_originals(self, this: SweepRound, task_id: str | None) -> None:
         if self.settings.originals == "keep":
@@ -199,7 +199,7 @@ class Sweeper:
                     size = this.size(row.id)
                     if not this.dry_run:
                         self.deletion.delete_bytes(row.id)
-                    this.report.add("dropped", size=size)
+                    this.report.add(SweepKind.DROPPED, size=size)
 
     def _is_dispensable(self, task_id: str | None) -> ColumnElement[bool]:
         """Originals in this data folder whose task is completed and whose file can be played without them.
@@ -220,7 +220,7 @@ class Sweeper:
                 if held:
                     if not this.dry_run:
                         self.deletion.quarantine(row.id)
-                    this.report.add("quarantined")
+                    this.report.add(SweepKind.QUARANTINED)
 
     def _is_infected(self) -> ColumnElement[bool]:
         """Uploads in this data folder in which a virus was found, and whose worker did not live to put them aside."""
@@ -242,7 +242,7 @@ class Sweeper:
             size = this.size(upload_id)
             if not this.dry_run:
                 self.repository.discard([upload_id])
-            this.report.add("abandoned", size=size)
+            this.report.add(SweepKind.ABANDONED, size=size)
         elif row.is_final:
             self._settle_final(this, row)
         else:
@@ -252,9 +252,9 @@ class Sweeper:
         size = this.size(row.id)
         joined = self._join(this, row.id)
         if joined is None:
-            this.report.add("removed", size=size)
+            this.report.add(SweepKind.REMOVED, size=size)
         elif joined:
-            this.report.add("finished")
+            this.report.add(SweepKind.FINISHED)
         elif self.repository.expiry_of(row) <= self.clock():
             self._expire(this, row)
         elif row.expires_at <= self.clock() and not this.dry_run:
@@ -271,10 +271,10 @@ class Sweeper:
             self._expire(this, row)
         elif size is None and row.received == 0:
             # The process died between row and file; no client was ever told of this upload.
-            report.add("abandoned", int(this.dry_run or self.deletion.abandon(row.id)))
+            report.add(SweepKind.ABANDONED, int(this.dry_run or self.deletion.abandon(row.id)))
         elif size is None:
             _log.error("upload_bytes_missing", upload=row.id, received=row.received)
-            report.add("missing")
+            report.add(SweepKind.MISSING)
         elif (size != row.received or row.expires_at <= self.clock()) and not this.dry_run:
             self.repository.record_received(
                 row.id, size, self.repository.expiry_of(row)
@@ -283,7 +283,7 @@ class Sweeper:
     def _expire(self, this: SweepRound, row: Upload) -> None:
         size = this.size(row.id)
         if this.dry_run or self.deletion.remove(row.id, UploadStatus.EXPIRED):
-            this.report.add("expired", size=size)
+            this.report.add(SweepKind.EXPIRED, size=size)
 
     def _join(self, this: SweepRound, final_id: str) -> bool | None:
         """Whether a final is joined now; None when it has ended instead."""
@@ -306,7 +306,7 @@ class Sweeper:
             return
         if not this.dry_run:
             self.repository.complete_verified({row.id: media_type}, row.id)
-        this.report.add("finished")
+        this.report.add(SweepKind.FINISHED)
 
 
 def _is_joined() -> ColumnElement[bool]:

@@ -6,9 +6,10 @@ Rule: a sweep that only tells (`dry_run`) takes the same decisions, under the sa
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from enum import StrEnum
+from typing import Any, Self
 
 import structlog
 from sqlalchemy import ColumnElement, and_, or_, select
@@ -22,73 +23,61 @@ _BATCH = 500
 _log = structlog.stdlib.get_logger("videodock.maintenance")
 
 
+class SweepKind(StrEnum):
+    """What a sweep counts; each kind with what its number is of, for an operator."""
+
+    text: str
+
+    def __new__(cls, name: str, text: str) -> Self:
+        """A member; its value is the name."""
+        member = str.__new__(cls, name)
+        member._value_ = name
+        member.text = text
+        return member
+
+    EXPIRED = "expired", "unfinished uploads whose time is over"
+    FINISHED = "finished", "uploads that are whole, and were not completed"
+    ABANDONED = "abandoned", "uploads that a process left which died"
+    REMOVED = "removed", "removals that were cut short, and partial uploads that nobody needs"
+    REMOVED_RESULTS = "removed_results", "deleted files of which something was left"
+    QUARANTINED = "quarantined", "infected files that go into quarantine"
+    MISSING = "missing", "open uploads whose bytes are gone; left as they are"
+    DROPPED = "dropped", "originals that are not kept once they can be played (`originals`)"
+    ANSWERS = "answers", "answers to forms (`form_answer_expiry`)"
+    LATE = "late", "groups whose last upload never came"
+    LEFTOVERS = "leftovers", "folders and FIFOs that a process left which died"
+    FAILED_ORIGINALS = "failed_originals", "originals that failed or were cancelled (`failed_retention`)"
+    OLD_ORIGINALS = "old_originals", "other originals (`original_retention`)"
+    HIDDEN_RESULTS = "hidden_results", "tasks with results that nobody can see"
+    OLD_RESULTS = "old_results", "tasks with old results (`result_retention`)"
+    OLD_QUARANTINE = "old_quarantine", "files in quarantine (`quarantine_retention`)"
+    OLD_EVENTS = "old_events", "events of tasks (`event_retention`)"
+    OLD_TASKS = "old_tasks", "tasks with their rows (`row_retention`)"
+    OLD_UPLOADS = "old_uploads", "rows of uploads without a task (`row_retention`)"
+    FAILED = "failed", "failures; the log says more"
+
+
 @dataclass
 class SweepReport:
-    """What a sweep did, or would do, in numbers; of uploads, where nothing else is said."""
+    """What a sweep did, or would do: how many of each kind, and the bytes that each kind takes off the disk."""
 
-    expired: int = 0  # unfinished for too long, removed
-    finished: int = 0  # complete, but not yet announced: announced
-    abandoned: int = 0  # left by a request or process that died, removed
-    removed: int = 0  # removals that had been cut short, ended
-    removed_results: int = 0  # files of tasks whose deletion had been cut short: what was made of them, removed
-    quarantined: int = 0  # infected, and still among the others: put aside
-    missing: int = 0  # open, but their bytes are gone from the store: reported, not touched
-    dropped: int = 0  # originals that are not needed any more, removed
-    answers: int = 0  # answers to forms whose time was over, removed
-    late: int = 0  # groups whose last upload never came: failed
-    leftovers: int = 0  # folders of attempts, FIFOs and the like, left by processes that died: removed
-    failed_originals: int = 0  # originals that failed or were cancelled, removed
-    old_originals: int = 0  # originals of whatever else, removed
-    hidden_results: int = 0  # tasks whose results nobody can see any more: removed
-    old_results: int = 0  # tasks whose results were removed for their age
-    old_quarantine: int = 0  # files in quarantine, removed
-    old_events: int = 0  # events of tasks, removed
-    old_tasks: int = 0  # tasks whose rows were removed, with all that belongs to them
-    old_uploads: int = 0  # uploads without a task whose rows were removed
-    failed: int = 0  # could not be settled this time: logged, tried again by a later sweep
+    counts: Counter[SweepKind] = field(default_factory=Counter)
+    sizes: Counter[SweepKind] = field(default_factory=Counter, compare=False)
 
-    def __post_init__(self) -> None:
-        self.sizes: Counter[str] = Counter()
-
-    def add(self, kind: str, number: int = 1, size: int = 0) -> None:
+    def add(self, kind: SweepKind, number: int = 1, size: int = 0) -> None:
         """Count something, and the bytes that it takes off the disk."""
-        setattr(self, kind, getattr(self, kind) + number)
+        self.counts[kind] += number
         self.sizes[kind] += size
 
     @property
     def numbers(self) -> Mapping[str, int]:
-        """All of them, by name."""
-        return asdict(self)
+        """All of them, by name, also those that are 0."""
+        return {kind.value: self.counts[kind] for kind in SweepKind}
 
     @property
     def freed(self) -> int:
         """Bytes in all."""
         return sum(self.sizes.values())
-
-
-TELLS = {
-    "expired": "unfinished uploads whose time is over",
-    "finished": "uploads that are whole, and were not completed",
-    "abandoned": "uploads that a process left which died",
-    "removed": "removals that were cut short, and partial uploads that nobody needs",
-    "removed_results": "deleted files of which something was left",
-    "quarantined": "infected files that go into quarantine",
-    "missing": "open uploads whose bytes are gone; left as they are",
-    "dropped": "originals that are not kept once they can be played (`originals`)",
-    "answers": "answers to forms (`form_answer_expiry`)",
-    "late": "groups whose last upload never came",
-    "leftovers": "folders and FIFOs that a process left which died",
-    "failed_originals": "originals that failed or were cancelled (`failed_retention`)",
-    "old_originals": "other originals (`original_retention`)",
-    "hidden_results": "tasks with results that nobody can see",
-    "old_results": "tasks with old results (`result_retention`)",
-    "old_quarantine": "files in quarantine (`quarantine_retention`)",
-    "old_events": "events of tasks (`event_retention`)",
-    "old_tasks": "tasks with their rows (`row_retention`)",
-    "old_uploads": "rows of uploads without a task (`row_retention`)",
-    "failed": "failures; the log says more",
-}
-"""What each number is of, for an operator."""
 
 
 @dataclass(kw_only=True)
@@ -111,7 +100,7 @@ class SweepRound:
             raise  # it is nothing about this upload
         except Exception:
             _log.exception("sweep_failed_for", upload=upload_id)
-            self.report.add("failed")
+            self.report.add(SweepKind.FAILED)
 
     def rows(self, condition: ColumnElement[bool]) -> Iterator[Upload]:
         """Uploads, a batch at a time."""

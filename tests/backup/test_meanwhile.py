@@ -155,7 +155,7 @@ def test_uploads_that_are_removed_behind_the_snapshot(
         made = back_up_and(live, tmp_path / "backup", monkeypatch, remove)
         assert made.missing == []
         with Services.open(live.settings) as services:
-            assert services.sweep().removed == 2
+            assert services.sweep().numbers["removed"] == 2
         assert [path.name for path in live.files()] == [stays]
         data_dir = restored(tmp_path / "backup", tmp_path)
         assert set(files(data_dir)) == {f"uploads/{one[:2]}/{one}" for one in (*gone, stays)}
@@ -192,7 +192,7 @@ def test_parts_that_are_joined_behind_the_snapshot(
             assert backup.create_backup(services, tmp_path / "backup", QUIET).missing == []
         assert {parts: live.stored(final) for parts, final in finals.items()} == data
         with Services.open(live.settings) as services:
-            assert services.sweep().removed == 2 * len(finals)
+            assert services.sweep().numbers["removed"] == 2 * len(finals)
         assert {path.name for path in live.files()} == set(finals.values())
     data_dir = restored(tmp_path / "backup", tmp_path)
     assert {path.rpartition("/")[2] for path in files(data_dir)} == set(pairs)

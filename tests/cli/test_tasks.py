@@ -455,7 +455,7 @@ def test_a_removal_that_was_cut_short_is_ended_by_the_sweep(operator: Operator) 
     actions.cancel(services.database, task_id)
     operator.change(update(Upload).where(Upload.id == task_id).values(status=UploadStatus.TERMINATED))
     report = services.sweep()
-    assert (report.removed, report.failed) == (1, 0)
+    assert (report.numbers["removed"], report.numbers["failed"]) == (1, 0)
     assert services.store.size(task_id) is None
     assert operator.json("uploads", "show", task_id)["has_bytes"] is False
 

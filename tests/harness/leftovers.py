@@ -50,7 +50,7 @@ def check(data_dir: Path, database_url: str) -> None:
     with capture_logs() as logs, Services.open(settings) as services:
         report = services.sweep()
         findings = services.checker.find_mismatches()
-    assert report.failed == report.missing == 0, (report, logs)
+    assert report.numbers["failed"] == report.numbers["missing"] == 0, (report, logs)
     assert findings == [], f"left in {data_dir}: {[(finding.kind, finding.subject) for finding in findings]}"
     unknown = {path.name for path in data_dir.iterdir()} - _KNOWN
     assert not unknown, f"left in {data_dir}: {sorted(unknown)}"

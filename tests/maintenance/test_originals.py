@@ -1,5 +1,6 @@
 """`originals=drop`: an original goes once its task is completed and it can be played, and not a moment sooner."""
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -7,7 +8,7 @@ from typing import Any
 import pytest
 
 from server.bootstrap import Services
-from server.maintenance.sweep_report import SweepReport
+from server.maintenance.sweep_report import SweepKind, SweepReport
 from server.storage.disk import DiskStore
 from tests.conftest import StartServer
 from tests.harness.gate import Gate
@@ -85,7 +86,7 @@ def test_dropped(live: LiveServer, services: Services, result: str) -> None:
     kept = put(live, {"status": "processing"}, PLAYABLE)
     upload = put(live, COMPLETED, {"status": "completed", "playable": True, result: True})
     before = head(live, upload).headers
-    assert services.sweep() == SweepReport(dropped=1)
+    assert services.sweep() == SweepReport(Counter({SweepKind.DROPPED: 1}))
     assert not has_bytes(live, upload)
     assert has_bytes(live, kept)
     assert services.sweep() == SweepReport()
@@ -124,11 +125,11 @@ def test_a_crash_between_file_and_row(live: LiveServer, services: Services, monk
     delete = DiskStore.delete
     with monkeypatch.context() as patched:
         patched.setattr(DiskStore, "delete", killed)
-        assert services.sweep() == SweepReport(failed=1)
+        assert services.sweep() == SweepReport(Counter({SweepKind.FAILED: 1}))
     assert live.stored(upload) is None
     assert live.row(upload)["has_bytes"]
     assert head(live, upload).status == 200
-    assert services.sweep() == SweepReport(dropped=1)
+    assert services.sweep() == SweepReport(Counter({SweepKind.DROPPED: 1}))
     assert not has_bytes(live, upload)
 
 

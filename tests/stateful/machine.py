@@ -392,7 +392,14 @@ class TusMachine(Driver):
         expired, removed = self.model.sweep()
         report = self.ground.sweep()
         note(f"sweep: {report}")
-        found = (report.expired, report.removed, report.finished, report.abandoned, report.missing, report.failed)
+        found = (
+            report.numbers["expired"],
+            report.numbers["removed"],
+            report.numbers["finished"],
+            report.numbers["abandoned"],
+            report.numbers["missing"],
+            report.numbers["failed"],
+        )
         assert found == (expired, removed, 0, 0, 0, 0), report
 
     @precondition(lambda self: self.restarts < MOST_RESTARTS)

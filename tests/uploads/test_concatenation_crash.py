@@ -74,7 +74,7 @@ class Bench:
     def settle(self) -> None:
         """One sweep."""
         with self.open() as services:
-            assert services.sweep().failed == 0
+            assert services.sweep().numbers["failed"] == 0
 
     def check_parts(self, parts: list[str]) -> None:
         """After one sweep: the final is gone, and each part has its bytes and no others."""
@@ -89,7 +89,7 @@ class Bench:
         """After one sweep: the final with every byte and its one task, or the parts with theirs."""
         with self.open() as services:
             report = services.sweep()
-            assert report.failed == 0
+            assert report.numbers["failed"] == 0
             path = services.store.local_path
             finals = query(self.url, "SELECT final_id FROM upload_parts WHERE part_id = :part", part=parts[0])
             rows = {row["id"]: row for row in query(self.url, "SELECT * FROM uploads")}

@@ -133,7 +133,7 @@ def test_the_rest_is_never_created(live: LiveServer) -> None:
     sweep(live)
     group.check_gathering(0)
     live.execute("UPDATE tasks SET gather_until = :past WHERE id = :id", id=group.task, past=PAST)
-    assert sweep(live).late == 1
+    assert sweep(live).numbers["late"] == 1
     told = group.status()
     assert (told["status"], told["message"]) == ("error", "处理出错：3 个文件中只有 2 个在期限内开始上传")
     assert head(live, other).status == 410
@@ -146,7 +146,7 @@ def test_all_are_created_and_the_time_is_over(live: LiveServer) -> None:
     first = group.create(1)
     group.whole(2)
     live.execute("UPDATE tasks SET gather_until = :past WHERE id = :id", id=group.task, past=PAST)
-    assert sweep(live).late == 0
+    assert sweep(live).numbers["late"] == 0
     patch(live, first, 0, DATA)
     group.check_ready()
 

@@ -300,7 +300,7 @@ class Sweeper:
     def sweep(self) -> int:
         """How many answers went."""
         with Services.open(self._settings) as services:
-            return services.sweep().answers
+            return services.sweep().numbers["answers"]
 
 
 def expire(live: LiveServer) -> None:

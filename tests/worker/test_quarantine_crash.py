@@ -169,6 +169,6 @@ def test_a_quarantine_that_failed_is_ended_by_the_sweep(scene: Scene, workers: W
     aside.unlink()
     with Services.open(scene.settings) as services:
         report = services.sweep()
-        assert (report.quarantined, report.failed) == (1, 0)
-        assert services.sweep().quarantined == 0
+        assert (report.numbers["quarantined"], report.numbers["failed"]) == (1, 0)
+        assert services.sweep().numbers["quarantined"] == 0
     scene.check(scene.folder, "swept")

@@ -243,18 +243,23 @@ def test_what_is_locked_is_left_for_the_sweep(services: Services, put: Put) -> N
         assert is_held
         assert not services.removal.remove_task(task_id, DEFAULT_OWNER)
         assert task(services, task_id)["status"] == "removed"
-        assert services.sweep().removed_results == 0
+        assert services.sweep().numbers["removed_results"] == 0
         assert not [found for found in services.checker.find_mismatches() if found.kind == "file_half_removed"], (
             "somebody is at it"
         )
-    kinds = {found.kind: found.is_swept for found in services.checker.find_mismatches()}
+    kinds = {found.kind: found.kind.is_swept for found in services.checker.find_mismatches()}
     assert kinds == {"file_half_removed": True, "upload_half_removed": True}
     before = on_disk(services, task_id, upload_id)
     told = services.sweep(dry_run=True)
-    assert (told.removed, told.removed_results, told.freed) == (1, 1, 10)
+    assert (told.numbers["removed"], told.numbers["removed_results"], told.freed) == (1, 1, 10)
     assert on_disk(services, task_id, upload_id) == before
     done = services.sweep()
-    assert (done.removed, done.removed_results, done.freed, done.failed) == (1, 1, 10, 0)
+    assert (done.numbers["removed"], done.numbers["removed_results"], done.freed, done.numbers["failed"]) == (
+        1,
+        1,
+        10,
+        0,
+    )
     check_gone(services, task_id)
 
 

@@ -46,6 +46,7 @@ _FIFO_SUFFIX = ".fifo"
 
 
 BeforeAsking = Callable[[], Awaitable[object]]
+IsNeedless = Callable[[], Awaitable[bool]]
 
 _TABLE = ".held"
 # struct flock of 64-bit Linux: type, whence, start, length, and a process id that must be 0.
@@ -122,11 +123,32 @@ class UploadLocks:
         Raises `UploadLockedError` when the holder did not release it within 10 s, or a later
         request held it for 2 s.
         """
-        held = await self._acquire(upload_id, time.monotonic_ns(), before_asking)
+
+        async def is_needless() -> bool:
+            if before_asking is not None:
+                await before_asking()
+            return False
+
+        held = await self._acquire(upload_id, time.monotonic_ns(), is_needless)
+        if held is None:
+            raise UploadLockedError
         try:
             yield held
         finally:
             self._release(held)
+
+    @asynccontextmanager
+    async def hold_unless(self, upload_id: str, is_needless: IsNeedless) -> AsyncIterator[HeldLock | None]:
+        """The same, but yields None without the lock when that is held and `is_needless` says so.
+
+        It is called once, before the holder is asked. Raises what it raises, and as `hold`.
+        """
+        held = await self._acquire(upload_id, time.monotonic_ns(), is_needless)
+        try:
+            yield held
+        finally:
+            if held is not None:
+                self._release(held)
 
     def request_release(self, upload_id: str) -> None:
         """Ask the holder to release the lock, without waiting. Blocking."""
@@ -150,11 +172,12 @@ class UploadLocks:
         """The FIFOs without a living process that listens, or is about to. Blocking."""
         return [path for path in self._folder.glob(f"*{_FIFO_SUFFIX}") if self._is_stale(path)]
 
-    async def _acquire(self, upload_id: str, arrival: int, before_asking: BeforeAsking | None) -> HeldLock:
+    async def _acquire(self, upload_id: str, arrival: int, is_needless: IsNeedless) -> HeldLock | None:
+        is_asked = False
         while (held := self._try(upload_id, arrival)) is None:
-            if before_asking is not None:
-                await before_asking()
-                before_asking = None
+            if not is_asked and await is_needless():
+                return None
+            is_asked = True
             patience = (
                 PATIENCE_SECONDS if await self._request_release_of_holder(upload_id, arrival) else DEFERENCE_SECONDS
             )

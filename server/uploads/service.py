@@ -42,13 +42,6 @@ from server.uploads.progress import ProgressUpdate, ProgressWriter
 from server.uploads.repository import UploadRepository
 
 
-class _SettledError(Exception):
-    """Not an error: what is asked about an upload is known already."""
-
-    def __init__(self, facts: Facts) -> None:
-        self.facts = facts
-
-
 class ClientGoneError(Exception):
     """The client went away in the middle of its body: what came is kept, and no answer is possible."""
 
@@ -304,16 +297,18 @@ class UploadService:
     async def inspect(self, upload_id: str, owner: str) -> Facts:
         """The truth about an upload. A body that is being received is told to let go, so that it is the truth."""
 
-        async def unless_open() -> None:
+        settled: list[Facts] = []
+
+        async def is_settled() -> bool:
             facts = await self.database.run(self.repository.facts, upload_id, owner)
             if not facts.is_open:
-                raise _SettledError(facts)
+                settled.append(facts)
+            return not facts.is_open
 
-        try:
-            async with self.locks.hold(upload_id, unless_open):
-                facts = await self._locked_facts(upload_id, owner)
-                if facts.is_open and facts.offset and not facts.is_final:
-                    self.progress.record_resumed(upload_id)
-                return facts
-        except _SettledError as settled:  # it does not change any more: no need to wait for its lock
-            return settled.facts
+        async with self.locks.hold_unless(upload_id, is_settled) as held:
+            if held is None:  # it does not change any more: no need to wait for its lock
+                return settled[0]
+            facts = await self._locked_facts(upload_id, owner)
+            if facts.is_open and facts.offset and not facts.is_final:
+                self.progress.record_resumed(upload_id)
+            return facts

@@ -12,15 +12,15 @@ Rules:
 """
 
 from server.backup.create import BackupResult, create_backup
-from server.backup.layout import DamagedError, Manifest, NoBackupError, RefusedError
+from server.backup.layout import BackupRefusedError, DamagedError, Manifest, NoBackupError
 from server.backup.restore import Restored, restore_backup
 
 __all__ = [
+    "BackupRefusedError",
     "BackupResult",
     "DamagedError",
     "Manifest",
     "NoBackupError",
-    "RefusedError",
     "Restored",
     "create_backup",
     "restore_backup",

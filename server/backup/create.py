@@ -18,7 +18,7 @@ from server import __version__
 from server.backup import files, layout, rows
 from server.backup.copy import Copier, sync_all
 from server.backup.files import WantedFile
-from server.backup.layout import Manifest, RefusedError
+from server.backup.layout import BackupRefusedError, Manifest
 from server.backup.manifest import Entry, FileList
 from server.bootstrap import Services
 from server.database import migration
@@ -52,17 +52,17 @@ class BackupResult:
 def create_backup(services: Services, folder: Path, progress: Progress) -> BackupResult:
     """Make a backup of a database and its data folder, while a server works with them or not. Blocking.
 
-    Raises `RefusedError`, `StartError`, `OSError`.
+    Raises `BackupRefusedError`, `StartError`, `OSError`.
     """
     data_dir = services.settings.data_dir
     here, there = data_dir.resolve(), folder.resolve()
     if here == there or here in there.parents or there in here.parents:
-        raise RefusedError(f"{folder} and the data folder {data_dir} lie in one another. Choose another folder.")
+        raise BackupRefusedError(f"{folder} and the data folder {data_dir} lie in one another. Choose another folder.")
     layout.check(folder, services.node)
     layout.make_folder(folder)
     with layout.locked(folder), pinned(data_dir) as holds:
         if holds is None:
-            raise RefusedError("Another backup of this data folder runs; try again when it is done.")
+            raise BackupRefusedError("Another backup of this data folder runs; try again when it is done.")
         layout.claim(folder, services.node)
         return _Backup(services, folder, holds, progress).make()
 
@@ -220,7 +220,9 @@ class _Backup:
         files, total = listed.totals(uncopied=True)
         free = shutil.disk_usage(self._folder).free
         if total + _ROOM_FOR_ROWS > free:
-            raise RefusedError(f"The backup needs {shown(total + _ROOM_FOR_ROWS)} and there is room for {shown(free)}.")
+            raise BackupRefusedError(
+                f"The backup needs {shown(total + _ROOM_FOR_ROWS)} and there is room for {shown(free)}."
+            )
         done = 0
 
         def report(count: int) -> None:

@@ -32,7 +32,7 @@ _LOCK = ".lock"
 _SNAPSHOT = re.compile(r"snapshot-[0-9TZ]+-[0-9a-f]{8}")
 
 
-class RefusedError(Exception):
+class BackupRefusedError(Exception):
     """It is not possible as things are; the sentence says why. Nothing was changed."""
 
 
@@ -68,23 +68,26 @@ class Manifest:
 
 
 def read_manifest(folder: Path) -> Manifest | None:
-    """The manifest; None when there is no whole backup. Raises `RefusedError` for one that cannot be understood."""
+    """The manifest; None when there is no whole backup.
+
+    Raises `BackupRefusedError` for one that cannot be understood.
+    """
     try:
         told = json.loads((folder / MANIFEST).read_text())
     except FileNotFoundError:
         return None
     except ValueError:
-        raise RefusedError(f"{folder / MANIFEST} is damaged: it is no JSON.") from None
+        raise BackupRefusedError(f"{folder / MANIFEST} is damaged: it is no JSON.") from None
     if not isinstance(told, dict) or not isinstance(told.get("format"), int):
-        raise RefusedError(f"{folder / MANIFEST} is no manifest of a backup.")
+        raise BackupRefusedError(f"{folder / MANIFEST} is no manifest of a backup.")
     if told["format"] > FORMAT:
-        raise RefusedError("The backup was made by a newer version of Videodock; restore it with that one.")
+        raise BackupRefusedError("The backup was made by a newer version of Videodock; restore it with that one.")
     try:
         found = Manifest(**told)
     except TypeError:
-        raise RefusedError(f"{folder / MANIFEST} is no manifest of a backup.") from None
+        raise BackupRefusedError(f"{folder / MANIFEST} is no manifest of a backup.") from None
     if not _SNAPSHOT.fullmatch(found.snapshot):
-        raise RefusedError(f"{folder / MANIFEST} is no manifest of a backup.")
+        raise BackupRefusedError(f"{folder / MANIFEST} is no manifest of a backup.")
     return found
 
 
@@ -121,13 +124,13 @@ def make_folder(folder: Path) -> None:
 
 
 def check(folder: Path, node: str) -> None:
-    """Raise `RefusedError` unless backups of the data folder `node` may be put there."""
+    """Raise `BackupRefusedError` unless backups of the data folder `node` may be put there."""
     mark = folder / OURS
     if mark.exists():
         if mark.read_text().strip() != node:
-            raise RefusedError(f"{folder} has backups of another data folder. Choose another folder.")
+            raise BackupRefusedError(f"{folder} has backups of another data folder. Choose another folder.")
     elif folder.exists() and not is_empty(folder, but=_LOCK):
-        raise RefusedError(f"{folder} is neither empty nor a folder of backups. Choose another folder.")
+        raise BackupRefusedError(f"{folder} is neither empty nor a folder of backups. Choose another folder.")
 
 
 def is_empty(folder: Path, *, but: str) -> bool:
@@ -136,7 +139,7 @@ def is_empty(folder: Path, *, but: str) -> bool:
 
 
 def claim(folder: Path, node: str) -> None:
-    """Make the folder one for backups of the data folder `node`. Raises `RefusedError` when it is another's."""
+    """Make the folder one for backups of the data folder `node`. Raises `BackupRefusedError` when it is another's."""
     check(folder, node)
     if not (folder / OURS).exists():
         write_private(folder / OURS, node + "\n")
@@ -145,7 +148,7 @@ def claim(folder: Path, node: str) -> None:
 
 @contextlib.contextmanager
 def locked(folder: Path, *, shared: bool = False) -> Iterator[None]:
-    """Keep others from writing into the folder meanwhile. Raises `RefusedError` when somebody works with it."""
+    """Keep others from writing into the folder meanwhile. Raises `BackupRefusedError` when somebody works with it."""
     try:
         descriptor = os.open(folder / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError:
@@ -157,7 +160,9 @@ def locked(folder: Path, *, shared: bool = False) -> Iterator[None]:
         try:
             fcntl.flock(descriptor, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise RefusedError(f"Another backup or restore works with {folder}; try again when it is done.") from None
+            raise BackupRefusedError(
+                f"Another backup or restore works with {folder}; try again when it is done."
+            ) from None
         yield
     finally:
         os.close(descriptor)

@@ -17,7 +17,7 @@ from sqlalchemy.exc import OperationalError
 
 from server.backup import layout, rows
 from server.backup.copy import Copier, sync_all
-from server.backup.layout import DamagedError, Manifest, NoBackupError, RefusedError
+from server.backup.layout import BackupRefusedError, DamagedError, Manifest, NoBackupError
 from server.backup.manifest import Entry, FileList
 from server.bootstrap import UNFINISHED
 from server.database import migration
@@ -46,7 +46,7 @@ def restore_backup(
 ) -> Restored:
     """Bring a backup back. Blocking.
 
-    Raises `NoBackupError`, `RefusedError`, `DamagedError`, `StartError`, `OSError`.
+    Raises `NoBackupError`, `BackupRefusedError`, `DamagedError`, `StartError`, `OSError`.
     """
     if not folder.is_dir():
         raise NoBackupError(f"There is no folder {folder}.")
@@ -57,7 +57,7 @@ def restore_backup(
         place = folder / manifest.snapshot
         _check_snapshot(place, manifest)
         if not migration.knows(manifest.revision):
-            raise RefusedError(
+            raise BackupRefusedError(
                 f"The backup is at revision {manifest.revision}, which this version of Videodock does not know: "
                 "restore it with the version that made it, or a newer one."
             )
@@ -80,17 +80,19 @@ def restore_backup(
 def _check_snapshot(place: Path, manifest: Manifest) -> None:
     for name, digest in manifest.digests.items():
         if not (place / name).is_file() or layout.digest_of(place / name) != digest:
-            raise RefusedError(f"The backup is damaged: {place / name} is not what it was. Take another backup.")
+            raise BackupRefusedError(f"The backup is damaged: {place / name} is not what it was. Take another backup.")
 
 
 def _goes_on(settings: Settings, manifest: Manifest) -> bool:
-    """Whether this restore was begun before. Raises `RefusedError` unless it was, or the data folder is empty."""
+    """Whether this restore was begun before. Raises `BackupRefusedError` unless it was, or the data folder is empty."""
     data_dir = settings.data_dir
     mark = data_dir / UNFINISHED
     if mark.exists():
         told = (mark / _BACKUP).read_text() if (mark / _BACKUP).exists() else ""
         if told not in ("", manifest.snapshot):
-            raise RefusedError(f"{data_dir} has the unfinished restore of another backup. Empty it, and the database.")
+            raise BackupRefusedError(
+                f"{data_dir} has the unfinished restore of another backup. Empty it, and the database."
+            )
         return True
     if not data_dir.exists():
         return False
@@ -98,7 +100,7 @@ def _goes_on(settings: Settings, manifest: Manifest) -> bool:
     mine = set() if file is None else {file, *(file.with_name(file.name + end) for end in ("-wal", "-shm"))}
     others = sorted(path.name for path in data_dir.iterdir() if path not in mine and path.name != "lost+found")
     if others:
-        raise RefusedError(
+        raise BackupRefusedError(
             f"The data folder {data_dir} is not empty: it has {', '.join(others[:3])}. Name an empty one with "
             "--data-dir, or move what is there away."
         )
@@ -111,7 +113,7 @@ def _check_database(settings: Settings) -> None:
         return
     with _engine(settings.sqlalchemy_url) as engine, engine.connect() as connection:
         if not rows.is_empty(connection):
-            raise RefusedError("The database is not empty. Name an empty one with --database-url.")
+            raise BackupRefusedError("The database is not empty. Name an empty one with --database-url.")
 
 
 def _check_room(settings: Settings, manifest: Manifest) -> None:
@@ -120,7 +122,7 @@ def _check_room(settings: Settings, manifest: Manifest) -> None:
     needed = manifest.bytes + _ROOM_FOR_ROWS - there
     free = shutil.disk_usage(settings.data_dir).free
     if needed > free:
-        raise RefusedError(f"The restore needs {shown(needed)} and there is room for {shown(free)}.")
+        raise BackupRefusedError(f"The restore needs {shown(needed)} and there is room for {shown(free)}.")
 
 
 @contextmanager
@@ -133,7 +135,7 @@ def _marked(data_dir: Path, manifest: Manifest) -> Iterator[Path]:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise RefusedError(f"Another restore into {data_dir} runs.") from None
+            raise BackupRefusedError(f"Another restore into {data_dir} runs.") from None
         layout.write_private(mark / _BACKUP, manifest.snapshot)
         yield mark
     finally:
@@ -184,7 +186,7 @@ def _restore_file(copier: Copier, source: Path, target: Path, entry: Entry, repo
 def _place(data_dir: Path, entry: Entry) -> Path:
     parts = PurePosixPath(entry.path).parts
     if parts[0] not in TREES or ".." in parts:
-        raise RefusedError("The backup is damaged: it names files outside of a data folder.")
+        raise BackupRefusedError("The backup is damaged: it names files outside of a data folder.")
     return data_dir / entry.path
 
 
@@ -215,7 +217,7 @@ def _restore_rows(settings: Settings, place: Path, manifest: Manifest, mark: Pat
                 if rows.digests(source) != rows.digests(target):
                     if is_new:
                         raise StartError("The database does not have what was written into it. Is its disk sound?")
-                    raise RefusedError("The database is not empty. Name an empty one with --database-url.")
+                    raise BackupRefusedError("The database is not empty. Name an empty one with --database-url.")
 
 
 def _release_claims(source: Connection, manifest: Manifest) -> None:

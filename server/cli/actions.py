@@ -1,6 +1,6 @@
 """What an operator can change: cancel a task, have one tried again, delete one, remove an upload.
 
-Rule: a move that cannot be made changes nothing and raises `RefusedError` with a sentence for the terminal, or
+Rule: a move that cannot be made changes nothing and raises `ActionRefusedError` with a sentence for the terminal, or
 `UnknownError` when there is no such row.
 """
 
@@ -27,7 +27,7 @@ class UnknownError(Exception):
     """There is no task or upload of that id."""
 
 
-class RefusedError(Exception):
+class ActionRefusedError(Exception):
     """It is not possible now; the sentence says why."""
 
 
@@ -72,7 +72,7 @@ def cancel(database: Database, task_id: str, data_dir: Path | None = None) -> No
         try:
             ended = groups.cancel(session, task_id, task.owner, now=utc_now())
         except TaskEndedError:
-            raise RefusedError(f"The task is over: its status is `{task.status.value}`.") from None
+            raise ActionRefusedError(f"The task is over: its status is `{task.status.value}`.") from None
     if ended and data_dir is not None and (data_dir / "locks").is_dir():
         locks = UploadLocks(data_dir / "locks")
         for upload_id in ended:
@@ -91,7 +91,7 @@ def retry(services: Services, task_id: str) -> Retried:
     except TaskNotFoundError:
         raise UnknownError(f"There is no task {task_id}.") from None
     except NotRetriedError as refused:
-        raise RefusedError(refused.sentence) from None
+        raise ActionRefusedError(refused.sentence) from None
     services.wake.notify()
     return done
 
@@ -106,7 +106,7 @@ def delete(services: Services, task_id: str) -> bool:
     if task is None:
         raise UnknownError(f"There is no task {task_id}.")
     if task.node != services.node:
-        raise RefusedError("The task belongs to another data folder; name that one with --data-dir.")
+        raise ActionRefusedError("The task belongs to another data folder; name that one with --data-dir.")
     try:
         return services.removal.remove_task(task_id, None)
     except TaskNotFoundError:  # its rows went meanwhile
@@ -126,7 +126,7 @@ def terminate(services: Services, upload_id: str) -> None:
     try:
         asyncio.run(under_lock())
     except UploadLockedError:
-        raise RefusedError("Another request holds the upload and did not let go of it; try again.") from None
+        raise ActionRefusedError("Another request holds the upload and did not let go of it; try again.") from None
 
 
 def _remove(services: Services, upload_id: str) -> None:
@@ -135,12 +135,14 @@ def _remove(services: Services, upload_id: str) -> None:
     if row is None:
         raise UnknownError(f"There is no upload {upload_id}.")
     if row.status not in sources(UPLOAD_MOVES, UploadStatus.TERMINATED):
-        raise RefusedError(f"The upload is gone: its status is `{row.status.value}`.")
+        raise ActionRefusedError(f"The upload is gone: its status is `{row.status.value}`.")
     if row.is_of_form and row.status is UploadStatus.OPEN:
-        raise RefusedError("The upload is part of a form that is being received; it ends with its request.")
+        raise ActionRefusedError("The upload is part of a form that is being received; it ends with its request.")
     waits_for_parts = row.is_final and row.status is UploadStatus.OPEN
     if row.has_bytes and not waits_for_parts and services.store.size(upload_id) is None:
         # Else the row would say that the bytes are gone while they lie elsewhere for good.
-        raise RefusedError(f"Its bytes are not in {services.settings.data_dir}; name its data folder with --data-dir.")
+        raise ActionRefusedError(
+            f"Its bytes are not in {services.settings.data_dir}; name its data folder with --data-dir."
+        )
     if not services.removal.remove_upload(upload_id):
-        raise RefusedError("The upload was removed meanwhile.")
+        raise ActionRefusedError("The upload was removed meanwhile.")

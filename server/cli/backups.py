@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from server.cli import exits
 from server.errors import StartError
 from server.settings import Settings
 
@@ -25,23 +26,6 @@ Decorator = Callable[[Any], Any]
 _SHOWN_PATHS = 20
 _JSON = click.option("--json", "as_json", is_flag=True, help="Print a summary as JSON, sizes in bytes.")
 _FOLDER = click.argument("folder", type=click.Path(path_type=Path))
-
-
-class _Ended(click.ClickException):
-    def show(self, file: Any = None) -> None:
-        click.echo(self.format_message(), err=True, file=file)
-
-
-class _NoBackup(_Ended):
-    exit_code = 3
-
-
-class _Refused(_Ended):
-    exit_code = 4
-
-
-class _Damaged(_Ended):
-    exit_code = 5
 
 
 def backup_command(place: Decorator, settings: Callable[[Mapping[str, str | None]], Settings]) -> click.Command:
@@ -65,7 +49,7 @@ def backup_command(place: Decorator, settings: Callable[[Mapping[str, str | None
         copied = {"copied_files": made.copied_files, "copied_bytes": made.copied_bytes}
         _tell(as_json, "Backed up", folder, made.manifest, **copied, missing=made.missing)
         if made.missing:
-            raise _Damaged(_listed("Told of by the database, and missing or not whole", made.missing))
+            raise exits.Damaged(_listed("Told of by the database, and missing or not whole", made.missing))
 
     return backup
 
@@ -91,25 +75,25 @@ def restore_command(place: Decorator, settings: Callable[[Mapping[str, str | Non
             try:
                 done = restore_backup(made_settings, folder, report, skip_damaged=skip_damaged)
             except DamagedError as error:
-                raise _Damaged(_listed(str(error), error.paths)) from None
+                raise exits.Damaged(_listed(str(error), error.paths)) from None
         _tell(as_json, "Restored", folder, done.manifest, skipped=done.skipped)
         if done.skipped:
-            raise _Damaged(_listed("Damaged in the backup, and left out", done.skipped))
+            raise exits.Damaged(_listed("Damaged in the backup, and left out", done.skipped))
 
     return restore
 
 
 @contextmanager
 def _sentences() -> Iterator[None]:
-    from server.backup import NoBackupError, RefusedError
+    from server.backup import BackupRefusedError, NoBackupError
     from server.database.session import AWAY, reason
 
     try:
         yield
     except NoBackupError as error:
-        raise _NoBackup(str(error)) from None
-    except RefusedError as error:
-        raise _Refused(str(error)) from None
+        raise exits.NotThere(str(error)) from None
+    except BackupRefusedError as error:
+        raise exits.Refused(str(error)) from None
     except AWAY as error:
         raise StartError(f"The database cannot be used: {reason(error)}") from None
     except OSError as error:

@@ -14,7 +14,7 @@ import click
 from server.settings import Settings
 
 if TYPE_CHECKING:
-    from server.maintenance.checker import Finding
+    from server.maintenance.checker import Mismatch
     from server.maintenance.sweep_report import SweepReport
 
 Decorator = Callable[[Any], Any]
@@ -43,7 +43,7 @@ def check_command(place: Decorator, settings: Callable[[Mapping[str, str | None]
     return check
 
 
-def _told(found: "list[Finding]") -> str:
+def _told(found: "list[Mismatch]") -> str:
     from server.cli import output
 
     if not found:

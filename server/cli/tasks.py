@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from server.cli import exits
 from server.cli.backups import backup_command, restore_command
 from server.cli.maintenance import check_command
 from server.lifecycle import TaskStatus, UploadStatus
@@ -29,29 +30,16 @@ Given = str | None
 _LIMIT = 20
 
 
-class _Sentence(click.ClickException):
-    def show(self, file: Any = None) -> None:
-        click.echo(self.format_message(), err=True, file=file)
-
-
-class _Unknown(_Sentence):
-    exit_code = 3
-
-
-class _Refused(_Sentence):
-    exit_code = 4
-
-
 @contextmanager
 def _refusals() -> Iterator[None]:
-    from server.cli.actions import RefusedError, UnknownError
+    from server.cli.actions import ActionRefusedError, UnknownError
 
     try:
         yield
     except UnknownError as error:
-        raise _Unknown(str(error)) from None
-    except RefusedError as error:
-        raise _Refused(str(error)) from None
+        raise exits.NotThere(str(error)) from None
+    except ActionRefusedError as error:
+        raise exits.Refused(str(error)) from None
 
 
 def add_to(main: click.Group, place: Decorator, settings: Callable[[Mapping[str, Given]], Settings]) -> None:
@@ -206,7 +194,7 @@ def _show(kind: str, settings: Settings, its_id: str, as_json: bool) -> None:
     with actions.opened(settings) as database, database.read() as session:
         found = read[kind](session, its_id) if is_id(its_id) else None
     if found is None:
-        raise _Unknown(f"There is no {kind} {its_id}.")
+        raise exits.NotThere(f"There is no {kind} {its_id}.")
     click.echo(output.as_json(found) if as_json else listings.shown(kind, found, _width()))
 
 

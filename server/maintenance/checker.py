@@ -6,7 +6,7 @@ Rules:
   running server is in the middle of is not a finding.
 - It reads a batch at a time, so what it needs does not grow with the number of uploads; only what it finds does.
 - What a sweep is about to do by itself, because something has become due, is not a finding. What was cut short is one,
-  and nearly all of that is ended by a sweep: `FindingKind.is_swept` tells.
+  and nearly all of that is ended by a sweep: `MismatchKind.is_swept` tells.
 """
 
 import time
@@ -36,7 +36,7 @@ _PATIENCE_SECONDS = 2.0
 _SWEPT, _LEFT = True, False
 
 
-class FindingKind(StrEnum):
+class MismatchKind(StrEnum):
     """Every kind of finding, with its sentence, in English, and whether a sweep ends it."""
 
     text: str
@@ -82,10 +82,10 @@ class FindingKind(StrEnum):
 
 
 @dataclass(frozen=True)
-class Finding:
+class Mismatch:
     """Something that does not fit: `subject` is an id, or a path below the data folder."""
 
-    kind: FindingKind
+    kind: MismatchKind
     subject: str
 
 
@@ -100,7 +100,7 @@ class Checker:
     results: Results
     node: str
 
-    def find_mismatches(self) -> list[Finding]:
+    def find_mismatches(self) -> list[Mismatch]:
         """Everything that does not fit, in the order of the checks. Beside a running server or without. Blocking.
 
         Raises `OSError` when the store is away: then nothing may be concluded.
@@ -119,7 +119,7 @@ class Checker:
         )
         return [finding for check in checks for finding in check()]
 
-    def _uploads(self) -> Iterator[Finding]:
+    def _uploads(self) -> Iterator[Mismatch]:
         """Rows of uploads, each with what the store has."""
         for upload_id, lock in self._rows(select(Upload.id, Upload.lock).where(Upload.has_bytes), Upload.id):
             if self._judge(upload_id) is None:
@@ -127,9 +127,9 @@ class Checker:
             with self.locks.try_hold(lock) as held:
                 kind = self._judge(upload_id) if held else None
             if kind is not None:
-                yield Finding(kind, upload_id)
+                yield Mismatch(kind, upload_id)
 
-    def _judge(self, upload_id: str) -> FindingKind | None:
+    def _judge(self, upload_id: str) -> MismatchKind | None:
         """What is wrong with an upload whose row says that it may have bytes; None when nothing is."""
         size = self.store.size(upload_id)
         with self.database.read() as session:
@@ -143,33 +143,33 @@ class Checker:
                 return _judge_open(row, size)
             case UploadStatus.COMPLETE:
                 return _judge_complete(row, size)
-        return FindingKind.UPLOAD_HALF_REMOVED
+        return MismatchKind.UPLOAD_HALF_REMOVED
 
-    def _strange_uploads(self) -> Iterator[Finding]:
+    def _strange_uploads(self) -> Iterator[Mismatch]:
         """Uploads that their rows alone prove wrong."""
         has_file = exists().where(TaskFile.upload_id == Upload.id)
         is_whole = and_(Upload.status == UploadStatus.COMPLETE, ~Upload.is_partial)
         is_over = exists().where(Task.id == Upload.task_id, Task.finished_at.is_not(None))
         wrong = {
-            FindingKind.UPLOAD_WITHOUT_TASK: and_(is_whole, ~has_file),
-            FindingKind.UPLOAD_OF_ENDED_TASK: and_(Upload.status == UploadStatus.OPEN, is_over),
+            MismatchKind.UPLOAD_WITHOUT_TASK: and_(is_whole, ~has_file),
+            MismatchKind.UPLOAD_OF_ENDED_TASK: and_(Upload.status == UploadStatus.OPEN, is_over),
         }
         for kind, condition in wrong.items():
             yield from self._wrong_rows(kind, Upload.id, condition, Upload.lock)
 
-    def _stored(self) -> Iterator[Finding]:
+    def _stored(self) -> Iterator[Mismatch]:
         """What the store has, by its own account."""
         for names in _batches(self.store.ids()):
             for name in self._untold(names, Upload.has_bytes):
                 with self.locks.try_hold(name) as held:
                     known = held and self._untold([name], Upload.has_bytes)
                     if known and (not is_id(name) or self.store.size(name) is not None):
-                        yield Finding(
-                            FindingKind.UPLOAD_UNKNOWN,
+                        yield Mismatch(
+                            MismatchKind.UPLOAD_UNKNOWN,
                             f"uploads/{name[:2]}/{name}" if is_id(name) else f"uploads/{name}",
                         )
 
-    def _quarantined(self) -> Iterator[Finding]:
+    def _quarantined(self) -> Iterator[Mismatch]:
         for names in _batches(self.store.ids_in_quarantine()):
             for name in self._untold(names, Upload.in_quarantine):
                 upload_id = name.removeprefix(".")
@@ -177,7 +177,7 @@ class Checker:
                     known = held and self._untold([name], Upload.in_quarantine)
                     # Copied there from another disk, and not yet whole.
                     if known and (name != upload_id or self.store.size_in_quarantine(name) is not None):
-                        yield Finding(FindingKind.QUARANTINE_UNKNOWN, f"quarantine/{name}")
+                        yield Mismatch(MismatchKind.QUARANTINE_UNKNOWN, f"quarantine/{name}")
         told = select(Upload.id, Upload.id).where(Upload.in_quarantine)
         for upload_id, lock in self._rows(told, Upload.id):
             if self.store.size_in_quarantine(upload_id) is not None:
@@ -185,7 +185,7 @@ class Checker:
             with self.locks.try_hold(lock) as held:
                 still = held and not self._untold([upload_id], Upload.in_quarantine)
                 if still and self.store.size_in_quarantine(upload_id) is None:
-                    yield Finding(FindingKind.QUARANTINE_MISSING, upload_id)
+                    yield Mismatch(MismatchKind.QUARANTINE_MISSING, upload_id)
 
     def _untold(self, names: Iterable[str], tells: Any) -> list[str]:
         """Those of these ids of which no row tells."""
@@ -194,15 +194,15 @@ class Checker:
             told = set(session.scalars(select(Upload.id).where(Upload.id.in_(wanted), tells)))
         return [name for name in wanted if name not in told]
 
-    def _tasks(self) -> Iterator[Finding]:
+    def _tasks(self) -> Iterator[Mismatch]:
         files = exists().where(TaskFile.task_id == Task.id)
-        yield from self._wrong_rows(FindingKind.TASK_WITHOUT_FILES, Task.id, ~files, Task.id)
+        yield from self._wrong_rows(MismatchKind.TASK_WITHOUT_FILES, Task.id, ~files, Task.id)
         without = ~exists().where(Upload.id == TaskFile.upload_id)
-        yield from self._wrong_rows(FindingKind.FILE_WITHOUT_UPLOAD, TaskFile.id, without, TaskFile.id)
+        yield from self._wrong_rows(MismatchKind.FILE_WITHOUT_UPLOAD, TaskFile.id, without, TaskFile.id)
         yield from self._half_removed()
-        yield from self._wrong_rows(FindingKind.GROUP_INCONSISTENT, Task.id, _is_strange_group(), Task.id)
+        yield from self._wrong_rows(MismatchKind.GROUP_INCONSISTENT, Task.id, _is_strange_group(), Task.id)
 
-    def _half_removed(self) -> Iterator[Finding]:
+    def _half_removed(self) -> Iterator[Mismatch]:
         """Files that were deleted, and of which something may be left."""
         told = select(TaskFile.id, TaskFile.task_id).join(Task, Task.id == TaskFile.task_id)
         for file_id, task_id in self._rows(told.where(TaskFile.removing, Task.node == self.node), TaskFile.id):
@@ -211,7 +211,7 @@ class Checker:
                 names = sorted({self._upload_of(file_id), task_id})
                 held = all(stack.enter_context(self.locks.try_hold(name)) for name in names)
                 if held and self._is_removing(file_id):
-                    yield Finding(FindingKind.FILE_HALF_REMOVED, file_id)
+                    yield Mismatch(MismatchKind.FILE_HALF_REMOVED, file_id)
 
     def _upload_of(self, file_id: str) -> str:
         with self.database.read() as session:
@@ -221,13 +221,13 @@ class Checker:
         with self.database.read() as session:
             return bool(session.scalar(select(TaskFile.removing).where(TaskFile.id == file_id)))
 
-    def _results(self) -> Iterator[Finding]:
+    def _results(self) -> Iterator[Mismatch]:
         """Results of which no row tells, and rows that tell of results that are not there."""
         for names in _batches(self.results.tasks()):
             for task_id in self._without_results(names):
                 with self.locks.try_hold(task_id) as held:
                     if held and self._without_results([task_id]) and self.results.has_any(task_id):
-                        yield Finding(FindingKind.RESULTS_UNKNOWN, f"results/{task_id}")
+                        yield Mismatch(MismatchKind.RESULTS_UNKNOWN, f"results/{task_id}")
         shown = or_(*(getattr(TaskFile, column) for column in MAIN))
         told = select(TaskFile.id, TaskFile.task_id).join(Task, Task.id == TaskFile.task_id)
         for file_id, task_id in self._rows(told.where(shown, Task.node == self.node), TaskFile.id):
@@ -235,7 +235,7 @@ class Checker:
                 continue
             with self.locks.try_hold(task_id) as held:
                 if held and self._lacks_results(file_id):
-                    yield Finding(FindingKind.RESULTS_MISSING, f"results/{task_id}/{file_id}")
+                    yield Mismatch(MismatchKind.RESULTS_MISSING, f"results/{task_id}/{file_id}")
 
     def _without_results(self, names: Iterable[str]) -> list[str]:
         wanted = list(names)
@@ -251,7 +251,7 @@ class Checker:
             names = [name for column, name in MAIN.items() if getattr(file, column)]
         return any(self.results.find(file.task_id, file_id, name) is None for name in names)
 
-    def _work(self) -> Iterator[Finding]:
+    def _work(self) -> Iterator[Mismatch]:
         found = self.results.in_work()  # first: a worker that begins later has claimed its task by then
         with self.database.read() as session:
             working = outbox.active_claims(session, self.node, dead=None)
@@ -261,29 +261,31 @@ class Checker:
         while (left := [name for name in left if self.results.is_in_work(name)]) and time.monotonic() < deadline:
             time.sleep(0.1)
         for name in left:
-            yield Finding(FindingKind.WORK_LEFTOVER, f"work/{name}")
+            yield Mismatch(MismatchKind.WORK_LEFTOVER, f"work/{name}")
 
-    def _leftovers(self) -> Iterator[Finding]:
+    def _leftovers(self) -> Iterator[Mismatch]:
         for fifo in self.locks.stale_fifos():
-            yield Finding(FindingKind.FIFO_LEFTOVER, f"locks/{fifo.name}")
+            yield Mismatch(MismatchKind.FIFO_LEFTOVER, f"locks/{fifo.name}")
         for path in self.settings.data_dir.glob(".node-*"):
-            yield Finding(FindingKind.TEMPORARY_LEFTOVER, path.name)
+            yield Mismatch(MismatchKind.TEMPORARY_LEFTOVER, path.name)
 
-    def _form_answers(self) -> Iterator[Finding]:
+    def _form_answers(self) -> Iterator[Mismatch]:
         waits = FormAnswer.fingerprint.is_(None)
         with self.database.read() as session:
             found = session.scalars(select(FormAnswer.task_id).where(waits)).all()
         for task_id in found:
             with self.locks.try_hold(task_id) as held, self.database.read() as session:
                 if held and session.scalar(select(func.count()).where(FormAnswer.task_id == task_id, waits)):
-                    yield Finding(FindingKind.FORM_ANSWER_UNANSWERED, task_id)
+                    yield Mismatch(MismatchKind.FORM_ANSWER_UNANSWERED, task_id)
 
-    def _wrong_rows(self, kind: FindingKind, key: Any, condition: ColumnElement[bool], lock: Any) -> Iterator[Finding]:
+    def _wrong_rows(
+        self, kind: MismatchKind, key: Any, condition: ColumnElement[bool], lock: Any
+    ) -> Iterator[Mismatch]:
         """Rows that are wrong by this condition, and still are under their lock."""
         for its_id, its_lock in self._rows(select(key, lock).where(condition), key):
             with self.locks.try_hold(its_lock) as held, self.database.read() as session:
                 if held and session.scalar(select(key).where(key == its_id, condition)):
-                    yield Finding(kind, its_id)
+                    yield Mismatch(kind, its_id)
 
     def _rows(self, query: Any, key: Any) -> Iterator[tuple[str, str]]:
         """Two columns of every row, in the order of the first, a batch at a time."""
@@ -297,24 +299,24 @@ class Checker:
             last = found[-1][0]
 
 
-def _judge_complete(row: Upload, size: int | None) -> FindingKind | None:
+def _judge_complete(row: Upload, size: int | None) -> MismatchKind | None:
     if size is None:
-        return FindingKind.UPLOAD_MISSING
+        return MismatchKind.UPLOAD_MISSING
     length = row.length or 0
     # A final upload that is being joined may share the file of its first part, and adds to it.
-    return FindingKind.UPLOAD_SIZE if size < length or (size > length and not row.is_partial) else None
+    return MismatchKind.UPLOAD_SIZE if size < length or (size > length and not row.is_partial) else None
 
 
-def _judge_open(row: Upload, size: int | None) -> FindingKind | None:
+def _judge_open(row: Upload, size: int | None) -> MismatchKind | None:
     if row.is_of_form:
-        return FindingKind.FORM_ABANDONED  # its lock is free
+        return MismatchKind.FORM_ABANDONED  # its lock is free
     if row.is_final:
         return None  # it waits for its parts
     if size is None:
-        return FindingKind.UPLOAD_MISSING if row.received else FindingKind.UPLOAD_UNBORN
+        return MismatchKind.UPLOAD_MISSING if row.received else MismatchKind.UPLOAD_UNBORN
     if row.length is not None and size > row.length:
-        return FindingKind.UPLOAD_SIZE
-    return FindingKind.UPLOAD_UNREGISTERED if size == row.length and row.checked_from is None else None
+        return MismatchKind.UPLOAD_SIZE
+    return MismatchKind.UPLOAD_UNREGISTERED if size == row.length and row.checked_from is None else None
 
 
 def _is_strange_group() -> ColumnElement[bool]:

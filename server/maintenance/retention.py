@@ -48,7 +48,7 @@ _FAILED = (FileStatus.ERROR, FileStatus.CANCELLED)
 
 
 @dataclass(frozen=True)
-class _Ended:
+class _EndedTask:
     """A task that has ended, as it was when it was looked for."""
 
     id: str
@@ -94,7 +94,7 @@ class Retention:
             self._whole_look_at = time.monotonic() + _WHOLE_LOOK_SECONDS
         failed = this.report.counts[SweepKind.FAILED]
         settings, now = self._settings, self._clock.now()
-        looks: tuple[tuple[str, int | None, Callable[[SweepRound, datetime, Sequence[_Ended]], None]], ...] = (
+        looks: tuple[tuple[str, int | None, Callable[[SweepRound, datetime, Sequence[_EndedTask]], None]], ...] = (
             ("rows", settings.row_retention or None, self._rows),
             ("events", settings.event_retention or None, self._events),
             ("results", settings.result_retention or None, self._old_results),
@@ -122,7 +122,7 @@ class Retention:
         if not this.dry_run:
             self._seen[kind] = max(until - _OVERLAP, self._seen.get(kind, until - _OVERLAP))
 
-    def _ended(self, kind: str, until: datetime) -> Iterator[Sequence[_Ended]]:
+    def _ended(self, kind: str, until: datetime) -> Iterator[Sequence[_EndedTask]]:
         """Tasks of this data folder that had ended by then, in their order, from where the last look came to."""
         columns = (Task.finished_at, Task.id, Task.status)
         mine = and_(Task.node == self._node, Task.finished_at.is_not(None), Task.finished_at <= until)
@@ -132,14 +132,14 @@ class Retention:
             with self._database.read() as session:
                 rows = session.execute(query if after is None else query.where(after)).all()
             if rows:
-                yield [_Ended(row.id, row.status) for row in rows]
+                yield [_EndedTask(row.id, row.status) for row in rows]
             if len(rows) < _BATCH:
                 return
             after = _after(Task.finished_at, Task.id, rows[-1])
 
     # Originals
 
-    def _failed_originals(self, this: SweepRound, until: datetime, tasks: Sequence[_Ended]) -> None:
+    def _failed_originals(self, this: SweepRound, until: datetime, tasks: Sequence[_EndedTask]) -> None:
         self._originals(this, until, tasks, SweepKind.FAILED_ORIGINALS, TaskFile.status.in_(_FAILED))
         if this.dry_run:
             # Their originals are counted, and not gone.
@@ -147,7 +147,7 @@ class Retention:
         else:
             self._hidden(this, until, tasks, _is_lost())
 
-    def _old_originals(self, this: SweepRound, until: datetime, tasks: Sequence[_Ended]) -> None:
+    def _old_originals(self, this: SweepRound, until: datetime, tasks: Sequence[_EndedTask]) -> None:
         settings, counted = self._settings, []
         if this.dry_run and settings.failed_retention:  # counted already
             due = self._clock.now() - timedelta(seconds=settings.failed_retention)
@@ -159,7 +159,7 @@ class Retention:
         self._originals(this, until, tasks, SweepKind.OLD_ORIGINALS, *counted)
 
     def _originals(
-        self, this: SweepRound, until: datetime, tasks: Sequence[_Ended], kind: SweepKind, *of: ColumnElement[bool]
+        self, this: SweepRound, until: datetime, tasks: Sequence[_EndedTask], kind: SweepKind, *of: ColumnElement[bool]
     ) -> None:
         is_there = and_(
             Upload.has_bytes,
@@ -214,14 +214,14 @@ class Retention:
 
     # Results
 
-    def _old_results(self, this: SweepRound, until: datetime, tasks: Sequence[_Ended]) -> None:
+    def _old_results(self, this: SweepRound, until: datetime, tasks: Sequence[_EndedTask]) -> None:
         """What was made of files that are completed, and what is hidden of the others."""
         completed = [task.id for task in tasks if task.status is TaskStatus.COMPLETED]
         self._remove_results(
             this, until, SweepKind.OLD_RESULTS, completed, or_(TaskFile.status == FileStatus.COMPLETED, _is_lost())
         )
 
-    def _hidden_results(self, this: SweepRound, until: datetime, tasks: Sequence[_Ended]) -> None:
+    def _hidden_results(self, this: SweepRound, until: datetime, tasks: Sequence[_EndedTask]) -> None:
         """Hidden results: of tasks that were cancelled, and of files that failed and cannot be tried again."""
         if this.dry_run and self._settings.failed_retention:
             due = self._clock.now() - timedelta(seconds=self._settings.failed_retention)
@@ -231,7 +231,9 @@ class Retention:
             tasks = [task for task in tasks if task.id not in counted]
         self._hidden(this, until, tasks, _is_lost())
 
-    def _hidden(self, this: SweepRound, until: datetime, tasks: Sequence[_Ended], lost: ColumnElement[bool]) -> None:
+    def _hidden(
+        self, this: SweepRound, until: datetime, tasks: Sequence[_EndedTask], lost: ColumnElement[bool]
+    ) -> None:
         over = [task.id for task in tasks if task.status is not TaskStatus.COMPLETED]
         partly = [task.id for task in tasks if task.status is TaskStatus.COMPLETED]
         self._remove_results(this, until, SweepKind.HIDDEN_RESULTS, over, lost)
@@ -291,7 +293,7 @@ class Retention:
 
     # Rows
 
-    def _events(self, this: SweepRound, until: datetime, tasks: Sequence[_Ended]) -> None:
+    def _events(self, this: SweepRound, until: datetime, tasks: Sequence[_EndedTask]) -> None:
         of = and_(TaskEvent.task_id.in_([task.id for task in tasks]), TaskEvent.at <= until)
         with self._database.read() as session:
             number = session.scalar(select(func.count()).select_from(TaskEvent).where(of)) or 0
@@ -301,7 +303,7 @@ class Retention:
                 number = changed(session, delete(TaskEvent).where(of, over))
         this.report.add(SweepKind.OLD_EVENTS, number)
 
-    def _rows(self, this: SweepRound, until: datetime, tasks: Sequence[_Ended]) -> None:
+    def _rows(self, this: SweepRound, until: datetime, tasks: Sequence[_EndedTask]) -> None:
         ids = [task.id for task in tasks]
         for start in range(0, len(ids), _ROWS):
             some = and_(Task.id.in_(ids[start : start + _ROWS]), Task.finished_at <= until, _is_bare())

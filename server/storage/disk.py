@@ -78,7 +78,7 @@ class DiskStore(UploadStore):
             return None
 
     async def append(self, upload_id: str, offset: int, body: Body, limit: int, see: Tap | None = None) -> Moved:
-        file = _File(self.local_path(upload_id), offset, early=self._fsync != "never", kept=self._kept)
+        file = _LazyFile(self.local_path(upload_id), offset, early=self._fsync != "never", kept=self._kept)
         try:
             try:
                 return await body.write_to(file, offset, limit, see)
@@ -266,7 +266,7 @@ class DiskStore(UploadStore):
         self._kept = count
 
 
-class _File:
+class _LazyFile:
     """A file that the writing thread opens with its first byte; this saves a thread switch.
 
     With `early`, what is written is sent to the disk while more comes. It is full when no more than `kept` bytes of its

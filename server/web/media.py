@@ -88,11 +88,11 @@ def _shown_by(name: str) -> ColumnElement[bool]:
 def routes(services: Services) -> list[Route]:
     """The one route."""
     path = "/media/{task_id}/{file_id}/{name:path}"
-    media = _Media(services)
+    media = _MediaRoutes(services)
     return [Route(path, endpoint(media.answer, media.refuse, route=path, intake=services.intake))]
 
 
-class _Media:
+class _MediaRoutes:
     def __init__(self, services: Services) -> None:
         self._settings = services.settings
         self._database = services.database

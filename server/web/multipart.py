@@ -61,13 +61,13 @@ _log = structlog.stdlib.get_logger("videodock.web")
 
 def routes(services: Services) -> list[Route]:
     """The one route, in both spellings."""
-    handle = _Upload(services).upload
+    handle = _FormRoute(services).upload
     cors = for_api(services.settings, "POST")
     served = endpoint(handle, api_response, route=PATH, intake=services.intake, cors=cors)
     return [Route(PATH, served), Route(PATH + "/", served)]
 
 
-class _Upload:
+class _FormRoute:
     def __init__(self, services: Services) -> None:
         self._forms = services.forms
         self._metrics = services.metrics

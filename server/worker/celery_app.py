@@ -159,7 +159,7 @@ def run_worker(services: Services, on_ready: Callable[[], None], on_stop: Callab
     signals.setup_logging.connect(_keep_logging, weak=False)
     _quieten(services.settings.log_level)
 
-    class Worker(app.Worker):  # type: ignore[misc,name-defined]
+    class StoppableWorker(app.Worker):  # type: ignore[misc,name-defined]
         def install_platform_tweaks(self, worker: object) -> None:  # Celery's names
             """Celery's signal handlers; ours stand in their place."""
 
@@ -179,7 +179,7 @@ def run_worker(services: Services, on_ready: Callable[[], None], on_stop: Callab
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, on_signal)
     options = {"without_gossip": True, "without_mingle": True, "without_heartbeat": True}
-    worker = Worker(hostname=f"videodock-{os.getpid()}@{socket.gethostname()}", quiet=True, **options)
+    worker = StoppableWorker(hostname=f"videodock-{os.getpid()}@{socket.gethostname()}", quiet=True, **options)
     on_ready()
     worker.start()
     return int(worker.exitcode or 0)

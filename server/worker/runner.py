@@ -59,7 +59,7 @@ class PostponedError(Exception):
 
 
 @dataclass(frozen=True)
-class _Work:
+class _FileWork:
     """One file, and what is known of it so far."""
 
     file: TaskFile
@@ -211,7 +211,7 @@ class Attempt:
             raise LostError
         facts: dict[str, object] = {column.key: getattr(file, column.key) for column in TaskFile.__table__.columns}
         try:
-            self._steps(_Work(file, media_type, facts), [step for step in steps if wanted[step.name]], known)
+            self._steps(_FileWork(file, media_type, facts), [step for step in steps if wanted[step.name]], known)
         except StepError as error:
             failure = Failure(error.code, dict(error.params))
             _log.info("file_failed", task=claim.task_id, file=file.id, code=failure.code)
@@ -221,7 +221,7 @@ class Attempt:
             return
         self._must(lambda session: file_steps.complete_file(session, claim, file.id, now=clock()))
 
-    def _steps(self, work: "_Work", steps: Sequence[Step], known: Mapping[str, TaskStep]) -> None:
+    def _steps(self, work: "_FileWork", steps: Sequence[Step], known: Mapping[str, TaskStep]) -> None:
         """Run what an earlier attempt has not brought to its end."""
         for step in STEPS:
             # Also one that is not wanted any more: a virus that was found stays one when the scanner is switched off.
@@ -248,11 +248,11 @@ class Attempt:
                     self._end(work, step, known[step.name], outcome)
                     shares.end(step.name)
 
-    def _begin(self, work: "_Work", step: Step) -> None:
+    def _begin(self, work: "_FileWork", step: Step) -> None:
         claim, clock, file_id = self.claim, self._services.clock, work.file.id
         self._must(lambda session: file_steps.begin_step(session, claim, file_id, step.name, now=clock()))
 
-    def _end(self, work: "_Work", step: Step, known: TaskStep, outcome: Outcome) -> None:
+    def _end(self, work: "_FileWork", step: Step, known: TaskStep, outcome: Outcome) -> None:
         """Write how a step ended; raises when the file cannot go on."""
         try:
             if not isinstance(outcome, Exception):
@@ -262,7 +262,7 @@ class Attempt:
             outcome = error
         self._settle(work, step, known, outcome)
 
-    def _settle(self, work: "_Work", step: Step, known: TaskStep, error: Exception) -> None:
+    def _settle(self, work: "_FileWork", step: Step, known: TaskStep, error: Exception) -> None:
         """Give up, try later, or raise: whatever the failure asks for."""
         claim, file_id = self.claim, work.file.id
         match error:
@@ -284,7 +284,7 @@ class Attempt:
                 _log.error("step_failed", task=claim.task_id, file=file_id, step=step.name, exc_info=error)
                 self._try_later(work, step, known, Failure("step_interrupted", {}), counts=True)
 
-    def _complete(self, work: "_Work", step: Step, found: Mapping[str, object]) -> None:
+    def _complete(self, work: "_FileWork", step: Step, found: Mapping[str, object]) -> None:
         """What the step made and found out appears. Raises what the disk has to say, and then nothing is told."""
         claim, clock, file_id = self.claim, self._services.clock, work.file.id
 
@@ -300,12 +300,12 @@ class Attempt:
         self._must(complete)
         work.facts.update(found)
 
-    def _fail(self, work: "_Work", step: Step, failure: Failure) -> None:
+    def _fail(self, work: "_FileWork", step: Step, failure: Failure) -> None:
         claim, clock = self.claim, self._services.clock
         _log.info("step_gave_up", task=claim.task_id, file=work.file.id, step=step.name, code=failure.code)
         self._must(lambda session: file_steps.fail_step(session, claim, work.file.id, step.name, failure, now=clock()))
 
-    def _try_later(self, work: "_Work", step: Step, known: TaskStep, why: Failure, *, counts: bool) -> None:
+    def _try_later(self, work: "_FileWork", step: Step, known: TaskStep, why: Failure, *, counts: bool) -> None:
         """Set the task aside, or give the step up; raises accordingly, or returns when the file can do without it."""
         claim, now = self.claim, self._services.clock()
         failures = known.failures + int(counts)
@@ -329,7 +329,9 @@ class Attempt:
         _log.warning("task_set_aside", task=claim.task_id, step=step.name, code=why.code, seconds=round(pause, 1))
         raise PostponedError
 
-    def _context(self, work: "_Work", step: Step, stop: threading.Event, report: Callable[[int], None]) -> StepContext:
+    def _context(
+        self, work: "_FileWork", step: Step, stop: threading.Event, report: Callable[[int], None]
+    ) -> StepContext:
         claim = self.claim
         return StepContext(
             source=self._services.store.local_path(work.file.upload_id),
@@ -344,7 +346,7 @@ class Attempt:
             report=report,
         )
 
-    def _limits(self, work: "_Work", step: Step) -> Limits:
+    def _limits(self, work: "_FileWork", step: Step) -> Limits:
         """What the step may use; once it is known what the video is, no more time than that asks for."""
         limits = step.limits(self._settings)
         if not work.facts.get("width"):

@@ -159,7 +159,7 @@ def test_a_restore_that_is_killed(point: str, prepared: Prepared, database_url: 
     shutil.copytree(prepared.folder, other)
     make(prepared.data_dir, other)
     if (data_dir / ".restore" / "backup").read_text():
-        with pytest.raises(backup.RefusedError, match="another backup"):
+        with pytest.raises(backup.BackupRefusedError, match="another backup"):
             restored(other, data_dir, database_url)
     assert restored(prepared.folder, data_dir, database_url) == prepared.first
     assert not (data_dir / ".restore").exists()

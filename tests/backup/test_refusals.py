@@ -65,18 +65,18 @@ def test_folders_that_no_backup_goes_into(source: Path, tmp_path: Path) -> None:
         (tmp_path / "backup", "another data folder"),
     ):
         before = names(folder)
-        with pytest.raises(backup.RefusedError, match=why):
+        with pytest.raises(backup.BackupRefusedError, match=why):
             make(source / "data", folder)
         assert names(folder) == before
 
 
 def test_two_backups_at_once(source: Path, folder: Path, tmp_path: Path) -> None:
     """One backup of a data folder at a time, and one user of a folder of backups."""
-    with pinned(source / "data"), pytest.raises(backup.RefusedError, match="data folder runs"):
+    with pinned(source / "data"), pytest.raises(backup.BackupRefusedError, match="data folder runs"):
         make(source / "data", tmp_path / "new")
-    with backup.layout.locked(folder), pytest.raises(backup.RefusedError, match="works with"):
+    with backup.layout.locked(folder), pytest.raises(backup.BackupRefusedError, match="works with"):
         make(source / "data", folder)
-    with backup.layout.locked(folder), pytest.raises(backup.RefusedError, match="works with"):
+    with backup.layout.locked(folder), pytest.raises(backup.BackupRefusedError, match="works with"):
         restored(folder, tmp_path / "restored")
 
 
@@ -85,12 +85,12 @@ def test_restore_wants_everything_empty(source: Path, database_url: str, tmp_pat
     full = tmp_path / "full"
     full.mkdir()
     (full / "letter").write_text("dear")
-    with pytest.raises(backup.RefusedError, match="letter"):
+    with pytest.raises(backup.BackupRefusedError, match="letter"):
         restored(source / "backup", full, database_url)
     assert names(full) == {"letter"}
     execute(database_url, "CREATE TABLE letters (text TEXT)")
     execute(database_url, "INSERT INTO letters VALUES ('dear')")
-    with pytest.raises(backup.RefusedError, match="database is not empty"):
+    with pytest.raises(backup.BackupRefusedError, match="database is not empty"):
         restored(source / "backup", tmp_path / "new", database_url)
     assert not (tmp_path / "new").exists()
     assert query(database_url, "SELECT * FROM letters") == [{"text": "dear"}]
@@ -108,7 +108,7 @@ def test_a_backup_of_a_newer_version(whose: str, folder: Path, tmp_path: Path) -
     manifest = json.loads((folder / "manifest.json").read_text())
     manifest[whose] = {"revision": "9999", "format": 2}[whose]
     (folder / "manifest.json").write_text(json.dumps(manifest))
-    with pytest.raises(backup.RefusedError, match="version"):
+    with pytest.raises(backup.BackupRefusedError, match="version"):
         restored(folder, tmp_path / "new")
     assert not (tmp_path / "new").exists()
 
@@ -117,7 +117,7 @@ def test_a_backup_of_a_newer_version(whose: str, folder: Path, tmp_path: Path) -
 def test_a_manifest_that_is_none(text: str, folder: Path, tmp_path: Path) -> None:
     """Refused, without a traceback."""
     (folder / "manifest.json").write_text(text)
-    with pytest.raises(backup.RefusedError, match="manifest"):
+    with pytest.raises(backup.BackupRefusedError, match="manifest"):
         restored(folder, tmp_path / "new")
 
 
@@ -125,7 +125,7 @@ def test_damaged_rows(folder: Path, tmp_path: Path) -> None:
     """A byte of the database in the backup that is another: refused before anything is written."""
     (path,) = folder.glob("snapshot-*/videodock.db")
     flip(path)
-    with pytest.raises(backup.RefusedError, match="damaged"):
+    with pytest.raises(backup.BackupRefusedError, match="damaged"):
         restored(folder, tmp_path / "new")
     assert not (tmp_path / "new").exists()
 
@@ -202,9 +202,9 @@ def test_a_disk_that_is_too_small(source: Path, folder: Path, tmp_path: Path, mo
     """Refused beforehand, with both sizes."""
     small = shutil.disk_usage(tmp_path)._replace(free=1 << 20)
     monkeypatch.setattr(shutil, "disk_usage", lambda _path: small)
-    with pytest.raises(backup.RefusedError, match="room for 1 MiB"):
+    with pytest.raises(backup.BackupRefusedError, match="room for 1 MiB"):
         make(source / "data", tmp_path / "new")
-    with pytest.raises(backup.RefusedError, match="room for 1 MiB"):
+    with pytest.raises(backup.BackupRefusedError, match="room for 1 MiB"):
         restored(folder, tmp_path / "restored")
 
 
@@ -217,7 +217,7 @@ def test_a_list_that_names_files_elsewhere(folder: Path, tmp_path: Path) -> None
     manifest = json.loads((folder / "manifest.json").read_text())
     manifest["digests"]["files.db"] = backup.layout.digest_of(path)
     (folder / "manifest.json").write_text(json.dumps(manifest))
-    with pytest.raises(backup.RefusedError, match="outside"):
+    with pytest.raises(backup.BackupRefusedError, match="outside"):
         restored(folder, tmp_path / "new")
     assert not (tmp_path / "evil").exists()
 

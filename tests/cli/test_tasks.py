@@ -16,7 +16,7 @@ from sqlalchemy import update
 
 from server.bootstrap import Services
 from server.cli import actions, output
-from server.cli.actions import RefusedError
+from server.cli.actions import ActionRefusedError
 from server.cli.main import main
 from server.cli.tasks import add_to
 from server.database import migration
@@ -380,7 +380,7 @@ def test_a_retry_and_a_removal_at_once(operator: Operator, put: Callable[..., No
             barrier.wait(PATIENCE)
             try:
                 move(services, task_id)
-            except RefusedError:
+            except ActionRefusedError:
                 return False
             return True
 

@@ -13,7 +13,7 @@ from sqlalchemy import text
 from server.bootstrap import Services, new_id
 from server.cli.main import main
 from server.lifecycle import UploadStatus
-from server.maintenance.checker import FindingKind
+from server.maintenance.checker import MismatchKind
 from tests.harness.installation import DATA, Installation
 
 NOW = "2026-01-01 00:00:00.000000"
@@ -262,7 +262,7 @@ def test_each_kind(tmp_path: Path, kind: str, make: Callable[[Installation], str
 def test_all_kinds_at_once(ground: Installation, monkeypatch: pytest.MonkeyPatch) -> None:
     """Both databases, and batches smaller than what there is to find: nothing is left out, nothing is told twice."""
     monkeypatch.setattr("server.maintenance.checker._BATCH", 2)
-    assert set(FindingKind) == set(WRONG) | ONLY_BY_HAND
+    assert set(MismatchKind) == set(WRONG) | ONLY_BY_HAND
     _well(ground)
     made = sorted((kind, make(ground)) for kind, makes in WRONG.items() for make in makes)
     assert sorted(ground.found()) == made
@@ -327,7 +327,7 @@ def test_the_command(ground: Installation) -> None:
     assert json.loads(as_json.stdout) == [
         {"kind": kind, "subject": subject, "text": kind.text, "is_swept": kind.is_swept}
         for kind, subject in (
-            (FindingKind.UPLOAD_UNREGISTERED, unregistered),
-            (FindingKind.UPLOAD_UNKNOWN, unknown),
+            (MismatchKind.UPLOAD_UNREGISTERED, unregistered),
+            (MismatchKind.UPLOAD_UNKNOWN, unknown),
         )
     ]

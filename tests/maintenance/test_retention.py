@@ -365,7 +365,7 @@ def test_a_retry_against_a_sweep(ground: Ground) -> None:
             try:
                 actions.retry(ground.services, task)
                 outcomes[task] = True
-            except actions.RefusedError as refused:
+            except actions.ActionRefusedError as refused:
                 refusals.add(str(refused))
                 outcomes[task] = False
 

@@ -222,5 +222,5 @@ def test_a_retry_takes_what_is_there(live: LiveServer) -> None:
     assert claim(live, group.task) is not None
     nothing = Group(live, files=2)
     nothing.delete(nothing.create(1))
-    with actions.serving(live.settings) as services, pytest.raises(actions.RefusedError, match="gone"):
+    with actions.serving(live.settings) as services, pytest.raises(actions.ActionRefusedError, match="gone"):
         actions.retry(services, nothing.task)

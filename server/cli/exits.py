@@ -1,0 +1,35 @@
+"""How a command ends that could not do what it was asked: a sentence on standard error, and an exit code.
+
+Rule: codes mean the same for all commands: 3 there is no such thing, 4 refused as things are, 5 something is damaged or
+missing.
+"""
+
+from typing import Any
+
+import click
+
+
+class Sentence(click.ClickException):
+    """Ends the command with its message alone."""
+
+    def show(self, file: Any = None) -> None:
+        """Print the message."""
+        click.echo(self.format_message(), err=True, file=file)
+
+
+class NotThere(Sentence):
+    """There is no such task, upload or backup."""
+
+    exit_code = 3
+
+
+class Refused(Sentence):
+    """It is not possible now."""
+
+    exit_code = 4
+
+
+class Damaged(Sentence):
+    """Something is damaged or missing."""
+
+    exit_code = 5

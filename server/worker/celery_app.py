@@ -33,7 +33,8 @@ from server.pipeline.media import ffmpeg
 from server.pipeline.sandbox.trial import Trial
 from server.settings import Settings, load
 from server.worker import check_celery
-from server.worker.runner import Attempt, claim_next
+from server.worker.attempt import Attempt
+from server.worker.runner import runner_of
 from server.worker.slots import Slots
 
 TASK = "videodock.process"
@@ -52,6 +53,7 @@ class CeleryWorker:
 
     def __init__(self, services: Services) -> None:
         self._services = services
+        self._runner = runner_of(services)
         # Not the folder's name first: those are the embedded workers, known to be dead when another leads.
         self.name = f"celery@{socket.gethostname()}/{os.getpid()}"
         self._ffmpeg = ""
@@ -75,14 +77,14 @@ class CeleryWorker:
         if self._stopping.is_set() or not isinstance(task_id, str):
             return
         try:
-            claimed = claim_next(self._services, self.name, task_id)
+            claimed = self._runner.claim_next(self.name, task_id)
         except AWAY as error:
             _log.warning("database_away", task=task_id, reason=reason(error))  # it will be sent again
             return
         if claimed is None:
             _log.debug("not_claimable", task=task_id)
             return
-        attempt = Attempt(self._services, claimed, self._ffmpeg)
+        attempt = self._runner.attempt(claimed, self._ffmpeg)
         with self._lock:
             self._attempts.add(attempt)
             if self._stopping.is_set():

@@ -1,433 +1,92 @@
-"""One task at a time: claim it, run its steps, keep the claim alive, stop when another worker has it.
+"""Takes tasks for a worker, and makes the attempts that work on them.
 
-Rules:
-
-- Every write bears the claim's attempt. The first that matches nothing ends the work: somebody cancelled the
-  task, or another worker has it.
-- A heartbeat keeps the lease and tells the progress, once a second. When it finds the claim lost, or cannot reach
-  the database for as long as a lease lasts, it stops the running step. When it finds that the file was deleted, it
-  stops the step too, and the work goes on with the next file.
-- A step that blames its file is the file's failure. What is ours (a full disk, a scanner that is away, a bug) sets the
-  task aside, for longer each time; a step that failed so `task_max_attempts` times is given up, unless it only waits.
-- A step that has come to its end is not run again: its results are in place and its row says so, in one transaction.
+Rule: a file that crashed its workers too often is given up when its task is claimed, before anything of it runs.
 """
 
-import errno
-import itertools
-import threading
-import time
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import closing
-from dataclasses import dataclass, replace
-from functools import partial
-from typing import TypeVar
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
 
 import structlog
 from sqlalchemy.orm import Session
 
-from server import media_types
 from server.bootstrap import Services
-from server.database.models import TaskFile, TaskStep
-from server.database.session import AWAY
-from server.errors import StepError, StorageFullError
-from server.lifecycle import FILE_MOVES, STEP_MOVES, StepStatus, TaskStatus, ends
-from server.media_types import MediaType
-from server.pipeline import budget
-from server.pipeline.order import STEPS, groups
-from server.pipeline.step import Cancelled, Limits, Step, StepContext, TryLaterError
-from server.tasks import file_steps, queue
-from server.tasks.claimable import LONGEST_PAUSE
+from server.database.session import Database
+from server.lifecycle import TaskStatus
+from server.settings import Settings
+from server.storage.base import UploadStore
+from server.storage.results import Results
+from server.tasks import queue
 from server.tasks.queue import Claim, Failure
-from server.worker import parallel_steps
-from server.worker.parallel_steps import Outcome
-from server.worker.progress import StepProgress
+from server.worker.attempt import Attempt
 
-HEARTBEAT_SECONDS = 1.0
-_RETRY_SECONDS = 0.5
-_LONGEST_WAIT = 60.0  # seconds until a step is tried again that waits for something that is away
-
-R = TypeVar("R")
 _log = structlog.stdlib.get_logger("videodock.worker")
 
 
-class LostError(Exception):
-    """The task is not ours any more, or we are told to stop; nothing more of this attempt counts."""
+@dataclass(frozen=True, kw_only=True)
+class Runner:
+    """Works on the tasks of one data folder."""
 
+    settings: Settings
+    node: str
+    database: Database
+    store: UploadStore
+    results: Results
+    quarantine: Callable[[str], None]
+    drop_originals: Callable[[str], None]
+    clock: Callable[[], datetime]
 
-class PostponedError(Exception):
-    """The task waits, without a worker; nothing more of this attempt counts."""
+    def claim_next(
+        self, worker: str, task_id: str | None = None, *, first: Callable[[Session], None] = lambda _: None
+    ) -> Claim | None:
+        """The task whose turn it is; files that crashed their workers too often are given up on the way. Blocking.
 
-
-@dataclass(frozen=True)
-class _FileWork:
-    """One file, and what is known of it so far."""
-
-    file: TaskFile
-    media_type: MediaType | None
-    facts: dict[str, object]
-
-
-def _is_full(error: Exception) -> bool:
-    """Whether a step failed for lack of room. That is never a reason to give up, however long it lasts."""
-    number = error.errno if isinstance(error, OSError) else None
-    return isinstance(error, StorageFullError) or number in (errno.ENOSPC, errno.EDQUOT)
-
-
-def claim_next(
-    services: Services, worker: str, task_id: str | None = None, *, first: Callable[[Session], None] = lambda _: None
-) -> Claim | None:
-    """The task whose turn it is; files that crashed their workers too often are given up on the way. Blocking.
-
-    With `task_id`, that one or none. `first` is called in each transaction, before it looks for a task.
-    """
-    settings = services.settings
-    while True:
-        with services.database.write() as session:
-            first(session)
-            claimed = queue.claim(
-                session,
-                worker,
-                node=services.node,
-                lease=settings.task_lease,
-                now=services.clock(),
-                owner_limit=settings.owner_limit,
-                task_id=task_id,
-            )
-            if claimed is None or queue.count_failed_attempts(session, claimed) < settings.task_max_attempts:
-                return claimed
-            status = queue.fail_exhausted(session, claimed, Failure("too_many_attempts", {}), now=services.clock())
-            if status is TaskStatus.PROCESSING:
-                _log.error("file_given_up", task=claimed.task_id, attempt=claimed.attempt)
-                return claimed
-            _log.error("task_given_up", task=claimed.task_id, attempt=claimed.attempt)
-
-
-class Attempt:
-    """One claim being worked on."""
-
-    def __init__(self, services: Services, claim: Claim, ffmpeg: str) -> None:
-        self.claim = claim
-        self._services = services
-        self._settings = services.settings
-        self._ffmpeg = ffmpeg
-        self._progress = StepProgress(claim.file_count)
-        self._stopped = False
-        self._cut_off = False
-        self._kept = time.monotonic()
-        self.is_owed = False
-        """Whether it has ended, and the database could not be told that the task has no worker any more."""
-        self._lost = threading.Event()
-        self._over = threading.Event()
-        # Of the file that is being worked on: its running step is to stop.
-        self._halt = threading.Event()
-
-    def stop(self) -> None:
-        """Stop working, and give the task back: this process ends, and another one may go on at once."""
-        self._stopped = True
-        self._lose()
-
-    def _lose(self) -> None:
-        self._lost.set()
-        self._halt.set()
-
-    def postpone(self, session: Session) -> None:
-        """Before this process looks for a task: that it does not take this one from itself, when nobody could write for
-        as long as a lease lasts."""
-        if time.monotonic() - self._kept > self._settings.task_lease / 2:
-            self._write_progress(session)
-
-    def run(self) -> None:
-        """Bring the task to its end, or leave it for another attempt. Never raises."""
-        task_id, attempt = self.claim.task_id, self.claim.attempt
-        heart = threading.Thread(target=self._heartbeat, name=f"heartbeat-{task_id}")
-        heart.start()
-        try:
-            self._work()
-        except PostponedError:
-            pass
-        except (LostError, Cancelled):
-            _log.info("attempt_stopped", task=task_id, attempt=attempt, given_back=self._stopped)
-            self._give_back()
-        except AWAY:
-            self._cut_off = True
-            _log.warning("attempt_cut_off", task=task_id, attempt=attempt)
-            self._give_back()
-        except Exception:
-            _log.exception("attempt_failed", task=task_id, attempt=attempt)
-        finally:
-            self._over.set()
-            heart.join()
-            self._services.results.discard(task_id, attempt)
-
-    def _work(self) -> None:
-        progress = self._progress
-        found = self._transact(self._files)
-        done = sum(file.progress for file in found if file.status not in ends(FILE_MOVES))
-        ended = sum(100 for file in found if file.status in ends(FILE_MOVES))
-        progress.begun = time.monotonic(), (done + ended) // max(1, len(found))
-        for file in found:
-            progress.begin_file(file.position, file.id)
-            if file.status not in ends(FILE_MOVES):
-                self._file_unless_removed(file)
-            progress.end_file()
-        status = self._transact(lambda session: queue.finish(session, self.claim, now=self._services.clock()))
-        if status is None:
-            raise LostError
-        _log.info("task_ended", task=self.claim.task_id, attempt=self.claim.attempt, status=status.value)
-        self._services.drop_originals(self.claim.task_id)
-
-    def _files(self, session: Session) -> list[TaskFile]:
-        found = list(queue.files_of(session, self.claim.task_id))
-        session.expunge_all()
-        return found
-
-    def _file_unless_removed(self, file: TaskFile) -> None:
-        """Bring a file to its end, whatever that is: one that is deleted meanwhile ends nothing else."""
-        claim = self.claim
-        self._halt = threading.Event()  # after `progress.file_id`: the heartbeat reads them the other way round
-        if self._lost.is_set():
-            self._halt.set()
-        try:
-            self._file(file)
-        except (LostError, Cancelled):
-            if not self._transact(lambda session: file_steps.is_removed(session, claim, file.id)):
-                raise
-            self._services.results.discard_file(claim.task_id, claim.attempt, file.id)
-            _log.info("file_removed", task=claim.task_id, file=file.id)
-
-    def _file(self, file: TaskFile) -> None:
-        claim, clock = self.claim, self._services.clock
-        media_type = media_types.get(file.media_type) if file.media_type else None
-        steps = [step for step in STEPS if step.applies_to(media_type)]
-        wanted = {step.name: step.is_wanted(self._settings) for step in steps}
-
-        def begin(session: Session) -> Mapping[str, TaskStep] | None:
-            known = file_steps.begin_file(session, claim, file.id, wanted)
-            session.expunge_all()
-            return known
-
-        known = self._transact(begin)
-        if known is None:
-            raise LostError
-        facts: dict[str, object] = {column.key: getattr(file, column.key) for column in TaskFile.__table__.columns}
-        try:
-            self._steps(_FileWork(file, media_type, facts), [step for step in steps if wanted[step.name]], known)
-        except StepError as error:
-            failure = Failure(error.code, dict(error.params))
-            _log.info("file_failed", task=claim.task_id, file=file.id, code=failure.code)
-            self._must(lambda session: file_steps.fail_file(session, claim, file.id, failure, now=clock()))
-            if failure.code == file_steps.INFECTED:
-                self._services.quarantine(file.upload_id)
-            return
-        self._must(lambda session: file_steps.complete_file(session, claim, file.id, now=clock()))
-
-    def _steps(self, work: "_FileWork", steps: Sequence[Step], known: Mapping[str, TaskStep]) -> None:
-        """Run what an earlier attempt has not brought to its end."""
-        for step in STEPS:
-            # Also one that is not wanted any more: a virus that was found stays one when the scanner is switched off.
-            ended = known.get(step.name)
-            if ended is not None and step.is_required and ended.status is StepStatus.ERROR:
-                # The attempt that found this out did not live to tell it of the file.
-                raise StepError(ended.error_code or "step_failed", **(ended.error_params or {}))
-        shares = self._progress.share(
-            {step.name: step.weight for step in steps},
-            ended={step.name for step in steps if known[step.name].status in ends(STEP_MOVES)},
-        )
-        waiting = [step for step in steps if known[step.name].status not in ends(STEP_MOVES)]
-        for group in groups(waiting):
-            # The last that begins is the one that the task's row names.
-            for step in reversed(group):
-                self._begin(work, step)
-                shares.begin(step.name)
-
-            def run(step: Step, stop: threading.Event) -> Mapping[str, object]:
-                return step.run(self._context(work, step, stop, partial(shares.report, step.name)))
-
-            with closing(parallel_steps.run(group, run, self._halt)) as outcomes:
-                for step, outcome in outcomes:
-                    self._end(work, step, known[step.name], outcome)
-                    shares.end(step.name)
-
-    def _begin(self, work: "_FileWork", step: Step) -> None:
-        claim, clock, file_id = self.claim, self._services.clock, work.file.id
-        self._must(lambda session: file_steps.begin_step(session, claim, file_id, step.name, now=clock()))
-
-    def _end(self, work: "_FileWork", step: Step, known: TaskStep, outcome: Outcome) -> None:
-        """Write how a step ended; raises when the file cannot go on."""
-        try:
-            if not isinstance(outcome, Exception):
-                self._complete(work, step, outcome)
-                return
-        except Exception as error:
-            outcome = error
-        self._settle(work, step, known, outcome)
-
-    def _settle(self, work: "_FileWork", step: Step, known: TaskStep, error: Exception) -> None:
-        """Give up, try later, or raise: whatever the failure asks for."""
-        claim, file_id = self.claim, work.file.id
-        match error:
-            case StepError():
-                self._fail(work, step, Failure(error.code, dict(error.params)))
-                if step.is_required:
-                    raise error
-            case LostError() | Cancelled():
-                raise error
-            case _ if isinstance(error, AWAY):
-                raise error
-            case TryLaterError():
-                self._try_later(work, step, known, Failure(error.code, dict(error.params)), counts=error.counts)
-            case _ if _is_full(error):
-                # What was made so far goes first: the database may lie on that disk, and has to be told.
-                self._services.results.discard(claim.task_id, claim.attempt)
-                self._try_later(work, step, known, Failure("disk_full", {}), counts=False)
-            case _:
-                _log.error("step_failed", task=claim.task_id, file=file_id, step=step.name, exc_info=error)
-                self._try_later(work, step, known, Failure("step_interrupted", {}), counts=True)
-
-    def _complete(self, work: "_FileWork", step: Step, found: Mapping[str, object]) -> None:
-        """What the step made and found out appears. Raises what the disk has to say, and then nothing is told."""
-        claim, clock, file_id = self.claim, self._services.clock, work.file.id
-
-        def complete(session: Session) -> bool:
-            # Published while the transaction holds the task's row: no cancel and no takeover comes between,
-            # and a reader of the row finds the result in its place.
-            mine = file_steps.complete_step(session, claim, file_id, step.name, found, now=clock())
-            if mine:
-                self._services.results.publish(claim.task_id, claim.attempt, file_id, step.name)
-            return mine
-
-        self._services.results.seal(claim.task_id, claim.attempt, file_id, step.name)
-        self._must(complete)
-        work.facts.update(found)
-
-    def _fail(self, work: "_FileWork", step: Step, failure: Failure) -> None:
-        claim, clock = self.claim, self._services.clock
-        _log.info("step_gave_up", task=claim.task_id, file=work.file.id, step=step.name, code=failure.code)
-        self._must(lambda session: file_steps.fail_step(session, claim, work.file.id, step.name, failure, now=clock()))
-
-    def _try_later(self, work: "_FileWork", step: Step, known: TaskStep, why: Failure, *, counts: bool) -> None:
-        """Set the task aside, or give the step up; raises accordingly, or returns when the file can do without it."""
-        claim, now = self.claim, self._services.clock()
-        failures = known.failures + int(counts)
-        if failures >= self._settings.task_max_attempts:
-            failure = Failure("step_failed" if why.code == "step_interrupted" else why.code, why.params)
-            self._fail(work, step, failure)
-            if step.is_required:
-                raise StepError(failure.code, **failure.params)
-            return
-        if counts:
-            pause = min(self._settings.task_retry_pause * 2.0 ** min(failures - 1, 30), LONGEST_PAUSE)
-        else:
-            waited = (now - known.started_at).total_seconds() if known.started_at else 0.0
-            pause = min(max(waited / 2, 1.0), _LONGEST_WAIT)
-
-        def set_aside(session: Session) -> bool:
-            mine = file_steps.retry_step(session, claim, work.file.id, step.name, why, counts=counts)
-            return mine and queue.postpone(session, claim, why, pause=pause, now=now)
-
-        self._must(set_aside)
-        _log.warning("task_set_aside", task=claim.task_id, step=step.name, code=why.code, seconds=round(pause, 1))
-        raise PostponedError
-
-    def _context(
-        self, work: "_FileWork", step: Step, stop: threading.Event, report: Callable[[int], None]
-    ) -> StepContext:
-        claim = self.claim
-        return StepContext(
-            source=self._services.store.local_path(work.file.upload_id),
-            size=work.file.size,
-            output=self._services.results.begin(claim.task_id, claim.attempt, work.file.id, step.name),
-            media_type=work.media_type,
-            settings=self._settings,
-            limits=self._limits(work, step),
-            ffmpeg=self._ffmpeg,
-            facts=dict(work.facts),
-            cancelled=stop,
-            report=report,
-        )
-
-    def _limits(self, work: "_FileWork", step: Step) -> Limits:
-        """What the step may use; once it is known what the video is, no more time than that asks for."""
-        limits = step.limits(self._settings)
-        if not work.facts.get("width"):
-            return limits
-        return replace(limits, seconds=budget.seconds(work.facts, work.file.size, limits.seconds))
-
-    def _heartbeat(self) -> None:
-        """Keep the claim until the work is over; stop the work when the claim is lost."""
-        while not self._over.wait(HEARTBEAT_SECONDS):
-            try:
-                kept = self._extend_lease()
-                self._kept = time.monotonic()
-            except AWAY:
-                # No other worker can claim it before the lease has run out, whatever happens to the database.
-                kept = time.monotonic() - self._kept < self._settings.task_lease
-                self._cut_off = not kept
-            if not kept:
-                self._lose()
-                return
-
-    def _write_progress(self, session: Session) -> bool:
-        progress = self._progress
-        return queue.heartbeat(
-            session,
-            self.claim,
-            lease=self._settings.task_lease,
-            progress=progress.percent,
-            current_file=progress.position,
-            eta_seconds=progress.eta_seconds,
-            now=self._services.clock(),
-        )
-
-    def _extend_lease(self) -> bool:
-        progress, halt = self._progress, self._halt
-        file_id, is_removed = progress.file_id, False
-        with self._services.database.write() as session:
-            kept = self._write_progress(session)
-            if kept and file_id is not None:
-                percent = min(99, progress.file_percent)
-                mine = file_steps.file_progress(session, self.claim, file_id, percent, progress.running_steps)
-                is_removed = not mine and file_steps.is_removed(session, self.claim, file_id)
-        if is_removed:
-            halt.set()
-        return kept
-
-    def _must(self, move: Callable[[Session], bool]) -> None:
-        """Make a move under this claim, or raise `LostError`.
-
-        A transaction whose end was not heard of is tried again. If it was committed all the same, the move is no
-        longer possible, but the claim stands.
+        With `task_id`, that one or none. `first` is called in each transaction, before it looks for a task.
         """
-        tries = itertools.count()
-
-        def work(session: Session) -> bool:
-            is_again = next(tries) > 0
-            return move(session) or (is_again and queue.update_claimed(session, self.claim, {}))
-
-        if not self._transact(work):
-            raise LostError
-
-    def _transact(self, work: Callable[[Session], R]) -> R:
-        """One transaction; a database that is away is waited for as long as the lease lasts."""
-        deadline = time.monotonic() + self._settings.task_lease
         while True:
-            if self._lost.is_set():
-                raise LostError
-            try:
-                with self._services.database.write() as session:
-                    return work(session)
-            except AWAY:
-                if time.monotonic() > deadline:
-                    raise
-                _log.warning("database_away", task=self.claim.task_id)
-                self._lost.wait(_RETRY_SECONDS)
+            with self.database.write() as session:
+                first(session)
+                claimed = queue.claim(
+                    session,
+                    worker,
+                    node=self.node,
+                    lease=self.settings.task_lease,
+                    now=self.clock(),
+                    owner_limit=self.settings.owner_limit,
+                    task_id=task_id,
+                )
+                if claimed is None or queue.count_failed_attempts(session, claimed) < self.settings.task_max_attempts:
+                    return claimed
+                status = queue.fail_exhausted(session, claimed, Failure("too_many_attempts", {}), now=self.clock())
+                if status is TaskStatus.PROCESSING:
+                    _log.error("file_given_up", task=claimed.task_id, attempt=claimed.attempt)
+                    return claimed
+                _log.error("task_given_up", task=claimed.task_id, attempt=claimed.attempt)
 
-    def _give_back(self) -> None:
-        if not (self._stopped or self._cut_off):
-            return
-        try:
-            with self._services.database.write() as session:
-                queue.give_back(session, self.claim, now=self._services.clock())
-        except AWAY:
-            self.is_owed = True
-            _log.warning("not_given_back", task=self.claim.task_id)  # its lease will run out
+    def attempt(self, claim: Claim, ffmpeg: str) -> Attempt:
+        """What works on this claim with the program `ffmpeg`."""
+        return Attempt(
+            claim,
+            ffmpeg=ffmpeg,
+            settings=self.settings,
+            database=self.database,
+            store=self.store,
+            results=self.results,
+            quarantine=self.quarantine,
+            drop_originals=self.drop_originals,
+            clock=self.clock,
+        )
+
+
+def runner_of(services: Services) -> Runner:
+    """The runner of an installation."""
+    return Runner(
+        settings=services.settings,
+        node=services.node,
+        database=services.database,
+        store=services.store,
+        results=services.results,
+        quarantine=services.quarantine,
+        drop_originals=services.drop_originals,
+        clock=services.clock,
+    )

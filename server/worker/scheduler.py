@@ -18,8 +18,9 @@ from server.pipeline.media import ffmpeg
 from server.pipeline.sandbox.trial import Trial
 from server.tasks import queue
 from server.tasks.queue import Claim
+from server.worker.attempt import Attempt
 from server.worker.leader import Leader
-from server.worker.runner import Attempt, claim_next
+from server.worker.runner import runner_of
 
 
 class Scheduler(Leader):
@@ -27,6 +28,7 @@ class Scheduler(Leader):
 
     def __init__(self, services: Services) -> None:
         super().__init__(services)
+        self._runner = runner_of(services)
         self._worker = f"{services.node}/{os.getpid()}"
         self._limit = services.settings.encode_limit or os.cpu_count() or 1
         self._ffmpeg = ""
@@ -50,11 +52,11 @@ class Scheduler(Leader):
     def _take_tasks(self) -> None:
         """Start as many tasks as there is room for."""
         while len(self._attempts) < self._limit and not self._stopping.is_set():
-            claimed = claim_next(self._services, self._worker, first=self._settle)
+            claimed = self._runner.claim_next(self._worker, first=self._settle)
             self._owed.clear()
             if claimed is None:
                 break
-            attempt = Attempt(self._services, claimed, self._ffmpeg)
+            attempt = self._runner.attempt(claimed, self._ffmpeg)
             self._attempts.add(attempt)
             self._runners.submit(self._run, attempt)
 

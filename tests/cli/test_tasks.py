@@ -27,8 +27,8 @@ from server.lifecycle import FILE_MOVES, STEP_MOVES, TASK_MOVES, TASK_RETRIES, T
 from server.settings import Settings
 from server.tasks import queue
 from server.uploads.new_upload import NewUpload
-from server.worker import runner
-from server.worker.runner import Attempt, claim_next
+from server.worker import attempt as attempt_module
+from server.worker.runner import runner_of
 from tests.conftest import StartServer
 from tests.harness.gate import Gate
 from tests.harness.http import Connection
@@ -87,7 +87,7 @@ def operator(tmp_path: Path, database_url: str) -> Iterator[Operator]:
 @pytest.fixture
 def put(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     """The steps of this test, in place of the real ones."""
-    return lambda *steps: monkeypatch.setattr(runner, "STEPS", steps)
+    return lambda *steps: monkeypatch.setattr(attempt_module, "STEPS", steps)
 
 
 def registered(services: Services, *names: str, protocol: str = "tus", owner: str = DEFAULT_OWNER) -> str:
@@ -106,9 +106,9 @@ def registered(services: Services, *names: str, protocol: str = "tus", owner: st
 
 def attempt(services: Services) -> bool:
     """One attempt at whatever can be claimed; whether there was something."""
-    claimed = claim_next(services, "test/1")
+    claimed = runner_of(services).claim_next("test/1")
     if claimed:
-        Attempt(services, claimed, "").run()
+        runner_of(services).attempt(claimed, "").run()
     return claimed is not None
 
 
@@ -273,7 +273,7 @@ def test_retry_of_a_task_that_was_given_up(operator: Operator, put: Callable[...
     put(FakeStep("probe"))
     task_id = registered(services, "a.mp4")
     operator.change(update(Task).where(Task.id == task_id).values(failures=2))
-    assert claim_next(services, "test/1") is None
+    assert runner_of(services).claim_next("test/1") is None
     assert operator.json("tasks", "show", task_id)["error_code"] == "too_many_attempts"
     assert operator.run("tasks", "retry", task_id).exit_code == 0
     assert attempt(services)
@@ -310,10 +310,10 @@ def test_what_cannot_be_tried_again(operator: Operator, put: Callable[..., None]
     put(FakeStep("probe"))
     task_id = registered(services, "a.mp4")
     assert operator.refused("tasks", "retry", task_id) == (4, "The task is not over: its status is `uploaded`.")
-    claimed = claim_next(services, "test/1")
+    claimed = runner_of(services).claim_next("test/1")
     assert claimed is not None
     assert operator.refused("tasks", "retry", task_id) == (4, "The task is not over: its status is `processing`.")
-    Attempt(services, claimed, "").run()
+    runner_of(services).attempt(claimed, "").run()
     assert operator.refused("tasks", "retry", task_id) == (4, "None of its files has failed or was cancelled.")
     elsewhere = failed(operator, put, "a.mp4")
     operator.change(update(Task).where(Task.id == elsewhere).values(node="another"))
@@ -328,12 +328,12 @@ def test_a_cancelled_task_is_tried_again(operator: Operator, put: Callable[..., 
     services = operator.services
     put(FakeStep("probe"))
     task_id = registered(services, "a.mp4")
-    claimed = claim_next(services, "test/1") if started else None
+    claimed = runner_of(services).claim_next("test/1") if started else None
     assert operator.run("tasks", "cancel", task_id).exit_code == 0
     assert operator.json("tasks", "show", task_id)["status"] == "cancelled"
     assert operator.run("tasks", "retry", task_id).output == "Waits again: a.mp4.\n"
     if claimed is not None:
-        Attempt(services, claimed, "").run()  # the worker of before has nothing to say
+        runner_of(services).attempt(claimed, "").run()  # the worker of before has nothing to say
     told = operator.json("tasks", "show", task_id)
     assert (told["status"], [file["status"] for file in told["files"]]) == ("uploaded", ["waiting"])
     assert attempt(services)
@@ -346,17 +346,17 @@ def test_a_worker_of_before_the_retry_has_nothing_to_say(operator: Operator, put
     services = operator.services
     put(FakeStep("probe"))
     task_id = registered(services, "a.mp4")
-    slow = claim_next(services, "test/slow")
+    slow = runner_of(services).claim_next("test/slow")
     assert slow is not None
     now = services.clock()
     with services.database.write() as session:
         queue.expire_leases(session, "test/slow", now=now)
         changed(session, update(Task).values(failures=2))
-    assert claim_next(services, "test/2") is None  # given up
+    assert runner_of(services).claim_next("test/2") is None  # given up
     actions.retry(services, task_id)
     with services.database.write() as session:
         assert queue.finish(session, slow, now=now) is None
-    assert claim_next(services, "test/3") is not None
+    assert runner_of(services).claim_next("test/3") is not None
     with services.database.write() as session:
         assert not queue.update_claimed(session, slow, {"progress": 77})
     assert operator.json("tasks", "show", task_id)["status"] == "processing"
@@ -391,7 +391,7 @@ def test_a_retry_and_a_removal_at_once(operator: Operator, put: Callable[..., No
         assert (task["status"], upload["status"]) == ("removed", "terminated")
         assert services.store.size(task_id) is None
         assert operator.kinds(task_id).count("retried") == won[0]
-        assert claim_next(services, "test/1") is None
+        assert runner_of(services).claim_next("test/1") is None
 
     for task_id in [failed(operator, put, "a.mp4") for _ in range(6)]:
         both(task_id)

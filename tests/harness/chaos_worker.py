@@ -29,7 +29,9 @@ from server.errors import StepError
 from server.observability import configure_logging
 from server.pipeline.step import StepContext, TryLaterError
 from server.settings import Settings
-from server.worker import leader, runner
+from server.worker import attempt as attempt_module
+from server.worker import leader
+from server.worker.runner import runner_of
 from server.worker.scheduler import Scheduler
 from tests.harness.steps import FakeStep
 
@@ -106,7 +108,7 @@ def _misbehave(what: str) -> None:
 
 def _work(order: dict[str, Any]) -> NoReturn:
     configure_logging("warning", "json")
-    vars(runner).update(STEPS=_Steps(Path(order["log"])).made(), HEARTBEAT_SECONDS=0.3, _RETRY_SECONDS=0.1)
+    vars(attempt_module).update(STEPS=_Steps(Path(order["log"])).made(), HEARTBEAT_SECONDS=0.3, _RETRY_SECONDS=0.1)
     vars(leader).update(_LOOK_SECONDS=0.3, _LEAD_SECONDS=0.3)
     services = Services.open(Settings(**order["settings"]))
     if order["role"] == "scheduler":
@@ -117,11 +119,11 @@ def _work(order: dict[str, Any]) -> NoReturn:
     while True:
         claimed = None
         with contextlib.suppress(*AWAY):
-            claimed = runner.claim_next(services, name)
+            claimed = runner_of(services).claim_next(name)
         if claimed is None:
             time.sleep(random.uniform(*_IDLE))
         else:
-            runner.Attempt(services, claimed, "").run()
+            runner_of(services).attempt(claimed, "").run()
 
 
 def _become(order: dict[str, Any]) -> NoReturn:

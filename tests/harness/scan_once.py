@@ -14,7 +14,7 @@ def _work(data_dir: str, fault: str) -> None:
     from server.bootstrap import Services
     from server.settings import load
     from server.tasks import queue
-    from server.worker.runner import Attempt, claim_next
+    from server.worker.runner import runner_of
 
     with Services.open(load(data_dir=data_dir)) as services:
         services.claim_store()
@@ -22,9 +22,9 @@ def _work(data_dir: str, fault: str) -> None:
         with services.database.write() as session:
             queue.expire_leases(session, f"{services.node}/", now=services.clock())
         faulty_server.arm(fault)
-        claimed = claim_next(services, f"{services.node}/once")
+        claimed = runner_of(services).claim_next(f"{services.node}/once")
         if claimed is not None:
-            Attempt(services, claimed, "ffmpeg").run()
+            runner_of(services).attempt(claimed, "ffmpeg").run()
         services.sweep()
 
 

@@ -14,8 +14,9 @@ from server.pipeline.order import STEPS, groups
 from server.pipeline.step import Cancelled, StepContext, TryLaterError
 from server.settings import Settings
 from server.uploads.new_upload import NewUpload
-from server.worker import runner
-from server.worker.runner import Attempt, claim_next
+from server.worker import attempt as attempt_module
+from server.worker.attempt import Attempt
+from server.worker.runner import runner_of
 from tests.harness.rows import query
 from tests.harness.steps import FakeStep, Work
 from tests.harness.waiting import until
@@ -55,7 +56,7 @@ class Run:
 
     def start(self, *steps: FakeStep) -> None:
         """Begin an attempt with these steps."""
-        self._monkeypatch.setattr(runner, "STEPS", steps)
+        self._monkeypatch.setattr(attempt_module, "STEPS", steps)
         repository, upload_id, task_id = self._services.repository, new_id(), new_id()
         repository.insert(
             NewUpload(
@@ -65,9 +66,9 @@ class Run:
         self._services.store.local_path(upload_id).write_bytes(b"12345")
         self._services.store.finish(upload_id)
         repository.complete_verified({upload_id: "mp4"}, task_id)
-        claimed = claim_next(self._services, "test/1")
+        claimed = runner_of(self._services).claim_next("test/1")
         assert claimed
-        self._attempt = Attempt(self._services, claimed, "")
+        self._attempt = runner_of(self._services).attempt(claimed, "")
         self._thread = threading.Thread(target=self._attempt.run)
         self._thread.start()
 

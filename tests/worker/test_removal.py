@@ -19,8 +19,8 @@ from server.settings import Settings
 from server.storage.results import Results
 from server.tasks.retry import NotRetriedError, retry
 from server.uploads.new_upload import NewUpload
-from server.worker import runner
-from server.worker.runner import Attempt, claim_next
+from server.worker import attempt as attempt_module
+from server.worker.runner import runner_of
 from tests.harness.rows import execute, query
 from tests.harness.steps import FakeStep, failing, held
 from tests.harness.waiting import until, within
@@ -40,7 +40,7 @@ def services(tmp_path: Path, database_url: str) -> Iterator[Services]:
 @pytest.fixture
 def put(monkeypatch: pytest.MonkeyPatch) -> Put:
     """The steps of this test, in place of the real ones."""
-    return lambda *steps: monkeypatch.setattr(runner, "STEPS", steps)
+    return lambda *steps: monkeypatch.setattr(attempt_module, "STEPS", steps)
 
 
 def registered(services: Services, count: int = 1, protocol: str = "multipart") -> tuple[str, list[str]]:
@@ -64,9 +64,9 @@ def video(context: StepContext) -> Mapping[str, object]:
 
 def attempt(services: Services, task_id: str | None = None) -> bool:
     """One attempt; whether there was something to do."""
-    claimed = claim_next(services, f"test/{threading.get_ident()}", task_id)
+    claimed = runner_of(services).claim_next(f"test/{threading.get_ident()}", task_id)
     if claimed:
-        Attempt(services, claimed, "").run()
+        runner_of(services).attempt(claimed, "").run()
     return claimed is not None
 
 

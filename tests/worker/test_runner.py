@@ -28,9 +28,10 @@ from server.storage.results import Results
 from server.tasks import file_steps, queue
 from server.tasks.queue import Failure
 from server.uploads.new_upload import NewUpload
-from server.worker import runner
+from server.worker import attempt as attempt_module
+from server.worker.attempt import Attempt
 from server.worker.progress import StepProgress
-from server.worker.runner import Attempt, claim_next
+from server.worker.runner import runner_of
 from tests.harness.rows import query
 from tests.harness.server_process import ROOT
 from tests.harness.steps import FakeStep, failing, held
@@ -56,7 +57,7 @@ def services(settings: Settings) -> Iterator[Services]:
 @pytest.fixture
 def put(monkeypatch: pytest.MonkeyPatch) -> Put:
     """The steps of this test, in place of the real ones."""
-    return lambda *steps: monkeypatch.setattr(runner, "STEPS", steps)
+    return lambda *steps: monkeypatch.setattr(attempt_module, "STEPS", steps)
 
 
 def registered(services: Services, count: int = 1) -> str:
@@ -74,9 +75,9 @@ def registered(services: Services, count: int = 1) -> str:
 
 def attempt(services: Services) -> bool:
     """One attempt at whatever can be claimed; whether there was something."""
-    claimed = claim_next(services, "test/1")
+    claimed = runner_of(services).claim_next("test/1")
     if claimed:
-        Attempt(services, claimed, "").run()
+        runner_of(services).attempt(claimed, "").run()
     return claimed is not None
 
 
@@ -206,7 +207,7 @@ def test_what_the_attempt_before_found_out_about_a_file_still_holds(services: Se
     """It died between the failure of a step and that of its file: the file fails, and no later step runs."""
     put(scan := FakeStep("scan"), later := FakeStep("probe"))
     registered(services)
-    claimed = claim_next(services, "dead/1")
+    claimed = runner_of(services).claim_next("dead/1")
     assert claimed
     with services.database.write() as session:
         file_id = queue.files_of(session, claimed.task_id)[0].id
@@ -227,7 +228,7 @@ def test_a_virus_stays_one_when_the_scanner_is_switched_off(
     all the same, goes into quarantine, and no step runs."""
     put(scan := FakeStep("scan"), later := FakeStep("probe"))
     registered(services)
-    claimed = claim_next(services, "dead/1")
+    claimed = runner_of(services).claim_next("dead/1")
     assert claimed
     with services.database.write() as session:
         file = queue.files_of(session, claimed.task_id)[0]
@@ -313,7 +314,8 @@ from server.errors import StepError
 from server.pipeline.step import TryLaterError
 from server.bootstrap import Services
 from server.settings import Settings
-from server.worker import runner
+from server.worker import attempt as attempt_module
+from server.worker.runner import runner_of
 from tests.harness.steps import FakeStep, failing
 
 def die(context):
@@ -325,13 +327,13 @@ def die(context):
 for _ in range(int(sys.argv[3])):
     child = os.fork()
     if not child:
-        runner.STEPS = (FakeStep("first"), FakeStep("poison", die))
+        attempt_module.STEPS = (FakeStep("first"), FakeStep("poison", die))
         services = Services.open(Settings(data_dir=sys.argv[1], database_url=sys.argv[2], task_max_attempts=3))
         with services.database.change() as connection:
             connection.execute(text("UPDATE tasks SET lease_expires_at = '2000-01-01 00:00:00.000000' "
                                     "WHERE lease_expires_at IS NOT NULL"))
-        claimed = runner.claim_next(services, f"{services.node}/{os.getpid()}")
-        runner.Attempt(services, claimed, "").run()
+        claimed = runner_of(services).claim_next(f"{services.node}/{os.getpid()}")
+        runner_of(services).attempt(claimed, "").run()
         os._exit(0)
     print("ended with", os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
 """
@@ -378,7 +380,7 @@ def test_a_file_that_kills_its_workers_spares_the_others(services: Services, put
 
 def crash(services: Services, at: int) -> None:
     """A worker that dies at this file of its task; those before it are completed."""
-    claimed = claim_next(services, "dead/1")
+    claimed = runner_of(services).claim_next("dead/1")
     assert claimed
     with services.database.write() as session:
         found, now = queue.files_of(session, claimed.task_id), services.clock()
@@ -435,7 +437,7 @@ def test_a_commit_that_was_not_heard_of_counts_once(
     services: Services, put: Put, monkeypatch: pytest.MonkeyPatch, lost: int
 ) -> None:
     """Whichever move it was: the attempt goes on, each step has run once, and each event is there once."""
-    monkeypatch.setattr(runner, "_RETRY_SECONDS", 0.01)
+    monkeypatch.setattr(attempt_module, "_RETRY_SECONDS", 0.01)
     forgetful = Forgetful(services.database)
     object.__setattr__(services, "database", forgetful)
 
@@ -445,7 +447,7 @@ def test_a_commit_that_was_not_heard_of_counts_once(
 
     put(one := FakeStep("poster", make))
     task_id = registered(services)
-    claimed = claim_next(services, "test/1")
+    claimed = runner_of(services).claim_next("test/1")
     assert claimed
     real, moves = Attempt._transact, iter(range(99))
 
@@ -454,8 +456,8 @@ def test_a_commit_that_was_not_heard_of_counts_once(
         return real(self, work)
 
     monkeypatch.setattr(Attempt, "_transact", transact)
-    monkeypatch.setattr(runner, "HEARTBEAT_SECONDS", 60.0)
-    Attempt(services, claimed, "").run()
+    monkeypatch.setattr(attempt_module, "HEARTBEAT_SECONDS", 60.0)
+    runner_of(services).attempt(claimed, "").run()
     assert next(moves) == 6, "every move has had its turn"
     assert (task(services)["status"], task(services)["attempt"], len(one.calls)) == ("completed", 1, 1)
     kinds = [kind for kind, _ in events(services, "processing", "file_completed", "completed", "error")]

@@ -23,7 +23,7 @@ from server.lifecycle import TaskStatus
 from server.settings import Settings
 from server.tasks import queue
 from server.uploads.new_upload import NewUpload
-from server.worker import runner
+from server.worker import attempt as attempt_module
 from server.worker.scheduler import Scheduler
 from tests.harness.gate import Gate
 from tests.harness.rows import query
@@ -200,7 +200,7 @@ def test_a_scheduler_takes_no_task_from_itself(
     settings: Settings, gate: Gate, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """The lease of a task runs out while its step runs, since no heartbeat came through: nobody has crashed."""
-    monkeypatch.setattr(runner, "HEARTBEAT_SECONDS", 600.0)
+    monkeypatch.setattr(attempt_module, "HEARTBEAT_SECONDS", 600.0)
     with Services.open(settings.model_copy(update={"ffmpeg": str(gate.path), "encode_limit": 2})) as services:
         task_id = upload(services, make(tmp_path, "a.mp4"))
         scheduler = Scheduler(services)
@@ -287,9 +287,9 @@ def test_the_leader_that_died_is_replaced_at_once(settings: Settings, services: 
     code = (
         "import os, sys\n"
         "from server.bootstrap import Services\nfrom server.settings import Settings\n"
-        "from server.worker.runner import claim_next\n"
+        "from server.worker.runner import runner_of\n"
         "s = Services.open(Settings(data_dir=sys.argv[1], database_url=sys.argv[2], task_lease=3600))\n"
-        "assert claim_next(s, f'{s.node}/{os.getpid()}')\n"
+        "assert runner_of(s).claim_next(f'{s.node}/{os.getpid()}')\n"
         "os.kill(os.getpid(), 9)\n"
     )
     arguments = [sys.executable, "-c", code, str(settings.data_dir), settings.sqlalchemy_url]

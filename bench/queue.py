@@ -202,7 +202,7 @@ def _latency(kind: str, url: str, folder: Path) -> str:
     taken = []
     with Services.open(Settings(data_dir=folder, database_url=url)) as services:
         services.claim_store()
-        running = scheduler.Scheduler(services)
+        running = scheduler.scheduler_of(services)
         running.start()
         try:
             for number in range(REGISTRATIONS):

@@ -239,7 +239,7 @@ def worker(**given: str | None) -> None:
             from server.worker.celery_app import run_worker
 
             exit_process(run_worker(services, announce, on_stop))
-        from server.worker.scheduler import Scheduler
+        from server.worker.scheduler import scheduler_of
 
         def on_signal(_number: int, _frame: FrameType | None) -> None:
             on_stop()
@@ -248,7 +248,7 @@ def worker(**given: str | None) -> None:
             signal.signal(number, on_signal)
         migration.check_head(services.database.engine)
         services.claim_store()
-        scheduler = Scheduler(services)
+        scheduler = scheduler_of(services)
         scheduler.start()
         announce()
         stop.wait()

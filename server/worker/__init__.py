@@ -19,14 +19,14 @@ if TYPE_CHECKING:
 def open_leader(services: "Services") -> "Leader | None":
     """Who finds the tasks in a serving process, as the settings have it. Raises `StartError`."""
     if services.settings.scheduler == "embedded":
-        from server.worker.scheduler import Scheduler
+        from server.worker.scheduler import scheduler_of
 
-        return Scheduler(services)
+        return scheduler_of(services)
     if services.settings.scheduler == "celery":
         check_celery(services.settings)
-        from server.worker.dispatcher import Dispatcher
+        from server.worker.dispatcher import dispatcher_of
 
-        return Dispatcher(services)
+        return dispatcher_of(services)
     return None
 
 

@@ -10,7 +10,7 @@ Rules:
 """
 
 import time
-from typing import Any
+from typing import Any, Unpack
 
 import structlog
 from kombu import Connection
@@ -19,7 +19,7 @@ from server.bootstrap import Services
 from server.tasks import outbox
 from server.tasks.outbox import Sending
 from server.worker.celery_app import QUEUE, TASK, make_app
-from server.worker.leader import Leader
+from server.worker.leader import Leader, LeaderParts, leader_parts
 
 OUTSTANDING = 100
 """Messages that wait in the broker at most. The table keeps the rest, and with it the order: who comes later with his
@@ -34,8 +34,8 @@ _log = structlog.stdlib.get_logger("videodock.worker")
 class Dispatcher(Leader):
     """Runs until it is stopped. It works on no task itself."""
 
-    def __init__(self, services: Services) -> None:
-        super().__init__(services)
+    def __init__(self, **parts: Unpack[LeaderParts]) -> None:
+        super().__init__(**parts)
         self._app: Any = None
         self._connection: Connection | None = None
         self._sent: dict[Sending, float] = {}
@@ -55,19 +55,19 @@ class Dispatcher(Leader):
         return {"engine": "celery"}
 
     def _prepare(self) -> None:
-        self._app = make_app(self._services.settings)
+        self._app = make_app(self._settings)
         options = {"write_timeout": _ANSWER_SECONDS, "read_timeout": _ANSWER_SECONDS, "confirm_publish": True}
-        if self._services.settings.broker_url.startswith("redis"):
+        if self._settings.broker_url.startswith("redis"):
             options = {"socket_timeout": _ANSWER_SECONDS, "socket_connect_timeout": _ANSWER_SECONDS}
         # It is silent for hours when nothing comes in, and would not answer the broker's heartbeats.
         self._app.conf.update(broker_transport_options=options, broker_heartbeat=0)
 
     def _take_tasks(self) -> None:
-        settings = self._services.settings
-        with self._services.database.read() as session:
+        settings = self._settings
+        with self._database.read() as session:
             due = outbox.due(
                 session,
-                node=self._services.node,
+                node=self._node,
                 lease=settings.task_lease,
                 owner_limit=settings.owner_limit,
                 limit=OUTSTANDING,
@@ -124,3 +124,8 @@ class Dispatcher(Leader):
     def _finish(self) -> None:
         with self._looking:
             self._disconnect()
+
+
+def dispatcher_of(services: Services) -> Dispatcher:
+    """The dispatcher of an installation."""
+    return Dispatcher(**leader_parts(services))

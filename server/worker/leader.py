@@ -16,15 +16,20 @@ import threading
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import ClassVar
+from datetime import datetime
+from typing import ClassVar, TypedDict, Unpack
 
 import structlog
 from apscheduler.executors.pool import ThreadPoolExecutor as JobExecutor
 from apscheduler.schedulers.background import BackgroundScheduler
 
 from server.bootstrap import Services
-from server.database.session import AWAY, reason
+from server.database.session import AWAY, Database, reason
+from server.maintenance.sweep_report import SweepReport
+from server.settings import Settings
+from server.storage.results import Results
 from server.tasks import outbox, queue
+from server.tasks.wake import Wake
 
 _LOOK_SECONDS = 1
 _LEAD_SECONDS = 2
@@ -38,13 +43,44 @@ _ALL_SECONDS = 6 * 3600.0
 _log = structlog.stdlib.get_logger("videodock.worker")
 
 
+class LeaderParts(TypedDict):
+    """What every leader uses. `sweep` is given whether it looks at every open upload."""
+
+    settings: Settings
+    node: str
+    database: Database
+    results: Results
+    wake: Wake
+    sweep: Callable[[bool], SweepReport]
+    clock: Callable[[], datetime]
+
+
+def leader_parts(services: Services) -> LeaderParts:
+    """Those of an installation."""
+    return {
+        "settings": services.settings,
+        "node": services.node,
+        "database": services.database,
+        "results": services.results,
+        "wake": services.wake,
+        "sweep": lambda everything: services.sweep(everything=everything),
+        "clock": services.clock,
+    }
+
+
 class Leader(ABC):
     """Looks for tasks, and sweeps, while it leads. `start` and `stop` may be called from any thread, once each."""
 
-    def __init__(self, services: Services) -> None:
-        self._services = services
-        self._embedded = f"{services.node}/"
-        self._lock_path = services.settings.data_dir / "scheduler.lock"
+    def __init__(self, **parts: Unpack[LeaderParts]) -> None:
+        self._settings = parts["settings"]
+        self._node = parts["node"]
+        self._database = parts["database"]
+        self._results = parts["results"]
+        self._wake = parts["wake"]
+        self._run_sweep = parts["sweep"]
+        self._clock = parts["clock"]
+        self._embedded = f"{self._node}/"
+        self._lock_path = self._settings.data_dir / "scheduler.lock"
         self._lock: int | None = None
         self._stopping = threading.Event()
         self._looking = threading.Lock()
@@ -64,10 +100,10 @@ class Leader(ABC):
         self._lead()
         if self._lock is None:
             # An operator who started a second server on this folder learns why it processes nothing.
-            _log.info("scheduler_stands_by", data_dir=str(self._services.settings.data_dir))
+            _log.info("scheduler_stands_by", data_dir=str(self._settings.data_dir))
         self._jobs.add_job(self._lead, "interval", seconds=_LEAD_SECONDS)
         self._jobs.add_job(self._claim_due, "interval", seconds=_LOOK_SECONDS)
-        self._jobs.add_job(self._sweep, "interval", seconds=self._services.settings.sweep_interval)
+        self._jobs.add_job(self._sweep, "interval", seconds=self._settings.sweep_interval)
         self._jobs.start()
 
     def stop(self) -> None:
@@ -77,9 +113,9 @@ class Leader(ABC):
             self._jobs.shutdown(wait=True)
         self._finish()
         if self._lock is not None:
-            self._services.wake.notify()
+            self._wake.notify()
             self._waker.join()
-            self._services.wake.close()
+            self._wake.close()
             os.close(self._lock)
             self._lock = None
 
@@ -147,15 +183,15 @@ class Leader(ABC):
             _log.exception("lead_failed")
             os.close(descriptor)
             return
-        self._services.wake.listen()
+        self._wake.listen()
         self._lock = descriptor
         self._waker.start()
         _log.info("scheduler_leads", **self._description)
         self._sweep()
 
     def _expire_dead_leases(self) -> None:
-        now = self._services.clock()
-        with self._services.database.write() as session:
+        now = self._clock()
+        with self._database.write() as session:
             orphans = queue.expire_leases(session, self._embedded, now=now)
         if orphans:
             _log.warning("tasks_taken_over", count=orphans)
@@ -163,18 +199,18 @@ class Leader(ABC):
 
     def _discard_leftovers(self, dead: str) -> None:
         """Remove the work folders of attempts without a worker; workers whose names begin with `dead` do not count."""
-        found = self._services.results.attempts()  # first: a worker that begins later has claimed its task by then
+        found = self._results.attempts()  # first: a worker that begins later has claimed its task by then
         if not found:
             return
-        with self._services.database.read() as session:
-            working = outbox.active_claims(session, self._services.node, dead=dead)
+        with self._database.read() as session:
+            working = outbox.active_claims(session, self._node, dead=dead)
         for task_id, attempt in found:
             if (task_id, attempt) not in working:
-                self._services.results.discard(task_id, attempt)
+                self._results.discard(task_id, attempt)
 
     def _follow_wakes(self) -> None:
         while not self._stopping.is_set():
-            self._services.wake.wait(_WAKE_SECONDS)
+            self._wake.wait(_WAKE_SECONDS)
             self._claim_due()
 
     def _claim_due(self) -> None:
@@ -201,7 +237,7 @@ class Leader(ABC):
         everything = now >= due
         self._sweeps_all_at = now  # until this one has come to its end
         try:
-            report = self._services.sweep(everything=everything)
+            report = self._run_sweep(everything)
         except AWAY as error:
             _log.warning("sweep_put_off", reason=reason(error))
             return

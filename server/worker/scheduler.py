@@ -10,6 +10,7 @@ Rules:
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from typing import Unpack
 
 from sqlalchemy.orm import Session
 
@@ -19,18 +20,18 @@ from server.pipeline.sandbox.trial import Trial
 from server.tasks import queue
 from server.tasks.queue import Claim
 from server.worker.attempt import Attempt
-from server.worker.leader import Leader
-from server.worker.runner import runner_of
+from server.worker.leader import Leader, LeaderParts, leader_parts
+from server.worker.runner import Runner, runner_of
 
 
 class Scheduler(Leader):
     """Runs until it is stopped; then running steps are stopped and their tasks given back."""
 
-    def __init__(self, services: Services) -> None:
-        super().__init__(services)
-        self._runner = runner_of(services)
-        self._worker = f"{services.node}/{os.getpid()}"
-        self._limit = services.settings.encode_limit or os.cpu_count() or 1
+    def __init__(self, runner: Runner, **parts: Unpack[LeaderParts]) -> None:
+        super().__init__(**parts)
+        self._runner = runner
+        self._worker = f"{self._node}/{os.getpid()}"
+        self._limit = self._settings.encode_limit or os.cpu_count() or 1
         self._ffmpeg = ""
         self._attempts: set[Attempt] = set()
         self._owed: set[Claim] = set()
@@ -42,7 +43,7 @@ class Scheduler(Leader):
         return {"limit": self._limit, "ffmpeg": self._ffmpeg}
 
     def _prepare(self) -> None:
-        self._ffmpeg = ffmpeg.find(self._services.settings.ffmpeg)
+        self._ffmpeg = ffmpeg.find(self._settings.ffmpeg)
         self._trial.start()
 
     def checks(self) -> dict[str, Callable[[], str | None]]:
@@ -65,7 +66,7 @@ class Scheduler(Leader):
         for attempt in self._attempts:
             attempt.postpone(session)
         for claimed in self._owed:
-            queue.give_back(session, claimed, now=self._services.clock())
+            queue.give_back(session, claimed, now=self._clock())
 
     def _run(self, attempt: Attempt) -> None:
         try:
@@ -75,7 +76,7 @@ class Scheduler(Leader):
                 self._attempts.discard(attempt)
                 if attempt.is_owed:
                     self._owed.add(attempt.claim)
-            self._services.wake.notify()
+            self._wake.notify()
 
     def _finish(self) -> None:
         self._trial.stop()
@@ -83,3 +84,8 @@ class Scheduler(Leader):
             for attempt in self._attempts:
                 attempt.stop()
         self._runners.shutdown(wait=True, cancel_futures=True)
+
+
+def scheduler_of(services: Services) -> Scheduler:
+    """The embedded scheduler of an installation."""
+    return Scheduler(runner_of(services), **leader_parts(services))

@@ -32,7 +32,7 @@ from server.settings import Settings
 from server.worker import attempt as attempt_module
 from server.worker import leader
 from server.worker.runner import runner_of
-from server.worker.scheduler import Scheduler
+from server.worker.scheduler import scheduler_of
 from tests.harness.steps import FakeStep
 
 _DIE_WITH_PARENT = 1  # PR_SET_PDEATHSIG
@@ -112,7 +112,7 @@ def _work(order: dict[str, Any]) -> NoReturn:
     vars(leader).update(_LOOK_SECONDS=0.3, _LEAD_SECONDS=0.3)
     services = Services.open(Settings(**order["settings"]))
     if order["role"] == "scheduler":
-        Scheduler(services).start()
+        scheduler_of(services).start()
         while True:
             signal.pause()
     name = f"chaos/{os.getpid()}"

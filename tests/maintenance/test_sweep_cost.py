@@ -22,7 +22,7 @@ from server.storage.disk import DiskStore
 from server.storage.locks import UploadLocks
 from server.uploads.new_upload import NewUpload
 from server.uploads.repository import UploadRepository
-from server.worker.scheduler import Scheduler
+from server.worker.scheduler import scheduler_of
 from tests.harness.http import LiveServer
 from tests.tus.client import PAST, create, patch, video
 
@@ -209,7 +209,7 @@ def test_who_leads_begins_with_a_whole_look(crowd: Crowd, monkeypatch: pytest.Mo
         return SweepReport()
 
     monkeypatch.setattr(Services, "sweep", told)
-    leader = Scheduler(crowd.services)
+    leader = scheduler_of(crowd.services)
     try:
         leader._lead()
         leader._sweep()

@@ -20,8 +20,8 @@ from server.lifecycle import TaskStatus
 from server.settings import Settings
 from server.tasks import outbox, queue
 from server.worker import check_celery
-from server.worker.dispatcher import OUTSTANDING, Dispatcher
-from server.worker.scheduler import Scheduler
+from server.worker.dispatcher import OUTSTANDING, Dispatcher, dispatcher_of
+from server.worker.scheduler import scheduler_of
 from tests.harness.brokers import Broker
 from tests.harness.gate import Gate
 from tests.harness.namespace import Namespace
@@ -93,7 +93,7 @@ def ground(tmp_path: Path, postgres_url: str, broker: Broker) -> Iterator[Ground
     )
     with Services.open(settings) as services:
         services.claim_store()
-        made = Ground(tmp_path, broker, postgres_url, services, Dispatcher(services))
+        made = Ground(tmp_path, broker, postgres_url, services, dispatcher_of(services))
         made.dispatcher.start()
         try:
             yield made
@@ -249,7 +249,7 @@ def test_what_waits_in_the_broker_is_bounded(ground: Ground, tmp_path: Path) -> 
         ground.upload(small, None)
     until(lambda: ground.broker.held() == OUTSTANDING, seconds=30, what="the broker is as full as it may be")
     ground.dispatcher.stop()
-    again = Dispatcher(ground.services)  # it does not know what was sent
+    again = dispatcher_of(ground.services)  # it does not know what was sent
     again.start()
     try:
         began = time.monotonic()
@@ -269,7 +269,7 @@ def test_an_embedded_scheduler_leaves_them_alone(ground: Ground, gate: Gate, tmp
     ground.dispatcher.stop()
     made = ground.services.results.attempts()
     assert made == [(task_id, 1)]
-    embedded = Scheduler(ground.services)
+    embedded = scheduler_of(ground.services)
     embedded.start()
     try:
         assert embedded.status() == "running"

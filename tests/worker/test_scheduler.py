@@ -24,7 +24,7 @@ from server.settings import Settings
 from server.tasks import queue
 from server.uploads.new_upload import NewUpload
 from server.worker import attempt as attempt_module
-from server.worker.scheduler import Scheduler
+from server.worker.scheduler import Scheduler, scheduler_of
 from tests.harness.gate import Gate
 from tests.harness.rows import query
 from tests.harness.waiting import PATIENCE, until, within
@@ -57,7 +57,7 @@ def run(services: Services) -> Iterator[Callable[..., Scheduler]]:
     running: list[Scheduler] = []
 
     def start(over: Services = services) -> Scheduler:
-        scheduler = Scheduler(over)
+        scheduler = scheduler_of(over)
         running.append(scheduler)
         scheduler.start()
         return scheduler
@@ -141,7 +141,7 @@ def test_one_of_two_schedulers_leads_and_the_other_takes_over(
     first = run()
     assert "scheduler_stands_by" not in capsys.readouterr().out
     with Services.open(settings) as others:
-        second = Scheduler(others)
+        second = scheduler_of(others)
         second.start()
         try:
             assert (first.status(), second.status()) == ("running", "standby")
@@ -179,13 +179,13 @@ def test_a_stopped_scheduler_gives_its_task_back(
     held = settings.model_copy(update={"ffmpeg": str(gate.path)})
     with Services.open(held) as slow:
         task_id = upload(slow, make(tmp_path, "a.mp4"))
-        scheduler = Scheduler(slow)
+        scheduler = scheduler_of(slow)
         scheduler.start()
         until(gate.waiting, seconds=20, what="the step waits at the gate")
         scheduler.stop()
         assert not gate.waiting()
         assert status(slow, task_id) is TaskStatus.PROCESSING
-    again = Scheduler(services)
+    again = scheduler_of(services)
     again.start()
     try:
         ended(services, task_id)
@@ -203,7 +203,7 @@ def test_a_scheduler_takes_no_task_from_itself(
     monkeypatch.setattr(attempt_module, "HEARTBEAT_SECONDS", 600.0)
     with Services.open(settings.model_copy(update={"ffmpeg": str(gate.path), "encode_limit": 2})) as services:
         task_id = upload(services, make(tmp_path, "a.mp4"))
-        scheduler = Scheduler(services)
+        scheduler = scheduler_of(services)
         scheduler.start()
         try:
             until(gate.waiting, what="the step waits at the gate")
@@ -227,7 +227,7 @@ def test_a_database_that_somebody_else_keeps_locked_is_no_crash(
     with Services.open(settings) as services:
         services.claim_store()
         task_id = upload(services, make(tmp_path, "a.mp4"))
-        scheduler = Scheduler(services)
+        scheduler = scheduler_of(services)
         scheduler.start()
         try:
             until(gate.waiting, what="the step waits at the gate")
@@ -267,7 +267,7 @@ def test_a_cancelled_step_ends_within_two_seconds(settings: Settings, gate: Gate
     """Cancelled while FFmpeg runs: its processes are gone within 2 s and nothing of the attempt is left."""
     with Services.open(settings.model_copy(update={"ffmpeg": str(gate.path)})) as services:
         task_id = upload(services, make(tmp_path, "a.mp4"))
-        scheduler = Scheduler(services)
+        scheduler = scheduler_of(services)
         scheduler.start()
         try:
             until(gate.waiting, seconds=20, what="the step waits at the gate")
@@ -297,7 +297,7 @@ def test_the_leader_that_died_is_replaced_at_once(settings: Settings, services: 
     assert done.returncode == -9, done.stderr
     assert status(services, task_id) is TaskStatus.PROCESSING
     with Services.open(long) as opened:
-        scheduler = Scheduler(opened)
+        scheduler = scheduler_of(opened)
         scheduler.start()
         try:
             ended(opened, task_id)

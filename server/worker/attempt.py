@@ -12,7 +12,6 @@ Rules:
 - A step that has come to its end is not run again: its results are in place and its row says so, in one transaction.
 """
 
-import errno
 import itertools
 import threading
 import time
@@ -29,7 +28,7 @@ from sqlalchemy.orm import Session
 from server import media_types
 from server.database.models import TaskFile, TaskStep
 from server.database.session import AWAY, Database
-from server.errors import StepError, StorageFullError
+from server.errors import StepError
 from server.lifecycle import FILE_MOVES, STEP_MOVES, StepStatus, ends
 from server.media_types import MediaType
 from server.pipeline import budget
@@ -39,15 +38,13 @@ from server.settings import Settings
 from server.storage.base import UploadStore
 from server.storage.results import Results
 from server.tasks import file_steps, queue
-from server.tasks.claimable import LONGEST_PAUSE
 from server.tasks.queue import Claim, Failure
-from server.worker import parallel_steps
+from server.worker import failures, parallel_steps
 from server.worker.parallel_steps import Outcome
 from server.worker.progress import StepProgress
 
 HEARTBEAT_SECONDS = 1.0
 _RETRY_SECONDS = 0.5
-_LONGEST_WAIT = 60.0  # seconds until a step is tried again that waits for something that is away
 
 R = TypeVar("R")
 _log = structlog.stdlib.get_logger("videodock.worker")
@@ -68,12 +65,6 @@ class _FileWork:
     file: TaskFile
     media_type: MediaType | None
     facts: dict[str, object]
-
-
-def _is_full(error: Exception) -> bool:
-    """Whether a step failed for lack of room. That is never a reason to give up, however long it lasts."""
-    number = error.errno if isinstance(error, OSError) else None
-    return isinstance(error, StorageFullError) or number in (errno.ENOSPC, errno.EDQUOT)
 
 
 class Attempt:
@@ -271,7 +262,7 @@ class Attempt:
                 raise error
             case TryLaterError():
                 self._try_later(work, step, known, Failure(error.code, dict(error.params)), counts=error.counts)
-            case _ if _is_full(error):
+            case _ if failures.is_full(error):
                 # What was made so far goes first: the database may lie on that disk, and has to be told.
                 self._results.discard(claim.task_id, claim.attempt)
                 self._try_later(work, step, known, Failure("disk_full", {}), counts=False)
@@ -303,18 +294,17 @@ class Attempt:
     def _try_later(self, work: "_FileWork", step: Step, known: TaskStep, why: Failure, *, counts: bool) -> None:
         """Set the task aside, or give the step up; raises accordingly, or returns when the file can do without it."""
         claim, now = self.claim, self._clock()
-        failures = known.failures + int(counts)
-        if failures >= self._settings.task_max_attempts:
+        count = known.failures + int(counts)
+        if count >= self._settings.task_max_attempts:
             failure = Failure("step_failed" if why.code == "step_interrupted" else why.code, why.params)
             self._fail(work, step, failure)
             if step.is_required:
                 raise StepError(failure.code, **failure.params)
             return
         if counts:
-            pause = min(self._settings.task_retry_pause * 2.0 ** min(failures - 1, 30), LONGEST_PAUSE)
+            pause = failures.pause_after(count, self._settings.task_retry_pause)
         else:
-            waited = (now - known.started_at).total_seconds() if known.started_at else 0.0
-            pause = min(max(waited / 2, 1.0), _LONGEST_WAIT)
+            pause = failures.pause_while_away(known.started_at, now)
 
         def set_aside(session: Session) -> bool:
             mine = file_steps.retry_step(session, claim, work.file.id, step.name, why, counts=counts)

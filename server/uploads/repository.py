@@ -2,9 +2,10 @@
 
 Rules:
 
-- Going in, the row comes before the file. Going out, the row says so first (`status`, with `has_bytes` still
-  true), then the file goes, then `has_bytes`: wherever that is cut, a sweep can end it from the rows alone.
-- Everything here blocks, and is a step that may be the last one of its process.
+- The row comes before the file; how uploads end is in `deletion.py`.
+- An upload is completed in one place, `complete_verified`: checked bytes, then `store.finish`, then row and task in one
+  transaction. Wherever that is cut, a request or a sweep can do it again.
+- Everything here blocks, unless it says otherwise, and is a step that may be the last one of its process.
 """
 
 import contextlib
@@ -247,6 +248,7 @@ class UploadRepository:
             self.store.finish(upload_id)
 
     def _register_complete(self, verified: Verified, task_id: str, also: Also | None = None) -> None:
+        """The transaction of a completion. The store has finished the bytes."""
         upload_ids = list(verified)
         now = self.clock()
         with self.database.write() as session:
@@ -314,6 +316,7 @@ class UploadRepository:
         return self._facts(row, size, self.clock())
 
     def size(self, row: _Row) -> int | None:
+        """The bytes of an upload that count; None when the store has none. Blocking."""
         if row.status is not UploadStatus.OPEN:
             length: int | None = row.length
             return length
@@ -337,6 +340,7 @@ class UploadRepository:
         return self._visible_facts(row, owner)
 
     def find(self, upload_id: str) -> _Row | None:
+        """The row of an upload. Blocking."""
         with self.database.look() as connection:
             return connection.execute(FIND, {"upload": upload_id}).one_or_none()
 
@@ -387,4 +391,5 @@ class UploadRepository:
         return None if group is None else groups.lock_row(session, group)
 
     def expiry(self, now: datetime) -> datetime:
+        """When an upload expires that is changed now."""
         return now + timedelta(seconds=self.settings.upload_expiry)

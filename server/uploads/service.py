@@ -296,7 +296,6 @@ class UploadService:
 
     async def inspect(self, upload_id: str, owner: str) -> Facts:
         """The truth about an upload. A body that is being received is told to let go, so that it is the truth."""
-
         settled: list[Facts] = []
 
         async def is_settled() -> bool:

@@ -141,7 +141,8 @@ class TusRoutes:
                 decision = protocol.decide_create(call.head.without_body(), offer)
             facts = await self._receive(facts.id, partial(protocol.first_append, decision, offer=offer), call.body)
         # tus-js-client needs an offset after a creation that told no length, whether it sent bytes or none.
-        return Response(status_code=201, headers={"Location": location, **protocol.progress(facts)})
+        headers = {"Upload-Offset": str(facts.offset), **protocol.progress(facts)}
+        return Response(status_code=201, headers={"Location": location, **headers})
 
     async def _decide_create(self, call: Call, offer: Offer) -> Create:
         if call.head.body_length is not None:

@@ -29,6 +29,7 @@ from server.settings import Settings, load
 from server.storage.base import UploadStore
 from server.web import health, media, multipart, pages, tasks, tus
 from server.web.errors import api_response, known
+from server.web.middleware.access_lines import AccessLines
 from server.web.middleware.access_log import AccessLog
 from server.web.middleware.proxy import Proxy
 from server.worker import open_leader
@@ -51,6 +52,7 @@ def create_app(settings: Settings | None = None, store: UploadStore | None = Non
         configure_logging(settings.log_level, settings.log_format)
     services = Services.open(settings, store)
     scheduler = open_leader(services)
+    lines = AccessLines()
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
@@ -66,6 +68,7 @@ def create_app(settings: Settings | None = None, store: UploadStore | None = Non
                 await services.progress.flush()
                 if scheduler is not None:
                     await anyio.to_thread.run_sync(scheduler.stop)
+                await anyio.to_thread.run_sync(lines.flush)
 
     routes = [
         *_tus_routes(services),
@@ -83,7 +86,7 @@ def create_app(settings: Settings | None = None, store: UploadStore | None = Non
         routes=routes,
         middleware=[
             Middleware(_StartSentence),
-            Middleware(AccessLog, metrics=services.metrics, on_error=_unexpected),
+            Middleware(AccessLog, metrics=services.metrics, lines=lines, on_error=_unexpected),
             Middleware(Proxy, trusted=settings.trusted_proxies, root_path=settings.root_path),
         ],
         exception_handlers={HTTPException: _no_route},

@@ -8,7 +8,7 @@ import logging
 import os
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 if TYPE_CHECKING:
     from prometheus_client import Metric
@@ -56,7 +56,7 @@ def configure_logging(level: str, form: str) -> None:
         wrapper_class=structlog.stdlib.BoundLogger,
         cache_logger_on_first_use=False,  # a logger made before this call must follow it
     )
-    handler = logging.StreamHandler(sys.stderr)
+    handler = (JsonHandler if _is_json(form) else logging.StreamHandler)(sys.stderr)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=[*shared, structlog.stdlib.ExtraAdder()],
@@ -74,12 +74,27 @@ def configure_logging(level: str, form: str) -> None:
     logging.captureWarnings(capture=True)
 
 
+class JsonHandler(logging.StreamHandler[TextIO]):
+    """Writes each record as one JSON object on one line."""
+
+    def write(self, lines: str) -> None:
+        """Write lines that are JSON already, in one piece. Raises `OSError`, and `ValueError` when it is closed."""
+        self.acquire()
+        try:
+            self.stream.write(lines)
+            self.flush()
+        finally:
+            self.release()
+
+
+def _is_json(form: str) -> bool:
+    return form == "json" or (form == "auto" and not sys.stderr.isatty())
+
+
 def _renderers(form: str) -> "list[Processor]":
     import structlog
 
-    if form == "auto":
-        form = "console" if sys.stderr.isatty() else "json"
-    if form == "json":
+    if _is_json(form):
         # ASCII only: the line stays JSON whatever the encoding of standard error and whatever a name holds.
         return [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
     renderer = structlog.dev.ConsoleRenderer(
@@ -144,8 +159,19 @@ class Metrics:
             ["protocol"],
             registry=self._registry,
         )
+        self._children: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
         for protocol in ("tus", "multipart"):
             self.received_bytes.labels(protocol)  # a counter that stands at 0 from the start can be graphed
+
+    def count_request(self, method: str, route: str, status: int, seconds: float) -> None:
+        """One request that has ended; `method` and `route` are of small sets."""
+        key = method, route, status
+        children = self._children.get(key)
+        if children is None:  # looked up once: the library's look-up costs more than all else here
+            children = self.requests.labels(method, route, str(status)), self.request_seconds.labels(method, route)
+            self._children[key] = children
+        children[0].inc()
+        children[1].observe(seconds)
 
     @property
     def content_type(self) -> str:

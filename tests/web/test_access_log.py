@@ -1,7 +1,13 @@
 """Request ids, access lines and metrics of requests."""
 
 import asyncio
+import json
+import logging
+import os
+import re
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,7 +17,8 @@ from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from structlog.testing import capture_logs
 
-from server.observability import Metrics
+from server.observability import Metrics, configure_logging
+from server.web.middleware.access_lines import AccessLines, RequestFacts
 from server.web.middleware.access_log import AccessLog, OnError
 
 
@@ -20,6 +27,20 @@ def _own_structlog() -> Iterator[None]:
     structlog.reset_defaults()
     yield
     structlog.reset_defaults()
+
+
+@pytest.fixture
+def logging_as_json(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """All is logged as JSON, into a file."""
+    path, root = tmp_path / "log", logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    with path.open("w") as file:
+        monkeypatch.setattr(sys, "stderr", file)
+        configure_logging("info", "json")
+        yield path
+    root.handlers[:] = handlers
+    root.setLevel(level)
+    logging.captureWarnings(capture=False)
 
 
 class Exchange:
@@ -53,7 +74,7 @@ class Exchange:
         async def send(message: Message) -> None:
             self.sent.append(message)
 
-        observe = AccessLog(app, self.metrics, on_error, lambda: next(ticks), lambda: "made-id")
+        observe = AccessLog(app, self.metrics, None, on_error, lambda: next(ticks), lambda: "made-id")
         with capture_logs() as self.lines:
             try:
                 asyncio.run(_awaited(observe, self.scope, receive, send))
@@ -245,3 +266,29 @@ def test_other_scopes_pass() -> None:
 def test_a_unix_socket_has_no_client_address() -> None:
     """A connection without a peer address is logged as such."""
     assert Exchange(reading, client=None).line["client"] is None
+
+
+def test_json_lines_are_as_the_general_renderer_makes_them(logging_as_json: Path) -> None:
+    """The quick way writes byte for byte the fields that structlog writes for the same request, stamps aside."""
+    facts = RequestFacts('made-"id', "POST", "/a\nb\x1b\udcff视频", 201, 2.123456, 8, 5, None)
+    quick, general = AccessLines(), structlog.stdlib.get_logger("videodock.access")
+    quick.add(facts)
+    quick.flush()
+    given = {name: getattr(facts, name) for name in RequestFacts.__slots__ if name != "request_id"}
+    with structlog.contextvars.bound_contextvars(request_id=facts.request_id):
+        general.info("request", **given | {"seconds": round(facts.seconds, 4)})
+    first, second = (line.rpartition('"timestamp"') for line in logging_as_json.read_text().splitlines())
+    assert first[0] == second[0]
+    assert re.fullmatch(r': "\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z"}', first[2])
+
+
+def test_a_reader_who_stops_costs_lines_and_no_time(logging_as_json: Path) -> None:
+    """Of more lines than are kept the newest are missing, and one line says how many."""
+    lines = AccessLines(most=3)
+    lines._owner = os.getpid()  # its thread is as stuck as the reader
+    for number in range(10):
+        lines.add(RequestFacts(f"r{number}", "GET", "/", 200, 0.1, 0, 0, "192.0.2.1"))
+    lines.flush()
+    seen = [json.loads(line) for line in logging_as_json.read_text().splitlines()]
+    assert [line.get("request_id") for line in seen] == ["r0", "r1", "r2", None]
+    assert (seen[3]["event"], seen[3]["count"]) == ("access_lines_missing", 7)

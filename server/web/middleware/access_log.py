@@ -11,20 +11,19 @@ import time
 from collections.abc import Awaitable, Callable
 from uuid import uuid4
 
-import structlog
-from starlette.datastructures import MutableHeaders
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
-from structlog.contextvars import bound_contextvars
+from structlog.contextvars import bind_contextvars, reset_contextvars
 
 from server.observability import Metrics
+from server.web.middleware.access_lines import AccessLines, RequestFacts
 
 OnError = Callable[[Request, Exception], Response | Awaitable[Response]]
 
 HEADER = "X-Request-ID"
 
-_log = structlog.stdlib.get_logger("videodock.access")
+_RAW_HEADER = HEADER.lower().encode()
 _ACCEPTED = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 
@@ -45,12 +44,14 @@ class AccessLog:
         self,
         app: ASGIApp,
         metrics: Metrics,
+        lines: AccessLines | None = None,
         on_error: OnError | None = None,
         clock: Callable[[], float] = time.perf_counter,
         new_id: Callable[[], str] = lambda: uuid4().hex,
     ) -> None:
         self._app = app
         self._metrics = metrics
+        self._lines = lines or AccessLines()
         self._on_error = on_error
         self._clock = clock
         self._new_id = new_id
@@ -64,47 +65,50 @@ class AccessLog:
         passage = _ObservedRequest(request_id, receive, send)
         path = scope["path"]  # as the client sent it; those inside may put a prefix before it
         started = self._clock()
-        with bound_contextvars(request_id=request_id):
-            try:
-                await self._app(scope, passage.receive, passage.send)
-            except Exception as error:
-                if self._on_error is None or passage.status is not None:
-                    passage.status = passage.status or 500
-                    raise  # half an answer cannot be taken back: the connection has to break
-                answer = self._on_error(Request(scope), error)
-                response = await answer if inspect.isawaitable(answer) else answer
-                await response(scope, passage.receive, passage.send)
-            finally:
-                self._record(scope, path, passage, self._clock() - started)
+        bound = bind_contextvars(request_id=request_id)
+        try:
+            await self._app(scope, passage.receive, passage.send)
+        except Exception as error:
+            if self._on_error is None or passage.status is not None:
+                passage.status = passage.status or 500
+                raise  # half an answer cannot be taken back: the connection has to break
+            answer = self._on_error(Request(scope), error)
+            response = await answer if inspect.isawaitable(answer) else answer
+            await response(scope, passage.receive, passage.send)
+        finally:
+            self._record(scope, path, passage, self._clock() - started)
+            reset_contextvars(**bound)
 
     def _record(self, scope: Scope, path: str, passage: "_ObservedRequest", seconds: float) -> None:
-        method = scope["method"] if scope["method"] in _METHODS else "other"
-        route = str(scope["state"].get("route", "other"))
+        method, state, client = scope["method"], scope["state"], scope.get("client")
         status = passage.status or NO_ANSWER
-        self._metrics.requests.labels(method, route, str(status)).inc()
-        self._metrics.request_seconds.labels(method, route).observe(seconds)
-        client = scope.get("client")
-        _log.info(
-            "request",
-            method=scope["method"],
-            path=path,
-            status=status,
-            seconds=round(seconds, 4),
-            # What was taken from the socket itself, or put into it, has not passed here.
-            bytes_in=max(passage.bytes_in, scope["state"].get("bytes_in", 0)),
-            bytes_out=passage.bytes_out + scope["state"].get("bytes_out", 0),
-            client=client[0] if client else None,
+        label = method if method in _METHODS else "other"
+        self._metrics.count_request(label, str(state.get("route", "other")), status, seconds)
+        self._lines.add(
+            RequestFacts(
+                passage.request_id,
+                method,
+                path,
+                status,
+                seconds,
+                # What was taken from the socket itself, or put into it, has not passed here.
+                max(passage.bytes_in, state.get("bytes_in", 0)),
+                passage.bytes_out + state.get("bytes_out", 0),
+                client[0] if client else None,
+            )
         )
 
 
 class _ObservedRequest:
     """`receive` and `send` of one request, with a counter at each."""
 
+    __slots__ = ("_receive", "_send", "bytes_in", "bytes_out", "request_id", "status")
+
     def __init__(self, request_id: str, receive: Receive, send: Send) -> None:
         self.status: int | None = None
         self.bytes_in = 0
         self.bytes_out = 0
-        self._request_id = request_id
+        self.request_id = request_id
         self._receive = receive
         self._send = send
 
@@ -117,8 +121,8 @@ class _ObservedRequest:
     async def send(self, message: Message) -> None:
         if message["type"] == "http.response.start":
             self.status = message["status"]
-            message.setdefault("headers", [])
-            MutableHeaders(scope=message)[HEADER] = self._request_id
+            others = [pair for pair in message.get("headers", ()) if pair[0] != _RAW_HEADER]
+            message["headers"] = [*others, (_RAW_HEADER, self.request_id.encode("ascii"))]
         elif message["type"] == "http.response.body":
             self.bytes_out += len(message.get("body", b""))
         await self._send(message)

@@ -16,7 +16,6 @@ from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from server.bootstrap import Services
@@ -71,7 +70,6 @@ def create_app(settings: Settings | None = None, store: UploadStore | None = Non
                 await anyio.to_thread.run_sync(lines.flush)
 
     routes = [
-        *_tus_routes(services),
         *multipart.routes(services),
         *tasks.routes(services),
         *media.routes(services),
@@ -88,6 +86,7 @@ def create_app(settings: Settings | None = None, store: UploadStore | None = Non
             Middleware(_StartSentence),
             Middleware(AccessLog, metrics=services.metrics, lines=lines, on_error=_unexpected),
             Middleware(Proxy, trusted=settings.trusted_proxies, root_path=settings.root_path),
+            Middleware(tus.Mount, routes=_tus_routes(services)),
         ],
         exception_handlers={HTTPException: _no_route},
         lifespan=lifespan,
@@ -97,13 +96,13 @@ def create_app(settings: Settings | None = None, store: UploadStore | None = Non
     return app
 
 
-def _tus_routes(services: Services) -> list[Route]:
+def _tus_routes(services: Services) -> tus.TusRoutes:
     if services.settings.tus_engine == "videodock":
-        return tus.routes(services)
+        return tus.TusRoutes(services)
     # Only where it is chosen: it imports FastAPI, for which other starts need not wait.
-    from server.web.tuspyserver import guard
+    from server.web.tuspyserver.guard import Guard
 
-    return guard.routes(services)
+    return Guard(services)
 
 
 def _checks(services: Services, scheduler: Leader | None) -> dict[str, Callable[[], str | None]]:

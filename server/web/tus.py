@@ -11,8 +11,7 @@ from dataclasses import replace
 from functools import partial
 
 from starlette.responses import Response
-from starlette.routing import Route
-from starlette.types import ASGIApp, Scope
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from server.bootstrap import Services
 from server.database.models import DEFAULT_OWNER
@@ -31,6 +30,13 @@ from server.web.middleware.cors import CrossOrigin
 from server.web.middleware.proxy import base_url
 
 PATH = "/files"
+_COLLECTION = PATH + "/"
+
+_EVERY_ANSWER = (
+    (b"tus-resumable", protocol.VERSION.encode()),
+    (b"x-content-type-options", b"nosniff"),
+    (b"cache-control", b"no-store"),  # unless it says another thing
+)
 
 _PATIENCE_SECONDS = 3.0
 _RETRY_SECONDS = 0.2
@@ -48,14 +54,33 @@ _EXPOSE_HEADERS = (
 )
 
 
-def routes(services: Services, mount: "TusRoutes | None" = None) -> list[Route]:
-    """The mount. Both spellings of the collection are served: a redirect would lose a body."""
-    mount = mount or TusRoutes(services)
-    return [
-        *(Route(path, mount.endpoint(mount.collection, PATH)) for path in (PATH, PATH + "/")),
+class Mount:
+    """Pure ASGI middleware: answers all that is addressed to the mount, and lets everything else pass.
+
+    It stands before the general routing, which costs a small request as much as all else that the server does for it.
+    Both spellings of the collection are served: a redirect would lose a body.
+    """
+
+    def __init__(self, app: ASGIApp, routes: "TusRoutes") -> None:
+        self._app = app
+        self._collection = routes.endpoint(routes.collection, PATH)
         # Whatever stands there is judged as an id: a hole in a path gets the mount's own answer too.
-        Route(PATH + "/{upload_id:path}", mount.endpoint(mount.upload, PATH + "/{upload_id}")),
-    ]
+        self._upload = routes.endpoint(routes.upload, PATH + "/{upload_id}")
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        path, prefix = scope["path"], scope.get("root_path", "")
+        # ASGI's path includes the prefix; only as a whole segment it is one.
+        below = path[len(prefix) :] if path.startswith(prefix + "/") else path
+        if below in (PATH, _COLLECTION):
+            await self._collection(scope, receive, send)
+        elif below.startswith(_COLLECTION):
+            scope["path_params"] = {"upload_id": below[len(_COLLECTION) :]}
+            await self._upload(scope, receive, send)
+        else:
+            await self._app(scope, receive, send)
 
 
 class TusRoutes:
@@ -165,7 +190,7 @@ class TusRoutes:
         await self._finals.join_waiting(facts)
         response = Response(headers=protocol.describe(facts))
         # It would be the length of the GET (RFC 9110 section 9.3.2), and that is not empty.
-        del response.headers["Content-Length"]
+        response.raw_headers = [pair for pair in response.raw_headers if pair[0] != b"content-length"]
         return response
 
     async def _inspect(self, upload_id: str) -> Facts:
@@ -209,9 +234,9 @@ class TusRoutes:
         return self._dress(response, scope)
 
     def _dress(self, response: Response, scope: Scope) -> Response:
-        response.headers["Tus-Resumable"] = protocol.VERSION
-        response.headers.setdefault("Cache-Control", "no-store")
-        response.headers["X-Content-Type-Options"] = "nosniff"
+        headers = response.raw_headers
+        there = {name for name, _ in headers}
+        headers += [pair for pair in _EVERY_ANSWER if pair[0] not in there]
         self._cors.dress(response, scope)
         return response
 

@@ -24,14 +24,19 @@ class CrossOrigin:
         self._methods = methods
         self._allow = (*_names(allow), *settings.cors_allow_headers)
         self._expose = expose
+        self._for_everybody = [
+            (b"access-control-expose-headers", expose.encode("latin-1")),
+            (b"access-control-allow-origin", b"*"),
+        ]
 
     def dress(self, response: Response, scope: Scope) -> None:
         """Let the page that asks read `response`, if it is of an allowed origin."""
+        if "*" in self._origins:
+            # An answer may be dressed twice: where it is made, and where it leaves.
+            response.raw_headers += [pair for pair in self._for_everybody if pair not in response.raw_headers]
+            return
         headers = response.headers
         headers["Access-Control-Expose-Headers"] = self._expose
-        if "*" in self._origins:
-            headers["Access-Control-Allow-Origin"] = "*"
-            return
         headers["Vary"] = "Origin"
         origin = _header(scope, b"origin")
         if origin is not None and origin in self._origins:

@@ -14,7 +14,6 @@ from typing import Any
 
 from fastapi import FastAPI
 from starlette.responses import Response
-from starlette.routing import Route
 from starlette.types import Message, Receive
 from tuspyserver import create_tus_router
 
@@ -29,11 +28,6 @@ from server.web.endpoint import Call
 from server.web.tuspyserver.storage import Creation, Errand, Reception, Storage, Termination, errand
 
 _SHOWN_BYTES = 500
-
-
-def routes(services: Services) -> list[Route]:
-    """The same mount as that of our own engine; tuspyserver does the work."""
-    return tus.routes(services, Guard(services))
 
 
 class Guard(tus.TusRoutes):

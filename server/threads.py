@@ -24,6 +24,11 @@ async def run(work: Callable[[*A], T], *args: *A, pool: ThreadPoolExecutor | Non
     """`work(*args)` on a thread of `pool`, or of the common one."""
     context = contextvars.copy_context()
     running = asyncio.get_running_loop().run_in_executor(pool or _common, context.run, work, *args)
+    return await finished(running)
+
+
+async def finished(running: "asyncio.Future[T]") -> T:
+    """The result of work that a thread does, awaited also by a caller who is cancelled meanwhile."""
     try:
         return await asyncio.shield(running)
     except asyncio.CancelledError:

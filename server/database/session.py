@@ -31,6 +31,7 @@ from sqlalchemy.orm import Session
 from sqlalchemy.pool import ConnectionPoolEntry, QueuePool
 
 from server import threads
+from server.database.group_commit import GroupCommit
 from server.errors import StartError
 from server.storage.ballast import Ballast
 
@@ -150,6 +151,7 @@ class Database:
         self._threads = ThreadPoolExecutor(threads_at_most, "sql")
         self._is_sqlite = is_sqlite
         self._spare = spare
+        self._writer = GroupCommit(self._begin_common) if is_sqlite else None
 
     @contextmanager
     def read(self) -> Iterator[Session]:
@@ -197,12 +199,33 @@ class Database:
         """`work(*args)` on a thread of the database's own pool."""
         return await threads.run(work, *args, pool=self._threads)
 
+    async def write_together(self, work: Callable[[Session], T], *, lazy: bool = False) -> T:
+        """`work` in a transaction that may change rows, committed when this returns; lazy as with `write`.
+
+        It changes rows and nothing else, since it may run twice. On SQLite, where writers wait in line anyhow, those of
+        a moment share one transaction; other databases commit side by side.
+        """
+        if self._writer is not None:
+            return await self._writer.run(work, lazy=lazy)
+        return await self.run(self._write_alone, work, lazy)
+
+    def _write_alone(self, work: Callable[[Session], T], lazy: bool) -> T:
+        with self.write(lazy=lazy) as session:
+            return work(session)
+
+    @contextmanager
+    def _begin_common(self, lazy: bool) -> Iterator[Connection]:
+        with self.change(lazy=lazy) as connection:
+            yield connection
+
     def check(self) -> None:
         """Raise whatever the driver raises when the database cannot be reached."""
         with self.read() as session:
             session.connection().exec_driver_sql("SELECT 1")
 
     def close(self) -> None:
+        if self._writer is not None:
+            self._writer.close()
         self._threads.shutdown(wait=False)
         self.engine.dispose()
 

@@ -1,0 +1,149 @@
+"""Writes of many requests in one transaction: as if each had its own, and paid once."""
+
+import asyncio
+import sqlite3
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import event, text
+from sqlalchemy.exc import IntegrityError, OperationalError
+from sqlalchemy.orm import Session
+
+from server.database.session import Database
+from tests.harness.waiting import until
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> Iterator[Database]:
+    database = Database(f"sqlite:///{tmp_path}/test.db", 5)
+    with database.write() as session:
+        session.execute(text("CREATE TABLE numbers (number INTEGER PRIMARY KEY)"))
+    yield database
+    database.close()
+
+
+@pytest.fixture
+def commits(database: Database) -> list[int]:
+    """One entry for each commit."""
+    seen: list[int] = []
+    event.listen(database.engine, "commit", lambda _: seen.append(1))
+    return seen
+
+
+def insert(number: int) -> Callable[[Session], int]:
+    """A write that adds a number and answers with it."""
+
+    def work(session: Session) -> int:
+        session.execute(text("INSERT INTO numbers VALUES (:number)"), {"number": number})
+        return number
+
+    return work
+
+
+def numbers(database: Database) -> list[int]:
+    with database.read() as session:
+        return list(session.scalars(text("SELECT number FROM numbers ORDER BY number")))
+
+
+async def all_at_once(database: Database, *works: Callable[[Session], Any]) -> list[Any]:
+    """Their results and errors; they are all there before the writer looks for the second time."""
+    entered, goes_on = threading.Event(), threading.Event()
+
+    def first(_: Session) -> None:
+        entered.set()
+        assert goes_on.wait(30)
+
+    held = asyncio.ensure_future(database.write_together(first))
+    await asyncio.to_thread(entered.wait, 30)
+    running = [asyncio.ensure_future(database.write_together(work)) for work in works]
+    await asyncio.sleep(0)  # each of them has put its work into the queue
+    goes_on.set()
+    await held
+    return await asyncio.gather(*running, return_exceptions=True)
+
+
+def test_what_waits_is_committed_together(database: Database, commits: list[int]) -> None:
+    """A hundred writes that come while one commits take two transactions, and each has its own answer."""
+    commits.clear()
+    answers = asyncio.run(all_at_once(database, *(insert(number) for number in range(100))))
+    assert answers == list(range(100))
+    assert len(commits) == 3  # the first, 64 and 36
+    assert numbers(database) == list(range(100))
+
+
+def test_one_that_raises_disturbs_no_other(database: Database) -> None:
+    """Its rows are not there, and those before and after it are."""
+
+    def fails(session: Session) -> None:
+        insert(50)(session)
+        raise KeyError("no")
+
+    answers = asyncio.run(all_at_once(database, insert(1), fails, insert(2)))
+    assert [type(answer) for answer in answers] == [int, KeyError, int]
+    assert numbers(database) == [1, 2]
+
+
+def test_one_that_the_database_refuses_disturbs_no_other(database: Database) -> None:
+    """A broken constraint is an error of its own write."""
+    answers = asyncio.run(all_at_once(database, insert(1), insert(1), insert(2)))
+    assert [type(answer) for answer in answers] == [int, IntegrityError, int]
+    assert numbers(database) == [1, 2]
+
+
+def test_a_commit_that_fails_is_tried_for_each_alone(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    """When the common transaction cannot be committed, only those fail that cannot be committed alone either."""
+    failing = [2, 1]  # the common transaction is the second one; of the single ones the first fails, too
+
+    def refuse(_: object) -> None:
+        failing[0] -= 1
+        if failing[0] in (0, -1):
+            raise OperationalError("COMMIT", {}, sqlite3.OperationalError("disk I/O error"))
+
+    event.listen(database.engine, "commit", refuse)
+    answers = asyncio.run(all_at_once(database, insert(1), insert(2), insert(3)))
+    assert [type(answer) for answer in answers] == [OperationalError, int, int]
+    assert numbers(database) == [2, 3]
+
+
+def test_no_answer_before_the_commit(database: Database) -> None:
+    """When a write returns, another connection sees its row."""
+
+    async def write_and_look() -> list[int]:
+        await database.write_together(insert(7))
+        return await asyncio.to_thread(numbers, database)
+
+    assert asyncio.run(write_and_look()) == [7]
+
+
+def test_a_caller_who_is_cancelled_waits_until_it_is_done(database: Database) -> None:
+    """What the write works on must not be let go under its hands."""
+    entered, goes_on = threading.Event(), threading.Event()
+
+    def slowly(session: Session) -> None:
+        entered.set()
+        assert goes_on.wait(30)
+        insert(9)(session)
+
+    async def cancel() -> tuple[bool, bool]:
+        running = asyncio.ensure_future(database.write_together(slowly))
+        await asyncio.to_thread(entered.wait, 30)
+        running.cancel()
+        await asyncio.sleep(0.05)
+        waited = not running.done()
+        goes_on.set()
+        with pytest.raises(asyncio.CancelledError):
+            await running
+        return waited, numbers(database) == [9]
+
+    assert asyncio.run(cancel()) == (True, True)
+
+
+def test_closing_ends_the_writer(database: Database) -> None:
+    """What waits is done first; no thread is left."""
+    asyncio.run(database.write_together(insert(1)))
+    assert any(thread.name == "sql-writer" for thread in threading.enumerate())
+    database.close()
+    until(lambda: not any(thread.name == "sql-writer" for thread in threading.enumerate()), what="the writer has ended")

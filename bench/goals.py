@@ -79,6 +79,22 @@ class Most(Goal):
 
 
 @dataclass(frozen=True)
+class Share(Goal):
+    """At most `factor` times what the peer takes."""
+
+    peer: str
+    factor: float
+    metric: str
+
+    def judge(self, results: Results, groups: Sequence[Group], ours: str) -> Verdict:
+        mine = middle(results, self.group, ours, self.metric)
+        theirs = middle(results, self.group, self.peer, self.metric)
+        if mine is None or not theirs:
+            return Verdict(None, "not measured")
+        return Verdict(mine / theirs <= self.factor, f"{mine / theirs:.2f} times")
+
+
+@dataclass(frozen=True)
 class Memory(Goal):
     """The highest peak of all works but the slow uploads."""
 
@@ -125,14 +141,23 @@ GOALS: tuple[Goal, ...] = (
     Most("one-patch", "at most 0.65 CPU-s a GB", "cpu_s_gb", 0.65, "CPU-s a GB"),
     _times("chunks-8m", 3, "tuspyserver", "tuspyserver"),
     _times("chunks-8m", 4, "@tus/server", "tus-node"),
+    _times("chunks-8m", 2.5, "plain ASGI", "plain-asgi"),
     _times("chunks-8m", 1.2, "resumable-upload", "resumable-upload"),
     _times("chunks-8m", 1.2, "tusd", "tusd"),
     _times("chunks-500k", 2, "the best of tuspyserver, @tus/server, resumable-upload", *_RESUMABLE),
+    _times("chunks-500k", 3, "@tus/server", "tus-node"),
+    _times("chunks-500k", 1.3, "plain ASGI", "plain-asgi"),
     _times("chunks-500k", 1, "tusd", "tusd"),
     _times("multipart", 6, "Flask + gunicorn", "flask-form"),
     _times("multipart", 4, "Starlette's and FastAPI's form parser", "starlette-form", "fastapi-form"),
-    _times("cycles", 2, "@tus/server", "tus-node", metric="per_s"),
+    _times("cycles", 3, "@tus/server", "tus-node", metric="per_s"),
     _times("cycles", 1, "tusd", "tusd", metric="per_s"),
+    _times("cycles-one", 3, "@tus/server", "tus-node", metric="per_s"),
+    _times("cycles-one", 0.5, "plain ASGI", "plain-asgi", metric="per_s"),
+    Most("phones-80", "HEAD on another upload within 25 ms at p99, begin and end included", "head_p99_ms", 25, "ms"),
+    Share("phones-80", "at most twice @tus/server's HEAD p99", "tus-node", 2, "head_p99_ms"),
+    Share("phones-80", "at most half of @tus/server's CPU-s a GB", "tus-node", 0.5, "cpu_s_gb"),
+    Most("phones-80", "no broken upload", "broken", 0, "broken"),
     _times("sha1-8m", 1.5, "resumable-upload", "resumable-upload"),
     Most("sha1-one", "at most 1.5 times as long as hashlib alone", "hash_times", 1.5, "times"),
     Most("trickle-1000", "HEAD on another upload within 50 ms at p99", "head_p99_ms", 50, "ms"),

@@ -130,7 +130,8 @@ def _method(machine: Mapping[str, Any], groups: Sequence[Group], results: Result
     )
     yield (
         "- HEAD beside slow uploads: a process of its own sends 50 per second; the time of an answer counts from "
-        "when the request was due. The first two seconds, in which all uploads start at once, have a column of "
+        "when the request was due. Beside phones all answers count, from before the first upload begins until the last "
+        "has ended. Beside trickling uploads the first two seconds, in which all start at once, have a column of "
         "their own."
     )
     yield (

@@ -32,10 +32,12 @@ _MORE = {
     "per_s": (Column("cpu_ms", "CPU-ms a cycle", 2), Column("peak_mb", "peak MB", 0)),
     "head_p99_ms": (
         Column("head_p50_ms", "HEAD p50, ms", 1),
+        Column("head_max_ms", "HEAD max, ms", 1),
         Column("begin_ms", "longest while all begin, ms", 0),
         Column("broken", "broken", 0),
         Column("peak_mb", "peak MB", 0),
         Column("cpu_s", "CPU-s", 1),
+        Column("cpu_s_gb", "CPU-s a GB", 1),
     ),
 }
 
@@ -78,7 +80,11 @@ def _comparison(group: Group, kinds: Sequence[type[Server]], results: Results) -
     work = group.works[0].name
     present = ordered(group, kinds, results)
     ours = next((kind for kind in kinds if kind.role is Role.OURS and kind in present), None)
-    columns = (COLUMNS[group.metric], *_MORE[group.metric])
+    columns = [
+        column
+        for column in (COLUMNS[group.metric], *_MORE[group.metric])
+        if column.metric == group.metric or any(values(results, work, kind.name, column.metric) for kind in present)
+    ]
     shows_ratio = is_higher_better(group) and ours is not None
     head = ["server", columns[0].title, *(["Videodock is"] if shows_ratio else []), *(c.title for c in columns[1:])]
     rows = []

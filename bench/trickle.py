@@ -60,7 +60,7 @@ class Trickle:
 
     def run(self) -> dict[str, float]:
         """`broken` connections, the `head_p50_ms`, `head_p99_ms` of the HEADs, and the longest at the beginning."""
-        probe = _start_probe(self._server.port, self._server.head_request(self._other), self._seconds)
+        probe = start_probe(self._server.port, self._server.head_request(self._other), self._seconds)
         try:
             assert probe.stdout is not None
             probe.stdout.readline()  # it asks from now on
@@ -155,7 +155,8 @@ def _drop(slow: _Slow) -> None:
         slow.connection = None
 
 
-def _start_probe(port: int, request: bytes, seconds: float) -> subprocess.Popen[str]:
+def start_probe(port: int, request: bytes, seconds: float) -> subprocess.Popen[str]:
+    """A process that asks that HEAD at fixed times; says a line when it begins, and at its end all times as JSON."""
     command = [sys.executable, "-m", "bench.trickle", str(port), request.decode("latin-1"), str(seconds)]
     return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
 

@@ -5,12 +5,14 @@ interleaved with each other.
 """
 
 import math
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from bench.clients import FormSender, Plan, Uploader, together
 from bench.cycles import BODY_BYTES, Cycles
 from bench.measure import Outcome, Run, Work
+from bench.phones import Phones
 from bench.servers.base import Ability, Server
 from bench.source import MIB, Slice, Source
 from bench.trickle import BEGIN_SECONDS, PIECE, Trickle
@@ -27,16 +29,40 @@ class Scale:
     rounds: int
     size: int  # bytes of one whole upload, and of all chunks together
     small_size: int  # bytes with 500 KiB chunks
-    seconds: float  # of cycles and of slow uploads
+    seconds: float  # of cycles, of slow uploads and of phones
     trickles: Sequence[int]
+    phones: int
+    rates: Sequence[int]  # bytes a second of each phone
     sizes: Sequence[int]
     clients: Sequence[int]
     rows: Sequence[int]
 
 
-FULL = Scale(5, GB, 512 * MB, 8, (500, 1000), (100 * MB, GB, 10 * GB), (1, 4, 16, 64), (1_000, 10_000, 100_000))
-USUAL = Scale(5, GB, 512 * MB, 8, (500, 1000), (100 * MB, GB), (1, 4, 16, 64), (1_000, 10_000, 100_000))
-QUICK = Scale(1, 256 * MB, 64 * MB, 2, (100,), (32 * MB, 256 * MB), (1, 16), (1_000, 10_000))
+FULL = Scale(
+    5,
+    GB,
+    512 * MB,
+    8,
+    (500, 1000),
+    500,
+    (20_000, 80_000, 300_000),
+    (100 * MB, GB, 10 * GB),
+    (1, 4, 16, 64),
+    (1_000, 10_000, 100_000),
+)
+USUAL = Scale(
+    5,
+    GB,
+    512 * MB,
+    8,
+    (500, 1000),
+    500,
+    (20_000, 80_000, 300_000),
+    (100 * MB, GB),
+    (1, 4, 16, 64),
+    (1_000, 10_000, 100_000),
+)
+QUICK = Scale(1, 256 * MB, 64 * MB, 2, (100,), 100, (80_000,), (32 * MB, 256 * MB), (1, 16), (1_000, 10_000))
 
 
 @dataclass(frozen=True)
@@ -133,6 +159,26 @@ class SlowOnes(Run):
         self._trickle.close()
 
 
+class ManyPhones(Run):
+    """Uploads at one rate that begin and end together."""
+
+    def __init__(self, server: Server, contents: list[Slice], rate: int) -> None:
+        self._server = server
+        self._phones = Phones(server, contents, rate)
+        self._phones.prepare()
+
+    def run(self) -> Outcome:
+        began = time.perf_counter()
+        values = self._phones.run()
+        seconds = time.perf_counter() - began
+        whole = self._phones.whole()
+        stored = [(self._server.stored(path, answer), content) for content, path, answer in whole]
+        return Outcome(seconds, sum(content.length for content, _, _ in whole), stored, values)
+
+    def close(self) -> None:
+        self._phones.close()
+
+
 def groups(source: Source, scale: Scale) -> list[Group]:
     """Everything that is measured, in the order of the report."""
     body, tus = frozenset({Ability.BODY}), frozenset({Ability.TUS})
@@ -160,6 +206,13 @@ def groups(source: Source, scale: Scale) -> list[Group]:
             metric="per_s",
         ),
         Group(
+            "cycles-one",
+            "Create, HEAD, PATCH of 1 KiB, DELETE; one connection",
+            [_cycles(source, "cycles-one", scale.seconds, connections=1)],
+            tus,
+            metric="per_s",
+        ),
+        Group(
             "sha1-8m",
             f"4 clients, {_size(size)} together in 8 MiB chunks with SHA-1",
             [_uploads(source, "sha1-8m", "", size, 4, 8 * MIB, checksum=True)],
@@ -171,6 +224,7 @@ def groups(source: Source, scale: Scale) -> list[Group]:
             [_uploads(source, "sha1-one", "", size, 1, 0, checksum=True)],
             frozenset({Ability.SHA1}),
         ),
+        *(_phones(source, scale.phones, rate, scale.seconds) for rate in scale.rates),
         *(_trickle(source, count, scale.seconds) for count in scale.trickles),
         Group(
             "growth-size",
@@ -218,10 +272,12 @@ def _form(source: Source, size: int) -> Work:
     return Work("multipart", "", size, size, lambda server: Form(server, content))
 
 
-def _cycles(source: Source, name: str, seconds: float, rows: int | None = None) -> Work:
+def _cycles(source: Source, name: str, seconds: float, rows: int | None = None, connections: int = 8) -> Work:
     content = source.slices(1, MIB)[0]
     label = "" if rows is None else f"{rows:,} uploads"
-    return Work(name, label, 0, BODY_BYTES, lambda server: SmallOnes(server, content, 8, seconds), False, rows)
+    return Work(
+        name, label, 0, BODY_BYTES, lambda server: SmallOnes(server, content, connections, seconds), False, rows
+    )
 
 
 def _trickle(source: Source, count: int, seconds: float) -> Group:
@@ -231,6 +287,14 @@ def _trickle(source: Source, count: int, seconds: float) -> Group:
     needs = frozenset({Ability.BODY})
     title = f"{count:,} slow uploads, {PIECE} bytes a second each"
     return Group(name, title, [work], needs, metric="head_p99_ms", fresh=True, rounds=2)
+
+
+def _phones(source: Source, count: int, rate: int, seconds: float) -> Group:
+    contents = source.slices(count, int(rate * seconds))
+    name = f"phones-{rate // 1000}"
+    work = Work(name, "", count * contents[0].length, MIB, lambda server: ManyPhones(server, contents, rate))
+    title = f"{count:,} phones at {rate // 1000} KB/s that begin and end within a second"
+    return Group(name, title, [work], frozenset({Ability.BODY}), metric="head_p99_ms", fresh=True, rounds=3)
 
 
 def _size(size: int) -> str:

@@ -19,7 +19,7 @@ from bench.servers.peers import PlainAsgi, SpliceLoop, StarletteForm, Tuspyserve
 from bench.source import MIB, Slice, Source, WrongBytesError
 
 SIZE = 8 * MIB
-TINY = works.Scale(2, SIZE, 2 * MIB, 0.5, (10,), (MIB, SIZE), (1, 4), (100, 1000))
+TINY = works.Scale(2, SIZE, 2 * MIB, 0.5, (10,), 5, (80_000,), (MIB, SIZE), (1, 4), (100, 1000))
 
 
 @pytest.fixture(scope="module")
@@ -86,6 +86,10 @@ def test_forms_slow_uploads_and_growth_are_measured(source: Source, tmp_path: Pa
     assert cell.error is None
     assert cell.values["broken"] == 0
     assert 0 < cell.values["head_p50_ms"] <= cell.values["head_p99_ms"]
+    _, phones = run(source, tmp_path, ["phones-80"], [PlainAsgi])
+    (cell,) = phones.cells
+    assert (cell.error, cell.values["broken"]) == (None, 0)
+    assert 0 < cell.values["head_p50_ms"] <= cell.values["head_p99_ms"] <= cell.values["head_max_ms"]
     _, rows = run(source, tmp_path, ["growth-rows"], [Videodock])
     assert [(cell.work, cell.error) for cell in rows.cells] == [("growth-rows-100", None), ("growth-rows-1000", None)]
 

@@ -69,8 +69,13 @@ class Removal:
         """Remove a tus upload, open or complete (tus 1.0.0, section Termination). Raises what `check` raises."""
 
         def checked() -> None:
-            check(self.repository.facts(upload_id, owner))
-            self.remove_upload(upload_id)
+            facts = self.repository.facts(upload_id, owner)
+            check(facts)
+            if facts.is_open and facts.group is None:
+                # No task speaks of it, and under its lock none will: there is nothing else to remove.
+                self.deletion.remove(upload_id, UploadStatus.TERMINATED)
+            else:
+                self.remove_upload(upload_id)
 
         async with self.locks.hold(upload_id):
             await self.database.run(checked)

@@ -26,7 +26,7 @@ from server.storage.base import UploadStore
 from server.storage.locks import UploadLocks
 from server.tasks import removal
 from server.tasks.wake import Wake
-from server.tus.protocol import is_partial
+from server.tus.protocol import is_final, is_partial
 from server.uploads import groups
 from server.uploads.repository import FIND, UploadRepository
 
@@ -106,7 +106,8 @@ class UploadDeletion:
             if group is not None and row is not None and not is_whole and row.has_bytes:
                 self.delete_bytes(upload_id)  # its group ended it at this very moment, and could not have its lock
             return False
-        self.delete_bytes(upload_id)
+        # Only a final upload may share bytes that it has to give back.
+        self.delete_all_bytes([upload_id], of_finals=row is None or is_final(row.concat))
         if task is not None or is_in_task:
             self.wake.notify()  # all the others may be there, and need not wait for this one
             self.delete_ended(others)

@@ -12,6 +12,7 @@ import contextlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -233,7 +234,10 @@ class UploadRepository:
         happens in it. Raises what that raises, and `UploadGoneError` if an upload was removed meanwhile.
         """
         self._finish_bytes(verified)
-        self._register_complete(verified, task_id, also)
+        with self.database.write() as session:
+            is_task = self._register_complete(verified, task_id, also, session)
+        if is_task:
+            self.wake.notify()
 
     async def complete_verified_from_loop(self, verified: Verified, task_id: str, also: Also | None = None) -> None:
         """The same for the event loop.
@@ -241,44 +245,44 @@ class UploadRepository:
         Pushing gigabytes to a disk takes its time, and the threads of the database are few: the bytes have others.
         """
         await threads.run(self._finish_bytes, verified)
-        await self.database.run(self._register_complete, verified, task_id, also)
+        if await self.database.write_together(partial(self._register_complete, verified, task_id, also)):
+            self.wake.notify()
 
     def _finish_bytes(self, upload_ids: Iterable[str]) -> None:
         for upload_id in upload_ids:
             self.store.finish(upload_id)
 
-    def _register_complete(self, verified: Verified, task_id: str, also: Also | None = None) -> None:
-        """The transaction of a completion. The store has finished the bytes."""
+    def _register_complete(self, verified: Verified, task_id: str, also: Also | None, session: Session) -> bool:
+        """The rows; tells whether a scheduler has something to learn. It may be undone and done again."""
         upload_ids = list(verified)
         now = self.clock()
-        with self.database.write() as session:
-            task = self._hold_group(session, upload_ids[0])
-            # A part that is whole has time again to be joined.
-            times = {"updated_at": now, "completed_at": now, "expires_at": self.expiry(now)}
-            values = {"status": UploadStatus.COMPLETE, **times}
-            moved = 0
-            for upload_id in upload_ids:
-                size = self.store.size(upload_id)
-                may_move = (Upload.id == upload_id, Upload.status.in_(sources(UPLOAD_MOVES, UploadStatus.COMPLETE)))
-                whole = {**values, "length": size, "received": size, "media_type": verified[upload_id]}
-                moved += changed(session, update(Upload).where(*may_move).values(**whole))
-            rows = session.scalars(select(Upload).where(Upload.id.in_(upload_ids))).all()
-            if moved != len(upload_ids):
-                if moved == 0 and rows and all(row.status is UploadStatus.COMPLETE for row in rows):
-                    return
-                raise UploadGoneError
-            if all(row.is_partial for row in rows):
-                return  # a part of an upload to come is nothing that could be processed
-            by_id = {row.id: row for row in rows}
-            if task is not None:
-                groups.member_completed(session, task, rows[0], now)
-            elif any(row.task_id != task_id for row in rows):
-                raise UploadGoneError  # its group waits for nothing
-            else:
-                self.policy.register_task(session, task_id, [by_id[upload_id] for upload_id in upload_ids], now)
-            if also is not None:
-                also(session)
-        self.wake.notify()
+        task = self._hold_group(session, upload_ids[0])
+        # A part that is whole has time again to be joined.
+        times = {"updated_at": now, "completed_at": now, "expires_at": self.expiry(now)}
+        values = {"status": UploadStatus.COMPLETE, **times}
+        moved = 0
+        for upload_id in upload_ids:
+            size = self.store.size(upload_id)
+            may_move = (Upload.id == upload_id, Upload.status.in_(sources(UPLOAD_MOVES, UploadStatus.COMPLETE)))
+            whole = {**values, "length": size, "received": size, "media_type": verified[upload_id]}
+            moved += changed(session, update(Upload).where(*may_move).values(**whole))
+        rows = session.scalars(select(Upload).where(Upload.id.in_(upload_ids))).all()
+        if moved != len(upload_ids):
+            if moved == 0 and rows and all(row.status is UploadStatus.COMPLETE for row in rows):
+                return False
+            raise UploadGoneError
+        if all(row.is_partial for row in rows):
+            return False  # a part of an upload to come is nothing that could be processed
+        by_id = {row.id: row for row in rows}
+        if task is not None:
+            groups.member_completed(session, task, rows[0], now)
+        elif any(row.task_id != task_id for row in rows):
+            raise UploadGoneError  # its group waits for nothing
+        else:
+            self.policy.register_task(session, task_id, [by_id[upload_id] for upload_id in upload_ids], now)
+        if also is not None:
+            also(session)
+        return True
 
     def discard(self, upload_ids: Sequence[str]) -> None:
         """Remove open uploads without a trace: those of a request that never was one. Blocking.

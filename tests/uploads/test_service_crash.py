@@ -2,6 +2,7 @@
 
 import tempfile
 from collections.abc import Awaitable, Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -245,12 +246,13 @@ def test_completed_twice(bench: Bench) -> None:
         await fill(services, upload, pieces())
         before = bench.rows()
         for _ in range(2):
-            await services.database.run(services.repository._register_complete, {upload: "mp4"}, upload)
+            await services.repository.complete_verified_from_loop({upload: "mp4"}, upload)
         assert bench.rows() == before
         gone = (await make(services)).id
         await services.removal.terminate(gone, OWNER, lambda _: None)
+        register = partial(services.repository._register_complete, {gone: "mp4"}, gone, None)
         with pytest.raises(UploadGoneError):
-            await services.database.run(services.repository._register_complete, {gone: "mp4"}, gone)
+            await services.database.write_together(register)
 
     assert bench.life(twice)
     assert bench.tasks() == (1, 1, 1)

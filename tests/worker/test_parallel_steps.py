@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 
 from server.bootstrap import Services
-from server.database import migration
 from server.database.models import DEFAULT_OWNER
 from server.errors import StepError
 from server.pipeline.order import STEPS, groups
@@ -15,6 +14,7 @@ from server.pipeline.step import Cancelled, StepContext, TryLaterError
 from server.settings import Settings
 from server.worker import runner
 from server.worker.runner import Attempt, claim_next
+from tests.harness.migrated import migrate
 from tests.harness.rows import query
 from tests.harness.steps import FakeStep, Work
 from tests.harness.waiting import until
@@ -24,7 +24,7 @@ BOTH = ("mp4", "poster")
 
 @pytest.fixture
 def services(tmp_path: Path, database_url: str) -> Iterator[Services]:
-    migration.upgrade(database_url)
+    migrate(database_url)
     settings = Settings(data_dir=tmp_path / "data", database_url=database_url, task_max_attempts=3, fsync="never")
     with Services.open(settings) as opened:
         opened.claim_store()

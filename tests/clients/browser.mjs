@@ -6,7 +6,7 @@
 
 import { readFile } from 'node:fs/promises'
 
-import { given, say, visit } from './chromium.mjs'
+import { given, ours, say, visit } from './chromium.mjs'
 
 async function start(page) {
   const landing = await page.goto(`${given.origin}/`)
@@ -27,7 +27,7 @@ async function start(page) {
 }
 
 async function run(page) {
-  const ended = page.waitForEvent('console', { predicate: (message) => message.text().includes(given.until) })
+  const ended = page.waitForEvent('console', { predicate: ours((message) => message.text().includes(given.until)) })
   await Promise.all([ended, start(page)])
   say('done')
 }

@@ -6,7 +6,7 @@
 import { existsSync } from 'node:fs'
 import { setTimeout } from 'node:timers/promises'
 
-import { given, say, take, throttle, visit } from './chromium.mjs'
+import { given, ours, say, take, throttle, visit } from './chromium.mjs'
 
 /** Ended from outside when it takes too long, as everything here. */
 async function until(check) {
@@ -66,9 +66,10 @@ function steps(page, network) {
 }
 
 await visit(async (page, network) => {
-  network.on('Network.responseReceived', ({ type, response }) => {
+  const received = ({ type, response }) => {
     if (type === 'Preflight') say('preflight', { url: response.url, status: response.status })
-  })
+  }
+  network.on('Network.responseReceived', ours(received))
   const available = steps(page, network)
   await page.goto(given.url)
   await take(available)

@@ -5,10 +5,10 @@ from pathlib import Path
 import pytest
 
 from server.bootstrap import Services
-from server.database import migration
 from server.settings import Settings
 from server.tus.protocol import PARTIAL
 from server.uploads.new_upload import NewUpload
+from tests.harness.migrated import migrate
 from tests.harness.rows import query
 from tests.tus.client import video
 
@@ -20,7 +20,7 @@ FIRST, LAST = "00000000-0000-4000-8000-000000000000", "ffffffff-ffff-4fff-bfff-f
 def test_a_final_whose_last_part_the_sweep_finishes(tmp_path: Path, final: str, part: str) -> None:
     """The server died behind the part's last byte: the sweep finishes the part, and joins the final."""
     url = f"sqlite:///{tmp_path / 'test.db'}"
-    migration.upgrade(url)
+    migrate(url)
     with Services.open(Settings(data_dir=tmp_path / "data", database_url=url)) as services:
         services.claim_store()
         for upload, concat, parts in ((part, PARTIAL, ()), (final, "final;…", (part,))):

@@ -29,6 +29,10 @@ COLD = os.environ.get("COLD_STARTS", "") not in ("", "0")
 _SECONDS = 60.0
 # What a server and the operator's commands import, some of it only when they run.
 _KNOWN = (
+    "anyio._backends._asyncio",
+    "anyio.streams.tls",
+    "apscheduler.triggers.interval",
+    "encodings.idna",
     "httptools",
     "logging.config",
     "prometheus_client",
@@ -42,6 +46,7 @@ _KNOWN = (
     "sqlalchemy.dialects.sqlite",
     "tests.harness.faulty_server",
     "uvicorn.lifespan.on",
+    "uvicorn.loops.uvloop",
     "uvloop",
 )
 

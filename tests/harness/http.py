@@ -20,11 +20,11 @@ import uvicorn
 from structlog.testing import capture_logs
 
 from server.app import create_app
-from server.database import migration
 from server.serving.uvicorn_http import http_class
 from server.settings import Settings
 from server.storage.base import UploadStore
 from tests.harness.held import held_locks
+from tests.harness.migrated import migrate
 from tests.harness.postgres import PostgresServer
 from tests.harness.rows import execute, query, wait_told
 from tests.harness.waiting import PATIENCE, until
@@ -218,7 +218,7 @@ class LiveServer:
         # Its lines would go to the terminal, in between those of the tests.
         self._ends.enter_context(capture_logs())
         self.data_dir.mkdir(parents=True, exist_ok=True)
-        migration.upgrade(self.database_url)
+        migrate(self.database_url)
         self._listener = socket.create_server(("127.0.0.1", 0), backlog=512)
         self.port = self._listener.getsockname()[1]
         config = uvicorn.Config(

@@ -10,11 +10,11 @@ from typing import Any
 from sqlalchemy import text, update
 
 from server.bootstrap import Services, new_id
-from server.database import migration
 from server.database.models import Task, TaskEvent
 from server.lifecycle import TaskStatus
 from server.settings import Settings
 from server.uploads.new_upload import NewUpload
+from tests.harness.migrated import migrate
 from tests.tus.client import video
 
 DATA = video(500)
@@ -29,7 +29,7 @@ class Installation:
     def __init__(self, folder: Path, url: str, **settings: Any) -> None:
         self.settings = Settings(data_dir=folder, database_url=url, **{**QUICK, **settings})
         folder.mkdir(parents=True, exist_ok=True)
-        migration.upgrade(self.settings.sqlalchemy_url)
+        migrate(self.settings.sqlalchemy_url)
         self.services = Services.open(self.settings)
         self.services.claim_store()
 

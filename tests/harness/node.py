@@ -6,7 +6,7 @@ import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Protocol, Self
 
 from tests.harness.waiting import PATIENCE, until
 
@@ -14,21 +14,37 @@ CLIENTS = Path(__file__).resolve().parents[1] / "clients"
 Event = dict[str, Any]
 
 
+class Run(Protocol):
+    """What is asked of a running client: that of `subprocess.Popen`."""
+
+    returncode: int | Any
+
+    def poll(self) -> int | None: ...
+    def wait(self, timeout: float | None = None) -> int: ...
+    def terminate(self) -> None: ...
+    def kill(self) -> None: ...
+
+
+def node() -> str:
+    """The program."""
+    found = shutil.which("node")
+    assert found, "Node 20 is not installed"
+    assert (CLIENTS / "node_modules").is_dir(), "the npm packages are missing; `make test` installs them"
+    return found
+
+
 class NodeClient:
     """One run of a script with its options; ended with the `with` block at the latest."""
 
     def __init__(self, program: str, folder: Path, /, **options: object) -> None:
-        node = shutil.which("node")
-        assert node, "Node 20 is not installed"
-        assert (CLIENTS / "node_modules").is_dir(), "the npm packages are missing; `make test` installs them"
         self._log = folder / f"{Path(program).stem}-{len(list(folder.glob('*.events')))}.events"
         self._errors = self._log.with_suffix(".errors")
+        self._process = self._start(program, options)
+
+    def _start(self, program: str, options: dict[str, object]) -> Run:
         with self._log.open("wb") as out, self._errors.open("wb") as err:
-            self._process = subprocess.Popen(
-                [node, str(CLIENTS / program), json.dumps(options)],
-                stdin=subprocess.DEVNULL,
-                stdout=out,
-                stderr=err,
+            return subprocess.Popen(
+                [node(), str(CLIENTS / program), json.dumps(options)], stdin=subprocess.DEVNULL, stdout=out, stderr=err
             )
 
     def __enter__(self) -> Self:
@@ -38,7 +54,6 @@ class NodeClient:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if self._process.poll() is None:
-            # SIGTERM, so that playwright-core takes its browser along.
             self._process.terminate()
             try:
                 self._process.wait(10)

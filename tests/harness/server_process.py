@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+from sqlalchemy import make_url
 
-from tests.harness import forkserver, leftovers, processes
+from tests.harness import forkserver, leftovers, migrated, processes
 from tests.harness.ports import free_port, let_go
 from tests.harness.waiting import PATIENCE, until, within
 
@@ -78,9 +79,16 @@ class ServerProcess:
         assert not self.running, "the server runs already"
         before = self._out.stat().st_size if self._out.exists() else 0
         command = self._command("serve", "--host", "127.0.0.1", "--port", str(self.port))
+        self._prepare_database()
         self._process = self._launch_forked(command) if self._is_warm else self._launch(command)
         until(lambda: self._announced(before), what="the server prints its address")
         self.wait_ready()
+
+    def _prepare_database(self) -> None:
+        # The first start of a server would run every migration. A cold one does.
+        url = make_url(self.database_url)
+        if self._is_warm and url.get_backend_name() == "sqlite":
+            migrated.copy_sqlite(url)
 
     @property
     def _is_warm(self) -> bool:

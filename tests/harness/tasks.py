@@ -9,7 +9,7 @@ from typing import Any
 import av
 
 from tests.harness.server_process import ServerProcess
-from tests.harness.waiting import PATIENCE
+from tests.harness.waiting import PATIENCE, pauses
 
 ENDS = frozenset({"completed", "error", "cancelled"})
 FILE_KEYS = {
@@ -31,7 +31,7 @@ def follow(
     """
     deadline = time.monotonic() + max(seconds, PATIENCE)
     seen: list[dict[str, Any]] = []
-    while True:
+    for pause in pauses():
         answer = server.status(task_id)
         if not is_old:
             check_status_shape(answer, task_id)
@@ -43,7 +43,8 @@ def follow(
             return seen
         assert answer["status"] not in ENDS, f"the task ended as {answer['status']}: {answer}"
         assert time.monotonic() < deadline, f"the task did not get to {sorted(until)} in {seconds} s: {answer}"
-        time.sleep(0.02)
+        time.sleep(pause)
+    raise AssertionError  # the pauses never end
 
 
 def finish(server: ServerProcess, task_id: str, *, seconds: float = 60) -> dict[str, Any]:

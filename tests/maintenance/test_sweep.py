@@ -15,13 +15,13 @@ from sqlalchemy import text
 from structlog.testing import capture_logs
 
 from server.bootstrap import Services
-from server.database import migration
 from server.database.session import Database
 from server.maintenance.sweep_report import SweepReport
 from server.settings import Settings
 from server.storage.disk import DiskStore
 from server.uploads.new_upload import NewUpload
 from tests.harness.kill_points import KilledError, KillPoint
+from tests.harness.migrated import migrate
 from tests.harness.waiting import PATIENCE
 from tests.tus.client import PAST, video
 
@@ -69,7 +69,7 @@ class Bench:
 
     def __init__(self, folder: Path, database_url: str) -> None:
         self.settings = Settings(data_dir=folder, database_url=database_url)
-        migration.upgrade(database_url)
+        migrate(database_url)
         self.services = Services.open(self.settings)
         self.services.claim_store()
 

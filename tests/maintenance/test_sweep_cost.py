@@ -14,7 +14,6 @@ from sqlalchemy import event
 from sqlalchemy.exc import OperationalError
 
 from server.bootstrap import Services
-from server.database import migration
 from server.errors import StorageFullError
 from server.maintenance.sweep_report import SweepReport
 from server.settings import Settings
@@ -24,6 +23,7 @@ from server.uploads.new_upload import NewUpload
 from server.uploads.repository import UploadRepository
 from server.worker.scheduler import scheduler_of
 from tests.harness.http import LiveServer
+from tests.harness.migrated import migrate
 from tests.tus.client import PAST, create, patch, video
 
 OPEN = 100_000
@@ -38,7 +38,7 @@ class Crowd:
     def __init__(self, folder: Path) -> None:
         self.path = folder / "test.db"
         url = f"sqlite:///{self.path}"
-        migration.upgrade(url)
+        migrate(url)
         self.services = Services.open(Settings(data_dir=folder / "data", database_url=url, fsync="never"))
         self.services.claim_store()
 

@@ -14,7 +14,7 @@ from server import media_types
 from server.pipeline.media import ffmpeg
 from server.pipeline.step import Limits, StepContext
 from server.settings import load
-from tests.harness import forkserver
+from tests.harness import chromium, forkserver
 from tests.harness.processes import descriptors
 from tests.harness.waiting import within
 from tests.pipeline import processes
@@ -25,6 +25,12 @@ Contexts = Callable[..., StepContext]
 @pytest.fixture(scope="session")
 def samples_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("samples")
+
+
+@pytest.fixture(scope="session")
+def browser() -> None:
+    """The process of Chromium's drivers, which stays: start it before a test counts processes."""
+    chromium.begin()
 
 
 @pytest.fixture(autouse=True)

@@ -40,6 +40,7 @@ def test_a_sample(tmp_path: Path, context: Contexts) -> None:
 
 @pytest.mark.soak
 @pytest.mark.parametrize("first", range(0, len(CORPUS), _BATCH))
+@pytest.mark.usefixtures("browser")
 def test_all(first: int, tmp_path: Path, context: Contexts) -> None:
     """All, a batch at a time."""
     judge_all(CORPUS[first : first + _BATCH], tmp_path, context)

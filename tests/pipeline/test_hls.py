@@ -330,6 +330,7 @@ function play(urls) {
 """
 
 
+@pytest.mark.usefixtures("browser")
 def test_chromium_plays_both(start_server: StartServer, samples_folder: Path, tmp_path: Path) -> None:
     """Uploaded, transcoded, and played from start to end by a browser, from the URLs that the status tells."""
     server = start_server(transcode="both")

@@ -43,6 +43,7 @@ KINDS: dict[str, tuple[float, tuple[str, ...]]] = {
 }
 
 
+@pytest.mark.usefixtures("browser")
 def test_all_kinds_play_and_seek(samples_folder: Path, tmp_path: Path, context: Contexts) -> None:
     """From a picture in 5 s to 120 in 1 s, with tracks of different length: the right duration, every seek, the end."""
     items = []

@@ -4,13 +4,13 @@ from collections.abc import Iterator
 
 import pytest
 
-from server.database import migration
 from server.database.session import Database
+from tests.harness.migrated import migrate
 
 
 @pytest.fixture
 def database(database_url: str) -> Iterator[Database]:
-    migration.upgrade(database_url)
+    migrate(database_url)
     made = Database(database_url, 10)
     yield made
     made.close()

@@ -9,7 +9,6 @@ import anyio
 import pytest
 
 from server.bootstrap import Services
-from server.database import migration
 from server.database.session import Database
 from server.settings import Settings
 from server.storage import disk
@@ -17,6 +16,7 @@ from server.storage.disk import DiskStore
 from server.tus.protocol import PARTIAL, Create, check_upload
 from server.uploads.new_upload import NewUpload
 from tests.harness.kill_points import KilledError, KillPoint
+from tests.harness.migrated import migrate
 from tests.harness.rows import query
 from tests.tus.client import video
 
@@ -31,7 +31,7 @@ class Bench:
     def __init__(self, folder: Path) -> None:
         self.url = f"sqlite:///{folder / 'test.db'}"
         self.settings = Settings(data_dir=folder / "data", database_url=self.url)
-        migration.upgrade(self.url)
+        migrate(self.url)
 
     def open(self) -> Services:
         services = Services.open(self.settings)

@@ -11,7 +11,6 @@ import anyio
 import pytest
 
 from server.bootstrap import Services
-from server.database import migration
 from server.database.session import Database
 from server.errors import ClientError, GroupEndedError, MediaTypeUnsupportedError, UploadGoneError
 from server.settings import Settings
@@ -22,6 +21,7 @@ from server.uploads.deletion import UploadDeletion
 from server.uploads.repository import UploadRepository
 from tests.harness import seed
 from tests.harness.kill_points import NEVER, KilledError, KillPoint, sample
+from tests.harness.migrated import migrate
 from tests.harness.rows import query
 from tests.transport.scripted import scripted, whole
 from tests.tus.client import metadata, video
@@ -39,7 +39,7 @@ class Bench:
     def __init__(self, folder: Path) -> None:
         self.url = f"sqlite:///{folder / 'test.db'}"
         self.settings = Settings(data_dir=folder / "data", database_url=self.url, fsync="never")
-        migration.upgrade(self.url)
+        migrate(self.url)
         self.task = str(uuid.uuid4())
 
     def life(self, work: Callable[[Services], Awaitable[object]]) -> bool:

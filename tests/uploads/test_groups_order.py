@@ -14,7 +14,6 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from server.bootstrap import Services
-from server.database import migration
 from server.errors import (
     FileEmptyError,
     GroupEndedError,
@@ -29,6 +28,7 @@ from server.tus.group_metadata import Group
 from server.tus.protocol import PARTIAL, Append, Create, Facts, check_upload
 from server.uploads.service import ClientGoneError
 from tests.harness.kill_points import KilledError
+from tests.harness.migrated import migrate
 from tests.harness.postgres import PostgresServer
 from tests.harness.rows import execute, query
 from tests.transport.scripted import GONE, chunk, scripted, whole
@@ -111,7 +111,7 @@ class Ground:
     def __init__(self, folder: Path, url: str) -> None:
         self.url = url
         self.settings = Settings(data_dir=folder, database_url=url, fsync="never")
-        migration.upgrade(url)
+        migrate(url)
         self.services = Services.open(self.settings)
         self.services.claim_store()
 

@@ -11,12 +11,12 @@ import pytest
 from sqlalchemy.exc import OperationalError
 
 from server.bootstrap import Services
-from server.database import migration
 from server.database.models import DEFAULT_OWNER
 from server.settings import Settings
 from server.uploads import progress as progress_module
 from server.uploads.new_upload import NewUpload
 from server.uploads.progress import ProgressUpdate, ProgressWriter
+from tests.harness.migrated import migrate
 from tests.harness.rows import query
 from tests.harness.waiting import PATIENCE
 
@@ -25,7 +25,7 @@ NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
 @pytest.fixture
 def services(tmp_path: Path, database_url: str) -> Iterator[Services]:
-    migration.upgrade(database_url)
+    migrate(database_url)
     with Services.open(Settings(data_dir=tmp_path / "data", database_url=database_url)) as opened:
         opened.claim_store()
         yield opened

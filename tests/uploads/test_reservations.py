@@ -17,7 +17,6 @@ from hypothesis import strategies as st
 from sqlalchemy import insert, update
 from structlog.testing import capture_logs
 
-from server.database import migration
 from server.database.models import Upload
 from server.database.session import Database, changed
 from server.errors import NoRoomError
@@ -26,6 +25,7 @@ from server.messages import sentence
 from server.storage.memory import MemoryStore
 from server.uploads import reservations
 from server.uploads.reservations import DiskReservations, DiskSpace, reserve_bytes
+from tests.harness.migrated import migrate
 from tests.harness.rows import query
 from tests.harness.waiting import PATIENCE
 
@@ -97,7 +97,7 @@ def row(upload_id: str, reserved: int) -> dict[str, object]:
 @pytest.fixture
 def make(database_url: str, tmp_path: Path) -> Iterator[Callable[..., Bench]]:
     """Makes a bench with so much room."""
-    migration.upgrade(database_url)
+    migrate(database_url)
     database = Database(database_url, 10, "never")
     yield lambda free, reserve=0: Bench(database, tmp_path, free, reserve)
     database.close()
@@ -278,7 +278,7 @@ STEPS = st.lists(
 def test_never_more_than_there_is(steps: list[tuple[str, int]], seed: int, tmp_path: Path) -> None:
     """Whatever happens: all that was promised and has not come yet fits beside the reserve, when it was promised."""
     url = f"sqlite:///{tmp_path / f'{uuid.uuid4()}.db'}"
-    migration.upgrade(url)
+    migrate(url)
     database = Database(url, 3, "never")
     bench = Bench(database, tmp_path, 2000, 100)
     processes = [bench.space, bench.another(), bench.another()]

@@ -10,7 +10,6 @@ import anyio
 import pytest
 
 from server.bootstrap import Services
-from server.database import migration
 from server.database.session import Database
 from server.errors import UploadGoneError
 from server.settings import Settings
@@ -20,6 +19,7 @@ from server.uploads.deletion import UploadDeletion
 from server.uploads.repository import UploadRepository
 from server.uploads.service import ClientGoneError, UploadService
 from tests.harness.kill_points import KilledError, KillPoint, kill
+from tests.harness.migrated import migrate
 from tests.harness.rows import execute, query
 from tests.transport.scripted import GONE, Message, chunk, scripted, whole
 from tests.tus.client import video
@@ -35,7 +35,7 @@ class Bench:
     def __init__(self, folder: Path, database_url: str) -> None:
         self.settings = Settings(data_dir=folder, database_url=database_url)
         self.url = database_url
-        migration.upgrade(database_url)
+        migrate(database_url)
 
     def life(self, work: Callable[[Services], Awaitable[object]]) -> bool:
         """One process that does `work`; whether it came to its end."""

@@ -13,7 +13,6 @@ from urllib.parse import urlsplit, urlunsplit
 import pytest
 
 from server.bootstrap import Services
-from server.database import migration
 from server.database.models import DEFAULT_OWNER
 from server.errors import StartError
 from server.lifecycle import TaskStatus
@@ -24,6 +23,7 @@ from server.worker.dispatcher import OUTSTANDING, Dispatcher, dispatcher_of
 from server.worker.scheduler import scheduler_of
 from tests.harness.brokers import Broker
 from tests.harness.gate import Gate
+from tests.harness.migrated import migrate
 from tests.harness.namespace import Namespace
 from tests.harness.rows import execute, query
 from tests.harness.waiting import until, within
@@ -81,7 +81,7 @@ def dict_of(settings: Settings) -> dict[str, object]:
 
 @pytest.fixture
 def ground(tmp_path: Path, postgres_url: str, broker: Broker) -> Iterator[Ground]:
-    migration.upgrade(postgres_url)
+    migrate(postgres_url)
     settings = Settings(
         data_dir=tmp_path / "data",
         database_url=postgres_url,

@@ -11,11 +11,11 @@ import pytest
 from sqlalchemy import func, select
 
 from server.bootstrap import Services
-from server.database import migration
 from server.database.models import Task
 from server.settings import Settings
 from tests.harness.chaos import Arena, Plan, nursery
 from tests.harness.chaos_check import figures, findings
+from tests.harness.migrated import migrate
 from tests.harness.postgres import PostgresServer
 from tests.harness.waiting import until
 
@@ -73,7 +73,7 @@ def restart(kind: str, request: pytest.FixtureRequest) -> Callable[[], None] | N
 
 def play(folder: Path, url: str, plan: Plan, seed: int, restart: Callable[[], None] | None) -> str:
     """One round; what happened. Fails for anything that is not as it must be."""
-    migration.upgrade(url)
+    migrate(url)
     settings = Settings(
         data_dir=folder / "data",
         database_url=url,

@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 
 from server.bootstrap import Services, new_id
-from server.database import migration
 from server.database.models import DEFAULT_OWNER
 from server.errors import StepError
 from server.pipeline.order import STEPS, groups
@@ -17,6 +16,7 @@ from server.uploads.new_upload import NewUpload
 from server.worker import attempt as attempt_module
 from server.worker.attempt import Attempt
 from server.worker.runner import runner_of
+from tests.harness.migrated import migrate
 from tests.harness.rows import query
 from tests.harness.steps import FakeStep, Work
 from tests.harness.waiting import until
@@ -26,7 +26,7 @@ BOTH = ("mp4", "poster")
 
 @pytest.fixture
 def services(tmp_path: Path, database_url: str) -> Iterator[Services]:
-    migration.upgrade(database_url)
+    migrate(database_url)
     settings = Settings(data_dir=tmp_path / "data", database_url=database_url, task_max_attempts=3, fsync="never")
     with Services.open(settings) as opened:
         opened.claim_store()

@@ -13,11 +13,11 @@ from typing import Any
 import pytest
 
 from server.bootstrap import Services
-from server.database import migration
 from server.database.models import DEFAULT_OWNER
 from server.settings import Settings
 from server.uploads.new_upload import NewUpload
 from tests.harness.clamd import EICAR, Clamd
+from tests.harness.migrated import migrate
 from tests.harness.rows import query
 from tests.harness.waiting import PATIENCE
 from tests.samples import make
@@ -39,7 +39,7 @@ class Scene:
         self.clamd = clamd
         self.data = make(folder.parent, "clip.mp4").read_bytes() + EICAR
         folder.mkdir()
-        migration.upgrade(self.url)
+        migrate(self.url)
         with Services.open(self.settings) as services:
             services.claim_store()
             self.upload = services.new_id()

@@ -12,7 +12,6 @@ from typing import Any
 import pytest
 
 from server.bootstrap import Services
-from server.database import migration
 from server.database.models import DEFAULT_OWNER
 from server.errors import StepError, TaskEndedError
 from server.pipeline.step import StepContext
@@ -22,6 +21,7 @@ from server.tasks.retry import NotRetriedError, retry
 from server.uploads.new_upload import NewUpload
 from server.worker import attempt as attempt_module
 from server.worker.runner import runner_of
+from tests.harness.migrated import migrate
 from tests.harness.rows import execute, query
 from tests.harness.steps import FakeStep, failing, held
 from tests.harness.waiting import until, within
@@ -31,7 +31,7 @@ Put = Callable[..., None]
 
 @pytest.fixture
 def services(tmp_path: Path, database_url: str) -> Iterator[Services]:
-    migration.upgrade(database_url)
+    migrate(database_url)
     settings = Settings(data_dir=tmp_path / "data", database_url=database_url, fsync="never", disk_reserve="0")
     with Services.open(settings) as opened:
         opened.claim_store()

@@ -16,7 +16,6 @@ from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
 
 from server.bootstrap import Services
-from server.database import migration
 from server.database.models import DEFAULT_OWNER, Task, TaskEvent
 from server.database.session import Database, changed
 from server.database.types import database_time
@@ -32,6 +31,7 @@ from server.worker import attempt as attempt_module
 from server.worker.attempt import Attempt
 from server.worker.progress import StepProgress
 from server.worker.runner import runner_of
+from tests.harness.migrated import migrate
 from tests.harness.rows import query
 from tests.harness.server_process import ROOT
 from tests.harness.steps import FakeStep, failing, held
@@ -43,7 +43,7 @@ ATTEMPTS = 3
 
 @pytest.fixture
 def settings(tmp_path: Path, database_url: str) -> Settings:
-    migration.upgrade(database_url)
+    migrate(database_url)
     return Settings(data_dir=tmp_path / "data", database_url=database_url, task_max_attempts=ATTEMPTS, fsync="never")
 
 

@@ -15,7 +15,6 @@ from sqlalchemy import update
 from sqlalchemy.exc import OperationalError
 
 from server.bootstrap import Services
-from server.database import migration
 from server.database import session as database_session
 from server.database.models import DEFAULT_OWNER, Task
 from server.database.session import changed
@@ -26,6 +25,7 @@ from server.uploads.new_upload import NewUpload
 from server.worker import attempt as attempt_module
 from server.worker.scheduler import Scheduler, scheduler_of
 from tests.harness.gate import Gate
+from tests.harness.migrated import migrate
 from tests.harness.rows import query
 from tests.harness.waiting import PATIENCE, until, within
 from tests.samples import make
@@ -33,7 +33,7 @@ from tests.samples import make
 
 @pytest.fixture
 def settings(tmp_path: Path, database_url: str) -> Settings:
-    migration.upgrade(database_url)
+    migrate(database_url)
     return Settings(
         data_dir=tmp_path / "data",
         database_url=database_url,
@@ -223,7 +223,7 @@ def test_a_database_that_somebody_else_keeps_locked_is_no_crash(
     monkeypatch.setattr(database_session, "_BUSY_SECONDS", 0.2)
     settings = Settings(data_dir=tmp_path / "data", task_lease=3, ffmpeg=str(gate.path), transcode="none")
     settings.data_dir.mkdir()
-    migration.upgrade(settings.sqlalchemy_url)
+    migrate(settings.sqlalchemy_url)
     with Services.open(settings) as services:
         services.claim_store()
         task_id = upload(services, make(tmp_path, "a.mp4"))

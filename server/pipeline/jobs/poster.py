@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from server.errors import StepError
+from server.pipeline.jobs import PROGRAM
 from server.pipeline.media import ffmpeg_facts, programs, source, tone_mapping
 from server.pipeline.media.decoders import DECODERS
 from server.pipeline.media.ffmpeg_command import upright
 from server.pipeline.media.orientation import Orientation
-from server.pipeline.sandbox.fallback import PROGRAM
 
 _SHARES = (0.10, 0.25, 0.50, 0.75)  # of the duration
 _TIME_SHARE = 1 / 3  # of the step's time for one frame; if all hang, the step runs out of time before they do

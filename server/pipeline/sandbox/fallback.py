@@ -10,11 +10,9 @@ from collections.abc import Callable, Mapping
 import structlog
 
 from server.errors import StepError
+from server.pipeline.jobs import LIBRARY, PROGRAM
 from server.pipeline.sandbox import child
 from server.pipeline.step import Limits
-
-LIBRARY, PROGRAM = "library", "program"
-"""Values of a job's argument `by`."""
 
 _log = structlog.stdlib.get_logger("videodock.pipeline")
 

@@ -34,6 +34,7 @@ from server.lifecycle import FILE_MOVES, STEP_MOVES, StepStatus, TaskStatus, end
 from server.media_types import MediaType
 from server.pipeline import budget
 from server.pipeline.order import STEPS, groups
+from server.pipeline.sandbox.spare_children import NONE, SpareChildren
 from server.pipeline.step import Cancelled, Limits, Step, StepContext, TryLaterError
 from server.tasks import file_steps, queue
 from server.tasks.fair_queue import LONGEST_PAUSE
@@ -107,11 +108,12 @@ def claim_next(
 class Attempt:
     """One claim being worked on."""
 
-    def __init__(self, services: Services, claim: Claim, ffmpeg: str) -> None:
+    def __init__(self, services: Services, claim: Claim, ffmpeg: str, spares: SpareChildren = NONE) -> None:
         self.claim = claim
         self._services = services
         self._settings = services.settings
         self._ffmpeg = ffmpeg
+        self._spares = spares
         self._progress = StepProgress(claim.file_count)
         self._stopped = False
         self._cut_off = False
@@ -344,6 +346,7 @@ class Attempt:
             facts=dict(work.facts),
             cancelled=stop,
             report=report,
+            spares=self._spares,
         )
 
     def _limits(self, work: "_Work", step: Step) -> Limits:

@@ -15,6 +15,7 @@ from sqlalchemy.orm import Session
 
 from server.bootstrap import Services
 from server.pipeline.media import ffmpeg
+from server.pipeline.sandbox.spare_children import SpareChildren
 from server.pipeline.sandbox.trial import Trial
 from server.tasks import queue
 from server.tasks.queue import Claim
@@ -33,6 +34,7 @@ class Scheduler(Leader):
         self._attempts: set[Attempt] = set()
         self._owed: set[Claim] = set()
         self._trial = Trial()
+        self._spares = SpareChildren()
         self._runners = ThreadPoolExecutor(self._limit, thread_name_prefix="task")
 
     @property
@@ -49,12 +51,13 @@ class Scheduler(Leader):
 
     def _take_tasks(self) -> None:
         """Start as many tasks as there is room for."""
+        self._spares.start()  # here, since a process that stands by needs none
         while len(self._attempts) < self._limit and not self._stopping.is_set():
             claimed = claim_next(self._services, self._worker, first=self._settle)
             self._owed.clear()
             if claimed is None:
                 break
-            attempt = Attempt(self._services, claimed, self._ffmpeg)
+            attempt = Attempt(self._services, claimed, self._ffmpeg, self._spares)
             self._attempts.add(attempt)
             self._runners.submit(self._run, attempt)
 
@@ -81,3 +84,4 @@ class Scheduler(Leader):
             for attempt in self._attempts:
                 attempt.stop()
         self._runners.shutdown(wait=True, cancel_futures=True)
+        self._spares.stop()

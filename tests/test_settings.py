@@ -67,6 +67,9 @@ def test_forms(name: str, given: str, value: object, monkeypatch: pytest.MonkeyP
     ("name", "given", "expected"),
     [
         ("port", "http", "VIDEODOCK_PORT) is 'http', which is not possible: it must be a whole number"),
+        ("owner_limit", "-1", "The setting owner_limit (--owner-limit, VIDEODOCK_OWNER_LIMIT) is '-1', which is not "),
+        ("owner_limit", "-1", "which is not possible: it must be a whole number, at least 0."),
+        ("owner_limit", "two", "is 'two', which is not possible: it must be a whole number, at least 0."),
         ("port", "70000", "at least 0, at most 65535"),
         ("workers", "0", "at least 1, at most 256"),
         ("accept", "audio", "'video' or 'any'"),

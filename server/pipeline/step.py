@@ -19,6 +19,8 @@ from typing import ClassVar
 
 from server.errors import Param, StepError
 from server.media_types import MediaType
+from server.pipeline.sandbox import spare_children
+from server.pipeline.sandbox.spare_children import SpareChildren
 from server.settings import Settings
 
 MAX_PIXELS = 8192 * 8192
@@ -63,7 +65,7 @@ class StepContext:
     `source` is the original, `size` its bytes. `output` is an existing directory that belongs to this step in this
     attempt alone. `media_type` is None for a file that is not a known video. `ffmpeg` is the path of the binary.
     `facts` has the columns that the earlier steps of this file found out. `report` takes the percent (0 to 100) of
-    this step that is done; it may raise, and the step ends with that.
+    this step that is done; it may raise, and the step ends with that. `spares` are children that may wait for a job.
     """
 
     source: Path
@@ -76,6 +78,7 @@ class StepContext:
     facts: Mapping[str, object]
     cancelled: threading.Event
     report: Callable[[int], None]
+    spares: SpareChildren = spare_children.NONE
 
     @property
     def demuxer(self) -> str:

@@ -21,6 +21,7 @@ _LONGEST_PAUSE = 5.0  # seconds between two looks
 _STALLED_SECONDS = 10.0  # after so long without a byte, a connection gives way to a new one
 _ASKED = 16  # connections that are asked for that, before a new one is refused
 _BYTES_ACKED = 120  # the offset of `tcpi_bytes_acked` in Linux's `struct tcp_info`
+_LONGEST_USER_TIMEOUT = (1 << 31) - 1  # milliseconds
 _TCP_INFO = getattr(socket, "TCP_INFO", None)
 
 
@@ -116,6 +117,22 @@ def make_room(running: dict[AnswerClock, None]) -> bool:
             clock.end()
             return True
     return False
+
+
+def limit_kernel(transport: asyncio.BaseTransport, seconds: float) -> None:
+    """Have the kernel reset the connection when it has had bytes for so long and the client takes none.
+
+    A socket's buffer grows to megabytes, and the kernel keeps it for minutes after the connection was closed.
+    """
+    option, own = getattr(socket, "TCP_USER_TIMEOUT", None), transport.get_extra_info("socket")
+    if option is None or own is None:
+        return
+    with contextlib.suppress(OSError):  # a Unix socket
+        view = socket.socket(socket.AF_INET, socket.SOCK_STREAM, 0, fileno=own.fileno())
+        try:
+            view.setsockopt(socket.IPPROTO_TCP, option, min(round(seconds * 1000), _LONGEST_USER_TIMEOUT))
+        finally:
+            view.detach()
 
 
 def _confirmed(transport: asyncio.Transport) -> int:

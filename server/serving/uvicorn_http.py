@@ -52,7 +52,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 
 from server.errors import HeadTimeoutError, HeadTooLargeError, HostInvalidError, TooBusyError, VideodockError
 from server.serving import early_answers, hosts
-from server.serving.answer_timeout import AnswerClock, make_room
+from server.serving.answer_timeout import AnswerClock, limit_kernel, make_room
 from server.serving.body_handover import BodyHandover, FileOutlet, LingeringClose
 from server.serving.framing import Framing, FramingError
 from server.settings import Settings
@@ -144,6 +144,7 @@ class VideodockHttp(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's
         super().connection_made(transport)
+        limit_kernel(transport, self.idle_timeout)
         give_up = self._give_up_answer
         self._clock = AnswerClock(transport, self.idle_timeout, self.min_rate, self._clocks, give_up, self.loop)
         self._surplus = len(self.connections) > self.max_connections and not make_room(self._clocks)

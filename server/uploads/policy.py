@@ -66,6 +66,11 @@ class UploadPolicy:
         """What may be uploaded; everything that the pipeline knows where nothing has to be a video."""
         return media_types.accepted(self.settings.accept_types if self.checks_types else ("all",), by_form=by_form)
 
+    @property
+    def extensions(self) -> str:
+        """The extensions of what may be uploaded by tus, as a sentence lists them; `*` for every file."""
+        return media_types.listed(self._types(by_form=False)) if self.checks_types else "*"
+
     def register_task(self, session: Session, task_id: str, uploads: Sequence[Upload], now: datetime) -> None:
         """Complete uploads become a task, in the transaction that completes them."""
         files = [

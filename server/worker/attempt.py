@@ -33,6 +33,7 @@ from server.lifecycle import FILE_MOVES, STEP_MOVES, StepStatus, ends
 from server.media_types import MediaType
 from server.pipeline import budget
 from server.pipeline.order import STEPS, groups
+from server.pipeline.sandbox.spare_children import NONE, SpareChildren
 from server.pipeline.step import Cancelled, Limits, Step, StepContext, TryLaterError
 from server.settings import Settings
 from server.storage.base import UploadStore
@@ -75,6 +76,7 @@ class Attempt:
         claim: Claim,
         *,
         ffmpeg: str,
+        spares: SpareChildren = NONE,
         settings: Settings,
         database: Database,
         store: UploadStore,
@@ -89,6 +91,7 @@ class Attempt:
         """
         self.claim = claim
         self._ffmpeg = ffmpeg
+        self._spares = spares
         self._settings = settings
         self._database = database
         self._store = store
@@ -329,6 +332,7 @@ class Attempt:
             facts=dict(work.facts),
             cancelled=stop,
             report=report,
+            spares=self._spares,
         )
 
     def _limits(self, work: "_FileWork", step: Step) -> Limits:

@@ -30,6 +30,7 @@ from server.database.session import AWAY, reason
 from server.errors import StartError
 from server.observability import configure_logging
 from server.pipeline.media import ffmpeg
+from server.pipeline.sandbox.spare_children import SpareChildren
 from server.pipeline.sandbox.trial import Trial
 from server.settings import Settings, load
 from server.worker import check_celery
@@ -61,6 +62,7 @@ class CeleryWorker:
         self._lock = threading.Lock()
         self._attempts: set[Attempt] = set()
         self._trial = Trial()
+        self._spares = SpareChildren()
 
     def prepare(self) -> None:
         """Make sure that tasks can be worked on. Raises `StartError`. Blocking."""
@@ -71,6 +73,7 @@ class CeleryWorker:
             self._services.claim_store()
         except AWAY as error:
             raise StartError(f"The database cannot be reached: {reason(error)}") from None
+        self._spares.start()
 
     def work(self, task_id: object) -> None:
         """Bring a task to its end, unless somebody else does. Blocking; raises nothing that would be logged as ours."""
@@ -84,7 +87,7 @@ class CeleryWorker:
         if claimed is None:
             _log.debug("not_claimable", task=task_id)
             return
-        attempt = self._runner.attempt(claimed, self._ffmpeg)
+        attempt = self._runner.attempt(claimed, self._ffmpeg, self._spares)
         with self._lock:
             self._attempts.add(attempt)
             if self._stopping.is_set():
@@ -102,6 +105,7 @@ class CeleryWorker:
             for attempt in self._attempts:
                 attempt.stop()
         self._trial.stop()
+        self._spares.stop()
 
 
 def make_app(settings: Settings) -> Celery:

@@ -13,6 +13,7 @@ from sqlalchemy.orm import Session
 from server.bootstrap import Services
 from server.database.session import Database
 from server.lifecycle import TaskStatus
+from server.pipeline.sandbox.spare_children import NONE, SpareChildren
 from server.settings import Settings
 from server.storage.base import UploadStore
 from server.storage.results import Results
@@ -63,11 +64,12 @@ class Runner:
                     return claimed
                 _log.error("task_given_up", task=claimed.task_id, attempt=claimed.attempt)
 
-    def attempt(self, claim: Claim, ffmpeg: str) -> Attempt:
-        """What works on this claim with the program `ffmpeg`."""
+    def attempt(self, claim: Claim, ffmpeg: str, spares: SpareChildren = NONE) -> Attempt:
+        """What works on this claim with the program `ffmpeg`, in children that wait already where there are some."""
         return Attempt(
             claim,
             ffmpeg=ffmpeg,
+            spares=spares,
             settings=self.settings,
             database=self.database,
             store=self.store,

@@ -16,6 +16,7 @@ from sqlalchemy.orm import Session
 
 from server.bootstrap import Services
 from server.pipeline.media import ffmpeg
+from server.pipeline.sandbox.spare_children import SpareChildren
 from server.pipeline.sandbox.trial import Trial
 from server.tasks import queue
 from server.tasks.queue import Claim
@@ -36,6 +37,7 @@ class Scheduler(Leader):
         self._attempts: set[Attempt] = set()
         self._owed: set[Claim] = set()
         self._trial = Trial()
+        self._spares = SpareChildren()
         self._runners = ThreadPoolExecutor(self._limit, thread_name_prefix="task")
 
     @property
@@ -52,12 +54,13 @@ class Scheduler(Leader):
 
     def _take_tasks(self) -> None:
         """Start as many tasks as there is room for."""
+        self._spares.start()  # here, since a process that stands by needs none
         while len(self._attempts) < self._limit and not self._stopping.is_set():
             claimed = self._runner.claim_next(self._worker, first=self._settle)
             self._owed.clear()
             if claimed is None:
                 break
-            attempt = self._runner.attempt(claimed, self._ffmpeg)
+            attempt = self._runner.attempt(claimed, self._ffmpeg, self._spares)
             self._attempts.add(attempt)
             self._runners.submit(self._run, attempt)
 

@@ -61,7 +61,7 @@ def server(shared: ServerProcess, request: pytest.FixtureRequest) -> Iterator[Se
     """The shared one; after the test nothing is in the making, and no process is left."""
     request.node.stash[SERVERS] = [shared]
     yield shared
-    until(lambda: not shared.children(), seconds=5, what="the processes of the pipeline are gone")
+    until(lambda: not shared.at_work(), seconds=5, what="the processes of the pipeline are gone")
     until(lambda: not list((shared.data_dir / "work").iterdir()), seconds=5, what="nothing is in the making")
 
 

@@ -93,6 +93,8 @@ function steps(page, network) {
     percent: (least) =>
       page.waitForFunction((least) => document.querySelector('.row progress')?.value >= least, least, { polling: 20 }),
     visible: (selector) => page.waitForSelector(selector),
+    /** Wait for an element, also one that is not shown. */
+    present: (selector) => page.waitForSelector(selector, { state: 'attached' }),
     text: (wanted) => page.waitForFunction((wanted) => document.body.innerText.includes(wanted), wanted),
     throttle: (rate) => throttle(network, rate),
     /** Take the network away from the browser, or give it back. */

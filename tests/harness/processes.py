@@ -21,6 +21,13 @@ class Process:
     command: str
 
     @property
+    def name(self) -> str:
+        """What it calls itself now; nothing when it has ended."""
+        with suppress(FileNotFoundError, ProcessLookupError):
+            return (PROC / str(self.pid) / "comm").read_text().strip()
+        return ""
+
+    @property
     def alive(self) -> bool:
         """Whether this very process still runs; a zombie does not."""
         now = read(self.pid)

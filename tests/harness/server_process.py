@@ -186,6 +186,10 @@ class ServerProcess:
         """The processes that the running server started, and theirs."""
         return processes.descendants(self.pid)
 
+    def at_work(self) -> list[processes.Process]:
+        """The same without the spare children, which wait for a job."""
+        return [process for process in self.children() if process.name != "videodock-spare"]
+
     def check_no_processes(self, seconds: float) -> None:
         """Fail when a process of this server is still there after `seconds`, in which the machine was not busy."""
         within(lambda: not self._leftovers(), seconds=seconds, what=f"no process left of {self._leftovers()}")

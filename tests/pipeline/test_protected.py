@@ -117,6 +117,30 @@ def filtered_flv(folder: Path) -> Path:
     return target
 
 
+def scrambled_program_stream(folder: Path) -> Path:
+    """As on a DVD: each packet of video is marked, and the head of its PES packet is in the clear."""
+    source = film(folder / "plain.mpg", "-c:v", "mpeg2video", "-c:a", "mp2", "-f", "vob", seconds=1)
+    data, at, marked = bytearray(source.read_bytes()), 0, 0
+    while (at := data.find(b"\0\0\1\xe0", at)) >= 0:
+        data[at + 6] |= 0x10
+        at, marked = at + 6 + int.from_bytes(data[at + 4 : at + 6], "big"), marked + 1
+    assert marked
+    target = folder / "a.mpg"
+    target.write_bytes(data)
+    return target
+
+
+def encrypted_mxf(folder: Path) -> Path:
+    """As in digital cinema: the essence of the pictures is in encrypted triplets."""
+    source = film(folder / "plain.mxf", "-c:v", "mpeg2video", "-c:a", "pcm_s16le", "-ar", "48000", seconds=1)
+    data = source.read_bytes()
+    picture = bytes.fromhex("060e2b34 01020101 0d010301 15010500")  # SMPTE ST 381: frames of MPEG
+    assert data.count(picture) > 1
+    target = folder / "a.mxf"
+    target.write_bytes(data.replace(picture, bytes.fromhex("060e2b34 02040107 0d010301 027e0100")))
+    return target
+
+
 ENCRYPTED: dict[str, Callable[[Path], Path]] = {
     "cenc": encrypted_mp4,
     "cbcs": encrypted_scheme,
@@ -126,6 +150,8 @@ ENCRYPTED: dict[str, Callable[[Path], Path]] = {
     "scrambled": scrambled_stream,
     "SAMPLE-AES": sample_aes_stream,
     "Flash": filtered_flv,
+    "DVD": scrambled_program_stream,
+    "digital cinema": encrypted_mxf,
 }
 
 

@@ -73,6 +73,22 @@ def test_many_silent_readers(start_server: StartServer) -> None:
         assert is_served(server.port)
 
 
+def kept_by_the_kernel(port: int) -> int:
+    """Connections of a port for whose clients the kernel has bytes, closed by the server or not."""
+    lines = Path("/proc/net/tcp").read_text().splitlines()[1:]
+    fields = [line.split() for line in lines]
+    return sum(one[1].endswith(f":{port:04X}") and not one[4].startswith("00000000:") for one in fields)
+
+
+def test_the_kernel_keeps_no_answers_either(start_server: StartServer) -> None:
+    """Answers that fit into the kernel's buffer are given up, too, although the server has closed by then."""
+    server = start_server(scheduler="none", body_idle_timeout=2)
+    with silent(server.port, request("GET", "/page/rows.js") * 12, 5):
+        until(lambda: kept_by_the_kernel(server.port) == 5, what="the kernel has all answers")
+        until(lambda: kept_by_the_kernel(server.port) == 0, seconds=30, what="it has given them up")
+        assert is_served(server.port)
+
+
 def test_silent_downloads_make_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A download that goes from the file into the socket gives way as any other answer does."""
     monkeypatch.setattr(answer_timeout, "_STALLED_SECONDS", 0.3)

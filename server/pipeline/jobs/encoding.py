@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import Any
 
 from server.errors import StepError
+from server.pipeline.jobs import PROGRAM
 from server.pipeline.media import boxes, ffmpeg_facts, programs, source, track_spans
 from server.pipeline.media.ffmpeg_command import Input, Tones
 from server.pipeline.media.programs import Outcome
 from server.pipeline.media.renditions import Audio, Source
 from server.pipeline.media.track_spans import Span
-from server.pipeline.sandbox.fallback import PROGRAM
 
 _WEIGHED = 2.0  # seconds between two looks at how much there is, at least,
 _WEIGHING = 0.02  # and the share of time that looking at thousands of segments may take

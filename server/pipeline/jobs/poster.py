@@ -10,14 +10,17 @@ from pathlib import Path
 from typing import Any
 
 from server.errors import StepError
+from server.pipeline.jobs import PROGRAM
 from server.pipeline.media import ffmpeg_facts, programs, source, tone_mapping
-from server.pipeline.media.decoders import DECODERS
+from server.pipeline.media.decoders import PICTURE_DECODERS
 from server.pipeline.media.ffmpeg_command import upright
 from server.pipeline.media.orientation import Orientation
-from server.pipeline.sandbox.fallback import PROGRAM
 
 _SHARES = (0.10, 0.25, 0.50, 0.75)  # of the duration
 _TIME_SHARE = 1 / 3  # of the step's time for one frame; if all hang, the step runs out of time before they do
+_AT_ONCE_SHARE = 1 / 6  # the same, for the frames of all together
+# Several decoders at once of larger frames, or of a thousand tracks of sound, take gigabytes.
+_LIGHT_PIXELS, _LIGHT_TRACKS = 4096 * 2304, 16
 # What FFmpeg says of a frame that it shows all the same: flagged as damaged, or made from frames that are not there.
 _DAMAGED = re.compile(rb"corrupt decoded frame|first frame is no keyframe|reference picture missing|Could not find ref")
 _EARLY = (0.0, 1.0, 3.0, 10.0)  # seconds; where to look when the duration is not known
@@ -29,21 +32,34 @@ def make(arguments: Mapping[str, Any], report: Callable[[int], None]) -> Mapping
     track = _track(arguments)
     duration = arguments["duration"]
     times = [share * duration for share in _SHARES] if duration else list(_EARLY)
-    found: list[_Candidate] = []
-    for number, seconds in enumerate(times):
-        found.append(_frame(arguments, track, seconds, output / f"candidate-{number}.jpg"))
-        report(100 * (number + 1) // len(times))
+    wanted = [_Wanted(seconds, output / f"candidate-{number}.jpg") for number, seconds in enumerate(times)]
+    found = _at_once(arguments, track, wanted, report) if track.is_light else None
+    if found is None:
+        found = []
+        for number, one in enumerate(wanted):
+            found.append(_frame(arguments, track, one))
+            report(100 * (number + 1) // len(wanted))
     if not any(one.is_clean for one in found):
         # A duration that is far off, a video of one frame, or an index that names frames which need others: the start
         # can be shown, and so can frames that the decoder itself takes for key frames.
-        found.append(_frame(arguments, track, 0.0, output / "candidate-start.jpg"))
+        found.append(_frame(arguments, track, _Wanted(0.0, output / "candidate-start.jpg")))
         for number, seconds in enumerate(times):
-            found.append(_frame(arguments, track, seconds, output / f"candidate-key-{number}.jpg", only_keys=True))
+            key = _Wanted(seconds, output / f"candidate-key-{number}.jpg", only_keys=True)
+            found.append(_frame(arguments, track, key))
     best = max((one for one in found if one.size), key=lambda one: (one.is_clean, one.size), default=None)
     if best is None:
         raise StepError("poster_failed")
     best.path.replace(output / arguments["name"])
     return {}
+
+
+@dataclass(frozen=True)
+class _Wanted:
+    """The frame at so many seconds, or the next key frame, as a JPEG at `path`."""
+
+    seconds: float
+    path: Path
+    only_keys: bool = False
 
 
 @dataclass(frozen=True)
@@ -57,9 +73,12 @@ class _Candidate:
 
 @dataclass(frozen=True)
 class _Track:
+    """The video's track; `is_light` if a program may open the file several times at once."""
+
     index: int
     orientation: Orientation
     mapping: list[str]
+    is_light: bool = False
 
 
 def _track(arguments: Mapping[str, Any]) -> _Track:
@@ -69,24 +88,44 @@ def _track(arguments: Mapping[str, Any]) -> _Track:
             facts = ffmpeg_facts.read(arguments)
             coded = facts.frame.coded
             return _Track(facts.video.index, facts.frame.orientation, tone_mapping.for_jpeg(arguments["ffmpeg"], coded))
-        index, orientation, coded = source.glance(arguments["path"], arguments["demuxer"], arguments["max_pixels"])
-        return _Track(index, orientation, tone_mapping.for_jpeg(arguments["ffmpeg"], coded))
+        seen = source.glance(arguments["path"], arguments["demuxer"], arguments["max_pixels"])
+        mapping = tone_mapping.for_jpeg(arguments["ffmpeg"], seen.coded)
+        is_light = seen.pixels <= _LIGHT_PIXELS and seen.tracks <= _LIGHT_TRACKS
+        return _Track(seen.index, seen.orientation, mapping, is_light)
     except StepError as error:
         raise StepError("poster_failed") from error
 
 
-def _frame(
-    arguments: Mapping[str, Any], track: _Track, seconds: float, target: Path, *, only_keys: bool = False
-) -> _Candidate:
-    """The frame at so many seconds, or the next key frame.
+def _at_once(
+    arguments: Mapping[str, Any], track: _Track, wanted: Sequence[_Wanted], report: Callable[[int], None]
+) -> list[_Candidate] | None:
+    """All frames by one program, whose start takes longer than a frame does.
+
+    None if it fails or speaks of damage: it does not say which frame it means, and what ends one ends all.
+    """
+    report(25)  # the file was looked at; the program says nothing until it ends
+    outcome = _follow(arguments, _command(arguments, track, wanted), _AT_ONCE_SHARE)
+    if not outcome.succeeded or _DAMAGED.search(outcome.errors):
+        return None
+    for percent in (50, 75, 100):
+        report(percent)
+    sizes = [_jpeg_size(one.path) for one in wanted]
+    return [_Candidate(one.path, size, is_clean=size > 0) for one, size in zip(wanted, sizes, strict=True)]
+
+
+def _frame(arguments: Mapping[str, Any], track: _Track, wanted: _Wanted) -> _Candidate:
+    """One frame by a program of its own.
 
     At one quality a JPEG is the larger the more there is to see: black and blurred frames are the smallest.
     """
-    line = _command(arguments, track, seconds, target, only_keys=only_keys)
     # One spot that cannot be decoded does not cost the others their time.
-    outcome = programs.follow(line, arguments["seconds"] * _TIME_SHARE, folder=arguments["output"], look=lambda _: None)
-    size = _jpeg_size(target) if outcome.succeeded else 0
-    return _Candidate(target, size, is_clean=size > 0 and not _DAMAGED.search(outcome.errors))
+    outcome = _follow(arguments, _command(arguments, track, [wanted]), _TIME_SHARE)
+    size = _jpeg_size(wanted.path) if outcome.succeeded else 0
+    return _Candidate(wanted.path, size, is_clean=size > 0 and not _DAMAGED.search(outcome.errors))
+
+
+def _follow(arguments: Mapping[str, Any], line: Sequence[str], share: float) -> programs.Outcome:
+    return programs.follow(line, arguments["seconds"] * share, folder=arguments["output"], look=lambda _: None)
 
 
 def _jpeg_size(path: Path) -> int:
@@ -95,28 +134,35 @@ def _jpeg_size(path: Path) -> int:
     return len(data) if data.startswith(b"\xff\xd8") and data.endswith(b"\xff\xd9") else 0
 
 
-def _command(
-    arguments: Mapping[str, Any], track: _Track, seconds: float, target: Path, *, only_keys: bool
-) -> list[str]:
+def _command(arguments: Mapping[str, Any], track: _Track, wanted: Sequence[_Wanted]) -> list[str]:
+    # Warnings tell of frames that were shown although they are damaged.
+    line = [arguments["ffmpeg"], "-hide_banner", "-nostdin", "-nostats", "-loglevel", "warning", "-y"]
+    line += ["-filter_threads", "1"]
+    for one in wanted:
+        line += _input(arguments, one)
+    for number, one in enumerate(wanted):
+        line += _output(arguments, track, number, one.path)
+    return line
+
+
+def _input(arguments: Mapping[str, Any], wanted: _Wanted) -> list[str]:
+    """One file, one demuxer, one thread, no bomb. Seeking before -i decodes from a key frame on."""
+    return [
+        *("-protocol_whitelist", "file", "-f", arguments["demuxer"], "-format_whitelist", arguments["demuxer"]),
+        *("-codec_whitelist", PICTURE_DECODERS),  # a thousand tracks of sound would take 700 MB
+        *("-threads", "1", "-max_pixels", str(arguments["max_pixels"])),
+        *(("-skip_frame", "nokey") if wanted.only_keys else ()),
+        *("-max_streams", str(arguments["max_streams"]), "-noautorotate"),
+        *("-ss", f"{wanted.seconds:.3f}", "-i", f"file:{arguments['path']}"),
+    ]
+
+
+def _output(arguments: Mapping[str, Any], track: _Track, number: int, target: Path) -> list[str]:
+    """One frame of the input with this number."""
     filters = [*upright(track.orientation), _filter(arguments["edge"], track.mapping)]
     return [
-        arguments["ffmpeg"],
-        # Warnings tell of frames that were shown although they are damaged.
-        *("-hide_banner", "-nostdin", "-nostats", "-loglevel", "warning", "-y"),
-        # The input: one file, one demuxer, one thread, no bomb. Seeking before -i decodes from a key frame on.
-        *("-protocol_whitelist", "file", "-f", arguments["demuxer"], "-format_whitelist", arguments["demuxer"]),
-        *("-codec_whitelist", DECODERS),
-        *("-threads", "1", "-max_pixels", str(arguments["max_pixels"])),
-        *(("-skip_frame", "nokey") if only_keys else ()),
-        *("-max_streams", str(arguments["max_streams"]), "-noautorotate"),
-        *("-ss", f"{seconds:.3f}", "-i", f"file:{arguments['path']}"),
-        *("-map", f"0:{track.index}", "-an", "-sn", "-dn", "-map_metadata", "-1", "-frames:v", "1"),
-        *(
-            "-filter_threads",
-            "1",
-            "-vf",
-            ",".join(filters),
-        ),
+        *("-map", f"{number}:{track.index}", "-an", "-sn", "-dn", "-map_metadata", "-1", "-frames:v", "1"),
+        *("-vf", ",".join(filters)),
         # mjpeg takes the name as it is, image2 would expand a `%` in it.
         *("-threads", "1", "-c:v", "mjpeg", "-q:v", "3", "-flags", "+bitexact", "-f", "mjpeg"),
         f"file:{target}",

@@ -23,9 +23,9 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from server.errors import StepError
+from server.pipeline.jobs import PROGRAM
 from server.pipeline.media import durations, encryption, ffmpeg_facts, orientation, programs, pyav, track_choice
 from server.pipeline.media.decoders import DECODERS
-from server.pipeline.sandbox.fallback import PROGRAM
 
 _Packet: TypeAlias = "Packet[VideoStream]"  # generic in PyAV's annotations only
 

@@ -4,6 +4,7 @@ cannot be shown.
 Rule: only headers are read, in bounds. A protected video decodes to grey pictures or noise, so frames prove nothing.
 """
 
+import re
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -46,6 +47,11 @@ _FLV_FILTER = 0x20  # of the type of a tag: its content went through an encrypti
 _FLV_TAGS = 64
 
 _PES_VIDEO = range(0xE0, 0xF0)
+
+# SMPTE ST 429-6: the key of an encrypted triplet. Its eighth byte is the version of the register, which writers differ
+# in and readers ignore (ST 298).
+_MXF_ENCRYPTED = re.compile(rb"\x06\x0e\x2b\x34\x02\x04\x01.\x0d\x01\x03\x01\x02\x7e\x01\x00", re.DOTALL)
+_MXF_LOOKED_AT = 4 << 20  # bytes
 
 
 def check(path: str, demuxer: str) -> None:
@@ -201,11 +207,8 @@ def _program_stream(file: BinaryIO) -> None:
         raise StepError("protected")
 
 
-_MXF_ENCRYPTED = bytes.fromhex("060e2b34020401010d010301027e0100")  # SMPTE ST 429-6: an encrypted triplet
-
-
 def _mxf(file: BinaryIO) -> None:
-    if _MXF_ENCRYPTED in file.read(_TS_LOOKED_AT):
+    if _MXF_ENCRYPTED.search(file.read(_MXF_LOOKED_AT)):
         raise StepError("protected")
 
 

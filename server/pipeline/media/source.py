@@ -5,6 +5,7 @@ Rule: as in `jobs/probe.py`: one file, one demuxer, both given. A few frames are
 """
 
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -57,8 +58,20 @@ def open_container(path: str, demuxer: str, max_pixels: int, *, decoders: str = 
     return av.open(f"file:{path}", "r", format=demuxer, options=options, metadata_errors="replace")
 
 
-def glance(path: str, demuxer: str, max_pixels: int) -> tuple[int, Orientation, tone_mapping.Range | None]:
-    """The index of the video's track, how its first frame is turned, and how its tones are coded.
+@dataclass(frozen=True)
+class Glance:
+    """The index of the video's track, how its first frame is turned, how its tones are coded, how many pixels it has;
+    and how many tracks the file has."""
+
+    index: int
+    orientation: Orientation
+    coded: tone_mapping.Range | None
+    pixels: int
+    tracks: int
+
+
+def glance(path: str, demuxer: str, max_pixels: int) -> Glance:
+    """A look at the first frame that can be decoded, without the sound.
 
     Raises as `read`, and `StepError` not_playable if there is no frame.
     """
@@ -72,7 +85,8 @@ def glance(path: str, demuxer: str, max_pixels: int) -> tuple[int, Orientation, 
             first = next(frames(container, stream, max_pixels), None)
             if first is None:
                 raise StepError("not_playable")
-            return stream.index, orientation_of(first), tone_mapping.of_frame(stream, first)
+            coded, pixels = tone_mapping.of_frame(stream, first), first.width * first.height
+            return Glance(stream.index, orientation_of(first), coded, pixels, len(container.streams))
     except MemoryError:
         raise
     except av.error.FFmpegError as error:

@@ -1,8 +1,7 @@
 """Jobs in child processes that can be killed: the parent's side.
 
-Rule: whatever way a job ends, nothing of it is left: no process, no zombie, no descriptor. The child is started
-by `subprocess` in a session of its own (never by fork: servers have threads), knows nothing of our environment,
-and is believed nothing beyond a bounded line of JSON. `child_main.py` is the other side.
+Rule: whatever way a job ends, nothing of it is left. The child is believed nothing beyond a bounded line of JSON.
+`child_process.py` starts and ends it, `child_main.py` is the other side.
 """
 
 import contextlib
@@ -12,11 +11,9 @@ import logging
 import os
 import selectors
 import signal
-import subprocess
-import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import IO
@@ -25,20 +22,19 @@ import structlog
 
 from server.errors import Param, StepError
 from server.messages import CODES, size
+from server.pipeline.sandbox import child_process
+from server.pipeline.sandbox.child_process import Process
+from server.pipeline.sandbox.spare_children import NONE, SpareChildren
 from server.pipeline.step import Cancelled, Limits, TryLaterError
 
 _log = structlog.stdlib.get_logger("videodock.pipeline")
 
 _POLL = 0.05  # seconds between two looks at the clock and at `cancelled`
-_GRACE = 0.3  # seconds that a child has to end by itself once its standard input is closed
 _MAX_REQUEST = 32 << 10  # bytes; less than a pipe holds, so that writing it never waits
 _MAX_ANSWER = 256 << 10  # bytes of all lines together
 _MAX_STDERR = 8 << 10  # last bytes kept for the log
 
 _INTERRUPTED = "step_interrupted"  # what a kill says: nothing of the file
-
-# `server` must be importable in the child however this process found it: run from a checkout, or installed.
-_ROOT = Path(__file__).parents[3]
 
 # How Python, the dynamic loader, glibc, FFmpeg and x264 say that the address space is full.
 _MEMORY_SIGNS = (b"MemoryError", b"Cannot allocate memory", b"failed to map segment", b"bad_alloc", b"malloc of size")
@@ -51,6 +47,7 @@ def run(
     limits: Limits,
     cancelled: threading.Event,
     report: Callable[[int], None],
+    spares: SpareChildren = NONE,
 ) -> Mapping[str, object]:
     """Call `job` (`module:function`, called with `arguments` and a function that reports percent) in a child.
 
@@ -68,7 +65,7 @@ def run(
         raise ValueError(f"a job takes at most {_MAX_REQUEST} bytes of arguments")
     if cancelled.is_set():
         raise Cancelled
-    with _child() as process, _Conversation(process, report) as conversation:
+    with spares.child() as process, _Conversation(process, report) as conversation:
         with contextlib.suppress(BrokenPipeError):  # it died at once; its standard error says why
             os.write(_descriptor(process.stdin), request)
         _follow(process, conversation, limits, cancelled)
@@ -89,7 +86,7 @@ def run(
 
 
 def _follow(
-    process: "subprocess.Popen[bytes]",
+    process: Process,
     conversation: "_Conversation",
     limits: Limits,
     cancelled: threading.Event,
@@ -97,7 +94,7 @@ def _follow(
     """Listen until the child has answered or is dead."""
     deadline = time.monotonic() + limits.seconds
     while not conversation.over:
-        dead = _is_dead(process)
+        dead = child_process.is_dead(process)
         conversation.listen(0 if dead else _POLL)
         if cancelled.is_set():
             raise Cancelled
@@ -105,25 +102,6 @@ def _follow(
             return
         if time.monotonic() > deadline:
             raise StepError("step_timeout", seconds=_seconds(limits))
-
-
-@contextlib.contextmanager
-def _child() -> Iterator["subprocess.Popen[bytes]"]:
-    """A child process; at the end of the block it and all of its group are gone."""
-    with subprocess.Popen(
-        [sys.executable, "-m", "server.pipeline.sandbox.child_main"],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        bufsize=0,
-        cwd=_ROOT,
-        env=_environment(os.environ),
-        start_new_session=True,
-    ) as process:
-        try:
-            yield process
-        finally:
-            _end(process)
 
 
 def _files(arguments: Mapping[str, object]) -> Mapping[str, Sequence[str]]:
@@ -141,32 +119,6 @@ def _own(output: object) -> None:
         for name in (*folders, *names):
             with contextlib.suppress(FileNotFoundError):
                 os.chown(Path(folder) / name, user, group, follow_symlinks=False)
-
-
-def _environment(environ: Mapping[str, str]) -> dict[str, str]:
-    """What a child needs and nothing that it could give away: no secret of ours ever reaches it."""
-    kept = {name: environ[name] for name in ("PATH", "LANG", "PYTHONPATH") if name in environ}
-    # Every heap arena of glibc reserves 64 MiB of address space, which is what the memory limit counts.
-    return kept | {"MALLOC_ARENA_MAX": "1"}
-
-
-def _end(process: "subprocess.Popen[bytes]") -> None:
-    """Let the child end by itself for a moment, then kill its group, then reap it."""
-    stdin = process.stdin
-    if stdin is not None:
-        stdin.close()  # the child takes this as "the parent is gone" and reaps its programs first
-    deadline = time.monotonic() + _GRACE
-    while not _is_dead(process) and time.monotonic() < deadline:
-        time.sleep(0.005)
-    # Before reaping: until then the zombie keeps the number of its group from being given to a stranger.
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
-
-
-def _is_dead(process: "subprocess.Popen[bytes]") -> bool:
-    """Whether the child has ended; it is not reaped by asking."""
-    return os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
 
 
 def _descriptor(stream: IO[bytes] | None) -> int:
@@ -194,7 +146,7 @@ def _verdict(returncode: int, conversation: "_Conversation", limits: Limits) -> 
 class _Conversation:
     """What the child says: progress, then one answer, on standard output; anything at all on standard error."""
 
-    def __init__(self, process: "subprocess.Popen[bytes]", report: Callable[[int], None]) -> None:
+    def __init__(self, process: Process, report: Callable[[int], None]) -> None:
         self.result: Mapping[str, object] | None = None
         self.error: StepError | None = None
         self.stderr = b""

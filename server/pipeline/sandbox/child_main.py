@@ -5,10 +5,11 @@ Rule: nothing of a video is touched before the limits stand and all that the ker
 lives; when it ends, the whole process group is killed, programs that the job started included. (`PR_SET_PDEATHSIG`
 would not do: it spares grandchildren, and it fires when the parent's *thread* ends.)
 
-`child.py` starts it as `python -m server.pipeline.sandbox.child_main`. One line of JSON comes in, lines of JSON go
-out.
+`child_process.py` starts it as `python -m server.pipeline.sandbox.child_main`, with the modules that a spare child
+imports before it waits for a job. One line of JSON comes in, lines of JSON go out.
 """
 
+import contextlib
 import errno
 import importlib
 import json
@@ -17,7 +18,8 @@ import resource
 import signal
 import sys
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, TypeAlias
 
 from server.errors import StepError
@@ -27,6 +29,7 @@ from server.pipeline.sandbox import confinement
 Job: TypeAlias = Callable[[Mapping[str, Any], Callable[[int], None]], Mapping[str, object]]
 
 _STDIN, _STDOUT, _STDERR = 0, 1, 2
+_JOB_NAME, _SPARE_NAME = "videodock-job", "videodock-spare"  # 15 characters at most
 _OPEN_FILES = 64
 _CPU_MARGIN = 5  # seconds between SIGXCPU and SIGKILL
 _WATCHER_STACK = 256 << 10
@@ -37,7 +40,9 @@ def main() -> None:
     # Answers get a descriptor of their own: libraries and programs may print whatever they like.
     answers = os.dup(_STDOUT)
     os.dup2(_STDERR, _STDOUT)
+    _prepare(sys.argv[1:])
     request = json.loads(_read_line())
+    _call_it(_JOB_NAME)
     entered = confinement.enter_namespaces()
     _limit(request["limits"])
     job = _import(request["job"])
@@ -48,6 +53,20 @@ def main() -> None:
     _send(answers, _perform(job, request["arguments"], answers))
     # No interpreter shutdown: decoders have threads and handlers that could still hang or crash.
     os._exit(0)
+
+
+def _prepare(modules: Sequence[str]) -> None:
+    """What a spare child does before it waits. It has one thread after that, too, since it may fork later."""
+    if modules:
+        _call_it(_SPARE_NAME)
+    for module in modules:
+        importlib.import_module(module)
+
+
+def _call_it(name: str) -> None:
+    """The name of this process in `ps` and `top`."""
+    with contextlib.suppress(OSError):
+        Path("/proc/self/comm").write_text(name)
 
 
 def _read_line() -> bytes:

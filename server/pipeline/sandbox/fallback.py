@@ -6,15 +6,15 @@ never after a verdict on the file.
 
 import threading
 from collections.abc import Callable, Mapping
+from functools import partial
 
 import structlog
 
 from server.errors import StepError
+from server.pipeline.jobs import LIBRARY, PROGRAM
 from server.pipeline.sandbox import child
+from server.pipeline.sandbox.spare_children import SpareChildren
 from server.pipeline.step import Limits
-
-LIBRARY, PROGRAM = "library", "program"
-"""Values of a job's argument `by`."""
 
 _log = structlog.stdlib.get_logger("videodock.pipeline")
 
@@ -26,12 +26,14 @@ def run(
     limits: Limits,
     cancelled: threading.Event,
     report: Callable[[int], None],
+    spares: SpareChildren,
 ) -> Mapping[str, object]:
     """`child.run` with the argument `by`: "library", then, if that child crashed, "program". Raises as `child.run`."""
+    run = partial(child.run, limits=limits, cancelled=cancelled, report=report, spares=spares)
     try:
-        return child.run(job, {**arguments, "by": LIBRARY}, limits=limits, cancelled=cancelled, report=report)
+        return run(job, {**arguments, "by": LIBRARY})
     except StepError as error:
         if error.code != "step_crashed":
             raise
     _log.warning("library_crashed", job=job, retry_with=PROGRAM)
-    return child.run(job, {**arguments, "by": PROGRAM}, limits=limits, cancelled=cancelled, report=report)
+    return run(job, {**arguments, "by": PROGRAM})

@@ -8,10 +8,9 @@ from dataclasses import replace
 from typing import ClassVar
 
 from server.errors import StepError
-from server.messages import REMARKS
 from server.pipeline import budget
-from server.pipeline.sandbox import fallback
-from server.pipeline.step import MAX_PIXELS, MAX_STREAMS, Limits, Step, StepContext, require_source
+from server.pipeline.step import Limits, Step, StepContext
+from server.pipeline.steps import media_job
 from server.settings import Settings
 
 _MEMORY = 1536 << 20  # bytes of address space: room for a frame of 8K and its neighbours, or for a thousand tracks
@@ -47,19 +46,7 @@ class Probe(Step):
         """The columns; None is what cannot be known. A file of which no frame can be decoded is not_playable,
         one without moving pictures (sound only, cover art) is no_video_stream, one whose frames together are too large
         is too_many_pixels, all as `StepError`."""
-        found = fallback.run(
-            self.job,
-            {
-                "path": require_source(context),
-                "demuxer": context.demuxer,
-                "max_pixels": MAX_PIXELS,
-                "max_streams": MAX_STREAMS,
-                "ffmpeg": context.ffmpeg,
-            },
-            limits=context.limits,
-            cancelled=context.cancelled,
-            report=context.report,
-        )
+        found = media_job.run(context, self.job, {})
         columns = _checked(found)
         frames = found.get("frames")
         counted = budget.pixels(columns, frames if isinstance(frames, int) else 0)
@@ -74,6 +61,4 @@ def _checked(found: Mapping[str, object]) -> dict[str, object]:
     for name, kind in _COLUMNS.items():
         if columns[name] is not None and type(columns[name]) is not kind:
             raise StepError("step_crashed")
-    told = found.get("remarks")
-    remarks = [code for code in told if code in REMARKS] if isinstance(told, list) else []
-    return columns | ({"remarks": remarks} if remarks else {})
+    return columns | media_job.remarks(found)

@@ -4,13 +4,10 @@ Rule: `storyboard.vtt` says for each stretch of the video which part of `storybo
 need it, so a video without one has not failed.
 """
 
-import errno
-import shutil
 from collections.abc import Mapping
 
-from server.errors import StepError
-from server.pipeline.sandbox import child
-from server.pipeline.step import MAX_PIXELS, Step, StepContext, require_source
+from server.pipeline.step import Step, StepContext
+from server.pipeline.steps import media_job
 from server.settings import Settings
 
 _ROOM = 4 << 20  # bytes; more than a sheet of the most pictures takes
@@ -29,27 +26,7 @@ class Storyboard(Step):
 
     def run(self, context: StepContext) -> Mapping[str, object]:
         """Write `storyboard.jpg` and `storyboard.vtt`; `StepError` storyboard_failed if no picture can be had."""
-        source = require_source(context)
-        try:
-            child.run(
-                "server.pipeline.jobs.storyboard:draw",
-                {
-                    "path": source,
-                    "demuxer": context.demuxer,
-                    "max_pixels": MAX_PIXELS,
-                    "ffmpeg": context.ffmpeg,
-                    "output": str(context.output.absolute()),
-                    "duration": context.facts.get("duration"),
-                    "seconds": context.limits.seconds,
-                },
-                limits=context.limits,
-                cancelled=context.cancelled,
-                report=context.report,
-            )
-        except StepError:
-            # A child that could not write has crashed, and the video must not be blamed for a full disk.
-            if shutil.disk_usage(context.output).free < _ROOM:
-                raise OSError(errno.ENOSPC, "no room for a storyboard") from None
-            raise
+        job, duration = "server.pipeline.jobs.storyboard:draw", context.facts.get("duration")
+        media_job.make(context, job, {"duration": duration}, room=_ROOM, has_program=False)
         context.report(100)
         return {"has_storyboard": True}

@@ -7,9 +7,9 @@ import { UNCHOSEN, WAITING, WATCHING, hasEnded, isRunning, items, newItem } from
 import { fingerprint, hold, records, rememberLanguage, rememberedLanguage } from './memory.js'
 import { copy, link, togglePlayer } from './player.js'
 import { announce, enter, page, render, renderList, renderTitle } from './rows.js'
-import { askLimit } from './server.js'
+import { askAccepted } from './server.js'
 import { askAgain, cancel, watch } from './tasks.js'
-import { bytes, language, setLanguage, speaks, text } from './texts.js'
+import { bytes, kinds, language, setLanguage, speaks, text } from './texts.js'
 import { lookAgain, pause, remove, resume, schedule, take } from './uploads.js'
 
 const ACTIONS = {
@@ -27,8 +27,8 @@ const ACTIONS = {
   copied: copyLink,
 }
 
-// Bytes that a file may have; null as long as the server has not told.
-let limit = null
+// What may be uploaded, as `askAccepted` returns it; null as long as the server has not told.
+let accepted = null
 // What was refused last and belongs to no row: the key of its text and the values in it.
 let refused = null
 
@@ -66,11 +66,16 @@ function speak(wanted) {
 function renderWords() {
   document.documentElement.lang = tag(language)
   for (const element of document.querySelectorAll('[data-text]')) element.textContent = text(element.dataset.text)
-  page.accepted.textContent = limit ? text('accepted_limit', { limit: bytes(limit) }) : text('accepted')
+  page.accepted.textContent = accepted ? acceptedText() : ''
   page.notice.textContent = refused ? text(refused.key, refused.values) : ''
   page.notice.hidden = refused === null
   page.language.textContent = text('other_language')
   page.language.lang = tag(otherLanguage())
+}
+
+function acceptedText() {
+  const types = kinds(accepted.extensions)
+  return accepted.limit ? text('accepted_limit', { types, limit: bytes(accepted.limit) }) : text('accepted', { types })
 }
 
 /** Say, to eye and ear, that something was refused; until the next files are chosen, and in the language of then. */
@@ -104,12 +109,14 @@ function preferredLanguage() {
   return navigator.language.toLowerCase().startsWith('zh') ? 'zh' : 'en'
 }
 
-async function readLimit() {
+async function readAccepted() {
   try {
-    limit = await askLimit()
+    accepted = await askAccepted()
+    if (accepted.extensions.length > 0) page.files.accept = accepted.extensions.map((one) => `.${one}`).join(',')
+    else page.files.removeAttribute('accept')
     renderWords()
   } catch {
-    // The sentence without the limit will do.
+    // The server refuses what it does not accept.
   }
 }
 
@@ -225,5 +232,5 @@ function listen() {
 
 speak(preferredLanguage())
 listen()
-readLimit()
+readAccepted()
 const remembered = recall()

@@ -161,9 +161,15 @@ export async function terminate(item) {
   await send('DELETE', address(item))
 }
 
-/** The most bytes that a file may have; null when the server does not say. */
-export async function askLimit() {
-  return wholeNumber((await send('OPTIONS', 'files')).getResponseHeader('Tus-Max-Size'))
+/**
+ * What may be uploaded: `limit`, the most bytes of a file, null when the server does not say; and `extensions`, an empty
+ * list when every file may be.
+ */
+export async function askAccepted() {
+  const answer = await send('OPTIONS', 'files')
+  const told = answer.getResponseHeader('Upload-Extensions') ?? '*'
+  const extensions = told === '*' ? [] : told.split(',').map((extension) => extension.trim())
+  return { limit: wholeNumber(answer.getResponseHeader('Tus-Max-Size')), extensions }
 }
 
 /**

@@ -6,8 +6,13 @@ const TEXTS = {
   en: {
     other_language: '中文',
     heading: 'Upload videos',
-    accepted: 'MP4, MOV, AVI, MKV, WMV, FLV, 3GP, WebM and M4V are accepted.',
-    accepted_limit: 'MP4, MOV, AVI, MKV, WMV, FLV, 3GP, WebM and M4V are accepted, up to {limit} each.',
+    accepted: '{types} are accepted.',
+    accepted_limit: '{types} are accepted, up to {limit} each.',
+    all_files: 'All files',
+    files_of: '{type} files',
+    files_of_each: '{types}',
+    comma: ', ',
+    and: ' and ',
     promise: 'If the connection breaks, the upload goes on where it stopped.',
     choose: 'Choose videos',
     or_drop: 'or drop them here',
@@ -73,8 +78,13 @@ const TEXTS = {
   zh: {
     other_language: 'English',
     heading: '上传视频',
-    accepted: '支持 MP4、MOV、AVI、MKV、WMV、FLV、3GP、WebM 和 M4V。',
-    accepted_limit: '支持 MP4、MOV、AVI、MKV、WMV、FLV、3GP、WebM 和 M4V，单个文件最大 {limit}。',
+    accepted: '支持{types}。',
+    accepted_limit: '支持{types}，单个文件最大 {limit}。',
+    all_files: '所有文件',
+    files_of: ' {type} 文件',
+    files_of_each: ' {types}',
+    comma: '、',
+    and: ' 和 ',
     promise: '连接中断后会从中断处继续上传。',
     choose: '选择视频',
     or_drop: '或拖放到此处',
@@ -158,6 +168,18 @@ export function hasText(key) {
 
 export function text(key, values = {}) {
   return TEXTS[language][key].replace(/\{(\w+)\}/g, (_, name) => values[name] ?? '?')
+}
+
+// Extensions that are not written in capitals only.
+const SPELLED = { webm: 'WebM' }
+
+/** Kinds of files by their extensions, as a sentence lists them; all files when there is none. */
+export function kinds(extensions) {
+  const names = extensions.map((one) => SPELLED[one] ?? one.toUpperCase())
+  const last = names.pop()
+  if (last === undefined) return text('all_files')
+  if (names.length === 0) return text('files_of', { type: last })
+  return text('files_of_each', { types: names.join(text('comma')) + text('and') + last })
 }
 
 /** A sentence of this page in every language, as an item's reason has it. */

@@ -127,5 +127,5 @@ def in_a_hurry(connection: Connection) -> Connection:
 
 def all_wait(files: Files, count: int) -> None:
     """Wait until so many downloads wait for their clients."""
-    waits = lambda: sum(one._waiter is not None for one in list(files.senders)) == count  # noqa: E731
+    waits = lambda: sum(one._waiter.is_waiting for one in list(files.senders)) == count  # noqa: E731
     until(waits, seconds=20, what="all wait")

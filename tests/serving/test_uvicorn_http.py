@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from server.serving import uvicorn_http
-from server.serving.uvicorn_http import MAX_HEADERS
+from server.serving import http_limits
+from server.serving.http_limits import MAX_HEADERS
 from tests.harness.http import Connection, chunked, request
 from tests.harness.waiting import Stopwatch, until
 from tests.transport.probe import LIMIT, Probe, trailing
@@ -405,7 +405,7 @@ def test_expect_continue(probe: Probe) -> None:
 
 def test_many_bad_connections_leave_nothing(hasty: Probe, monkeypatch: pytest.MonkeyPatch) -> None:
     """Clients that send nonsense and stay, or leave in the middle, hold nothing for long."""
-    monkeypatch.setattr(uvicorn_http, "LINGER_SECONDS", 0.1)
+    monkeypatch.setattr(http_limits, "LINGER_SECONDS", 0.1)
     stay = []
     for number in range(60):
         connection = hasty.connect()

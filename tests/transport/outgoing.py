@@ -61,7 +61,7 @@ class Files(Handed):
             os.close(file)
 
     def _watch(self, outlet: FileOutlet) -> None:
-        transport = outlet._protocol.transport
+        transport = outlet._owner.transport
         if self.send_buffer:
             with socket.socket(fileno=os.dup(transport.get_extra_info("socket").fileno())) as own:
                 own.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, self.send_buffer)

@@ -1,6 +1,9 @@
 """The composition root: everything that web and worker share, built from the settings in one place.
 
-Rule: nothing is built at import, and no other module builds an engine, a store or a lock.
+Rules:
+
+- Nothing is built at import, and no other module builds an engine, a store or a lock.
+- Parts are dataclasses without a `repr`: a traceback with local variables would print each part with all others in it.
 """
 
 import fcntl
@@ -64,7 +67,7 @@ def new_id() -> str:
     return str(uuid.uuid4())
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class Services:
     """What there is to work with. Close it, or use it as a context manager."""
 

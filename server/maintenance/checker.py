@@ -89,7 +89,7 @@ class Mismatch:
     subject: str
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class Checker:
     """Compares the rows of a database with the folders of one data folder."""
 

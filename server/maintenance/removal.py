@@ -51,7 +51,7 @@ class _Leaving:
         return frozenset({self.task_id, self.upload_id})
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class Removal:
     """Takes away what somebody asked to be deleted."""
 

@@ -55,7 +55,7 @@ _IS_LEAVING: ColumnElement[bool] = literal_column(
 _IS_WHOLE_PART: ColumnElement[bool] = literal_column("uploads.concat = 'partial' AND uploads.status = 'complete'")
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class Sweeper:
     """Sweeps one data folder. Every method blocks."""
 

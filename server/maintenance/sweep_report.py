@@ -80,7 +80,7 @@ class SweepReport:
         return sum(self.sizes.values())
 
 
-@dataclass(kw_only=True)
+@dataclass(kw_only=True, repr=False)
 class SweepRound:
     """One sweep that is under way."""
 

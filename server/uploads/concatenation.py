@@ -66,7 +66,7 @@ _threads = ThreadPoolExecutor(4, "join")
 _log = structlog.stdlib.get_logger("videodock.uploads")
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class FinalService:
     """Creates final uploads and joins their parts."""
 

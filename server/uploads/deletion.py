@@ -65,7 +65,7 @@ _REMOVE = {
 }
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class UploadDeletion:
     """The ways out. Owners are text; sizes are bytes."""
 

@@ -39,7 +39,7 @@ from server.uploads.repository import UploadRepository
 from server.uploads.reservations import DiskReservations
 
 
-@dataclass(kw_only=True)
+@dataclass(kw_only=True, repr=False)
 class Form:
     """A form that is being received."""
 
@@ -159,7 +159,7 @@ class Form:
                     await self.database.run(self.claim.release)
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class FormService:
     """Receives forms."""
 

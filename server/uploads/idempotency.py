@@ -99,7 +99,7 @@ class StoredAnswer:
     answer: Answer
 
 
-@dataclass(kw_only=True)
+@dataclass(kw_only=True, repr=False)
 class KeyClaim:
     """A request's hold on a key. The lock of `task_id` is held for as long. Every method blocks."""
 
@@ -184,7 +184,7 @@ class KeyClaim:
             return done.rowcount == 1
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class IdempotencyKeys:
     """The keys of a database, and the answers that they have. Every method blocks."""
 

@@ -65,7 +65,7 @@ _Row = Any
 """A row of `uploads`: as an object of the model, or as it came from a statement."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class UploadRepository:
     """The steps. Owners are text; sizes and offsets are bytes."""
 

@@ -46,7 +46,7 @@ class ClientGoneError(Exception):
     """The client went away in the middle of its body: what came is kept, and no answer is possible."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class UploadService:
     """Everything that a client can do to an upload. Owners are text; sizes and offsets are bytes."""
 

@@ -23,7 +23,7 @@ from server.worker.attempt import Attempt
 _log = structlog.stdlib.get_logger("videodock.worker")
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class Runner:
     """Works on the tasks of one data folder."""
 

@@ -1,5 +1,6 @@
 """Deleting beside workers: the step stops, the other files go on, and nothing of what was deleted is left."""
 
+import os
 import random
 import threading
 from collections.abc import Callable, Iterator, Mapping
@@ -114,7 +115,9 @@ def task(services: Services, task_id: str) -> dict[str, Any]:
 def on_disk(services: Services, *names: str) -> list[str]:
     """The paths below the data folder in which one of these ids stands, whatever it is."""
     data = services.settings.data_dir
-    found = (str(path.relative_to(data)) for path in data.rglob("*"))
+    # Not by rglob, which raises when a worker removes a folder meanwhile.
+    walked = (Path(folder, name) for folder, folders, files in os.walk(data) for name in (*folders, *files))
+    found = (str(path.relative_to(data)) for path in walked)
     return sorted(path for path in found if any(name in path for name in names))
 
 

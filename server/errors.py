@@ -1,7 +1,7 @@
 """Every refusal that Videodock knows.
 
 Rule: an error carries a stable `code`, a `status` hint and the parameters of its sentence. It knows no HTTP
-beyond that hint and no language: `messages.py` has the sentences, `web/errors.py` makes responses.
+beyond that hint and no language: `messages/` has the sentences, `web/errors.py` makes responses.
 
     VideodockError
     ├── ClientError                     the request is at fault; repeating it will not help

@@ -9,9 +9,22 @@ from typing import NamedTuple
 
 import pytest
 
-from server import errors, messages
+from server import errors
 from server.errors import StartError, StepError, VideodockError
-from server.messages import CODES, Language, Param, negotiate, sentence, size
+from server.messages import (
+    CODES,
+    Language,
+    Param,
+    documented_api,
+    downloads,
+    negotiate,
+    processing,
+    requests,
+    sentence,
+    size,
+)
+from server.messages.reasons import PARTS, REASONS
+from server.messages.sentences import _SIZES, SENTENCES
 
 SERVER = Path(errors.__file__).parent
 # The words of the documented API.
@@ -66,14 +79,20 @@ def test_the_tree_is_drawn_as_it_is() -> None:
     assert drawn == leaves
 
 
+def test_a_code_is_in_one_table_only() -> None:
+    """A second sentence for a code would silently replace the first."""
+    tables = (documented_api.SENTENCES, requests.SENTENCES, downloads.SENTENCES, processing.SENTENCES)
+    assert sum(map(len, tables)) == len(CODES)
+
+
 @pytest.mark.parametrize("code", sorted(CODES))
 def test_sentences(code: str) -> None:
     """Both are there, take the same parameters, and are not each other."""
-    chinese, english = messages._SENTENCES[code]
+    chinese, english = SENTENCES[code]
     assert fields(chinese) == fields(english)
     assert re.search(r"[\u4e00-\u9fff]", chinese)
     assert not re.search(r"[\u4e00-\u9fff]", english)
-    sizes = messages._SIZES.get(code, ())
+    sizes = _SIZES.get(code, ())
     assert {*sizes} <= fields(chinese)
     given = {name: "7 B" if name in sizes else 7 for name in fields(chinese)}
     for language, text in (("zh", chinese), ("en", english)):
@@ -85,8 +104,8 @@ def test_sentences(code: str) -> None:
 @pytest.mark.parametrize("code", DOCUMENTED)
 def test_documented_words(code: str) -> None:
     """The Chinese sentences of the documented API are a contract."""
-    assert messages._SENTENCES[code][0] == DOCUMENTED[code]
-    assert messages._SENTENCES["task_error"][0].startswith("处理出错")
+    assert SENTENCES[code][0] == DOCUMENTED[code]
+    assert SENTENCES["task_error"][0].startswith("处理出错")
 
 
 def test_a_sentence_is_never_missing() -> None:
@@ -150,7 +169,7 @@ def test_size(number: int, text: str) -> None:
     assert size(number) == text
 
 
-@pytest.mark.parametrize("texts", [*messages._REASONS.items(), *messages._PARTS.items()], ids=lambda item: item[0])
+@pytest.mark.parametrize("texts", [*REASONS.items(), *PARTS.items()], ids=lambda item: item[0])
 def test_reasons(texts: tuple[str, tuple[str, str]]) -> None:
     """A reason has a sentence in each language, with the same parameters."""
     chinese, english = texts[1]
@@ -216,11 +235,11 @@ def test_no_parameter_is_a_sentence() -> None:
         for name, value in each.parameters.items():
             if name == "reason":
                 assert isinstance(value, ast.Constant), each.place
-                assert value.value in messages._REASONS, each.place
-                needed = fields(messages._REASONS[str(value.value)][0])
+                assert value.value in REASONS, each.place
+                needed = fields(REASONS[str(value.value)][0])
                 assert needed <= each.parameters.keys(), each.place
             elif each.kind == "UnavailableError":
-                assert each.literals(value) <= messages._PARTS.keys(), each.place
+                assert each.literals(value) <= PARTS.keys(), each.place
             else:
                 sentences = [text for text in each.literals(value) if re.search(r"[a-z]+ [a-z]+", text)]
                 assert sentences == [], each.place

@@ -147,7 +147,8 @@ def serve(**given: str | None) -> None:
     """
     settings = _settings(given)
     from server.database import migration
-    from server.serving.supervisor import exit_process, listen, serve_here, serve_many
+    from server.serving.listeners import listen
+    from server.serving.supervisor import exit_process, serve_here, serve_many
 
     if settings.scheduler == "embedded":
         from server.pipeline.media import ffmpeg

@@ -2,7 +2,7 @@
 
 Rules:
 
-- Codes and parameters, never sentences: those are made when somebody reads (`messages.py`).
+- Codes and parameters, never sentences: those are made when somebody reads (`messages/`).
 - Every upload and task has an owner, text, from the first day.
 - Rows of uploads outlive their bytes: they are what reports count. `has_bytes` says whether the store may
   still hold something, so that a removal that was cut short is found and ended.

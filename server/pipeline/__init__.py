@@ -1,5 +1,5 @@
-"""What happens to a finished upload: steps that look at a video and make things from it.
+"""Processing of one finished upload: steps that scan and probe the file, and make what players need.
 
-Rule: a step knows one file and nothing of tasks, databases or the web. Whatever touches the bytes of a video
-runs in a child process with limits (`sandbox/child.py`), since a video comes from a stranger.
+Rule: a step knows one file and no task, database or request. Code that reads the bytes of a video runs in a confined
+child process (`sandbox/child.py`), since the video may be hostile. `order.py` has the steps in their order.
 """

@@ -7,22 +7,17 @@ alive. Cutting a process off is safe by design: offsets come from the files, tas
 
 import asyncio
 import contextlib
-import errno
-import fcntl
 import logging
 import os
 import resource
 import selectors
-import shutil
 import signal
 import socket
 import subprocess
 import sys
-import tempfile
 import threading
 import time
-from collections.abc import Callable, Generator, Iterator, Sequence
-from pathlib import Path
+from collections.abc import Callable, Generator, Sequence
 from types import FrameType
 from typing import NoReturn
 
@@ -31,15 +26,12 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from server.errors import StartError
+from server.serving.listeners import BACKLOG
+from server.serving.shared_metrics import METRICS_VARIABLE, metrics_folder, reserve_metrics
 from server.serving.uvicorn_http import http_class
 from server.settings import Settings
 
-BACKLOG = 2048
 _STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
-_METRICS = "PROMETHEUS_MULTIPROC_DIR"
-_METRIC_KINDS = ("counter", "histogram")
-_METRICS_BYTES = 1 << 20  # as large as the library makes such a file
-
 _PAUSE = 1.0  # seconds before a process that could not start is tried again
 CLEANUP = 8.0
 """Seconds after the grace period for what must happen in any case: cancelled requests keep what they have, a
@@ -57,58 +49,6 @@ def exit_process(code: int) -> NoReturn:
         sys.stdout.flush()
         logging.shutdown()
     os._exit(code)
-
-
-def listen(host: str, port: int) -> list[socket.socket]:
-    """Sockets that listen on every address of `host`; raises `StartError` when the port cannot be had.
-
-    Listening starts before the app does, so that a second server on the same port stops before it touches
-    the database; early clients wait in the queue.
-    """
-    try:
-        found = socket.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-    except socket.gaierror as error:
-        raise StartError(f"The address {host!r} cannot be resolved: {error.strerror}.") from None
-    made: list[socket.socket] = []
-    refused: OSError | None = None
-    for family, kind, protocol, _, address in dict.fromkeys(found):
-        # With port 0 the first address gets a free port, and the others the same one.
-        chosen = made[0].getsockname()[1] if made else port
-        try:
-            made.append(_listener(family, kind, protocol, (address[0], chosen, *address[2:])))
-        except OSError as error:
-            refused = error
-            if error.errno not in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT):
-                break  # an address that the machine lacks is passed over, such as ::1 without IPv6
-    else:
-        if made:
-            return made
-    for one in made:
-        one.close()
-    raise StartError(_why_not(host, port, refused))
-
-
-def _listener(family: int, kind: int, protocol: int, address: tuple[object, ...]) -> socket.socket:
-    made = socket.socket(family, kind, protocol)
-    try:
-        made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        if family == socket.AF_INET6:
-            made.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-        made.bind(address)
-        made.listen(BACKLOG)
-        made.setblocking(False)
-    except OSError:
-        made.close()
-        raise
-    return made
-
-
-def _why_not(host: str, port: int, error: OSError | None) -> str:
-    if error is not None and error.errno == errno.EADDRINUSE:
-        return f"Port {port} of {host} is in use: stop what uses it, or choose another port with --port."
-    if error is not None and error.errno == errno.EACCES:
-        return f"Port {port} is not for this user: choose one from 1024 on with --port."
-    return f"It is not possible to listen on {host}, port {port}: {error.strerror if error else 'no address'}."
 
 
 def _no_cancellation(record: logging.LogRecord) -> bool:
@@ -218,60 +158,9 @@ def serve_many(settings: Settings, sockets: list[socket.socket], on_ready: Calla
     They are new processes: they read their settings anew, so what the command line chose has to be in the
     environment by now.
     """
-    with _metrics_folder(settings.data_dir) as folder:
-        place = {} if folder is None else {_METRICS: str(folder)}
+    with metrics_folder(settings.data_dir) as folder:
+        place = {} if folder is None else {METRICS_VARIABLE: str(folder)}
         return Supervisor(settings, sockets, on_ready, {**os.environ, **place}).run()
-
-
-@contextlib.contextmanager
-def _metrics_folder(data_dir: Path) -> Iterator[Path | None]:
-    """A fresh folder in which serving processes add up their metrics; removes those of servers that died.
-
-    None when the disk is too full for one: then each process tells its own.
-    """
-    for old in data_dir.glob("metrics-*"):
-        descriptor = os.open(old, os.O_RDONLY)
-        with contextlib.suppress(BlockingIOError):
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            shutil.rmtree(old, ignore_errors=True)
-        os.close(descriptor)
-    try:
-        folder = Path(tempfile.mkdtemp(prefix="metrics-", dir=data_dir))
-    except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
-            raise
-        _log.warning("metrics_not_shared", reason="the disk is full")
-        yield None
-        return
-    descriptor = os.open(folder, os.O_RDONLY)
-    fcntl.flock(descriptor, fcntl.LOCK_EX)
-    try:
-        yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-        os.close(descriptor)
-
-
-def _secure_metrics() -> None:
-    """Take the room for the files of this process's metrics, before they are mapped into memory.
-
-    Writing to a mapped page for which the disk has no block ends the process with SIGBUS. Without that room the process
-    keeps its metrics to itself.
-    """
-    folder = os.environ.get(_METRICS)
-    paths = [Path(folder, f"{kind}_{os.getpid()}.db") for kind in _METRIC_KINDS] if folder else []
-    try:
-        for path in paths:
-            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
-            try:
-                os.posix_fallocate(descriptor, 0, _METRICS_BYTES)
-            finally:
-                os.close(descriptor)
-    except OSError as error:
-        _log.warning("metrics_not_shared", reason=error.strerror)
-        for path in paths:
-            path.unlink(missing_ok=True)
-        del os.environ[_METRICS]
 
 
 class _Worker:
@@ -424,7 +313,7 @@ def _child(numbers: Sequence[str]) -> NoReturn:
     try:
         settings = load()
         configure_logging(settings.log_level, settings.log_format)
-        _secure_metrics()
+        reserve_metrics()
         code = serve_here(create_app(settings), settings, sockets, lambda: line.sendall(b"r"))
     except StartError as error:
         sys.stderr.write(f"{error}\n")

@@ -1,11 +1,11 @@
-"""The queue: register, look up, cancel; claim, keep, end.
+"""The queue: register, find and cancel tasks; claim them, send heartbeats, postpone and finish them.
 
 Rules:
 
 - Every move of a task is one compare-and-set `UPDATE … WHERE status IN (…)`, built from the table in
   `lifecycle.py`; the number of rows it changed tells whether it happened.
-- Whatever a worker writes bears `WHERE attempt = …`: once another has claimed the task, or it was cancelled, the
-  first one's writes match nothing.
+- Every write of a worker has `WHERE attempt = …`: after another worker has claimed the task, or it was cancelled,
+  the writes of the first worker match no row.
 - Each function works in the transaction of its caller, and each change of state appends its event there.
 """
 

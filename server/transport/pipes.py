@@ -1,4 +1,4 @@
-"""Pipes between a socket and a file, kept for the next one who needs one.
+"""A pool of pipes between a socket and a file.
 
 Rule: a pipe that is not empty is closed, never kept: the next upload would receive another one's bytes.
 """

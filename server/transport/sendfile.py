@@ -4,22 +4,22 @@ Rule: bytes are counted when they are in the socket, never before, and what the 
 file that has become too short ends the connection.
 
 Theory of operation. The HTTP server offers its socket in the ASGI scope (`FILES`). Head and framing of an answer go
-through the ordinary `send`. When a part of its body lies in a file, the offer is taken: the server waits until all
-that it was told to write before has left its own buffer, and gives a descriptor of our own for the same socket (a
-`dup`: the number of the server's own may be closed and reused under our hands). Until that is given back nobody else
-writes; each byte that was sent is told to the server, who counts what the Content-Length still lacks. So the answer
-ends like any other, by an empty last message, and the next request on the connection is answered.
+through the ordinary `send`. When a part of its body lies in a file, the offer is taken: the server waits until its own
+buffer is empty, and gives a descriptor of our own for the same socket (a `dup`: the server may close its own, and its
+number may be reused while we write). Until that is given back the server does not write. It is notified of every byte
+that was sent, and counts what the Content-Length still lacks. So the answer ends like any other, by an empty last
+message, and the next request on the connection is answered.
 
 Bytes are moved by a thread, from the page cache into the socket, inside the kernel. The socket does not block. When
-it is full the thread waits for a moment, if bytes went in plenty before, and then goes: waiting is done on the event
-loop, so that a thousand slow downloads hold no thread. So that no download keeps a thread for itself, it also goes
-after a while and gets in line again.
+it is full the thread waits for a moment, if bytes went in plenty before, and then ends its time slice: waiting is done
+on the event loop, so that a thousand slow downloads hold no thread. A slice also ends after a while (`time_slice.py`),
+so that no download keeps a thread for itself.
 
 What is in the socket is still the file's own pages, until the client has confirmed it: a file that is sent must not
 be written any more (it may be deleted, or replaced by another).
 
 A client is alive while it takes bytes. The kernel calls a socket writable only when a third of its buffer is free,
-which may be megabytes; so what tells is how many bytes the other side has confirmed. One that takes none for too long,
+which may be megabytes; so what counts is how many bytes the other side has confirmed. One that takes none for too long,
 or too few, is reset: whatever the kernel still keeps for it is freed.
 """
 
@@ -33,26 +33,18 @@ import termios
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 from typing import Protocol
 
 from server import threads
 from server.transport.body import Pace
+from server.transport.time_slice import PLENTY, Socket, SocketWaiter, TimeSlice
 
 # The key in an ASGI scope's extensions under which a server that lets files out puts its `Outlet`.
 FILES = "videodock.file"
 
-_MOVE_BYTES = 1 << 20  # of one call
-_TURN_BYTES = 1 << 25  # so much a thread moves before it lets others have a turn
-_TURN_SECONDS = 0.5
-_PLENTY = 1 << 17  # who took so much in one turn is waited for a moment
-_MOMENT_MS = 2
+_MOMENT_MS = 2  # how long a thread waits for a client that took plenty
 
-# What a socket says when its client is gone, in whatever way.
-_GONE = frozenset(
-    {errno.ECONNRESET, errno.ETIMEDOUT, errno.EPIPE, errno.EHOSTUNREACH, errno.ENETUNREACH, errno.ENOTCONN}
-)
-# What a file system says that cannot be sent from.
+# Errors of a file system that cannot send.
 _CANNOT = frozenset({errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP})
 
 senders = ThreadPoolExecutor(8, "file")
@@ -92,13 +84,13 @@ class FileSender:
         self._pace = pace or Pace(0, idle_seconds)
         self._descriptor = -1
         self._lost = False
-        self._waiter: asyncio.Future[bool] | None = None
+        self._waiter = SocketWaiter(self._pace)
         self.can_sendfile = True
         self.sent = 0
         """Bytes that are in the socket."""
 
     async def send(self, file: int, offset: int, count: int) -> bool:
-        """Send `count` bytes from `offset` on; False when the client is gone, and nothing more is to be said.
+        """Send `count` bytes from `offset` on; False when the client is gone: then send nothing more.
 
         Raises `FileTooShortError`, and `OSError` when the file cannot be read.
         """
@@ -123,29 +115,30 @@ class FileSender:
 
     async def _send(self, file: int, offset: int, count: int) -> bool:
         heard, patience = time.monotonic(), _MOMENT_MS
+        target = Socket(self._descriptor, lambda: self._lost)
         while True:
-            turn = _TimeSlice(self, file, offset, count, patience)
+            part = _FileSlice(target, file, offset, count, patience, can_sendfile=self.can_sendfile)
             try:
-                await threads.run(turn.run, pool=senders)
+                await threads.run(part.run, pool=senders)
             finally:
-                self.sent += turn.sent
-                self._outlet.sent(turn.sent)
-            offset, count = offset + turn.sent, count - turn.sent
-            if turn.gone or self._lost:
+                self.sent += part.count
+                self._outlet.sent(part.count)
+            self.can_sendfile = part.can_sendfile
+            offset, count = offset + part.count, count - part.count
+            if part.gone or self._lost:
                 return False
             if count == 0:
                 return True
-            if turn.short:
+            if part.ended:
                 raise FileTooShortError(f"{count} bytes from {offset} on are missing")
-            if turn.sent:
-                heard, patience = time.monotonic(), _MOMENT_MS if turn.sent >= _PLENTY else 0
-            if turn.full and not await self._writable(heard):
+            if part.count:
+                heard, patience = time.monotonic(), _MOMENT_MS if part.count >= PLENTY else 0
+            if part.blocked and not await self._writable(heard):
                 return False
 
     def _stop(self) -> None:
         self._lost = True
-        if self._waiter is not None:
-            _wake(self._waiter, ready=True)
+        self._waiter.wake()
 
     async def _writable(self, heard: float) -> bool:
         """Wait until the socket takes bytes, or is lost; False when its client has taken none since `heard`."""
@@ -154,7 +147,7 @@ class FileSender:
             seconds = min(heard + self._idle_seconds - time.monotonic(), self._pace.left)
             if seconds <= 0:
                 return False
-            ready = await self._wait(seconds)
+            ready = await self._waiter.writable(self._descriptor, seconds)
             before, queued = queued, _queued(self._descriptor)
             self._pace.check(max(0, before - queued))
             if ready:
@@ -163,80 +156,34 @@ class FileSender:
                 heard = time.monotonic()
         return True
 
-    async def _wait(self, seconds: float) -> bool:
-        loop = asyncio.get_running_loop()
-        waiter: asyncio.Future[bool] = loop.create_future()
-        self._waiter = waiter
-        timer = loop.call_later(seconds, partial(_wake, waiter, ready=False))
-        loop.add_writer(self._descriptor, partial(_wake, waiter, ready=True))
-        self._pace.wait()
-        try:
-            return await waiter
-        finally:
-            self._waiter = None
-            timer.cancel()
-            loop.remove_writer(self._descriptor)
 
+class _FileSlice(TimeSlice):
+    """One time slice of one file."""
 
-class _TimeSlice:
-    """What a thread does for one file, from when it gets its turn until it goes."""
-
-    def __init__(self, sender: FileSender, file: int, offset: int, limit: int, patience_ms: int) -> None:
-        self._sender = sender
-        self._target = sender._descriptor
+    def __init__(
+        self, target: Socket, file: int, offset: int, limit: int, patience_ms: int, *, can_sendfile: bool
+    ) -> None:
+        super().__init__(target, select.POLLOUT, limit, patience_ms)
         self._file = file
         self._offset = offset
-        self._limit = min(limit, _TURN_BYTES)
-        self._patience_ms = patience_ms
-        self.sent = 0
-        self.full = False  # the socket takes no more
-        self.gone = False  # the client went away
-        self.short = False  # the file has ended
+        self.can_sendfile = can_sendfile
+        """False after the file system refused it."""
 
     def run(self) -> None:
-        """Raises `OSError` when the file cannot be read."""
-        end = time.monotonic() + _TURN_SECONDS
-        waited = False
-        while self.sent < self._limit and not self._sender._lost:
-            try:
-                count = self._move(self._offset + self.sent, min(_MOVE_BYTES, self._limit - self.sent))
-            except (BlockingIOError, InterruptedError):
-                # Once for every success: what polls as writable and is not would keep the thread.
-                if waited or not self._wait():
-                    self.full = True
-                    return
-                waited = True
-                continue
-            except OSError as error:
-                if error.errno not in _GONE:
-                    raise
-                self.gone = True
-                return
-            if count == 0:
-                self.short = True
-                return
-            self.sent += count
-            waited = False
-            if time.monotonic() > end:
-                return
+        """Send bytes. Raises `OSError` when the file cannot be read."""
+        for count in self._calls(self._move):
+            self._offset += count
 
-    def _move(self, offset: int, count: int) -> int:
-        if self._sender.can_sendfile:
+    def _move(self, most: int) -> int:
+        if self.can_sendfile:
             try:
-                return os.sendfile(self._target, self._file, offset, count)
+                return os.sendfile(self._socket, self._file, self._offset, most)
             except OSError as error:
                 if error.errno not in _CANNOT:
                     raise
-                self._sender.can_sendfile = False
-        data = os.pread(self._file, count, offset)
-        return os.write(self._target, data) if data else 0
-
-    def _wait(self) -> bool:
-        if not self._patience_ms:
-            return False
-        poll = select.poll()
-        poll.register(self._target, select.POLLOUT)
-        return bool(poll.poll(self._patience_ms))
+                self.can_sendfile = False
+        data = os.pread(self._file, most, self._offset)
+        return os.write(self._socket, data) if data else 0
 
 
 def _queued(descriptor: int) -> int:
@@ -244,8 +191,3 @@ def _queued(descriptor: int) -> int:
     found = array.array("i", [0])
     fcntl.ioctl(descriptor, termios.TIOCOUTQ, found)
     return found[0]
-
-
-def _wake(waiter: "asyncio.Future[bool]", *, ready: bool) -> None:
-    if not waiter.done():
-        waiter.set_result(ready)

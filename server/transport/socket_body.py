@@ -1,7 +1,7 @@
 """A request body straight from its socket: `splice` for bytes that the server need not read, `readv` for the others.
 
 Rule: between two calls, what was taken from the socket is in the file or in `_pending`; there is no third place.
-Only one thread at a time reads the socket, and it is joined before anybody hears how far it came.
+Only one thread at a time reads the socket, and it is joined before its count is used.
 
 Theory of operation. The HTTP server offers a body in the ASGI scope (`HANDOVER`). Taking it gives three things: the
 bytes that the server's parser had read already, a descriptor of our own for the same socket (a `dup`: the number of the
@@ -10,15 +10,14 @@ from the socket until the body is given back.
 
 Bytes are moved by a thread: splice takes them from the socket into a pipe and from the pipe into the file, inside the
 kernel. The socket does not block. When it is empty the thread waits for a moment, if bytes came in plenty before, and
-then goes: waiting is done on the event loop, so that a thousand idle bodies hold no thread. A slow body is looked at
-less and less often, up to once in two seconds, unless much has come or its end: the kernel keeps its packets together.
-So that no body keeps a thread for itself, it also goes after a while and gets in line again.
+then ends its time slice: waiting is done on the event loop, so that a thousand idle bodies hold no thread. A slow body
+is read less and less often, down to once in two seconds, unless much has come or its end: the kernel keeps its packets
+together. A slice also ends after a while (`time_slice.py`), so that no body keeps a thread for itself.
 
 A checksum reads the file after the writer, in a second thread: hashing and writing overlap, and what is hashed is what
 the file holds. Where splice cannot be used (some file systems refuse it), bytes go through a buffer.
 """
 
-import asyncio
 import fcntl
 import os
 import random
@@ -27,13 +26,13 @@ import termios
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from typing import Protocol
 
 from server import threads
 from server.transport.body import Body, End, Moved, Pace, Sink, Tap, Target, Writer, writers
+from server.transport.time_slice import PLENTY, Socket, SocketWaiter
 from server.transport.trailing_hash import TrailingHash
-from server.transport.transfer import PLENTY, FeedTransfer, Source, SpliceTransfer, Transfer, set_low_water_mark
+from server.transport.transfer import FeedTransfer, SpliceTransfer, Transfer, set_low_water_mark
 
 # The key in an ASGI scope's extensions under which a server that hands bodies over puts its `Handover`.
 HANDOVER = "videodock.body"
@@ -79,20 +78,19 @@ class SocketBody(Body):
         self._taken = False
         self._descriptor = -1
         self._rest = 0
-        self._source = Source(-1, lambda: self._stopping)
+        self._source = Socket(-1, self._must_stop)
         self._stopping = False
-        self._said_last = False
+        self._took_last = False  # the last slice began after the stop
         self._heard = 0.0  # when the last byte came
         self._patience_ms = _MOMENT_MS  # so long a thread waits for more
-        self._told = False  # the socket said that there was something
+        self._was_ready = False  # the last wait ended because the socket was readable
         self._pause = _FIRST_PAUSE
-        self._waiter: asyncio.Future[bool] | None = None
+        self._waiter = SocketWaiter(self._pace)
         self._can_splice = hasattr(os, "splice")
 
     def stop(self) -> None:
         self._stopping = True
-        if self._waiter is not None:
-            _wake(self._waiter, heard=True)
+        self._waiter.wake()
 
     def consumed(self, length: int | None) -> bool:
         return length == 0 or (self._taken and self._rest == 0)
@@ -101,7 +99,7 @@ class SocketBody(Body):
         if self._descriptor >= 0:
             os.close(self._descriptor)
             self._descriptor = -1
-        self._source = Source(-1, bool)  # which holds this body no more
+        self._source = Socket(-1, bool)  # a bound method of this body would keep it alive
 
     # Bytes that somebody sees, on the event loop
 
@@ -129,7 +127,7 @@ class SocketBody(Body):
         taken = self._handover.take()
         self._taken = True
         self._descriptor, self._rest = taken.descriptor, taken.rest
-        self._source = self._source._replace(descriptor=taken.descriptor)
+        self._source = Socket(taken.descriptor, self._must_stop)
         return taken.front
 
     def _read(self) -> bytes:
@@ -149,27 +147,17 @@ class SocketBody(Body):
             self._handover.give_back()
 
     async def _readable(self, seconds: float) -> bool:
-        """Wait until there is something to read or somebody says stop; False when time is up."""
-        if self._stopping:  # said while a thread was at work, so no waiter was woken
+        """Wait until there are bytes to read or the body is stopped; False when the time is up."""
+        if self._stopping:  # while a thread was at work, so `stop` found no wait to end
             return True
         seconds = min(seconds, self._pace.left)
         if seconds <= 0:
             return False
-        loop = asyncio.get_running_loop()
-        waiter: asyncio.Future[bool] = loop.create_future()
-        self._waiter = waiter
-        timer = loop.call_later(seconds, partial(_wake, waiter, heard=False))
-        loop.add_reader(self._descriptor, partial(_wake, waiter, heard=True))
-        self._pace.wait()
         try:
-            heard = await waiter
+            return await self._waiter.readable(self._descriptor, seconds)
         finally:
-            self._waiter = None
-            timer.cancel()
-            loop.remove_reader(self._descriptor)
-            # Here, not when the bytes are moved: what a thread took to come is not the client's fault.
+            # Here, not when the bytes are moved: the time until a thread is free is not the client's fault.
             self._pace.check(0)
-        return heard
 
     # Bytes that go somewhere, on a thread
 
@@ -199,7 +187,7 @@ class SocketBody(Body):
         pieces: list[bytes] = []
         while size > sum(map(len, pieces)):
             pieces.append(self._pop(size - sum(map(len, pieces))))
-        self.moved -= size  # they are where they should be when the first stint has written them
+        self.moved -= size  # they are in the file when the first slice has written them
         try:
             return await self._move(limit, begin, b"".join(pieces))
         finally:
@@ -212,53 +200,56 @@ class SocketBody(Body):
             self._store_arrived(front)
 
     async def _move(self, limit: int, begin: Callable[[int, int, int, bytes], Transfer], front: bytes = b"") -> Moved:
-        """Stint after stint, and between them, when the socket is empty, a wait that costs no thread.
+        """One time slice after another; between them, when the socket is empty, a wait that costs no thread.
 
-        The first stint begins with the bytes of `front`, which are here already.
+        The first slice begins with the bytes of `front`, which were read before.
         """
-        moved, self._heard, self._patience_ms, self._told = 0, time.monotonic(), _MOMENT_MS, False
+        moved, self._heard, self._patience_ms, self._was_ready = 0, time.monotonic(), _MOMENT_MS, False
         while moved < limit:
-            if not front and (self._over or self._descriptor < 0 or (self._stopping and not self._last_words())):
+            if not front and (self._over or self._descriptor < 0 or (self._stopping and not self._has_last_bytes())):
                 return Moved(moved, self._finally())
             most = min(limit - moved - len(front), self._rest) if self._descriptor >= 0 else 0
-            stint, front = begin(moved, most, self._patience_ms, front), b""
-            stint.is_last = self._said_last = self._stopping
+            transfer, front = begin(moved, most, self._patience_ms, front), b""
+            self._took_last = self._stopping
             try:
-                await threads.run(stint.run, pool=writers)
+                await threads.run(transfer.run, pool=writers)
             finally:
-                moved += stint.moved
-                self.moved += stint.moved
-                self._came(stint.taken)
-            if stint.left:  # the sink has enough
-                self._store_arrived(stint.left)
+                moved += transfer.moved
+                self.moved += transfer.moved
+                self._came(transfer.count)
+            if transfer.left:  # the sink has enough
+                self._store_arrived(transfer.left)
                 return Moved(moved, End.LIMIT)
-            self._over = await self._after(stint)
+            self._over = await self._after(transfer)
         return Moved(moved, End.LIMIT)
 
-    async def _after(self, stint: Transfer) -> End | None:
-        """What a stint tells: the end of the body, or None. When the socket is empty, waits until there is more."""
-        self._can_splice = self._can_splice and stint.works
-        if stint.taken:
-            self._heard, self._patience_ms = time.monotonic(), _MOMENT_MS if stint.taken >= PLENTY else 0
+    async def _after(self, transfer: Transfer) -> End | None:
+        """The end of the body after a slice, or None. When the socket is empty, waits until there is more."""
+        self._can_splice = self._can_splice and transfer.can_splice
+        if transfer.count:
+            self._heard, self._patience_ms = time.monotonic(), _MOMENT_MS if transfer.count >= PLENTY else 0
         if self._patience_ms:
             self._pause = _FIRST_PAUSE
         if self._rest == 0:
             return End.COMPLETE
-        if stint.gone:
+        if transfer.gone or transfer.ended:
             return self._lost()
-        if stint.dry:
-            if self._told and not stint.taken:
-                # There is something that splice does not take: it stops before an urgent byte, for ever. Reading
-                # passes over that byte, as it does everywhere.
+        if transfer.blocked:
+            if self._was_ready and not transfer.count:
+                # splice stops before an urgent byte, for ever. Reading passes over that byte, as it does everywhere.
                 self._can_splice = False
             left = self._heard + self._idle_seconds - time.monotonic()
-            self._told = await (self._readable(left) if self._patience_ms else self._gathered(left))
-            return None if self._told else End.IDLE
+            self._was_ready = await (self._readable(left) if self._patience_ms else self._gathered(left))
+            return None if self._was_ready else End.IDLE
         return None
 
-    def _last_words(self) -> bool:
-        """Who has to stop takes what has come, once, and no more."""
-        return not self._said_last and self._rest > 0 and self._waiting() > 0
+    def _must_stop(self) -> bool:
+        """Whether the current slice has to end. One that began after the stop takes the last bytes."""
+        return self._stopping and not self._took_last
+
+    def _has_last_bytes(self) -> bool:
+        """A body that is stopped takes the bytes that have come, once, and no more."""
+        return not self._took_last and self._rest > 0 and self._waiting() > 0
 
     async def _gathered(self, seconds: float) -> bool:
         """The same wait for a slow body: until much has come, or its end, or a pause is over and something is there.
@@ -308,8 +299,3 @@ def _followed(writer: Writer, follower: TrailingHash | None) -> Sink:
             follower.written(writer.offset)
 
     return write
-
-
-def _wake(waiter: "asyncio.Future[bool]", *, heard: bool) -> None:
-    if not waiter.done():
-        waiter.set_result(heard)

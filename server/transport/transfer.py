@@ -1,7 +1,7 @@
-"""Stints: what a thread does for a request body, from when it gets its turn until it goes.
+"""Moves a request body out of its socket: into a file inside the kernel, or through a buffer into a sink.
 
-Rule: what a stint took from the socket and what of it is where it should be are counted apart, after each step, so
-that the body knows both however the stint ends.
+Rule: the bytes that were taken from the socket and those of them that are in their place are counted apart, after
+each step, so that the body knows both however the time slice ends.
 """
 
 import contextlib
@@ -9,57 +9,35 @@ import errno
 import os
 import select
 import socket
-import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
-from typing import NamedTuple
 
 from server.transport.body import Sink, Target, Writer, opened, written
 from server.transport.pipes import Pipe, Pipes
-from server.transport.trailing_hash import BUFFER_BYTES, TrailingHash, buffer
+from server.transport.time_slice import Socket, TimeSlice
+from server.transport.trailing_hash import TrailingHash, buffer
 
-PLENTY = 1 << 17
-"""Who brought so much in one stint is waited for a moment."""
-
-_MOVE_BYTES = BUFFER_BYTES  # of one splice or one read
-_STINT_BYTES = 1 << 25  # so much a thread moves before it lets others have a turn
-_STINT_SECONDS = 0.5
-# Who brought so much in one stint is woken for so much at once, not for each packet. (Before that it would keep the
-# kernel from letting the receive buffer grow.)
+# A body that brought so much in one slice wakes its thread for so much at once, not for each packet. (Before that the
+# kernel could not let the receive buffer grow.)
 _FAST_BYTES = 1 << 20
 _GATHERED_BYTES = 1 << 17
 
-# What a socket says when its client is gone, in whatever way.
-_GONE = frozenset(
-    {errno.ECONNRESET, errno.ETIMEDOUT, errno.EPIPE, errno.EHOSTUNREACH, errno.ENETUNREACH, errno.ENOTCONN}
-)
 _NONBLOCK = getattr(os, "SPLICE_F_NONBLOCK", 0)
 
 pipes = Pipes()
 
 
-class Source(NamedTuple):
-    """A socket, and whether its reader has to stop."""
+class Transfer(TimeSlice, ABC):
+    """One time slice of one body."""
 
-    descriptor: int
-    is_stopping: Callable[[], bool]
-
-
-class Transfer(ABC):
-    """What a thread does for one body, from when it gets its turn until it goes."""
-
-    def __init__(self, source: Source, limit: int, patience_ms: int) -> None:
-        self._source = source.descriptor
-        self._is_stopping = source.is_stopping
-        self._limit = limit
-        self._patience_ms = patience_ms
-        self.taken = 0  # bytes from the socket
-        self.moved = 0  # bytes that are where they should be
-        self.left = b""  # what was read and the sink did not take
-        self.dry = False  # the socket was empty
-        self.gone = False  # the client went away
-        self.is_last = False  # the body has to stop, and this is what it had
-        self.works = True  # False: this way of moving bytes cannot be used
+    def __init__(self, source: Socket, limit: int, patience_ms: int) -> None:
+        super().__init__(source, select.POLLIN, limit, patience_ms)
+        self.moved = 0
+        """Bytes that are in their place."""
+        self.left = b""
+        """Bytes that were read and that the sink did not take."""
+        self.can_splice = True
+        """False after the file system refused to splice."""
         self._is_gathering = False
 
     def run(self) -> None:
@@ -71,57 +49,31 @@ class Transfer(ABC):
 
     @abstractmethod
     def _run(self) -> None:
-        """The same."""
+        """Move bytes; the socket's low-water mark is reset afterwards."""
 
-    def _turn(self, take: Callable[[int], int]) -> Iterator[int]:
-        """Take bytes until the turn is over: how many came, each time."""
-        end = time.monotonic() + _STINT_SECONDS
-        waited = False
-        while self.taken < self._limit and (self.is_last or not self._is_stopping()):
-            try:
-                count = take(min(_MOVE_BYTES, self._limit - self.taken))
-            except (BlockingIOError, InterruptedError):
-                # Once for every success: what polls as readable and is not would keep the thread.
-                if waited or not self._wait():
-                    self.dry = True
-                    return
-                waited = True
-                continue
-            except OSError as error:
-                if error.errno not in _GONE:
-                    raise
-                count = 0
-            if count == 0:
-                self.gone = True
-                return
-            self.taken += count
-            waited = False
+    def _take(self, take: Callable[[int], int]) -> Iterator[int]:
+        """Take bytes from the socket until the slice is over: how many came, each time."""
+        for count in self._calls(take):
             yield count
-            if not self.works or self.taken >= _STINT_BYTES or time.monotonic() > end:
-                return
-            if self._limit - self.taken < _GATHERED_BYTES:
+            if self._limit - self.count < _GATHERED_BYTES:
                 self._gather(0)  # so much will not come any more
 
-    def _wait(self) -> bool:
-        if not self._patience_ms:
-            return False
-        if self.taken >= _FAST_BYTES and self._limit - self.taken >= _GATHERED_BYTES:
+    def _poll(self) -> bool:
+        if self._patience_ms and self.count >= _FAST_BYTES and self._limit - self.count >= _GATHERED_BYTES:
             self._gather(_GATHERED_BYTES)
-        poll = select.poll()
-        poll.register(self._source, select.POLLIN)
-        return bool(poll.poll(self._patience_ms))
+        return super()._poll()
 
     def _gather(self, count: int) -> None:
-        """Let the socket call for somebody when it has so many bytes; with 0 when it has any."""
+        """Let the socket be readable when it has so many bytes; with 0 when it has any."""
         if self._is_gathering != bool(count):
             self._is_gathering = bool(count)
-            set_low_water_mark(self._source, max(1, count))
+            set_low_water_mark(self._socket, max(1, count))
 
 
 class FeedTransfer(Transfer):
-    """From the socket into a buffer, for a sink to look at. A sink takes all of `front`."""
+    """From the socket through a buffer into a sink. The sink takes all of `front`, which was read before."""
 
-    def __init__(self, source: Source, limit: int, patience_ms: int, sink: Sink, front: bytes = b"") -> None:
+    def __init__(self, source: Socket, limit: int, patience_ms: int, sink: Sink, front: bytes = b"") -> None:
         super().__init__(source, limit, patience_ms)
         self._sink = sink
         self._front = front
@@ -130,7 +82,7 @@ class FeedTransfer(Transfer):
         if self._front:
             self.moved = self._sink(memoryview(self._front))
         view = memoryview(buffer())
-        for count in self._turn(lambda most: os.readv(self._source, [view[:most]])):
+        for count in self._take(lambda most: os.readv(self._socket, [view[:most]])):
             used = self._sink(view[:count])
             self.moved += used
             if used < count:
@@ -139,11 +91,11 @@ class FeedTransfer(Transfer):
 
 
 class SpliceTransfer(Transfer):
-    """From the socket into a file, inside the kernel; `front` is here already and goes before."""
+    """From the socket into a file, inside the kernel; `front` was read before and goes first."""
 
     def __init__(
         self,
-        source: Source,
+        source: Socket,
         limit: int,
         patience_ms: int,
         target: Target,
@@ -161,20 +113,23 @@ class SpliceTransfer(Transfer):
         if self._front:
             self.moved = Writer(self._target, self._offset, None)(memoryview(self._front))
             self._offset += self.moved
-            self._tell()
+            self._report()
         if self._limit:
             with pipes.borrow() as pipe:
                 self._splice(pipe)
 
     def _splice(self, pipe: Pipe) -> None:
-        for count in self._turn(lambda most: os.splice(self._source, pipe.into, most, flags=_NONBLOCK)):
+        for count in self._take(lambda most: os.splice(self._socket, pipe.into, most, flags=_NONBLOCK)):
             pipe.filled = count
             try:
                 self._empty(pipe)
             finally:
-                self._tell()
+                self._report()
+            if not self.can_splice:
+                return
 
-    def _tell(self) -> None:
+    def _report(self) -> None:
+        """Tell target and checksum how far the file is written."""
         written(self._target, self._offset)
         if self._follower:
             self._follower.written(self._offset)
@@ -187,8 +142,8 @@ class SpliceTransfer(Transfer):
             except OSError as error:
                 if error.errno != errno.EINVAL:
                     raise
-                # A file system without it: what is in the pipe is read out, and all after it goes through a buffer.
-                self.works = False
+                # The file system cannot splice: empty the pipe by hand; later bytes go through a buffer.
+                self.can_splice = False
                 count = Writer(target, self._offset, None)(memoryview(os.read(pipe.out, pipe.filled)))
             pipe.filled -= count
             self._offset += count

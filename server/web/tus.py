@@ -148,7 +148,7 @@ class TusRoutes:
             "Tus-Extension": ",".join(offer.extensions),
             "Tus-Max-Size": str(min(offer.max_size, self._policy.scan_limit or offer.max_size)),
             "Tus-Checksum-Algorithm": ",".join(offer.algorithms),
-            "Upload-Extensions": self._uploads.policy.extensions,  # ours, for the upload page
+            "Upload-Extensions": self._policy.extensions,  # ours, for the upload page
             **self._cors.preflight(call.scope),
         }
         return Response(status_code=204, headers=headers)

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from tests.conftest import StartServer
-from tests.crash.bench import Bench
+from tests.crash.restarted_server import RestartedServer
 from tests.harness import processes, seed
 from tests.harness.http import Answer, Connection, request
 from tests.harness.multipart import PATH, form_body, one_large_file, send
@@ -74,7 +74,7 @@ def forms(url: str) -> list[dict[str, Any]]:
 class Round:
     """Forms that are sent with a fault, and again after it, to one server after the other."""
 
-    bench: Bench
+    server: RestartedServer
     dice: random.Random = field(default_factory=lambda: random.Random(6))
     tasks: int = 0
 
@@ -86,11 +86,11 @@ class Round:
         """How often a first form and a repeat reach each point."""
         found, files = [], self.files()
         for _ in range(2):
-            self.bench.recorded()
-            assert post(self.bench.port, "recorded", files, **{"X-Fault": "record"}).status == 200
-            self.bench.kill()
-            found.append(Counter(self.bench.recorded()))
-            self.bench.start()
+            self.server.recorded()
+            assert post(self.server.port, "recorded", files, **{"X-Fault": "record"}).status == 200
+            self.server.kill()
+            found.append(Counter(self.server.recorded()))
+            self.server.start()
         self.tasks += 1
         return found[0], found[1]
 
@@ -98,35 +98,35 @@ class Round:
         """Kill in the first form, or in its repeat; whether it died. Then the same form gives one task."""
         key, files, told = str(uuid.uuid4()), self.files(), None
         if in_repeat:
-            told = post(self.bench.port, key, files)
+            told = post(self.server.port, key, files)
         try:
-            answer = post(self.bench.port, key, files, **{"X-Fault": fault})
+            answer = post(self.server.port, key, files, **{"X-Fault": fault})
             assert told is None or told.body == answer.body
             told = answer
-            died = self.bench.dies(seconds=0.5)
+            died = self.server.dies(seconds=0.5)
         except (ConnectionError, TimeoutError):
-            died = self.bench.dies(seconds=10)
+            died = self.server.dies(seconds=10)
             assert died, "it gave no answer, and lives"
         if not died:
-            self.bench.kill()
-        self.bench.start()
+            self.server.kill()
+        self.server.start()
         self.tasks += 1
-        again = post(self.bench.port, key, files)
+        again = post(self.server.port, key, files)
         assert again.status == 200, again
         assert told is None or again.body == told.body
         self.check(said(again)["task_id"], files)
-        assert post(self.bench.port, key, files).body == again.body
+        assert post(self.server.port, key, files).body == again.body
         return died
 
     def check(self, task: str, files: Files) -> None:
         """One task more than before, with the bytes that were sent; a sweep takes what the dead one left."""
-        rows = self.bench.query("SELECT upload_id, name FROM task_files WHERE task_id = :t ORDER BY position", t=task)
-        assert [(row["name"], self.bench.path(row["upload_id"]).read_bytes()) for row in rows] == [files[0], files[2]]
-        assert len(self.bench.query("SELECT id FROM tasks")) == self.tasks
-        self.bench.sweep()
-        assert self.bench.query("SELECT id FROM uploads WHERE status <> 'complete'") == []
-        assert len(list(self.bench.files())) == 2 * self.tasks
-        assert self.bench.query("SELECT key FROM form_answers WHERE fingerprint IS NULL") == []
+        rows = self.server.query("SELECT upload_id, name FROM task_files WHERE task_id = :t ORDER BY position", t=task)
+        assert [(row["name"], self.server.path(row["upload_id"]).read_bytes()) for row in rows] == [files[0], files[2]]
+        assert len(self.server.query("SELECT id FROM tasks")) == self.tasks
+        self.server.sweep()
+        assert self.server.query("SELECT id FROM uploads WHERE status <> 'complete'") == []
+        assert len(list(self.server.files())) == 2 * self.tasks
+        assert self.server.query("SELECT key FROM form_answers WHERE fingerprint IS NULL") == []
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -147,9 +147,9 @@ def rows_only(name: str) -> bool:
 
 def test_killed_at_every_point(place: str) -> None:
     """kill -9 at each point that a form reaches, and that its repeat reaches: one task, and one answer."""
-    with Bench(database_url=place) as bench:
-        played = Round(bench)
-        first, repeat = played.reached()
+    with RestartedServer(database_url=place) as server:
+        this_round = Round(server)
+        first, repeat = this_round.reached()
         assert {"store.finish.after", "hook.post_finish.after", "transaction.half", "change.half"} <= set(first)
         assert not {"store.create.before", "store.append.before", "transaction.before"} & set(repeat)
         alive: list[str] = []
@@ -161,7 +161,7 @@ def test_killed_at_every_point(place: str) -> None:
                 # The first time and the last: what is between differs in nothing but the file.
                 for at in sorted({1, times}):
                     count += 1
-                    if not played.play(f"{name}:{at}", in_repeat=in_repeat):
+                    if not this_round.play(f"{name}:{at}", in_repeat=in_repeat):
                         alive.append(f"{name}:{at}")
         # Threads take turns as they like, so a point may be reached once less.
         assert len(alive) <= count // 10, alive
@@ -171,14 +171,14 @@ def test_killed_at_every_point(place: str) -> None:
 def test_killed_at_lines(share: float) -> None:
     """The same behind lines that are spread over the whole of a form; `make soak` takes sixteen times as many."""
     dice = seed.dice("lines of a form")
-    with Bench(follow_lines=True) as bench:
-        played = Round(bench)
-        first, repeat = played.reached()
+    with RestartedServer(follow_lines=True) as server:
+        this_round = Round(server)
+        first, repeat = this_round.reached()
         for reached, in_repeat, most in ((first, False, 24), (repeat, True, 8)):
             pieces = int(most * share)
             step = reached["line"] // pieces
             for part in range(pieces):
-                played.play(f"line:{part * step + dice.randint(1, step)}", in_repeat=in_repeat)
+                this_round.play(f"line:{part * step + dice.randint(1, step)}", in_repeat=in_repeat)
 
 
 @pytest.mark.parametrize("whom", ["everybody", "workers"])

@@ -11,7 +11,7 @@ from enum import Enum
 from pathlib import Path
 from typing import Any
 
-from tests.crash.bench import Bench
+from tests.crash.restarted_server import RestartedServer
 
 Row = dict[str, Any]
 
@@ -29,7 +29,7 @@ class Claim:
     """What a client knows about one upload. Offsets are bytes."""
 
     name: str
-    """Its file name: by it the row is found, also when nobody lived to tell the id."""
+    """Its file name: by it the row is found, also when no answer told the id."""
     data: bytes
     id: str | None = None
     low: int = 0
@@ -60,12 +60,12 @@ class FormClaim:
     task: str | None = None
 
 
-def check(bench: Bench, claims: Sequence[Claim]) -> dict[str, Row]:
+def check(server: RestartedServer, claims: Sequence[Claim]) -> dict[str, Row]:
     """Everything at once; the rows of these claims by name."""
-    rows = bench.query("SELECT * FROM uploads")
-    check_files(bench, rows)
-    check_tasks(bench, rows)
-    check_locks(bench)
+    rows = server.query("SELECT * FROM uploads")
+    check_files(server, rows)
+    check_tasks(server, rows)
+    check_locks(server)
     mine: dict[str, Row] = {}
     for claim in claims:
         found = [row for row in rows if row["filename"] == claim.name]
@@ -74,15 +74,15 @@ def check(bench: Bench, claims: Sequence[Claim]) -> dict[str, Row]:
             mine[claim.name] = found[0]
     for claim in claims:
         if claim.form is None:
-            check_claim(bench, claim, mine)
+            check_claim(server, claim, mine)
     for form in {id(claim.form): claim.form for claim in claims if claim.form is not None}.values():
-        check_form(bench, form, mine)
+        check_form(server, form, mine)
     return mine
 
 
-def check_files(bench: Bench, rows: Iterable[Row]) -> None:
+def check_files(server: RestartedServer, rows: Iterable[Row]) -> None:
     """No file without a row, no row without its file, and no bytes of what is gone."""
-    files = {path.name for path in bench.files()}
+    files = {path.name for path in server.files()}
     # A final upload gets its file when it is joined.
     waiting = {row["id"] for row in rows if row["status"] == "open" and row["concat"] not in (None, "partial")}
     having = {row["id"] for row in rows if row["has_bytes"]} - (waiting - files)
@@ -92,21 +92,21 @@ def check_files(bench: Bench, rows: Iterable[Row]) -> None:
     aside = {row["id"] for row in rows if row["in_quarantine"]}
     alive = [row for row in rows if row["status"] in ("open", "complete") and row["id"] not in aside]
     assert all(row["has_bytes"] for row in alive), "no bytes of what is there"
-    quarantine = bench.data_dir / "quarantine"
+    quarantine = server.data_dir / "quarantine"
     assert {path.name for path in (quarantine.iterdir() if quarantine.exists() else ())} == aside, "quarantine"
     assert aside <= {row["id"] for row in rows if row["status"] == "complete"}, "a deleted file is in quarantine"
     assert not [row["id"] for row in rows if row["status"] == "open" and row["protocol"] != "tus"], "half a form"
     assert not [row["id"] for row in rows if row["checked_from"] is not None], "unchecked bytes that nobody took back"
 
 
-def check_tasks(bench: Bench, rows: Iterable[Row]) -> None:
+def check_tasks(server: RestartedServer, rows: Iterable[Row]) -> None:
     """Each complete upload that is no part has one file of one task, as long as it is, and nobody else has one.
 
     The task of one that was deleted says so, and nothing that was made of it is left.
     """
-    found = bench.query("SELECT id, file_count FROM tasks")
-    files = bench.query("SELECT task_id, upload_id, size FROM task_files")
-    events = bench.query("SELECT task_id, type FROM task_events")
+    found = server.query("SELECT id, file_count FROM tasks")
+    files = server.query("SELECT task_id, upload_id, size FROM task_files")
+    events = server.query("SELECT task_id, type FROM task_events")
     whole = [row for row in rows if row["completed_at"] is not None and row["concat"] != "partial"]
     complete = [row for row in whole if row["status"] == "complete"]
     deleted = {row["task_id"] for row in whole if row["status"] == "terminated"}
@@ -118,31 +118,31 @@ def check_tasks(bench: Bench, rows: Iterable[Row]) -> None:
     told = sorted((event["task_id"], event["type"]) for event in events if event["type"] != "file_removed")
     expected_events = [(task, "uploaded") for task in counts] + [(task, "removed") for task in deleted]
     assert told == sorted(expected_events), f"events {told} for tasks {counts}, of which {deleted} were deleted"
-    removed = bench.query("SELECT id, status, playable, has_results FROM tasks WHERE status = 'removed'")
+    removed = server.query("SELECT id, status, playable, has_results FROM tasks WHERE status = 'removed'")
     assert {task["id"] for task in removed} == deleted
     assert not [task for task in removed if task["playable"] or task["has_results"]], "results of a deleted task"
-    files = bench.query("SELECT task_id, status, removing, has_mp4 FROM task_files")
+    files = server.query("SELECT task_id, status, removing, has_mp4 FROM task_files")
     assert {file["task_id"] for file in files if file["status"] == "removed"} == deleted
     assert not [file for file in files if file["removing"]], "a deletion that no sweep has ended"
-    there = {path.name for path in (bench.data_dir / "results").iterdir()}
+    there = {path.name for path in (server.data_dir / "results").iterdir()}
     assert there == {file["task_id"] for file in files if file["has_mp4"]}, f"results {there}"
     for row in complete:
-        size = _path(bench, row).stat().st_size
+        size = _path(server, row).stat().st_size
         assert size == row["length"] == row["received"], f"{size} bytes of {row}"
 
 
-def _path(bench: Bench, row: Row) -> Path:
-    return bench.data_dir / "quarantine" / row["id"] if row["in_quarantine"] else bench.path(row["id"])
+def _path(server: RestartedServer, row: Row) -> Path:
+    return server.data_dir / "quarantine" / row["id"] if row["in_quarantine"] else server.path(row["id"])
 
 
-def check_locks(bench: Bench) -> None:
+def check_locks(server: RestartedServer) -> None:
     """Nothing in the folder of locks but what the living server listens on."""
-    left = sorted(path.name for path in (bench.data_dir / "locks").iterdir() if path.name != ".held")
-    assert len(left) == bench.running, f"locks {left}"
+    left = sorted(path.name for path in (server.data_dir / "locks").iterdir() if path.name != ".held")
+    assert len(left) == server.running, f"locks {left}"
     assert all(name.endswith(".fifo") and not name.startswith(".") for name in left), f"locks {left}"
 
 
-def check_claim(bench: Bench, claim: Claim, rows: dict[str, Row]) -> None:
+def check_claim(server: RestartedServer, claim: Claim, rows: dict[str, Row]) -> None:
     """One upload by tus."""
     row = rows.get(claim.name)
     if row is None:
@@ -152,7 +152,7 @@ def check_claim(bench: Bench, claim: Claim, rows: dict[str, Row]) -> None:
     status = row["status"]
     if status in ("open", "complete"):
         assert claim.gone is not Fate.YES, f"{claim.name} was removed and is {status}"
-        size = _check_bytes(bench, claim, row)
+        size = _check_bytes(server, claim, row)
         if status == "complete":
             assert size == len(claim.data), f"{claim.name} is complete with {size} bytes"
         else:
@@ -173,10 +173,10 @@ _WAITING = (
 )
 
 
-def _check_bytes(bench: Bench, claim: Claim, row: Row) -> int:
-    path = _path(bench, row)
+def _check_bytes(server: RestartedServer, claim: Claim, row: Row) -> int:
+    path = _path(server, row)
     stored = b"" if claim.parts and row["status"] == "open" and not path.exists() else path.read_bytes()
-    if claim.partial and row["status"] == "complete" and bench.query(_WAITING, id=row["id"]):
+    if claim.partial and row["status"] == "complete" and server.query(_WAITING, id=row["id"]):
         stored = stored[: row["length"]]  # the final adds to the file of its first part
     size = len(stored)
     assert stored == claim.data[:size], f"the bytes of {claim.name} are not those that were sent"
@@ -187,7 +187,7 @@ def _check_bytes(bench: Bench, claim: Claim, row: Row) -> int:
     return size
 
 
-def check_form(bench: Bench, form: FormClaim, rows: dict[str, Row]) -> None:
+def check_form(server: RestartedServer, form: FormClaim, rows: dict[str, Row]) -> None:
     """All files of a form as one task, or none."""
     found = [rows[file.name] for file in form.files if file.name in rows]
     if form.task is None and not found:
@@ -196,7 +196,7 @@ def check_form(bench: Bench, form: FormClaim, rows: dict[str, Row]) -> None:
     for file in form.files:
         row = rows[file.name]
         assert row["status"] == "complete", f"{file.name} is {row['status']}"
-        assert bench.path(row["id"]).read_bytes() == file.data, f"the bytes of {file.name}"
+        assert server.path(row["id"]).read_bytes() == file.data, f"the bytes of {file.name}"
     tasks = {row["task_id"] for row in found}
     assert len(tasks) == 1, f"one form, and the tasks {tasks}"
     assert form.task in (None, *tasks), f"{form.task} was told, and it is {tasks}"

@@ -1,4 +1,4 @@
-"""Rounds: a scenario with a fault, a restart, one sweep, and the check; two benches at a time."""
+"""Rounds: a scenario with a fault, a restart, one sweep, and the check; two servers at a time."""
 
 import queue
 from collections import Counter
@@ -7,16 +7,16 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 
-from tests.crash.bench import Bench, DiedError
 from tests.crash.load import random_round
-from tests.crash.play import Play
+from tests.crash.recording_client import RecordingClient
+from tests.crash.restarted_server import DiedError, RestartedServer
 from tests.crash.scenarios import SCENARIOS
 from tests.harness import seed
 
 Databases = Callable[[], AbstractContextManager[str]]
 """Each call an empty database: its URL."""
 
-BENCHES = 2
+SERVERS = 2
 _MOMENT = 1.0
 _FRESH = 40  # rounds after which a folder has become large enough
 
@@ -49,10 +49,10 @@ class Figures:
     """Of the rounds with many clients."""
     killed: Counter[str] = field(default_factory=Counter)
     alive: list[Fault] = field(default_factory=list)
-    """Faults that were not reached: the scenario came to its end, and the server was killed behind it."""
+    """Faults that were not reached: the scenario came to its end, and the server was killed after it."""
     found: list[str] = field(default_factory=list)
 
-    def told(self) -> str:
+    def summary(self) -> str:
         """For people."""
         first = f"{self.rounds} rounds, {len(self.alive)} of them not killed before their end"
         second = f"{self.uploads} uploads under random kills, {len(self.found)} findings"
@@ -60,28 +60,28 @@ class Figures:
         return "\n".join([first, second, *points, *self.found])
 
 
-def play_round(bench: Bench, fault: Fault) -> bool:
+def run_round(server: RestartedServer, fault: Fault) -> bool:
     """One round; whether the fault was reached. Raises `AssertionError` for what a crash must not leave."""
-    if not bench.running:
-        bench.start()
-    play = Play(bench, fault.where, seed=fault)
+    if not server.running:
+        server.start()
+    client = RecordingClient(server, fault.where, seed=fault)
     try:
-        SCENARIOS[fault.scenario](play)
+        SCENARIOS[fault.scenario](client)
         reached = False
     except DiedError:
         reached = True
-    if play.only_the_sweep_died:
-        bench.kill()
+    if client.only_the_sweep_died:
+        server.kill()
     elif reached:
-        assert bench.dies(seconds=60), "it gave no answer, and lives"
+        assert server.dies(seconds=60), "it gave no answer, and lives"
     else:
-        # It may be about to die behind its answer.
-        reached = bench.dies(seconds=_MOMENT)
+        # It may be about to die after its answer.
+        reached = server.dies(seconds=_MOMENT)
         if not reached:
-            bench.kill()
-    bench.start()
-    bench.sweep()
-    play.verify()
+            server.kill()
+    server.start()
+    server.sweep()
+    client.verify()
     return reached
 
 
@@ -91,13 +91,13 @@ def sqlite() -> AbstractContextManager[str]:
 
 
 def record(database: Databases = sqlite) -> dict[str, Counter[str]]:
-    """How often each scenario reaches each point when nobody dies."""
+    """How often each scenario reaches each point without a fault."""
     found = {}
-    with database() as url, Bench(database_url=url, follow_lines=True) as bench:
+    with database() as url, RestartedServer(database_url=url, follow_lines=True) as server:
         for scenario in SCENARIOS:
-            bench.recorded()
-            play_round(bench, Fault(scenario, "record"))
-            found[scenario] = Counter(bench.recorded())
+            server.recorded()
+            run_round(server, Fault(scenario, "record"))
+            found[scenario] = Counter(server.recorded())
     return found
 
 
@@ -118,7 +118,7 @@ def lines(reached: Counter[str], number: int | None, scenario: str) -> Iterator[
         yield f"{LINE}:{dice.randint(part * total // stretches + 1, (part + 1) * total // stretches)}"
 
 
-def play_all(faults: Iterable[Fault], database: Databases = sqlite, *, follow_lines: bool = False) -> Figures:
+def run_all(faults: Iterable[Fault], database: Databases = sqlite, *, follow_lines: bool = False) -> Figures:
     """All of them. What goes wrong is gathered, not raised."""
     waiting: Waiting = queue.SimpleQueue()
     for fault in faults:
@@ -127,15 +127,15 @@ def play_all(faults: Iterable[Fault], database: Databases = sqlite, *, follow_li
 
     def work(_: int) -> None:
         while not waiting.empty():
-            with database() as url, Bench(database_url=url, follow_lines=follow_lines) as bench:
-                _some(bench, waiting, figures)
+            with database() as url, RestartedServer(database_url=url, follow_lines=follow_lines) as server:
+                _some(server, waiting, figures)
 
-    with ThreadPoolExecutor(BENCHES) as pool:
-        list(pool.map(work, range(BENCHES)))
+    with ThreadPoolExecutor(SERVERS) as pool:
+        list(pool.map(work, range(SERVERS)))
     return figures
 
 
-def _some(bench: Bench, waiting: Waiting, figures: Figures) -> None:
+def _some(server: RestartedServer, waiting: Waiting, figures: Figures) -> None:
     for _ in range(_FRESH):
         try:
             fault = waiting.get_nowait()
@@ -143,9 +143,9 @@ def _some(bench: Bench, waiting: Waiting, figures: Figures) -> None:
             return
         figures.rounds += 1
         try:
-            reached = _one(bench, fault, figures)
+            reached = _one(server, fault, figures)
         except Exception as error:  # the next ones are wanted too
-            figures.found.append(f"{fault.scenario} killed at {fault.where}: {error!r}\n{bench.log()}")
+            figures.found.append(f"{fault.scenario} killed at {fault.where}: {error!r}\n{server.log()}")
             return
         if reached:
             figures.killed[fault.point] += 1
@@ -153,8 +153,8 @@ def _some(bench: Bench, waiting: Waiting, figures: Figures) -> None:
             figures.alive.append(fault)
 
 
-def _one(bench: Bench, fault: Fault, figures: Figures) -> bool:
+def _one(server: RestartedServer, fault: Fault, figures: Figures) -> bool:
     if fault.scenario == LOAD:
-        figures.uploads += random_round(bench, fault.where)
+        figures.uploads += random_round(server, fault.where)
         return True
-    return play_round(bench, fault)
+    return run_round(server, fault)

@@ -27,7 +27,7 @@ Databases = Callable[[], AbstractContextManager[str]]
 
 @pytest.fixture(scope="module")
 def reached() -> dict[str, Counter[str]]:
-    """What each scenario reaches when nobody dies."""
+    """What each scenario reaches without a fault."""
     return rounds.record()
 
 
@@ -63,7 +63,7 @@ def test_every_point_is_reached(reached: dict[str, Counter[str]]) -> None:
 def test_killed_at_every_named_point(reached: dict[str, Counter[str]]) -> None:
     """At each point, in some of the scenarios that reach it."""
     faults = some([Fault(name, where) for name in SCENARIOS for where in rounds.named(reached[name], every=False)])
-    check(rounds.play_all(faults), faults)
+    check(rounds.run_all(faults), faults)
 
 
 def test_killed_where_it_mattered() -> None:
@@ -71,19 +71,19 @@ def test_killed_where_it_mattered() -> None:
     points = ("store.append.after:1", "file.write.after:1", "store.truncate.before:1")
     faults = [Fault("append_too_long", where) for where in points]
     faults += [Fault("join_with_last_part", "store.finish.before:1")] * 3
-    check(rounds.play_all(faults), faults)
+    check(rounds.run_all(faults), faults)
 
 
 def test_killed_at_lines(reached: dict[str, Counter[str]]) -> None:
     """In every scenario, behind lines that are spread over all of it."""
     faults = [Fault(name, where) for name in SCENARIOS for where in rounds.lines(reached[name], LINES, name)]
-    check(rounds.play_all(faults, follow_lines=True), faults)
+    check(rounds.run_all(faults, follow_lines=True), faults)
 
 
 def test_killed_at_random() -> None:
-    """Many clients at once, and a kill from outside at a moment that nobody has chosen."""
+    """Many clients at once, and a kill from outside at a random moment."""
     faults = [Fault(LOAD, f"random:{seed.value()}-{number}") for number in range(RANDOM_KILLS)]
-    figures = rounds.play_all(faults)
+    figures = rounds.run_all(faults)
     check(figures, faults)
     assert figures.uploads > RANDOM_KILLS
 
@@ -97,7 +97,7 @@ def test_killed_on_postgresql(postgres: Databases, reached: dict[str, Counter[st
         if Fault(name, where).point in OF_ROWS
     ]
     faults += [Fault(LOAD, f"random:{seed.value()}-{number}") for number in range(4)]
-    check(rounds.play_all(faults, postgres), faults)
+    check(rounds.run_all(faults, postgres), faults)
 
 
 def some(faults: list[Fault]) -> list[Fault]:
@@ -111,7 +111,7 @@ def some(faults: list[Fault]) -> list[Fault]:
 
 def check(figures: Figures, faults: list[Fault]) -> None:
     """Everything was done, nothing was found, and hardly any server outlived its scenario."""
-    assert figures.found == [], figures.told()
+    assert figures.found == [], figures.summary()
     assert figures.rounds == len(faults)
     # Threads take turns as they like, so a point that was reached for the third time may be reached only twice.
     assert len(figures.alive) <= len(faults) // 10, figures.alive

@@ -49,7 +49,7 @@ def test_lines(reached: dict[str, Counter[str]], capsys: pytest.CaptureFixture[s
 
 
 def test_random_moments(database: Databases, capsys: pytest.CaptureFixture[str]) -> None:
-    """SOAK_ROUNDS times at a moment that nobody has chosen, other ones each time."""
+    """SOAK_ROUNDS times at a random moment, other ones each time."""
     begin = time.time_ns()
     _soak([Fault(LOAD, f"random:{begin + number}") for number in range(ROUNDS)], database, capsys)
 
@@ -58,7 +58,7 @@ def _soak(
     faults: list[Fault], database: Databases, capsys: pytest.CaptureFixture[str], *, follow_lines: bool = False
 ) -> None:
     begin = time.monotonic()
-    figures = rounds.play_all(faults, database, follow_lines=follow_lines)
+    figures = rounds.run_all(faults, database, follow_lines=follow_lines)
     with capsys.disabled():
-        print(f"\n{figures.told()}\n{time.monotonic() - begin:.0f} s")
+        print(f"\n{figures.summary()}\n{time.monotonic() - begin:.0f} s")
     check(figures, faults)

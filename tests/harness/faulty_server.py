@@ -111,6 +111,7 @@ LINES_OF = frozenset(
         "transport/body.py",
         "transport/socket_body.py",
         "transport/transfer.py",
+        "transport/time_slice.py",
     )
 )
 

@@ -1,6 +1,6 @@
-"""Is every upload of the ledger accounted for, and does the server have nothing else?
+"""Is every upload of the records accounted for, and does the server have nothing else?
 
-Rule: the ledger is believed where a client was told something; the rows and digests, gathered while the server ran
+Rule: the records is believed where a client was told something; the rows and digests, gathered while the server ran
 (`history.py`), say what the server made of it. Nothing here asks the server.
 """
 
@@ -8,7 +8,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 
 from tests.soak.history import History, Row
-from tests.soak.ledger import End, Entry, key_of
+from tests.soak.upload_records import End, Entry, key_of
 
 # The ends that the row of an upload may have whose client knows this, where its bytes did not arrive.
 _NOT_ARRIVED = {

@@ -99,7 +99,7 @@ class Director:
         return [*common, self._halt, self._kill_nginx] if side is self._storm else common
 
     def _do(self, side: Side, trouble: Callable[[Side], None]) -> None:
-        with self.busy[side.name], side.ledger.guarded(trouble.__name__):
+        with self.busy[side.name], side.records.guarded(trouble.__name__):
             trouble(side)
 
     # Troubles
@@ -176,7 +176,7 @@ class Director:
         told = side.server.run(*command)
         if told.returncode != 0 or "Traceback" in told.stderr:
             out = f"{told.stdout[-500:]}{told.stderr[-1500:]}"
-            side.ledger.violation(f"videodock {' '.join(command)} ended with {told.returncode}: {out}")
+            side.records.violation(f"videodock {' '.join(command)} ended with {told.returncode}: {out}")
 
 
 class Prober:

@@ -25,25 +25,25 @@ def collect(soak: Soak) -> dict[str, Any]:
 
 
 def _of_side(soak: Soak, side: Side) -> dict[str, Any]:
-    ledger, history = side.ledger, soak.auditors[side.name].history
+    records, history = side.records, soak.auditors[side.name].history
     sampler, line = soak.samplers[side.name], soak.lines[side.name]
     ends: dict[str, Counter[str]] = {}
-    for entry in ledger.entries:
+    for entry in records.entries:
         ends.setdefault(entry.kind, Counter())[str(entry.end or "none")] += 1
     tasks = Counter(str(task["status"]) for task in history.tasks.values())
     return {
-        "uploads": len(ledger.entries),
-        "bytes": sum(entry.size for entry in ledger.entries),
-        "bytes acknowledged": sum(entry.low or entry.size for entry in ledger.entries if entry.end),
+        "uploads": len(records.entries),
+        "bytes": sum(entry.size for entry in records.entries),
+        "bytes acknowledged": sum(entry.low or entry.size for entry in records.entries if entry.end),
         "uploads by kind and end": {kind: dict(counted) for kind, counted in sorted(ends.items())},
         "rows of uploads": dict(Counter(str(row["status"]) for row in history.uploads.values())),
         "tasks": dict(tasks),
         "contents compared": len(history.digests),
         "rows removed by retention": history.removed_rows,
         "rows at once": history.largest,
-        "requests": sum(ledger.statuses.values()),
-        "answers": dict(sorted(ledger.statuses.items())),
-        "counts": dict(ledger.counts),
+        "requests": sum(records.statuses.values()),
+        "answers": dict(sorted(records.statuses.items())),
+        "counts": dict(records.counts),
         "line": dict(line.done),
         "lives": [
             {

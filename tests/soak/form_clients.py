@@ -14,10 +14,10 @@ from typing import Any
 
 from tests.harness.multipart import PATH, form_body
 from tests.soak import videos
-from tests.soak.ledger import End, Entry
 from tests.soak.sender import StuckError
 from tests.soak.side import Side
 from tests.soak.tus_clients import SIZES, entry_of
+from tests.soak.upload_records import End, Entry
 from tests.soak.watcher import watch
 from tests.soak.wire import LostError, Reply, Wire
 
@@ -47,7 +47,7 @@ def broken_off(side: Side, dice: random.Random) -> None:
     for entry, _ in files:
         entry.end = End.REFUSED
     if reply is not None and reply.status == 200:
-        side.ledger.violation(f"half a form of {files[0][0].key} was answered with 200")
+        side.records.violation(f"half a form of {files[0][0].key} was answered with 200")
 
 
 def keyed(side: Side, dice: random.Random) -> None:
@@ -62,13 +62,13 @@ def keyed(side: Side, dice: random.Random) -> None:
         again = _insist(side, dice, boundary, body, key)
         is_kept = time.monotonic() - answered < side.times.answers - 5
         if is_kept and (again.status, _task(again)) != (first.status, _task(first)):
-            side.ledger.violation(f"the key {key} was answered with {_task(first)} and then with {_task(again)}")
+            side.records.violation(f"the key {key} was answered with {_task(first)} and then with {_task(again)}")
     if dice.random() < 0.2:
         other, _ = side.videos.make(dice, 30_000)
         boundary, body = _body([(files[0][0], other)])
         differs = _insist(side, dice, boundary, body, key)
         if time.monotonic() - answered < side.times.answers - 5 and differs.status != 422:
-            side.ledger.violation(f"another form with the key {key} was answered with {differs.status} {differs.code}")
+            side.records.violation(f"another form with the key {key} was answered with {differs.status} {differs.code}")
 
 
 def curl(side: Side, dice: random.Random) -> None:
@@ -86,12 +86,12 @@ def curl(side: Side, dice: random.Random) -> None:
     finally:
         path.unlink()
     body, _, status = done.stdout.rpartition("\n")
-    side.ledger.status(f"curl POST {PATH} {status}")
+    side.records.status(f"curl POST {PATH} {status}")
     entry.end = End.UNKNOWN
     if done.returncode == 0 and status == "200":
         entry.tasks, entry.end = {json.loads(body)["task_id"]}, End.COMPLETE
     elif done.returncode == 0 and status not in ("408", "502", "503", "504"):
-        side.ledger.violation(f"curl's form of {entry.key} was answered with {status}: {body[:200]}")
+        side.records.violation(f"curl's form of {entry.key} was answered with {status}: {body[:200]}")
 
 
 def _files(side: Side, dice: random.Random, kind: str, *, mixed: bool = True) -> Files:
@@ -126,7 +126,7 @@ def _ask(
     headers: Mapping[str, str] | None = None,
 ) -> Reply | None:
     fields = {"Content-Type": f"multipart/form-data; boundary={boundary}", "Content-Length": str(length)}
-    with Wire(side.origin(dice), side.ledger) as wire:
+    with Wire(side.origin(dice), side.records) as wire:
         try:
             return wire.ask("POST", PATH, fields | dict(headers or {}), body)
         except LostError:
@@ -141,7 +141,7 @@ def _insist(side: Side, dice: random.Random, boundary: str, body: bytes, key: st
         if reply is not None and reply.status not in (408, 409, 500, 502, 503, 504, 507):
             return reply
         if reply is not None and reply.status == 409 and "retry-after" not in reply.headers:
-            side.ledger.violation(f"409 {reply.code} to a form without Retry-After")
+            side.records.violation(f"409 {reply.code} to a form without Retry-After")
         if time.monotonic() > deadline:
             raise StuckError(f"the form with the key {key}")
         time.sleep(dice.uniform(0.2, 1.0))
@@ -156,7 +156,7 @@ def _judge(side: Side, dice: random.Random, files: Files, reply: Reply | None, *
     if reply.status != 200:
         for entry, _ in files:
             entry.end = End.REFUSED
-        side.ledger.violation(f"the form of {files[0][0].key} was answered with {reply.status} {reply.code}")
+        side.records.violation(f"the form of {files[0][0].key} was answered with {reply.status} {reply.code}")
         return
     answer: dict[str, Any] = json.loads(reply.body)
     for entry, _ in files:
@@ -166,7 +166,7 @@ def _judge(side: Side, dice: random.Random, files: Files, reply: Reply | None, *
         else:
             entry.tasks = {answer["task_id"]}
         if (entry.end is End.REFUSED) is not entry.kind.endswith("no video"):
-            side.ledger.violation(f"{entry.kind} {entry.key}: {entry.end} by {answer}")
+            side.records.violation(f"{entry.kind} {entry.key}: {entry.end} by {answer}")
     if watches and dice.random() < 0.3:
         watch(side, files[0][0], answer["task_id"], dice)
 

@@ -19,10 +19,10 @@ from tusclient.uploader.uploader import Uploader
 
 from tests.harness.node import NodeClient
 from tests.harness.tuskit import TUSKit, UnexpectedAnswerError, UploadFailedError
-from tests.soak.ledger import End, Entry
 from tests.soak.sender import StuckError
 from tests.soak.side import Side
 from tests.soak.tus_clients import SIZES, entry_of
+from tests.soak.upload_records import End, Entry
 
 _RETRIES = [0, 200, 500, 1000, 1000, *[1500] * 20]
 
@@ -63,7 +63,7 @@ def tus_js(side: Side, dice: random.Random) -> None:
             with NodeClient("tus.mjs", path.parent, urlStorage=str(path.with_suffix(".urls")), **given) as client:
                 with contextlib.suppress(AssertionError):
                     client.finish(seconds=side.patience)
-                side.ledger.count("requests of tus-js-client", len(client.events("response")))
+                side.records.count("requests of tus-js-client", len(client.events("response")))
                 if client.events("success"):
                     entry.end = End.COMPLETE
                     return
@@ -90,7 +90,7 @@ def tuspy(side: Side, dice: random.Random) -> None:
                     uploader.offset = uploader.get_offset()
                 uploader.upload()
             except (TusCommunicationError, TusUploadFailed, requests.RequestException, OSError) as error:
-                side.ledger.count("tuspy gave up and went on")
+                side.records.count("tuspy gave up and went on")
                 why = f"{type(error).__name__}: {error}"
                 if uploader.offset > high:
                     deadline, high = time.monotonic() + side.patience, uploader.offset
@@ -113,7 +113,7 @@ def tuskit(side: Side, dice: random.Random) -> None:
             try:
                 again()
             except (UploadFailedError, UnexpectedAnswerError, OSError):
-                side.ledger.count("TUSKit gave up and went on")
+                side.records.count("TUSKit gave up and went on")
                 time.sleep(1)
                 again = upload.retry
                 continue

@@ -21,7 +21,7 @@ from tests.harness.server_process import ServerProcess
 from tests.harness.waiting import until
 from tests.soak.bad_line import BadLine
 from tests.soak.checker import check
-from tests.soak.crew import Crew, burst
+from tests.soak.client_threads import ClientThreads, burst
 from tests.soak.faults import KILLS, RESTARTS, Director, Prober, leftovers
 from tests.soak.history import Auditor
 from tests.soak.sampler import Sampler, check_flat, check_lives, check_sizes, descriptors
@@ -48,7 +48,7 @@ class Plan:
     """How long, how much and how hard; seconds."""
 
     seconds: float
-    crews: tuple[int, int] = (7, 4)
+    clients: tuple[int, int] = (7, 4)
     pause: float = 5
     restart_every: float = 120
     beat: float = 12
@@ -124,13 +124,13 @@ class Soak:
         """All of it, to the account."""
         plan = self.plan
         self.began = time.monotonic()
-        crews = [
-            Crew(side, size, pause=plan.pause, seed=self.seed)
-            for side, size in zip(self.sides, plan.crews, strict=True)
+        clients = [
+            ClientThreads(side, size, pause=plan.pause, seed=self.seed)
+            for side, size in zip(self.sides, plan.clients, strict=True)
         ]
         self.prober.start()
-        for crew in crews:
-            crew.start()
+        for threads in clients:
+            threads.start()
         self.director.start()
         end, next_rest = self.began + plan.seconds, self.began + plan.warm_up
         while time.monotonic() < end or self._is_too_quiet(end):
@@ -141,8 +141,8 @@ class Soak:
         for side in self.sides:
             side.gate.end()
         self.director.stop()
-        for crew in crews:
-            crew.join(4 * plan.patience)
+        for threads in clients:
+            threads.join(4 * plan.patience)
         self.prober.stop()
         self.ended = time.monotonic()
         self._settle()
@@ -179,7 +179,7 @@ class Soak:
                 side.server.data_dir,
                 kept=plan.times.rows,
                 every=min(3.0, plan.times.originals / 6),
-                violation=side.ledger.violation,
+                violation=side.records.violation,
             )
             for side in self.sides
         }
@@ -202,7 +202,7 @@ class Soak:
                     self.wrong.append("the clients of steady did not come to an end for a rest")
                     return
                 self._fill_pools(side)
-                with side.ledger.guarded("the rest"):
+                with side.records.guarded("the rest"):
                     until(lambda: auditor.look() and not auditor.running, seconds=120, every=1, what="no task runs")
                     time.sleep(side.times.idle + 3)  # silent clients are given up, idle threads of AnyIO end
                     self.samplers["steady"].rest()
@@ -220,7 +220,7 @@ class Soak:
         times = self.plan.times
         for side in self.sides:
             auditor = self.auditors[side.name]
-            with side.ledger.guarded("what is left ends"):
+            with side.records.guarded("what is left ends"):
                 seconds = times.expiry + self.plan.patience
 
                 def is_over(auditor: "Auditor" = auditor) -> bool:
@@ -232,9 +232,9 @@ class Soak:
         self.samplers["steady"].rest()
         self.rests.append(descriptors(self.steady.server.pid))
         for side in self.sides:
-            with side.ledger.guarded("nothing is left"):
+            with side.records.guarded("nothing is left"):
                 self._empty(side)
-            with side.ledger.guarded("the end"):
+            with side.records.guarded("the end"):
                 self._close(side)
         self._account()
 
@@ -248,7 +248,7 @@ class Soak:
             Settings(data_dir=server.data_dir, database_url=server.database_url, **settings)
         ) as services:
             for finding in services.checker.find_mismatches():
-                side.ledger.violation(f"{finding.kind}: {finding.subject}")
+                side.records.violation(f"{finding.kind}: {finding.subject}")
         longest = max(times.originals, times.results, times.failed, times.expiry) + times.rows + times.answers
 
         def is_empty() -> bool:
@@ -257,7 +257,7 @@ class Soak:
         try:
             until(is_empty, seconds=longest + 30, every=1, what=f"retention has removed every row of {side.name}")
         except AssertionError as error:
-            side.ledger.violation(f"{error}; left are {auditor.present} rows and {auditor.answers} answers")
+            side.records.violation(f"{error}; left are {auditor.present} rows and {auditor.answers} answers")
             self._sweep(side)  # of a process of its own, which knows of no earlier look
             assert is_empty(), f"a sweep by hand leaves {auditor.present} rows too"
         for folder in ("uploads", "results", "work", "quarantine"):
@@ -273,10 +273,10 @@ class Soak:
     def _close(self, side: Side) -> None:
         side.server.stop()
         for sentence in leftovers(side):
-            side.ledger.violation(sentence)
+            side.records.violation(sentence)
         errors = [line for line in side.server.log().splitlines() if '"level": "error"' in line]
         for line in errors[:5]:
-            side.ledger.violation(f"{len(errors)} errors in the log, among them {line[:600]}")
+            side.records.violation(f"{len(errors)} errors in the log, among them {line[:600]}")
 
     def _account(self) -> None:
         for name in self.auditors:
@@ -284,7 +284,7 @@ class Soak:
             self.samplers[name].stop()
         for side in self.sides:
             history = self.auditors[side.name].history
-            found = [*side.ledger.violations, *check(side.ledger.entries, history)]
+            found = [*side.records.violations, *check(side.records.entries, history)]
             found += check_sizes(self.samplers[side.name].disk)
             found += check_lives(self.samplers[side.name].lives)
             self.wrong += [f"{side.name}: {sentence}" for sentence in found]

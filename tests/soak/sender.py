@@ -10,8 +10,8 @@ import random
 import time
 from collections.abc import Callable, Iterable, Mapping
 
-from tests.soak.ledger import End, Entry
 from tests.soak.side import Side
+from tests.soak.upload_records import End, Entry
 from tests.soak.wire import BUSY, LostError, Reply, Wire
 from tests.tus.client import MOUNT, OCTETS, VERSION, metadata
 
@@ -51,7 +51,7 @@ class Sender:
         self.id = ""
         self.is_doomed: Callable[[], bool] = lambda: False
         self._metadata = metadata(filename=entry.name, **more)
-        self._wire = Wire(side.origin(dice), side.ledger)
+        self._wire = Wire(side.origin(dice), side.records)
         self._moved = time.monotonic()
 
     def close(self) -> None:
@@ -71,7 +71,7 @@ class Sender:
         """One request, perhaps by another way than the last one. Raises `LostError`."""
         if self.dice.random() < 0.2:
             self._wire.close()
-            self._wire = Wire(self.side.origin(self.dice), self.side.ledger)
+            self._wire = Wire(self.side.origin(self.dice), self.side.records)
         return self._wire.ask(method, path, {**VERSION, **headers}, body)
 
     def insist(self, method: str, path: str, headers: Mapping[str, str] | None = None) -> Reply:
@@ -206,7 +206,7 @@ class Sender:
             self.entry.tasks.add(reply.headers["upload-task"])
 
     def _wrong(self, text: str) -> None:
-        self.side.ledger.violation(f"{self.entry.kind} {self.entry.key} ({self.id}): {text}")
+        self.side.records.violation(f"{self.entry.kind} {self.entry.key} ({self.id}): {text}")
 
     def _slow(self, piece: bytes) -> bytes:
         time.sleep(self.dice.uniform(0.02, 0.15))

@@ -1,6 +1,6 @@
 """One server of a soak with its clients: what they share, and whether they may go on.
 
-Rule: clients know origins and the ledger; only faults, the auditor and the operator know the server.
+Rule: clients know origins and the records; only faults, the auditor and the operator know the server.
 """
 
 import random
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.harness.server_process import ServerProcess
-from tests.soak.ledger import Ledger
+from tests.soak.upload_records import UploadRecords
 from tests.soak.videos import Videos
 from tests.soak.wire import Origin
 
@@ -92,7 +92,7 @@ class Gate:
 
 
 class Side:
-    """A server, the ledger of its clients, and the ways to it.
+    """A server, the records of its clients, and the ways to it.
 
     `patience` is for how many seconds a client goes on trying; `backlog` tells how many tasks are not over.
     """
@@ -106,7 +106,7 @@ class Side:
         self.times = times
         self.videos = videos
         self.patience = patience
-        self.ledger = Ledger()
+        self.records = UploadRecords()
         self.gate = Gate()
         self.origins: Sequence[Origin] = ()
         self.backlog: Callable[[], int] = lambda: 0

@@ -9,8 +9,8 @@ import pytest
 
 from tests.soak.checker import check
 from tests.soak.history import History
-from tests.soak.ledger import End, Entry, Ledger, key_of
 from tests.soak.sampler import MIB, Life, Sample, check_flat, check_lives, check_sizes
+from tests.soak.upload_records import End, Entry, UploadRecords, key_of
 
 DATA = b"the bytes of a video"
 KEPT = timedelta(seconds=100)
@@ -20,11 +20,11 @@ KEPT = timedelta(seconds=100)
 class Account:
     """One client that was told that its upload is complete, and a server that has it so."""
 
-    ledger: Ledger = field(default_factory=Ledger)
+    records: UploadRecords = field(default_factory=UploadRecords)
     history: History = field(default_factory=History)
 
     def __post_init__(self) -> None:
-        self.entry = self.ledger.open("tus", DATA)
+        self.entry = self.records.open("tus", DATA)
         self.entry.end, self.entry.ids, self.entry.tasks = End.COMPLETE, {"u1"}, {"u1"}
         self.entry.acknowledge(len(DATA))
         self.add("u1", self.entry, digest=self.entry.digest)
@@ -45,7 +45,7 @@ class Account:
 
     def told(self) -> list[str]:
         """What the checker says."""
-        return check(self.ledger.entries, self.history)
+        return check(self.records.entries, self.history)
 
 
 def upload_row(upload: str, entry: Entry, **more: object) -> dict[str, Any]:
@@ -152,11 +152,11 @@ def test_nothing_is_wrong_with_what_is_right() -> None:
     account = Account()
     ends = {End.REFUSED: "rejected", End.TERMINATED: "terminated", End.ABANDONED: "expired", End.UNKNOWN: "expired"}
     for number, (end, status) in enumerate(ends.items()):
-        entry = account.ledger.open("tus", DATA)
+        entry = account.records.open("tus", DATA)
         entry.end, entry.ids = end, {f"e{number}"}
         row = upload_row(f"e{number}", entry, status=status, completed_at=None)
         account.history.uploads[f"e{number}"] = row
-    lost = account.ledger.open("form", DATA)
+    lost = account.records.open("form", DATA)
     lost.end = End.UNKNOWN
     assert account.told() == []
 
@@ -192,7 +192,7 @@ def test_each_wrong_is_found(spoil: Callable[[Account], None], sentence: str) ->
 
 def test_rows_that_go_too_early_are_found() -> None:
     """A row may go once it has ended and was kept for its time; an open upload, or one that has just ended, may not."""
-    entry = Ledger().open("tus", DATA)
+    entry = UploadRecords().open("tus", DATA)
     old = datetime.now(UTC) - 2 * KEPT
     kinds = {
         "fine": upload_row("fine", entry, status="expired", updated_at=old),
@@ -212,7 +212,7 @@ def test_rows_that_go_too_early_are_found() -> None:
 
 def test_an_end_that_is_left_is_found() -> None:
     """What has expired stays so, and a task that is over is over."""
-    entry = Ledger().open("tus", DATA)
+    entry = UploadRecords().open("tus", DATA)
     history = History()
     history.note({"u": upload_row("u", entry, status="expired")}, {"t": task_row("t", status="cancelled")}, {}, KEPT)
     told = history.note({"u": upload_row("u", entry)}, {"t": task_row("t")}, {}, KEPT)
@@ -253,7 +253,7 @@ def test_growth_on_the_disk_is_found() -> None:
 
 def test_names_are_found_wherever_a_client_puts_them() -> None:
     """The key of an entry stands in the names that clients send, also behind TUSKit's own."""
-    entry = Ledger().open("TUSKit", DATA, "mov")
+    entry = UploadRecords().open("TUSKit", DATA, "mov")
     assert key_of(f"11111111-2222-4333-8444-555555555555{entry.name}") == entry.key
     assert key_of(entry.name) == entry.key
     assert key_of(None) is key_of("holiday.mp4") is None

@@ -19,7 +19,7 @@ SEED = os.environ.get("SOAK_SEED") or str(random.SystemRandom().randrange(1 << 3
 
 SHORT = Plan(
     15,
-    crews=(5, 2),
+    clients=(5, 2),
     pause=0.5,
     restart_every=6,
     beat=2,

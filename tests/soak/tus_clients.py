@@ -10,9 +10,9 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 from tests.soak import videos
-from tests.soak.ledger import End, Entry
 from tests.soak.sender import FINAL, TRUTH, GoneError, RefusedError, Sender
 from tests.soak.side import Side
+from tests.soak.upload_records import End, Entry
 from tests.soak.watcher import watch
 from tests.soak.wire import LostError
 from tests.tus.client import MOUNT
@@ -26,7 +26,7 @@ SIZES = (20_000, 150_000, 150_000, 700_000, 700_000, 2_500_000, 6_000_000)
 def _sender(side: Side, dice: random.Random, kind: str, size: int = 0, **more: str) -> Iterator[Sender]:
     """A sender of a new video. One that expired for want of a server is abandoned, and so told."""
     data, extension = side.videos.make(dice, size or dice.choice(SIZES))
-    sender = Sender(side, side.ledger.open(kind, data, extension), data, dice, **more)
+    sender = Sender(side, side.records.open(kind, data, extension), data, dice, **more)
     with _ending(sender):
         yield sender
 
@@ -85,7 +85,7 @@ def checked(side: Side, dice: random.Random) -> None:
             if dice.random() < 0.3:
                 reply = sender.send(min(sender.entry.size, sender.entry.low + chunk), checksum="wrong")
                 if reply is not None and reply.status == 204:
-                    side.ledger.violation(f"{sender.id}: bytes with a wrong checksum were taken")
+                    side.records.violation(f"{sender.id}: bytes with a wrong checksum were taken")
                 sender.look()
             sender.fill(chunk=chunk, checksum="right", until=min(sender.entry.size, sender.entry.low + chunk))
         _finish(sender)
@@ -116,8 +116,8 @@ def joined(side: Side, dice: random.Random) -> None:
     data, extension = side.videos.make(dice, dice.choice(SIZES[1:]))
     cuts = sorted(dice.sample(range(1000, len(data)), dice.randint(1, 3)))
     pieces = [data[a:b] for a, b in zip([0, *cuts], [*cuts, len(data)], strict=True)]
-    final = Sender(side, side.ledger.open("final", data, extension), data, dice)
-    parts = [Sender(side, side.ledger.open("partial", piece, "bin"), piece, dice) for piece in pieces]
+    final = Sender(side, side.records.open("final", data, extension), data, dice)
+    parts = [Sender(side, side.records.open("partial", piece, "bin"), piece, dice) for piece in pieces]
     try:
         with _ending(final):
             _send_parts(final, parts, joins_first=dice.random() < 0.4)
@@ -204,7 +204,7 @@ def _fall_silent(sender: Sender) -> None:
     except LostError:
         return
     if reply.status not in (408, 409, 423, 503):
-        sender.side.ledger.violation(f"{sender.id}: half a body was answered with {reply.status} {reply.code}")
+        sender.side.records.violation(f"{sender.id}: half a body was answered with {reply.status} {reply.code}")
 
 
 def trickled(side: Side, dice: random.Random) -> None:
@@ -219,10 +219,10 @@ def no_video(side: Side, dice: random.Random) -> None:
     """A document that calls itself a video is refused; one that only begins like a video fails as a task."""
     if dice.random() < 0.5:
         data = videos.broken(dice, 50_000)
-        entry = side.ledger.open("broken video", data, is_playable=False)
+        entry = side.records.open("broken video", data, is_playable=False)
     else:
         data = videos.no_video(dice, 50_000)
-        entry = side.ledger.open("no video", data)
+        entry = side.records.open("no video", data)
     sender = Sender(side, entry, data, dice)
     with _ending(sender):
         try:
@@ -235,16 +235,16 @@ def no_video(side: Side, dice: random.Random) -> None:
         else:
             sender.complete()
         if not entry.is_playable and entry.end is End.REFUSED:
-            side.ledger.violation(f"{sender.id}: what begins like a video was refused by {entry.code}")
+            side.records.violation(f"{sender.id}: what begins like a video was refused by {entry.code}")
         if entry.is_playable and entry.end is not End.REFUSED:
-            side.ledger.violation(f"{sender.id}: what is no video was taken")
+            side.records.violation(f"{sender.id}: what is no video was taken")
 
 
 def lied(side: Side, dice: random.Random) -> None:
     """Too large by far, of a wrong name, or longer than it said."""
     data, _ = side.videos.make(dice, 100_000)
     kind = dice.choice(("too large", "of no video's name", "longer than told"))
-    entry = side.ledger.open(kind, data, "exe" if "name" in kind else "mp4")
+    entry = side.records.open(kind, data, "exe" if "name" in kind else "mp4")
     sender = Sender(side, entry, data, dice)
     with _ending(sender):
         try:
@@ -252,11 +252,11 @@ def lied(side: Side, dice: random.Random) -> None:
                 sender.create(length=entry.size - 1000)
                 reply = sender.send(entry.size)
                 if reply is not None and reply.status == 204:
-                    side.ledger.violation(f"{sender.id}: more bytes were taken than it has")
+                    side.records.violation(f"{sender.id}: more bytes were taken than it has")
                 entry.end = End.ABANDONED
                 return
             sender.create(length=1 << 50 if kind == "too large" else TRUTH)
-            side.ledger.violation(f"{sender.id}: it is {kind}, and was created")
+            side.records.violation(f"{sender.id}: it is {kind}, and was created")
         except RefusedError as error:
             entry.end, entry.code = End.REFUSED, error.code
 
@@ -277,7 +277,7 @@ def cancel(sender: Sender, task_id: str) -> None:
     if reply.status == 200:
         sender.entry.is_cancelled = True
     elif reply.code != "task_ended":
-        sender.side.ledger.violation(f"cancel of {task_id} was answered with {reply.status} {reply.code}")
+        sender.side.records.violation(f"cancel of {task_id} was answered with {reply.status} {reply.code}")
 
 
 def group(side: Side, dice: random.Random) -> None:
@@ -287,7 +287,7 @@ def group(side: Side, dice: random.Random) -> None:
     senders: list[Sender] = []
     for place in range(1, number + 1):
         data, extension = side.videos.make(dice, dice.choice(SIZES[:5]))
-        entry = side.ledger.open("group", data, extension)
+        entry = side.records.open("group", data, extension)
         told = {"task": task, "task_files": str(number), "task_file": str(place)}
         senders.append(Sender(side, entry, data, dice, **told))
         entry.task_may_fail = bool(trouble)
@@ -343,6 +343,6 @@ def _send_group(senders: Sequence[Sender], trouble: str, *, at_once: bool) -> No
 
 def entry_of(side: Side, kind: str, data: bytes, extension: str) -> Entry:
     """For programs: an entry whose ids are found by its name alone."""
-    entry = side.ledger.open(kind, data, extension)
+    entry = side.records.open(kind, data, extension)
     entry.knows_ids = False
     return entry

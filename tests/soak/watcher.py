@@ -11,8 +11,8 @@ import time
 from typing import Any
 from urllib.parse import urlsplit
 
-from tests.soak.ledger import Entry
 from tests.soak.side import Side
+from tests.soak.upload_records import Entry
 from tests.soak.wire import BUSY, LostError, Reply, Wire
 from tests.tus.client import MOUNT, VERSION
 
@@ -22,7 +22,7 @@ _KNOWN = ("uploaded", "processing", *_ENDS)
 
 def watch(side: Side, entry: Entry, task_id: str, dice: random.Random) -> str:
     """Poll a task to its end, then fetch what was made of it; its last status."""
-    with Wire(side.origin(dice), side.ledger) as wire:
+    with Wire(side.origin(dice), side.records) as wire:
         answer = _poll(side, wire, task_id, dice)
         if answer is None:
             return ""
@@ -42,16 +42,16 @@ def _poll(side: Side, wire: Wire, task_id: str, dice: random.Random) -> dict[str
     while time.monotonic() < deadline:
         reply = _ask(side, wire, "GET", f"/api/task/status/{task_id}")
         if reply.status != 200:
-            side.ledger.violation(f"the status of {task_id} was answered with {reply.status} {reply.code}")
+            side.records.violation(f"the status of {task_id} was answered with {reply.status} {reply.code}")
             return None
         answer: dict[str, Any] = json.loads(reply.body)
         if answer["status"] not in _KNOWN or answer["progress"] < progress:
-            side.ledger.violation(f"task {task_id} went from {progress}% to {answer['status']} {answer['progress']}%")
+            side.records.violation(f"task {task_id} went from {progress}% to {answer['status']} {answer['progress']}%")
         progress = answer["progress"]
         if answer["status"] in _ENDS:
             return answer
         time.sleep(dice.uniform(0.5, 1.5))
-    side.ledger.violation(f"task {task_id} did not end in {2 * side.patience:.0f} s, it is at {progress}%")
+    side.records.violation(f"task {task_id} did not end in {2 * side.patience:.0f} s, it is at {progress}%")
     return None
 
 
@@ -72,11 +72,11 @@ def _ask(side: Side, wire: Wire, method: str, path: str, **headers: str) -> Repl
 def _fetch(side: Side, wire: Wire, url: str, ended: float) -> None:
     path = urlsplit(url).path
     reply = _ask(side, wire, "GET", path)
-    side.ledger.count("results fetched")
-    side.ledger.count("bytes fetched", len(reply.body))
+    side.records.count("results fetched")
+    side.records.count("bytes fetched", len(reply.body))
     kept = min(side.times.results, side.times.failed)
     if reply.status != 200 and time.monotonic() - ended < kept - 5:
-        side.ledger.violation(f"{path} was told of, and answered with {reply.status} {reply.code}")
+        side.records.violation(f"{path} was told of, and answered with {reply.status} {reply.code}")
 
 
 def _download(side: Side, wire: Wire, entry: Entry, dice: random.Random, ended: float) -> None:
@@ -87,12 +87,12 @@ def _download(side: Side, wire: Wire, entry: Entry, dice: random.Random, ended: 
     first = dice.choice((None, dice.randrange(entry.size)))
     asked = {} if first is None else {"Range": f"bytes={first}-"}
     reply = _ask(side, wire, "GET", f"{MOUNT}/{upload}", **asked)
-    side.ledger.count("originals fetched")
-    side.ledger.count("bytes fetched", len(reply.body))
+    side.records.count("originals fetched")
+    side.records.count("bytes fetched", len(reply.body))
     if reply.status == 200 and hashlib.sha256(reply.body).hexdigest() != entry.digest:
-        side.ledger.violation(f"{upload} was handed out with other bytes than it has")
+        side.records.violation(f"{upload} was handed out with other bytes than it has")
     if reply.status == 206 and len(reply.body) != entry.size - (first or 0):
-        side.ledger.violation(f"{upload}: {len(reply.body)} bytes from {first} of {entry.size}")
+        side.records.violation(f"{upload}: {len(reply.body)} bytes from {first} of {entry.size}")
     early = time.monotonic() - ended < side.times.originals - 5
     if reply.status not in (200, 206) and early:
-        side.ledger.violation(f"the original of {upload} was answered with {reply.status} {reply.code}")
+        side.records.violation(f"the original of {upload} was answered with {reply.status} {reply.code}")

@@ -14,7 +14,7 @@ from types import TracebackType
 from typing import Self
 from urllib.parse import urlsplit
 
-from tests.soak.ledger import Ledger
+from tests.soak.upload_records import UploadRecords
 
 TIMEOUT = 45.0
 BUSY = {408, 409, 423, 429, 500, 502, 503, 504, 507}
@@ -75,9 +75,9 @@ class _Answer(http.client.HTTPResponse):
 class Wire:
     """One connection to one origin at a time; use it with `with`."""
 
-    def __init__(self, origin: Origin, ledger: Ledger) -> None:
+    def __init__(self, origin: Origin, records: UploadRecords) -> None:
         self.origin = origin
-        self._ledger = ledger
+        self._records = records
         self._connection: http.client.HTTPConnection | None = None
 
     def __enter__(self) -> Self:
@@ -104,7 +104,7 @@ class Wire:
             reply = self._exchange(connection, method, path, headers, body)
         except (OSError, http.client.HTTPException) as error:
             self.close()
-            self._ledger.count("requests without an answer")
+            self._records.count("requests without an answer")
             raise LostError(type(error).__name__) from None
         if reply.headers.get("connection", "").lower() == "close":
             self.close()
@@ -133,10 +133,10 @@ class Wire:
     def _judge(self, method: str, path: str, reply: Reply) -> None:
         route = "/".join(path.split("?")[0].split("/")[: 4 if path.startswith("/api") else 2])
         told = f"{method} {route} {reply.status}"
-        self._ledger.status(f"{told} {reply.code}" if reply.status >= 400 and method != "HEAD" else told)
+        self._records.status(f"{told} {reply.code}" if reply.status >= 400 and method != "HEAD" else told)
         allowed = {503, 507} | ({502, 504} if self.origin.is_proxy else set())
         if reply.status >= 500 and reply.status not in allowed:
-            self._ledger.violation(f"{told} {reply.code}: request {reply.headers.get('x-request-id')}")
+            self._records.violation(f"{told} {reply.code}: request {reply.headers.get('x-request-id')}")
 
     def _connect(self) -> http.client.HTTPConnection:
         parts = urlsplit(self.origin.url)

@@ -7,8 +7,8 @@ at once, and the largest upload. What a client does mostly is drawn mostly.
 from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 
-from tests.stateful.ground import Content
 from tests.stateful.model import Check
+from tests.stateful.server_under_test import Content
 from tests.tus.client import metadata
 
 METADATA = {

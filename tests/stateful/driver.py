@@ -12,8 +12,8 @@ from hypothesis.stateful import MultipleResults, RuleBasedStateMachine, invarian
 
 from tests.harness.http import Answer, Connection, request
 from tests.harness.waiting import until
-from tests.stateful.ground import Content, Ground, stream, written
 from tests.stateful.model import ANY, OWN_ID, SNIFFED, Append, Check, Create, Model, Said, Status, Upload, judge
+from tests.stateful.server_under_test import Content, ServerUnderTest, stream, written
 from tests.tus.client import MOUNT, VERSION, target
 
 Added = int | MultipleResults[int]
@@ -27,12 +27,12 @@ COMPARED = (
 class Driver(RuleBasedStateMachine):
     """Uploads are known by their place in the model: a model that is tried out is another one."""
 
-    def __init__(self, ground: Ground) -> None:
+    def __init__(self, server: ServerUnderTest) -> None:
         super().__init__()
-        self.ground = ground
-        self.model = Model(has_trailers=ground.has_trailers)
+        self.server = server
+        self.model = Model(has_trailers=server.has_trailers)
         self.creations = self.ends = self.restarts = 0
-        ground.wipe()
+        server.wipe()
 
     def open_one(self, upload: int, *, deferred: bool = False) -> int:
         """This upload, or the next one to which bytes can be added, and whose length is not known; this one if there
@@ -67,7 +67,7 @@ class Driver(RuleBasedStateMachine):
 
     def possible(self, check: Check, *, chunked: bool) -> Check:
         """Only a chunked body has trailers."""
-        if not check.is_trailing or (chunked and self.ground.has_trailers):
+        if not check.is_trailing or (chunked and self.server.has_trailers):
             return check
         # Stock uvicorn takes a trailer for a header, if it comes together with the head: nobody can tell which it was.
         return Check.TRAILER_MISSING if chunked else Check.RIGHT
@@ -104,14 +104,14 @@ class Driver(RuleBasedStateMachine):
 
     def break_off(self, sent: bytes, how: str, what: str, ready: Callable[[], object] | None) -> None:
         """Send this and cut the connection, when `ready` says so or at once."""
-        with self.ground.live.connect() as connection:
+        with self.server.live.connect() as connection:
             # An answer first: it tells that the server has taken the connection over, so that it will see its end.
             assert connection.ask("OPTIONS", MOUNT).status == 204
             connection.send(sent)
             if ready is not None:
                 ready()
             {"FIN": Connection.close, "RST": Connection.reset, "half-close": Connection.half_close}[how](connection)
-            self.ground.live.quiet()
+            self.server.live.quiet()
         note(f"{what}: cut")
 
     def is_stored(self, upload: Upload, append: Append, first: int) -> bool:
@@ -127,11 +127,11 @@ class Driver(RuleBasedStateMachine):
 
     def wait_for_one_more(self, known: set[str]) -> None:
         """Wait until there is an upload that was not known."""
-        until(lambda: set(self.ground.rows()) - known, seconds=10, what="an upload is created")
+        until(lambda: set(self.server.rows()) - known, seconds=10, what="an upload is created")
 
     def wait_stored(self, upload: Upload, size: int) -> None:
         """Wait until the store has so many bytes of an upload."""
-        until(lambda: self.ground.store.size(upload.id) == size, seconds=10, what=f"{size} bytes are stored")
+        until(lambda: self.server.store.size(upload.id) == size, seconds=10, what=f"{size} bytes are stored")
 
     def ask_head(self, upload_id: str) -> Answer:
         """HEAD."""
@@ -139,7 +139,7 @@ class Driver(RuleBasedStateMachine):
 
     def say(self, sent: bytes, what: str, *, head: bool = False) -> Answer:
         """Send a request, and tell whoever reads of a failure what was answered."""
-        answer = self.ground.ask(sent, head=head)
+        answer = self.server.ask(sent, head=head)
         shown = {name: value for name, value in answer.headers.items() if name in COMPARED}
         note(f"{what}: {answer.status} {'' if head or answer.status < 400 else answer.code} {shown}")
         return answer
@@ -151,7 +151,7 @@ class Driver(RuleBasedStateMachine):
             return nothing()
         # One that was refused has no address to tell: it is the row that nobody knows.
         known = {known.id for known in self.model.uploads}
-        new = set(self.ground.rows()) - known
+        new = set(self.server.rows()) - known
         assert len(new) == (0 if upload.id else 1), f"{len(new)} new uploads after {answer}"
         upload.id = upload.id or new.pop()
         self.expect(said, answer, upload, "POST")
@@ -169,7 +169,7 @@ class Driver(RuleBasedStateMachine):
     @invariant()
     def rows_are_the_model(self) -> None:
         """Rows, tasks and sizes are those of the model, after every step."""
-        rows = self.ground.rows()
+        rows = self.server.rows()
         assert set(rows) == {upload.id for upload in self.model.uploads}
         for upload in self.model.uploads:
             row = rows[upload.id]
@@ -186,7 +186,7 @@ class Driver(RuleBasedStateMachine):
             size = upload.length if upload.task else None
             assert (row["task_status"], row["task_size"], row["events"]) == (upload.task, size, events), row
             expected = None if upload.data is None else len(upload.data)
-            size = self.ground.store.size(upload.id)
+            size = self.server.store.size(upload.id)
             # A complete part may lend its file to a final, which adds to it.
             is_lent = upload.is_partial and upload.status is Status.COMPLETE and expected is not None
             assert size == expected or (is_lent and size is not None and size > (expected or 0)), row
@@ -195,15 +195,15 @@ class Driver(RuleBasedStateMachine):
         """At the end the store has the model's bytes, and nothing else; nobody left a lock."""
         if sys.exc_info()[0] is not None:
             return  # a step has failed, and tells more than what follows from it
-        self.ground.live.quiet()
+        self.server.live.quiet()
         for upload in self.model.uploads:
             if upload.data is not None:
-                stored = self.ground.live.stored(upload.id) or b""
+                stored = self.server.live.stored(upload.id) or b""
                 is_part = upload.is_partial and upload.status is Status.COMPLETE
                 stored = stored[: len(upload.data)] if is_part else stored
                 assert stored == upload.data, f"other bytes in {upload.id}"
-        assert self.ground.ids() == {upload.id for upload in self.model.uploads if upload.data is not None}
-        assert self.ground.live.locks() == []
+        assert self.server.ids() == {upload.id for upload in self.model.uploads if upload.data is not None}
+        assert self.server.live.locks() == []
 
 
 def nothing() -> MultipleResults[int]:

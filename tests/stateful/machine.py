@@ -15,8 +15,8 @@ from hypothesis.stateful import Bundle, initialize, multiple, precondition, rule
 from tests.harness.http import request
 from tests.stateful.draws import CHECKS, CONTENTS, HOW_CUT, LENGTHS, METADATA, NAMED, SIZES, TRUE_MOSTLY
 from tests.stateful.driver import Added, Driver, differs, nothing
-from tests.stateful.ground import Content, stream, written
 from tests.stateful.model import MAX_SIZE, Append, Check, Create, Said, Status
+from tests.stateful.server_under_test import Content, stream, written
 from tests.tus.client import MOUNT, VERSION, target
 
 # How often, in one sequence. What may be done next must not depend on what was answered.
@@ -92,7 +92,7 @@ class TusMachine(Driver):
         self.break_off(self.creation_bytes(create, cut=cut), how, f"POST {create.length}, {how} after {cut}", ready)
         if refused:
             return nothing()
-        (upload_id,) = set(self.ground.rows()) - known
+        (upload_id,) = set(self.server.rows()) - known
         answer = self.ask_head(upload_id)
         for arrived in range(cut + 1):
             trial = copy.deepcopy(self.model)
@@ -120,7 +120,7 @@ class TusMachine(Driver):
         of = [self.model.uploads[part] for part in parts]
         if is_legal:
             of = [part for part in of if part.is_partial and part.status in (Status.OPEN, Status.COMPLETE)] or of
-        origin = self.ground.live.url if as_urls else ""
+        origin = self.server.live.url if as_urls else ""
         concat = "final;" + " ".join(f"{origin}{target(part.id)}" for part in of)
         headers = {"Upload-Concat": concat} | ({} if named[1] is None else {"Upload-Metadata": named[1]})
         said, upload = self.model.create_final(of, named[1], named[0], concat)
@@ -278,7 +278,7 @@ class TusMachine(Driver):
         first = min(first, len(append.body) - 1)
         if it.status is not Status.OPEN or it.is_old or not self.is_stored(it, append, first):
             return
-        with self.ground.live.connect() as connection:
+        with self.server.live.connect() as connection:
             connection.send(self.patch_bytes(upload, append, cut=first))
             self.wait_stored(it, it.offset + first)
             if newcomer in ("HEAD", "PATCH", "DELETE"):
@@ -384,13 +384,13 @@ class TusMachine(Driver):
         it = self.model.uploads[upload]
         if it.status is Status.OPEN or (it.status is Status.COMPLETE and it.is_partial):
             it.is_old = True
-            self.ground.age(it.id)
+            self.server.age(it.id)
 
     @rule()
     def sweep(self) -> None:
         """One sweep."""
         expired, removed = self.model.sweep()
-        report = self.ground.sweep()
+        report = self.server.sweep()
         note(f"sweep: {report}")
         found = (
             report.numbers["expired"],
@@ -407,4 +407,4 @@ class TusMachine(Driver):
     def restart(self) -> None:
         """Stop the server, and start it again."""
         self.restarts += 1
-        self.ground.restart()
+        self.server.restart()

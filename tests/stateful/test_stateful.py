@@ -9,8 +9,8 @@ import pytest
 from hypothesis import HealthCheck, seed, settings
 from hypothesis.stateful import RuleBasedStateMachine, run_state_machine_as_test
 
-from tests.stateful.ground import Ground
 from tests.stateful.machine import TusMachine
+from tests.stateful.server_under_test import ServerUnderTest
 
 Kind = Literal["disk", "memory"]
 Http = Literal["portable", "videodock"]
@@ -32,11 +32,11 @@ def run(kind: Kind, http: Http, chosen: settings, number: int | None = None) -> 
     shared = Path("/dev/shm")  # nobody cuts the power here, and what commits thousands of times would wait for a disk
     with (
         tempfile.TemporaryDirectory(dir=shared if shared.is_dir() else None) as folder,
-        Ground(Path(folder), kind, http) as ground,
+        ServerUnderTest(Path(folder), kind, http) as server,
     ):
 
         def machine() -> RuleBasedStateMachine:
-            return TusMachine(ground)
+            return TusMachine(server)
 
         if number is not None:
             seed(number)(machine)

@@ -61,7 +61,7 @@ class Files(Handed):
             os.close(file)
 
     def _watch(self, outlet: FileOutlet) -> None:
-        transport = outlet._protocol.transport
+        transport = outlet._owner.transport
         if self.send_buffer:
             with socket.socket(fileno=os.dup(transport.get_extra_info("socket").fileno())) as own:
                 own.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, self.send_buffer)
@@ -127,5 +127,5 @@ def in_a_hurry(connection: Connection) -> Connection:
 
 def all_wait(files: Files, count: int) -> None:
     """Wait until so many downloads wait for their clients."""
-    waits = lambda: sum(one._waiter is not None for one in list(files.senders)) == count  # noqa: E731
+    waits = lambda: sum(one._waiter.is_waiting for one in list(files.senders)) == count  # noqa: E731
     until(waits, seconds=20, what="all wait")

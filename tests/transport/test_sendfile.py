@@ -14,6 +14,7 @@ from starlette.types import Receive, Scope, Send
 
 from server.serving.supervisor import allow_descriptors
 from server.transport import sendfile as sendfile_module
+from server.transport import time_slice
 from server.transport.sendfile import FILES
 from tests.harness.http import Loop, request
 from tests.harness.processes import descriptors
@@ -88,7 +89,7 @@ def moved(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 )
 def test_bytes(files: Files, monkeypatch: pytest.MonkeyPatch, moved: list[int], path: str, turn: int) -> None:
     """Whole files, stretches of them, and text between: the bytes that were asked for, and by sendfile."""
-    monkeypatch.setattr(sendfile_module, "_TURN_BYTES", turn)
+    monkeypatch.setattr(time_slice, "SLICE_BYTES", turn)
     with files.connect() as connection:
         for _ in range(3):
             assert connection.ask("GET", path).body == expected(path)

@@ -119,7 +119,7 @@ def test_idle_bodies_hold_no_thread(loop: str, target: Target) -> None:
         using = [asyncio.ensure_future(line.body.write_to(target.descriptor, 0, 2)) for line in lines]
         for line in lines:
             line.client.send(b"a")
-        while any(line.body._waiter is None or line.body.moved != 1 for line in lines):
+        while any(not line.body._waiter.is_waiting or line.body.moved != 1 for line in lines):
             await asyncio.sleep(0.02)
         await asyncio.to_thread(hold_all, threading.Barrier(17))
         assert not any(one.done() for one in using)
@@ -139,7 +139,7 @@ def test_the_wait_for_a_thread_is_not_the_client_s(loop: str, target: Target) ->
         pace = Pace(10, 1)
         async with Line(2, pace=pace) as line:
             using = asyncio.ensure_future(line.body.write_to(target.descriptor, 0, 2))
-            while line.body._waiter is None:
+            while not line.body._waiter.is_waiting:
                 await asyncio.sleep(0.005)
             gate = threading.Event()
             for _ in range(16):

@@ -25,7 +25,7 @@ DATA = video(5000)
 PIECES = (DATA[:2000], DATA[2000:2001], DATA[2001:])
 
 
-class Bench:
+class JoinCrashScenario:
     """A data folder whose process dies and starts again."""
 
     def __init__(self, folder: Path) -> None:
@@ -126,13 +126,13 @@ def kill(patched: pytest.MonkeyPatch, at: int, *, after: bool) -> None:
 def test_killed_anywhere(monkeypatch: pytest.MonkeyPatch, after: bool) -> None:
     """Before or behind every transaction and every move of bytes; a restart and one sweep bring it to an end."""
     with tempfile.TemporaryDirectory(dir="/dev/shm" if Path("/dev/shm").is_dir() else None) as folder:
-        bench = Bench(Path(folder))
+        scenario = JoinCrashScenario(Path(folder))
         for at in range(1, 60):
-            parts = bench.parts()
+            parts = scenario.parts()
             with monkeypatch.context() as patched:
                 kill(patched, at, after=after)
-                lived = bench.join(parts)
-            bench.check(parts)
+                lived = scenario.join(parts)
+            scenario.check(parts)
             if lived:
                 assert at > 8, "fewer steps were killed than there are"
                 return
@@ -144,32 +144,32 @@ def test_killed_anywhere_and_removed(monkeypatch: pytest.MonkeyPatch, after: boo
     """Cut anywhere in the join, then the final is removed, and that is cut anywhere too: no part loses a byte."""
     cut = 0
     with tempfile.TemporaryDirectory(dir="/dev/shm" if Path("/dev/shm").is_dir() else None) as folder:
-        bench = Bench(Path(folder))
+        scenario = JoinCrashScenario(Path(folder))
         for at in range(1, 60):
-            parts = bench.parts()
+            parts = scenario.parts()
             with monkeypatch.context() as patched:
                 kill(patched, at, after=after)
-                lived = bench.join(parts)
+                lived = scenario.join(parts)
             if lived:
                 assert cut > 4, "fewer steps were killed than there are"
                 return
             sql = "SELECT id FROM uploads WHERE concat LIKE 'final%' AND status = 'open'"
-            for row in query(bench.url, sql):
+            for row in query(scenario.url, sql):
                 cut += 1
                 with monkeypatch.context() as patched:
                     kill(patched, 1 + at % 5, after=after)
-                    bench.delete(row["id"])
-                if not query(bench.url, sql):  # else it died before it had begun, and the final is joined by a sweep
-                    bench.check_parts(parts)
-            bench.settle()
+                    scenario.delete(row["id"])
+                if not query(scenario.url, sql):  # else it died before it had begun, and the final is joined by a sweep
+                    scenario.check_parts(parts)
+            scenario.settle()
         pytest.fail("it never came to its end")
 
 
 def test_half_a_copy_goes_on(tmp_path: Path) -> None:
     """Killed in the middle of a part: the store says how far it was, and the rest follows."""
-    bench = Bench(tmp_path)
-    parts = bench.parts()
-    with bench.open() as services:
+    scenario = JoinCrashScenario(tmp_path)
+    parts = scenario.parts()
+    with scenario.open() as services:
         decision = Create(None, None, "clip.mp4", has_body=False, concat="final;…", parts=tuple(parts))
         finals = services.finals
         upload = services.new_id()
@@ -179,18 +179,18 @@ def test_half_a_copy_goes_on(tmp_path: Path) -> None:
         target.hardlink_to(services.store.local_path(parts[0]))
         with target.open("ab") as file:
             file.write(PIECES[1] + PIECES[2][:1000])
-    bench.check(parts)
+    scenario.check(parts)
 
 
 def test_a_small_part_that_was_copied_is_not_judged_twice(tmp_path: Path) -> None:
     """Killed after a first part of 7 bytes was copied, not taken: the type check sees each byte once."""
-    bench = Bench(tmp_path)
-    parts = bench.parts((DATA[:7], DATA[7:20], DATA[20:]))
-    with bench.open() as services:
+    scenario = JoinCrashScenario(tmp_path)
+    parts = scenario.parts((DATA[:7], DATA[7:20], DATA[20:]))
+    with scenario.open() as services:
         decision = Create(None, None, "clip.mp4", has_body=False, concat="final;…", parts=tuple(parts))
         upload = services.new_id()
         services.finals._insert(upload, OWNER, decision)
         target = services.store.local_path(upload)
         target.parent.mkdir(exist_ok=True)
         target.write_bytes(DATA[:7])
-    bench.check(parts)
+    scenario.check(parts)

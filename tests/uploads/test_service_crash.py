@@ -18,8 +18,8 @@ from server.tus.protocol import Append, Create, Facts
 from server.uploads.deletion import UploadDeletion
 from server.uploads.repository import UploadRepository
 from server.uploads.service import ClientGoneError, UploadService
-from tests.harness.kill_points import KilledError, KillPoint, kill
-from tests.harness.migrated import migrate
+from tests.harness.crash_scenario import CrashScenario
+from tests.harness.kill_points import KillPoint, kill
 from tests.harness.rows import execute, query
 from tests.transport.scripted import GONE, Message, chunk, scripted, whole
 from tests.tus.client import video
@@ -29,35 +29,17 @@ DATA = video(LENGTH)
 OWNER = "default"
 
 
-class Bench:
-    """A data folder whose process dies and starts again."""
+class UploadCrashScenario(CrashScenario):
+    """Uploads by tus and by form."""
 
     def __init__(self, folder: Path, database_url: str) -> None:
-        self.settings = Settings(data_dir=folder, database_url=database_url)
-        self.url = database_url
-        migrate(database_url)
-
-    def life(self, work: Callable[[Services], Awaitable[object]]) -> bool:
-        """One process that does `work`; whether it came to its end."""
-        with Services.open(self.settings) as services:
-            services.store.claim()
-            try:
-                anyio.run(work, services)
-            except KilledError:
-                return False
-            return True
-
-    def sweep(self) -> None:
-        with Services.open(self.settings) as services:
-            services.store.claim()
-            services.sweep()
+        super().__init__(Settings(data_dir=folder, database_url=database_url))
 
     def rows(self) -> list[dict[str, Any]]:
         return query(self.url, "SELECT * FROM uploads ORDER BY created_at, id")
 
     def files(self) -> dict[str, bytes]:
-        found = (path for path in (self.settings.data_dir / "uploads").rglob("[!.]*") if path.is_file())
-        return {path.name: path.read_bytes() for path in found}
+        return {name: path.read_bytes() for name, path in self.stored().items()}
 
     def tasks(self) -> tuple[int, int, int]:
         """How many tasks, files of tasks and events there are."""
@@ -84,13 +66,13 @@ def memory() -> Iterator[Path]:
 
 
 @pytest.fixture
-def bench(tmp_path: Path, database_url: str) -> Bench:
-    return Bench(tmp_path / "data", database_url)
+def scenario(tmp_path: Path, database_url: str) -> UploadCrashScenario:
+    return UploadCrashScenario(tmp_path / "data", database_url)
 
 
 @pytest.fixture
-def light(memory: Path) -> Bench:
-    return Bench(memory / "data", f"sqlite:///{memory / 'test.db'}")
+def in_memory(memory: Path) -> UploadCrashScenario:
+    return UploadCrashScenario(memory / "data", f"sqlite:///{memory / 'test.db'}")
 
 
 async def make(services: Services) -> Facts:
@@ -144,7 +126,7 @@ async def a_form(services: Services) -> None:
         await form.finish()
 
 
-LIVES: dict[str, tuple[Callable[[Services], Awaitable[None]], set[tuple[str, int]], list[tuple[str, int]]]] = {
+SCENARIOS: dict[str, tuple[Callable[[Services], Awaitable[None]], set[tuple[str, int]], list[tuple[str, int]]]] = {
     "filled": (
         all_of_it,
         {("terminated", 0), ("open", 0), ("complete", LENGTH)},
@@ -166,99 +148,93 @@ STEPS: list[tuple[type, str]] = [
 ]
 
 
-@pytest.mark.parametrize("after", [False, True], ids=["before", "behind"])
-@pytest.mark.parametrize("name", LIVES)
-def test_killed_at_every_step(light: Bench, monkeypatch: pytest.MonkeyPatch, name: str, after: bool) -> None:
-    """Killed before or behind each step in turn: one sweep, and rows, files and tasks agree; a second is harmless."""
-    work, allowed, whole_end = LIVES[name]
+@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+@pytest.mark.parametrize("name", SCENARIOS)
+def test_an_upload_that_is_killed_at_any_step_is_completed_or_removed(
+    in_memory: UploadCrashScenario, monkeypatch: pytest.MonkeyPatch, name: str, after: bool
+) -> None:
+    """Killed before or after each step in turn: one sweep, and rows, files and tasks agree; a second is harmless."""
+    work, allowed, whole_end = SCENARIOS[name]
     seen: set[tuple[str, int]] = set()
     for at in range(1, 100):
         with monkeypatch.context() as patched:
             point = KillPoint(at, after=after)
             for owner, method in STEPS:
-                # Behind `write` would be before the transaction has begun.
-                behind = after and method != "write"
-                patched.setattr(owner, method, point.step(getattr(owner, method), after=behind))
+                # After `write` would be before the transaction has begun.
+                dies_after = after and method != "write"
+                patched.setattr(owner, method, point.step(getattr(owner, method), after=dies_after))
             # What a dead process would do on its way out does not happen.
             patched.setattr(UploadRepository, "discard", point.step(UploadRepository.discard, after=False))
-            ended = light.life(work)
-        light.sweep()
-        light.check()
-        files = light.files()
-        found = [(row["status"], len(files.get(row["id"], b""))) for row in light.rows()]
+            ended = in_memory.run(work)
+        in_memory.sweep()
+        in_memory.check()
+        files = in_memory.files()
+        found = [(row["status"], len(files.get(row["id"], b""))) for row in in_memory.rows()]
         assert set(found) <= allowed, (at, found)
         assert all(content in (DATA, DATA[:50_000], b"") for content in files.values())
         seen |= set(found)
-        before = light.rows(), files, light.tasks()
-        light.sweep()
-        assert (light.rows(), light.files(), light.tasks()) == before
+        before = in_memory.rows(), files, in_memory.tasks()
+        in_memory.sweep()
+        assert (in_memory.rows(), in_memory.files(), in_memory.tasks()) == before
         if ended:
             assert found == whole_end
             break
-        _empty(light)
+        in_memory.empty()
     assert ended, "there are more steps than were tried"
     assert at > 5
     assert seen >= set(whole_end)
 
 
-def _empty(bench: Bench) -> None:
-    with Services.open(bench.settings) as services:
-        services.store.claim()
-        for table in ("task_events", "task_files", "tasks", "uploads"):
-            with services.database.write() as session:
-                session.connection().exec_driver_sql(f"DELETE FROM {table}")
-        for name in bench.files():
-            services.store.delete(name)
-
-
 @pytest.mark.parametrize("first", [1, 40, 64, 50_000, LENGTH - 1])
-def test_killed_while_bytes_come(light: Bench, monkeypatch: pytest.MonkeyPatch, first: int) -> None:
-    """Bytes that were written but not told to the row are kept: the offset comes from the store, and it goes on."""
+def test_bytes_without_a_recorded_offset_are_kept(
+    in_memory: UploadCrashScenario, monkeypatch: pytest.MonkeyPatch, first: int
+) -> None:
+    """The process died between the write and the row: the offset comes from the store, and the client resumes."""
     with monkeypatch.context() as patched:
         patched.setattr(UploadService, "_record_progress", kill)
 
         async def killed(services: Services) -> None:
             await fill(services, (await make(services)).id, [chunk(DATA[:first]), GONE])
 
-        assert not light.life(killed)
-    (row,) = light.rows()
+        assert not in_memory.run(killed)
+    (row,) = in_memory.rows()
     assert (row["received"], row["status"]) == (0, "open")
-    assert light.files() == {row["id"]: DATA[:first]}
-    light.sweep()
-    light.check()
+    assert in_memory.files() == {row["id"]: DATA[:first]}
+    in_memory.sweep()
+    in_memory.check()
 
     async def go_on(services: Services) -> None:
         facts = await services.uploads.inspect(row["id"], OWNER)
         assert facts.offset == first
         await fill(services, row["id"], pieces(DATA[first:]))
 
-    assert light.life(go_on)
-    light.check()
-    assert light.files() == {row["id"]: DATA}
-    assert light.tasks() == (1, 1, 1)
+    assert in_memory.run(go_on)
+    in_memory.check()
+    assert in_memory.files() == {row["id"]: DATA}
+    assert in_memory.tasks() == (1, 1, 1)
 
 
-def test_completed_twice(bench: Bench) -> None:
+def test_completing_an_upload_twice_changes_nothing(scenario: UploadCrashScenario) -> None:
     """`complete` again, after it happened, changes nothing; for an upload that was removed it is refused."""
 
     async def twice(services: Services) -> None:
         upload = (await make(services)).id
         await fill(services, upload, pieces())
-        before = bench.rows()
+        before = scenario.rows()
         for _ in range(2):
             await services.repository.complete_verified_from_loop({upload: "mp4"}, upload)
-        assert bench.rows() == before
+        assert scenario.rows() == before
         gone = (await make(services)).id
         await services.removal.terminate(gone, OWNER, lambda _: None)
         register = partial(services.repository._register_complete, {gone: "mp4"}, gone, None)
         with pytest.raises(UploadGoneError):
             await services.database.write_together(register)
 
-    assert bench.life(twice)
-    assert bench.tasks() == (1, 1, 1)
+    assert scenario.run(twice)
+    assert scenario.tasks() == (1, 1, 1)
 
 
-def test_a_form_is_all_or_nothing(bench: Bench) -> None:
+def test_a_form_without_one_of_its_files_gives_no_task(scenario: UploadCrashScenario) -> None:
     """Where one file of a form was removed meanwhile, no file of it becomes part of a task."""
 
     async def broken(services: Services) -> None:
@@ -267,19 +243,19 @@ def test_a_form_is_all_or_nothing(bench: Bench) -> None:
                 body = scripted(pieces())
                 await form.receive_file(name, body)
                 await body.close()
-            execute(bench.url, "UPDATE uploads SET status = 'expired' WHERE id = :id", id=list(form.taken)[1])
+            execute(scenario.url, "UPDATE uploads SET status = 'expired' WHERE id = :id", id=list(form.taken)[1])
             with pytest.raises(UploadGoneError):
                 await form.finish()
-            assert bench.tasks() == (0, 0, 0)
-            assert sorted(row["status"] for row in bench.rows()) == ["expired", "open"]
+            assert scenario.tasks() == (0, 0, 0)
+            assert sorted(row["status"] for row in scenario.rows()) == ["expired", "open"]
 
-    assert bench.life(broken)
-    assert bench.tasks() == (0, 0, 0)
-    assert bench.files() == {}
-    assert bench.rows() == []
+    assert scenario.run(broken)
+    assert scenario.tasks() == (0, 0, 0)
+    assert scenario.files() == {}
+    assert scenario.rows() == []
 
 
-def test_a_sweep_while_a_form_is_received(light: Bench) -> None:
+def test_a_sweep_leaves_a_form_that_is_being_received(in_memory: UploadCrashScenario) -> None:
     """A sweep of another process takes nothing of a form that is still being received."""
 
     async def slow(services: Services) -> None:
@@ -287,10 +263,10 @@ def test_a_sweep_while_a_form_is_received(light: Bench) -> None:
             body = scripted(pieces())
             await form.receive_file("one.mp4", body)
             await body.close()
-            await anyio.to_thread.run_sync(light.sweep)
-            assert list(light.files().values()) == [DATA]
+            await anyio.to_thread.run_sync(in_memory.sweep)
+            assert list(in_memory.files().values()) == [DATA]
             await form.finish()
 
-    assert light.life(slow)
-    light.check()
-    assert light.tasks() == (1, 1, 1)
+    assert in_memory.run(slow)
+    in_memory.check()
+    assert in_memory.tasks() == (1, 1, 1)

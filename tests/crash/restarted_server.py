@@ -25,7 +25,7 @@ class DiedError(Exception):
     """The process that was asked died before it answered."""
 
 
-class Bench:
+class RestartedServer:
     """One server after the other on one folder and one database; use it with `with`, in one thread."""
 
     def __init__(self, *, database_url: str = "", follow_lines: bool = False) -> None:
@@ -50,7 +50,7 @@ class Bench:
 
     @property
     def running(self) -> bool:
-        """Whether a server was started that nobody has seen dying."""
+        """Whether a server was started whose end was not seen yet."""
         return self._process is not None
 
     def start(self, *, follow_lines: bool | None = None) -> None:
@@ -106,7 +106,7 @@ class Bench:
         return "\n".join(path.read_text(errors="replace")[-4000:] for path in self.folder.glob("*.out"))
 
     def recorded(self) -> list[str]:
-        """The points that were reached since somebody armed `record`; forgotten then."""
+        """The points that were reached since `record` was armed, once."""
         path = self.folder / "reached"
         found = path.read_text().splitlines() if path.exists() else []
         path.unlink(missing_ok=True)

@@ -10,10 +10,10 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from tests.soak import form_clients, programs, tus_clients
-from tests.soak.ledger import End
 from tests.soak.sender import GoneError, Sender
 from tests.soak.side import Side
 from tests.soak.tus_clients import Life
+from tests.soak.upload_records import End
 
 LIVES: Sequence[tuple[Life, int]] = (
     (tus_clients.plain, 8),
@@ -43,7 +43,7 @@ BACKLOG = 12
 """Tasks that may wait or run at once before clients hold back."""
 
 
-class Crew:
+class ClientThreads:
     """So many threads at once, each with a pause of `pause` seconds on average after each client."""
 
     def __init__(self, side: Side, size: int, *, pause: float, seed: object) -> None:
@@ -68,7 +68,7 @@ class Crew:
         for thread in self._threads:
             thread.join(max(0.0, deadline - time.monotonic()))
             if thread.is_alive():
-                self._side.ledger.violation(f"a client of {self._side.name} has not ended in {seconds:.0f} s")
+                self._side.records.violation(f"a client of {self._side.name} has not ended in {seconds:.0f} s")
 
     def _work(self, dice: random.Random, drawn: Sequence[tuple[Life, int]]) -> None:
         lives, weights = zip(*drawn, strict=True)
@@ -77,7 +77,7 @@ class Crew:
                 if not goes_on:
                     return
                 life: Life = dice.choices(lives, weights)[0]
-                with self._side.ledger.guarded(life.__name__):
+                with self._side.records.guarded(life.__name__):
                     life(self._side, dice)
             time.sleep(dice.uniform(0, 2 * self._pause))
             while self._side.backlog() > BACKLOG and not self._side.gate.is_over:
@@ -93,8 +93,8 @@ def burst(side: Side, number: int = 40) -> None:
 
 def _one_of_many(side: Side, dice: random.Random) -> None:
     data, extension = side.videos.make(dice, 50_000, "mp4")
-    sender = Sender(side, side.ledger.open("burst", data, extension), data, dice)
-    with side.ledger.guarded("burst"):
+    sender = Sender(side, side.records.open("burst", data, extension), data, dice)
+    with side.records.guarded("burst"):
         try:
             sender.create()
             sender.fill(chunk=5000, pieces=2500, until=30_000)

@@ -27,7 +27,7 @@ Content = Literal["video", "noise"]
 TABLES = ("task_events", "task_files", "tasks", "upload_parts", "uploads")
 
 
-class Ground:
+class ServerUnderTest:
     """A server with a disk or memory store, and everything that a machine does to it and sees of it."""
 
     def __init__(self, folder: Path, kind: Literal["disk", "memory"], http: Literal["portable", "videodock"]) -> None:

@@ -68,7 +68,7 @@ class Entry:
         self.touched = time.monotonic()
 
 
-class Ledger:
+class UploadRecords:
     """All entries of one server, what went wrong, and counts for the report. For any number of threads."""
 
     def __init__(self) -> None:

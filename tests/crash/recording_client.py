@@ -1,4 +1,4 @@
-"""A client that keeps account of what it was told, while its server dies under it."""
+"""A client that records every answer, while its server dies."""
 
 import base64
 import hashlib
@@ -7,8 +7,8 @@ import random
 import uuid
 from collections.abc import Mapping, Sequence
 
-from tests.crash.bench import Bench, DiedError
 from tests.crash.claims import Claim, Fate, FormClaim, Row, check
+from tests.crash.restarted_server import DiedError, RestartedServer
 from tests.harness.http import Answer, request
 from tests.harness.multipart import PATH, form_body
 from tests.tus.client import FTYP, MOUNT, VERSION, creation, id_of, metadata, patch_headers, target
@@ -16,11 +16,11 @@ from tests.tus.client import FTYP, MOUNT, VERSION, creation, id_of, metadata, pa
 Headers = Mapping[str, str]
 
 
-class Play:
-    """One client on one bench. `fault` is armed by the first request after `arm`."""
+class RecordingClient:
+    """One client of one server. `fault` is armed by the first request after `arm`."""
 
-    def __init__(self, bench: Bench, fault: str = "", seed: object = 0) -> None:
-        self.bench = bench
+    def __init__(self, server: RestartedServer, fault: str = "", seed: object = 0) -> None:
+        self.server = server
         self.claims: list[Claim] = []
         self.random = random.Random(repr(seed))
         self._fault = fault
@@ -34,11 +34,11 @@ class Play:
         self._armed = {"X-Fault": self._fault} if self._fault else {}
 
     def video(self, size: int) -> bytes:
-        """So many bytes of a video that nobody else has."""
+        """So many bytes of a video of its own."""
         return (FTYP + self.random.randbytes(max(0, size - len(FTYP))))[:size]
 
     def claim(self, data: bytes, *, partial: bool = False) -> Claim:
-        """A new one, of a name that nobody else has."""
+        """A new one, with a unique name."""
         made = Claim(f"{self._name}-{next(self._numbers)}.mp4", data, partial=partial)
         self.claims.append(made)
         return made
@@ -65,7 +65,7 @@ class Play:
         head = len(raw) - len(body or b"")
         cut = head + pause if pause or apart else len(raw)
         try:
-            with self.bench.connect() as connection:
+            with self.server.connect() as connection:
                 connection.send(raw[:head] if apart else raw[:cut])
                 if apart:
                     connection.readable()
@@ -169,13 +169,13 @@ class Play:
     def sweep(self) -> None:
         """A sweep, with the fault in it."""
         self.only_the_sweep_died = True
-        self.bench.sweep(self._fault)
+        self.server.sweep(self._fault)
 
     # Afterwards
 
     def verify(self) -> None:
-        """What was told is true; then every upload is brought to its end, and all is true again."""
-        rows = check(self.bench, self.claims)
+        """Every answer is true; then every upload is completed, and all is true again."""
+        rows = check(self.server, self.claims)
         # What was about to be deleted goes first: a part that gets its last byte would be joined into it.
         for claim in sorted(self.claims, key=lambda each: each.gone is not Fate.MAYBE):
             row = rows.get(claim.name)
@@ -189,7 +189,7 @@ class Play:
         for final in finals.values():
             if final.name not in rows:
                 self.join(final.parts, final)
-        rows = check(self.bench, self.claims)
+        rows = check(self.server, self.claims)
         for claim in self.claims:
             if claim.name in rows and claim.form is None:
                 expected = {"terminated"} if claim.final else claim.ends if claim.gone is Fate.YES else {"complete"}
@@ -203,7 +203,7 @@ class Play:
             self.delete(claim)
             return
         stored = (
-            row["length"] if row["status"] == "complete" or claim.parts else self.bench.path(row["id"]).stat().st_size
+            row["length"] if row["status"] == "complete" or claim.parts else self.server.path(row["id"]).stat().st_size
         )
         answer = self.head(claim)
         assert answer.status == 200, answer

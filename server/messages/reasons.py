@@ -1,0 +1,93 @@
+"""What the parameters `reason` and `part` of a sentence name."""
+
+from server.messages.language import Texts
+
+# Why a header, the metadata or a form cannot be understood.
+REASONS: dict[str, Texts] = {
+    "header_method": ("须为 HTTP 方法名", "it must be the name of an HTTP method"),
+    "header_repeated": ("出现了多次，请只发送一次", "the request has it more than once; send it once"),
+    "header_number": ("须为 0 至 {most} 的整数", "it must be a whole number from 0 to {most}"),
+    "checksum_digest": ("摘要不是有效的 Base64", "the digest is not valid Base64"),
+    "checksum_form": (
+        "须为算法名、一个空格和 Base64 摘要",
+        "it must be the name of an algorithm, a space and a digest in Base64",
+    ),
+    "concat_form": (
+        "须为 partial，或 final; 加各个部分上传的 URL",
+        "it must be `partial`, or `final;` and the URLs of partial uploads",
+    ),
+    "concat_count": ("须列出 1 至 {most} 个部分上传", "it must name 1 to {most} partial uploads"),
+    "concat_url": ("每一项须为上传的 URL", "each item must be the URL of an upload"),
+    "concat_length": (
+        "合并上传的长度由各部分决定，请去掉该请求头",
+        "a final upload has the length of its parts; leave this header out",
+    ),
+    "defer_value": ("只能为 1", "it can only be 1"),
+    "defer_length": (
+        "请求已带有 Upload-Length，请只发送其中之一",
+        "the request also has Upload-Length; send only one of them",
+    ),
+    "length_set": ("长度已确定为 {length} 字节", "the length is already set to {length} bytes"),
+    "length_short": (
+        "服务器已有 {offset} 字节，长度不能更小",
+        "the upload already has {offset} bytes; the length cannot be less",
+    ),
+    "idempotency_key": (
+        "须为 1 至 255 个可见 ASCII 字符，可加引号",
+        "it must be 1 to 255 visible ASCII characters, with or without quotes",
+    ),
+    "metadata_size": ("过长，最多 {most} 个字符", "it is too long; the limit is {most} characters"),
+    "metadata_key": (
+        "键须为可打印的 ASCII 字符，且不含空格和逗号",
+        "a key must be printable ASCII without spaces or commas",
+    ),
+    "metadata_repeated": ("键 {key} 出现了多次，请只发送一次", "it has the key {key} more than once; send it once"),
+    "metadata_base64": ("键 {key} 的值不是有效的 Base64", "the value of {key} is not valid Base64"),
+    "group_key_missing": ("有 {present} 时还须有 {key}", "{present} also needs {key}"),
+    "group_task": ("{key} 须为带连字符的 UUID（版本 4）", "{key} must be a version 4 UUID with hyphens"),
+    "group_number": ("{key} 须为 1 至 {most} 的整数", "{key} must be a whole number from 1 to {most}"),
+    "form_content_type": (
+        "Content-Type 须为 multipart/form-data，并带有效的 boundary（1 至 70 字节）",
+        "the Content-Type must be multipart/form-data with a boundary of 1 to 70 bytes",
+    ),
+    "form_begin": (
+        "正文开头没有找到 boundary，请确认它与 Content-Type 中的一致",
+        "it does not begin with its boundary; use the one that the Content-Type names",
+    ),
+    "form_end": (
+        "在结束 boundary 之前就中断了；每个 boundary 之前须有 CR LF",
+        "it ends before its last boundary; a CR LF must precede each boundary",
+    ),
+    "form_line_feeds": (
+        "换行只用了 LF；表单的换行须为 CR LF",
+        "its lines end in LF only; the lines of a form end in CR LF",
+    ),
+    "form_line_break": (
+        "某一部分的头中有单独的 CR 或 LF；换行须为 CR LF",
+        "the head of a part has a single CR or LF; a line break is CR LF",
+    ),
+    "form_boundary_line": (
+        "有一行以 boundary 开头，其后还有别的内容；请换用文件内容中不会出现的 boundary",
+        "a line begins with the boundary and goes on after it; choose a boundary that no line of a file begins with",
+    ),
+    "form_head_line": (
+        "某一部分的头中有一行不是“名称: 值”的形式",
+        "the head of a part has a line that is not a header, `name: value`",
+    ),
+    "form_head_size": (
+        "某一部分的头过长，最大 {limit}",
+        "the head of a part is too long; the limit is {limit}",
+    ),
+    "form_parts": ("分段过多，最多 {limit} 个", "it has too many parts; the limit is {limit}"),
+    "form_nested": (
+        "某一部分本身又是 multipart；请将每个文件作为单独的一部分发送",
+        "a part is itself multipart; send each file as a part of its own",
+    ),
+}
+
+# What is unavailable.
+PARTS: dict[str, Texts] = {
+    "database": ("数据库", "the database"),
+    "disk": ("磁盘", "the disk"),
+    "server": ("服务器资源不足", "the server is out of resources"),
+}

@@ -1,0 +1,67 @@
+"""The model of all settings, put together from their groups.
+
+Rule: a group's module has its fields, their defaults and their checks; here is only where the values come from.
+"""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import ClassVar, Literal
+
+from pydantic import Field
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
+
+from server.settings.folders import FolderSettings
+from server.settings.processing import ProcessingSettings
+from server.settings.retention import RetentionSettings
+from server.settings.serving import ServingSettings
+from server.settings.types import PREFIX
+from server.settings.uploads import AcceptanceSettings, UploadSettings
+
+
+# The fields of the last base come first: the groups stand here from the last to the first.
+class Settings(
+    ProcessingSettings,
+    RetentionSettings,
+    UploadSettings,
+    AcceptanceSettings,
+    FolderSettings,
+    ServingSettings,
+    BaseSettings,
+):
+    """What an operator can choose. Sizes take bytes or a unit (`800MiB`), times are in seconds."""
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="forbid", validate_default=True)
+
+    GROUPS: ClassVar[Mapping[str, str]] = {
+        "host": "Serving",
+        "data_dir": "Where things are kept",
+        "accept": "What is accepted",
+        "body_idle_timeout": "Uploads",
+        "failed_retention": "Retention",
+        "scheduler": "Processing",
+        "log_level": "Logging",
+    }
+
+    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least level that is logged.")
+    log_format: Literal["auto", "json", "console"] = Field(
+        "auto", description="Form of a log line: `auto` is `console` on a terminal and `json` elsewhere."
+    )
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Command line, environment, TOML file."""
+        file = os.environ.get(PREFIX + "CONFIG", "videodock.toml")
+        return init_settings, env_settings, TomlConfigSettingsSource(settings_cls, toml_file=Path(file))

@@ -98,8 +98,9 @@ def main(rounds: int, size: int) -> None:
     program = ffmpeg.find("auto")
     with tempfile.TemporaryDirectory(prefix="bench-playable-") as name:
         folder = Path(name)
-        spares = SpareChildren()
-        bench = Bench(program, _source(program, folder, size), folder, Settings(data_dir=folder / "data"), spares)
+        settings = Settings(data_dir=folder / "data")
+        spares = SpareChildren(settings.spare_children)
+        bench = Bench(program, _source(program, folder, size), folder, settings, spares)
         works = {
             "FFmpeg alone, the copy": bench.copy,
             "playable": bench.playable,

@@ -69,6 +69,13 @@ class ProcessingSettings(BaseModel):
         description="Seconds that the making of one MP4, or of all sizes of HLS, may take for one file at most; "
         "a short or small video gets less, by its pixels and bytes.",
     )
+    spare_children: int = Field(
+        3,
+        ge=0,
+        le=16,
+        description="Child processes that wait for a job with their imports done, so that an upload is playable "
+        "sooner; each takes about 15 MB. 0 starts each child when its job comes.",
+    )
     storyboard: Literal["on", "off"] = Field("on", description="Whether small pictures for scrubbing are made.")
     originals: Literal["keep", "drop"] = Field(
         "keep",

@@ -62,7 +62,7 @@ class CeleryWorker:
         self._lock = threading.Lock()
         self._attempts: set[Attempt] = set()
         self._trial = Trial()
-        self._spares = SpareChildren()
+        self._spares = SpareChildren(services.settings.spare_children)
 
     def prepare(self) -> None:
         """Make sure that tasks can be worked on. Raises `StartError`. Blocking."""

@@ -37,7 +37,7 @@ class Scheduler(Leader):
         self._attempts: set[Attempt] = set()
         self._owed: set[Claim] = set()
         self._trial = Trial()
-        self._spares = SpareChildren()
+        self._spares = SpareChildren(self._settings.spare_children)
         self._runners = ThreadPoolExecutor(self._limit, thread_name_prefix="task")
 
     @property
@@ -87,6 +87,7 @@ class Scheduler(Leader):
             for attempt in self._attempts:
                 attempt.stop()
         self._runners.shutdown(wait=True, cancel_futures=True)
+        self._spares.stop()
 
 
 def scheduler_of(services: Services) -> Scheduler:

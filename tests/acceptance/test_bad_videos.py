@@ -37,7 +37,9 @@ Make = Callable[[Path], Path]
 
 def running(folder: Path, **settings: Any) -> Iterator[ServerProcess]:
     """A server that makes everything, one file at a time."""
-    made = ServerProcess(folder, transcode="both", storyboard="on", encode_limit=1, **LIMITS, **settings)
+    made = ServerProcess(
+        folder, transcode="both", storyboard="on", encode_limit=1, spare_children=3, **LIMITS, **settings
+    )
     made.start()
     try:
         yield made

@@ -220,6 +220,7 @@ class ServerProcess:
             for name, value in os.environ.items()
             if not name.startswith("VIDEODOCK_") and name != "PYTHONUNBUFFERED"
         }
+        env["VIDEODOCK_SPARE_CHILDREN"] = "0"  # most servers of tests are stopped before one would be of use
         env |= {f"VIDEODOCK_{name.upper()}": str(value) for name, value in self._settings.items()}
         env[MARK] = self._mark
         return env | self.environment

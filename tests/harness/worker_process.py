@@ -75,6 +75,7 @@ class WorkerProcess:
     def environment(self) -> dict[str, str]:
         """What it is started with."""
         env = {name: value for name, value in os.environ.items() if not name.startswith("VIDEODOCK_")}
+        env["VIDEODOCK_SPARE_CHILDREN"] = "0"  # most workers of tests are stopped before one would be of use
         env |= {f"VIDEODOCK_{name.upper()}": str(value) for name, value in self._settings.items()}
         return env | {MARK: self._mark, "PYTHONPATH": str(ROOT)}
 

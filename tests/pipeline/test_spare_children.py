@@ -35,7 +35,7 @@ def run(spares: SpareChildren, job: str, limits: Limits = LIMITS, **arguments: o
 @pytest.fixture
 def spares() -> Iterator[SpareChildren]:
     """Three of them, waiting."""
-    found = SpareChildren(quiet=0)
+    found = SpareChildren(3, quiet=0)
     found.start()
     until(lambda: len(waiting()) == 3, what="three children wait")
     yield found
@@ -73,7 +73,7 @@ def test_spares_are_started_while_no_child_works(spares: SpareChildren) -> None:
 
 def test_spares_end_when_no_job_comes() -> None:
     """After the time without a job they end, and the next job brings them back."""
-    spares = SpareChildren(quiet=0, idle=1)
+    spares = SpareChildren(3, quiet=0, idle=1)
     spares.start()
     try:
         until(lambda: len(waiting()) == 3, what="three children wait")
@@ -87,7 +87,7 @@ def test_spares_end_when_no_job_comes() -> None:
 def test_no_spare_outlives_a_parent_that_is_killed() -> None:
     """After kill -9 of the parent its spares end by themselves."""
     script = (
-        "from server.pipeline.sandbox.spare_children import SpareChildren; SpareChildren(quiet=0).start(); "
+        "from server.pipeline.sandbox.spare_children import SpareChildren; SpareChildren(3, quiet=0).start(); "
         "import threading; threading.Event().wait()"
     )
     with subprocess.Popen([sys.executable, "-c", script], cwd=ROOT) as parent:

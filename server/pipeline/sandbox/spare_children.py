@@ -19,7 +19,6 @@ import structlog
 from server.pipeline.sandbox import child_process
 from server.pipeline.sandbox.child_process import Process
 
-_COUNT = 3  # for the steps until a video can be played and has its poster
 _MODULES = tuple(f"server.pipeline.jobs.{name}" for name in ("probe", "mp4", "poster"))
 _QUIET_SECONDS = 2.0  # without a child at work, until spares are started
 _IDLE_SECONDS = 3600.0  # without a job, until they end
@@ -28,9 +27,10 @@ _log = structlog.stdlib.get_logger("videodock.pipeline")
 
 
 class SpareChildren:
-    """A few children that wait. Until `start`, and after `stop`, all children are new ones. For several threads."""
+    """So many children that wait. Until `start`, and after `stop`, all children are new ones. For several threads."""
 
-    def __init__(self, *, quiet: float = _QUIET_SECONDS, idle: float = _IDLE_SECONDS) -> None:
+    def __init__(self, count: int, *, quiet: float = _QUIET_SECONDS, idle: float = _IDLE_SECONDS) -> None:
+        self._count = count
         self._quiet = quiet
         self._idle = idle
         self._changed = threading.Condition()
@@ -42,9 +42,9 @@ class SpareChildren:
 
     def start(self) -> None:
         """Keep spares from now on. Idempotent."""
-        if self._thread is None:
+        if self._thread is None and self._count:
             self._used = time.monotonic()
-            self._thread = threading.Thread(target=self._keep, name="spare-children")
+            self._thread = threading.Thread(target=self._keep, name="spare-children", daemon=True)
             self._thread.start()
 
     def stop(self) -> None:
@@ -94,7 +94,7 @@ class SpareChildren:
                 elif still > self._idle:
                     self._end_all()
                     self._changed.wait()
-                elif len(self._waiting) < _COUNT and self._add():
+                elif len(self._waiting) < self._count and self._add():
                     continue
                 else:
                     self._changed.wait(self._idle - still)
@@ -113,5 +113,5 @@ class SpareChildren:
             child_process.end(self._waiting.pop(), grace=0)  # it has begun nothing
 
 
-NONE = SpareChildren()
+NONE = SpareChildren(0)
 """Never started: each child is a new one."""

@@ -215,7 +215,7 @@ class Database:
 
     @contextmanager
     def _begin_common(self, lazy: bool) -> Iterator[Connection]:
-        with self.change(lazy=lazy) as connection:
+        with self._relief(), self._line, (self._lazy if lazy else self._writing).begin() as connection:
             yield connection
 
     def check(self) -> None:

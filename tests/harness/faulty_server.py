@@ -77,6 +77,8 @@ POINTS = (
     Point("file.rename", "pathlib:Path.rename"),
     Point("file.sync", "os:fsync"),
     Point("transaction", "server.database.session:Database.write", "manager"),
+    # The same for writes that share one, so that a point has one name on all databases.
+    Point("transaction", "server.database.session:Database._begin_common", "manager"),
     Point("change", "server.database.session:Database.change", "manager"),
     Point("lock.take", "server.storage.locks:UploadLocks._try"),
     Point("lock.release", "server.storage.locks:UploadLocks._release"),
@@ -108,6 +110,7 @@ LINES_OF = frozenset(
         "storage/disk.py",
         "storage/locks.py",
         "database/session.py",
+        "database/group_commit.py",
         "transport/body.py",
         "transport/socket_body.py",
         "transport/transfer.py",

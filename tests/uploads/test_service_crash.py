@@ -143,6 +143,7 @@ STEPS: list[tuple[type, str]] = [
     (DiskStore, "finish"),
     (DiskStore, "delete"),
     (Database, "write"),
+    (Database, "_begin_common"),
     (UploadRepository, "_register_complete"),
     (UploadDeletion, "delete_bytes"),
 ]
@@ -161,7 +162,7 @@ def test_an_upload_that_is_killed_at_any_step_is_completed_or_removed(
             point = KillPoint(at, after=after)
             for owner, method in STEPS:
                 # After `write` would be before the transaction has begun.
-                dies_after = after and method != "write"
+                dies_after = after and method not in ("write", "_begin_common")
                 patched.setattr(owner, method, point.step(getattr(owner, method), after=dies_after))
             # What a dead process would do on its way out does not happen.
             patched.setattr(UploadRepository, "discard", point.step(UploadRepository.discard, after=False))

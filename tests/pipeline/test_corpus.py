@@ -1,6 +1,7 @@
 """Odd videos through both steps, judged by others: FFmpeg decodes source and result, and Chromium plays and seeks.
 
-`CORPUS_SEED` chooses the sample of `make test`; `make soak` takes all.
+`CORPUS_SEED` chooses the sample of `make test`; `make soak` takes all, or those that `CORPUS_ONLY` names, separated by
+commas, with both versions of FFmpeg.
 """
 
 import os
@@ -20,6 +21,8 @@ from tests.pipeline import media
 from tests.pipeline.conftest import Contexts
 from tests.pipeline.corpus import CORPUS, Odd, sample
 
+_ONLY = os.environ.get("CORPUS_ONLY", "")
+_BINARIES: tuple[str, ...] = ("system", "bundled")
 _COUNT = 6
 _BATCH = 20
 _PACE = 5  # pictures a second that are compared
@@ -39,6 +42,18 @@ def test_a_sample(tmp_path: Path, context: Contexts) -> None:
 
 
 @pytest.mark.soak
+@pytest.mark.skipif(not _ONLY, reason="CORPUS_ONLY names the videos")
+@pytest.mark.parametrize("binary", _BINARIES)
+def test_those_named(binary: str, tmp_path: Path, context: Contexts) -> None:
+    """Those that one wants to look at."""
+    names = set(_ONLY.split(","))
+    chosen = [odd for odd in CORPUS if odd.name in names]
+    assert {odd.name for odd in chosen} == names
+    judge_all(chosen, tmp_path, context, binaries=(binary,))
+
+
+@pytest.mark.soak
+@pytest.mark.skipif(bool(_ONLY), reason="CORPUS_ONLY names others")
 @pytest.mark.parametrize("first", range(0, len(CORPUS), _BATCH))
 @pytest.mark.usefixtures("browser")
 def test_all(first: int, tmp_path: Path, context: Contexts) -> None:
@@ -46,7 +61,7 @@ def test_all(first: int, tmp_path: Path, context: Contexts) -> None:
     judge_all(CORPUS[first : first + _BATCH], tmp_path, context)
 
 
-def judge_all(odds: Sequence[Odd], tmp_path: Path, context: Contexts) -> None:
+def judge_all(odds: Sequence[Odd], tmp_path: Path, context: Contexts, *, binaries: Sequence[str] = _BINARIES) -> None:
     """Make everything of each, look at it, then watch all in one browser; every fault is told."""
     faults: list[str] = []
     items: list[Item] = []
@@ -57,7 +72,7 @@ def judge_all(odds: Sequence[Odd], tmp_path: Path, context: Contexts) -> None:
         for step, result in ((Mp4(), "video.mp4"), (Hls(), "hls/index.m3u8")):
             output = tmp_path / f"{number}-{step.name}"
             output.mkdir()
-            given = context(source, output=output, ffmpeg=ffmpeg.find(("system", "bundled")[number % 2]))
+            given = context(source, output=output, ffmpeg=ffmpeg.find(binaries[number % len(binaries)]))
             name = f"{odd.name} {step.name}"
             try:
                 step.run(given)

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from server.pipeline.media import ffmpeg
+from server.pipeline.steps.probe import Probe
 from tests import samples
 from tests.harness.player import Item, watch
 from tests.pipeline import media
@@ -75,6 +76,17 @@ def check_times(master: Path, seconds: float) -> None:
         packets = media.packets(one.playlist)
         assert float(packets[0]["pts_time"]) == pytest.approx(0, abs=0.001)
         assert all(packet["pts"] == packet["dts"] for packet in packets)
+
+
+@pytest.mark.parametrize(("rate", "seconds"), [("2", 6.0), ("25", 3.0)])
+def test_pictures_without_times_come_at_once(rate: str, seconds: float, tmp_path: Path, context: Contexts) -> None:
+    """AVI says when pictures are decoded, which without B pictures is when they are shown: none is repeated."""
+    source = tmp_path / "a.avi"
+    coded = ("-c:v", "libx264", "-bf", "0", "-pix_fmt", "yuv420p", "-c:a", "pcm_s16le")
+    samples.run(*pictures(rate, seconds), *tone(seconds), *coded, str(source))
+    assert Probe().run(context(source))["duration"] == pytest.approx(seconds, abs=0.03)
+    playlist = variants(make(context, source))[0].playlist
+    assert sum(one.seconds for one in segments(playlist)) == pytest.approx(seconds, abs=0.001)
 
 
 def test_a_sparse_source_keeps_its_pictures(samples_folder: Path, context: Contexts) -> None:

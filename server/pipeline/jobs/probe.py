@@ -107,7 +107,9 @@ def _open(path: str, demuxer: str, options: dict[str, str]) -> InputContainer:
         # Tracks of QuickTime files may point at other files; off by default, and said here to stay off.
         options = options | {"enable_drefs": "0", "use_absolute_path": "0"}
     # "file:" in front, since a name may hold a colon. Metadata in any encoding must not stop us.
-    return av.open(f"file:{path}", "r", format=demuxer, options=options, metadata_errors="replace")
+    container = av.open(f"file:{path}", "r", format=demuxer, options=options, metadata_errors="replace")
+    pyav.invent_no_times(container)
+    return container
 
 
 def _require_bytes_for_frames(container: InputContainer, size: int) -> None:

@@ -8,9 +8,12 @@ import ctypes
 from typing import Any, cast
 
 from av.audio.stream import AudioStream
+from av.container import InputContainer
 from av.sidedata.sidedata import Type as SideDataType
 from av.stream import Stream
 from av.video.frame import VideoFrame
+
+_GENPTS = 1  # of AVFormatContext.flags
 
 
 def _unknown(kind: type[SideDataType], value: object) -> SideDataType:
@@ -35,6 +38,16 @@ def channels(stream: AudioStream) -> int:
     layout = stream.codec_context.layout
     ctypes.pythonapi.Py_IncRef(ctypes.py_object(layout))
     return layout.nb_channels
+
+
+def invent_no_times(container: InputContainer) -> None:
+    """Leave packets without a time of showing (AVI has none) as they are, where pictures come in the order of showing.
+
+    PyAV has these times made up (`AVFMT_FLAG_GENPTS`), and for H.264 each is that of the next picture, so that a whole
+    video seems to come a frame too late. Pictures out of order need them: the times of decoding are further off.
+    """
+    if not any(getattr(stream.codec_context, "has_b_frames", False) for stream in container.streams.video):
+        container.flags &= ~_GENPTS
 
 
 def tag(stream: Stream) -> str:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 import av
 import av.error
 
+from server.pipeline.media import pyav
 from server.pipeline.media import source as sources
 from server.pipeline.media.renditions import Source
 
@@ -35,6 +36,7 @@ def measure(path: str, demuxer: str, max_pixels: int, indexes: Collection[int]) 
     found: dict[int, Span] = {}
     try:
         with sources.open_container(path, demuxer, max_pixels) as container:
+            pyav.invent_no_times(container)
             origin = (container.start_time or 0) / av.time_base
             wanted = [stream for stream in container.streams if stream.index in indexes]
             for packet in container.demux(wanted):

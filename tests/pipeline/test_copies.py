@@ -3,12 +3,14 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+import av
 import pytest
 
 from server import media_types
 from server.pipeline.media import copy_scan, h264
 from server.pipeline.media.copy_scan import CopyScan
 from tests import samples
+from tests.pipeline import media
 from tests.pipeline.conftest import Contexts
 from tests.pipeline.test_mp4 import make, was_copied
 
@@ -31,11 +33,11 @@ def cut(source: Path, target: Path, seconds: float) -> Path:
     return target
 
 
-def scan(path: Path) -> CopyScan:
-    """What the scan says of the first stream."""
+def scan(path: Path, *, sound: int | None = None) -> CopyScan:
+    """What the scan says of the first stream, and of one of sound."""
     media_type = media_types.by_name(path.name)
     assert media_type is not None
-    found = CopyScan(str(path), media_type.demuxer, 0, 8192 * 8192)
+    found = CopyScan(str(path), media_type.demuxer, 0, 8192 * 8192, sound=sound)
     found.start()
     found.join()
     return found
@@ -97,6 +99,50 @@ def test_damaged_pictures_are_encoded(content: bytes, samples_folder: Path, tmp_
     source = damage(whole, tmp_path / "damaged.mp4", 0.5, content)
     assert not scan(source).can_copy
     assert not was_copied(make(context, source))
+
+
+def spoil_sound(source: Path, target: Path, content: bytes) -> Path:
+    """Overwrite a packet of sound in the middle; its container stays whole."""
+    with av.open(str(source)) as container:
+        packets = list(container.demux(container.streams.audio[0]))
+    packet = bytes(packets[len(packets) // 2])
+    data = source.read_bytes()
+    assert data.count(packet) == 1
+    target.write_bytes(data.replace(packet, (content * len(packet))[: len(packet)]))
+    return target
+
+
+@pytest.mark.parametrize("extension", ["mp4", "mkv", "flv", "ts"])
+def test_whole_sound_is_copied(extension: str, samples_folder: Path) -> None:
+    """Also where each packet has a header of its own, and in surround."""
+    for number, layout in enumerate(((), ("-ac", "6"), ("-ac", "1", "-ar", "22050"))):
+        source = encode(samples_folder / f"sound-{number}.{extension}", *_CLOSED, *layout)
+        assert scan(source, sound=1).can_copy_sound, layout
+
+
+@pytest.mark.parametrize("extension", ["mp4", "mkv", "flv"])
+@pytest.mark.parametrize("content", [bytes(1), b"\xff", bytes(range(3, 200, 7))])
+def test_damaged_sound_is_encoded(
+    extension: str, content: bytes, samples_folder: Path, tmp_path: Path, context: Contexts
+) -> None:
+    """One packet that cannot be decoded ends the playing in a browser; the pictures are copied all the same."""
+    whole = encode(samples_folder / f"closed.{extension}", *_CLOSED)
+    source = spoil_sound(whole, tmp_path / f"a.{extension}", content)
+    made = make(context, source)
+    assert was_copied(made)
+    media.check_plays(made)
+    assert (scan(whole, sound=1).can_copy_sound, scan(source, sound=1).can_copy_sound) == (True, False)
+
+
+def test_late_sound_is_decoded_where_it_looks_damaged(
+    samples_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a long video the beginning of the sound is decoded, and what has been filled up with zeros."""
+    monkeypatch.setattr(copy_scan, "_SOUNDS", 20)
+    whole = encode(samples_folder / "closed.mp4", *_CLOSED)
+    assert scan(whole, sound=1).can_copy_sound
+    found = scan(spoil_sound(whole, tmp_path / "a.mp4", bytes(1)), sound=1)
+    assert (found.can_copy, found.can_copy_sound) == (True, False)
 
 
 def test_changing_parameters_are_encoded(samples_folder: Path, tmp_path: Path) -> None:

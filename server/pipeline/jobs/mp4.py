@@ -43,29 +43,33 @@ def _copy(work: Work) -> Source | None:
 
     The result says nothing of where the video was made.
     """
-    scan = CopyScan(work.input.path, work.input.demuxer, work.source.index, work.max_pixels)
+    source, audio = work.source, work.source.audio
+    sound = audio.index if audio is not None and renditions.can_copy_audio(audio) else None
+    scan = CopyScan(work.input.path, work.input.demuxer, source.index, work.max_pixels, sound=sound)
     scan.start()
-    made = _copied_with_sound(work, has_remarks=False)
+    made = _copied(work, has_remarks=False, copies_sound=sound is not None)
     scan.join()
-    if made and scan.can_copy and not scan.has_remarks:
+    has_bad_sound = sound is not None and not scan.can_copy_sound
+    if scan.can_copy and not scan.has_remarks and not has_bad_sound:
         return made
     (work.output / _NAME).unlink(missing_ok=True)
-    return _copied_with_sound(work, has_remarks=True) if scan.can_copy else None
+    if not scan.can_copy:
+        return None
+    return _copied(work, has_remarks=scan.has_remarks, copies_sound=sound is not None and not has_bad_sound)
 
 
-def _copied_with_sound(work: Work, *, has_remarks: bool) -> Source | None:
-    audio = work.source.audio
-    sounds = [audio] if audio is None or renditions.can_copy_audio(audio) else work.sounds()
-    for sound in sounds:
+def _copied(work: Work, *, has_remarks: bool, copies_sound: bool) -> Source | None:
+    for sound in [work.source.audio] if copies_sound or work.source.audio is None else work.sounds():
         source = replace(work.source, audio=sound)
-        if _made(work, source, _copying(work, source, has_remarks=has_remarks), is_copy=True):
+        line = _copying(work, source, has_remarks=has_remarks, copies_sound=copies_sound)
+        if _made(work, source, line, is_copy=True):
             return source
     return None
 
 
-def _copying(work: Work, source: Source, *, has_remarks: bool) -> list[str]:
+def _copying(work: Work, source: Source, *, has_remarks: bool, copies_sound: bool) -> list[str]:
     index = None
-    if source.audio is None or renditions.can_copy_audio(source.audio):
+    if source.audio is None or copies_sound:
         sound = command.copied_audio(source)
         # Without the remarks the number of packets may be another, and then haste is not the point.
         index = None if has_remarks else renditions.index_bytes(source, work.size)

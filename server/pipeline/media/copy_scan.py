@@ -1,39 +1,52 @@
-"""May the pictures of an H.264 video be copied? Every access unit is looked at, and some are decoded.
+"""May the pictures of an H.264 video be copied, and its sound? Every packet is looked at, and many are decoded.
 
 Rule: no more tolerant than a browser that seeks. A player may begin at every picture that is marked as a key frame, so
 each of them must be an IDR picture, and the first picture too; what follows one in the stream is shown after it. What
-cannot be understood is not copied. The scan runs beside the FFmpeg that copies meanwhile.
+cannot be understood is not copied, and one packet of sound that cannot be decoded ends a browser's playing. The scan
+runs beside the FFmpeg that copies meanwhile.
 """
 
 import sys
 import threading
+from typing import Any
 
 import av
 import av.error
+from av.audio.stream import AudioStream
 from av.packet import Packet
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from server.pipeline.media import h264, sei_user_data
 from server.pipeline.media import source as sources
-from server.pipeline.media.decoders import PICTURE_DECODERS
+from server.pipeline.media.decoders import DECODERS, PICTURE_DECODERS
 
 _PIXELS, _BYTES = 250_000_000, 12 << 20
 """What is decoded at most, about half a second of a core: all of a short video, else whole groups of pictures in even
 distances. Decoding all of a long one would take longer than everything else that is done for a copy."""
 
+_SOUNDS = 30_000
+"""Packets of sound that are decoded in any case, up to a second of a core: all of eleven minutes. Later ones are
+decoded where they look damaged."""
+
+_FILLS = (bytes(24), b"\xff" * 24)
+"""What takes the place of lost bytes, and is rare in sound."""
+
 
 class CopyScan(threading.Thread):
-    """Looks through stream `index` of a file from its start. After `join`: `can_copy`, and `has_remarks` of the camera
-    that a copy must leave out."""
+    """Looks through the pictures (stream `index`) of a file from its start, and through a stream of `sound` that is to
+    be copied. After `join`: `can_copy` the pictures, `can_copy_sound`, and `has_remarks` of the camera that a copy must
+    leave out."""
 
-    def __init__(self, path: str, demuxer: str, index: int, max_pixels: int) -> None:
+    def __init__(self, path: str, demuxer: str, index: int, max_pixels: int, *, sound: int | None = None) -> None:
         super().__init__(name="copy-scan", daemon=True)
         self._path = path
         self._demuxer = demuxer
         self._index = index
         self._max_pixels = max_pixels
+        self._sound = sound
         self.can_copy = False
+        self.can_copy_sound = False
         self.has_remarks = True
 
     def run(self) -> None:
@@ -45,11 +58,14 @@ class CopyScan(threading.Thread):
                 for one in container.streams.video:
                     stream = one if one.index == self._index else stream
                 found = _Findings(stream, container.size, self._max_pixels)
-                for packet in container.demux(stream):
+                sounds = [one for one in container.streams.audio if one.index == self._sound]
+                heard = [_Sound(one) for one in sounds]
+                for packet in container.demux([stream, *sounds]):
                     if packet.size:
-                        found.add(packet)
+                        (found if packet.stream_index == stream.index else heard[0]).add(packet)
                 found.end()
                 self.can_copy, self.has_remarks = True, found.has_remarks
+                self.can_copy_sound = any(one.is_whole for one in heard)
         except (av.error.FFmpegError, ValueError, IndexError, MemoryError):
             self.can_copy = False
 
@@ -73,7 +89,7 @@ class _Findings:
         # Without lengths before the units, a look for remarks would cost as much as taking them out does.
         self.has_remarks = self._description.width == 0
 
-    def add(self, packet: "Packet[VideoStream]") -> None:
+    def add(self, packet: "Packet[Any]") -> None:
         """Look at one packet."""
         data = bytes(packet)
         picture = h264.read(data, self._description.width)
@@ -120,6 +136,36 @@ class _Findings:
             self._last_left_out = shown if self._last_left_out is None else max(shown, self._last_left_out)
         else:
             self._first_kept = shown if self._first_kept is None else min(shown, self._first_kept)
+
+
+class _Sound:
+    """Decodes packets of sound; after the first damage no more."""
+
+    def __init__(self, stream: AudioStream) -> None:
+        self._context = stream.codec_context
+        self._context.options = {"err_detect": "explode", "codec_whitelist": DECODERS}
+        self._is_damaged = False
+        self._count = 0
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether there is sound, and all that was decoded could be."""
+        return self._count > 0 and not self._is_damaged
+
+    def add(self, packet: "Packet[Any]") -> None:
+        """Look at one packet."""
+        self._count += 1
+        if self._is_damaged or (self._count > _SOUNDS and not _looks_damaged(packet)):
+            return
+        try:
+            packet.decode()
+        except av.error.FFmpegError:
+            self._is_damaged = True
+
+
+def _looks_damaged(packet: "Packet[Any]") -> bool:
+    data = bytes(packet)
+    return packet.is_corrupt or any(fill in data for fill in _FILLS)
 
 
 class _Decoder:

@@ -8,6 +8,7 @@ import pytest
 from server.pipeline.steps.mp4 import Mp4
 from server.pipeline.steps.probe import Probe
 from server.pipeline.steps.storyboard import Storyboard
+from tests import samples
 from tests.pipeline import media
 from tests.pipeline.conftest import Contexts
 from tests.pipeline.films import film
@@ -71,3 +72,19 @@ def test_a_long_last_frame_counts(extension: str, tmp_path: Path, context: Conte
     found = Probe().run(context(source))
     assert found["duration"] == pytest.approx(6, abs=0.1)
     assert "remarks" not in found
+
+
+@pytest.mark.parametrize("rate", ["1/5", "2"])
+def test_the_last_of_slow_pictures_stands_as_long_as_the_others(rate: str, tmp_path: Path, context: Contexts) -> None:
+    """For FFmpeg 5, too, which does not read its length where pictures are out of order."""
+    source, seconds = tmp_path / "a.mkv", 15
+    picture = f"testsrc2=size=160x120:rate={rate}:duration={seconds}"
+    samples.run("-f", "lavfi", "-i", picture, "-c:v", "ffv1", "-pix_fmt", "yuv420p", str(source))
+    facts = dict(Probe().run(context(source)))
+    given = context(source, facts=facts | {"variable_frame_rate": True})
+    Mp4().run(given)
+    made = given.output / "video.mp4"
+    assert media.judge(made).duration == pytest.approx(seconds, abs=0.01)
+    command = ["ffmpeg", "-v", "error", "-i", str(made), "-vf", "fps=5,scale=1:1", "-pix_fmt", "gray"]
+    raw = subprocess.run([*command, "-f", "rawvideo", "-"], capture_output=True, check=True, timeout=60).stdout
+    assert len(raw) == seconds * 5

@@ -16,6 +16,7 @@ from server.pipeline.media.copy_scan import CopyScan
 from server.pipeline.media.renditions import Source
 
 _NAME = "video.mp4"
+_SLOW = 5.0  # pictures a second; with fewer, each stands for long
 
 
 def make(arguments: Mapping[str, Any], report: Callable[[int], None]) -> Mapping[str, object]:
@@ -84,7 +85,9 @@ def _encode(work: Work) -> Source | None:
     one = renditions.single(work.source, work.max_edge)
     for tried, tones in work.tries():
         source = track_spans.with_ends(tried, work.spans)
-        pictures = command.encoded_video(source, one, 0, preset=work.preset, threads=work.threads)
+        # FFmpeg 5 does not read how long a picture stands where pictures are out of order, and loses the last one.
+        reordered = (source.made_rate or _SLOW) >= _SLOW
+        pictures = command.encoded_video(source, one, 0, preset=work.preset, threads=work.threads, reordered=reordered)
         graph, sound = command.graph(source, (one,), tones), command.encoded_audio(source)
         line = [*command.beginning(work.input), *graph, *pictures, *sound, *command.mp4_output(_NAME)]
         if _made(work, source, line, is_copy=False):

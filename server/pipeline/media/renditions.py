@@ -86,7 +86,8 @@ class Source:
     bright tones are coded beyond the usual range. `start` is the time of the first packet in seconds, mostly 0.
     `packets` are those of pictures and sound together, None if the file does not tell. `other_audio` are further tracks
     that could be heard instead, `unknown_audio` is the number of those that cannot be decoded.
-    `orientation` is how a stored frame becomes the one that is shown.
+    `orientation` is how a stored frame becomes the one that is shown, `untold_colours` is what the video does not say
+    of its colours (`colours.py`).
 
     What a plan adds (`track_spans.py`): `is_filled` repeats pictures up to `frame_rate`; `is_moved` shows the first one
     from the start; `held` is for how many seconds the last one stands longer than a frame; `until` is when all ends.
@@ -112,6 +113,7 @@ class Source:
     orientation: Orientation = UPRIGHT
     other_audio: tuple[Audio, ...] = ()
     unknown_audio: int = 0
+    untold_colours: str = ""
     is_filled: bool = False
     is_moved: bool = False
     held: float = 0.0

@@ -18,7 +18,7 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from server.errors import StepError
-from server.pipeline.media import orientation, pyav, tone_mapping, track_choice
+from server.pipeline.media import colours, orientation, pyav, tone_mapping, track_choice
 from server.pipeline.media.decoders import DECODERS, PICTURE_DECODERS
 from server.pipeline.media.orientation import Orientation
 from server.pipeline.media.renditions import Audio, Source
@@ -144,6 +144,7 @@ def _describe(container: InputContainer, stream: VideoStream, max_pixels: int, f
         rotation=turn(first),
         orientation=orientation_of(first),
         hdr=tone_mapping.of_frame(stream, first),
+        untold_colours=colours.untold(first, height),
         duration=_duration(container, facts),
         start=(container.start_time or 0) / av.time_base,
         packets=_packets(container, stream, audio),

@@ -145,15 +145,24 @@ def hls_length(master: Path) -> float:
 
 
 def pictures(path: Path) -> list[bytes]:
-    """16 x 12 values of luma, five times a second, as FFmpeg decodes them; none if it cannot."""
-    chain = f"fps={_PACE}:start_time=0,scale=16:12:flags=area:out_range=pc,format=gray"
+    """16 x 12 values of luma, five times a second, as FFmpeg decodes them; none if it cannot.
+
+    The luma of the colours that are shown, as the browser's are measured, not that of the file: green is darker in
+    BT.601 than in BT.709.
+    """
+    chain = f"fps={_PACE}:start_time=0,scale=16:12:flags=area,format=rgb24"
     done = subprocess.run(
         [*("ffmpeg", "-nostdin", "-v", "quiet", "-i", str(path), "-map", "0:v:0", "-vf", chain), "-f", "rawvideo", "-"],
         capture_output=True,
         check=False,
         timeout=120,
     )
-    return [done.stdout[at : at + 192] for at in range(0, len(done.stdout) - 191, 192)]
+    raw = done.stdout
+    luma = bytes(
+        round(0.2126 * red + 0.7152 * green + 0.0722 * blue)
+        for red, green, blue in zip(raw[::3], raw[1::3], raw[2::3], strict=True)
+    )
+    return [luma[at : at + 192] for at in range(0, len(luma) - 191, 192)]
 
 
 def distance(one: bytes, other: bytes) -> float:

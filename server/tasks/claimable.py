@@ -2,10 +2,10 @@
 
 Rules:
 
-- Whoever claims, counts or lists tasks uses these conditions. They are in the words of the indexes of `tasks`.
+- All code that claims, counts or lists tasks uses these conditions. Their SQL text matches the indexes of `tasks`.
 - A task is open while it has not ended and waits for no upload. An open task runs while the lease of its worker lasts.
-  Else it may be claimed, also one that a worker postponed, as soon as its pause is over.
-- The caller gives the times: as PostgreSQL uses an index only for a time that it computes once.
+  Otherwise it may be claimed. A postponed task may be claimed as soon as its pause is over.
+- The caller passes the times: PostgreSQL uses an index only for a time that it computes once.
 """
 
 from typing import Any

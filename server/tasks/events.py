@@ -1,6 +1,6 @@
 """task_events: what happened to a task, in order.
 
-Rule: only added to, in the transaction of the change that it tells of.
+Rule: rows are only added, in the transaction of the change that they record.
 """
 
 from datetime import datetime

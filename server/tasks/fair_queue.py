@@ -1,4 +1,4 @@
-"""Whose turn it is: the waiting tasks of a data folder in a fair order.
+"""Which task is next: the waiting tasks of a data folder in a fair order.
 
 Rules:
 
@@ -47,7 +47,7 @@ _too_far = select(database_time(_horizon)).scalar_subquery()
 
 
 def next_task(session: Session, *, node: str, lease: float, owner_limit: int) -> Row[Any] | None:
-    """Id, owner, attempt and number of files of the task whose turn it is, locked; None without one.
+    """Id, owner, attempt and number of files of the next task, with its row locked; None without one.
 
     `owner_limit` is how many tasks of one owner may run at once, 0 for any number.
     """
@@ -111,7 +111,7 @@ def _waiting(*of: Any) -> Subquery:
 
 
 def _next_in_order(*of: Any) -> Select[Any]:
-    """The task whose turn it is among the first that wait, as if those before it ran already."""
+    """The next task among the first that wait, counted as if those before it already ran."""
     busy, waiting = _running(), _waiting(*of)
     turn = func.coalesce(busy.c.running, 0) - 1
     turn += func.row_number().over(partition_by=waiting.c.owner, order_by=(waiting.c.created_at, waiting.c.id))

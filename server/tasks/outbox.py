@@ -1,6 +1,6 @@
-"""The table as an outbox: which tasks somebody should be told of, and which are in somebody's hands.
+"""The table as an outbox: which tasks are due to be sent to a worker, and which a worker has claimed.
 
-Rule: it only looks. What it tells may be old at once; whether a task may be had is for the claim to say.
+Rule: it only reads. Its result may be out of date at once; only a claim decides whether a worker gets a task.
 """
 
 from sqlalchemy import Float, func, literal, not_, select, true

@@ -3,7 +3,7 @@
 Rules:
 
 - Every move of a task is one compare-and-set `UPDATE … WHERE status IN (…)`, built from the table in
-  `lifecycle.py`; the number of rows it changed tells whether it happened.
+  `lifecycle.py`; the number of changed rows shows whether it happened.
 - Every write of a worker has `WHERE attempt = …`: after another worker has claimed the task, or it was cancelled,
   the writes of the first worker match no row.
 - Each function works in the transaction of its caller, and each change of state appends its event there.
@@ -152,7 +152,7 @@ def cancel(session: Session, task_id: str, owner: str, *, now: datetime) -> None
 def remove(session: Session, task_id: str, *, now: datetime) -> bool:
     """A task is `removed`, whether it waits, runs or has ended; False when it is already.
 
-    When it had ended before, `finished_at` stays: reports go on telling how long it took.
+    When it had ended before, `finished_at` stays, so reports still show how long it took.
     """
     ended = {**_IDLE, "updated_at": now, "finished_at": func.coalesce(Task.finished_at, now)}
     may_move = (Task.id == task_id, Task.status.in_(sources(TASK_REMOVALS, TaskStatus.REMOVED)))
@@ -171,7 +171,7 @@ def claim(
     owner_limit: int = 0,
     task_id: str | None = None,
 ) -> Claim | None:
-    """Take the task of this data folder whose turn it is (`fair_queue.py`), for `lease` seconds; None without one.
+    """Claim the next task of this data folder (`fair_queue.py`) for `lease` seconds; None without one.
 
     Never more than `owner_limit` tasks of one owner run, unless it is 0. With `task_id`, that task or none.
     """
@@ -211,7 +211,7 @@ def claim(
 
 
 def count_failed_attempts(session: Session, claimed: Claim) -> int:
-    """How many attempts before this one ended without a word."""
+    """How many attempts before this one ended without a result."""
     return session.scalars(select(Task.failures).where(Task.id == claimed.task_id)).one()
 
 
@@ -225,7 +225,7 @@ def heartbeat(
     eta_seconds: int | None,
     now: datetime,
 ) -> bool:
-    """Extend the claim and tell the progress in percent; False when the task is no longer this worker's."""
+    """Extend the lease and write the progress in percent; False when this worker no longer has the task."""
     return bool(
         changed(
             session,

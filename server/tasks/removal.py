@@ -52,7 +52,7 @@ def remove_file(session: Session, upload_id: str, *, now: datetime) -> bool:
 
 
 def remove_task(session: Session, task_id: str, owner: str | None, *, now: datetime) -> None:
-    """A task is `removed` with all its files, and its uploads are terminated. One that is removed already stays so.
+    """A task becomes `removed` with all its files, and its uploads `terminated`. A removed task stays as it is.
 
     `owner` None is an operator, who may remove any task. Raises `TaskNotFoundError`.
     """

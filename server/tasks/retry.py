@@ -1,7 +1,7 @@
 """An operator's retry: a task that has ended, and in which something failed, waits again.
 
-Rule: it is the operator's move alone (`lifecycle.py` has tables of its own for it). It holds the task's row first, so
-it happens before or after whatever else is done with the task, and nothing that has come to its end is done again.
+Rule: only an operator may make this move (`lifecycle.py` has separate tables for it). It locks the task's row first, so
+it happens before or after every other change of the task, and nothing that has ended successfully runs again.
 """
 
 from collections.abc import Callable, Sequence
@@ -48,9 +48,9 @@ class Retried:
 def retry(session: Session, task_id: str, *, node: str, has_bytes: Callable[[str], bool], now: datetime) -> Retried:
     """Put a task whose files failed, all or some of them, back to `uploaded`; what failed in them waits again.
 
-    `has_bytes` tells of an upload's id whether its original lies in the data folder `node`. A file whose original is
-    gone, or in quarantine, stays as it is. Raises `TaskNotFoundError`, and `NotRetriedError` when nothing would be
-    tried again.
+    `has_bytes` takes an upload's id and returns whether its original lies in the data folder `node`. A file whose
+    original is gone, or in quarantine, stays as it is. Raises `TaskNotFoundError`, and `NotRetriedError` when nothing
+    would be tried again.
     """
     # Held until the end: a worker, a cancel and a removal of the original come before it or after it.
     if not changed(session, update(Task).where(Task.id == task_id).values(attempt=Task.attempt)):

@@ -32,12 +32,12 @@ class Wake:
                 os.close(descriptor)
 
     def listen(self) -> None:
-        """Become the one who is woken. What was said before is forgotten."""
+        """Become the process that wakes reach. Earlier wakes are dropped."""
         # For writing too, so that the FIFO never reports an end when a writer closes.
         self._reader = os.open(self._path, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
 
     def wait(self, seconds: float) -> bool:
-        """Wait to be woken, at most so long; tells whether it was. Blocking."""
+        """Wait for a wake, at most `seconds`; returns whether one came. Blocking."""
         if self._reader is None:
             return False
         # Not select(): it cannot watch a descriptor above 1023, and a busy server has those.

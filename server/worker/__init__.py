@@ -1,6 +1,6 @@
-"""Who works on finished uploads.
+"""The schedulers for finished uploads.
 
-Rule: what an installation lacks for the way that it has chosen is told at its start, in one sentence.
+Rule: when the chosen scheduler needs something that is not installed, the start fails with one sentence that says so.
 """
 
 import sys
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def open_leader(services: "Services") -> "Leader | None":
-    """Who finds the tasks in a serving process, as the settings have it. Raises `StartError`."""
+    """The scheduler of a serving process, as the settings choose it. Raises `StartError`."""
     if services.settings.scheduler == "embedded":
         from server.worker.scheduler import scheduler_of
 

@@ -2,13 +2,13 @@
 
 Rules:
 
-- Every write bears the claim's attempt. The first that matches nothing ends the work: somebody cancelled the
-  task, or another worker has it.
-- A heartbeat keeps the lease and tells the progress, once a second. When it finds the claim lost, or cannot reach
-  the database for as long as a lease lasts, it stops the running step. When it finds that the file was deleted, it
-  stops the step too, and the work goes on with the next file.
-- A step that blames its file is the file's failure. What is ours (a full disk, a scanner that is away, a bug) sets the
-  task aside, for longer each time; a step that failed so `task_max_attempts` times is given up, unless it only waits.
+- Every write bears the claim's attempt. The first write that matches no row ends the work: the task was cancelled, or
+  another worker has it.
+- A heartbeat extends the lease and writes the progress, once a second. When the claim is lost, or the database cannot
+  be reached for as long as a lease lasts, it stops the running step. When the file was deleted, it stops the step too,
+  and the work goes on with the next file.
+- A `StepError` fails the file. A fault of the server (a full disk, a scanner that is away, a bug) postpones the task,
+  for longer each time; after `task_max_attempts` failures the step is given up, unless it only waits.
 - A step that has come to its end is not run again: its results are in place and its row says so, in one transaction.
 """
 
@@ -52,7 +52,7 @@ _log = structlog.stdlib.get_logger("videodock.worker")
 
 
 class LostError(Exception):
-    """The task is not ours any more, or we are told to stop; nothing more of this attempt counts."""
+    """The task is no longer ours, or this process has to stop; no later result of this attempt counts."""
 
 
 class PostponedError(Exception):
@@ -104,7 +104,7 @@ class Attempt:
         self._cut_off = False
         self._kept = time.monotonic()
         self.is_owed = False
-        """Whether it has ended, and the database could not be told that the task has no worker any more."""
+        """Whether it has ended while the database, which could not be reached, still says that a worker has it."""
         self._lost = threading.Event()
         self._over = threading.Event()
         # Of the file that is being worked on: its running step is to stop.
@@ -120,8 +120,8 @@ class Attempt:
         self._halt.set()
 
     def postpone(self, session: Session) -> None:
-        """Before this process looks for a task: that it does not take this one from itself, when nobody could write for
-        as long as a lease lasts."""
+        """Before this process looks for a task: release this one in the database, so that the process does not claim
+        it from itself after the database was away for as long as a lease lasts."""
         if time.monotonic() - self._kept > self._settings.task_lease / 2:
             self._write_progress(session)
 
@@ -216,7 +216,7 @@ class Attempt:
             # Also one that is not wanted any more: a virus that was found stays one when the scanner is switched off.
             ended = known.get(step.name)
             if ended is not None and step.is_required and ended.status is StepStatus.ERROR:
-                # The attempt that found this out did not live to tell it of the file.
+                # The attempt that found this out ended before it could write it into the file's row.
                 raise StepError(ended.error_code or "step_failed", **(ended.error_params or {}))
         shares = self._progress.share(
             {step.name: step.weight for step in steps},
@@ -252,7 +252,7 @@ class Attempt:
         self._settle(work, step, known, outcome)
 
     def _settle(self, work: "_FileWork", step: Step, known: TaskStep, error: Exception) -> None:
-        """Give up, try later, or raise: whatever the failure asks for."""
+        """Give up, postpone, or raise, as the failure requires."""
         claim, file_id = self.claim, work.file.id
         match error:
             case StepError():
@@ -266,7 +266,7 @@ class Attempt:
             case TryLaterError():
                 self._try_later(work, step, known, Failure(error.code, dict(error.params)), counts=error.counts)
             case _ if failures.is_full(error):
-                # What was made so far goes first: the database may lie on that disk, and has to be told.
+                # Remove partial output first: the database may be on the same disk, and needs space for the update.
                 self._results.discard(claim.task_id, claim.attempt)
                 self._try_later(work, step, known, Failure("disk_full", {}), counts=False)
             case _:
@@ -274,7 +274,7 @@ class Attempt:
                 self._try_later(work, step, known, Failure("step_interrupted", {}), counts=True)
 
     def _complete(self, work: "_FileWork", step: Step, found: Mapping[str, object]) -> None:
-        """What the step made and found out appears. Raises what the disk has to say, and then nothing is told."""
+        """Publish the step's results and its facts. When the disk raises an error, no row changes."""
         claim, clock, file_id = self.claim, self._clock, work.file.id
 
         def complete(session: Session) -> bool:
@@ -336,7 +336,7 @@ class Attempt:
         )
 
     def _limits(self, work: "_FileWork", step: Step) -> Limits:
-        """What the step may use; once it is known what the video is, no more time than that asks for."""
+        """What the step may use; once the video's facts are known, the time that they justify at most."""
         limits = step.limits(self._settings)
         if not work.facts.get("width"):
             return limits

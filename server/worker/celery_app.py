@@ -2,11 +2,11 @@
 
 Rules:
 
-- A message is a task's id and nothing else, and only a hint. Whether the task may be worked on is for the claim to
-  say, whether it goes on for the lease, and its result goes into the table. So a message is acknowledged before the
-  work begins, no process waits for an answer, and one that is lost, doubled or made up does no harm.
+- A message is only a task's id, and only a hint. The claim decides whether the task may be worked on, the lease decides
+  whether the work goes on, and the result goes into the table. So a message is acknowledged before the work begins, no
+  process waits for an answer, and a message that is lost, doubled or made up does no harm.
 - Never fork: the pool is one of threads, and each step is a process of its own.
-- Nothing is built at import; `celery -A server.worker.celery_app worker` gets its application when it asks for it.
+- Nothing is built at import; `celery -A server.worker.celery_app worker` builds the application on first access.
 """
 
 import logging
@@ -76,7 +76,7 @@ class CeleryWorker:
         self._spares.start()
 
     def work(self, task_id: object) -> None:
-        """Bring a task to its end, unless somebody else does. Blocking; raises nothing that would be logged as ours."""
+        """Bring a task to its end, unless another worker has it. Blocking; raises nothing that we would log as ours."""
         if self._stopping.is_set() or not isinstance(task_id, str):
             return
         try:
@@ -228,7 +228,7 @@ def _for_command() -> Celery:
 
 
 def _keep_logging(**_: object) -> None:
-    """That somebody listens to this signal is what keeps Celery from setting up a log of its own."""
+    """A receiver of this signal keeps Celery from setting up its own log."""
 
 
 def _quieten(level: str) -> None:

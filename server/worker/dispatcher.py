@@ -1,12 +1,12 @@
-"""The dispatcher: tells Celery's workers of the tasks that wait, and sweeps.
+"""The dispatcher: sends the ids of waiting tasks to Celery's workers, and sweeps.
 
 Rules:
 
 - It reads the table and sends what is there, so nothing is sent before it is committed, and the registration of a task
   never speaks to a broker. A broker that is away costs time, and is tried again at each look.
-- What it has sent is remembered only until it is claimed. A task that is still there after a while is sent again if
-  the queue holds fewer messages than it should: one was lost, then. Sending too often is harmless, since a claim is
-  given once, and bounded, since the broker is asked what it holds.
+- It remembers what it has sent only until the task is claimed. A task that still waits after a while is sent again if
+  the queue holds fewer messages than it should, which means that one was lost. Sending too often is harmless, since
+  only one claim succeeds, and it is bounded, since the dispatcher counts the messages in the broker.
 """
 
 import time
@@ -22,8 +22,8 @@ from server.worker.celery_app import QUEUE, TASK, make_app
 from server.worker.leader import Leader, LeaderParts, leader_parts
 
 OUTSTANDING = 100
-"""Messages that wait in the broker at most. The table keeps the rest, and with it the order: who comes later with his
-first task waits for so many of somebody else's at most."""
+"""Messages that wait in the broker at most. The rest stays in the table, which has the fair order: an owner's first
+task waits for at most this many tasks of other owners."""
 
 AGAIN_SECONDS = 5.0
 _ANSWER_SECONDS = 5.0  # for a broker to take a message, or to say what it holds

@@ -1,6 +1,6 @@
-"""What the failure of a step asks for that is not its file's fault, and when the step is tried again.
+"""What follows from a failure that is not the file's fault, and when the step is tried again.
 
-Rule: it only judges; times are seconds.
+Rule: it only decides; times are seconds.
 """
 
 import errno

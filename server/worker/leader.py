@@ -1,4 +1,4 @@
-"""Who schedules a data folder: one process, whatever it does with the tasks.
+"""The leader: one process schedules the tasks of a data folder.
 
 Rules:
 
@@ -6,8 +6,8 @@ Rules:
   not do everything N times, and a dead leader is replaced.
 - The table is the truth. A wake makes a look happen sooner, a tick makes it happen anyway, and a look that fails is
   followed by the next one.
-- Who takes the lead knows that every embedded worker of this folder before it is dead (their names begin with the
-  folder's): their tasks are free at once, without waiting for a lease. Celery workers bear other names.
+- When a process takes the lead, every earlier embedded worker of this folder is dead (their names begin with the
+  folder's): their tasks are free at once, without waiting for a lease. Celery workers have other names.
 """
 
 import fcntl
@@ -36,8 +36,8 @@ _LEAD_SECONDS = 2
 # Wall clocks jump and APScheduler follows them; a wait that counts by itself looks at least this often.
 _WAKE_SECONDS = 5.0
 _STALE_SECONDS = 60.0
-# A sweep of what is due costs little. One of all open uploads comes first, after a process has died, after a sweep that
-# failed, and as often as this, for what was passed over.
+# A sweep of what is due costs little. A sweep of all open uploads runs at first, after a process has died, after a
+# sweep that failed, and at this interval, to catch what was missed.
 _ALL_SECONDS = 6 * 3600.0
 
 _log = structlog.stdlib.get_logger("videodock.worker")
@@ -99,7 +99,7 @@ class Leader(ABC):
         self._prepare()
         self._lead()
         if self._lock is None:
-            # An operator who started a second server on this folder learns why it processes nothing.
+            # Tells an operator who started a second server on this folder why it processes nothing.
             _log.info("scheduler_stands_by", data_dir=str(self._settings.data_dir))
         self._jobs.add_job(self._lead, "interval", seconds=_LEAD_SECONDS)
         self._jobs.add_job(self._claim_due, "interval", seconds=_LOOK_SECONDS)
@@ -141,7 +141,7 @@ class Leader(ABC):
         """For `/readyz`: what may be wrong here, by name."""
         return {"scheduler": self.trouble}
 
-    # What those who lead do differently
+    # What each kind of leader does differently
 
     @abstractmethod
     def _prepare(self) -> None:
@@ -179,7 +179,7 @@ class Leader(ABC):
             os.close(descriptor)
             return
         except Exception:
-            # A lead without that would be half a lead: let go of it, and try again in two seconds.
+            # Leading without it would do half the work: release the lead, and try again in two seconds.
             _log.exception("lead_failed")
             os.close(descriptor)
             return

@@ -32,7 +32,7 @@ class Stop(threading.Event):
 def run(steps: Sequence[Step], work: Work, lost: threading.Event) -> Generator[tuple[Step, Outcome], None, None]:
     """Run `work` for each step at the same time. Yields each result as it comes, and the failures at the end.
 
-    `work` gets the event that tells its step to stop: it is set with `lost`, when a required step found the file to
+    `work` gets an event that asks its step to stop: it is set with `lost`, when a required step found the file to
     blame, and when the caller iterates no further. A step that was stopped for another's failure is not yielded.
     """
     if len(steps) == 1:

@@ -1,6 +1,6 @@
-"""How far a task is: told by its steps, read by the heartbeat.
+"""The progress of a task: written by its steps, read by the heartbeat.
 
-Rule: it is of one attempt, and what it says of the time that is left counts that attempt alone.
+Rule: it belongs to one attempt, and its estimate of the remaining time counts that attempt only.
 """
 
 import time
@@ -69,7 +69,7 @@ class StepProgress:
     @property
     def file_percent(self) -> int:
         """Of the running file."""
-        shares = self.shares  # once: the heartbeat asks from another thread
+        shares = self.shares  # once: the heartbeat reads from another thread
         return shares.percent if shares else 0
 
     @property
@@ -85,7 +85,7 @@ class StepProgress:
 
     @property
     def eta_seconds(self) -> int | None:
-        """Seconds that are left at the speed of this attempt; None while it cannot be told."""
+        """Seconds that are left at the speed of this attempt; None while that is unknown."""
         began, first = self.begun
         seconds, done = time.monotonic() - began, self.percent - first
         if done < 2 or seconds < 2:

@@ -40,7 +40,7 @@ class Runner:
     def claim_next(
         self, worker: str, task_id: str | None = None, *, first: Callable[[Session], None] = lambda _: None
     ) -> Claim | None:
-        """The task whose turn it is; files that crashed their workers too often are given up on the way. Blocking.
+        """Claim the next task; files that crashed their workers too often are given up on the way. Blocking.
 
         With `task_id`, that one or none. `first` is called in each transaction, before it looks for a task.
         """

@@ -29,8 +29,8 @@ class Slots:
         self._paused = False
 
     def strategy(self, task: object, app: object, consumer: Any) -> Callable[..., None]:  # noqa: ARG002  # Celery's
-        """What Celery asks each task for, whenever it has connected: who receives its messages."""
-        consumer.initial_prefetch_count = 1  # used next, where Celery tells the broker
+        """Called by Celery for each task after it has connected; returns the receiver of the task's messages."""
+        consumer.initial_prefetch_count = 1  # used next, where Celery sends it to the broker
         self._paused = False  # it begins to consume in any case
 
         def on_message(message: Any, body: Any, *_: object, **__: object) -> None:
@@ -78,7 +78,7 @@ class Slots:
 
 
 def _named(message: Any, body: Any) -> object:
-    """What a message names, whatever that is; None when it cannot be read."""
+    """The task id in a message, of any type; None when the message cannot be read."""
     try:
         arguments = body["args"] if body is not None else message.payload[0]
         return arguments[0]

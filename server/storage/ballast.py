@@ -30,7 +30,7 @@ class Ballast:
         try:
             self._path.unlink()
         except OSError:
-            return  # somebody else did, or there was none
+            return  # another process did, or there was none
         _log.warning("spare_room_released", reason="the disk is full")
 
     def release_if_needed(self) -> None:

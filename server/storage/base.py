@@ -1,4 +1,4 @@
-"""What a store of upload bytes owes to those who use it.
+"""The contract of a store of upload bytes.
 
 Rule: the store is the truth for how many bytes an upload has. It knows ids and bytes; it knows nothing of
 owners, states, protocols or SQL, and never decides whether something may be done.
@@ -48,7 +48,7 @@ class UploadStore(ABC):
     async def append(self, upload_id: str, offset: int, body: Body, limit: int, see: Tap | None = None) -> Moved:
         """Add at most `limit` bytes of `body` after the first `offset` ones, showing them to `see`.
 
-        What arrived stays, however the body ends, and `size` tells it afterwards. Raises `StorageFullError`
+        What arrived stays, however the body ends, and `size` returns it afterwards. Raises `StorageFullError`
         when the store takes no more, `FileNotFoundError` when it does not have the upload.
         """
 
@@ -152,5 +152,5 @@ class UploadStore(ABC):
 
 
 def translated(error: OSError) -> Exception:
-    """The error that the contract asks for: a place that takes no more bytes is `StorageFullError`."""
+    """The error that the contract requires: a place that takes no more bytes is `StorageFullError`."""
     return StorageFullError() if error.errno in _FULL else error

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 
 class Hash(Protocol):
-    """What is asked of a hash."""
+    """What a store needs of a hash."""
 
     def update(self, data: bytes | memoryview, /) -> object:
         """Take in more bytes."""

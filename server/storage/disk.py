@@ -34,7 +34,7 @@ Fsync = Literal["complete", "patch", "never"]
 """When bytes are pushed to the disk: once an upload is whole, after every request, or when the system likes."""
 
 MARKER = ".videodock"
-"""A disk that is not mounted leaves an empty folder in its place; this file tells the two apart."""
+"""A disk that is not mounted leaves an empty folder in its place; only the real one has this file."""
 
 
 class DiskStore(UploadStore):
@@ -83,7 +83,7 @@ class DiskStore(UploadStore):
             try:
                 return await body.write_to(file, offset, limit, see)
             finally:
-                # However it ended: the next HEAD tells what came.
+                # However it ended: the next HEAD reports these bytes.
                 if self._fsync == "patch" and file.is_open:
                     await threads.run(os.fsync, file.descriptor)
         except OSError as error:
@@ -99,7 +99,7 @@ class DiskStore(UploadStore):
             sync(path)
 
     def concatenate(self, upload_id: str, parts: Sequence[tuple[str, int]], *, may_share: bool) -> None:
-        # The size of the file tells how far an earlier call came: bytes are added in order and never changed.
+        # The file's size shows how far an earlier call came: bytes are added in order and never changed.
         target = self.local_path(upload_id)
         try:
             if not target.exists() and not (may_share and self._share(*parts[0], target)):
@@ -110,7 +110,7 @@ class DiskStore(UploadStore):
             raise translated(error) from error
 
     def _share(self, first: str, size: int, target: Path) -> bool:
-        """Give a part's file a second name, as an upload whose first bytes are that part's; tells whether it has it.
+        """Give a part's file a second name, as an upload that begins with that part's bytes; returns whether it did.
 
         Only one upload may grow in that file. So a file that has another name already (it may be an upload's, or a
         running backup's) is not shared.
@@ -282,7 +282,7 @@ class _LazyFile:
     def __call__(self) -> int:
         if self._descriptor < 0:
             self._descriptor = os.open(self._path, os.O_RDWR | os.O_CLOEXEC)
-        # Asked before each write, of a MiB at most.
+        # Checked before each write, of a MiB at most.
         if self._kept and _free(os.fstatvfs(self._descriptor)) <= self._kept:
             raise OSError(errno.ENOSPC, "the rest of the disk is not for bodies")
         return self._descriptor

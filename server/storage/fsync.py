@@ -1,6 +1,6 @@
 """Pushing files and folders to the disk.
 
-Rule: who names something durable names the entries that lead to it too: a file without its folder's entry is lost.
+Rule: to make a name durable, sync the folders that lead to it too: a file without its folder's entry is lost.
 """
 
 import os

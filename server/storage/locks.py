@@ -1,12 +1,12 @@
-"""One request at a time works on an upload, and a newcomer gets its turn.
+"""One request at a time works on an upload, and a newer request can get the lock.
 
 Theory of operation. All locks of a data folder are byte ranges of one file, which stays empty: an upload's lock is
-the byte at the number that its id hashes to, taken with `F_OFD_SETLK`. The kernel keeps such locks between all who
-have the file open, on this host, and drops them with the descriptor: none survives its process, none leaves a file
-behind, and taking one touches no disk, so the event loop may do it. (Two ids with one number would only wait for
-each other.) Each process listens on a FIFO; who wants a lock that another process has writes the upload's id and
-its own time of arrival into the FIFO of every process, and the holder's body lets go. (A FIFO, not a socket: the
-path of a socket may have 107 bytes, that of a data folder has more.)
+the byte at the number that its id hashes to, taken with `F_OFD_SETLK`. The kernel enforces such locks between all
+descriptors of the file on this host, and drops them with the descriptor: no lock outlives its process or leaves a
+file, and taking one touches no disk, so the event loop may do it. (Two ids with one number would only wait for each
+other.) Each process listens on a FIFO; a request that wants a lock of another process writes the upload's id and its
+own time of arrival into the FIFO of every process, and the holder's body stops and releases the lock. (A FIFO, not a
+socket: the path of a socket may have 107 bytes, that of a data folder has more.)
 
 Rules:
 
@@ -36,9 +36,9 @@ from server import threads
 from server.errors import UploadLockedError
 
 _RETRY_SECONDS = 0.02
-# Longer than any holder needs to let go, shorter than what a client takes for a dead server.
+# Longer than any holder needs to release the lock, shorter than the time after which a client gives up on a server.
 PATIENCE_SECONDS = 10.0
-# So long somebody waits for a holder who came later: enough for one who only looks, not for a body.
+# How long a request waits for a holder that came later: enough for one that only reads, not for a body.
 DEFERENCE_SECONDS = 2.0
 # The arrival of short holders: earlier than all others, so that no request is turned away for them.
 _BRIEF = 0
@@ -54,7 +54,7 @@ _FLOCK = struct.Struct("hhqqi4x")
 
 
 class HeldLock:
-    """A lock that is held. What is attached is called when another request wants the lock."""
+    """A lock that is held. Attached callbacks are called when another request wants the lock."""
 
     def __init__(self, upload_id: str, arrival: int) -> None:
         self.upload_id = upload_id
@@ -69,7 +69,7 @@ class HeldLock:
             let_go()
 
     def want(self) -> None:
-        """Ask the holder to let go."""
+        """Ask the holder to release the lock."""
         self.wanted = True
         for let_go in self._let_go:
             let_go()
@@ -90,7 +90,7 @@ class UploadLocks:
         self._loop: asyncio.AbstractEventLoop | None = None
 
     def listen(self) -> None:
-        """Let other processes ask this one's holders to let go; call it on the event loop."""
+        """Let other processes ask this one's holders for a release; call it on the event loop."""
         # Renamed when it has its reader: `clean` of another process takes one without for a dead one's.
         # Until then its name is locked, so that `clean` knows it from one whose process died here.
         unborn = self._folder / f".{self._fifo.name}"
@@ -139,7 +139,7 @@ class UploadLocks:
 
     @asynccontextmanager
     async def hold_unless(self, upload_id: str, is_needless: IsNeedless) -> AsyncIterator[HeldLock | None]:
-        """The same, but yields None without the lock when that is held and `is_needless` says so.
+        """The same, but yields None without the lock when that is held and `is_needless` returns true.
 
         It is called once, before the holder is asked. Raises what it raises, and as `hold`.
         """
@@ -187,7 +187,7 @@ class UploadLocks:
         return held
 
     async def _request_release_of_holder(self, upload_id: str, arrival: int) -> bool:
-        """Ask the holder to let go; False when the holder is known to have come later and is not asked."""
+        """Ask the holder to release the lock; False when it is known to have come later, and is not asked."""
         with self._guard:
             holder = self._held.get(_place(upload_id))
         if holder is None:
@@ -201,7 +201,7 @@ class UploadLocks:
     def _try(self, upload_id: str, arrival: int) -> HeldLock | None:
         place = _place(upload_id)
         with self._guard:
-            # The kernel tells processes apart, not the tasks and threads of one.
+            # The kernel's locks are between processes; this one is between the tasks and threads of a process.
             if place in self._held or not self._lock(place, fcntl.F_WRLCK):
                 return None
             held = self._held[place] = HeldLock(upload_id, arrival)

@@ -1,6 +1,6 @@
-"""Uploads in memory: the contract of a store, written to be read, and the store of tests that want no disk.
+"""Uploads in memory: the contract of a store, written to be read, and the store of tests that need no disk.
 
-Rule: it does what `base.py` asks and nothing more. Bytes lie in anonymous files (memfd, Linux only), since a body
+Rule: it does what `base.py` requires and no more. Bytes are in anonymous files (memfd, Linux only), since a body
 writes into a descriptor and a download reads from a path; they are gone with the process.
 """
 
@@ -65,7 +65,7 @@ class MemoryStore(UploadStore):
                 self._files[upload_id] = descriptor
             else:
                 self.create(upload_id)
-        # Bytes are added in order and never changed: how many there are tells how far an earlier call came.
+        # Bytes are added in order and never changed: the size shows how far an earlier call came.
         there, start = self.size(upload_id) or 0, 0
         try:
             for part_id, size in parts:

@@ -1,10 +1,10 @@
-"""Files of a data folder that a backup still needs: held by a second name, whatever becomes of the first.
+"""Files of a data folder that a backup still needs: each has a second name, so that a removal loses no bytes.
 
-Rule: a hold is a hard link below `.backup` of the file's own tree, so it costs no bytes and no time, and whoever
-removes, renames or puts aside the file is not in its way. There is one backup of a data folder at a time; what a dead
-one held is let go by the next sweep or backup.
+Rule: a hold is a hard link below `.backup` of the file's own tree, so it costs no bytes and no time, and does not
+hinder code that removes, renames or quarantines the file. There is one backup of a data folder at a time; the holds of
+a dead one are released by the next sweep or backup.
 
-Between a backup's snapshot of the rows and its last hold, a file that the snapshot tells of may be removed. So the
+Between a backup's snapshot of the rows and its last hold, a file that the snapshot refers to may be removed. So the
 backup pins the uploads for that time: a removal reads the pin after its row is committed, leaves the file where it is,
 and a sweep removes it. (A removal that found no pin is in the snapshot, since the pin comes before the snapshot.)
 """
@@ -31,7 +31,7 @@ class Pins:
         self._data_dir = data_dir
 
     def pin(self, path: str) -> os.stat_result | None:
-        """Hold a file; None if there is none. Idempotent: what is held already stays the file that it was."""
+        """Hold a file; None if it does not exist. Idempotent: an existing hold keeps the file that it has."""
         place = self.place(path)
         try:
             try:
@@ -53,7 +53,7 @@ class Pins:
         return self._data_dir / tree / FOLDER / rest
 
     def release(self, path: str) -> None:
-        """Let go of a file: its bytes go if it has no other name any more."""
+        """Release a file: its bytes are deleted if it has no other name left."""
         self.place(path).unlink(missing_ok=True)
 
 
@@ -98,9 +98,9 @@ def is_pinned(data_dir: Path) -> bool:
 
 
 def clean(data_dir: Path) -> None:
-    """Let go of what a dead backup held. Blocking."""
+    """Release the holds of a dead backup. Blocking."""
     if any((data_dir / tree / FOLDER).exists() for tree in TREES):
-        # Somebody else's: of a backup that was not run as the server's user.
+        # PermissionError: the holds of a backup that did not run as the server's user.
         with contextlib.suppress(PermissionError), _alone(data_dir) as alone:
             if alone:
                 _let_go(data_dir)

@@ -1,7 +1,7 @@
-"""Where posters and renditions live, and how they appear.
+"""Posters and renditions: where they are stored, and how they are published.
 
-Rule: what a step makes is made in a folder of its attempt and renamed into place when it is whole; what is in place
-is never written again. So a worker that was only slow, not dead, can do no harm, and no reader sees half a result.
+Rule: a step writes into a folder of its attempt, which is renamed into place when it is whole; a published file is
+never written again. So a worker that was only slow, not dead, can do no harm, and no reader sees half a result.
 """
 
 import errno
@@ -24,9 +24,9 @@ MAIN = {
     "has_hls": "hls/index.m3u8",
     "has_storyboard": "storyboard.vtt",
 }
-"""The results that a row tells of: which column says so, and the file that is there then."""
+"""The results that a row refers to: the column that says so, and the file that exists then."""
 
-# Before the name of what is being removed.
+# A prefix of names that are being removed.
 _GOING = "."
 
 
@@ -110,7 +110,7 @@ class Results:
     def hide(self, task_id: str, file_id: str) -> None:
         """Take the results of a file out of their place; `remove` takes them off the disk.
 
-        One rename, quick enough for a transaction that keeps everybody else from publishing there.
+        One rename, quick enough for a transaction that keeps other workers from publishing there.
         """
         place, going = self._places(task_id, file_id)
         if place.exists() and not going.exists():
@@ -129,7 +129,7 @@ class Results:
         self.remove(task_id, file_id)
 
     def remove_empty(self, task_id: str) -> bool:
-        """Remove the folder of a task with nothing in it; tells whether nothing of the task is left."""
+        """Remove the folder of a task when it is empty; returns whether nothing of the task is left."""
         folder = self._results / task_id
         try:
             folder.rmdir()
@@ -150,7 +150,7 @@ class Results:
         return [claim for _, claim in self.in_work() if claim is not None]
 
     def in_work(self) -> list[tuple[str, tuple[str, int] | None]]:
-        """The names of what is in the making, or left over, each with its task and attempt if it has such a name."""
+        """The names of work folders, in use or left over, each with its task and attempt if its name has them."""
         found = [(path.name, path.name.rpartition(".")) for path in self._work.iterdir()]
         return [(name, (task_id, int(last)) if last.isdigit() else None) for name, (task_id, _, last) in found]
 
@@ -171,7 +171,7 @@ class Results:
 
 
 def _bytes_below(folder: Path) -> int:
-    """Of all files; what is removed meanwhile does not count."""
+    """The bytes of all files; a file that is removed meanwhile does not count."""
     total = 0
     for parent, _, names in os.walk(folder):
         for name in names:

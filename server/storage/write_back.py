@@ -1,7 +1,7 @@
 """Sending bytes to the disk early, so that the sync at the end of an upload finds little left to do.
 
-Rule: it is a hint. Nothing is promised by it, no upload waits for it, and an error of the disk is told by the `fsync`
-that follows.
+Rule: it is a hint. It guarantees nothing, no upload waits for it, and the `fsync` that follows reports errors of the
+disk.
 """
 
 import ctypes

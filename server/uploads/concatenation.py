@@ -2,12 +2,12 @@
 
 Rules:
 
-- Lock order, for files: the final's lock first, then those of its parts in the order of their ids. Whoever holds a
-  part's lock may try a final's, and never waits for it. For rows: the task of a group, then uploads by their ids.
-- What is judged before a lock is held is judged again under it. A final is inserted while the rows of its parts are
-  held, and the transaction that completes it gives up the parts that no other final wants.
+- Lock order, for files: the final's lock first, then those of its parts in the order of their ids. A request that
+  holds a part's lock may try a final's, and never waits for it. For rows: the task of a group, then uploads by id.
+- What is checked before a lock is held is checked again under it. A final is inserted while the rows of its parts are
+  locked, and the transaction that completes it releases the parts that no other final needs.
 - No part loses a byte to a final before the final is complete: the final shares the file of its first part, or copies
-  it. So a final that ends unjoined has nothing to give back but room.
+  it. So a final that ends unjoined has only its reservation to give back.
 - A final may be created while its parts are still coming (concatenation-unfinished). The request that completes the
   last part, a HEAD of the final, or a sweep joins them. Joining that was cut short continues where the store says it
   was. A final whose part is gone ends.
@@ -128,7 +128,7 @@ class FinalService:
         joining = self._begin(final_id)
         await asyncio.wait({joining}, timeout=seconds)
         if joining.done():
-            with contextlib.suppress(UploadLockedError):  # somebody else joins it, or appends to a part: it stays open
+            with contextlib.suppress(UploadLockedError):  # a request joins it, or appends to a part: it stays open
                 joining.result()
 
     def _begin(self, final_id: str) -> asyncio.Task[None]:
@@ -146,12 +146,12 @@ class FinalService:
     def _ended(self, final_id: str, joining: asyncio.Task[None]) -> None:
         del self._joins[final_id]
         error = None if joining.cancelled() else joining.exception()
-        # What is wrong with the final is said to who asks for it, not to who brought a part.
+        # A fault of the final is reported to a request for the final, not to the request that completed a part.
         if error is not None and not isinstance(error, (ClientError, BusyError, *AWAY)):
             _log.error("join_failed", upload=final_id, exc_info=error)
 
     def join(self, final_id: str, *, patience: float) -> bool:
-        """Join the parts if all are complete; tells whether the final is complete. Under its lock. Blocking.
+        """Join the parts if all are complete; returns whether the final is complete. Under its lock. Blocking.
 
         Raises `PartInvalidError` when a part is gone, and `MediaTypeUnsupportedError` when the joined bytes are no
         video: the final has ended then, and the other parts stay. Raises `UploadLockedError` when a part is busy for

@@ -1,9 +1,9 @@
-"""How uploads end: removed, expired, refused, put aside, with what else ends then.
+"""How uploads end: removed, expired, refused or quarantined, with everything that ends with them.
 
 Rules:
 
-- The row says so first (`status`, with `has_bytes` still true), then the file goes, then `has_bytes`: wherever that is
-  cut, a sweep can end it from the rows alone.
+- First the row changes (`status`, with `has_bytes` still true), then the file is deleted, then `has_bytes` is cleared:
+  after an interruption anywhere, a sweep can finish from the rows alone.
 - Everything here blocks, and is a step that may be the last one of its process.
 """
 
@@ -79,7 +79,7 @@ class UploadDeletion:
     clock: Callable[[], datetime]
 
     def remove(self, upload_id: str, target: UploadStatus, why: VideodockError | None = None) -> bool:
-        """Take the bytes away and say why; tells whether the upload could make that move. Blocking.
+        """Delete the bytes and record why; returns whether the upload could make that move. Blocking.
 
         A group that waited for it fails, or goes on without it if it was refused (`why`). The file of a complete upload
         is `removed` from its task, whose others go on; what was made of it is removed by `maintenance/removal.py`.
@@ -137,7 +137,7 @@ class UploadDeletion:
         self.delete_ended(ended)
 
     def fail_overdue_group(self, task_id: str) -> bool:
-        """A group whose last member was not created in time has failed; tells whether it has. Blocking."""
+        """Fail a group whose last member was not created in time; returns whether it failed. Blocking."""
         with self.database.write() as session:
             ended = groups.fail_overdue(session, task_id, self.node, self.clock())
         self.delete_ended(ended or ())
@@ -163,7 +163,7 @@ class UploadDeletion:
         return held
 
     def abandon(self, upload_id: str) -> bool:
-        """Remove an open upload that no client was ever told of: its place in a group is free again. Blocking."""
+        """Remove an open upload whose id no client received: its place in a group is free again. Blocking."""
         with self.database.write(lazy=True) as session:
             groups.withdraw_member(session, upload_id)
         return self.remove(upload_id, UploadStatus.TERMINATED)
@@ -181,9 +181,9 @@ class UploadDeletion:
         self.delete_all_bytes([upload_id], of_finals=True)
 
     def delete_all_bytes(self, upload_ids: Sequence[str], *, of_finals: bool = False) -> None:
-        """The files go, then the rows say that they are gone. Idempotent. Blocking.
+        """Delete the files, then clear `has_bytes` in the rows. Idempotent. Blocking.
 
-        While a backup takes its snapshot the files stay, since the snapshot may tell of them: a sweep removes them.
+        While a backup takes its snapshot the files stay, since the snapshot may refer to them: a sweep removes them.
         """
         if not upload_ids or pins.is_pinned(self.settings.data_dir):
             return

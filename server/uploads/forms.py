@@ -54,7 +54,7 @@ class Form:
     task_id: str
     claim: KeyClaim | None = None
     earlier: StoredAnswer | None = None
-    asked: int = 0  # bytes that the whole form may bring, as far as that is known
+    asked: int = 0  # bytes that the whole form may bring, if that is known
     taken: dict[str, str | None] = field(default_factory=dict)
     finished: bool = False
     _fingerprint: Fingerprint = field(default_factory=Fingerprint)
@@ -62,13 +62,13 @@ class Form:
     _promised: str | None = None  # the upload whose row bears the promise of room for all that is to come
 
     async def receive_file(self, filename: str, body: Body, refusal: ClientError | None = None) -> Moved:
-        """Store one file; tells how its body ended. The name and the first bytes are judged before it is stored.
+        """Store one file; returns how its body ended. The name and the first bytes are checked before it is stored.
 
         Raises `refusal`, the reason in its head why it cannot be stored, if there is one;
         `MediaTypeUnsupportedError`, `FileEmptyError`, `FileTooLargeError` (`TooLargeToScanError`),
-        `TooManyFilesError`; then nothing of the file is kept and the rest of its body is the caller's to drain.
-        A form with a key reads that rest itself, since it has to know all of each file; of one that was answered
-        before nothing is judged.
+        `TooManyFilesError`; then nothing of the file is kept and the caller drains the rest of its body.
+        A form with a key reads that rest itself, since the fingerprint needs every byte of each file; a form that is
+        answered from an earlier answer is not checked.
         """
         if self.claim is None:
             return await self._receive(filename, body, None, refusal)
@@ -178,9 +178,9 @@ class FormService:
     async def receive(self, owner: str, key: str | None = None, asked: int = 0) -> AsyncIterator[Form]:
         """A form to put files into; unless it is finished, nothing of it stays.
 
-        It may bring `asked` bytes, as far as that is known. Raises `NoRoomError` when there is no room for them.
+        It may bring `asked` bytes, if that is known. Raises `NoRoomError` when there is no room for them.
 
-        With a `key`, a form that is the same as an earlier one with it is answered as that was. Raises
+        With a `key`, a form that equals an earlier one with that key gets the same answer. Raises
         `IdempotencyRunningError` while the earlier one is being received.
         """
         task_id = self.new_id()

@@ -80,10 +80,10 @@ def reserve_slot(
     until: datetime,
     size: Callable[[str], int | None],
 ) -> Slot:
-    """A place in `group` for this upload, whose row is inserted next; the first one makes the task.
+    """A place in `group` for this upload, whose row is inserted next; the first one creates the task.
 
-    A request that was made before, and whose answer was lost, finds the upload that it made: the one at the place
-    that it names, or, where it names none and no place is left, one like it that has no byte yet (`size` tells).
+    A repeated request, whose first response was lost, finds the upload that it created: the one at the place that it
+    names, or, where it names none and no place is left, one like it that has no byte yet (`size` returns the bytes).
     The group waits until `until` for the others.
     Raises `TaskTakenError`, `GroupDiffersError`, `GroupFullError`, `GroupPlaceTakenError`, `GroupEndedError`.
     """
@@ -124,8 +124,8 @@ def add_member(session: Session, slot: Slot, new: NewUpload, file_id: str) -> No
 
 
 def withdraw_member(session: Session, upload_id: str) -> None:
-    """An open upload that no client was told of is a member no more, and its place is free. Without members the
-    group is as if it had never been."""
+    """Withdraw an open upload whose id no client received; its place is free. A group without members is removed
+    as if it had never existed."""
     task_id = find(session, upload_id)
     if task_id is None or lock_row(session, task_id) is None:
         return
@@ -181,7 +181,7 @@ def fail_overdue(session: Session, task_id: str, node: str, now: datetime) -> Se
 
 
 def cancel(session: Session, task_id: str, owner: str, *, now: datetime) -> Sequence[str]:
-    """Cancel a task, of whatever kind; the ids of open uploads that end with it.
+    """Cancel a task of any kind; the ids of open uploads that end with it.
 
     Raises `TaskNotFoundError`, `TaskEndedError`.
     """
@@ -325,7 +325,7 @@ def _fail_task(session: Session, task_id: str, failure: Failure, now: datetime) 
 
 
 def _end_open_members(session: Session, task_id: str, now: datetime) -> Sequence[str]:
-    """End the open members. In the order of their ids, as everybody who changes several uploads does."""
+    """End the open members, in the order of their ids: every change of several uploads locks rows in that order."""
     query = select(Upload.id).where(
         Upload.task_id == task_id, Upload.protocol == TUS, Upload.status == UploadStatus.OPEN
     )

@@ -1,12 +1,12 @@
-"""What forms that came with an `Idempotency-Key` were answered, so that the same form is answered so again.
+"""The stored answers of forms with an `Idempotency-Key`: the same form gets the same answer again.
 
 Rules:
 
 - A key belongs to the request that holds the lock of the task in its row, until that request is answered: then it
   belongs to the answer, until that expires. A row without an answer whose lock is free was left by a process that
   died, and the next request takes it over.
-- The answer is written in the transaction that makes the task. No kill leaves one of them without the other.
-- An answer is codes and parameters, never a sentence, and no part of it is asked of rows that may be gone since.
+- The answer is written in the transaction that creates the task. A kill leaves both or neither.
+- An answer is codes and parameters, never a sentence, and no part of it is read from rows that may be gone by then.
 """
 
 import hashlib
@@ -31,7 +31,7 @@ Answer = Mapping[str, Any]
 """What JSON can say."""
 
 _BATCH = 500
-_TRIES = 5  # each means that somebody else was quicker
+_TRIES = 5  # each retry means that another request was quicker
 _KEY = re.compile(r"[!-~]{1,255}")
 _QUOTED = re.compile(r'"((?:[^"\\]|\\["\\])*)"')
 _COLUMNS = (FormAnswer.task_id, FormAnswer.fingerprint, FormAnswer.answer, FormAnswer.expires_at)
@@ -50,7 +50,7 @@ def parse_key(raw: str) -> str:
 
 
 class Content:
-    """A sink that hashes one file and keeps nothing of it; `see` is the same for who has another sink."""
+    """A sink that hashes one file and keeps none of it; `see` does the same for a caller with another sink."""
 
     def __init__(self) -> None:
         self._sum = hashlib.sha256()
@@ -71,10 +71,10 @@ class Content:
 
 
 class Fingerprint:
-    """What makes two forms the same: names, sizes and contents of all their files, in order.
+    """The identity of a form: names, sizes and contents of all its files, in order.
 
-    Also of files that were refused, and whole: so it depends on the request alone, whatever the settings say. Not the
-    boundary, other fields, or headers of parts, which change nothing in the answer.
+    Refused files count too, with all their bytes: so it depends on the request alone and not on the settings. The
+    boundary, other fields and headers of parts do not count, since they do not change the answer.
     """
 
     def __init__(self) -> None:
@@ -83,7 +83,7 @@ class Fingerprint:
     def add(self, filename: str, content: Content) -> None:
         """The next file."""
         name = filename.encode()
-        # Each piece tells its length, so that no two lists of files are the same bytes.
+        # Each piece includes its length, so that two different lists of files never give the same bytes.
         self._sum.update(b"%d:%s%d:%s" % (len(name), name, content.size, content.digest()))
 
     def hexdigest(self) -> str:

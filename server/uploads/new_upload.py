@@ -1,7 +1,6 @@
-"""What a creation asks for.
+"""The parameters of a creation.
 
-Rule: it holds what the caller knows. The identity of the row, its times and its defaults are the repository's and the
-model's to add.
+Rule: it has what the caller knows. The repository adds the id and the times of the row, the model its defaults.
 """
 
 from collections.abc import Mapping
@@ -17,8 +16,8 @@ from server.tus.group_metadata import Group
 class NewUpload:
     """An upload to be created. Sizes are bytes; `length` is None while it is unknown.
 
-    `parts` are the ids that a final upload is made of. With `group` the upload takes a place there. It is promised room
-    for `reserved` bytes, or else for its length; what was promised to the upload `heir_of` it takes over instead.
+    `parts` are the ids that a final upload is made of. With `group` the upload takes a place there. It reserves disk
+    space for `reserved` bytes, or else for its length; from the upload `heir_of` it takes over the reservation instead.
     """
 
     id: str

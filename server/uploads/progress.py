@@ -1,7 +1,7 @@
-"""How far the open uploads are, told to their rows once a second.
+"""The progress of open uploads, written into their rows once a second.
 
-Rule: this is for reports. The truth is in the store, and no decision depends on it; so a request does not wait
-for it, and what a killed process had not told yet costs nothing but a number that is a second old.
+Rule: this is for reports. The truth is in the store, and no decision depends on the row; so a request does not wait
+for the write, and a killed process loses only a number that is a second old.
 """
 
 import asyncio
@@ -39,7 +39,7 @@ _TELL = (
 
 @dataclass(frozen=True)
 class ProgressUpdate:
-    """What there is to tell of an upload; `received` is bytes."""
+    """The progress of one upload; `received` is bytes."""
 
     received: int
     media_type: str | None
@@ -56,7 +56,7 @@ class ProgressWriter:
         self._telling: asyncio.Task[None] | None = None
 
     def record(self, upload_id: str, news: ProgressUpdate) -> None:
-        """There is news of an upload; what was not told before is superseded."""
+        """Record the progress of an upload; it replaces progress that is not written yet."""
         before = self._news.get(upload_id)
         if before is not None and news.media_type is None:
             news = replace(news, media_type=before.media_type)
@@ -85,7 +85,7 @@ class ProgressWriter:
             await asyncio.sleep(_SECONDS)
 
     def record_resumed(self, upload_id: str) -> None:
-        """The client of an unfinished upload asked where to go on."""
+        """Record that a HEAD on an unfinished upload asked where to resume."""
         self._resumed.add(upload_id)
         self._schedule_write()
 
@@ -94,7 +94,7 @@ class ProgressWriter:
             self._telling = asyncio.get_running_loop().create_task(self._write_later())
 
     async def flush(self) -> None:
-        """Tell everything now."""
+        """Write everything now."""
         if self._telling is not None:
             self._telling.cancel()
             await asyncio.wait({self._telling})
@@ -102,7 +102,7 @@ class ProgressWriter:
 
     async def _write_later(self) -> None:
         try:
-            # One after the other: else what is older might be written over what is newer, and stay.
+            # One write at a time: otherwise an older value could overwrite a newer one, and stay.
             while self._news or self._resumed:
                 await asyncio.sleep(_SECONDS)
                 await self._write()
@@ -129,7 +129,7 @@ class ProgressWriter:
                 "type": told.media_type,
                 "at": told.updated_at,
             }
-            for upload_id, told in sorted(news.items(), key=itemgetter(0))  # rows in order, as everybody locks them
+            for upload_id, told in sorted(news.items(), key=itemgetter(0))  # rows in order, as every writer locks them
         ]
         with self._database.change(lazy=True) as connection:
             if rows:

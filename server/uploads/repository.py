@@ -83,14 +83,14 @@ class UploadRepository:
     # In
 
     def insert(self, new: NewUpload, admit: Callable[[Connection], str | None] | None = None) -> Facts:
-        """The row, then the file; a final upload gets its file when it is joined. Blocking.
+        """Insert the row, then create the file; a final upload gets its file when it is joined. Blocking.
 
-        `admit` judges in the transaction that inserts the row, and may name an upload that was made before, which is
-        the answer then. Raises what `admit` raises.
+        `admit` decides in the transaction that inserts the row, and may return the id of an existing upload, whose
+        facts are the result then. Raises what `admit` raises.
 
-        Raises `NoRoomError` when the upload cannot be promised room; an heir must ask for no more than it takes over.
-        In a group it takes a place, or is an upload that was made before: see `groups.reserve_slot`, also for what is
-        raised.
+        Raises `NoRoomError` when there is no room to reserve; an upload that takes over another one's reservation may
+        need no more than that. In a group it takes a place, or is an existing upload: see `groups.reserve_slot`, also
+        for what is raised.
         """
         now = self.clock()
         # Held, so that a sweep does not take the row without its file for a creation that was cut short.
@@ -166,7 +166,7 @@ class UploadRepository:
                 self.store.create(upload_id)
         facts = self._visible_facts(row, owner)
         if not (facts.is_open or facts.is_complete):
-            raise UploadLockedError  # it was removed at this very moment: asked again, its place is free, or not
+            raise UploadLockedError  # removed just now: on the next try its place is free, or it is refused
         return facts
 
     def record_append_start(self, upload_id: str, decision: Append, end: int | None) -> None:
@@ -195,7 +195,7 @@ class UploadRepository:
         return max(decision.offset, 0 if row is None else row.reserved)
 
     def record_offset(self, upload_id: str, media_type: str | None = None, untold: bool = False) -> Facts:
-        """Tell the row what the store has now, and that all of it counts. Blocking.
+        """Write into the row what the store has now; all of it counts. Blocking.
 
         With `untold` the length is deferred again.
         """
@@ -203,7 +203,7 @@ class UploadRepository:
         size = self.store.size(upload_id)
         with self.database.write(lazy=True) as session:
             values: dict[str, object] = {"updated_at": now, "expires_at": self.expiry(now), "received": size or 0}
-            values["checked_from"] = None  # what is there now was checked, or taken back
+            values["checked_from"] = None  # the bytes that are there now were verified or taken back
             if media_type is not None:
                 values["media_type"] = media_type
             if untold:
@@ -253,7 +253,7 @@ class UploadRepository:
             self.store.finish(upload_id)
 
     def _register_complete(self, verified: Verified, task_id: str, also: Also | None, session: Session) -> bool:
-        """The rows; tells whether a scheduler has something to learn. It may be undone and done again."""
+        """Update the rows; returns whether there is new work for a scheduler. It may be rolled back and run again."""
         upload_ids = list(verified)
         now = self.clock()
         task = self._hold_group(session, upload_ids[0])
@@ -314,7 +314,7 @@ class UploadRepository:
         if row is None or row.owner != owner or row.protocol != TUS:
             raise UploadNotFoundError
         size = self.size(row)
-        # Its bytes are lost, unless it is a final that waits for its parts. What is over is judged by its status.
+        # Its bytes are lost, unless it is a final that waits for its parts. An ended upload is judged by its status.
         if size is None and row.status is UploadStatus.OPEN and not is_final(row.concat):
             raise UploadGoneError
         return self._facts(row, size, self.clock())
@@ -330,7 +330,7 @@ class UploadRepository:
         return size if size is None or checked_from is None else min(size, checked_from)
 
     def expiry_of(self, row: _Row) -> datetime:
-        """When an open upload expires. Its row may lag a body that was cut off; its bytes tell better."""
+        """When an open upload expires. Its row may lag a body that was cut off; the file's time is exact."""
         modified = self.store.modified(row.id) if row.status is UploadStatus.OPEN else None
         told: datetime = row.expires_at
         return told if modified is None else max(told, self.expiry(modified))
@@ -357,7 +357,7 @@ class UploadRepository:
         return None if size is None else ProgressUpdate(size, None, self.clock())
 
     def record_received(self, upload_id: str, size: int, until: datetime) -> None:
-        """Tell the row of an open upload how much there is and when it expires, after a process that knew has died.
+        """Write the size and expiry of an open upload into its row, after the process that received it has died.
         Blocking."""
         with self.database.change(lazy=True) as connection:
             connection.execute(_TELL, {"upload": upload_id, "size": size, "until": until})

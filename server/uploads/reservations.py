@@ -1,12 +1,12 @@
 """Disk reservations: which bytes open uploads have reserved, and whether there is room for more.
 
 Rule: an upload reserves its bytes only while the disk has room for them, for what other uploads have reserved and not
-yet brought, and for the reserve. Its row bears the reservation (`reserved`) before the next sum is taken.
+yet received, and for the reserve. Its row has the reservation (`reserved`) before the next sum is taken.
 
 Theory of operation. The truth is in the rows of open uploads, so nothing has to be given back: a reservation ends with
 its upload, and shrinks by the received bytes of its row. Adding up the rows of 100,000 open uploads takes tens of
-milliseconds. So the last sum stands in a file of the data folder, each reservation adds to it, and the free space is
-asked each time. Reservations shrink by themselves and grow only here, so the sum is never too small, for any number of
+milliseconds. So the last sum is kept in a file of the data folder, each reservation adds to it, and the free space is
+read each time. Reservations shrink by themselves and grow only here, so the sum is never too small, for any number of
 processes. It does not see uploads that ended since: a request that it would refuse, or that finds it older than five
 seconds, takes a new one. First it waits for uncommitted reservations; otherwise the new sum would miss them.
 
@@ -59,7 +59,7 @@ _log = structlog.stdlib.get_logger("videodock.uploads")
 
 
 def reserve_bytes(setting: str, capacity: int) -> int:
-    """Bytes that the setting `disk_reserve` asks to be left free on a disk of `capacity` bytes."""
+    """Bytes that the setting `disk_reserve` keeps free on a disk of `capacity` bytes."""
     if setting == "auto":
         return min(capacity // _RESERVED_PART, _MOST_RESERVE)
     return int(TypeAdapter(ByteSize).validate_python(setting))
@@ -67,7 +67,7 @@ def reserve_bytes(setting: str, capacity: int) -> int:
 
 @dataclass(frozen=True)
 class DiskSpace:
-    """Bytes: what is free on the disk, what of it is promised to open uploads, and what is left free in any case."""
+    """Bytes: free on the disk, reserved by open uploads and not yet received, and kept free in any case."""
 
     free: int
     promised: int
@@ -94,7 +94,7 @@ class DiskReservations:
         """How things are. Blocking."""
         with self._database.look() as connection:
             promised = int(connection.execute(_PROMISED).scalar_one())
-        # What is free is asked afterwards: bytes that come between the two are counted twice, and not left out.
+        # The free space is read last: bytes that arrive in between are counted twice, and never missed.
         return self._space(promised)
 
     def problem(self) -> str | None:
@@ -122,7 +122,7 @@ class DiskReservations:
             yield
 
     def _judge(self, file: int, need: int) -> DiskSpace:
-        """How things are for one who needs so much. Raises `NoRoomError`."""
+        """The disk space, when it has room for `need` bytes more. Raises `NoRoomError`."""
         promised = _read(file)
         room = None if promised is None else self._space(promised)
         if room is None or need > room.left:
@@ -152,8 +152,8 @@ class DiskReservations:
 
     @contextlib.contextmanager
     def _file(self) -> Iterator[int]:
-        """The file with the sum, and its lock; both are let go of when it is closed."""
-        # Opened each time: the kernel tells descriptors apart, not the threads that use one.
+        """The file with the sum, and its lock; closing it releases both."""
+        # Opened each time: the kernel's locks belong to descriptors, not to the threads that use one.
         file = os.open(self._path, os.O_RDWR | os.O_CLOEXEC)
         try:
             _lock(file, _SUM_BYTE, fcntl.F_WRLCK)
@@ -179,7 +179,7 @@ def _lock(file: int, place: int, kind: int) -> None:
 
 
 def _read(file: int) -> int | None:
-    """The last sum of what is promised, in bytes; None if it is too old, or of before the machine was started."""
+    """The last sum of reservations, in bytes; None if it is too old, or from before the machine was started."""
     found = os.pread(file, _SUM.size, 0)
     if len(found) < _SUM.size:
         return None
@@ -189,7 +189,7 @@ def _read(file: int) -> int | None:
 
 
 def _write(file: int, promised: int, now: int | None = None) -> None:
-    """Note what is promised: a sum that was taken just `now`, or else one more promise."""
+    """Write the sum: one that was taken just `now`, or the last one with a new reservation added."""
     if now is None:
         place, data = _SUM.size // 2, struct.pack("q", promised)
     else:

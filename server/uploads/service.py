@@ -97,7 +97,7 @@ class UploadService:
 
         def refuse_first() -> None:
             facts = self.repository.facts(upload_id, owner)
-            # All bytes there, and not yet registered: the lock's holder is about to. No answer may tell it.
+            # It has all bytes, and the lock's holder is about to register it. No response may report that offset yet.
             if not facts.is_open or facts.offset != facts.length:
                 decide(facts)
 
@@ -127,7 +127,7 @@ class UploadService:
         return facts
 
     async def _check_replayed(self, facts: Facts, decision: Append, body: Body, held: HeldLock) -> None:
-        """A last PATCH that is sent again, since its response was lost, has no byte, whatever its framing.
+        """A last PATCH that is repeated after a lost response has no byte, whatever its framing.
 
         tus-java-client sends it chunked. Raises `UploadCompleteError`.
         """
@@ -137,16 +137,16 @@ class UploadService:
                 raise UploadCompleteError(offset=facts.offset)
 
     async def _tell_what_is_left(self, upload_id: str, decision: Append, error: Exception) -> None:
-        """After an append that failed: what was not checked goes, and the row hears of the rest.
+        """After an append that failed: unchecked bytes are removed, and the row gets the new offset.
 
-        That it could not be told must not hide what happened: then it is told when the database is there again.
+        An error of this update must not hide the first error: then the row is updated when the database is back.
         """
         try:
             await self.database.run(self.repository.reconcile, upload_id)
-            # What is refused changes nothing: a length equal to the offset would even complete the upload.
+            # A refused request changes nothing: a length equal to the offset would even complete the upload.
             untold = decision.length is not None and isinstance(error, ClientError)
             now = await self.database.run(self.repository.record_offset, upload_id, None, untold)
-            self.progress.record(upload_id, ProgressUpdate(now.offset, None, now.now))  # what was to be told is old
+            self.progress.record(upload_id, ProgressUpdate(now.offset, None, now.now))  # older updates are obsolete
         except SQLAlchemyError:
             news = await threads.run(self.repository.current_progress, upload_id)
             if news is not None:
@@ -164,7 +164,7 @@ class UploadService:
         """What an upload of unknown length may still take, so that it can be scanned. Raises `TooLargeToScanError`."""
         limit = self.policy.scan_limit
         if limit is None or facts.length is not None:
-            return decision  # it was judged when its length was told
+            return decision  # it was checked when its length was declared
         end = decision.offset + decision.limit
         self.policy.check_length(end if decision.length is None and decision.exact else decision.length)
         return replace(decision, limit=min(end, limit) - decision.offset)
@@ -178,11 +178,11 @@ class UploadService:
             await self.database.run(self.repository.record_append_start, facts.id, decision, told)
         hashed = checksums.new(decision.checksum.algorithm) if decision.checksum else None
         see = hashed.update if hashed else None
-        # A chunked body may turn out longer than the room that is left. That byte waits until this is
-        # known: with it in the store, a crash before the others are taken back would leave a complete upload. (What
-        # is checked does not count before.)
+        # A chunked body may turn out longer than the room that is left. Its last byte is held back until that is known:
+        # with it in the store, a crash before the others are taken back would leave a complete upload. (Bytes with a
+        # checksum do not count before they are verified.)
         held_back = 0 if decision.exact or decision.is_checked else min(1, decision.limit)
-        # What is checked may be taken back: it does not count before.
+        # Bytes with a checksum may be taken back: they do not count before.
         is_news = not decision.is_checked
         with (
             self.progress.tracking(facts.id, self.repository.current_progress) if is_news else contextlib.nullcontext()
@@ -204,26 +204,26 @@ class UploadService:
         return self._record_progress(facts, decision, moved, media_type), moved.end
 
     def _declared_end(self, facts: Facts, decision: Append) -> int | None:
-        """How far an upload of unknown length will be at least, if this request tells."""
+        """The least length that an upload of unknown length will have, if this request declares it."""
         if decision.length is not None or facts.length is not None:
             return decision.length
         return decision.offset + decision.limit if decision.exact else None
 
     def _record_progress(self, facts: Facts, decision: Append, moved: Moved, media_type: str | None) -> Facts:
-        """What is known of the upload now; its row hears of it within a second."""
+        """The facts of the upload after an append; its row is updated within a second."""
         now = self.clock()
         length = facts.length if decision.length is None else decision.length
         offset, until = decision.offset + moved.count, self.repository.expiry(now)
-        if offset != length:  # else it is complete, and its row is told in another way
+        if offset != length:  # otherwise it is complete, and the completion updates its row
             self.progress.record(facts.id, ProgressUpdate(offset, media_type, now))
         return replace(facts, offset=offset, length=length, media_type=media_type, expires_at=until, now=now)
 
     async def _verify_checksum(
         self, upload_id: str, decision: Append, moved: Moved, hashed: checksums.Hash | None, body: Body
     ) -> bool:
-        """Keep the bytes of a checked append only when all came and they are the right ones.
+        """Keep the bytes of a checked append only when all came and the checksum matches.
 
-        Tells whether all came. Raises `ChecksumMismatchError` when they are others.
+        Returns whether all came. Raises `ChecksumMismatchError` when it does not match.
         """
         whole = moved.count == decision.limit if decision.exact else moved.end is End.COMPLETE
         if not whole:
@@ -295,7 +295,7 @@ class UploadService:
     # Looking
 
     async def inspect(self, upload_id: str, owner: str) -> Facts:
-        """The truth about an upload. A body that is being received is told to let go, so that it is the truth."""
+        """The true state of an upload. A running body is asked to stop first, so that the offset stays true."""
         settled: list[Facts] = []
 
         async def is_settled() -> bool:

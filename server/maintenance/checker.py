@@ -1,12 +1,12 @@
-"""The inventory: compares what the database says with what lies in the folders, and tells what does not fit.
+"""The inventory: compares the database with the folders, and reports each mismatch.
 
 Rules:
 
-- It changes nothing. What looks wrong is looked at once more, with the lock of its upload or task held: whatever a
-  running server is in the middle of is not a finding.
-- It reads a batch at a time, so what it needs does not grow with the number of uploads; only what it finds does.
-- What a sweep is about to do by itself, because something has become due, is not a finding. What was cut short is one,
-  and nearly all of that is ended by a sweep: `MismatchKind.is_swept` tells.
+- It changes nothing. A suspected mismatch is checked once more, with the lock of its upload or task held: work in
+  progress of a running server is not a finding.
+- It reads a batch at a time, so its memory does not grow with the number of uploads, only with that of findings.
+- What a sweep is about to do by itself, because it has become due, is not a finding. Interrupted work is one, and a
+  sweep ends nearly all of it: see `MismatchKind.is_swept`.
 """
 
 import time
@@ -130,7 +130,7 @@ class Checker:
                 yield Mismatch(kind, upload_id)
 
     def _judge(self, upload_id: str) -> MismatchKind | None:
-        """What is wrong with an upload whose row says that it may have bytes; None when nothing is."""
+        """The mismatch of an upload whose row says that it may have bytes; None without one."""
         size = self.store.size(upload_id)
         with self.database.read() as session:
             row = session.get(Upload, upload_id)
@@ -188,7 +188,7 @@ class Checker:
                     yield Mismatch(MismatchKind.QUARANTINE_MISSING, upload_id)
 
     def _untold(self, names: Iterable[str], tells: Any) -> list[str]:
-        """Those of these ids of which no row tells."""
+        """The ids for which no row matches."""
         wanted = list(names)
         with self.database.read() as session:
             told = set(session.scalars(select(Upload.id).where(Upload.id.in_(wanted), tells)))
@@ -222,7 +222,7 @@ class Checker:
             return bool(session.scalar(select(TaskFile.removing).where(TaskFile.id == file_id)))
 
     def _results(self) -> Iterator[Mismatch]:
-        """Results of which no row tells, and rows that tell of results that are not there."""
+        """Results without a row, and rows whose results are missing."""
         for names in _batches(self.results.tasks()):
             for task_id in self._without_results(names):
                 with self.locks.try_hold(task_id) as held:

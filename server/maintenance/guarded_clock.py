@@ -1,7 +1,7 @@
 """A clock that does not leap, for the removal of what is old.
 
-Rule: it is the wall clock, as long as that goes on as the time that has passed does. Where it leaps ahead, everything
-would be old at once: then somebody has a day to notice.
+Rule: it follows the wall clock while that advances as fast as the monotonic clock. After a leap ahead, everything
+would be due at once; so the clock ignores the leap for a day, in which an operator can notice it.
 """
 
 import time

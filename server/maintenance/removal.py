@@ -1,10 +1,10 @@
-"""Deleting on request: an upload with everything that was made of it, or a whole task.
+"""Deleting on request: an upload with all its results, or a whole task.
 
 Rules:
 
-- The rows say so first, in one transaction (`tasks/removal.py`): from then on no URL answers, and no worker publishes.
-  Then the original, the file in quarantine and the results leave the disk, and then `removing` says that they have.
-- Wherever that is cut, the rows tell what is left, and the next sweep removes it.
+- First the rows change, in one transaction (`tasks/removal.py`): from then on no URL answers, and no worker publishes.
+  Then the original, the file in quarantine and the results leave the disk, and then `removing` is cleared.
+- After an interruption anywhere, the rows show what is left, and the next sweep removes it.
 - Files leave the disk under the locks of the upload and of the task. What is locked is left for a sweep.
 """
 
@@ -33,7 +33,7 @@ _BATCH = 500
 _PATIENCE_SECONDS = 0.5
 _RETRY_SECONDS = 0.02
 
-# In the words of an index.
+# Must match the text of an index.
 _IS_REMOVING: ColumnElement[bool] = literal_column("task_files.removing")
 
 
@@ -53,7 +53,7 @@ class _Leaving:
 
 @dataclass(frozen=True, kw_only=True, repr=False)
 class Removal:
-    """Takes away what somebody asked to be deleted."""
+    """Deletes what a client or an operator wants deleted."""
 
     database: Database
     store: UploadStore
@@ -93,7 +93,7 @@ class Removal:
     def remove_task(self, task_id: str, owner: str | None) -> bool:
         """Remove a task with its originals and everything made of them, whether it waits, runs or has ended.
 
-        Tells whether all of it has left the disk; if not, a sweep ends it. A repetition succeeds. `owner` None is
+        Returns whether all of it has left the disk; if not, a sweep ends it. A repetition succeeds. `owner` None is
         an operator. Raises `TaskNotFoundError`. Blocking.
         """
         with self.locks.try_hold(task_id) as held:
@@ -132,7 +132,7 @@ class Removal:
             return [_Leaving(*row) for row in found]
 
     def _end_all(self, files: Sequence[_Leaving], held: frozenset[str]) -> bool:
-        """End these, of which locks are held; tells whether all could be ended within half a second."""
+        """Delete these files, whose locks are held; returns whether all could be deleted within half a second."""
         deadline = time.monotonic() + _PATIENCE_SECONDS
         while True:
             files = [file for file in files if not self._try_end(file, held)]

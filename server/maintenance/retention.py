@@ -1,14 +1,14 @@
-"""Retention: what has been kept for as long as the settings say goes: originals, results, quarantine, events, rows.
+"""Retention: deletes originals, results, quarantine, events and rows after the times in the settings.
 
 Rules:
 
-- Only what belongs to a task that has ended goes, under the task's row: an operator's retry
-  comes before that, and nothing goes, or after it, and knows.
-- Results go as uploads do: first the rows tell of them no more, then they leave their place, then the disk, and then
-  `has_results` says so. Wherever that is cut, `has_results` is still true, and the next look ends it.
+- It deletes only what belongs to a task that has ended, and holds the task's row meanwhile: an operator's retry
+  comes either first, and nothing is deleted, or later, and sees what is gone.
+- Results go as uploads do: first the rows stop referring to them, then they leave their place, then the disk, and then
+  `has_results` is cleared. After an interruption `has_results` is still true, and the next look ends the removal.
 - Rows go last, when nothing on the disk needs them.
-- What is due is found along an index of ends, from where the last look of this process came to. A whole look follows
-  every six hours, for what was passed over: so a look costs what has become due, and not what there is.
+- What is due is found along an index of end times, from where the last look of this process stopped. A whole look
+  follows every six hours, for what was missed: so a look costs what has become due, and not what there is.
 - A clock that leaps ahead is not believed for a day (`guarded_clock.py`): not everything becomes due at once.
 """
 
@@ -37,12 +37,12 @@ _BATCH = 500
 _ROWS = 100  # tasks whose rows go in one transaction
 _WHOLE_LOOK_SECONDS = 6 * 3600
 _AGAIN_SECONDS = 600  # after something could not be done
-# Of what was committed after a look, and ended before it, by whatever clock.
+# For rows that were committed after a look with an end time before it, by another host's clock.
 _OVERLAP = timedelta(minutes=10)
 
 _FLAGS = dict.fromkeys(MAIN, False)
 _ENDED = ends(TASK_MOVES)
-# In the words of an index.
+# Must match the text of an index.
 _HAS_NO_BYTES: ColumnElement[bool] = literal_column("NOT uploads.has_bytes")
 _FAILED = (FileStatus.ERROR, FileStatus.CANCELLED)
 
@@ -81,7 +81,7 @@ class Retention:
         self._looking = threading.Lock()
 
     def purge_due(self, this: SweepRound) -> None:
-        """Remove what is due, or count it; nothing while another thread does. Blocking."""
+        """Delete what is due, or count it; does nothing while another thread does. Blocking."""
         if self._looking.acquire(blocking=False):
             try:
                 self._purge(this)
@@ -185,9 +185,9 @@ class Retention:
                         this.report.add(kind, size=size)
 
     def _remove_original(self, row: Upload, until: datetime) -> bool:
-        """The bytes go while the task's row is held: a retry finds them there and keeps them, or finds them gone.
+        """Delete the bytes while the task's row is held: a retry finds them there and keeps them, or finds them gone.
 
-        Cut short, the row tells of bytes that are not there: a retry asks the store, and the next look ends it.
+        After an interruption the row has bytes that are gone: a retry reads the store, and the next look ends it.
         """
         with ExitStack() as stack:
             with suppress(OSError):
@@ -215,7 +215,7 @@ class Retention:
     # Results
 
     def _old_results(self, this: SweepRound, until: datetime, tasks: Sequence[_EndedTask]) -> None:
-        """What was made of files that are completed, and what is hidden of the others."""
+        """The results of completed files, and hidden results of the others."""
         completed = [task.id for task in tasks if task.status is TaskStatus.COMPLETED]
         self._remove_results(
             this, until, SweepKind.OLD_RESULTS, completed, or_(TaskFile.status == FileStatus.COMPLETED, _is_lost())
@@ -242,7 +242,7 @@ class Retention:
     def _remove_results(
         self, this: SweepRound, until: datetime, kind: SweepKind, tasks: Sequence[str], of: ColumnElement[bool]
     ) -> None:
-        """Remove what was made of these files, and what is left of the folder of their task."""
+        """Remove the results of these files, and what is left of the folder of their task."""
         query = select(TaskFile.task_id, TaskFile.id).join(Task, Task.id == TaskFile.task_id)
         query = query.where(TaskFile.task_id.in_(tasks), Task.has_results, of).order_by(TaskFile.task_id)
         with self._database.read() as session:
@@ -263,7 +263,7 @@ class Retention:
             self._results.remove(task_id, file_id)  # of a removal that was cut short
         with self._database.write() as session:
             if self._hold(session, task_id, until) is None:
-                return False  # tried again: what is there may be of the new attempt
+                return False  # tried again: the folder may have results of the new attempt
             for file_id in files:
                 self._results.hide(task_id, file_id)
         for file_id in files:
@@ -278,7 +278,7 @@ class Retention:
                 changed(session, update(Task).where(Task.id == task_id).values(has_results=False))
 
     def _mark_results_removed(self, task_id: str, until: datetime, of: ColumnElement[bool]) -> Sequence[str]:
-        """The rows tell of no results any more, before those go; the files it was said of."""
+        """Clear the rows' results before these are deleted; the ids of the files that had some."""
         with self._database.write() as session:
             if self._hold(session, task_id, until) is None:
                 return ()
@@ -335,7 +335,7 @@ class Retention:
             ~exists().where(UploadPart.part_id == Upload.id),
             ~exists().where(Task.id == Upload.task_id, Task.finished_at.is_(None)),
         )
-        # Finals last: what would go in a second turn is left to the next whole look.
+        # Finals last: what would need a second pass is left to the next whole look.
         for kind, condition in (("parts", Upload.is_partial), ("uploads", ~Upload.is_partial)):
             for ids in self._uploads_ended(kind, and_(due, condition)):
                 if not this.dry_run:

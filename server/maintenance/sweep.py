@@ -1,10 +1,10 @@
-"""The sweep: ends what was cut short, and removes what no client will finish.
+"""The sweep: finishes interrupted work, and removes uploads that no client will finish.
 
 Rules:
 
 - It reads rows, never folders, to find uploads; it neither waits nor evicts (a lock that is held is passed
   over until the next time); it may run twice at once, or be killed anywhere.
-- What is due is found along an index: open uploads whose rows say so (`_IS_DUE`), those that have expired, and finals
+- What is due is found along an index: open uploads that are due by their rows (`_IS_DUE`), expired ones, and finals
   whose parts are complete or gone. So a sweep costs what is due, and not what is open.
 - The row of an upload may lag its bytes only while its process lives and is about to write it, or when that
   process has died. A process that died has left its FIFO; a sweep that finds one looks at every open upload.
@@ -42,7 +42,7 @@ _BATCH = 500
 _TOLD = (Upload.id, Upload.lock.label("lock"), Upload.received)
 _log = structlog.stdlib.get_logger("videodock.maintenance")
 
-# In the words of an index, which SQLite would not know again.
+# Must match the text of an index; SQLite would not recognise an equivalent condition.
 _IS_OPEN: ColumnElement[bool] = literal_column("uploads.status = 'open'")
 _IS_DUE: ColumnElement[bool] = literal_column(
     "uploads.status = 'open' AND"
@@ -76,14 +76,14 @@ class Sweeper:
     def sweep(self, *, dry_run: bool = False, everything: bool = True) -> SweepReport:
         """One pass over the uploads that are due or being removed, and over what was kept for long enough.
 
-        With `everything` it looks at each open upload, as it does when a process has died. With `dry_run` it tells what
-        it would do, and changes nothing.
+        With `everything` it looks at each open upload, as it does when a process has died. With `dry_run` it reports
+        what it would do, and changes nothing.
         """
         this = self._round(dry_run=dry_run)
         report = this.report
         self.store.check()  # a store that is away has no bytes of anybody: nothing may be concluded from that
         report.add(SweepKind.LEFTOVERS, len(self.locks.stale_fifos()) if dry_run else self.locks.clean())
-        # First, so that a sweep and what was told before it go by the same rows.
+        # First, so that the sweep sees the same rows as what was reported before it.
         self.retention.purge_due(this)
         self._end_removals(this)
         self._quarantine(this)
@@ -102,7 +102,7 @@ class Sweeper:
     def drop_originals(self, task_id: str) -> None:
         """Remove the originals of a task that the setting `originals` does not keep.
 
-        Their rows stay complete: a client that asks again whether its upload arrived is told that it did.
+        Their rows stay complete, so a HEAD for such an upload still reports all its bytes.
         """
         self._drop_originals(self._round(), task_id)
 
@@ -147,14 +147,14 @@ class Sweeper:
             try:
                 lags = self.store.size(row.id) != row.received
             except OSError:
-                lags = True  # it is told with this upload, and the others are looked at
+                lags = True  # this upload shows it, and the others are looked at
             if lags:
                 yield row
 
     def _expired(self, this: SweepRound) -> Iterator[Upload]:
-        """Open uploads that have expired by their rows. Bytes that came since put that off, and the row hears of it.
+        """Open uploads that have expired by their rows. Newer bytes extend the time, and the row is updated.
 
-        Finals last: a part that expires takes those along that wait for it.
+        Finals last: when a part expires, the finals that wait for it end too.
         """
         for kind in (~Upload.is_final, Upload.is_final):
             yield from this.rows_until(and_(Upload.status == UploadStatus.OPEN, kind), self.clock())
@@ -204,8 +204,8 @@ class Sweeper:
     def _is_dispensable(self, task_id: str | None) -> ColumnElement[bool]:
         """Originals in this data folder whose task is completed and whose file can be played without them.
 
-        A file that is completed is never read again, not by an operator's retry of its task either, and its results are
-        on the disk before its row tells of them. A removal that was cut short is found by this again.
+        A completed file is never read again, not even by an operator's retry of its task, and its results are on the
+        disk before its row refers to them. A removal that was cut short is found by this again.
         """
         asked = () if task_id is None else (Task.id == task_id,)
         ended = (Task.status == TaskStatus.COMPLETED, Task.node == self.node, *asked)
@@ -223,11 +223,11 @@ class Sweeper:
                     this.report.add(SweepKind.QUARANTINED)
 
     def _is_infected(self) -> ColumnElement[bool]:
-        """Uploads in this data folder in which a virus was found, and whose worker did not live to put them aside."""
-        is_infected: ColumnElement[bool] = literal_column("task_files.scan = 'infected'")  # in the words of an index
+        """Uploads in this data folder in which a virus was found, and which their worker did not quarantine."""
+        is_infected: ColumnElement[bool] = literal_column("task_files.scan = 'infected'")  # must match an index
         mine = select(TaskFile.upload_id).join(Task, Task.id == TaskFile.task_id)
         found = mine.where(is_infected, Task.node == self.node)
-        # Not in the words of an index: SQLite would read every complete upload.
+        # Must not match an index: SQLite would read every complete upload.
         is_complete: ColumnElement[bool] = literal_column("coalesce(uploads.status, '') = 'complete'")
         return and_(Upload.has_bytes, is_complete, Upload.id.in_(found))
 
@@ -270,7 +270,7 @@ class Sweeper:
         elif self.repository.expiry_of(row) <= self.clock():
             self._expire(this, row)
         elif size is None and row.received == 0:
-            # The process died between row and file; no client was ever told of this upload.
+            # The process died between row and file; no client ever received this upload's id.
             report.add(SweepKind.ABANDONED, int(this.dry_run or self.deletion.abandon(row.id)))
         elif size is None:
             _log.error("upload_bytes_missing", upload=row.id, received=row.received)

@@ -1,6 +1,6 @@
 """What a sweep does, counted; and one sweep's way to the uploads.
 
-Rule: a sweep that only tells (`dry_run`) takes the same decisions, under the same locks, and changes nothing.
+Rule: a sweep that only reports (`dry_run`) takes the same decisions, under the same locks, and changes nothing.
 """
 
 from collections import Counter
@@ -107,7 +107,7 @@ class SweepRound:
         return (row[0] for row in self.columns(condition, (Upload,)))
 
     def columns(self, condition: ColumnElement[bool], columns: Sequence[Any]) -> Iterator[Any]:
-        """The same, of each upload what is asked for and its id last."""
+        """The same, with these columns of each upload and its id last."""
         last = ""
         while True:
             with self.database.read() as session:

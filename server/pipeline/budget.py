@@ -23,7 +23,7 @@ _LEAST = 120.0  # seconds that every step gets
 
 
 def pixels(facts: Mapping[str, object], frames: int = 0) -> float | None:
-    """Width x height x frames; None where the file does not tell how long it is.
+    """Width x height x frames; None where the file does not say how long it is.
 
     `facts` are the columns `width`, `height`, `duration` (seconds) and `frame_rate` of the probe; `frames` is how many
     the file's index has, which counts when it is more.
@@ -41,7 +41,7 @@ def check(found: float | None, size: int, limit: float) -> None:
 
 
 def seconds(facts: Mapping[str, object], size: int, limit: float) -> float:
-    """Seconds that one step of a video of `size` bytes gets: as long as the source asks for, `limit` at most."""
+    """Seconds that one step of a video of `size` bytes gets: what its facts justify, at most `limit`."""
     found = pixels(facts)
     if found is None:
         return min(limit, _LEAST + size / _UNKNOWN_BYTES_PER_SECOND)

@@ -1,7 +1,7 @@
 """clamd, the virus scanner: a client for its INSTREAM and PING (clamd(8), section COMMANDS).
 
-Rule: three things that clamd says are answers: `OK`, `FOUND`, and that a limit of its own stopped it. Whatever else
-happens (no connection, silence, a connection that ends, other words) is `AwayError` and never a clean file.
+Rule: three replies of clamd are answers: `OK`, `FOUND`, and that a limit of its own stopped it. Everything else (no
+connection, silence, a connection that ends, another reply) is `AwayError` and never a clean file.
 
 It is our own because the synchronous libraries (clamd, clamdpy) send with blocking calls and read once the stream has
 ended: nothing can be cancelled meanwhile, and an answer that comes early is lost in a broken pipe.
@@ -26,7 +26,7 @@ _TICK = 0.1  # seconds between two looks at `cancelled`
 _CONNECT_SECONDS = 5.0
 _SILENCE_SECONDS = 30.0  # without clamd taking a byte; it may think for longer once it has them all
 
-# clamd says so with `AlertExceedsMax yes`; without, it calls a file clean of which it saw a part.
+# clamd replies this with `AlertExceedsMax yes`; without it, clamd calls a file clean of which it saw a part.
 _LIMIT_SIGNATURE = "Heuristics.Limits.Exceeded"
 
 
@@ -68,7 +68,7 @@ def scan(
     cancelled: threading.Event,
     told: Callable[[int], None],
 ) -> Verdict:
-    """Have all bytes of `source` scanned, in at most so long; `told` gets the number of bytes sent so far. Blocking.
+    """Have all bytes of `source` scanned, in at most `seconds`; `told` gets the number of bytes sent so far. Blocking.
 
     `address` is `unix:/path` or `tcp://host:port`. Raises `AwayError`, `Cancelled` (within 0.2 s, but for the time
     that the system takes to look up a host's name), what `told` raises, and `OSError` when `source` cannot be read.
@@ -101,13 +101,13 @@ def _verdict(answer: str) -> Verdict:
 
 @dataclass(frozen=True)
 class _Watch:
-    """How long a conversation may last, and who may end it."""
+    """How long a conversation may last, and what may end it early."""
 
     deadline: float
     cancelled: threading.Event
 
     def wait(self, connection: socket.socket, events: int, patience: float, otherwise: str) -> int:
-        """Wait until one of `events`, an error or an end is there, and tell what is."""
+        """Wait until one of `events`, an error or an end is there, and return it."""
         poll = select.poll()
         poll.register(connection, events)
         end = min(self.deadline, time.monotonic() + patience)
@@ -167,7 +167,7 @@ def _talk(address: str, watch: _Watch) -> Iterator[_Talk]:
 
 
 def _connect(address: str, watch: _Watch) -> socket.socket:
-    """The first of the places that the address stands for where somebody listens."""
+    """A connection to the first address of the name that accepts one."""
     problem: Exception = AwayError("the host has no address")
     for family, place in _places(address):
         connection = socket.socket(family, socket.SOCK_STREAM)

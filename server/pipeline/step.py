@@ -31,10 +31,10 @@ MAX_STREAMS = 1200
 
 
 class TryLaterError(Exception):
-    """What the step needs is away: the task is set aside, and tried again after a pause.
+    """A service that the step needs is away: the task is postponed, and tried again after a pause.
 
-    `code` and `params` are what people are told meanwhile. With `counts`, the step is given up after as many failures
-    as `task_max_attempts`; without, it waits for as long as it takes.
+    `code` and `params` are shown to people meanwhile. With `counts`, the step is given up after as many failures as
+    `task_max_attempts`; without, it waits for as long as it takes.
     """
 
     def __init__(self, code: str, *, counts: bool = True, **params: Param) -> None:
@@ -44,7 +44,7 @@ class TryLaterError(Exception):
         self.counts = counts
 
 
-class Cancelled(Exception):  # noqa: N818  # not an error: a person asked for it
+class Cancelled(Exception):  # noqa: N818  # not an error: a person cancelled the task
     """The task was cancelled while the step ran; every process of the step is gone."""
 
 

@@ -1,7 +1,7 @@
 """What the jobs `mp4` and `hls` share: FFmpeg at work, bounded and followed. For the child process only.
 
-Rule: whatever a video says of itself, its result has a bound in bytes, told by the bytes that were uploaded; and the
-percent that is reported never falls, though a second attempt begins anew.
+Rule: whatever a video claims, its result has a bound in bytes, which depends on the uploaded bytes; and the reported
+percent never falls, though a second attempt begins anew.
 """
 
 import time
@@ -28,7 +28,7 @@ _DONE = 97  # percent, when FFmpeg has ended: it is looked at yet
 
 
 class DiskFullError(Exception):
-    """The disk is full. The job's answer says so, since the video is not to blame."""
+    """The disk is full. The job reports it as such, since the video is not to blame."""
 
 
 def _source(arguments: Mapping[str, Any]) -> Source:
@@ -38,7 +38,7 @@ def _source(arguments: Mapping[str, Any]) -> Source:
 
 
 class Work:
-    """One transcode: what it was told, and how far it is."""
+    """One transcode: its parameters and its progress."""
 
     def __init__(self, arguments: Mapping[str, Any], report: Callable[[int], None]) -> None:
         self.output = Path(arguments["output"])

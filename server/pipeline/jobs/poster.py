@@ -1,6 +1,6 @@
-"""The job of the poster step, run in a child process: FFmpeg takes single frames, the most telling one stays.
+"""The job of the poster step, run in a child process: FFmpeg takes single frames, the one with most detail stays.
 
-Rule: FFmpeg is told the demuxer, may open files only, and sees names it cannot mistake for anything else.
+Rule: FFmpeg gets the demuxer by option, may open files only, and sees names it cannot mistake for anything else.
 """
 
 import re
@@ -135,7 +135,7 @@ def _jpeg_size(path: Path) -> int:
 
 
 def _command(arguments: Mapping[str, Any], track: _Track, wanted: Sequence[_Wanted]) -> list[str]:
-    # Warnings tell of frames that were shown although they are damaged.
+    # Warnings report frames that were shown although they are damaged.
     line = [arguments["ffmpeg"], "-hide_banner", "-nostdin", "-nostats", "-loglevel", "warning", "-y"]
     line += ["-filter_threads", "1"]
     for one in wanted:

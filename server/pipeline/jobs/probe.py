@@ -40,7 +40,7 @@ _DECODER_SECONDS = 20.0
 _HDR_TRANSFERS = (16, 18)  # PQ (SMPTE ST 2084) and HLG (ARIB STD-B67) in ITU-T H.273 table 3
 _DOLBY_VISION = ("dvh1", "dvhe", "dvav", "dva1")  # sample entries of streams that need not say their transfer
 
-# How many frames tell whether they come evenly, how many bytes they may cost, and how many is too few.
+# How many frames show whether they come evenly, how many bytes they may cost, and how many are too few.
 _TIMED_PACKETS, _TIMED_BYTES, _FEWEST_TIMES = 300, 32 << 20, 8
 _TIMED_SOUNDS = 4  # tracks of sound whose ends count
 _REORDERED = 16  # packets; H.264 and HEVC put a frame at most so far from where it is shown
@@ -87,14 +87,14 @@ def probe(arguments: Mapping[str, Any], report: Callable[[int], None]) -> Mappin
         length = durations.length(path, demuxer, timed, told, reopen)
     except MemoryError:  # PyAV's is both, and it is the limit, not the file
         raise
-    except av.error.FFmpegError as error:  # any other error is the library's, and FFmpeg's program is asked instead
+    except av.error.FFmpegError as error:  # any other error is the library's, and FFmpeg's program is used instead
         raise StepError("not_playable") from error
     seconds = round(length.seconds, 3) if length.seconds is not None else None
     return {**found, "duration": seconds, "remarks": ["truncated"] if length.is_truncated else []}
 
 
 def _require_readable(path: str) -> None:
-    """Tell a disk that fails from a file that is broken, which FFmpeg reports alike."""
+    """Raise when the disk fails: FFmpeg reports that like a broken file."""
     try:
         with Path(path).open("rb") as file:
             file.read(1)

@@ -86,7 +86,7 @@ def _track(container: InputContainer, arguments: Mapping[str, Any]) -> VideoStre
 
 
 def _measure(arguments: Mapping[str, Any], seconds: float) -> float:
-    """The duration of a video whose header does not tell it, in seconds; what can be seen of it in so much time."""
+    """The duration of a video whose header lacks it, in seconds, as far as it can be measured in that time."""
     deadline, end = time.monotonic() + seconds, 0.0
     with _open(arguments) as container:
         for packet in container.demux(_track(container, arguments)):
@@ -274,7 +274,7 @@ def _jpeg(sheet: VideoFrame) -> bytes:
 def _cues(duration: float, pace: float, count: int, columns: int, picture: _Picture) -> str:
     """WebVTT whose cues point into the sheet (media fragments, `xywh` in pixels), from zero to the end without a gap.
 
-    Where the video was over before its header says so, the last picture stands for the rest.
+    Where the video ends before its header says, the last picture fills the rest.
     """
     ends = [*(_stamp(number * pace) for number in range(1, count)), _stamp(max(duration, 0.001))]
     lines, start = ["WEBVTT"], _stamp(0)

@@ -24,10 +24,10 @@ from server.pipeline.media.boxes import Element
 _LONGEST = 366 * 86400.0  # a duration beyond a year is a broken header
 _TOLERANCE, _SHARE = 0.1, 0.002  # how much a header may be off: seconds, and a share of the duration
 _OFFSET = 1.0  # a start later than this is an offset, an earlier one a codec's delay
-_PATIENCE = 15.0  # for reading a file from start to end where nothing else tells how long it is
-_TAIL = 2.0  # before the end that is told: where reading the last packets begins
+_PATIENCE = 15.0  # for reading a file from start to end where its duration cannot be found otherwise
+_TAIL = 2.0  # before the declared end: where reading the last packets begins
 
-# Demuxers whose headers count samples: what is told and not there was cut off. Others may tell of a long last frame.
+# Demuxers whose headers count samples: what is declared and missing was cut off. Others may declare a long last frame.
 _EXACT = ("flv", "mxf")
 
 _MEDIA_BOXES = (b"mdat", b"moof")
@@ -62,11 +62,11 @@ def length(path: str, demuxer: str, streams: Sequence[int], by: Told, reopen: Ca
     there = _usable(end - start) if end is not None else None
     if told is None or there is None:
         return Length(there or _without_start(told, start), is_cut and there is not None)
-    # Some containers tell the time of the end, others the time from the start.
+    # Some containers declare the time of the end, others the time from the start.
     said = min((told, _without_start(told, start) or told), key=lambda one: abs(one - there))
     is_short = said - there > max(_TOLERANCE, said * _SHARE)
     is_fragmented = _is_fragmented(path, demuxer)
-    # Of fragments FFmpeg adds up those that are there, so nothing that is told is missing.
+    # FFmpeg adds up the fragments that are there, so nothing that is declared is missing.
     if (is_cut and is_fragmented) or (is_short and (is_cut or is_fragmented or demuxer in _EXACT)):
         return Length(there, is_truncated=True)
     return Length(max(said, there), is_truncated=False)

@@ -1,4 +1,4 @@
-"""What a file's header says that FFmpeg decodes without a word: that its tracks are encrypted, or that their colours
+"""Facts in a file's header that FFmpeg ignores without a warning: that its tracks are encrypted, or that their colours
 cannot be shown.
 
 Rule: only headers are read, in bounds. A protected video decodes to grey pictures or noise, so frames prove nothing.
@@ -55,7 +55,7 @@ _MXF_LOOKED_AT = 4 << 20  # bytes
 
 
 def check(path: str, demuxer: str) -> None:
-    """Raise `StepError` protected, or codec_unsupported, when the header says so."""
+    """Raise `StepError` protected, or codec_unsupported, when the header declares it."""
     look = _LOOKS.get(demuxer)
     if look is None:
         return
@@ -95,7 +95,7 @@ def _strange_profile(records: Sequence[bytes]) -> int | None:
             continue
         profile = record[2] >> 1
         has_base_layer, compatibility = record[3] & 1, record[4] >> 4
-        # Profile 4 tells no compatibility and has one; of 5 and of 10 without compatibility the base layer is in IPT.
+        # Profile 4 declares no compatibility and has one; 5 and 10 without compatibility have a base layer in IPT.
         if not has_base_layer or (profile in (5, 10) and not compatibility):
             return profile
     return None

@@ -1,7 +1,7 @@
 """The pieces of FFmpeg's command line.
 
-Rule: pure. FFmpeg is told the demuxer, opens files only, sees no name that it could mistake for anything else, and
-never learns anything of a video's origin that it could write into a result.
+Rule: pure. FFmpeg gets the demuxer by option, opens files only, sees no name that it could mistake for anything else,
+and gets no information about a video's origin that it could write into a result.
 """
 
 from collections.abc import Sequence
@@ -28,7 +28,7 @@ PLAYLIST = "index.m3u8"
 INIT = "init.mp4"
 
 _CRF = "23"
-_RATE = 30  # frames a second where a source does not tell
+_RATE = 30  # frames a second where a source does not declare it
 _AUDIO_HZ = "48000"
 _LARGE, _LARGE_THREADS, _LARGE_LOOKAHEAD = 2560 * 1600, 3, "10"  # pixels, and what larger ones may have
 _BUFFER = 2  # seconds of the largest rate that may be spent at once
@@ -43,7 +43,7 @@ _BT709 = "setparams=range=tv:color_primaries=bt709:color_trc=bt709:colorspace=bt
 
 @dataclass(frozen=True)
 class Input:
-    """The file, and who reads it: `path` absolute, `max_pixels` of a frame, `threads` for decoding."""
+    """The input file and its decoder: `path` absolute, `max_pixels` of a frame, `threads` for decoding."""
 
     ffmpeg: str
     path: str
@@ -131,7 +131,7 @@ def encoded_video(
         *("-level:v", f"{one.level // 10}.{one.level % 10}", "-pix_fmt", "yuv420p"),
         *("-threads", str(min(threads, _LARGE_THREADS) if one.width * one.height > _LARGE else threads)),
         *(() if reordered else ("-bf", "0")),
-        # Frames that wait for their turn take most of the memory.
+        # Frames in the lookahead queue take most of the memory.
         *(("-rc-lookahead", _LARGE_LOOKAHEAD) if one.width * one.height > _LARGE else ()),
         *("-crf", _CRF, "-maxrate", str(one.max_rate), "-bufsize", str(one.max_rate * _BUFFER)),
         # Key frames by time and nowhere else, so that all sizes have theirs at the same frames. Floating point makes
@@ -159,8 +159,8 @@ def hls_output(folder: str) -> list[str]:
         *("-max_muxing_queue_size", str(_QUEUED_PACKETS)),
         *("-f", "hls", "-hls_segment_type", "fmp4", "-hls_time", str(SEGMENT_SECONDS), "-hls_playlist_type", "vod"),
         *("-hls_list_size", "0", "-hls_flags", "independent_segments", "-start_number", "1"),
-        # Else each playlist would be moved by another time: pictures, as they are decoded before they are shown, by two
-        # or three frames, sound by none. So the start is told by an edit list, as for any MP4.
+        # Otherwise each playlist would be moved by another time: pictures, as they are decoded before they are shown,
+        # by two or three frames, sound by none. So an edit list declares the start, as for any MP4.
         *("-avoid_negative_ts", "disabled"),
         # FFmpeg's own index of a segment is wrong after a pause, and players go by the segment's times anyhow.
         *("-hls_segment_options", "movflags=+skip_sidx"),

@@ -1,7 +1,7 @@
-"""What there is to know of a video, from what FFmpeg's program says: the way that is left when the library crashed.
+"""Facts of a video from the text of FFmpeg's program: the fallback after the library crashed.
 
-Rule: it reads the text that both FFmpeg 5 and 9 write for people, and believes nothing that it cannot check: numbers
-are numbers in bounds, a frame was decoded. What the text does not tell is None, and no such video is copied.
+Rule: it reads the text that both FFmpeg 5 and 9 write for people, and uses nothing that it cannot check: numbers
+are numbers in bounds, a frame was decoded. What the text lacks is None, and no such video is copied.
 """
 
 import math
@@ -55,7 +55,7 @@ class Track:
 
     @property
     def is_default(self) -> bool:
-        """Whether the file says so."""
+        """Whether the file marks it as default."""
         return "(default)" in self.rest
 
     @property
@@ -207,7 +207,7 @@ def _times(text: str) -> tuple[float, float | None]:
 
 
 def _best(tracks: Sequence[Track]) -> Track:
-    """As `track_choice.video` chooses, as far as the text tells."""
+    """As `track_choice.video` chooses, as far as the text allows."""
     if not tracks:
         raise StepError("no_video_stream")
     moving = [track for track in tracks if not _PICTURE.search(track.rest)]

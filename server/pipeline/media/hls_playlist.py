@@ -1,7 +1,7 @@
 """Playlists of HLS: reading those that FFmpeg wrote, writing the master (RFC 8216, and its second edition's drafts).
 
-Rule: what the master says was measured on the segments that are there. FFmpeg's own master would tell what was asked
-for, and nothing of frame rates.
+Rule: the master declares what was measured on the segments. FFmpeg's own master would declare what was requested, and
+no frame rates.
 """
 
 import math
@@ -30,7 +30,7 @@ class Media:
 
 @dataclass(frozen=True)
 class Variant:
-    """One size as the master tells it; `codec` as RFC 6381 writes it."""
+    """One size as the master declares it; `codec` as RFC 6381 writes it."""
 
     name: str
     width: int
@@ -41,7 +41,7 @@ class Variant:
 
 
 def measure(folder: Path, last_seconds: Callable[[Path], float]) -> Media:
-    """Look at the media playlist in `folder`, and correct it; `last_seconds` tells the length of a segment.
+    """Read the media playlist in `folder`, and correct it; `last_seconds` returns the length of a segment.
 
     FFmpeg measures a segment by the start of the next one, and the last by the frames a second that it expected, which
     is wrong where frames come unevenly. Raises `ValueError` if the playlist is not whole.

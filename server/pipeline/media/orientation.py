@@ -38,7 +38,7 @@ class Orientation:
 
     @property
     def filters(self) -> tuple[str, ...]:
-        """FFmpeg's filters that turn a stored frame upright, once it has been told not to do it by itself."""
+        """FFmpeg's filters that turn a stored frame upright, with FFmpeg's own rotation switched off."""
         return (*(("hflip",) if self.is_mirrored else ()), *_FILTERS[self.degrees])
 
 
@@ -53,7 +53,7 @@ def of_matrix(data: bytes | None) -> Orientation:
     if len(data) < _SIZE:
         return _ODD
     a, b, _, c, d, *_ = struct.unpack("=9i", data[:_SIZE])
-    # A matrix may scale as well: that changes the shape of the pixels, which FFmpeg tells by itself.
+    # A matrix may scale as well: that changes the shape of the pixels, which FFmpeg reports by itself.
     first, second = math.hypot(a, c), math.hypot(b, d)
     if not first or not second:
         return _ODD

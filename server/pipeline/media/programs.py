@@ -26,11 +26,11 @@ _KILLED = (-signal.SIGKILL, -signal.SIGTERM)
 _STDERR = 2
 _LOOK = 0.5  # seconds between two looks at the clock, and at what was written
 _MAX_LINE = 4 << 10
-_MAX_ERRORS = 16 << 10  # last bytes kept, unless more is asked for
+_MAX_ERRORS = 16 << 10  # last bytes kept, unless the caller wants more
 
 
 class KilledError(Exception):
-    """Somebody else ended the program (the system, out of memory, say): nothing is known of the file."""
+    """Another process ended the program (the kernel, out of memory, say): nothing is known of the file."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class Outcome:
 
     @property
     def succeeded(self) -> bool:
-        """Whether it did what it was told."""
+        """Whether it exited with success."""
         return self.code == 0
 
     @property
@@ -85,7 +85,7 @@ def follow(
     look: Callable[[float | None], None],
     keep: int = _MAX_ERRORS,
 ) -> Outcome:
-    """Run FFmpeg (with `-progress pipe:1`) in `folder` for at most so many seconds; of its words the last `keep` bytes.
+    """Run FFmpeg (with `-progress pipe:1`) in `folder` for at most so many seconds; keeps the last `keep` bytes of it.
 
     `look` is called at least twice a second with the time in seconds up to which the result is made, None while that
     is not known; when it raises, the program is killed. A program whose time is over ends as by SIGKILL. Raises
@@ -141,7 +141,7 @@ def kill_all() -> None:
 def _listen(
     process: "subprocess.Popen[bytes]", deadline: float, look: Callable[[float | None], None], keep: int
 ) -> bytes:
-    """Hear both pipes to their ends; what was said on standard error. Raises `TimeoutExpired`."""
+    """Read both pipes to their ends; returns the text of standard error. Raises `TimeoutExpired`."""
     made, errors, line = None, b"", b""
     with selectors.DefaultSelector() as selector:
         for pipe in (process.stdout, process.stderr):
@@ -164,7 +164,7 @@ def _listen(
 
 
 def _made(line: bytes) -> float | None:
-    """Seconds, if this line of `-progress` tells them; before the first frame FFmpeg says N/A."""
+    """Seconds, if this line of `-progress` has them; before the first frame FFmpeg writes N/A."""
     name, _, value = line.partition(b"=")
     return int(value) / 1e6 if name == b"out_time_us" and value.strip().isdigit() else None
 

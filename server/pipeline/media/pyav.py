@@ -1,7 +1,7 @@
 """PyAV, where reading a value of it is not safe or not tolerant. For child processes only.
 
-Rule: what a decoder tells and PyAV does not know is passed over, never an error of the file; and what corrupts memory
-is read once, in the one way that does not.
+Rule: a value that a decoder reports and PyAV does not know is skipped, never an error of the file; and a value whose
+reading corrupts memory is read once, in the one way that does not.
 """
 
 import ctypes
@@ -32,8 +32,8 @@ def channels(stream: AudioStream) -> int:
     """How many channels the sound has; 0 if that is not known.
 
     `codec_context.channels` makes an `AudioLayout`, which shares the decoder's table of channels when these are in an
-    order of their own, and frees it when it goes: the second one corrupts the heap (PyAV 18.1). So the layout is never
-    let go.
+    order of their own, and frees it when it is released: the second one corrupts the heap (PyAV 18.1). So the layout
+    is never released.
     """
     layout = stream.codec_context.layout
     ctypes.pythonapi.Py_IncRef(ctypes.py_object(layout))

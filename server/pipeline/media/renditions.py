@@ -23,7 +23,7 @@ SEGMENT_SECONDS = 4
 
 _RUNGS = (240, 360, 480, 720, 1080, 1440, 2160)
 _NEXT_RUNG = 0.8  # a size is left out when it is hardly smaller than the largest one
-_LONG_EDGE = 4096  # pixels; what decoders in hardware take, unless the setting asks for more
+_LONG_EDGE = 4096  # pixels; what decoders in hardware take, unless the setting allows more
 
 # Bits a second at most for 1920 x 1080 at up to 35 frames a second; the rest follows from the area.
 _RATE = 5_000_000
@@ -56,8 +56,8 @@ _LARGE_FILE = 32 << 20  # bytes
 # A packet's size, two times, place and mark, each in a table of its own (ISO/IEC 14496-12 section 8.6 and 8.7).
 _INDEX_BYTES, _INDEX_ROOM = 4 + 8 + 8 + 8 + 4, 64 << 10
 
-# A source is worth so many times its size at most, and so much besides: whatever it says of itself, a small file
-# cannot fill a disk.
+# A result may have so many times its source's size at most, and so much besides: whatever the source claims, a small
+# file cannot fill a disk.
 _GROWTH, _ROOM = 20, 256 << 20
 
 
@@ -78,13 +78,13 @@ class Audio:
 
 @dataclass(frozen=True)
 class Source:
-    """What is known of a video.
+    """The facts of a video.
 
     `width` and `height` are pixels as shown: upright, and square. `index` is its place among all streams. `frame_rate`
     is frames a second on average, None if it is not known. `rotation` is degrees that a player has to turn it, None if
     that is not a quarter turn (a mirrored picture, say). `is_late` says that sound comes before pictures. `hdr` is how
     bright tones are coded beyond the usual range. `start` is the time of the first packet in seconds, mostly 0.
-    `packets` are those of pictures and sound together, None if the file does not tell. `other_audio` are further tracks
+    `packets` are those of pictures and sound together, None if the file does not say. `other_audio` are further tracks
     that could be heard instead, `unknown_audio` is the number of those that cannot be decoded.
     `orientation` is how a stored frame becomes the one that is shown, `untold_colours` is what the video does not say
     of its colours (`colours.py`).

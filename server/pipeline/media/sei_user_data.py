@@ -7,13 +7,13 @@ a gigabyte and runs beside FFmpeg, which copies meanwhile; taking all remarks ou
 _SEI = 6  # ITU-T H.264 table 7-1
 _REGISTERED, _UNREGISTERED = 4, 5  # its annex D: user data
 _CAPTIONS = b"\xb5"  # ITU-T T.35: the country code of subtitles and the like
-_X264 = bytes.fromhex("dc45e9bde6d948b7962cd820d923eeef")  # how it was encoded, and nothing of who or where
+_X264 = bytes.fromhex("dc45e9bde6d948b7962cd820d923eeef")  # x264's encoding parameters, and nothing of person or place
 
 
 def has_remark(unit: memoryview, width: int) -> bool:
     """Whether an access unit has one; `width` bytes are the length of each part.
 
-    Messages belong before the picture, and not everybody keeps to that, FFmpeg included.
+    Messages belong before the picture, and not every encoder keeps to that, FFmpeg included.
     """
     at = 0
     while at + width < len(unit):

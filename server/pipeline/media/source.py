@@ -1,7 +1,7 @@
-"""What a plan has to know of a video, found out with PyAV. For the child process only.
+"""The facts of a video that a plan needs, read with PyAV. For the child process only.
 
-Rule: as in `jobs/probe.py`: one file, one demuxer, both given. A few frames are decoded, since what matters most
-(rotation, fields, tones) is told for certain by frames alone.
+Rule: as in `jobs/probe.py`: one file, one demuxer, both given. A few frames are decoded, since only frames show the
+most important facts (rotation, fields, tones) reliably.
 """
 
 from collections.abc import Iterator, Mapping
@@ -45,7 +45,7 @@ def read(path: str, demuxer: str, max_pixels: int, facts: Mapping[str, Any]) -> 
             return _describe(container, stream, max_pixels, facts)
     except MemoryError:
         raise
-    except av.error.FFmpegError as error:  # any other error is the library's, and FFmpeg's program is asked instead
+    except av.error.FFmpegError as error:  # any other error is the library's, and FFmpeg's program is used instead
         raise StepError("not_playable") from error
 
 
@@ -179,7 +179,7 @@ def _is_late(container: InputContainer, stream: VideoStream) -> bool:
 
 
 def _duration(container: InputContainer, facts: Mapping[str, Any]) -> float | None:
-    """Seconds; None where the file does not tell."""
+    """Seconds; None where the file does not say."""
     told = facts.get("duration")
     seconds = float(told) if told else (container.duration or 0) / av.time_base
     return seconds if 0 < seconds < _LONGEST else None

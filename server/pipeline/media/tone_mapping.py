@@ -35,7 +35,7 @@ def filters(coded: Range, *, for_jpeg: bool = False) -> list[str]:
     """
     end = "zscale=t=bt709:m=470bg:r=pc,format=yuvj420p" if for_jpeg else "zscale=t=bt709:m=bt709:r=tv,format=yuv420p"
     return [
-        # Said of the frame, not only of the input: zscale finds no way from colours that are not told.
+        # Set on the frame, not only on the input: zscale finds no conversion from undeclared colours.
         f"setparams=color_primaries=bt2020:color_trc={_NAMES[coded]}:colorspace=bt2020nc",
         f"zscale=tin={_NAMES[coded]}:min=bt2020nc:pin=bt2020:t=linear:npl=100",
         "format=gbrpf32le,zscale=p=bt709,tonemap=tonemap=hable:desat=0",

@@ -19,7 +19,7 @@ from server.pipeline.media import pyav
 _PICTURES = Disposition.attached_pic | Disposition.timed_thumbnails | Disposition.still_image | Disposition.dependent
 # Codecs of still images: a track of one frame of these is a picture, whatever its container says.
 _IMAGE_CODECS = frozenset({"mjpeg", "png", "bmp", "gif", "tiff", "webp", "jpeg2000", "jpegxl", "ppm", "targa", "svg"})
-_LOOKED_AT = 400, 16 << 20  # packets, and their bytes, that tell several tracks apart
+_LOOKED_AT = 400, 16 << 20  # packets, and their bytes, that distinguish several tracks
 _FEW = 2  # packets of a track that has ended before it became a video
 
 

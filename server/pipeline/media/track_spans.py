@@ -16,7 +16,7 @@ from server.pipeline.media.renditions import Source
 
 _NOTICED = 0.1  # seconds between the ends of two tracks that a player would stumble over
 _AT_ONCE = 0.03  # seconds between pictures and sound that cannot be noticed
-_RATE = 25.0  # frames a second where a file does not tell
+_RATE = 25.0  # frames a second where a file does not say
 _PAUSE = 0.25  # seconds between two pictures that are filled
 _FILLED_RATE = 5.0  # frames a second of HLS at least
 

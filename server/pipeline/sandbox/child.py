@@ -1,6 +1,6 @@
 """Jobs in child processes that can be killed: the parent's side.
 
-Rule: whatever way a job ends, nothing of it is left. The child is believed nothing beyond a bounded line of JSON.
+Rule: however a job ends, nothing of it is left. The parent accepts only a bounded line of JSON from the child.
 `child_process.py` starts and ends it, `child_main.py` is the other side.
 """
 
@@ -56,8 +56,8 @@ def run(
 
     Returns the job's mapping, as JSON carries it. Raises `StepError` if the job does, and step_timeout,
     step_memory or step_crashed if it could not finish; `Cancelled` within a poll (50 ms) and the child's grace
-    (0.3 s) after `cancelled` is set; `TryLaterError` if somebody else killed the child or its program; `OSError` if no
-    process can be started, or ENOSPC if it says that the disk is full. May be called from several threads.
+    (0.3 s) after `cancelled` is set; `TryLaterError` if another process killed the child or its program; `OSError` if
+    no process can be started, or ENOSPC if it says that the disk is full. May be called from several threads.
     """
     given = {"job": job, "arguments": arguments, "limits": asdict(limits), "files": _files(arguments)}
     request = json.dumps(given).encode() + b"\n"
@@ -73,7 +73,7 @@ def run(
     if conversation.error is None and conversation.result is not None:
         return conversation.result
     verdict = _verdict(process.returncode, conversation, limits)
-    # After an answer the exit code is our own doing: the child is told to go.
+    # After an answer the exit code is our own doing: the parent ends the child.
     end = "its own answer" if conversation.over else f"exit code {process.returncode}"
     # A file that cannot be played is not our fault; a child that crashed may be.
     level = logging.INFO if conversation.is_reasoned and verdict is conversation.error else logging.WARNING
@@ -151,7 +151,7 @@ class _Conversation:
         self.error: StepError | None = None
         self.stderr = b""
         self.is_reasoned = False
-        """Whether the error is the job's own word about the file."""
+        """Whether the job itself reported this error about the file."""
         self._report = report
         self._line = b""
         self._heard = 0
@@ -172,7 +172,7 @@ class _Conversation:
         return self.result is not None or self.error is not None
 
     def listen(self, timeout: float) -> None:
-        """Take in what is said now, waiting at most so many seconds for it."""
+        """Read what the child writes, waiting at most `timeout` seconds for it."""
         for key, _ in self._selector.select(timeout):
             chunk = os.read(key.fd, 65536)
             if chunk:

@@ -92,7 +92,7 @@ def _limit(limits: Mapping[str, Any]) -> None:
     ):
         ceiling = resource.getrlimit(kind)[1]
         value = most if ceiling == resource.RLIM_INFINITY else min(most, ceiling)
-        # Beyond the hard limit the kernel sends SIGKILL, which would look as if somebody else had ended it.
+        # Beyond the hard limit the kernel sends SIGKILL, which would look as if another process had killed it.
         hard = value + _CPU_MARGIN if kind == resource.RLIMIT_CPU else value
         resource.setrlimit(kind, (value, hard if ceiling == resource.RLIM_INFINITY else min(hard, ceiling)))
     os.nice(10)

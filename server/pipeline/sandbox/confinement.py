@@ -1,8 +1,8 @@
-"""The confinement of a child process: what it may touch once it reads bytes that a stranger wrote.
+"""The confinement of a child process: what it may touch once it reads bytes of an untrusted file.
 
-Rule: each protection is tried by itself, and none is needed by another: what this kernel refuses is told, and the rest
-stands. Applied before the first hostile byte and before the first thread; it holds for FFmpeg, too, which the child
-starts. `docs/sandbox.md` says what each is for.
+Rule: each protection is tried by itself, and none needs another: what this kernel refuses is reported, and the rest
+stays in force. Applied before the first hostile byte and before the first thread; it holds for FFmpeg, too, which the
+child starts. `docs/sandbox.md` says what each is for.
 """
 
 import contextlib
@@ -117,7 +117,7 @@ def confine(files: Mapping[str, Sequence[str]], entered: Entered) -> Callable[[]
 
 
 def tell(_arguments: Mapping[str, Any], _report: Callable[[int], None]) -> Mapping[str, object]:
-    """A job that does nothing but tell which protections stand."""
+    """A job that only reports which protections are in force."""
     return {"standing": sorted(_standing)}
 
 

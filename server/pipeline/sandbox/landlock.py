@@ -1,8 +1,8 @@
 """Which files a child process may open, by Landlock (linux/landlock.h).
 
-Rule: what is not named cannot be read, written, made, removed or run, whatever its owner. Landlock needs
+Rule: a file that is not named cannot be read, written, made, removed or run, whatever its owner. Landlock needs
 `no_new_privs`. It holds for the calling thread and all that it starts, so it comes before the first thread. Later
-versions also refuse TCP, signals to other processes and sockets by name; all that this kernel knows is used.
+versions also refuse TCP, signals to other processes and sockets by name; everything that this kernel offers is used.
 """
 
 import contextlib

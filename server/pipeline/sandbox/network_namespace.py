@@ -21,7 +21,7 @@ _CLONE_NEWIPC, _CLONE_NEWUSER, _CLONE_NEWPID, _CLONE_NEWNET = 0x08000000, 0x1000
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 _STDIN = 0
 _GRACE = 200  # milliseconds; less than the server waits
-_SIGNALLED = 128  # and the number of the signal: how the first process tells by what the job ended
+_SIGNALLED = 128  # plus the number of the signal: how the first process reports the signal that ended the job
 
 
 def enter() -> frozenset[str]:
@@ -61,7 +61,7 @@ def _become_grandchild() -> None:
 
 
 def _reap(job: int) -> NoReturn:
-    """The first process: wait for everybody until the job has ended, and say how in the exit code."""
+    """The first process: wait for all processes until the job has ended, and exit with its code."""
     while True:
         pid, status = os.wait()
         if pid == job:

@@ -1,7 +1,7 @@
 """System calls that a child process is refused, by a seccomp filter.
 
 Rule: a list of what decoding a video never needs, not of what it needs: FFmpeg, x264 and libc differ from
-one version to the next. A refused call gets EPERM, so that a harmless use of it (a name service that asks a socket)
+one version to the next. A refused call gets EPERM, so that a harmless use of it (a name service that opens a socket)
 fails and no video does. Needs `no_new_privs`. Holds for the calling thread and all that it starts.
 
 The filter is a classic BPF program (linux/filter.h) over `struct seccomp_data` (linux/seccomp.h).

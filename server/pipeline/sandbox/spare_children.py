@@ -103,7 +103,7 @@ class SpareChildren:
     def _add(self) -> bool:
         try:
             self._waiting.append(child_process.start(*_MODULES))
-        except OSError as error:  # no more processes, or no memory: then a job starts its own, or says so
+        except OSError as error:  # no more processes, or no memory: then a job starts its own, or fails with that error
             _log.warning("spare_child_not_started", reason=os.strerror(error.errno or 0))
             return False
         return True

@@ -17,7 +17,7 @@ _log = structlog.stdlib.get_logger("videodock.pipeline")
 
 
 class Trial:
-    """One child process that does nothing but tell. `start` and `stop` once each."""
+    """One child process that only reports. `start` and `stop` once each."""
 
     def __init__(self) -> None:
         self._stopping = threading.Event()
@@ -36,7 +36,7 @@ class Trial:
             self._thread.join()
 
     def trouble(self) -> str | None:
-        """What is missing, in a sentence; None when all stands."""
+        """What is missing, in a sentence; None when all protections are in force."""
         if not self._done.is_set():
             return "is being tried"
         if self._refused is None:

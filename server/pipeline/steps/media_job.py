@@ -1,7 +1,7 @@
-"""What the steps share that look inside a video: one job in a child, and the arguments that all jobs take.
+"""What the steps with a look inside a video share: one job in a child, and the arguments that all jobs take.
 
-Rule: a full disk is never the video's fault. FFmpeg does not tell it from a broken video, and a child that could not
-write has crashed.
+Rule: a full disk is never the video's fault. FFmpeg does not distinguish it from a broken video, and a child that could
+not write has crashed.
 """
 
 import errno

@@ -38,7 +38,7 @@ class Probe(Step):
     """`module:function` that does it in the child."""
 
     def limits(self, settings: Settings) -> Limits:
-        """Less memory than for the others: who gets a huge index past this step would get it past them."""
+        """Less memory than for the others: a file whose huge index passed this step would pass them too."""
         limits = super().limits(settings)
         return replace(limits, memory=min(limits.memory, _MEMORY))
 

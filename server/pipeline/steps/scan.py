@@ -28,7 +28,7 @@ class Scan(Step):
     name = "scan"
     weight = 2
 
-    def applies_to(self, media_type: MediaType | None) -> bool:  # noqa: ARG002  # whatever it is: strangers sent it
+    def applies_to(self, media_type: MediaType | None) -> bool:  # noqa: ARG002  # any type may carry a virus
         """To every file."""
         return True
 

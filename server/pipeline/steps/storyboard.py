@@ -21,7 +21,7 @@ class Storyboard(Step):
     is_required = False
 
     def is_wanted(self, settings: Settings) -> bool:
-        """Whether the setting asks for it."""
+        """Whether the setting enables it."""
         return settings.storyboard == "on"
 
     def run(self, context: StepContext) -> Mapping[str, object]:

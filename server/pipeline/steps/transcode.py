@@ -1,6 +1,6 @@
 """What the steps `mp4` and `hls` share: the parent's side of a transcode.
 
-Rule: the parent names what is to be made and within which bounds; the job in the child looks at the video and decides
+Rule: the parent says what is to be made and within which bounds; the job in the child looks at the video and decides
 how. A full disk is never the video's fault.
 """
 

@@ -19,7 +19,7 @@ from server.transport.body import Pace
 _LOOKS = 8  # during the idle time
 _LONGEST_PAUSE = 5.0  # seconds between two looks
 _STALLED_SECONDS = 10.0  # after so long without a byte, a connection gives way to a new one
-_ASKED = 16  # connections that are asked for that, before a new one is refused
+_ASKED = 16  # connections that are checked for a stall, before a new one is refused
 _BYTES_ACKED = 120  # the offset of `tcpi_bytes_acked` in Linux's `struct tcp_info`
 _LONGEST_USER_TIMEOUT = (1 << 31) - 1  # milliseconds
 _TCP_INFO = getattr(socket, "TCP_INFO", None)
@@ -136,7 +136,7 @@ def limit_kernel(transport: asyncio.BaseTransport, seconds: float) -> None:
 
 
 def _confirmed(transport: asyncio.Transport) -> int:
-    """Bytes that the client's kernel has confirmed; where that is not told, a number that grows as the buffer sinks."""
+    """Bytes that the client's kernel has confirmed; without that value, a number that grows as the buffer empties."""
     own = transport.get_extra_info("socket")
     with contextlib.suppress(OSError, struct.error, AttributeError):
         view = socket.socket(socket.AF_INET, socket.SOCK_STREAM, 0, fileno=own.fileno())

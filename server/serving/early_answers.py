@@ -1,6 +1,6 @@
-"""Answers that the protocol class makes itself, when no application can: the request was never whole.
+"""Responses that the protocol class makes itself, when no application can: the request was never whole.
 
-Rule: such an answer is the last on its connection, and says so.
+Rule: such a response is the last on its connection, and has `Connection: close`.
 """
 
 from collections.abc import Iterable

@@ -15,7 +15,7 @@ class Framing:
 
     def __init__(self, headers: Iterable[tuple[bytes, bytes]] = ()) -> None:
         self.line = b""
-        """The header that tells the length, for another parser; empty where there is no body."""
+        """The header that declares the length, for another parser; empty where there is no body."""
         self.length: int | None = 0
         """Bytes of the body; None is chunked."""
         self.trailers: dict[str, str] = {}
@@ -40,5 +40,5 @@ class Framing:
         key = name.decode("latin-1").lower()
         if key in self._announced:
             text = value.decode("latin-1").strip()
-            # One that came twice is a list (RFC 9110 section 5.3); who expects one value will not find it in that.
+            # A repeated field is a list (RFC 9110 section 5.3); code that expects one value finds it invalid.
             self.trailers[key] = f"{self.trailers[key]}, {text}" if key in self.trailers else text

@@ -31,7 +31,7 @@ def settle(target: bytes, version: str, headers: list[tuple[bytes, bytes]]) -> b
     if absolute is None:
         return target
     scheme, authority, rest = absolute.groups()
-    # Who writes a user into a URL hides where it leads (RFC 9110 section 4.2.4).
+    # A user in a URL can hide where it leads (RFC 9110 section 4.2.4).
     if scheme.lower() not in _SCHEMES or not authority or not _HOST.fullmatch(authority):
         raise HostError
     headers[slice(places[0], places[0] + 1) if places else slice(0, 0)] = [(b"host", authority)]

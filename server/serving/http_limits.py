@@ -14,18 +14,18 @@ What it does not do is done here:
 - Time. One timer a connection says by when a whole head must have come. It runs from the connection or from the first
   byte of a later head. The time of an earlier answer does not count against the client: reading may be paused.
 - Trailers come through the same callback as headers, and uvicorn appends them to the list that the application
-  already has: an injected Authorization too. Here the list ends with the head. Trailers that the head announced go
-  into a mapping of their own, which is whole before the application hears that the body is over.
-- Upgrade. httptools takes whatever follows a request that asks for an upgrade for another protocol: its body would be
-  lost and then read as requests. Java's client asks every plain server for h2c, in uploads too. We never upgrade
-  (RFC 9110 lets a server ignore the wish): a fresh parser is told how long the body is, and goes on where the
-  first one stopped.
+    already has: an injected Authorization too. Here the list ends with the head. Trailers that the head announced go
+    into a mapping of their own, which is whole before the application gets the end of the body.
+  - Upgrade. After a request with `Upgrade`, httptools takes all that follows for another protocol: its body would be
+    lost and then read as requests. Java's client requests h2c from every plain server, in uploads too. We never upgrade
+    (RFC 9110 lets a server ignore it): a fresh parser gets the length of the body, and goes on where the first one
+    stopped.
 - Host. llhttp accepts a request that names no host, or two, and uvicorn passes over the one in an absolute target:
   `hosts.py`.
 - Answers that the client does not read. A transport waits for its buffer to empty, also when it is closed. A clock
   of each connection runs while the buffer is not empty: `answer_timeout.py`.
-- The end. An error concerns one message. Answers to those before it are sent first, an answer that has begun is not
-  written into, and an application that still reads that body learns that the client is gone. Closing with unread
+- The end. An error concerns one message. Responses to those before it are sent first, no error is written into a
+  response that has begun, and an application that still reads that body gets a disconnect. Closing with unread
   bytes would make the kernel send a reset that overtakes the answer: so half-close, listen for a moment, close.
 """
 
@@ -74,7 +74,7 @@ class LimitedHttp(HttpToolsProtocol):
     max_head_size: int
     head_timeout: float
     max_connections: int = 1 << 20
-    keep_alive_timeout: float | None = None  # None is what uvicorn was told
+    keep_alive_timeout: float | None = None  # None keeps uvicorn's setting
     idle_timeout: float = 60
     min_rate: float = 0
     _clocks: dict[AnswerClock, None]
@@ -115,7 +115,7 @@ class LimitedHttp(HttpToolsProtocol):
         self._clock.stop()
         self._unset_keepalive_if_required()
         self.pipeline.clear()
-        # uvicorn tells the newest request only; the one that runs would wait for ever.
+        # uvicorn notifies the newest request only; the one that runs would wait for ever.
         if self._busy() and self._running is not None:
             cut_off(self._running)
         super().connection_lost(exc)
@@ -319,7 +319,7 @@ class LimitedHttp(HttpToolsProtocol):
             self._end(words)
 
     def _end(self, words: bytes) -> None:
-        """Say the last words and close, so that they arrive."""
+        """Send the last response and close, so that it arrives."""
         self._deaf = True
         self._stop_timer()
         self._unset_keepalive_if_required()
@@ -365,7 +365,7 @@ class LimitedHttp(HttpToolsProtocol):
 
 
 def cut_off(cycle: RequestResponseCycle) -> None:
-    """Tell an application that the client is gone; what it still says is not sent."""
+    """Give an application the disconnect of its client; what it still sends is dropped."""
     cycle.disconnected = True
     cycle.waiting_for_100_continue = False
     cycle.message_event.set()

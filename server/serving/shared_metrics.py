@@ -25,7 +25,7 @@ _log = structlog.stdlib.get_logger("videodock.serving")
 def metrics_folder(data_dir: Path) -> Iterator[Path | None]:
     """A fresh folder in which serving processes add up their metrics; removes those of servers that died.
 
-    None when the disk is too full for one: then each process tells its own.
+    None when the disk is too full for one: then each process reports its own.
     """
     for old in data_dir.glob("metrics-*"):
         descriptor = os.open(old, os.O_RDONLY)

@@ -87,8 +87,8 @@ class Server(uvicorn.Server):
         logging.getLogger("uvicorn.error").addFilter(_no_cancellation)
 
     def run(self, sockets: list[socket.socket] | None = None) -> None:
-        # asyncio.run would wait for the threads of its executor at the end. The loop stays open: who calls
-        # this leaves the process next.
+        # asyncio.run would wait for the threads of its executor at the end. The loop stays open: the caller leaves
+        # the process next.
         factory = self.config.get_loop_factory() or asyncio.new_event_loop
         loop = factory()
         asyncio.set_event_loop(loop)
@@ -130,7 +130,7 @@ class Server(uvicorn.Server):
 
 
 def cut_off_after(seconds: float) -> None:
-    """Leave with exit code 1 in so many seconds, whatever hangs then."""
+    """Leave with exit code 1 in so many seconds, even if something hangs then."""
 
     def leave_late() -> None:
         _log.error("stopping_took_too_long", seconds=seconds)
@@ -147,7 +147,7 @@ def serve_here(app: ASGIApp, settings: Settings, sockets: list[socket.socket], o
     server = Server(app, settings, on_ready)
     try:
         server.run(sockets)
-    except SystemExit:  # uvicorn's word for an app that does not start; the log has the reason
+    except SystemExit:  # uvicorn's exit for an app that does not start; the log has the reason
         return 1
     return 0
 

@@ -8,9 +8,9 @@ a connection, `body_handover.py` the handles that the application sees.
   flow control, which therefore does not resume it. When the last byte was taken, a fresh parser replaces the old one,
   which still waits for that body, and reading goes on. A body that was not taken to its end leaves a
   connection whose next byte is in the middle of something: it is closed after the answer.
-- Files. Every answer may let the application write a part of its body into the socket itself (`FILES`): once the
-  transport has nothing left to write, and until it is told that this is over. Nothing of ours writes while a request
-  is being answered, so nothing comes in between.
+- Files. Every response may let the application write a part of its body into the socket itself (`FILES`): once the
+  transport has nothing left to write, and until the application returns the socket. Our own code writes nothing while
+  a request is being answered, so nothing comes in between.
 """
 
 import asyncio

@@ -1,6 +1,6 @@
 """GET on an upload: the bytes of a complete one, whole or in ranges (RFC 9110).
 
-Rule: without the setting `downloads` a client learns nothing. Only complete uploads are shown, never their parts;
+Rule: without the setting `downloads` a response reveals nothing. Only complete uploads are shown, never their parts;
 where a virus scanner is set, only those that have passed it.
 Nothing here moves a byte or takes a lock: `StoredFileResponse` sends the store's file, which is complete and so never
 changes, and whose id is never used twice. It may be deleted while it is sent; an open file is sent to its end.
@@ -44,7 +44,7 @@ Finish = Callable[[Response, Scope], Response]
 
 
 class Downloads:
-    """Originals, for those who may see them."""
+    """Originals, for clients that may see them."""
 
     def __init__(self, services: Services, finish: Finish) -> None:
         """`finish` gives a refusal the headers of its mount."""
@@ -60,7 +60,7 @@ class Downloads:
         `PreconditionFailedError`.
         """
         if self._settings.downloads == "off":
-            raise DownloadsOffError  # before anything is looked up: it must not tell which uploads there are
+            raise DownloadsOffError  # before any lookup: the response must not reveal which uploads there are
         facts, completed = await self._database.run(self._find, call.request.path_params["upload_id"])
         path = self._store.local_path(facts.id)
         try:
@@ -74,7 +74,7 @@ class Downloads:
         headers = {
             "ETag": tag,
             "Last-Modified": format_datetime(completed, usegmt=True),
-            # A copy may be kept, but not shown without asking: who may see it, and whether it exists, can change.
+            # A copy may be stored, but only shown after revalidation: access, and whether it exists, can change.
             "Cache-Control": "private, no-cache",
         }
         if is_unchanged(call.head, tag, completed):

@@ -101,8 +101,8 @@ async def _send(response: Response, scope: Scope, receive: Receive, send: Send, 
         return
     response.headers["Connection"] = "close"
     if b"expect" in headers or isinstance(body, SocketBody):
-        # The client waits for our word before it sends; reading now would be that word. And a server that hands
-        # bodies over knows itself how to close in front of one.
+        # The client waits for a response or `100 Continue` before it sends; reading now would send the latter. And a
+        # server that hands bodies over closes such a connection by itself.
         await response(scope, receive, send)
         return
     if isinstance(response, FileResponse):  # it sends by itself; the body of a GET is not read
@@ -124,7 +124,7 @@ def _bare(response: Response) -> Response:
 
 
 def _keep_running() -> None:
-    """Let this task go on, for its last words, as if it had not been cancelled."""
+    """Let this task finish its last steps, as if it had not been cancelled."""
     task = asyncio.current_task()
     if task is not None:
         task.uncancel()

@@ -1,7 +1,7 @@
 """The one place where an exception becomes a response, in the reader's language.
 
-Rule: whatever an error is, a client learns its code and its sentence; no traceback, path or secret. What we did
-not expect is logged whole, and the client gets the number under which the log has it.
+Rule: for every error the client gets its code and its sentence; no traceback, path or secret. An unexpected error is
+logged whole, and the client gets the id under which the log has it.
 """
 
 import errno
@@ -33,7 +33,7 @@ def language(scope: Scope, default: Language) -> Language:
 
 
 def known(error: Exception, scope: Scope) -> VideodockError:
-    """The error as the table has it; what is not in the table is an internal error, and logged."""
+    """The error as the table has it; an exception that the table lacks is an internal error, and logged."""
     if isinstance(error, VideodockError) and error.status_hint != InternalError.status:
         return error
     if is_full(error):
@@ -90,7 +90,7 @@ def _headers(error: VideodockError) -> Mapping[str, str]:
     if isinstance(error, VersionUnsupportedError):
         headers["Tus-Version"] = str(error.params["supported"])
     if isinstance(error, ContentEncodingUnsupportedError):
-        headers["Accept-Encoding"] = "identity"  # RFC 9110 section 12.5.3: the answer tells which would do
+        headers["Accept-Encoding"] = "identity"  # RFC 9110 section 12.5.3: the response names the accepted coding
     if "allowed" in error.params:
         headers["Allow"] = str(error.params["allowed"])
     return headers

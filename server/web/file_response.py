@@ -129,10 +129,10 @@ class StoredFileResponse(FileResponse):
 
 
 def ranges(head: Head, size: int, tag: str, modified: str) -> list[Range] | None:
-    """The ranges that can be sent, out of those asked for, in order and none touching another; None for everything.
+    """The ranges that can be sent, of those requested, in order and none touching another; None for everything.
 
-    None can be sent: an empty list. A Range that cannot be understood, of other units or of too many parts, or one
-    whose If-Range is for other bytes, asks for everything, and so does one that comes with another method than GET.
+    An empty list: none can be sent. A Range that cannot be understood, of other units or of too many parts, or one
+    whose If-Range is for other bytes, requests everything, and so does one with another method than GET.
     """
     values = head.headers.get("range", ())
     conditions = head.headers.get("if-range", ())

@@ -23,7 +23,7 @@ _CHARSET_BYTES = 64
 
 
 class Part(Body):
-    """One part. What its reader leaves is skipped when the next part is asked for."""
+    """One part. Bytes that its reader leaves are skipped when the next part is read."""
 
     def __init__(self, reader: "FormParser", head: PartHead, idle_seconds: float) -> None:
         super().__init__(idle_seconds)
@@ -49,7 +49,7 @@ class Part(Body):
 
 
 class FormParser:
-    """Reads a form from `body`. `cut` tells why it ended early; None while it has not."""
+    """Reads a form from `body`. `cut` is why it ended early; None while it has not."""
 
     def __init__(self, body: Body, content_type: str | None, idle_seconds: float) -> None:
         kind, options = mime.parameters(content_type or "")
@@ -106,7 +106,7 @@ class FormParser:
 
     async def feed(self, sink: Sink, limit: int) -> Moved:
         """Let `sink` have at most `limit` bytes of the current part; for `Part` only."""
-        if self._scanner.found:  # asking the request for more would wait for what is none of this part
+        if self._scanner.found:  # a read from the request would wait for bytes after this part
             return Moved(0, End.COMPLETE)
         target = AtMost(sink, limit)
         fed = await self.body.feed(self._scanner.send_to(target), sys.maxsize)

@@ -1,6 +1,6 @@
-"""For those who watch over the server: is it alive, can it work, what has it done.
+"""For monitoring: is the server alive, can it work, what has it done.
 
-Rule: the answers are for strangers. They name the part that is ill and nothing more; what an exception says,
+Rule: the responses are public. They name the failing part and nothing more; the text of an exception,
 which may hold a path or a password, goes to the log only.
 """
 
@@ -35,7 +35,7 @@ def routes(
     """`GET /healthz`, `/readyz` and `/metrics`.
 
     A check blocks, in a thread, for at most `time_limit` seconds. It returns None when its part can work and
-    else a short sentence, which everybody may read; when it raises, the sentence is ours. The server is ready
+    otherwise a short sentence, which is public; when it raises, the sentence is ours. The server is ready
     without those parts that `hints` names.
     """
     probes = _Probes(checks, metrics, time_limit, hints)
@@ -57,8 +57,8 @@ class _Probes:
         self._hints = hints
         self._metrics = metrics
         self._time_limit = time_limit
-        # A check that hangs keeps its thread, and who watches asks again every few seconds: the threads that
-        # may be lost in this way are bounded. (AnyIO's limiter does not count a thread that was given up.)
+        # A check that hangs keeps its thread, and a monitor asks again every few seconds: the number of threads that
+        # may be lost in this way is bounded. (AnyIO's limiter does not count a thread that was given up.)
         self._running = {name: threading.BoundedSemaphore(_AT_ONCE) for name in checks}
         self._threads = anyio.CapacityLimiter(_AT_ONCE * max(1, len(checks)))
         self._scrapes = anyio.CapacityLimiter(2)

@@ -27,7 +27,7 @@ _HEADERS = {
     "connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
-    # The browser asks each time, and is told 304 (RFC 9110, section 13) while nothing has changed.
+    # The browser revalidates each time, and gets 304 (RFC 9110, section 13) while nothing has changed.
     "Cache-Control": "no-cache",
 }
 

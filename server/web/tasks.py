@@ -1,8 +1,8 @@
 """GET /api/task/status/<id> and POST /api/task/cancel/<id>, as documented, and DELETE /api/task/<id>.
 
-Rule: the words, keys and Chinese sentences are a contract with clients that cannot be changed. A task that failed
-is a successful answer: `success` speaks of the request, `status` of the task. A task that was removed is `cancelled`
-for clients that know the documented words only, and `removed: true` for all others.
+Rule: the status values, keys and Chinese sentences are a contract with clients that cannot be changed. A failed task
+is still a successful response: `success` is about the request, `status` about the task. A removed task is `cancelled`
+for clients that know only the documented values, and has `removed: true` for all others.
 """
 
 from collections.abc import Mapping, Sequence

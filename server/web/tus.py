@@ -64,7 +64,7 @@ class Mount:
     def __init__(self, app: ASGIApp, routes: "TusRoutes") -> None:
         self._app = app
         self._collection = routes.endpoint(routes.collection, PATH)
-        # Whatever stands there is judged as an id: a hole in a path gets the mount's own answer too.
+        # Any text there is checked as an id, so that an empty one gets the mount's own response too.
         self._upload = routes.endpoint(routes.upload, PATH + "/{upload_id}")
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -131,7 +131,7 @@ class TusRoutes:
         return await (self._upload["GET"](call) if is_download else self._dispatch(self._upload, call))
 
     def _is_head_of_download(self, head: Head) -> bool:
-        """Whether HEAD asks for the head of the GET: players, download managers and `curl -I` do not speak tus."""
+        """Whether HEAD is for the same headers as GET: players, download managers and `curl -I` do not speak tus."""
         return head.method == "HEAD" and self._settings.downloads == "on" and head.get("Tus-Resumable") is None
 
     async def _dispatch(self, methods: Mapping[str, Handle], call: Call) -> Response:
@@ -161,19 +161,19 @@ class TusRoutes:
         # Else it is a creation that came again, and the client goes on where the first one came to.
         is_new = not facts.offset and not facts.is_complete
         if is_new and (decision.has_body or decision.length == 0):
-            # From here on the client must learn where its upload is, whatever becomes of the body.
+            # From here on every response carries the upload's Location, even after an error of the body.
             call.scope["state"]["location"] = location
             if decision.is_checked and decision.body_length is None and await call.body.is_empty():
                 decision = protocol.decide_create(call.head.without_body(), offer)
             facts = await self._receive(facts.id, partial(protocol.first_append, decision, offer=offer), call.body)
-        # tus-js-client needs an offset after a creation that told no length, whether it sent bytes or none.
+        # tus-js-client needs an offset after a creation that declared no length, whether it sent bytes or none.
         headers = {"Upload-Offset": str(facts.offset), **protocol.progress(facts)}
         return Response(status_code=201, headers={"Location": location, **headers})
 
     async def _decide_create(self, call: Call, offer: Offer) -> Create:
         if call.head.body_length is not None:
             return protocol.decide_create(call.head, offer)
-        # What is refused with an empty body too is refused without waiting for the first byte.
+        # A request that would be refused with an empty body too is refused without waiting for the first byte.
         empty = protocol.decide_create(call.head.without_body(), offer)
         try:
             return protocol.decide_create(call.head, offer)

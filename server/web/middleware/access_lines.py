@@ -1,8 +1,8 @@
 """The access log: one line for each request, at the level `info` of the logger `videodock.access`.
 
-Rule: the event loop never waits for who reads the log. Where the log is JSON, lines are put into a queue, and a thread
-renders and writes together what has come; the general way through structlog and logging costs as much as all the rest
-of a small request. A reader who stops reading costs lines, and how many they were is a line of its own.
+Rule: the event loop never waits for the reader of the log. Where the log is JSON, lines are put into a queue, and a
+thread renders and writes them together; the general way through structlog and logging costs as much as all the rest
+of a small request. When the reader stops, lines are dropped, and one more line reports how many.
 """
 
 import logging

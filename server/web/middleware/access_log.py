@@ -1,4 +1,4 @@
-"""Who asked for what, and how it went: a request id, one log line and the metrics of each request.
+"""Every request and its outcome: a request id, one log line and the metrics.
 
 Rule: it looks and never touches. Bodies pass by and are only counted, extensions stay what they are, and the
 label `route` comes from the handler of the request, never from the path, so that no client can fill the
@@ -34,7 +34,7 @@ NO_ANSWER = 499
 class AccessLog:
     """Pure ASGI middleware, the outermost one.
 
-    `scope["state"]["request_id"]` is set for those inside, who may set `scope["state"]["route"]`, a name out
+    `scope["state"]["request_id"]` is set for inner code, which may set `scope["state"]["route"]`, a name out
     of a small set. `on_error` logs an exception that no handler caught and makes the answer to it: Starlette's
     own place for that is outside of all middleware, where the answer would bear no request id. Without it the
     exception goes on. `clock` gives seconds, `new_id` a request id; tests replace them.

@@ -30,7 +30,7 @@ class CrossOrigin:
         ]
 
     def dress(self, response: Response, scope: Scope) -> None:
-        """Let the page that asks read `response`, if it is of an allowed origin."""
+        """Let the requesting page read `response`, if it is of an allowed origin."""
         if "*" in self._origins:
             # An answer may be dressed twice: where it is made, and where it leaves.
             response.raw_headers += [pair for pair in self._for_everybody if pair not in response.raw_headers]

@@ -1,4 +1,4 @@
-"""Under which address the world sees the server, when a proxy stands before it.
+"""The public address of the server, when a proxy stands before it.
 
 Rule: a header that anybody can send counts only when a trusted proxy sent the request. What is malformed is
 ignored, never guessed at, and a host that could bend a URL is not a host.
@@ -37,7 +37,7 @@ class _Hop:
 
 
 class TrustedProxies:
-    """The addresses whose word counts: addresses and networks, or `*` for every one."""
+    """The addresses whose headers are trusted: addresses and networks, or `*` for every one."""
 
     def __init__(self, trusted: Sequence[str]) -> None:
         self._everybody = "*" in trusted
@@ -50,10 +50,10 @@ class TrustedProxies:
 
 
 class Proxy:
-    """Pure ASGI middleware: puts scheme, host, prefix and client as the world sees them into the scope.
+    """Pure ASGI middleware: puts the public scheme, host, prefix and client into the scope.
 
     `trusted` is the setting `trusted_proxies`. `root_path` is the prefix that holds when no trusted proxy
-    names another by X-Forwarded-Prefix. The prefix is put before `scope["path"]` too, as ASGI asks.
+    names another by X-Forwarded-Prefix. The prefix is put before `scope["path"]` too, as ASGI requires.
     """
 
     def __init__(self, app: ASGIApp, trusted: Sequence[str], root_path: str = "") -> None:
@@ -114,9 +114,9 @@ def _without_default_port(scheme: str, host: str) -> str:
 
 
 def _with_port(scheme: str, host: str, port: int | None) -> str:
-    """A host with the port that a proxy tells of, where the host has none.
+    """A host with the port that a proxy declares, where the host has none.
 
-    Behind a proxy that ends TLS, the next one often tells of its own port: https on port 80 is not an address.
+    After a proxy that ends TLS, the next one often declares its own port: https on port 80 is not an address.
     """
     foreign = {number for name, number in _DEFAULT_PORTS.items() if name != scheme}
     if port is None or port in foreign or not valid_host(host) or _split(host)[1]:
@@ -131,8 +131,8 @@ def _header(scope: Scope, wanted: bytes) -> str:
 def _public(hops: list[_Hop], trusted: TrustedProxies) -> _Hop:
     """The request as the outermost trusted proxy received it: from the right-most address not trusted.
 
-    What stands left of it came with the request, and anybody may have written it. A scheme or host that the
-    outermost proxy does not tell is taken from the next one inwards.
+    Entries left of it came with the request, and anybody may have written them. A scheme or host that the
+    outermost proxy does not declare is taken from the next one inwards.
     """
     found = _Hop(None)
     for hop in reversed(hops):
@@ -257,7 +257,7 @@ def _prefix(text: str) -> str:
     return prefix if re.fullmatch(_PREFIX, prefix) and not {".", ".."} & set(segments) else ""
 
 
-@lru_cache(1024)  # the peers of today; each of their requests asks
+@lru_cache(1024)  # the current peers; each of their requests needs this
 def _address(text: str) -> Address | None:
     try:
         address = ip_address(text)

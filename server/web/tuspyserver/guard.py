@@ -1,10 +1,10 @@
 """tuspyserver as the tus engine: its router does the work, and a guard stands before it.
 
-Rule: the guard is our own mount. It judges every request before tuspyserver sees it, and words every answer; what
-it hands on is a request of its own making, so nothing that a client wrote reaches tuspyserver but lengths, offsets
-and the body. tuspyserver's answer counts as yes or no, and a no to what was judged good is an internal error.
+Rule: the guard is our own mount. It checks every request before tuspyserver sees it, and writes every response; it
+passes on a request of its own making, so nothing that a client wrote reaches tuspyserver but lengths, offsets and the
+body. tuspyserver's response only counts as yes or no, and a no to a request that passed is an internal error.
 
-Imported only where `tus_engine` says so: FastAPI alone costs a quarter of a second at the start.
+Imported only where `tus_engine` selects it: FastAPI alone costs a quarter of a second at the start.
 """
 
 import logging
@@ -70,7 +70,7 @@ class Guard(tus.TusRoutes):
             facts = await super()._receive(upload_id, judge, reception)
             await reception.settle(facts)
         except ClientGoneError:
-            reception.check()  # who went away may have been tuspyserver
+            reception.check()  # tuspyserver may have left early, not the client
             raise
         finally:
             await reception.close()
@@ -86,7 +86,7 @@ class Guard(tus.TusRoutes):
 
 
 class Engine:
-    """tuspyserver's router, asked one request at a time."""
+    """tuspyserver's router, called for one request at a time."""
 
     _EXPECTED: Mapping[str, int] = {"POST": 201, "HEAD": 200, "PATCH": 204, "DELETE": 204}
 

@@ -1,6 +1,6 @@
-"""What tuspyserver sees of an upload: a storage that hands the work to our service.
+"""tuspyserver's storage of uploads, which delegates to our service.
 
-Rule: tuspyserver is told what was judged already and keeps nothing. Its storage answers from the facts of the one
+Rule: tuspyserver gets what was decided already and keeps nothing. Its storage answers from the facts of the one
 request it works for (an `Errand`), and each byte that it appends goes on, as a `Body`, into `UploadService.append`.
 So locks, type check, checksums, offsets, completion and tasks are the service's with this engine too.
 """
@@ -39,7 +39,7 @@ class Errand:
         raise NotImplementedError
 
     async def flush(self) -> None:
-        """There are no more; returns when those that came are stored and `facts` tells it."""
+        """There are no more; returns when those that came are stored and `facts` shows it."""
 
     async def remove(self) -> None:
         """Remove the upload."""
@@ -71,9 +71,9 @@ class Termination(Errand):
 class Reception(Errand, Body):
     """PATCH: tuspyserver reads the request's body (`receive`) and appends it; the service takes it from there.
 
-    tuspyserver is set to work when the service wants the first byte, so that whatever refuses the request does so
-    before tuspyserver has seen it. What ends the source early (the client went away, fell silent,
-    or a newcomer wants the upload) is `http.disconnect` for tuspyserver, and the service learns the true reason.
+    tuspyserver starts when the service wants the first byte, so that every refusal of the request happens
+    before tuspyserver has seen it. An early end of the source (the client went away, fell silent,
+    or another request wants the upload) is `http.disconnect` for tuspyserver, and the service gets the true reason.
     """
 
     def __init__(self, source: Body, idle_seconds: float) -> None:
@@ -188,11 +188,11 @@ class Reception(Errand, Body):
 
 
 errand: ContextVar[Errand] = ContextVar("videodock_errand")
-"""The request that tuspyserver works on: its storage methods are told an id, and no more."""
+"""The request that tuspyserver works on: its storage methods get an id only."""
 
 
 class Storage(TusStorage):
-    """tuspyserver's contract. It may create, append and delete; what it would remember is the row's to tell."""
+    """tuspyserver's contract. It may create, append and delete; what it would remember comes from the row."""
 
     async def create(self, uid: str) -> None:  # noqa: ARG002  # the errand has it
         await errand.get().create()

@@ -1,8 +1,8 @@
-"""What a store may ask of a request body.
+"""The contract of a request body towards a store.
 
-Rule: a body is asked to move bytes (`write_to`) or to show them (`peek`, `read_into`); it always answers with how
-many there were and why it stopped, never with an exception for something that a client or a network does. What
-it reported as written is in the file; nothing is written after it answered.
+Rule: a body moves bytes (`write_to`) or shows them (`peek`, `read_into`); it always returns how many there were
+and why it stopped, and never raises for something that a client or a network does. What it reported as written is in
+the file; nothing is written after it has returned.
 
 `stop()` evicts the reader of a body: it ends the current wait at once and every later one.
 """
@@ -34,7 +34,7 @@ class File(Protocol):
     """A file to write into. Both are called on the thread that writes."""
 
     def __call__(self) -> int:
-        """Its descriptor; it is opened when that is first asked for."""
+        """Its descriptor; the file is opened on the first call."""
 
     def written(self, end: int) -> None:
         """Everything before `end` is in it now."""
@@ -43,7 +43,7 @@ class File(Protocol):
 Target = int | File
 """A file to write into, or the descriptor of one."""
 
-# What takes bytes on a thread: it tells how many it took from the front. Fewer than there were: it has enough.
+# Takes bytes on a thread, and returns how many it took from the front. Fewer than there were: it has enough.
 # The view starts with the first byte of the object that it is a view of.
 Sink = Callable[[memoryview], int]
 
@@ -59,11 +59,11 @@ writers = ThreadPoolExecutor(16, "body")
 class End(Enum):
     """Why a body stopped."""
 
-    LIMIT = "limit"  # as many bytes as were asked for; there may be more
+    LIMIT = "limit"  # as many bytes as were requested; there may be more
     COMPLETE = "complete"  # the body is over
     GONE = "gone"  # the client went away in the middle
     IDLE = "idle"  # no byte came for too long, or too few
-    STOPPED = "stopped"  # somebody told the body to let go
+    STOPPED = "stopped"  # `stop` was called
 
 
 class Pace:
@@ -90,7 +90,7 @@ class Pace:
         self._since = self._clock()
 
     def check(self, moved: int) -> bool:
-        """A wait, if there was one, is over, and `moved` bytes came, maybe none; tells whether the body may go on."""
+        """After a wait, if there was one: `moved` bytes came, maybe none; returns whether the body may go on."""
         if self._rate:
             waited = 0 if self._since is None else self._clock() - self._since
             self.left = min(self.left - waited + moved / self._rate, self._window)
@@ -130,7 +130,7 @@ class Body(ABC):
 
     @abstractmethod
     def stop(self) -> None:
-        """Let go: the wait that is going on, and every later one, ends with `End.STOPPED`. Idempotent."""
+        """Stop: the current wait, and every later one, ends with `End.STOPPED`. Idempotent."""
 
     async def peek(self, count: int) -> tuple[bytes, End]:
         """Up to `count` bytes from the front, left in place; fewer only when the body ends before."""
@@ -142,9 +142,9 @@ class Body(ABC):
         return front, End.LIMIT if len(front) == count else self._end()
 
     async def is_empty(self) -> bool:
-        """Whether the body has no byte, which its framing alone does not tell: waits for the first byte or the end.
+        """Whether the body has no byte, which its framing alone does not show: waits for the first byte or the end.
 
-        False, too, when neither comes: the client is gone or silent, or somebody stopped the body.
+        False, too, when neither comes: the client is gone or silent, or the body was stopped.
         """
         front, end = await self.peek(1)
         return not front and end is End.COMPLETE
@@ -185,7 +185,7 @@ class Body(ABC):
         return Moved(fed, End.LIMIT)
 
     async def available(self, seconds: float) -> bytes | End | None:
-        """What there is, as `next_chunk` tells it."""
+        """The bytes or the end, as `next_chunk` returns them."""
         if not self._pending:
             more = self._over or await self.next_chunk(seconds)
             if more is None or not self._store_arrived(more):
@@ -277,7 +277,7 @@ class AsgiBody(Body):
         while not self._stopped.is_set():
             if self._last:
                 return End.COMPLETE
-            # Asked here, not where bytes are taken from the front: a form's parts have bytes in between.
+            # Checked here, not where bytes are taken from the front: a form's parts have bytes in between.
             if self._pace.left <= 0:
                 return End.IDLE
             message = await self._paced(seconds)
@@ -349,7 +349,7 @@ def opened(target: Target) -> int:
 
 
 def written(target: Target, end: int) -> None:
-    """Tell a target how far it is written."""
+    """Report to a target how far it is written."""
     if not isinstance(target, int):
         target.written(end)
 

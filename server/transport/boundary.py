@@ -90,7 +90,7 @@ class Scanner:
 
 
 class AtMost:
-    """A sink that gives another one no more than `room` bytes; `count` tells how many it got."""
+    """A sink that gives another one no more than `room` bytes; `count` is how many it got."""
 
     def __init__(self, sink: Sink, room: int) -> None:
         self._sink = sink

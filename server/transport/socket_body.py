@@ -101,7 +101,7 @@ class SocketBody(Body):
             self._descriptor = -1
         self._source = Socket(-1, bool)  # a bound method of this body would keep it alive
 
-    # Bytes that somebody sees, on the event loop
+    # Bytes that are shown, on the event loop
 
     async def next_chunk(self, seconds: float) -> bytes | End | None:
         front = self._take_over()
@@ -288,7 +288,7 @@ class SocketBody(Body):
 
 
 def _followed(writer: Writer, follower: TrailingHash | None) -> Sink:
-    """A writer that tells the trailing hash how far it came."""
+    """A writer that reports its position to the trailing hash."""
     if follower is None:
         return writer
 

@@ -1,7 +1,7 @@
 """Shows a file's new bytes to a checksum while another thread writes them.
 
-Rule: what is shown is read from the file, in order and once. The writer says how far it
-is, on one thread after the other, and waits at the end; until then the hash may lag.
+Rule: what is shown is read from the file, in order and once. The writer reports its position, from one thread after the
+other, and waits at the end; until then the hash may lag.
 """
 
 import errno
@@ -12,7 +12,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from server.transport.body import Tap, Target, opened
 
 BUFFER_BYTES = 1 << 20
-_FOLLOW_BYTES = 1 << 21  # so many bytes the hash may lag before the writer tells it
+_FOLLOW_BYTES = 1 << 21  # so many bytes the hash may lag before the writer reports its position
 
 _local = threading.local()
 _hashers = ThreadPoolExecutor(4, "checksum")

@@ -129,7 +129,7 @@ class SpliceTransfer(Transfer):
                 return
 
     def _report(self) -> None:
-        """Tell target and checksum how far the file is written."""
+        """Report to target and checksum how far the file is written."""
         written(self._target, self._offset)
         if self._follower:
             self._follower.written(self._offset)

@@ -20,7 +20,7 @@ MAX_LENGTH = (1 << 63) - 1
 _MAX_METADATA = 1 << 14
 MAX_PARTS = 1000
 _DIGITS = re.compile(r"[0-9]{1,19}")
-# RFC 9110 token would be narrower than what the specification asks of a key: not empty, no space, no comma.
+# RFC 9110 token would be narrower than what the specification allows in a key: not empty, no space, no comma.
 _KEY = re.compile(r"[!-+\--~]+")
 # A URL of a list, where only blanks separate: taken for one, two with a comma between them would lose the first.
 _URL = re.compile(r"[!-+\--:<-~]+")
@@ -77,7 +77,7 @@ class Head:
 
     @property
     def body_length(self) -> int | None:
-        """Bytes of the body; None for a chunked one, which may have none: only its end tells."""
+        """Bytes of the body; None for a chunked one, which may be empty: only its end shows the length."""
         if "transfer-encoding" in self.headers:
             return None
         return self.number("Content-Length") or 0

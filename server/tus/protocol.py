@@ -1,7 +1,7 @@
 """tus 1.0.0: a request head and the facts about an upload give a decision, or an error.
 
-Rule: whatever can refuse a request is decided here, from its head alone, before a byte of its body is read. A
-decision is a frozen record of what to do; doing it is `uploads/service.py`'s, saying it `web/tus.py`'s.
+Rule: every refusal that needs only the head is decided here, before a byte of the body is read. A decision is a frozen
+record of what to do; `uploads/service.py` carries it out, and `web/tus.py` writes the response.
 
 Sections in the comments are those of tus.io/protocols/resumable-upload.
 """
@@ -47,7 +47,7 @@ VERSION = "1.0.0"
 BODY_TYPE = "application/offset+octet-stream"
 CHECKSUM_TRAILER = "checksum-trailer"
 _CODING_CHARACTERS = 64  # of what a refusal says back
-# Characters of metadata and parts that HEAD tells: Node's client reads an answer's head of up to 16 KiB, all in all.
+# Characters of metadata and parts in a HEAD response: Node's client reads a response's head of up to 16 KiB in all.
 _SHOWN_CHARACTERS = 12 << 10
 # Headers that ask for an extension which this server may not offer.
 _ASKING = {
@@ -84,8 +84,8 @@ def extensions(
 def decide_create(head: Head, offer: Offer) -> Create:
     """POST on the mount (sections Creation, Creation With Upload, Upload-Defer-Length, Concatenation).
 
-    A chunked body is taken for one that has bytes. What is refused for it is good `head.without_body()` when the body
-    turns out to be empty.
+    A chunked body counts as one with bytes. When it turns out to be empty, a request that was refused for its body
+    may be accepted as `head.without_body()`.
     """
     check_version(head)
     check_content_coding(head)
@@ -241,7 +241,7 @@ def _declared_length(head: Head, offer: Offer) -> int | None:
 
 
 def _check_length(length: int | None, facts: Facts, offer: Offer) -> None:
-    """A deferred length is told once; telling the known one again is harmless, another one is not."""
+    """A deferred length is declared once; the same length again is harmless, another one is refused."""
     if length is None:
         return
     if facts.length is not None:

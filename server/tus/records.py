@@ -129,8 +129,8 @@ class Create:
 class Append:
     """Add at most `limit` bytes at `offset`.
 
-    `exact` tells that the body cannot be longer, by its own word. `length` is set when this request tells the
-    deferred length. `checksum` is what the bytes must hash to; with `trailing` that comes after the body, in an
+    `exact` means that the body cannot be longer, by its declared length. `length` is set when this request declares
+    the deferred length. `checksum` is what the bytes must hash to; with `trailing` that comes after the body, in an
     algorithm of `algorithms`.
     """
 

@@ -3,8 +3,8 @@
 Rules:
 
 - One snapshot of the rows decides what belongs to a backup; files follow. Before the rows are copied, each file that
-  they tell of is in the backup already or held (`storage/pins.py`), else the snapshot is taken again. So nothing that
-  is removed, joined or put aside meanwhile can go missing.
+  they refer to is in the backup already or held (`storage/pins.py`), else the snapshot is taken again. So no file that
+  is removed, joined or quarantined meanwhile can go missing.
 - Of an open upload those bytes are taken that its row counted: they never change. The bytes after them may belong to a
   checked append whose checksum is still open.
 - A backup is whole once its manifest is renamed into place, and a data folder is restored once its mark is gone.

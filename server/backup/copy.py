@@ -13,7 +13,7 @@ from pathlib import Path
 from server.backup.layout import make_folder, private
 
 Report = Callable[[int], None]
-"""Hears how many bytes have gone by since it heard last."""
+"""Called with the number of bytes that were copied since the last call."""
 
 _PIECE_BYTES = 1 << 20
 _BATCH_FILES = 256

@@ -30,10 +30,10 @@ from server.messages import size as shown
 from server.storage.pins import TREES, Pins, pinned, pinning
 
 Progress = Callable[[int, int], None]
-"""Hears how many bytes of how many have been copied."""
+"""Called with the bytes copied so far, and with the bytes in all."""
 
 # Files of uploads are pinned meanwhile. Other files that are removed while the snapshot is taken (results, what goes
-# into quarantine) are gone from the next one. Whatever is missing twice, is missing.
+# into quarantine) are gone from the next one. A file that is missing twice is missing.
 _ROUNDS = 10
 _PAUSE_SECONDS = 0.5
 _ROOM_FOR_ROWS = 64 << 20
@@ -41,7 +41,7 @@ _ROOM_FOR_ROWS = 64 << 20
 
 @dataclass(frozen=True)
 class BackupResult:
-    """A backup that was made; sizes are bytes. `missing` are files that rows tell of and that were not there."""
+    """A backup that was made; sizes are bytes. `missing` are files that rows refer to and that do not exist."""
 
     manifest: Manifest
     copied_files: int
@@ -118,7 +118,7 @@ class _Backup:
     # The snapshot
 
     def _take_snapshot(self, listed: FileList) -> list[str]:
-        """Have the rows, and hold every file that they tell of; the paths of those that are missing."""
+        """Copy the rows, and hold every file that they refer to; the paths of those that are missing."""
         before: set[str] = set()
         for left in reversed(range(_ROUNDS)):
             with pinning(self._data_dir), rows.snapshot(self._services.database.engine) as source:
@@ -243,8 +243,8 @@ class _Backup:
         return files, done
 
     def _counted(self, entry: Entry) -> int:
-        """How many bytes of an open upload count now: what it had may have been taken back, and other bytes, which
-        nobody has checked yet, be in their place."""
+        """How many bytes of an open upload count now: since the snapshot, unchecked bytes may have replaced some that
+        were taken back."""
         with self._services.database.read() as session:
             row = session.get(Upload, entry.path.rpartition("/")[2])
         if row is None or row.status is not UploadStatus.OPEN or row.is_final:

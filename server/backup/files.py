@@ -1,7 +1,7 @@
-"""Which files the rows tell of.
+"""The files that the rows refer to.
 
-Rule: rows are asked, never folders; only what a folder of HLS has in it is read from the folder. What no row tells of
-(an upload of a form that is being received, the result of a step that has not ended) does not belong to it yet.
+Rule: the rows decide, never the folders; only the contents of an HLS folder are read from the folder. A file without a
+row (an upload of a form that is being received, the result of a step that has not ended) does not belong to it yet.
 """
 
 from collections.abc import Iterator
@@ -70,7 +70,7 @@ def _of_upload(row: Row[Any]) -> Iterator[WantedFile]:
 
 
 def results(connection: Connection, node: str) -> Iterator[WantedFile]:
-    """What was made of videos in the data folder `node`. It does not change any more once its column tells of it."""
+    """Results of videos in the data folder `node`. A result never changes once its column refers to it."""
     columns = [column for column, _ in _RESULTS]
     told = select(TaskFile.task_id, TaskFile.id, *columns).join(Task, Task.id == TaskFile.task_id)
     query = told.where(Task.node == node, Task.has_results, or_(*columns))

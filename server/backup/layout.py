@@ -148,7 +148,7 @@ def claim(folder: Path, node: str) -> None:
 
 @contextlib.contextmanager
 def locked(folder: Path, *, shared: bool = False) -> Iterator[None]:
-    """Keep others from writing into the folder meanwhile. Raises `BackupRefusedError` when somebody works with it."""
+    """Keep other commands from writing into the folder. Raises `BackupRefusedError` when one is working with it."""
     try:
         descriptor = os.open(folder / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError:

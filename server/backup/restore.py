@@ -1,7 +1,7 @@
 """Restoring a backup into an empty data folder and an empty database.
 
-Rule: the data folder bears a mark from the first byte until everything was compared, and does not serve meanwhile. A
-restore that was cut short is repeated: what is there is checked and kept.
+Rule: the data folder bears a mark from the first byte until everything was compared, and does not serve meanwhile. An
+interrupted restore is repeated: files that exist are checked and kept.
 """
 
 import fcntl

@@ -1,6 +1,6 @@
 """Copying all rows from one database to another, of whatever kind each is.
 
-Rule: a row goes over as it is. JSON goes as its text and states as their words: a NULL stays a NULL, and a `null`
+Rule: a row is copied as it is. JSON is copied as text and a state as its value: a NULL stays a NULL, and a `null`
 stays one. Memory does not depend on the number of rows.
 """
 
@@ -129,7 +129,7 @@ def _read(connection: Connection, table: Table, column: Column[Any]) -> NamedCol
 
 
 def _bound(table: Table, connection: Connection) -> Mapping[str, Any]:
-    """Each column's value in an INSERT: PostgreSQL has to be told that a text is JSON."""
+    """Each column's value in an INSERT: PostgreSQL needs the type of a text that is JSON."""
     values: dict[str, Any] = {}
     for column in table.columns:
         value = bindparam(column.name, type_=column.type)

@@ -63,8 +63,8 @@ def serving(settings: Settings) -> Iterator[Services]:
 
 
 def cancel(database: Database, task_id: str, data_dir: Path | None = None) -> None:
-    """Cancel a task of any owner; one that is cancelled already stays so. What is still being uploaded for it to
-    this data folder is stopped, and a sweep removes it."""
+    """Cancel a task of any owner; a cancelled task stays so. Its uploads into this data folder that are still open
+    are stopped, and a sweep removes them."""
     with database.write() as session:
         task = session.get(Task, task_id) if is_id(task_id) else None
         if task is None:
@@ -80,7 +80,7 @@ def cancel(database: Database, task_id: str, data_dir: Path | None = None) -> No
 
 
 def retry(services: Services, task_id: str) -> Retried:
-    """Have the failed files of a task that has ended tried again, and tell the workers."""
+    """Have the failed files of an ended task tried again, and wake the workers."""
     if not is_id(task_id):
         raise UnknownError(f"There is no task {task_id}.")
     try:
@@ -99,7 +99,7 @@ def retry(services: Services, task_id: str) -> Retried:
 def delete(services: Services, task_id: str) -> bool:
     """Delete a task of any owner, with its originals and everything made of them; one that is deleted stays so.
 
-    Tells whether all of it has left the disk already.
+    Returns whether all of it has left the disk already.
     """
     with services.database.read() as session:
         task = session.get(Task, task_id) if is_id(task_id) else None
@@ -115,7 +115,7 @@ def delete(services: Services, task_id: str) -> bool:
 
 def terminate(services: Services, upload_id: str) -> None:
     """Remove an upload, open or complete, with everything that was made of it; a request that is sending its bytes is
-    told to let go."""
+    asked to release the lock."""
     if not is_id(upload_id):
         raise UnknownError(f"There is no upload {upload_id}.")
 

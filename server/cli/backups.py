@@ -102,7 +102,7 @@ def _sentences() -> Iterator[None]:
 
 @contextmanager
 def _progress(what: str) -> Iterator[Callable[[int, int], None]]:
-    """A line on the terminal that tells how far it is; nothing where there is none."""
+    """A progress line on the terminal; nothing where there is none."""
     from server.messages import size
 
     is_seen, last = sys.stderr.isatty(), 0.0

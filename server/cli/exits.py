@@ -1,7 +1,7 @@
-"""How a command ends that could not do what it was asked: a sentence on standard error, and an exit code.
+"""How a failed command ends: a sentence on standard error, and an exit code.
 
-Rule: codes mean the same for all commands: 3 there is no such thing, 4 refused as things are, 5 something is damaged or
-missing.
+Rule: codes mean the same for all commands: 3 for an unknown id, 4 for a refusal in the current state, 5 for something
+damaged or missing.
 """
 
 from typing import Any

@@ -64,7 +64,7 @@ def _file_line(file: Record) -> Sequence[object]:
 
 
 def _event_data(data: Record, names: Mapping[str, str]) -> str:
-    """What an event tells, with the names of its files in the place of their ids."""
+    """The data of an event, with the names of its files in place of their ids."""
     named = {
         key: ", ".join(names.get(each, each) for each in value) if isinstance(value, list) else names.get(value, value)
         for key, value in data.items()

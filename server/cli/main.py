@@ -1,8 +1,8 @@
-"""The command `videodock`: reads what the operator chose, starts what was asked for, and says what is wrong.
+"""The command `videodock`: reads the options, runs the command, and explains errors.
 
-Rule: an operator's mistake ends in a sentence on standard error, never in a traceback: exit code 2 for a
-command or setting that cannot be, 1 for a start that does not succeed. Parts are imported where they are used,
-so that `--help` is there at once.
+Rule: an operator's mistake ends in a sentence on standard error, never in a traceback: exit code 2 for an invalid
+command or setting, 1 for a start that does not succeed. Parts are imported where they are used, so that `--help` is
+quick.
 """
 
 import os

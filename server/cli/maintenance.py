@@ -1,7 +1,7 @@
-"""`videodock check`: whether database and folders fit together; and how a sweep is told.
+"""`videodock check`: whether database and folders agree; and the report of a sweep.
 
-Rule: `check` looks beside a running server and changes nothing. Exit codes: 0 everything fits; 1 something does not, or
-the database or the data folder cannot be used.
+Rule: `check` runs beside a running server and changes nothing. Exit codes: 0 everything agrees; 1 something does
+not, or the database or the data folder cannot be used.
 """
 
 import sys
@@ -67,7 +67,7 @@ def did(report: "SweepReport", *, as_json: bool) -> str:
 
 
 def would(report: "SweepReport", *, as_json: bool) -> str:
-    """What a sweep would do: a table of what is not nothing."""
+    """What a sweep would do: a table of the counts that are not zero."""
     from server.cli import output
     from server.maintenance.sweep_report import SweepKind
     from server.messages import size

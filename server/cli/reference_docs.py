@@ -1,6 +1,6 @@
-"""The pages that are made from the code: tables and errors.
+"""The pages that are generated from the code: tables and errors.
 
-Rule: nothing is told here that the models, the error tree and the sentences do not say.
+Rule: the pages say nothing that the models, the error tree and the sentences do not say.
 """
 
 from collections.abc import Iterator

@@ -52,7 +52,7 @@ def variable(name: str) -> str:
 
 
 def unit(name: str) -> str:
-    """In what a setting counts: `bytes`, `seconds`, `pixels`, or an empty text for a plain number or word."""
+    """The unit of a setting: `bytes`, `seconds`, `pixels`, or an empty text for a plain number or text."""
     field = Settings.model_fields[name]
     if field.annotation is ByteSize:
         return "bytes"
@@ -62,7 +62,7 @@ def unit(name: str) -> str:
 
 
 def allowed(name: str) -> str:
-    """What a setting may be, in a few characters: words, or the form and bounds of a number."""
+    """The values of a setting, in a few characters: names, or the form and bounds of a number."""
     field = Settings.model_fields[name]
     if get_origin(field.annotation) is Literal:
         return "|".join(get_args(field.annotation))
@@ -154,5 +154,5 @@ def mask(url: str) -> str:
 
 
 def _read(file: Path) -> dict[str, Any]:
-    # `load` has read it already and refused what is not TOML; this is only about which names are in it.
+    # `load` has read it already and refused invalid TOML; this is only about the names in it.
     return tomllib.loads(file.read_text("utf-8")) if file.is_file() else {}

@@ -159,7 +159,7 @@ def _uploads(place: Decorator, settings: Callable[[Mapping[str, Given]], Setting
     @click.argument("upload_id")
     @place
     def terminate(upload_id: str, **given: Given) -> None:
-        """Remove an upload with its bytes and everything that was made of it; its client is told that it is gone.
+        """Remove an upload with its bytes and everything that was made of it; its client gets 410 Gone.
 
         If a task works on it, that stops within seconds, and the other files of the task go on.
         """

@@ -1,6 +1,6 @@
 """create_app: routes, middleware, lifespan, and nothing else.
 
-Rule: it never migrates. A database that is not at head is a reason not to start, told in one sentence; migrating
+Rule: it never migrates. When the database is not at head, the start fails with one sentence; migrating
 is what `videodock serve` and `videodock migrate` do.
 """
 
@@ -131,11 +131,11 @@ def _checks(services: Services, scheduler: Leader | None) -> dict[str, Callable[
     def check_space() -> str | None:
         try:
             return services.reservations.problem()
-        except AWAY:  # the check of the database says so; it is not a problem of the disk
+        except AWAY:  # the database check reports it; it is not a problem of the disk
             return "cannot be told without the database"
 
     checks: dict[str, Callable[[], str | None]] = {"database": check_database, "store": check_store}
-    # A full disk takes no uploads, but downloads, and those who remove something, need the server.
+    # A full disk takes no uploads, but downloads and deletions still need the server.
     checks |= {"space": check_space}
     checks |= {"scanner": check_scanner} if services.settings.clamd else {}
     # Where processing is left to `videodock worker`, this server is ready without one.
@@ -155,7 +155,7 @@ async def _unexpected(request: Request, error: Exception) -> Response:
 
 
 class _StartSentence:
-    """A start that is refused is told as a sentence, not as a traceback."""
+    """A refused start is logged as a sentence, not as a traceback."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app

@@ -58,7 +58,7 @@ UNFINISHED = ".restore"
 
 
 def utc_now() -> datetime:
-    """The clock that everybody gets."""
+    """The clock of all parts."""
     return datetime.now(UTC)
 
 
@@ -311,7 +311,7 @@ class Services:
             _log.exception("drop_failed", task=task_id)
 
     def sweep(self, *, dry_run: bool = False, everything: bool = True) -> SweepReport:
-        """One sweep; with `dry_run` it tells what it would do, and changes nothing. Blocking.
+        """One sweep; with `dry_run` it reports what it would do, and changes nothing. Blocking.
 
         Without `everything` it costs what is due, and not what is open.
         """
@@ -321,7 +321,7 @@ class Services:
         return self.sweeper.sweep(dry_run=dry_run, everything=everything)
 
     def close(self) -> None:
-        """Let go of everything."""
+        """Release all resources."""
         with ExitStack() as stack:
             stack.callback(self.database.close)
             stack.callback(self.locks.close)

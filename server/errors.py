@@ -92,7 +92,7 @@ class VideodockError(Exception):
 
     @property
     def upload_offset(self) -> int | None:
-        """The true offset in bytes, for the errors that must tell it."""
+        """The true offset in bytes, for the errors that carry it."""
         return None
 
 

@@ -5,9 +5,9 @@ Rules:
 - A status changes only along its table below. SQL never spells a list of states itself: the
   `WHERE status IN (...)` of a compare-and-set is built from `sources()`, so an illegal move matches
   no row and changes nothing.
-- A state without an outgoing move is an end; nothing leaves it, but for an operator's retry and a removal on request,
-  which have tables of their own: for workers an end stays one.
-- The words of `TaskStatus` are the documented API's and never change. `removed` alone is ours: the API answers
+- A state without an outgoing move is final for workers. Only an operator's retry and a removal on request leave it;
+  they have separate tables.
+- The values of `TaskStatus` are the documented API's and never change. `removed` alone is ours: the API returns
   `cancelled` for it (`docs/decisions/0013-removed-is-told-as-cancelled.md`).
 """
 
@@ -29,7 +29,7 @@ class UploadStatus(StrEnum):
 
 
 class TaskStatus(StrEnum):
-    """Where a task stands; these words are a contract with legacy clients."""
+    """The status of a task; its values are a contract with legacy clients."""
 
     UPLOADED = "uploaded"  # waiting for a worker
     PROCESSING = "processing"  # claimed by a worker
@@ -116,8 +116,8 @@ STEP_MOVES: Mapping[StepStatus, frozenset[StepStatus]] = {
 }
 
 
-# What an operator may have tried again. What is completed stays so; what was skipped waits too, since the step that
-# failed may have been the reason.
+# What an operator may have tried again. A completed state stays; a skipped one waits again too, since the failed step
+# may have been the reason.
 TASK_RETRIES: Mapping[TaskStatus, frozenset[TaskStatus]] = {
     TaskStatus.COMPLETED: frozenset({TaskStatus.UPLOADED}),  # if some of its files failed
     TaskStatus.ERROR: frozenset({TaskStatus.UPLOADED}),

@@ -1,6 +1,6 @@
-"""What is a video: the accepted extensions, the first bytes that prove them, and the demuxer for each.
+"""The accepted videos: their extensions, the first bytes that prove them, and the demuxer for each.
 
-Rule: a file is a video when its extension *and* its first bytes say so and agree. The demuxer that later
+Rule: a file is a video when its extension *and* its first bytes are known and agree. The demuxer that later
 opens the file is chosen here, from what was verified, and never by FFmpeg from the content: content that may
 choose its demuxer may also choose one that reads other files or the network (playlists, concat scripts).
 """

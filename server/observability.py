@@ -129,7 +129,7 @@ def _printable(_logger: "WrappedLogger", _method: str, event: "EventDict") -> "E
 class Metrics:
     """The metrics of one app.
 
-    `counts` is asked at each scrape for the number of open uploads and of tasks by status, and `room` for what is free,
+    `counts` returns, at each scrape, the number of open uploads and of tasks by status, and `room` what is free,
     promised and reserved on the disk in bytes; both may block.
     With `PROMETHEUS_MULTIPROC_DIR` set before the process starts, counters and histograms are kept in that
     folder and `render` sums over all processes that use it, those that died included.
@@ -181,7 +181,7 @@ class Metrics:
         return CONTENT_TYPE_LATEST
 
     def render(self) -> bytes:
-        """The metrics in Prometheus' text form. Blocks: it asks the database, and reads files."""
+        """The metrics in Prometheus' text form. Blocks: it reads the database and files."""
         from prometheus_client import CollectorRegistry, generate_latest
 
         registry = CollectorRegistry()

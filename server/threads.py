@@ -1,7 +1,7 @@
 """Blocking work on threads, for the event loop.
 
-Rule: a thread that was begun is waited for, also by a caller who is cancelled. What it works on (a descriptor, a
-lock, a connection) is the caller's, and must not be closed or reused under its hands.
+Rule: work on a thread is always awaited, even when its caller is cancelled. It uses resources of the caller (a
+descriptor, a lock, a connection), which must not be closed or reused before it has ended.
 
 The pools are the standard library's: handing work to a thread costs about two thirds of what it does with
 AnyIO's when one waits, and less with many; the small requests of an upload do little else.
@@ -28,7 +28,7 @@ async def run(work: Callable[[*A], T], *args: *A, pool: ThreadPoolExecutor | Non
 
 
 async def finished(running: "asyncio.Future[T]") -> T:
-    """The result of work that a thread does, awaited also by a caller who is cancelled meanwhile."""
+    """The result of work on a thread; waits for its end even when the caller is cancelled meanwhile."""
     try:
         return await asyncio.shield(running)
     except asyncio.CancelledError:

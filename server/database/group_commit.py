@@ -1,11 +1,11 @@
 """Writes of many requests in one transaction: what a commit costs is paid once for all that wait.
 
-Rule: it is as if each had a transaction of its own. One that raises leaves nothing behind and disturbs no other; none
-is answered before the commit; and when the common transaction breaks, each is done again alone. So what is handed in
+Rule: the effect is that of one transaction per write. A write that raises leaves no changes and disturbs no other; no
+caller gets a result before the commit; and when the common transaction fails, each write runs again alone. So a write
 may change rows and nothing else: it may run twice.
 
-There is one thread. While it commits, others gather, and they are the next transaction: alone a write waits for nobody,
-and a burst of 500 is a few dozen commits.
+There is one thread. While it commits, other writes gather for the next transaction: a lone write does not wait, and a
+burst of 500 needs a few dozen commits.
 """
 
 import asyncio
@@ -55,7 +55,7 @@ class GroupCommit:
     async def run(self, work: Work[T], *, lazy: bool = False) -> T:
         """`work` with a session, committed when this returns. Raises what it raises, or what the commit raises.
 
-        Once begun it is done, also for a caller who is cancelled.
+        Once begun, it completes even if the caller is cancelled.
         """
         loop = asyncio.get_running_loop()
         future: asyncio.Future[T] = loop.create_future()

@@ -2,7 +2,7 @@
 
 Rules:
 
-- Codes and parameters, never sentences: those are made when somebody reads (`messages/`).
+- Rows have codes and parameters, never sentences: those are made when a person reads them (`messages/`).
 - Every upload and task has an owner, text, from the first day.
 - Rows of uploads outlive their bytes: they are what reports count. `has_bytes` says whether the store may
   still hold something, so that a removal that was cut short is found and ended.
@@ -58,7 +58,7 @@ _Counter = BigInteger().with_variant(Integer, "sqlite")
 
 
 def _word(kind: type[StrEnum]) -> Enum:
-    """A state, kept as its word: readable in SQL, and a new state needs no migration."""
+    """A state, stored as text: readable in SQL, and a new state needs no migration."""
     return Enum(
         kind,
         native_enum=False,
@@ -188,7 +188,7 @@ class UploadPart(Base):
 
 
 class Task(Base):
-    """What is done with one upload, with those of one form, or with a group of them."""
+    """The processing of one upload, of the uploads of one form, or of a group."""
 
     __tablename__ = "tasks"
     # Claims read the three in the middle, which hold open tasks only: what has ended costs them nothing.
@@ -248,7 +248,7 @@ class Task(Base):
 
 
 class TaskFile(Base):
-    """One file of a task, and what is known of it."""
+    """One file of a task, and the facts about it."""
 
     __tablename__ = "task_files"
     __table_args__ = (

@@ -2,8 +2,8 @@
 
 Rules:
 
-- A transaction that writes says so (`write`): on SQLite it takes the write lock at once (BEGIN IMMEDIATE),
-  because a transaction that reads first and writes later fails with SQLITE_BUSY whatever the timeout.
+- A transaction that writes is opened by `write`: on SQLite it takes the write lock at once (BEGIN IMMEDIATE), because a
+  transaction that reads first and writes later fails with SQLITE_BUSY, whatever the timeout.
 - Writers of one process wait for each other in line, not in SQLite's busy handler, which sleeps up to 100 ms.
 - What was committed survives a killed process, always. It survives a power cut too, but for a `lazy` transaction on
   SQLite, which waits for no disk: the next one that is not lazy takes it along. The setting `fsync` moves the line.
@@ -93,7 +93,7 @@ def _make_private(_dialect: object, _record: object, arguments: list[Any], _name
     if not path or path == ":memory:" or path.startswith("file:"):
         return
     # Never opened here: closing any descriptor of the file would free the locks that SQLite has on it in this process.
-    with suppress(OSError):  # it is there, or cannot be made: SQLite tells why
+    with suppress(OSError):  # it exists, or cannot be created: then SQLite reports why
         os.mknod(path, stat.S_IFREG | 0o600)
     for file in (Path(f"{path}{suffix}") for suffix in ("", "-wal", "-shm", "-journal")):
         with suppress(OSError):
@@ -161,7 +161,7 @@ class Database:
 
     @contextmanager
     def look(self) -> Iterator[Connection]:
-        """One statement that looks, without a session: for what every request asks."""
+        """One read-only statement, without a session: for the query of every request."""
         with self._single.connect() as connection:
             yield connection
 
@@ -175,7 +175,7 @@ class Database:
     def write(self, *, lazy: bool = False) -> Iterator[Session]:
         """A transaction that may change rows; committed at the end, rolled back on an exception.
 
-        `lazy` is for what is told by the bytes as well, or may be done again: a power cut may undo it.
+        `lazy` is for facts that the bytes show too, or for work that may be repeated: a power cut may undo it.
         """
         engine = self._lazy if lazy else self._writing
         with self._relief(), self._line, Session(engine, expire_on_commit=False) as session, session.begin():
@@ -245,7 +245,7 @@ def reason(error: Exception) -> str:
 
 
 def changed(session: Session, statement: Executable) -> int:
-    """Execute an UPDATE or DELETE; the number of rows it matched, which tells who won a compare-and-set."""
+    """Execute an UPDATE or DELETE; the number of matched rows, which decides a compare-and-set."""
     # Sessions hold no objects across such statements, so nothing needs to be synchronised with them.
     result = session.execute(statement, execution_options={"synchronize_session": False})
     return cast("CursorResult[Any]", result).rowcount

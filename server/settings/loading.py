@@ -71,7 +71,7 @@ def _size(number: int) -> str:
 
 
 def _shown(name: str, value: object) -> str:
-    # What is wrong with such a URL may be its form, so no pattern finds the password in it for certain.
+    # The error in such a URL may be its form, so no pattern finds the password in it for certain.
     if name not in ("database_url", "broker_url"):
         return repr(value)
     scheme = re.match(r"[A-Za-z][A-Za-z0-9+.-]*://", str(value))

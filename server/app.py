@@ -165,7 +165,7 @@ class _StartSentence:
             await self._app(scope, receive, send)
             return
 
-        async def told(message: Message) -> None:
+        async def send_shortened(message: Message) -> None:
             if message["type"] == "lifespan.startup.failed":
                 # Starlette has the formatted traceback here; its last line is the exception.
                 last = message.get("message", "").strip().splitlines()[-1:]
@@ -174,4 +174,4 @@ class _StartSentence:
                     message = {**message, "message": last[0].removeprefix(name)}
             await send(message)
 
-        await self._app(scope, receive, told)
+        await self._app(scope, receive, send_shortened)

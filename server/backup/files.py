@@ -45,9 +45,9 @@ def uploads(connection: Connection, node: str) -> Iterator[WantedFile]:
     Finals come last: a part's file that is not there any more has become its final's.
     """
     elsewhere = select(Task.id).where(Task.id == Upload.task_id, Task.node != node).exists()
-    told = select(Upload.__table__).where(or_(Upload.has_bytes, Upload.in_quarantine), ~elsewhere)
+    rows = select(Upload.__table__).where(or_(Upload.has_bytes, Upload.in_quarantine), ~elsewhere)
     for condition in (~Upload.is_final, Upload.is_final):
-        for row in connection.execute(told.where(condition).execution_options(yield_per=_BATCH)):
+        for row in connection.execute(rows.where(condition).execution_options(yield_per=_BATCH)):
             yield from _of_upload(row)
 
 
@@ -72,8 +72,8 @@ def _of_upload(row: Row[Any]) -> Iterator[WantedFile]:
 def results(connection: Connection, node: str) -> Iterator[WantedFile]:
     """Results of videos in the data folder `node`. A result never changes once its column refers to it."""
     columns = [column for column, _ in _RESULTS]
-    told = select(TaskFile.task_id, TaskFile.id, *columns).join(Task, Task.id == TaskFile.task_id)
-    query = told.where(Task.node == node, Task.has_results, or_(*columns))
+    files = select(TaskFile.task_id, TaskFile.id, *columns).join(Task, Task.id == TaskFile.task_id)
+    query = files.where(Task.node == node, Task.has_results, or_(*columns))
     for row in connection.execute(query.execution_options(yield_per=_BATCH)):
         for column, names in _RESULTS:
             if getattr(row, column.key):

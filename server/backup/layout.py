@@ -73,17 +73,17 @@ def read_manifest(folder: Path) -> Manifest | None:
     Raises `BackupRefusedError` for one that cannot be understood.
     """
     try:
-        told = json.loads((folder / MANIFEST).read_text())
+        content = json.loads((folder / MANIFEST).read_text())
     except FileNotFoundError:
         return None
     except ValueError:
         raise BackupRefusedError(f"{folder / MANIFEST} is damaged: it is no JSON.") from None
-    if not isinstance(told, dict) or not isinstance(told.get("format"), int):
+    if not isinstance(content, dict) or not isinstance(content.get("format"), int):
         raise BackupRefusedError(f"{folder / MANIFEST} is no manifest of a backup.")
-    if told["format"] > FORMAT:
+    if content["format"] > FORMAT:
         raise BackupRefusedError("The backup was made by a newer version of Videodock; restore it with that one.")
     try:
-        found = Manifest(**told)
+        found = Manifest(**content)
     except TypeError:
         raise BackupRefusedError(f"{folder / MANIFEST} is no manifest of a backup.") from None
     if not _SNAPSHOT.fullmatch(found.snapshot):

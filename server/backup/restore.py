@@ -88,8 +88,8 @@ def _goes_on(settings: Settings, manifest: Manifest) -> bool:
     data_dir = settings.data_dir
     mark = data_dir / UNFINISHED
     if mark.exists():
-        told = (mark / _BACKUP).read_text() if (mark / _BACKUP).exists() else ""
-        if told not in ("", manifest.snapshot):
+        snapshot = (mark / _BACKUP).read_text() if (mark / _BACKUP).exists() else ""
+        if snapshot not in ("", manifest.snapshot):
             raise BackupRefusedError(
                 f"{data_dir} has the unfinished restore of another backup. Empty it, and the database."
             )

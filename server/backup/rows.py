@@ -155,9 +155,9 @@ def _set_counter(connection: Connection, table: Table, number: int) -> None:
     if not number:
         return
     if connection.dialect.name == "sqlite":
-        told = {"name": table.name, "seq": number}
-        connection.execute(text("DELETE FROM sqlite_sequence WHERE name = :name"), told)
-        connection.execute(text("INSERT INTO sqlite_sequence (name, seq) VALUES (:name, :seq)"), told)
+        values = {"name": table.name, "seq": number}
+        connection.execute(text("DELETE FROM sqlite_sequence WHERE name = :name"), values)
+        connection.execute(text("INSERT INTO sqlite_sequence (name, seq) VALUES (:name, :seq)"), values)
     else:
         connection.execute(select(func.setval(_sequence(table).scalar_subquery(), number)))
 

@@ -47,7 +47,7 @@ def backup_command(place: Decorator, settings: Callable[[Mapping[str, str | None
         with _sentences(), actions.serving(made_settings) as services, _progress("Backing up") as report:
             made = create_backup(services, folder, report)
         copied = {"copied_files": made.copied_files, "copied_bytes": made.copied_bytes}
-        _tell(as_json, "Backed up", folder, made.manifest, **copied, missing=made.missing)
+        _print_summary(as_json, "Backed up", folder, made.manifest, **copied, missing=made.missing)
         if made.missing:
             raise exits.Damaged(_listed("Told of by the database, and missing or not whole", made.missing))
 
@@ -76,7 +76,7 @@ def restore_command(place: Decorator, settings: Callable[[Mapping[str, str | Non
                 done = restore_backup(made_settings, folder, report, skip_damaged=skip_damaged)
             except DamagedError as error:
                 raise exits.Damaged(_listed(str(error), error.paths)) from None
-        _tell(as_json, "Restored", folder, done.manifest, skipped=done.skipped)
+        _print_summary(as_json, "Restored", folder, done.manifest, skipped=done.skipped)
         if done.skipped:
             raise exits.Damaged(_listed("Damaged in the backup, and left out", done.skipped))
 
@@ -120,15 +120,15 @@ def _progress(what: str) -> Iterator[Callable[[int, int], None]]:
             click.echo("\r\x1b[K", err=True, nl=False)
 
 
-def _tell(as_json: bool, what: str, folder: Path, manifest: "Manifest", **more: object) -> None:
+def _print_summary(as_json: bool, what: str, folder: Path, manifest: "Manifest", **more: object) -> None:
     from server.cli import output
     from server.messages import size
 
     counts = manifest.counts
     if as_json:
-        told = {"taken_at": manifest.taken_at, "version": manifest.version, "revision": manifest.revision}
-        told_sizes = {"files": manifest.files, "bytes": manifest.bytes, "rows": counts}
-        click.echo(output.as_json({"folder": str(folder), **told, **told_sizes, **more}))
+        facts = {"taken_at": manifest.taken_at, "version": manifest.version, "revision": manifest.revision}
+        sizes = {"files": manifest.files, "bytes": manifest.bytes, "rows": counts}
+        click.echo(output.as_json({"folder": str(folder), **facts, **sizes, **more}))
         return
     copied = more.get("copied_bytes")
     new = f", {size(int(copied))} of them new" if isinstance(copied, int) else ""

@@ -31,8 +31,8 @@ def shown(kind: str, found: Record, width: int | None) -> str:
     files = [_file_line(file) for file in found["files"]]
     steps = [_step_line(file, step) for file in found["files"] for step in file["steps"]]
     names = {file["id"]: file["name"] for file in found["files"]}
-    told = [(event, _event_data(event["data"] or {}, names)) for event in found["events"]]
-    events = [(event["at"], event["type"], event["attempt"], data) for event, data in told]
+    with_data = [(event, _event_data(event["data"] or {}, names)) for event in found["events"]]
+    events = [(event["at"], event["type"], event["attempt"], data) for event, data in with_data]
     parts = [record(head), "", table(("FILE", "UPLOAD", "STATUS", "%", "SIZE", "NAME", "REASON"), files, width)]
     if steps:
         parts += ["", table(("FILE", "STEP", "STATUS", "%", "FAILURES", "ENDED (UTC)", "REASON"), steps, width)]
@@ -53,14 +53,14 @@ def _task_reason(task: Record) -> str:
 
 def _upload_line(upload: Record) -> Sequence[object]:
     expires = upload["expires_at"] if upload["status"].value == "open" else None
-    told = (upload["protocol"], upload["created_at"], expires, upload["owner"], upload["filename"])
-    return (upload["id"], upload["status"], bytes_of(upload["received"], upload["length"]), *told)
+    cells = (upload["protocol"], upload["created_at"], expires, upload["owner"], upload["filename"])
+    return (upload["id"], upload["status"], bytes_of(upload["received"], upload["length"]), *cells)
 
 
 def _file_line(file: Record) -> Sequence[object]:
     why = reason(file["error_code"], file["error_params"]) or "; ".join(reason(code, {}) for code in file["remarks"])
-    told = (file["upload_id"], file["status"], file["progress"], size(file["size"]), file["name"], why)
-    return (file["position"], *told)
+    cells = (file["upload_id"], file["status"], file["progress"], size(file["size"]), file["name"], why)
+    return (file["position"], *cells)
 
 
 def _event_data(data: Record, names: Mapping[str, str]) -> str:
@@ -74,5 +74,5 @@ def _event_data(data: Record, names: Mapping[str, str]) -> str:
 
 def _step_line(file: Record, step: Record) -> Sequence[object]:
     why = reason(step["error_code"], step["error_params"])
-    told = (step["name"], step["status"], step["progress"], step["failures"], step["finished_at"], why)
-    return (file["position"], *told)
+    cells = (step["name"], step["status"], step["progress"], step["failures"], step["finished_at"], why)
+    return (file["position"], *cells)

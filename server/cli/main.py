@@ -158,7 +158,7 @@ def serve(**given: str | None) -> None:
         from server.worker import check_celery
 
         check_celery(settings)
-    _tell_scan_limit(settings)
+    _warn_of_scan_limit(settings)
     _make_data_dir(settings.data_dir)
     sockets = listen(settings.host, settings.port)
     migration.upgrade(settings.sqlalchemy_url)
@@ -175,7 +175,7 @@ def serve(**given: str | None) -> None:
     exit_process(serve_many(settings, sockets, announce))
 
 
-def _tell_scan_limit(settings: Settings) -> None:
+def _warn_of_scan_limit(settings: Settings) -> None:
     """Say that uploads are refused which the other limits would let in."""
     allowed = max(settings.tus_max_size, settings.max_file_size)
     if settings.clamd and settings.scan_too_large == "refuse" and settings.scan_max_size < allowed:

@@ -35,15 +35,17 @@ def check_command(place: Decorator, settings: Callable[[Mapping[str, str | None]
 
         with actions.serving(settings(given)) as services:
             found = services.checker.find_mismatches()
-        told = [{**asdict(finding), "text": finding.kind.text, "is_swept": finding.kind.is_swept} for finding in found]
-        click.echo(output.as_json(told) if as_json else _told(found))
+        listed = [
+            {**asdict(finding), "text": finding.kind.text, "is_swept": finding.kind.is_swept} for finding in found
+        ]
+        click.echo(output.as_json(listed) if as_json else _as_text(found))
         if found:
             sys.exit(1)
 
     return check
 
 
-def _told(found: "list[Mismatch]") -> str:
+def _as_text(found: "list[Mismatch]") -> str:
     from server.cli import output
 
     if not found:

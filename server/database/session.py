@@ -80,7 +80,7 @@ def make_engine(url: str, pool_size: int) -> Engine:
         event.listen(engine, "begin", _begin_sqlite)
     else:
         event.listen(engine, "connect", _prepare_postgresql)
-        event.listen(engine, "handle_error", _tell_idle)
+        event.listen(engine, "handle_error", _raise_disconnected)
     return engine
 
 
@@ -117,7 +117,7 @@ def _prepare_postgresql(connection: DBAPIConnection, _: ConnectionPoolEntry) -> 
     raw.commit()
 
 
-def _tell_idle(context: ExceptionContext) -> None:
+def _raise_disconnected(context: ExceptionContext) -> None:
     # Its transaction is gone as if the database had been restarted, but the driver calls it an internal error.
     original = context.original_exception
     if getattr(original, "sqlstate", None) == _ENDED_FOR_SILENCE:

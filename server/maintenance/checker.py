@@ -160,9 +160,9 @@ class Checker:
     def _stored(self) -> Iterator[Mismatch]:
         """What the store has, by its own account."""
         for names in _batches(self.store.ids()):
-            for name in self._untold(names, Upload.has_bytes):
+            for name in self._without_row(names, Upload.has_bytes):
                 with self.locks.try_hold(name) as held:
-                    known = held and self._untold([name], Upload.has_bytes)
+                    known = held and self._without_row([name], Upload.has_bytes)
                     if known and (not is_id(name) or self.store.size(name) is not None):
                         yield Mismatch(
                             MismatchKind.UPLOAD_UNKNOWN,
@@ -171,28 +171,28 @@ class Checker:
 
     def _quarantined(self) -> Iterator[Mismatch]:
         for names in _batches(self.store.ids_in_quarantine()):
-            for name in self._untold(names, Upload.in_quarantine):
+            for name in self._without_row(names, Upload.in_quarantine):
                 upload_id = name.removeprefix(".")
                 with self.locks.try_hold(upload_id) as held:
-                    known = held and self._untold([name], Upload.in_quarantine)
+                    known = held and self._without_row([name], Upload.in_quarantine)
                     # Copied there from another disk, and not yet whole.
                     if known and (name != upload_id or self.store.size_in_quarantine(name) is not None):
                         yield Mismatch(MismatchKind.QUARANTINE_UNKNOWN, f"quarantine/{name}")
-        told = select(Upload.id, Upload.id).where(Upload.in_quarantine)
-        for upload_id, lock in self._rows(told, Upload.id):
+        marked = select(Upload.id, Upload.id).where(Upload.in_quarantine)
+        for upload_id, lock in self._rows(marked, Upload.id):
             if self.store.size_in_quarantine(upload_id) is not None:
                 continue
             with self.locks.try_hold(lock) as held:
-                still = held and not self._untold([upload_id], Upload.in_quarantine)
+                still = held and not self._without_row([upload_id], Upload.in_quarantine)
                 if still and self.store.size_in_quarantine(upload_id) is None:
                     yield Mismatch(MismatchKind.QUARANTINE_MISSING, upload_id)
 
-    def _untold(self, names: Iterable[str], tells: Any) -> list[str]:
+    def _without_row(self, names: Iterable[str], condition: Any) -> list[str]:
         """The ids for which no row matches."""
         wanted = list(names)
         with self.database.read() as session:
-            told = set(session.scalars(select(Upload.id).where(Upload.id.in_(wanted), tells)))
-        return [name for name in wanted if name not in told]
+            found = set(session.scalars(select(Upload.id).where(Upload.id.in_(wanted), condition)))
+        return [name for name in wanted if name not in found]
 
     def _tasks(self) -> Iterator[Mismatch]:
         files = exists().where(TaskFile.task_id == Task.id)
@@ -204,8 +204,8 @@ class Checker:
 
     def _half_removed(self) -> Iterator[Mismatch]:
         """Files that were deleted, and of which something may be left."""
-        told = select(TaskFile.id, TaskFile.task_id).join(Task, Task.id == TaskFile.task_id)
-        for file_id, task_id in self._rows(told.where(TaskFile.removing, Task.node == self.node), TaskFile.id):
+        files = select(TaskFile.id, TaskFile.task_id).join(Task, Task.id == TaskFile.task_id)
+        for file_id, task_id in self._rows(files.where(TaskFile.removing, Task.node == self.node), TaskFile.id):
             with ExitStack() as stack:
                 # A deletion holds the lock of the upload or that of the task.
                 names = sorted({self._upload_of(file_id), task_id})
@@ -229,8 +229,8 @@ class Checker:
                     if held and self._without_results([task_id]) and self.results.has_any(task_id):
                         yield Mismatch(MismatchKind.RESULTS_UNKNOWN, f"results/{task_id}")
         shown = or_(*(getattr(TaskFile, column) for column in MAIN))
-        told = select(TaskFile.id, TaskFile.task_id).join(Task, Task.id == TaskFile.task_id)
-        for file_id, task_id in self._rows(told.where(shown, Task.node == self.node), TaskFile.id):
+        files = select(TaskFile.id, TaskFile.task_id).join(Task, Task.id == TaskFile.task_id)
+        for file_id, task_id in self._rows(files.where(shown, Task.node == self.node), TaskFile.id):
             if not self._lacks_results(file_id):
                 continue
             with self.locks.try_hold(task_id) as held:
@@ -240,8 +240,8 @@ class Checker:
     def _without_results(self, names: Iterable[str]) -> list[str]:
         wanted = list(names)
         with self.database.read() as session:
-            told = set(session.scalars(select(Task.id).where(Task.id.in_(wanted), Task.has_results)))
-        return [name for name in wanted if name not in told]
+            found = set(session.scalars(select(Task.id).where(Task.id.in_(wanted), Task.has_results)))
+        return [name for name in wanted if name not in found]
 
     def _lacks_results(self, file_id: str) -> bool:
         with self.database.read() as session:

@@ -28,16 +28,16 @@ class GuardedClock:
 
     def now(self) -> datetime:
         """The time, or what it can be at most."""
-        told, passed = self._clock(), self._passed()
+        now, passed = self._clock(), self._passed()
         began, since = self._start
         most = began + timedelta(seconds=passed - since) + _LEAP
-        if told <= most:
+        if now <= most:
             self._doubted = None
-            return told
+            return now
         if self._doubted is None:
             self._doubted = passed
-            _log.warning("clock_leapt", seconds=round((told - most + _LEAP).total_seconds()))
+            _log.warning("clock_leapt", seconds=round((now - most + _LEAP).total_seconds()))
         elif passed - self._doubted >= _DOUBT_SECONDS:
-            self._start, self._doubted = (told, passed), None
-            return told
+            self._start, self._doubted = (now, passed), None
+            return now
         return most

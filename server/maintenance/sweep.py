@@ -39,7 +39,7 @@ from server.uploads.idempotency import IdempotencyKeys
 from server.uploads.repository import UploadRepository
 
 _BATCH = 500
-_TOLD = (Upload.id, Upload.lock.label("lock"), Upload.received)
+_RECORDED = (Upload.id, Upload.lock.label("lock"), Upload.received)
 _log = structlog.stdlib.get_logger("videodock.maintenance")
 
 # Must match the text of an index; SQLite would not recognise an equivalent condition.
@@ -143,7 +143,7 @@ class Sweeper:
 
     def _lagging(self, this: SweepRound) -> Iterator[Row[Any]]:
         """Open uploads, no finals, whose files are not as their rows say."""
-        for row in this.columns(and_(_IS_OPEN, ~Upload.is_final), _TOLD):
+        for row in this.columns(and_(_IS_OPEN, ~Upload.is_final), _RECORDED):
             try:
                 lags = self.store.size(row.id) != row.received
             except OSError:

@@ -132,7 +132,7 @@ class _Talk:
     def send(self, data: bytes) -> bool:
         """Send; False when clamd has spoken or hung up meanwhile: what it said is the answer."""
         view = memoryview(data)
-        with _told_as_away():
+        with _errors_as_away():
             while view:
                 ready = self._wait(select.POLLIN | select.POLLOUT, _SILENCE_SECONDS, "it takes no more bytes")
                 if ready & ~select.POLLOUT:
@@ -144,7 +144,7 @@ class _Talk:
     def answer(self) -> str:
         """What clamd says, up to the NUL that ends it."""
         said = b""
-        with _told_as_away():
+        with _errors_as_away():
             while not said.endswith(b"\0"):
                 self._wait(select.POLLIN, float("inf"), "no answer came in time")
                 more = self._connection.recv(_MAX_ANSWER)
@@ -160,7 +160,7 @@ class _Talk:
 
 @contextlib.contextmanager
 def _talk(address: str, watch: _Watch) -> Iterator[_Talk]:
-    with _told_as_away():
+    with _errors_as_away():
         connection = _connect(address, watch)
     with connection:
         yield _Talk(connection, watch)
@@ -203,7 +203,7 @@ def _places(address: str) -> list[tuple[socket.AddressFamily, str | tuple[object
 
 
 @contextlib.contextmanager
-def _told_as_away() -> Iterator[None]:
+def _errors_as_away() -> Iterator[None]:
     """What the network says against it, as the one error that callers look for."""
     try:
         yield

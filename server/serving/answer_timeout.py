@@ -142,8 +142,8 @@ def _confirmed(transport: asyncio.Transport) -> int:
         view = socket.socket(socket.AF_INET, socket.SOCK_STREAM, 0, fileno=own.fileno())
         try:
             if _TCP_INFO is not None:
-                told = view.getsockopt(socket.IPPROTO_TCP, _TCP_INFO, _BYTES_ACKED + 8)
-                return int(struct.unpack_from("=Q", told, _BYTES_ACKED)[0])
+                info = view.getsockopt(socket.IPPROTO_TCP, _TCP_INFO, _BYTES_ACKED + 8)
+                return int(struct.unpack_from("=Q", info, _BYTES_ACKED)[0])
         finally:
             view.detach()
     return -transport.get_write_buffer_size()

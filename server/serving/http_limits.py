@@ -61,7 +61,7 @@ class Phase(Enum):
     BETWEEN = auto()  # the first byte of a request
     HEAD = auto()
     BODY = auto()  # or trailers
-    RETELL = auto()  # a head that it had already, see `_ignore_upgrade`
+    REPEATED = auto()  # a head that it had already, see `_ignore_upgrade`
 
 
 class _RefusedError(Exception):
@@ -95,7 +95,7 @@ class LimitedHttp(HttpToolsProtocol):
         self._running: RequestResponseCycle | None = None  # `cycle` is the newest, which may wait in `pipeline`
         self._timer: asyncio.TimerHandle | None = None
         self._refusal: VideodockError | None = None
-        self._last_words: bytes | None = None  # what to say once all that came before is answered
+        self._last_answer: bytes | None = None  # sent once all earlier requests are answered
         self._surplus = False  # one connection more than there may be
         self._deaf = False  # nothing that comes is looked at any more
         self._swallowed = 0
@@ -169,9 +169,9 @@ class LimitedHttp(HttpToolsProtocol):
 
     def _ignore_upgrade(self) -> None:
         self.parser = self._new_parser()
-        self._phase = Phase.RETELL
+        self._phase = Phase.REPEATED
         self.parser.feed_data(b"POST / HTTP/1.1\r\n" + self._framing.line + b"\r\n")
-        if self._phase is Phase.RETELL:  # else the message had no body, and is complete
+        if self._phase is Phase.REPEATED:  # else the message had no body, and is complete
             self._phase = Phase.BODY
 
     def _new_parser(self) -> httptools.HttpRequestParser:
@@ -182,20 +182,20 @@ class LimitedHttp(HttpToolsProtocol):
     # What the parser finds
 
     def on_message_begin(self) -> None:
-        if self._phase is Phase.RETELL:
+        if self._phase is Phase.REPEATED:
             return
         self._phase = Phase.HEAD
         self._parts_size = self._parts_count = 0
         super().on_message_begin()
 
     def on_url(self, url: bytes) -> None:
-        if self._phase is Phase.RETELL:
+        if self._phase is Phase.REPEATED:
             return
         self._count(len(url))
         super().on_url(url)
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        if self._phase is Phase.RETELL:
+        if self._phase is Phase.REPEATED:
             return
         self._parts_count += 1
         self._count(len(name) + len(value) + 4)  # the colon, a space, the end of the line
@@ -205,7 +205,7 @@ class LimitedHttp(HttpToolsProtocol):
             super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
-        if self._phase is Phase.RETELL:
+        if self._phase is Phase.REPEATED:
             return
         self._judge_head()
         extensions: dict[str, Any] = {TRAILERS: self._framing.trailers}
@@ -286,8 +286,8 @@ class LimitedHttp(HttpToolsProtocol):
         super().on_response_complete()
         if not last or self.transport.is_closing():
             return
-        if self._last_words is not None:
-            self._end(self._last_words)
+        if self._last_answer is not None:
+            self._end(self._last_answer)
         elif self._phase is not Phase.BETWEEN:
             # The answer overtook the body, or a head has begun: our timer is the one that counts now.
             self._unset_keepalive_if_required()
@@ -303,30 +303,30 @@ class LimitedHttp(HttpToolsProtocol):
         self._stop_timer()
         if self._refusal is None:
             self.logger.warning(_INVALID)
-            words = early_answers.words(HTTPStatus.BAD_REQUEST, _INVALID, self.server_state.default_headers)
+            answer = early_answers.words(HTTPStatus.BAD_REQUEST, _INVALID, self.server_state.default_headers)
         else:
-            words = self._told(self._refusal)
+            answer = self._response_to(self._refusal)
         if self._phase is Phase.BODY and self.pipeline:
             self.pipeline.popleft()  # the newest, whose body this is, was not begun
         elif self._phase is Phase.BODY:
-            words = b"" if self.cycle.response_started else words
+            answer = b"" if self.cycle.response_started else answer
             cut_off(self.cycle)
-            self._end(words)
+            self._end(answer)
             return
         if self._busy():
-            self._last_words = words
+            self._last_answer = answer
         else:
-            self._end(words)
+            self._end(answer)
 
-    def _end(self, words: bytes) -> None:
+    def _end(self, answer: bytes) -> None:
         """Send the last response and close, so that it arrives."""
         self._deaf = True
         self._stop_timer()
         self._unset_keepalive_if_required()
         if self.transport.is_closing():
             return
-        if words:
-            self.transport.write(words)
+        if answer:
+            self.transport.write(answer)
         if not self.transport.can_write_eof():  # TLS
             self.close()
             return
@@ -341,7 +341,7 @@ class LimitedHttp(HttpToolsProtocol):
         if self._swallowed > LINGER_BYTES and not self._busy():
             self.close()
 
-    def _told(self, error: VideodockError) -> bytes:
+    def _response_to(self, error: VideodockError) -> bytes:
         return early_answers.refusal(error, self.server_state.default_headers)
 
     # Time
@@ -361,7 +361,7 @@ class LimitedHttp(HttpToolsProtocol):
             self._start_timer()
             return
         heard = self._phase is Phase.HEAD or (self._phase is Phase.BETWEEN and self._unread > 0)
-        self._end(self._told(HeadTimeoutError(seconds=f"{self.head_timeout:g}")) if heard else b"")
+        self._end(self._response_to(HeadTimeoutError(seconds=f"{self.head_timeout:g}")) if heard else b"")
 
 
 def cut_off(cycle: RequestResponseCycle) -> None:

@@ -47,8 +47,8 @@ def begin_file(
             known[name].error_code = known[name].error_params = None
     session.flush()
     if SCAN in known and known[SCAN].status in (StepStatus.WAITING, StepStatus.SKIPPED):
-        told = "skipped" if known[SCAN].status is StepStatus.SKIPPED else None
-        changed(session, update(TaskFile).where(TaskFile.id == file_id).values(scan=told))
+        scan = "skipped" if known[SCAN].status is StepStatus.SKIPPED else None
+        changed(session, update(TaskFile).where(TaskFile.id == file_id).values(scan=scan))
     return known
 
 

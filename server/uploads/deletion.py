@@ -88,7 +88,7 @@ class UploadDeletion:
         group = None if row is None else groups.group_of(row)
         others: Sequence[str] = ()
         now = self.clock()
-        told = {"upload": upload_id, "now": now, "size": None if row is None else self.repository.size(row)}
+        parameters = {"upload": upload_id, "now": now, "size": None if row is None else self.repository.size(row)}
         # The bytes of a complete upload go only once its row cannot become `complete` again by a power cut.
         lazy = group is None and row is not None and (row.status is UploadStatus.OPEN or is_partial(row.concat))
         is_in_task = False
@@ -99,7 +99,7 @@ class UploadDeletion:
             is_whole = row is not None and row.status is UploadStatus.COMPLETE
             if is_whole and target is UploadStatus.TERMINATED:
                 is_in_task = removal.remove_file(session, upload_id, now=now)
-            moved = connection.execute(_REMOVE[target], told).rowcount
+            moved = connection.execute(_REMOVE[target], parameters).rowcount
             if moved and task is not None:
                 others = groups.member_removed(session, task, row, target, why, now)
         if not moved:
@@ -207,9 +207,9 @@ class UploadDeletion:
         A row that says why must be there before, for a sweep to end this where it was cut.
         """
         self.store.quarantine(upload_id)
-        told = {"upload": upload_id, "aside": self.store.size_in_quarantine(upload_id) is not None}
+        parameters = {"upload": upload_id, "aside": self.store.size_in_quarantine(upload_id) is not None}
         with self.database.change(lazy=True) as connection:
-            connection.execute(_IS_ASIDE, told)
+            connection.execute(_IS_ASIDE, parameters)
 
     def delete_from_quarantine(self, upload_id: str) -> None:
         """The file goes, then the row says that it is gone. Idempotent. Blocking."""

@@ -141,8 +141,8 @@ def withdraw_member(session: Session, upload_id: str) -> None:
 
 def member_completed(session: Session, task: _Row, upload: Upload, now: datetime) -> None:
     """A member is whole; with the last one the task waits for a worker. The task's row is held."""
-    told = {"size": upload.length or 0, "media_type": upload.media_type}
-    changed(session, update(TaskFile).where(TaskFile.upload_id == upload.id).values(**told))
+    facts = {"size": upload.length or 0, "media_type": upload.media_type}
+    changed(session, update(TaskFile).where(TaskFile.upload_id == upload.id).values(**facts))
     _start_when_all_arrived(session, task, now)
 
 

@@ -25,8 +25,8 @@ _SECONDS = 1.0
 _log = structlog.stdlib.get_logger("videodock.uploads")
 
 _uploads = cast("Table", Upload.__table__)
-_TELL_RESUMED = update(_uploads).where(_uploads.c.id == bindparam("upload")).values(resumed=True)
-_TELL = (
+_RECORD_RESUMED = update(_uploads).where(_uploads.c.id == bindparam("upload")).values(resumed=True)
+_RECORD_PROGRESS = (
     update(_uploads)
     .where(_uploads.c.id == bindparam("upload"), _uploads.c.status == UploadStatus.OPEN)
     .values(
@@ -125,15 +125,15 @@ class ProgressWriter:
         rows = [
             {
                 "upload": upload_id,
-                "size": told.received,
-                "type": told.media_type,
-                "at": told.updated_at,
+                "size": one.received,
+                "type": one.media_type,
+                "at": one.updated_at,
             }
-            for upload_id, told in sorted(news.items(), key=itemgetter(0))  # rows in order, as every writer locks them
+            for upload_id, one in sorted(news.items(), key=itemgetter(0))  # rows in order, as every writer locks them
         ]
         with self._database.change(lazy=True) as connection:
             if rows:
-                connection.execute(_TELL, rows)
+                connection.execute(_RECORD_PROGRESS, rows)
         if resumed:  # complete by now, perhaps; apart, for these are other rows in an order of their own
             with self._database.change(lazy=True) as connection:
-                connection.execute(_TELL_RESUMED, [{"upload": upload_id} for upload_id in sorted(resumed)])
+                connection.execute(_RECORD_RESUMED, [{"upload": upload_id} for upload_id in sorted(resumed)])

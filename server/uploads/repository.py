@@ -50,7 +50,7 @@ FIND = select(_uploads).where(_uploads.c.id == bindparam("upload"))
 _INSERT = insert(_uploads)
 _parts = cast("Table", UploadPart.__table__)
 _INSERT_PARTS = insert(_parts)
-_TELL = (
+_RECORD_RECEIVED = (
     update(_uploads)
     .where(_uploads.c.id == bindparam("upload"), _uploads.c.status == UploadStatus.OPEN)
     .values(received=bindparam("size"), expires_at=bindparam("until"))
@@ -194,10 +194,10 @@ class UploadRepository:
         row = self.find(upload_id)
         return max(decision.offset, 0 if row is None else row.reserved)
 
-    def record_offset(self, upload_id: str, media_type: str | None = None, untold: bool = False) -> Facts:
+    def record_offset(self, upload_id: str, media_type: str | None = None, defer_length: bool = False) -> Facts:
         """Write into the row what the store has now; all of it counts. Blocking.
 
-        With `untold` the length is deferred again.
+        With `defer_length` the length is deferred again.
         """
         now = self.clock()
         size = self.store.size(upload_id)
@@ -206,7 +206,7 @@ class UploadRepository:
             values["checked_from"] = None  # the bytes that are there now were verified or taken back
             if media_type is not None:
                 values["media_type"] = media_type
-            if untold:
+            if defer_length:
                 values["length"] = None
                 values["reserved"] = size or 0
             still_open = (Upload.id == upload_id, Upload.status == UploadStatus.OPEN)
@@ -332,8 +332,8 @@ class UploadRepository:
     def expiry_of(self, row: _Row) -> datetime:
         """When an open upload expires. Its row may lag a body that was cut off; the file's time is exact."""
         modified = self.store.modified(row.id) if row.status is UploadStatus.OPEN else None
-        told: datetime = row.expires_at
-        return told if modified is None else max(told, self.expiry(modified))
+        expires_at: datetime = row.expires_at
+        return expires_at if modified is None else max(expires_at, self.expiry(modified))
 
     def locked_facts(self, upload_id: str, owner: str) -> Facts:
         """The same under the upload's lock: what an append that was cut short left unchecked is taken back."""
@@ -360,7 +360,7 @@ class UploadRepository:
         """Write the size and expiry of an open upload into its row, after the process that received it has died.
         Blocking."""
         with self.database.change(lazy=True) as connection:
-            connection.execute(_TELL, {"upload": upload_id, "size": size, "until": until})
+            connection.execute(_RECORD_RECEIVED, {"upload": upload_id, "size": size, "until": until})
 
     def reconcile(self, upload_id: str) -> None:
         """Forget the bytes of a checked append that its process did not live to check. Under the lock. Blocking."""

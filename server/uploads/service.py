@@ -112,7 +112,7 @@ class UploadService:
             try:
                 facts, end = await self._receive(facts, decision, body)
             except Exception as error:
-                await self._tell_what_is_left(upload_id, decision, error)
+                await self._record_what_is_left(upload_id, decision, error)
                 raise
             if end is End.STOPPED and await self.database.run(self.deletion.delete_if_ended, upload_id):
                 raise UploadGoneError  # with its group
@@ -136,7 +136,7 @@ class UploadService:
             if not await body.is_empty():
                 raise UploadCompleteError(offset=facts.offset)
 
-    async def _tell_what_is_left(self, upload_id: str, decision: Append, error: Exception) -> None:
+    async def _record_what_is_left(self, upload_id: str, decision: Append, error: Exception) -> None:
         """After an append that failed: unchecked bytes are removed, and the row gets the new offset.
 
         An error of this update must not hide the first error: then the row is updated when the database is back.
@@ -144,8 +144,8 @@ class UploadService:
         try:
             await self.database.run(self.repository.reconcile, upload_id)
             # A refused request changes nothing: a length equal to the offset would even complete the upload.
-            untold = decision.length is not None and isinstance(error, ClientError)
-            now = await self.database.run(self.repository.record_offset, upload_id, None, untold)
+            defer_length = decision.length is not None and isinstance(error, ClientError)
+            now = await self.database.run(self.repository.record_offset, upload_id, None, defer_length)
             self.progress.record(upload_id, ProgressUpdate(now.offset, None, now.now))  # older updates are obsolete
         except SQLAlchemyError:
             news = await threads.run(self.repository.current_progress, upload_id)
@@ -170,12 +170,12 @@ class UploadService:
         return replace(decision, limit=min(end, limit) - decision.offset)
 
     async def _receive(self, facts: Facts, decision: Append, body: Body) -> tuple[Facts, End]:
-        told = self._declared_end(facts, decision)
-        if told is not None:
-            await self.database.run(self.repository.check_space, facts.id, decision, told)  # before a byte is read
+        declared = self._declared_end(facts, decision)
+        if declared is not None:
+            await self.database.run(self.repository.check_space, facts.id, decision, declared)  # before a byte is read
         media_type = await self._check_first_bytes(facts, decision, body)
-        if told is not None or decision.is_checked:
-            await self.database.run(self.repository.record_append_start, facts.id, decision, told)
+        if declared is not None or decision.is_checked:
+            await self.database.run(self.repository.record_append_start, facts.id, decision, declared)
         hashed = checksums.new(decision.checksum.algorithm) if decision.checksum else None
         see = hashed.update if hashed else None
         # A chunked body may turn out longer than the room that is left. Its last byte is held back until that is known:

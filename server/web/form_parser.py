@@ -79,7 +79,7 @@ class FormParser:
                 return
             self._scanner.start()
             if part.name == _CHARSET_FIELD and part.filename is None:
-                await self._learn_charset(part)
+                await self._read_charset(part)
             yield part
             if self.cut is not None or not await self._skip(sys.maxsize):
                 return
@@ -183,7 +183,7 @@ class FormParser:
         if mark[2:] not in (b"", b" ", b"\t", b"\r", b"\n"):
             raise MultipartInvalidError(reason="form_boundary_line")
 
-    async def _learn_charset(self, part: Part) -> None:
+    async def _read_charset(self, part: Part) -> None:
         """A field that names the character set of the parts that follow it; its bytes stay in the part."""
         value, end = await part.peek(_CHARSET_BYTES)
         if end is End.COMPLETE:

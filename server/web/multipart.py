@@ -160,14 +160,14 @@ def _response(call: Call, answer: Answer) -> Response:
     refused = _refused(call, answer["invalid"])
     if not answer["uploaded_files"]:
         return api_response(NoValidFileError(too_large=answer["too_large"]), call.scope, **refused)
-    told = {
+    content = {
         "success": True,
         "message": sentence("upload_accepted", {}, language(call.scope, "zh")),
         "task_id": answer["task_id"],
         "uploaded_files": answer["uploaded_files"],
         **refused,
     }
-    return JSONResponse(told, headers={"Cache-Control": "no-store"})
+    return JSONResponse(content, headers={"Cache-Control": "no-store"})
 
 
 def _refused(call: Call, invalid: list[dict[str, Any]]) -> dict[str, object]:

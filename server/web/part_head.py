@@ -21,7 +21,7 @@ _LONE_BREAK = re.compile(rb"\r(?!\n)|(?<!\r)\n")
 # RFC 2045 section 6.2: these three leave the bytes as they are.
 _PLAIN_TRANSFER = frozenset({"", "7bit", "8bit", "binary"})
 _PLAIN_CODING = frozenset({"", "identity"})
-_TOLD_CHARACTERS = 40
+_SHOWN_CHARACTERS = 40
 
 
 @dataclass(frozen=True)
@@ -79,11 +79,11 @@ def _text(fields: dict[bytes, bytes], name: bytes, charset: str | None) -> str:
 def _refusal(transfer: str, content: str) -> ClientError | None:
     """Bytes that are encoded would be stored as the file itself."""
     if transfer.lower() not in _PLAIN_TRANSFER:
-        return TransferEncodingUnsupportedError(coding=_told(transfer))
+        return TransferEncodingUnsupportedError(coding=_shown(transfer))
     codings = [coding.strip() for coding in content.split(",")]
     strange = [coding for coding in codings if coding.lower() not in _PLAIN_CODING]
-    return ContentEncodingUnsupportedError(coding=_told(", ".join(strange))) if strange else None
+    return ContentEncodingUnsupportedError(coding=_shown(", ".join(strange))) if strange else None
 
 
-def _told(text: str) -> str:
-    return filenames.display(text)[:_TOLD_CHARACTERS]
+def _shown(text: str) -> str:
+    return filenames.display(text)[:_SHOWN_CHARACTERS]

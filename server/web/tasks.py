@@ -54,8 +54,8 @@ class _Tasks:
     async def status(self, call: Call) -> Response:
         task_id = _checked(call, "GET", "HEAD")
         task, files, steps, arrived = await self._database.run(partial(self._find, task_id))
-        told = _status(task, files, steps, arrived, base_url(call.scope), language(call.scope, "zh"))
-        return JSONResponse(told, headers=_NO_STORE)
+        content = _status(task, files, steps, arrived, base_url(call.scope), language(call.scope, "zh"))
+        return JSONResponse(content, headers=_NO_STORE)
 
     async def cancel(self, call: Call) -> Response:
         task_id = _checked(call, "POST")

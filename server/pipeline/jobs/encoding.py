@@ -59,7 +59,7 @@ class Work:
         )
         self._deadline = time.monotonic() + arguments["seconds"]
         self._report = report
-        self._told = 0
+        self._reported = 0
 
     def ffmpeg(self, command: Sequence[str], most: int) -> Outcome:
         """Run it in the output directory, where it may write `most` bytes in all.
@@ -70,7 +70,7 @@ class Work:
 
         def look(made: float | None) -> None:
             nonlocal due
-            self._tell(made)
+            self._report_percent(made)
             start = time.monotonic()
             if start > due:
                 self._weigh(most)
@@ -127,12 +127,12 @@ class Work:
             yield audio
         yield None
 
-    def _tell(self, made: float | None) -> None:
+    def _report_percent(self, made: float | None) -> None:
         if made is None or not self.source.duration:
             return
         percent = min(_DONE, int(100 * made / self.source.duration))
-        if percent > self._told:
-            self._told = percent
+        if percent > self._reported:
+            self._reported = percent
             self._report(percent)
 
     def _weigh(self, most: int) -> None:

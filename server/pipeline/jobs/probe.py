@@ -81,10 +81,12 @@ def probe(arguments: Mapping[str, Any], report: Callable[[int], None]) -> Mappin
             found = _describe(container, stream, options["max_pixels"])
             _require_decoder(arguments, stream)
             timed = [stream.index, *(other.index for other in list(container.streams.audio)[:_TIMED_SOUNDS])]
-            told = durations.Told((container.start_time or 0) / av.time_base, (container.duration or 0) / av.time_base)
+            header = durations.Told(
+                (container.start_time or 0) / av.time_base, (container.duration or 0) / av.time_base
+            )
         report(60)
         # Only now, since two open containers with an index of a million frames each would take too much memory.
-        length = durations.length(path, demuxer, timed, told, reopen)
+        length = durations.length(path, demuxer, timed, header, reopen)
     except MemoryError:  # PyAV's is both, and it is the limit, not the file
         raise
     except av.error.FFmpegError as error:  # any other error is the library's, and FFmpeg's program is used instead

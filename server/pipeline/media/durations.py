@@ -56,14 +56,14 @@ class Told:
 
 def length(path: str, demuxer: str, streams: Sequence[int], by: Told, reopen: Callable[[], InputContainer]) -> Length:
     """Of the tracks with these indexes; `reopen` opens the file."""
-    start, told = by.start, _usable(by.duration)
+    start, declared = by.start, _usable(by.duration)
     is_cut = _is_cut(path, demuxer)
-    end = _end(path, streams, told, reopen, thoroughly=is_cut or told is None)
+    end = _end(path, streams, declared, reopen, thoroughly=is_cut or declared is None)
     there = _usable(end - start) if end is not None else None
-    if told is None or there is None:
-        return Length(there or _without_start(told, start), is_cut and there is not None)
+    if declared is None or there is None:
+        return Length(there or _without_start(declared, start), is_cut and there is not None)
     # Some containers declare the time of the end, others the time from the start.
-    said = min((told, _without_start(told, start) or told), key=lambda one: abs(one - there))
+    said = min((declared, _without_start(declared, start) or declared), key=lambda one: abs(one - there))
     is_short = said - there > max(_TOLERANCE, said * _SHARE)
     is_fragmented = _is_fragmented(path, demuxer)
     # FFmpeg adds up the fragments that are there, so nothing that is declared is missing.
@@ -76,16 +76,16 @@ def _usable(seconds: float) -> float | None:
     return seconds if 0 < seconds < _LONGEST else None
 
 
-def _without_start(told: float | None, start: float) -> float | None:
-    if told is None or start < _OFFSET or told <= start:
-        return told
-    return told - start
+def _without_start(declared: float | None, start: float) -> float | None:
+    if declared is None or start < _OFFSET or declared <= start:
+        return declared
+    return declared - start
 
 
 def _end(
     path: str,
     streams: Sequence[int],
-    told: float | None,
+    declared: float | None,
     reopen: Callable[[], InputContainer],
     *,
     thoroughly: bool,
@@ -96,8 +96,8 @@ def _end(
         wanted = _wanted(container, streams)
         target = _last_whole(wanted, Path(path).stat().st_size)
         if target is None:
-            target = (told or 0.0) + (container.start_time or 0) / av.time_base
-        if told is not None and _seek(container, target - _TAIL):
+            target = (declared or 0.0) + (container.start_time or 0) / av.time_base
+        if declared is not None and _seek(container, target - _TAIL):
             end = _read(container, wanted, deadline)
             if end is not None:
                 return end
@@ -213,8 +213,8 @@ def _flv_is_cut(file: BinaryIO) -> bool:
     at = head.find(b"\x00\x08filesize\x00")
     if at < 0 or len(head) < at + 19:
         return False
-    told = float(struct.unpack_from(">d", head, at + 11)[0])
-    return told > boxes.size_of(file)
+    declared = float(struct.unpack_from(">d", head, at + 11)[0])
+    return declared > boxes.size_of(file)
 
 
 _SIZES: Mapping[str, Callable[[BinaryIO], bool]] = {

@@ -158,7 +158,7 @@ def source(arguments: Mapping[str, Any]) -> Source:
     width, height = frame.width * frame.shape, float(frame.height)
     if frame.orientation.swaps:
         width, height = height, width
-    told = arguments["facts"].get("duration")
+    declared = arguments["facts"].get("duration")
     return Source(
         index=facts.video.index,
         width=max(1, round(width)),
@@ -175,7 +175,7 @@ def source(arguments: Mapping[str, Any]) -> Source:
         is_late=frame.time > _LATE,
         rotation=None,
         hdr=frame.coded,
-        duration=float(told) if told else facts.duration,
+        duration=float(declared) if declared else facts.duration,
         start=facts.start,
         packets=None,
         audio=_audio(facts.audio),

@@ -180,8 +180,8 @@ def _is_late(container: InputContainer, stream: VideoStream) -> bool:
 
 def _duration(container: InputContainer, facts: Mapping[str, Any]) -> float | None:
     """Seconds; None where the file does not say."""
-    told = facts.get("duration")
-    seconds = float(told) if told else (container.duration or 0) / av.time_base
+    declared = facts.get("duration")
+    seconds = float(declared) if declared else (container.duration or 0) / av.time_base
     return seconds if 0 < seconds < _LONGEST else None
 
 

@@ -156,9 +156,9 @@ class _Conversation:
         self._line = b""
         self._heard = 0
         self._selector = selectors.DefaultSelector()
-        for stream, hear in ((process.stdout, self._hear_answer), (process.stderr, self._hear_stderr)):
+        for stream, read in ((process.stdout, self._read_answer), (process.stderr, self._read_stderr)):
             os.set_blocking(_descriptor(stream), False)
-            self._selector.register(_descriptor(stream), selectors.EVENT_READ, hear)
+            self._selector.register(_descriptor(stream), selectors.EVENT_READ, read)
 
     def __enter__(self) -> "_Conversation":
         return self
@@ -180,10 +180,10 @@ class _Conversation:
             else:
                 self._selector.unregister(key.fd)
 
-    def _hear_stderr(self, chunk: bytes) -> None:
+    def _read_stderr(self, chunk: bytes) -> None:
         self.stderr = (self.stderr + chunk)[-_MAX_STDERR:]
 
-    def _hear_answer(self, chunk: bytes) -> None:
+    def _read_answer(self, chunk: bytes) -> None:
         self._heard += len(chunk)
         if self.over:
             return

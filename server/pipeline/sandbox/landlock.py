@@ -13,7 +13,7 @@ import struct
 from collections.abc import Iterable
 
 _CREATE, _ADD, _RESTRICT = 444, 445, 446  # the same numbers on all architectures
-_TELL_VERSION = 1
+_GET_VERSION = 1
 _PATH_BENEATH = 1
 
 _EXECUTE, _WRITE, _READ, _READ_FOLDER = 1 << 0, 1 << 1, 1 << 2, 1 << 3
@@ -31,7 +31,7 @@ _TO_WRITE = _TO_READ | _WRITE | _MAKE_FOLDER | _MAKE_FILE | _REMOVE | _MOVE | _T
 def version() -> int:
     """Of Landlock in this kernel; 0 without."""
     try:
-        return max(0, int(ctypes.CDLL(None, use_errno=True).syscall(_CREATE, None, 0, _TELL_VERSION)))
+        return max(0, int(ctypes.CDLL(None, use_errno=True).syscall(_CREATE, None, 0, _GET_VERSION)))
     except (OSError, AttributeError):  # not Linux
         return 0
 

@@ -68,6 +68,6 @@ def make(
 
 def remarks(found: Mapping[str, object]) -> dict[str, object]:
     """The column `remarks`, if a job made some: codes that we know, since a child may say anything."""
-    told = found.get("remarks")
-    codes = [code for code in told if isinstance(code, str) and code in REMARKS] if isinstance(told, list) else []
+    listed = found.get("remarks")
+    codes = [code for code in listed if isinstance(code, str) and code in REMARKS] if isinstance(listed, list) else []
     return {"remarks": codes} if codes else {}

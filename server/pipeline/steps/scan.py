@@ -56,7 +56,7 @@ class Scan(Step):
 def _ask(context: StepContext, path: str) -> clamd.Verdict:
     sent = 0
 
-    def told(count: int) -> None:
+    def report_sent(count: int) -> None:
         nonlocal sent
         sent = count
         context.report(min(99, 100 * count // max(1, context.size)))
@@ -69,7 +69,7 @@ def _ask(context: StepContext, path: str) -> clamd.Verdict:
         raise TryLaterError("scanner_away", counts=False) from error
     with open(path, "rb", buffering=0) as source:  # noqa: PTH123  # a Path's open() cannot promise what it returns
         try:
-            verdict = clamd.scan(address, source, seconds=seconds, cancelled=cancelled, told=told)
+            verdict = clamd.scan(address, source, seconds=seconds, cancelled=cancelled, told=report_sent)
         except AwayError as error:
             _log.warning("scan_failed", reason=str(error))
             raise TryLaterError("scanner_failed") from error

@@ -24,7 +24,7 @@ class CrossOrigin:
         self._methods = methods
         self._allow = (*_names(allow), *settings.cors_allow_headers)
         self._expose = expose
-        self._for_everybody = [
+        self._headers_for_any_origin = [
             (b"access-control-expose-headers", expose.encode("latin-1")),
             (b"access-control-allow-origin", b"*"),
         ]
@@ -33,7 +33,7 @@ class CrossOrigin:
         """Let the requesting page read `response`, if it is of an allowed origin."""
         if "*" in self._origins:
             # An answer may be dressed twice: where it is made, and where it leaves.
-            response.raw_headers += [pair for pair in self._for_everybody if pair not in response.raw_headers]
+            response.raw_headers += [pair for pair in self._headers_for_any_origin if pair not in response.raw_headers]
             return
         headers = response.headers
         headers["Access-Control-Expose-Headers"] = self._expose

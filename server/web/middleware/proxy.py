@@ -40,11 +40,11 @@ class TrustedProxies:
     """The addresses whose headers are trusted: addresses and networks, or `*` for every one."""
 
     def __init__(self, trusted: Sequence[str]) -> None:
-        self._everybody = "*" in trusted
+        self._trusts_all = "*" in trusted
         self._networks: list[IPv4Network | IPv6Network] = [ip_network(part) for part in trusted if part != "*"]
 
     def __contains__(self, address: Address | None) -> bool:
-        if self._everybody:
+        if self._trusts_all:
             return True
         return address is not None and any(address in network for network in self._networks)
 
@@ -154,9 +154,9 @@ def _apply(scope: Scope, public: _Hop) -> None:
     if public.scheme is not None:
         secure = public.scheme == "https"
         scope["scheme"] = {"websocket": "wss" if secure else "ws"}.get(scope["type"], public.scheme)
-    told = _header(scope, b"host")
-    host = _with_port(scope["scheme"], public.host or told, public.host_port)
-    if host != told:
+    original = _header(scope, b"host")
+    host = _with_port(scope["scheme"], public.host or original, public.host_port)
+    if host != original:
         others = [(name, value) for name, value in scope["headers"] if name != b"host"]
         scope["headers"] = [(b"host", host.encode("latin-1")), *others]
 

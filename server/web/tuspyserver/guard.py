@@ -112,10 +112,10 @@ class Engine:
         self, method: str, task: Errand, headers: Mapping[str, str] | None = None, receive: Receive | None = None
     ) -> None:
         """Have one request done. Raises what the errand raises, and `RuntimeError` when tuspyserver refuses."""
-        told: list[Message] = []
+        sent: list[Message] = []
 
         async def send(message: Message) -> None:
-            told.append(message)
+            sent.append(message)
 
         path = tus.PATH if task.facts is None else f"{tus.PATH}/{task.facts.id}"
         token = errand.set(task)
@@ -123,10 +123,10 @@ class Engine:
             await self._app(_scope(method, path, headers or {}), receive or _no_body, send)
         finally:
             errand.reset(token)
-        if not told or told[0]["status"] != self._EXPECTED[method]:
-            status = told[0]["status"] if told else "nothing"
-            said = b"".join(message.get("body", b"") for message in told)[:_SHOWN_BYTES]
-            raise RuntimeError(f"tuspyserver answered {method} with {status}: {said.decode(errors='replace')}")
+        if not sent or sent[0]["status"] != self._EXPECTED[method]:
+            status = sent[0]["status"] if sent else "nothing"
+            text = b"".join(message.get("body", b"") for message in sent)[:_SHOWN_BYTES]
+            raise RuntimeError(f"tuspyserver answered {method} with {status}: {text.decode(errors='replace')}")
 
 
 def _scope(method: str, path: str, headers: Mapping[str, str]) -> dict[str, Any]:

@@ -16,26 +16,26 @@ from server.database.models import Task
 from server.lifecycle import TaskStatus
 
 LONGEST_PAUSE = 300.0
-"""Seconds that a task is set aside at most. So no lease lies further ahead than this, or a worker's own."""
+"""A postponed task pauses for so many seconds at most. So no lease ends later than this, or than a worker's own."""
 
 _MARGIN = 60.0
 
 
 def horizon(lease: float) -> float:
-    """Seconds from now beyond which no lease can have been given: the clock was set back since, and it counts for
-    nothing. `lease` is what workers ask for, in seconds."""
+    """Seconds from now beyond which no lease can end: one that does was given before the clock was set back, and is
+    ignored. `lease` is the workers' setting, in seconds."""
     return max(lease, LONGEST_PAUSE) + _MARGIN
 
 
 def is_open(task: Any) -> ColumnElement[bool]:
-    """Has not ended, and waits for no upload. `task` is the model or an alias of it."""
+    """The task has not ended, and waits for no upload. `task` is the model or an alias of it."""
     return and_(task.finished_at.is_(None), task.gather_until.is_(None))
 
 
 def free_leases(
     task: Any, now: Any, too_far: Any
 ) -> tuple[ColumnElement[bool], ColumnElement[bool], ColumnElement[bool]]:
-    """The three ways in which no lease keeps a task from being claimed: it never had one, it is over, it cannot be.
+    """The three cases in which no lease prevents a claim: there is none, it has expired, or it lies beyond the horizon.
 
     `too_far` is the horizon as a time.
     """
@@ -44,15 +44,15 @@ def free_leases(
 
 
 def claimable(task: Any, now: Any, too_far: Any) -> ColumnElement[bool]:
-    """May be claimed now."""
+    """The task may be claimed now."""
     return and_(is_open(task), or_(*free_leases(task, now, too_far)))
 
 
 def is_running(task: Any, now: Any, too_far: Any) -> ColumnElement[bool]:
-    """A worker holds it, and its lease lasts."""
+    """A worker has claimed it, and its lease lasts."""
     return and_(task.worker.is_not(None), task.lease_expires_at.between(now, too_far))
 
 
 def is_claimed() -> ColumnElement[bool]:
-    """A worker holds it, whether or not its lease lasts."""
+    """A worker has claimed it, whether or not its lease lasts."""
     return and_(Task.status == TaskStatus.PROCESSING, Task.worker.is_not(None))

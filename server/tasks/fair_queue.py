@@ -31,17 +31,17 @@ from server.database.models import Task
 from server.database.types import database_time
 from server.tasks.claimable import claimable, free_leases, horizon, is_open, is_running
 
-_WINDOW = 64  # waiting tasks that are looked at
-_CHOICE = 32  # of which so many may be had; more workers than this that claim in one moment may miss
+_WINDOW = 64  # waiting tasks that are read
+_CHOICE = 32  # so many of them may be claimed; when more workers than this claim at once, some find none
 _OWNERS = 8
 _UNLIMITED = 2**31 - 1
-_LOCKS = 724_519  # of PostgreSQL's advisory locks, those that are ours
+_LOCKS = 724_519  # our key among PostgreSQL's advisory locks
 
 _node = bindparam("node", type_=String())
 _horizon = bindparam("horizon", type_=Float())
 _limit = bindparam("owner_limit", type_=Integer())
 
-# As subqueries: PostgreSQL uses an index only for a time that it works out once.
+# As subqueries: PostgreSQL uses an index only for a time that it computes once.
 _now = select(database_time()).scalar_subquery()
 _too_far = select(database_time(_horizon)).scalar_subquery()
 
@@ -55,7 +55,7 @@ def next_task(session: Session, *, node: str, lease: float, owner_limit: int) ->
     found = session.execute(_FIRST, asked).first()
     if found is not None and (found.turn == 0 or found.seen < _WINDOW):
         return found
-    # Every owner before has a task running. An owner with fewer, or none, may stand far back.
+    # Every owner before has a task running. An owner with fewer, or none, may come much later in the queue.
     for owner in session.execute(_OWNERS_IN_ORDER, asked):
         if found is not None and found.turn <= owner.running:
             return found
@@ -66,13 +66,13 @@ def next_task(session: Session, *, node: str, lease: float, owner_limit: int) ->
 
 
 def this_task(session: Session, task_id: str, *, node: str, lease: float, owner_limit: int) -> Row[Any] | None:
-    """The same for one task: it, if its owner may have another one running."""
+    """The same for one task: its row, if its owner may have another one running."""
     asked = {"node": node, "horizon": horizon(lease), "owner_limit": owner_limit or _UNLIMITED, "task_id": task_id}
     return session.execute(_THIS, asked).first()
 
 
 def serialize_claims(session: Session, node: str) -> None:
-    """One claim at a time in this data folder, until the transaction ends: what it counts stays true.
+    """One claim at a time in this data folder, until the transaction ends, so that its counts stay true.
 
     On SQLite every writing transaction is alone anyway.
     """
@@ -84,7 +84,7 @@ _LOCK = select(func.pg_advisory_xact_lock(_LOCKS, func.hashtext(_node)))
 
 
 def _running() -> CTE:
-    """How many tasks of each owner run; owners without one are not in it."""
+    """How many tasks of each owner run; owners without one are missing."""
     runs = is_running(Task, _now, _too_far)
     return (
         select(Task.owner, func.count().label("running"))
@@ -100,7 +100,7 @@ def _waiting(*of: Any) -> Subquery:
     lease, columns = Task.lease_expires_at, (Task.id, Task.owner, Task.created_at)
     never, over, impossible = free_leases(Task, _now, _too_far)
     open_ones = select(*columns).where(Task.node == _node, is_open(Task), *of)
-    # A number in the text: with a parameter, a prepared statement of PostgreSQL is planned for any number of rows.
+    # A literal number: with a parameter, PostgreSQL plans a prepared statement for any number of rows.
     window = literal_column(str(_WINDOW), Integer)
     branches = (
         open_ones.where(never).order_by(lease, Task.created_at),
@@ -119,7 +119,7 @@ def _next_in_order(*of: Any) -> Select[Any]:
     all_ones = ranked.outerjoin_from(waiting, busy, busy.c.owner == waiting.c.owner).cte("ranked")
     in_turn = select(all_ones).where(all_ones.c.turn < _limit)
     in_turn = in_turn.order_by(all_ones.c.turn, all_ones.c.created_at, all_ones.c.id)
-    # So few that PostgreSQL looks them up one by one, and does not read a table of ten thousand instead.
+    # So few that PostgreSQL looks them up one by one, instead of reading a table of ten thousand.
     first_ones = in_turn.limit(literal_column(str(_CHOICE), Integer)).subquery("first_ones")
     return (
         select(Task.id, Task.owner, Task.attempt, Task.file_count, first_ones.c.turn, first_ones.c.seen)

@@ -1,6 +1,6 @@
-"""What a worker says of the files of its task, and of their steps.
+"""What a worker writes about the files of its task, and about their steps.
 
-Rule: each of these holds the task's row first (`queue.hold`), so it happens under a claim that stands, or not at all.
+Rule: each function locks the task's row first (`queue.hold`), so it happens under a valid claim, or not at all.
 """
 
 from collections.abc import Mapping, Sequence
@@ -22,16 +22,16 @@ SCAN = "scan"
 INFECTED = "infected"
 """The code of its failure that sends a file into quarantine."""
 
-# What failures of the scan say of the file.
+# What failures of the scan mean for the file.
 _VERDICTS = {INFECTED: "infected", "too_large_to_scan": "too_large", "scan_limit": "too_large"}
 
 
 def begin_file(
     session: Session, claimed: Claim, file_id: str, steps: Mapping[str, bool]
 ) -> Mapping[str, TaskStep] | None:
-    """A file is being worked on, by these steps, in order; those that are not wanted are skipped.
+    """A worker begins a file with these steps, in order; unwanted steps are skipped.
 
-    The steps as they stand, by name: an earlier attempt may have ended some. None when no longer this worker's.
+    The current steps by name: an earlier attempt may have ended some. None when this worker no longer has the task.
     """
     if not _move_file(session, claimed, file_id, FileStatus.PROCESSING, {}):
         return None
@@ -53,7 +53,7 @@ def begin_file(
 
 
 def file_progress(session: Session, claimed: Claim, file_id: str, progress: int, steps: Mapping[str, int]) -> bool:
-    """How far a file and its running steps are, in percent; False when the task is no longer this worker's."""
+    """Write the progress of a file and its running steps, in percent; False when this worker no longer has the task."""
     raised = case((TaskFile.progress < progress, progress), else_=TaskFile.progress)
     mine = _move_file(session, claimed, file_id, FileStatus.PROCESSING, {"progress": raised})
     if mine:
@@ -64,13 +64,13 @@ def file_progress(session: Session, claimed: Claim, file_id: str, progress: int,
 
 
 def is_removed(session: Session, claimed: Claim, file_id: str) -> bool:
-    """Whether this file was deleted while its task is still this worker's, so that the worker goes on with the next."""
+    """Whether this file was deleted while this worker still has the task, so that it goes on with the next file."""
     removed = (TaskFile.id == file_id, TaskFile.status == FileStatus.REMOVED)
     return update_claimed(session, claimed, {}) and session.scalar(select(TaskFile.id).where(*removed)) is not None
 
 
 def complete_file(session: Session, claimed: Claim, file_id: str, *, now: datetime) -> bool:
-    """All steps of a file are over; False when the task is no longer this worker's."""
+    """All steps of a file have ended; False when this worker no longer has the task."""
     moved = _move_file(session, claimed, file_id, FileStatus.COMPLETED, {"progress": 100})
     if moved:
         skip_steps(session, file_id, now=now)
@@ -81,7 +81,7 @@ def complete_file(session: Session, claimed: Claim, file_id: str, *, now: dateti
 
 
 def fail_file(session: Session, claimed: Claim, file_id: str, failure: Failure, *, now: datetime) -> bool:
-    """A file cannot be processed; what was made before is shown no more. False when no longer this worker's."""
+    """A file cannot be processed; its earlier results are hidden. False when this worker no longer has the task."""
     values = {"error_code": failure.code, "error_params": failure.params, "playable": False}
     moved = _move_file(session, claimed, file_id, FileStatus.ERROR, values)
     if moved:
@@ -93,7 +93,7 @@ def fail_file(session: Session, claimed: Claim, file_id: str, failure: Failure, 
 
 
 def steps_of(session: Session, file_id: str) -> Sequence[TaskStep]:
-    """The steps of a file, in order; none before it was begun."""
+    """The steps of a file, in order; none before a worker has begun it."""
     return session.scalars(select(TaskStep).where(TaskStep.file_id == file_id).order_by(TaskStep.position)).all()
 
 
@@ -107,7 +107,7 @@ def steps_of_task(session: Session, task_id: str) -> Mapping[str, Sequence[TaskS
 
 
 def begin_step(session: Session, claimed: Claim, file_id: str, step: str, *, now: datetime) -> bool:
-    """A step runs; False when the task is no longer this worker's."""
+    """A step runs; False when this worker no longer has the task."""
     if not update_claimed(session, claimed, {"step": step, "waiting_code": None, "waiting_params": None}):
         return False
     began = case((TaskStep.started_at.is_(None), now), else_=TaskStep.started_at)
@@ -117,7 +117,7 @@ def begin_step(session: Session, claimed: Claim, file_id: str, step: str, *, now
 def complete_step(
     session: Session, claimed: Claim, file_id: str, step: str, found: Mapping[str, Any], *, now: datetime
 ) -> bool:
-    """A step is done; `found` are columns of the file's row. False when the task is no longer this worker's.
+    """A step is done; `found` are columns of the file's row. False when this worker no longer has the task.
 
     `remarks` among them are added to those that the file has.
     """
@@ -134,7 +134,7 @@ def complete_step(
 
 
 def fail_step(session: Session, claimed: Claim, file_id: str, step: str, failure: Failure, *, now: datetime) -> bool:
-    """A step has failed for good; False when the task is no longer this worker's."""
+    """A step has failed for good; False when this worker no longer has the task."""
     values = {"error_code": failure.code, "error_params": failure.params, "finished_at": now}
     if not (update_claimed(session, claimed, {}) and _move_step(session, file_id, step, StepStatus.ERROR, values)):
         return False
@@ -147,7 +147,7 @@ def fail_step(session: Session, claimed: Claim, file_id: str, step: str, failure
 
 
 def retry_step(session: Session, claimed: Claim, file_id: str, step: str, failure: Failure, *, counts: bool) -> bool:
-    """A step came to nothing and is to be tried again; False when the task is no longer this worker's."""
+    """A step failed and will be tried again; False when this worker no longer has the task."""
     values = {
         "error_code": failure.code,
         "error_params": failure.params,
@@ -157,7 +157,7 @@ def retry_step(session: Session, claimed: Claim, file_id: str, step: str, failur
 
 
 def _update_playable(session: Session, claimed: Claim) -> None:
-    """A task can be played when something can, and no file is still on its way there."""
+    """A task can be played when one of its files can, and no file is still being processed."""
     of = select(TaskFile.id).where(TaskFile.task_id == claimed.task_id)
     waits = of.where(TaskFile.playable.is_(False), TaskFile.status.not_in(ends(FILE_MOVES)))
     update_claimed(session, claimed, {"playable": and_(of.where(TaskFile.playable).exists(), ~waits.exists())})

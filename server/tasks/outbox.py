@@ -11,16 +11,16 @@ from server.database.types import database_time
 from server.tasks.claimable import claimable, horizon, is_claimed, is_open, is_running
 
 Sending = tuple[str, int]
-"""A task's id and its attempt so far: once it was claimed, it is another sending."""
+"""A task's id and its attempt so far: after a claim, the next message is a new one."""
 
 _UNLIMITED = 2**31 - 1
 
 
 def due(session: Session, *, node: str, lease: float, owner_limit: int, limit: int) -> list[Sending]:
-    """The tasks of this data folder that could be claimed, at most so many, as if each that stands before another ran
-    already: the order of `fair_queue.py`. On PostgreSQL only.
+    """The tasks of this data folder that could be claimed, at most so many, counted as if those before each already
+    ran: the order of `fair_queue.py`. On PostgreSQL only.
 
-    `lease` is what workers ask for, in seconds; `owner_limit` is how many tasks of one owner may run, 0 for any number.
+    `lease` is the workers' setting, in seconds; `owner_limit` is how many tasks of one owner may run, 0 for any number.
     """
     now = select(database_time()).scalar_subquery()
     too_far = select(database_time(literal(horizon(lease), Float()))).scalar_subquery()
@@ -29,7 +29,7 @@ def due(session: Session, *, node: str, lease: float, owner_limit: int, limit: i
     runs = is_running(Task, now, too_far)
     busy = select(Task.owner, func.count().label("running")).where(*open_ones, runs).group_by(Task.owner).cte("busy")
     one = aliased(Task)
-    # So many of each owner at most: what this costs depends on the number of owners, not on what one of them piled up.
+    # At most so many of each owner: the cost depends on the number of owners, not on how many tasks one of them has.
     waiting = (
         select(one.id, one.attempt, one.created_at)
         .where(one.node == node, one.owner == owners.c.owner, claimable(one, now, too_far))
@@ -48,9 +48,9 @@ def due(session: Session, *, node: str, lease: float, owner_limit: int, limit: i
 
 
 def active_claims(session: Session, node: str, *, dead: str | None) -> set[tuple[str, int]]:
-    """Task and attempt of every claim that may still be worked on, its lease over or not.
+    """Task and attempt of every claim that a worker may still be working on, whether or not its lease lasts.
 
-    Workers whose names begin with `dead` are known to work no more.
+    Workers whose names begin with `dead` are known to be dead.
     """
     held = [Task.node == node, is_claimed()]
     if dead is not None:

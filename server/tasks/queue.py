@@ -35,7 +35,7 @@ from server.lifecycle import (
 from server.tasks import events, fair_queue
 from server.tasks.claimable import claimable, horizon, is_claimed
 
-# What a task loses when no worker has it, nor will.
+# The columns that are cleared when no worker has the task, nor will.
 _IDLE: Mapping[str, Any] = {
     "worker": None,
     "gather_until": None,
@@ -59,7 +59,7 @@ class NewFile:
 
 @dataclass(frozen=True)
 class Claim:
-    """A task that a worker holds, under this attempt."""
+    """A task that a worker has claimed, under this attempt."""
 
     task_id: str
     owner: str
@@ -69,7 +69,7 @@ class Claim:
 
 @dataclass(frozen=True)
 class Failure:
-    """Why something failed: a code of `messages.py` and its parameters."""
+    """Why something failed: a code of `server/messages/` and its parameters."""
 
     code: str
     params: dict[str, Any]
@@ -85,7 +85,7 @@ def register(
     now: datetime,
     new_id: Callable[[], str],
 ) -> None:
-    """Add a task with its files, whose bytes lie in the data folder `node`.
+    """Add a task with its files, whose bytes are in the data folder `node`.
 
     An upload that is in a task already raises `IntegrityError`.
     """
@@ -132,7 +132,7 @@ def files_of(session: Session, task_id: str) -> Sequence[TaskFile]:
 
 
 def cancel(session: Session, task_id: str, owner: str, *, now: datetime) -> None:
-    """Cancel a task; one that is cancelled already stays so. Raises `TaskNotFoundError`, `TaskEndedError`."""
+    """Cancel a task; a cancelled task stays so. Raises `TaskNotFoundError`, `TaskEndedError`."""
     task, _ = find(session, task_id, owner)
     moved = changed(
         session,
@@ -150,7 +150,7 @@ def cancel(session: Session, task_id: str, owner: str, *, now: datetime) -> None
 
 
 def remove(session: Session, task_id: str, *, now: datetime) -> bool:
-    """A task is `removed`, whether it waits, runs or has ended; False when it is already.
+    """A task becomes `removed`, whether it waits, runs or has ended; False when it is already.
 
     When it had ended before, `finished_at` stays, so reports still show how long it took.
     """
@@ -195,7 +195,7 @@ def claim(
         .values(
             status=TaskStatus.PROCESSING,
             attempt=Task.attempt + 1,
-            # A worker that gave the task back on purpose has taken its name off.
+            # A worker that gave the task back on purpose has cleared its name.
             failures=Task.failures + case((Task.worker.is_not(None), 1), else_=0),
             worker=worker,
             lease_expires_at=database_time(lease),
@@ -243,7 +243,7 @@ def heartbeat(
 
 
 def give_back(session: Session, claimed: Claim, *, now: datetime) -> None:
-    """End a claim early, on purpose: the next worker may take the task at once, and nothing counts as failed."""
+    """End a claim early, on purpose: the next worker may claim the task at once, and nothing counts as failed."""
     changed(
         session,
         update(Task)
@@ -253,7 +253,7 @@ def give_back(session: Session, claimed: Claim, *, now: datetime) -> None:
 
 
 def postpone(session: Session, claimed: Claim, why: Failure, *, pause: float, now: datetime) -> bool:
-    """End a claim early: the task waits for `pause` seconds and says why. False when it is no longer this worker's."""
+    """End a claim early: the task waits for `pause` seconds, with a reason. False when this worker no longer has it."""
     values = {"worker": None, "waiting_code": why.code, "waiting_params": why.params, "eta_seconds": None}
     moved = changed(
         session,
@@ -278,7 +278,7 @@ def expire_leases(session: Session, worker_prefix: str, *, now: datetime) -> int
 
 
 def finish(session: Session, claimed: Claim, *, now: datetime) -> TaskStatus | None:
-    """End a task whose files have ended: `error` if all failed, else `completed`. None when not this worker's.
+    """End a task whose files have ended: `error` if all failed, else `completed`. None when this worker lost it.
 
     Files that were removed do not count.
     """
@@ -297,10 +297,10 @@ def finish(session: Session, claimed: Claim, *, now: datetime) -> TaskStatus | N
 
 
 def fail_exhausted(session: Session, claimed: Claim, failure: Failure, *, now: datetime) -> TaskStatus | None:
-    """Give up the file that was begun and cannot be brought to an end: it is an error, as are all when none was begun.
+    """Give up the file that was begun and cannot be completed: it becomes an error, as all do when none was begun.
 
-    The status of the task: with no file left it ends; files that were never begun have their attempts before them. None
-    when it is not this worker's. A step that had failed before keeps what it said.
+    Returns the status of the task: with no file left it ends; files that were never begun still have all attempts. None
+    when this worker no longer has the task. A step that had failed before keeps its reason.
     """
     if not update_claimed(session, claimed, {}):
         return None
@@ -334,14 +334,14 @@ def _cancel_files(session: Session, task_id: str, *, now: datetime) -> None:
 
 
 def _fail_files(session: Session, task_id: str, failure: Failure, *, now: datetime) -> Sequence[str]:
-    """Those that were begun, or, when none was, those that were open."""
+    """The files that were begun, or, when none was, the open ones."""
     open_file = and_(TaskFile.task_id == task_id, TaskFile.status.in_(sources(FILE_MOVES, FileStatus.ERROR)))
     begun = and_(open_file, TaskFile.status == FileStatus.PROCESSING)
     ids = session.scalars(select(TaskFile.id).where(begun).order_by(TaskFile.position)).all()
     if not ids:
         ids = session.scalars(select(TaskFile.id).where(open_file).order_by(TaskFile.position)).all()
     of = TaskStep.file_id.in_(ids)
-    # What went wrong with the step before, if anything did, says more than that its worker fell silent.
+    # The failure of the step before, if there was one, explains more than a worker that stopped responding.
     blamed = {
         "error_params": case(
             (TaskStep.error_code.is_(None), literal(failure.params, JSON())), else_=TaskStep.error_params
@@ -361,7 +361,7 @@ def _steps_of_open_files(task_id: str) -> ColumnElement[bool]:
 
 
 def cancel_steps(session: Session, file_ids: Sequence[str], *, now: datetime) -> None:
-    """The steps of these files are cancelled, unless they have ended."""
+    """Cancel the steps of these files, unless they have ended."""
     _end_steps(session, TaskStep.file_id.in_(file_ids), StepStatus.CANCELLED, now=now)
 
 
@@ -376,11 +376,11 @@ def _end_steps(session: Session, of: ColumnElement[bool], status: StepStatus, *,
 
 
 def update_claimed(session: Session, claimed: Claim, values: Mapping[str, Any]) -> bool:
-    """Write into a claimed task's row, and keep it for this transaction; False when it is no longer this worker's."""
+    """Write into a claimed task's row, and lock it for this transaction; False when this worker no longer has it."""
     # The task's row is locked first: a cancel or a takeover waits for this transaction, or this one for it.
     return bool(changed(session, update(Task).where(_is_claimed_by(claimed)).values(attempt=Task.attempt, **values)))
 
 
 def _is_claimed_by(claimed: Claim) -> ColumnElement[bool]:
-    # A worker that gave the task back, or postponed it, has nothing more to say.
+    # A worker that gave the task back, or postponed it, may no longer write.
     return and_(Task.id == claimed.task_id, Task.attempt == claimed.attempt, is_claimed())

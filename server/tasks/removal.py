@@ -2,9 +2,9 @@
 
 Rules:
 
-- It holds the task's row first, as a worker does that publishes a result: the worker comes before, and what it has
-  published is removed with the rest, or after, and its write matches no row.
-- Each function works in the transaction of its caller. `removing` says that files are still to leave the disk, which
+- It locks the task's row first, as a worker does that publishes a result: the worker comes either before, and its
+  result is removed with the rest, or after, and its write matches no row.
+- Each function works in the transaction of its caller. `removing` means that files are still to leave the disk, which
   happens afterwards (`server/maintenance/removal.py`).
 """
 
@@ -35,7 +35,7 @@ _tasks = cast("Table", Task.__table__)
 
 
 def remove_file(session: Session, upload_id: str, *, now: datetime) -> bool:
-    """The file of this upload is `removed`, and its task with the last one. The other files of the task go on.
+    """The file of this upload becomes `removed`; with its last file, the task does too. Other files of the task go on.
 
     False when the upload is in no task. A group that waits for other uploads is left for `uploads/groups.py`.
     """
@@ -84,7 +84,7 @@ def _remove_files(session: Session, of: ColumnElement[bool], now: datetime) -> l
 
 
 def _settle(session: Session, task: Row[Any], before: FileStatus | None, now: datetime) -> None:
-    """What one file less means for its task. `before` is what the file was."""
+    """What the loss of one file means for its task. `before` is the file's earlier status."""
     files = session.execute(select(TaskFile.status, TaskFile.playable).where(TaskFile.task_id == task.id)).all()
     left = [file for file in files if file.status is not FileStatus.REMOVED]
     if not left:
@@ -94,7 +94,7 @@ def _settle(session: Session, task: Row[Any], before: FileStatus | None, now: da
     can_play = any(file.playable for file in left) and (not waits if task.finished_at is None else task.playable)
     values: dict[str, Any] = {"playable": can_play, "updated_at": now}
     if task.status is TaskStatus.PROCESSING and task.worker is None and before is FileStatus.PROCESSING:
-        # It was set aside for the sake of this file: the others need not wait any longer.
+        # It was postponed because of this file: the others need not wait any longer.
         values |= {"lease_expires_at": database_time(-1), "waiting_code": None, "waiting_params": None}
     changed(session, update(Task).where(Task.id == task.id).values(**values))
 

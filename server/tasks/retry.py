@@ -52,12 +52,12 @@ def retry(session: Session, task_id: str, *, node: str, has_bytes: Callable[[str
     original is gone, or in quarantine, stays as it is. Raises `TaskNotFoundError`, and `NotRetriedError` when nothing
     would be tried again.
     """
-    # Held until the end: a worker, a cancel and a removal of the original come before it or after it.
+    # Locked until the end: a worker, a cancel and a removal of the original come before it or after it.
     if not changed(session, update(Task).where(Task.id == task_id).values(attempt=Task.attempt)):
         raise TaskNotFoundError
     task = session.get_one(Task, task_id)
     _check(task, node)
-    # A sweep removes what was made of a cancelled task, also of files that were done: all of it is made again.
+    # A sweep removes the results of a cancelled task, also of completed files: all of them are made again.
     anew = task.status is TaskStatus.CANCELLED
     failed = _failed_files(session, task_id, anew)
     ready = [file for file, upload in failed if _can_be_read(file, upload, has_bytes)]
@@ -115,7 +115,7 @@ def _failed_files(session: Session, task_id: str, anew: bool) -> Sequence[tuple[
 
 
 def _can_be_read(file: TaskFile, upload: Upload, has_bytes: Callable[[str], bool]) -> bool:
-    # An infected one may lie among the others for a moment, until it is put aside.
+    # An infected one may still be in the store for a moment, until it is quarantined.
     is_there = upload.status is UploadStatus.COMPLETE and upload.has_bytes and has_bytes(upload.id)
     return is_there and file.scan != "infected"
 
@@ -148,7 +148,7 @@ def _wait_again(session: Session, file_ids: Sequence[str], anew: bool) -> None:
 
 
 def _is_playable(session: Session, task_id: str) -> bool:
-    """Something can be played, and no file is still on its way there: as the workers say it."""
+    """Whether a file can be played, and no file is still being processed: the workers' own condition."""
     of = select(func.count()).select_from(TaskFile).where(TaskFile.task_id == task_id)
     waits = session.scalar(of.where(TaskFile.playable.is_(False), TaskFile.status.not_in(ends(FILE_MOVES))))
     return bool(session.scalar(of.where(TaskFile.playable))) and not waits

@@ -1,9 +1,9 @@
 """Wake: "look now" for the schedulers.
 
-Rule: it is a hint. The row in the table is the task; a wake that is lost costs the wait for the next look, never
-a task. It never blocks and never raises.
+Rule: it is a hint. The row in the table is the task; a lost wake only delays the task until the next look. It never
+blocks and never raises.
 
-A FIFO in the data folder carries it between the processes of a host: it has one reader, the scheduler that leads,
+A FIFO in the data folder carries it between the processes of a host: it has one reader, the leading scheduler,
 and as many writers as there are servers.
 """
 
@@ -23,8 +23,8 @@ class Wake:
             os.mkfifo(self._path, 0o600)
 
     def notify(self) -> None:
-        """Say that there may be work."""
-        with contextlib.suppress(OSError):  # no scheduler listens, or enough was said already
+        """Wake the scheduler: there may be work."""
+        with contextlib.suppress(OSError):  # no scheduler listens, or enough wakes are waiting already
             descriptor = os.open(self._path, os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
             try:
                 os.write(descriptor, b"\n")

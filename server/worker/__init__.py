@@ -44,7 +44,7 @@ def check_celery(settings: Settings) -> None:
     try:
         _ = urlsplit(settings.broker_url).port
     except ValueError:
-        # Not what it says: that may be a part of the password.
+        # Not the error's text: it may contain a part of the password.
         raise StartError(
             "broker_url cannot be read as a URL: in a user's name or a password, "
             "characters such as / and @ are written as %2F and %40."

@@ -56,12 +56,12 @@ class LostError(Exception):
 
 
 class PostponedError(Exception):
-    """The task waits, without a worker; nothing more of this attempt counts."""
+    """The task waits, without a worker; no later result of this attempt counts."""
 
 
 @dataclass(frozen=True)
 class _FileWork:
-    """One file, and what is known of it so far."""
+    """One file, and the facts that are known of it so far."""
 
     file: TaskFile
     media_type: MediaType | None
@@ -69,7 +69,7 @@ class _FileWork:
 
 
 class Attempt:
-    """One claim being worked on."""
+    """One claim and the work on it."""
 
     def __init__(
         self,
@@ -85,7 +85,7 @@ class Attempt:
         drop_originals: Callable[[str], None],
         clock: Callable[[], datetime],
     ) -> None:
-        """`ffmpeg` is the program.
+        """`ffmpeg` is the path of the program.
 
         `quarantine` takes the id of an infected upload, `drop_originals` that of a task that has ended; neither raises.
         """
@@ -107,7 +107,7 @@ class Attempt:
         """Whether it has ended while the database, which could not be reached, still says that a worker has it."""
         self._lost = threading.Event()
         self._over = threading.Event()
-        # Of the file that is being worked on: its running step is to stop.
+        # Asks the running step of the current file to stop.
         self._halt = threading.Event()
 
     def stop(self) -> None:
@@ -120,8 +120,8 @@ class Attempt:
         self._halt.set()
 
     def postpone(self, session: Session) -> None:
-        """Before this process looks for a task: release this one in the database, so that the process does not claim
-        it from itself after the database was away for as long as a lease lasts."""
+        """Before this process looks for a task: extend a lease that is due, so that the process does not claim its own
+        task after the database was away for as long as a lease lasts."""
         if time.monotonic() - self._kept > self._settings.task_lease / 2:
             self._write_progress(session)
 
@@ -171,7 +171,7 @@ class Attempt:
         return found
 
     def _file_unless_removed(self, file: TaskFile) -> None:
-        """Bring a file to its end, whatever that is: one that is deleted meanwhile ends nothing else."""
+        """Bring a file to its end; a file that is deleted meanwhile ends nothing else."""
         claim = self.claim
         self._halt = threading.Event()  # after `progress.file_id`: the heartbeat reads them the other way round
         if self._lost.is_set():
@@ -211,9 +211,9 @@ class Attempt:
         self._must(lambda session: file_steps.complete_file(session, claim, file.id, now=clock()))
 
     def _steps(self, work: "_FileWork", steps: Sequence[Step], known: Mapping[str, TaskStep]) -> None:
-        """Run what an earlier attempt has not brought to its end."""
+        """Run the steps that no earlier attempt has ended."""
         for step in STEPS:
-            # Also one that is not wanted any more: a virus that was found stays one when the scanner is switched off.
+            # Also a step that is no longer wanted: a virus that was found stays one when the scanner is switched off.
             ended = known.get(step.name)
             if ended is not None and step.is_required and ended.status is StepStatus.ERROR:
                 # The attempt that found this out ended before it could write it into the file's row.
@@ -224,7 +224,7 @@ class Attempt:
         )
         waiting = [step for step in steps if known[step.name].status not in ends(STEP_MOVES)]
         for group in groups(waiting):
-            # The last that begins is the one that the task's row names.
+            # The step that begins last is the one that the task's row names.
             for step in reversed(group):
                 self._begin(work, step)
                 shares.begin(step.name)
@@ -295,7 +295,7 @@ class Attempt:
         self._must(lambda session: file_steps.fail_step(session, claim, work.file.id, step.name, failure, now=clock()))
 
     def _try_later(self, work: "_FileWork", step: Step, known: TaskStep, why: Failure, *, counts: bool) -> None:
-        """Set the task aside, or give the step up; raises accordingly, or returns when the file can do without it."""
+        """Postpone the task, or give the step up; raises accordingly, or returns when the file can do without it."""
         claim, now = self.claim, self._clock()
         count = known.failures + int(counts)
         if count >= self._settings.task_max_attempts:
@@ -384,8 +384,8 @@ class Attempt:
     def _must(self, move: Callable[[Session], bool]) -> None:
         """Make a move under this claim, or raise `LostError`.
 
-        A transaction whose end was not heard of is tried again. If it was committed all the same, the move is no
-        longer possible, but the claim stands.
+        A transaction whose outcome is unknown is tried again. If it was committed after all, the move is no longer
+        possible, but the claim stands.
         """
         tries = itertools.count()
 
@@ -397,7 +397,7 @@ class Attempt:
             raise LostError
 
     def _transact(self, work: Callable[[Session], R]) -> R:
-        """One transaction; a database that is away is waited for as long as the lease lasts."""
+        """One transaction; while the database is away, it is tried again for as long as the lease lasts."""
         deadline = time.monotonic() + self._settings.task_lease
         while True:
             if self._lost.is_set():

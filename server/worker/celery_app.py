@@ -41,21 +41,21 @@ from server.worker.slots import Slots
 TASK = "videodock.process"
 QUEUE = "videodock"
 
-# Two lines of Celery's for each message, where ours say more.
+# Celery logs two lines for each message, where our own say more.
 _CHATTY = ("celery.worker.strategy", "celery.app.trace", "amqp", "kombu")
 _CONNECT_SECONDS = 4
-_SILENCE_SECONDS = 10  # until a connection without a sign of life is looked at
+_SILENCE_SECONDS = 10  # until a connection without a sign of life is checked
 
 _log = structlog.stdlib.get_logger("videodock.worker")
 
 
 class CeleryWorker:
-    """The tasks that this process works on: one a thread of Celery's pool."""
+    """The tasks that this process works on: one in each thread of Celery's pool."""
 
     def __init__(self, services: Services) -> None:
         self._services = services
         self._runner = runner_of(services)
-        # Not the folder's name first: those are the embedded workers, known to be dead when another leads.
+        # Not the folder's name first: that marks embedded workers, which are known to be dead when another leads.
         self.name = f"celery@{socket.gethostname()}/{os.getpid()}"
         self._ffmpeg = ""
         self._stopping = threading.Event()
@@ -65,7 +65,7 @@ class CeleryWorker:
         self._spares = SpareChildren(services.settings.spare_children)
 
     def prepare(self) -> None:
-        """Make sure that tasks can be worked on. Raises `StartError`. Blocking."""
+        """Check that tasks can be worked on. Raises `StartError`. Blocking."""
         self._ffmpeg = ffmpeg.find(self._services.settings.ffmpeg)
         self._trial.start()
         try:
@@ -99,7 +99,7 @@ class CeleryWorker:
                 self._attempts.discard(attempt)
 
     def stop(self) -> None:
-        """Begin nothing more, and give back what runs."""
+        """Start no more tasks, and give the running ones back."""
         self._stopping.set()
         with self._lock:
             for attempt in self._attempts:
@@ -117,7 +117,7 @@ def make_app(settings: Settings) -> Celery:
         accept_content=["json"],
         task_serializer="json",
         task_default_queue=QUEUE,
-        # Durable, as its messages are: what was sent survives a restart of the broker.
+        # Durable, as its messages are: messages survive a restart of the broker.
         task_queues=[Queue(QUEUE)],
         task_ignore_result=True,
         task_acks_late=False,
@@ -126,7 +126,7 @@ def make_app(settings: Settings) -> Celery:
         worker_enable_prefetch_count_reduction=False,
         worker_pool="threads",
         worker_concurrency=settings.encode_limit or os.cpu_count() or 1,
-        worker_enable_remote_control=False,  # a broker can name a task to a worker, and nothing else
+        worker_enable_remote_control=False,  # a broker can name a task to a worker, and do nothing else
         worker_hijack_root_logger=False,
         worker_redirect_stdouts=False,
         broker_connection_timeout=_CONNECT_SECONDS,
@@ -155,7 +155,7 @@ def _add_task(app: Celery, work: Callable[[object], None]) -> None:
 def run_worker(services: Services, on_ready: Callable[[], None], on_stop: Callable[[], None]) -> int:
     """Work until SIGTERM or Ctrl+C, then give back what runs. In the main thread. Raises `StartError`. Blocking.
 
-    `on_ready` is called once, when everything is there but perhaps the broker; `on_stop` in each signal. Returns the
+    `on_ready` is called once, when everything but perhaps the broker is there; `on_stop` at each signal. Returns the
     exit code: not 0 when Celery itself gave up.
     """
     crew = CeleryWorker(services)
@@ -167,10 +167,10 @@ def run_worker(services: Services, on_ready: Callable[[], None], on_stop: Callab
 
     class StoppableWorker(app.Worker):  # type: ignore[misc,name-defined]
         def install_platform_tweaks(self, worker: object) -> None:  # Celery's names
-            """Celery's signal handlers; ours stand in their place."""
+            """Celery's signal handlers; ours replace them."""
 
         def stop(self, in_sighandler: bool = False, exitcode: int | None = None) -> None:
-            crew.stop()  # else Celery would wait for what runs, for hours
+            crew.stop()  # otherwise Celery would wait for running tasks, for hours
             super().stop(in_sighandler, exitcode)
 
         def set_process_status(self, info: str) -> None:
@@ -192,7 +192,7 @@ def run_worker(services: Services, on_ready: Callable[[], None], on_stop: Callab
 
 
 def _for_command() -> Celery:
-    """The application for Celery's own commands. Those that work get a crew when they begin to."""
+    """The application for Celery's own commands. Those that start a worker get a crew at its start."""
     settings = load()
     if settings.scheduler != "celery":
         raise StartError("The setting scheduler is not celery, so nobody would send anything to Celery's workers.")
@@ -211,7 +211,7 @@ def _for_command() -> Celery:
         except StartError as error:
             raise SystemExit(str(error)) from None
         except Exception:
-            # Celery would log it and go on, with a worker that takes messages and can do nothing with them.
+            # Celery would log it and go on, with a worker that takes messages and cannot work on them.
             _log.exception("start_failed")
             raise SystemExit("The worker cannot start; the log says why.") from None
 

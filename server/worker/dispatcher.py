@@ -2,8 +2,8 @@
 
 Rules:
 
-- It reads the table and sends what is there, so nothing is sent before it is committed, and the registration of a task
-  never speaks to a broker. A broker that is away costs time, and is tried again at each look.
+- It sends what it reads from the table, so nothing is sent before it is committed, and the registration of a task
+  never needs a broker. A broker that is away only costs time: each look tries it again.
 - It remembers what it has sent only until the task is claimed. A task that still waits after a while is sent again if
   the queue holds fewer messages than it should, which means that one was lost. Sending too often is harmless, since
   only one claim succeeds, and it is bounded, since the dispatcher counts the messages in the broker.
@@ -26,7 +26,7 @@ OUTSTANDING = 100
 task waits for at most this many tasks of other owners."""
 
 AGAIN_SECONDS = 5.0
-_ANSWER_SECONDS = 5.0  # for a broker to take a message, or to say what it holds
+_ANSWER_SECONDS = 5.0  # for a broker to take a message, or to return its number of messages
 
 _log = structlog.stdlib.get_logger("videodock.worker")
 
@@ -42,12 +42,12 @@ class Dispatcher(Leader):
         self._away = False
 
     def status(self) -> str:
-        """As that of every leader, or that the broker is away."""
+        """The leader's status, or that the broker is away."""
         status = super().status()
         return "the broker cannot be reached; tasks wait" if status == "running" and self._away else status
 
     def trouble(self) -> str | None:
-        """As that of every leader: without a broker, uploads are received all the same."""
+        """The leader's problem only: without a broker, uploads are received all the same."""
         return None if super().status() in self.WELL else super().status()
 
     @property
@@ -59,7 +59,7 @@ class Dispatcher(Leader):
         options = {"write_timeout": _ANSWER_SECONDS, "read_timeout": _ANSWER_SECONDS, "confirm_publish": True}
         if self._settings.broker_url.startswith("redis"):
             options = {"socket_timeout": _ANSWER_SECONDS, "socket_connect_timeout": _ANSWER_SECONDS}
-        # It is silent for hours when nothing comes in, and would not answer the broker's heartbeats.
+        # The connection is silent for hours when nothing comes in, and would not answer the broker's heartbeats.
         self._app.conf.update(broker_transport_options=options, broker_heartbeat=0)
 
     def _take_tasks(self) -> None:
@@ -78,7 +78,7 @@ class Dispatcher(Leader):
             return
         try:
             self._send(due, long_ago)
-        except Exception as error:  # whatever a broker's client raises, it is the broker that is away
+        except Exception as error:  # whatever a broker's client raises means that the broker is away
             self._disconnect()
             if not self._away:
                 self._away = True
@@ -89,7 +89,7 @@ class Dispatcher(Leader):
             _log.info("broker_back")
 
     def _send(self, due: list[Sending], long_ago: float) -> None:
-        """Send what was not sent yet, and again what seems to be lost."""
+        """Send what was not sent yet, and send again what seems to be lost."""
         if self._connection is None:
             self._connection = self._app.connection_for_write()
             self._connection.ensure_connection(max_retries=1, interval_start=0, timeout=_ANSWER_SECONDS)

@@ -2,8 +2,8 @@
 
 Rules:
 
-- One leads: the one that holds `scheduler.lock`. The others try every two seconds, so that N serving processes do
-  not do everything N times, and a dead leader is replaced.
+- One process leads: the one that holds `scheduler.lock`. The others try every two seconds, so that N serving
+  processes do not do everything N times, and a dead leader is replaced.
 - The table is the truth. A wake makes a look happen sooner, a tick makes it happen anyway, and a look that fails is
   followed by the next one.
 - When a process takes the lead, every earlier embedded worker of this folder is dead (their names begin with the
@@ -33,7 +33,7 @@ from server.tasks.wake import Wake
 
 _LOOK_SECONDS = 1
 _LEAD_SECONDS = 2
-# Wall clocks jump and APScheduler follows them; a wait that counts by itself looks at least this often.
+# Wall clocks jump and APScheduler follows them; our own wait looks at least this often.
 _WAKE_SECONDS = 5.0
 _STALE_SECONDS = 60.0
 # A sweep of what is due costs little. A sweep of all open uploads runs at first, after a process has died, after a
@@ -44,7 +44,7 @@ _log = structlog.stdlib.get_logger("videodock.worker")
 
 
 class LeaderParts(TypedDict):
-    """What every leader uses. `sweep` is given whether it looks at every open upload."""
+    """The parts of every leader. `sweep` is called with whether it looks at every open upload."""
 
     settings: Settings
     node: str
@@ -56,7 +56,7 @@ class LeaderParts(TypedDict):
 
 
 def leader_parts(services: Services) -> LeaderParts:
-    """Those of an installation."""
+    """The parts of an installation."""
     return {
         "settings": services.settings,
         "node": services.node,
@@ -95,7 +95,7 @@ class Leader(ABC):
         )
 
     def start(self) -> None:
-        """Begin. Raises `StartError` when what it needs is not there."""
+        """Begin. Raises `StartError` when something that it needs is missing."""
         self._prepare()
         self._lead()
         if self._lock is None:
@@ -107,7 +107,7 @@ class Leader(ABC):
         self._jobs.start()
 
     def stop(self) -> None:
-        """End what it does, and let another lead. Blocking, for about a second."""
+        """Stop working, and let another process lead. Blocking, for about a second."""
         self._stopping.set()
         if self._jobs.running:
             self._jobs.shutdown(wait=True)
@@ -122,7 +122,7 @@ class Leader(ABC):
     WELL: ClassVar = ("running", "standby")
 
     def status(self) -> str:
-        """`running`, `standby` (another process leads), or a sentence that says what is wrong."""
+        """`running`, `standby` (another process leads), or a sentence that describes the problem."""
         if self._stopping.is_set():
             return "stopping"
         if self._lock is None:
@@ -138,14 +138,14 @@ class Leader(ABC):
         return None if status in self.WELL else status
 
     def checks(self) -> dict[str, Callable[[], str | None]]:
-        """For `/readyz`: what may be wrong here, by name."""
+        """The checks for `/readyz`, by name."""
         return {"scheduler": self.trouble}
 
     # What each kind of leader does differently
 
     @abstractmethod
     def _prepare(self) -> None:
-        """Before anything else. Raises `StartError`."""
+        """Called before anything else. Raises `StartError`."""
 
     @abstractmethod
     def _take_tasks(self) -> None:
@@ -153,12 +153,12 @@ class Leader(ABC):
 
     @abstractmethod
     def _finish(self) -> None:
-        """At the end, after the last look. Blocking."""
+        """Called at the end, after the last look. Blocking."""
 
     @property
     @abstractmethod
     def _description(self) -> dict[str, object]:
-        """For the log, when the lead is taken."""
+        """Fields for the log line when the lead is taken."""
 
     # What they share
 
@@ -218,7 +218,7 @@ class Leader(ABC):
             return
         with self._looking:
             if self._stopping.is_set():
-                return  # the wake that comes at the end
+                return  # the wake of `stop`
             try:
                 self._take_tasks()
                 self._problem = None

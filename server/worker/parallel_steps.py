@@ -1,6 +1,6 @@
 """Steps that run side by side, each in a thread of its own.
 
-Rule: the threads only run; what a step found out is written by the thread that iterates, one step after the other.
+Rule: the threads only run steps; the iterating thread writes their results, one step after the other.
 A step that ends the file stops those beside it, and no step outlives the iteration.
 """
 
@@ -63,6 +63,6 @@ def _outcome(work: Work, step: Step, stop: threading.Event) -> Outcome:
 
 
 def _reasons(failed: Sequence[tuple[Step, Exception]]) -> Sequence[tuple[Step, Exception]]:
-    """Why steps failed: what is wrong with the file comes first, and a stopped step does not count beside it."""
+    """Why steps failed: a fault of the file comes first, and a stopped step does not count beside it."""
     reasons = [one for one in failed if not isinstance(one[1], Cancelled)]
     return sorted(reasons or failed[:1], key=lambda one: not isinstance(one[1], StepError))

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 
 class Shares:
-    """How far the steps of one file are. Steps that run side by side report from threads of their own."""
+    """The progress of one file's steps. Steps that run side by side report from threads of their own."""
 
     def __init__(self, weights: Mapping[str, int], ended: AbstractSet[str]) -> None:
         self._weights = weights
@@ -18,33 +18,33 @@ class Shares:
         self._running: frozenset[str] = frozenset()
 
     def begin(self, step: str) -> None:
-        """A step runs from now on."""
+        """A step starts to run."""
         self._running |= {step}
 
     def report(self, step: str, percent: int) -> None:
-        """A step is so many percent done."""
+        """A step is done to so many percent."""
         self._percents[step] = percent
 
     def end(self, step: str) -> None:
-        """A step has ended, well or not."""
+        """A step has ended, with or without success."""
         self._percents[step] = 100
         self._running -= {step}
 
     @property
     def percent(self) -> int:
-        """Of the file, by the weights of its steps."""
+        """The percent of the file, by the weights of its steps."""
         done = sum(weight * self._percents[step] for step, weight in self._weights.items())
         return done // max(1, sum(self._weights.values()))
 
     @property
     def running(self) -> Mapping[str, int]:
-        """The steps that run, and their percent, at most 99."""
+        """The running steps and their percent, at most 99."""
         return {step: min(99, self._percents[step]) for step in self._running}
 
 
 @dataclass
 class StepProgress:
-    """How far a task is, in files, and in percent of the running file and of its running steps."""
+    """The progress of a task, in files, and in percent of the running file and of its running steps."""
 
     file_count: int
     position: int = 0
@@ -54,7 +54,7 @@ class StepProgress:
     begun: tuple[float, int] = field(default_factory=lambda: (time.monotonic(), 0))
 
     def begin_file(self, position: int, file_id: str) -> None:
-        """The next file, of which nothing is done yet."""
+        """The next file begins, with nothing done yet."""
         self.position, self.file_id, self.shares = position, file_id, None
 
     def share(self, weights: Mapping[str, int], ended: AbstractSet[str]) -> Shares:
@@ -68,19 +68,19 @@ class StepProgress:
 
     @property
     def file_percent(self) -> int:
-        """Of the running file."""
+        """The percent of the running file."""
         shares = self.shares  # once: the heartbeat reads from another thread
         return shares.percent if shares else 0
 
     @property
     def running_steps(self) -> Mapping[str, int]:
-        """The steps of the running file that run, and their percent."""
+        """The running steps of the running file, and their percent."""
         shares = self.shares
         return shares.running if shares else {}
 
     @property
     def percent(self) -> int:
-        """Of the whole task; 100 is said by its end only."""
+        """The percent of the whole task; only its end sets 100."""
         return min(99, (100 * self.done_files + self.file_percent) // max(1, self.file_count))
 
     @property

@@ -65,7 +65,7 @@ class Runner:
                 _log.error("task_given_up", task=claimed.task_id, attempt=claimed.attempt)
 
     def attempt(self, claim: Claim, ffmpeg: str, spares: SpareChildren = NONE) -> Attempt:
-        """What works on this claim with the program `ffmpeg`, in children that wait already where there are some."""
+        """The attempt at this claim with the program `ffmpeg`; it uses spare children where there are some."""
         return Attempt(
             claim,
             ffmpeg=ffmpeg,

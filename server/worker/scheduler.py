@@ -3,8 +3,8 @@
 Rules:
 
 - The limit of tasks at once is this leader's own pool of threads, so it holds for the machine.
-- It takes no task from itself: before it looks for one, those that it has are kept, and those that it could not give
-  back are given back. So a database that was locked for a while does not count as a crash.
+- It never claims a task that it already has: before it looks for one, it extends its leases, and gives back what it
+  could not give back before. So a database that was locked for a while does not count as a crash.
 """
 
 import os
@@ -49,12 +49,12 @@ class Scheduler(Leader):
         self._trial.start()
 
     def checks(self) -> dict[str, Callable[[], str | None]]:
-        """As those of every leader, and what child processes lack of their confinement."""
+        """The checks of every leader, and the protections that child processes lack."""
         return super().checks() | {"confinement": self._trial.trouble}
 
     def _take_tasks(self) -> None:
         """Start as many tasks as there is room for."""
-        self._spares.start()  # here, since a process that stands by needs none
+        self._spares.start()  # here, since a process on standby needs none
         while len(self._attempts) < self._limit and not self._stopping.is_set():
             claimed = self._runner.claim_next(self._worker, first=self._settle)
             self._owed.clear()
@@ -65,7 +65,7 @@ class Scheduler(Leader):
             self._runners.submit(self._run, attempt)
 
     def _settle(self, session: Session) -> None:
-        """In the transaction that looks for a task, before it does."""
+        """Called in the transaction that looks for a task, before it does."""
         for attempt in self._attempts:
             attempt.postpone(session)
         for claimed in self._owed:

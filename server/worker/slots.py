@@ -2,11 +2,11 @@
 
 Rules:
 
-- A message is acknowledged when its work begins, and no worker holds one that it cannot begin. Celery's own way keeps
+- A message is acknowledged when its work begins, and no worker holds one that it cannot begin. Celery by itself keeps
   as many messages as there are threads for later: they would wait for an encode of hours while another machine
-  has nothing to do, and RabbitMQ cuts off a consumer that holds a message for half an hour.
+  is idle, and RabbitMQ closes a consumer that holds a message for half an hour.
 - So a worker whose threads are all busy stops consuming, and begins again when one is free. All of that happens in the
-  thread of Celery's event loop; the threads that work only say that they are free.
+  thread of Celery's event loop; the working threads only report that they are free.
 """
 
 import threading
@@ -20,7 +20,7 @@ _log = structlog.stdlib.get_logger("videodock.worker")
 
 
 class Slots:
-    """The threads of a worker, each free or at work. `work` gets what a message names, and does not raise."""
+    """The threads of a worker, each free or at work. `work` gets the task id in a message, and does not raise."""
 
     def __init__(self, work: Callable[[object], None]) -> None:
         self._work = work
@@ -46,14 +46,14 @@ class Slots:
             is_full = self._busy >= number
         try:
             if is_full and not self._paused:
-                # Before the acknowledgement: it is what lets the broker send the next one.
+                # Before the acknowledgement: that lets the broker send the next message.
                 self._paused = True
                 consumer.task_consumer.cancel()
             if not is_room:
                 message.requeue()
                 return
             message.ack()
-        except Exception:  # the connection is gone; Celery makes another, and the broker has its message back
+        except Exception:  # the connection is gone; Celery opens another, and the broker has its message back
             self._free(is_room)
             raise
         consumer.pool.apply_async(self._run, (consumer, _named(message, body)), callback=_nothing)

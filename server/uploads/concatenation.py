@@ -56,12 +56,12 @@ MAX_WAITING = 8
 _LIVE = (UploadStatus.OPEN, UploadStatus.COMPLETE)
 _RETRY_SECONDS = 0.05
 _PATIENCE_SECONDS = 5.0
-# So long a request waits for a join; after that it is answered, and the join goes on.
+# How long a request waits for a join; after that it is answered, and the join goes on.
 _ANSWER_SECONDS = 20.0
-# The request that waits for these joins did not ask for them.
+# How long a request waits for joins that it did not ask for.
 _AFTER_SECONDS = 5.0
 
-# Joins move gigabytes: they have threads of their own, so that they take none from other work.
+# Joins move gigabytes: they have threads of their own, so that they hold up no other work.
 _threads = ThreadPoolExecutor(4, "join")
 _log = structlog.stdlib.get_logger("videodock.uploads")
 
@@ -83,7 +83,7 @@ class FinalService:
     _joins: dict[str, asyncio.Task[None]] = field(default_factory=dict)
 
     async def create(self, owner: str, decision: Create) -> Facts:
-        """A final upload; joined at once when all its parts are there. The same request again finds the same upload.
+        """Create a final upload; joined at once when all parts are there. An equal request finds the same upload.
 
         Raises `PartInvalidError`, `TooManyFinalsError`, `UploadTooLargeError`, `MediaTypeUnsupportedError`,
         `NoRoomError`, `StorageFullError`.
@@ -95,7 +95,7 @@ class FinalService:
         return await self.database.run(self.repository.facts, upload_id, owner)
 
     async def inspect(self, upload_id: str, owner: str) -> Facts:
-        """The truth about an upload; a final one that is not joined yet is joined, if that can be done now."""
+        """The facts of an upload; a final one that is not joined yet is joined, if that is possible now."""
         if upload_id not in self._joins:
             facts = await self._look(upload_id, owner)
             if not facts.is_final or not facts.is_open:
@@ -116,7 +116,7 @@ class FinalService:
     async def join_waiting(self, part: Facts) -> None:
         """A part is complete: join the finals that waited for it. Its lock must not be held.
 
-        What takes longer than a few seconds goes on after this has returned.
+        A join that takes longer than a few seconds goes on after this has returned.
         """
         if part.is_partial and part.is_complete:
             waiting = await self.database.run(self.deletion.waiting, part.id)
@@ -124,7 +124,7 @@ class FinalService:
                 await asyncio.wait([self._begin(final_id) for final_id in waiting], timeout=_AFTER_SECONDS)
 
     async def _joined(self, final_id: str, seconds: float) -> None:
-        """Join a final, and wait for that for so many seconds; raises what `join` raises meanwhile."""
+        """Join a final, and wait at most `seconds`; raises what `join` raises in that time."""
         joining = self._begin(final_id)
         await asyncio.wait({joining}, timeout=seconds)
         if joining.done():
@@ -132,7 +132,7 @@ class FinalService:
                 joining.result()
 
     def _begin(self, final_id: str) -> asyncio.Task[None]:
-        """The task that joins a final: one for all requests that want it."""
+        """The asyncio task that joins a final: one for all requests that want it."""
         joining = self._joins.get(final_id)
         if joining is None:
             joining = self._joins[final_id] = asyncio.create_task(self._join_alone(final_id))
@@ -153,7 +153,7 @@ class FinalService:
     def join(self, final_id: str, *, patience: float) -> bool:
         """Join the parts if all are complete; returns whether the final is complete. Under its lock. Blocking.
 
-        Raises `PartInvalidError` when a part is gone, and `MediaTypeUnsupportedError` when the joined bytes are no
+        Raises `PartInvalidError` when a part is gone, and `MediaTypeUnsupportedError` when the joined bytes are not a
         video: the final has ended then, and the other parts stay. Raises `UploadLockedError` when a part is busy for
         more than `patience` seconds, `StorageFullError`.
         """
@@ -193,11 +193,11 @@ class FinalService:
         return all(part.status is UploadStatus.COMPLETE for part in parts)
 
     def _join(self, final: Upload, parts: Sequence[Upload]) -> None:
-        """All parts are complete, and their locks and the final's are held."""
+        """Join, with all parts complete, and their locks and the final's held."""
         media_type = self._check_content(final, parts)
         sizes = [(part.id, part.length or 0) for part in parts]
         ids = sorted({part_id for part_id, _ in sizes})
-        # One that was promised room for all its bytes was created when another one wanted the first part's file.
+        # A final with a reservation for all its bytes was created while another one wanted the first part's file.
         is_first_once = [part_id for part_id, _ in sizes].count(sizes[0][0]) == 1
         may_share = is_first_once and final.reserved < sum(size for _, size in sizes)
         self.store.concatenate(final.id, sizes, may_share=may_share)
@@ -207,7 +207,7 @@ class FinalService:
         self.deletion.delete_all_bytes(given_up)
 
     def _give_up(self, part_ids: Sequence[str], final_id: str, given_up: list[str], session: Session) -> None:
-        """In the transaction that completes a final: its parts end, but for those that other open finals want."""
+        """In the transaction that completes a final: end its parts, except those that other open finals want."""
         _hold_rows(session, part_ids)
         wanted = (
             select(UploadPart.part_id)
@@ -237,7 +237,7 @@ class FinalService:
             start += length
 
     def _insert(self, upload_id: str, owner: str, decision: Create) -> str:
-        """The upload's id: that of an earlier one if the same request made it. Its parts may be gone by now."""
+        """The upload's id, or that of an earlier upload by an equal request. Its parts may be gone by now."""
         with self.database.read() as session:
             again = _made_before(session, owner, decision, self.clock())
             if again is not None:
@@ -260,7 +260,7 @@ class FinalService:
             filename=decision.filename,
             concat=decision.concat,
             parts=decision.parts,
-            # The first part's file becomes the final's, if no other final wants that, and the others are copied.
+            # The first part's file becomes the final's, if no other final wants that file, and the others are copied.
             reserved=sum(known) - (lengths[0] or 0) * (not is_wanted),
         )
         return self.repository.insert(new, partial(_admit, owner, decision, self.clock())).id
@@ -277,9 +277,9 @@ class FinalService:
         return final, parts
 
     def _check_content(self, final: Upload, parts: Sequence[Upload]) -> str | None:
-        """Judge the first bytes before anything is moved; they may come from several parts."""
+        """Check the first bytes before anything is moved; they may come from several parts."""
         sniffed = media_types.SNIFF_BYTES
-        # A join that was cut short: what the final has already are the first bytes of its parts, shared or copied.
+        # After an interrupted join, the final already has the first bytes of its parts, shared or copied.
         head = joined = self.store.head(final.id, sniffed) if self.store.size(final.id) else b""
         start = 0
         for part in parts:
@@ -308,7 +308,7 @@ class FinalService:
 
 
 def _admit(owner: str, decision: Create, now: datetime, connection: Connection) -> str | None:
-    """In the transaction that inserts a final: an equal one that is there by now; else its parts are as they must be.
+    """In the transaction that inserts a final: return an equal one that exists by now; otherwise check its parts.
 
     Raises `PartInvalidError`, `TooManyFinalsError`.
     """
@@ -326,7 +326,7 @@ def _admit(owner: str, decision: Create, now: datetime, connection: Connection) 
 
 
 def _hold_rows(session: Session, part_ids: Sequence[str]) -> None:
-    """Until the end of the transaction, in the order of their ids; on SQLite a writer holds everything anyway."""
+    """Lock the rows until the end of the transaction, in the order of their ids; an SQLite writer holds all anyway."""
     session.execute(select(Upload.id).where(Upload.id.in_(part_ids)).order_by(Upload.id).with_for_update())
 
 

@@ -4,7 +4,7 @@ Rules:
 
 - First the row changes (`status`, with `has_bytes` still true), then the file is deleted, then `has_bytes` is cleared:
   after an interruption anywhere, a sweep can finish from the rows alone.
-- Everything here blocks, and is a step that may be the last one of its process.
+- Every function blocks, and the process may die after each of them.
 """
 
 import time
@@ -44,7 +44,7 @@ _WAITING = (
     .where(_parts.c.part_id == bindparam("part"), _uploads.c.status == UploadStatus.OPEN)
     .distinct()
 )
-# Of a final upload that was never complete, and whose first part is still there.
+# For a final upload that was never complete, and whose first part is still there.
 _FIRST_PART = (
     select(_uploads.c.id, _uploads.c.length)
     .join(_parts, and_(_parts.c.part_id == _uploads.c.id, _parts.c.position == 1))
@@ -67,7 +67,7 @@ _REMOVE = {
 
 @dataclass(frozen=True, kw_only=True, repr=False)
 class UploadDeletion:
-    """The ways out. Owners are text; sizes are bytes."""
+    """Every way in which an upload ends. Owners are text; sizes are bytes."""
 
     settings: Settings
     database: Database
@@ -82,14 +82,14 @@ class UploadDeletion:
         """Delete the bytes and record why; returns whether the upload could make that move. Blocking.
 
         A group that waited for it fails, or goes on without it if it was refused (`why`). The file of a complete upload
-        is `removed` from its task, whose others go on; what was made of it is removed by `maintenance/removal.py`.
+        becomes `removed` in its task, whose other files go on; `maintenance/removal.py` removes its results.
         """
         row = self.repository.find(upload_id)
         group = None if row is None else groups.group_of(row)
         others: Sequence[str] = ()
         now = self.clock()
         parameters = {"upload": upload_id, "now": now, "size": None if row is None else self.repository.size(row)}
-        # The bytes of a complete upload go only once its row cannot become `complete` again by a power cut.
+        # The bytes of a complete upload are deleted only once a power cut cannot make its row `complete` again.
         lazy = group is None and row is not None and (row.status is UploadStatus.OPEN or is_partial(row.concat))
         is_in_task = False
         with self.database.change(lazy=lazy) as connection:
@@ -104,7 +104,7 @@ class UploadDeletion:
                 others = groups.member_removed(session, task, row, target, why, now)
         if not moved:
             if group is not None and row is not None and not is_whole and row.has_bytes:
-                self.delete_bytes(upload_id)  # its group ended it at this very moment, and could not have its lock
+                self.delete_bytes(upload_id)  # its group ended it just now, and could not get its lock
             return False
         # Only a final upload may share bytes that it has to give back.
         self.delete_all_bytes([upload_id], of_finals=row is None or is_final(row.concat))
@@ -123,7 +123,7 @@ class UploadDeletion:
     def _end_finals(self, part_id: str) -> None:
         """A part is gone: no final upload that wants it can be joined any more.
 
-        One whose lock is held is ended by the lock's holder when it joins, or by a sweep.
+        A final whose lock is held is ended by the lock's holder when it joins, or by a sweep.
         """
         for final_id in self.waiting(part_id):
             with self.locks.try_hold(final_id) as held:
@@ -131,7 +131,7 @@ class UploadDeletion:
                     self.remove(final_id, UploadStatus.TERMINATED)
 
     def cancel(self, task_id: str, owner: str) -> None:
-        """Cancel a task, and what is still being uploaded for it. Raises as `groups.cancel`. Blocking."""
+        """Cancel a task and its open uploads. Raises as `groups.cancel`. Blocking."""
         with self.database.write() as session:
             ended = groups.cancel(session, task_id, owner, now=self.clock())
         self.delete_ended(ended)
@@ -146,7 +146,7 @@ class UploadDeletion:
     def delete_ended(self, upload_ids: Sequence[str]) -> None:
         """Delete the bytes of uploads that ended with their group, and evict the requests that receive some.
 
-        What cannot be done within half a second, a sweep will do. Blocking.
+        A sweep does what cannot be done within half a second. Blocking.
         """
         deadline = time.monotonic() + _PATIENCE_SECONDS
         held_back = [upload_id for upload_id in upload_ids if not self._try_delete_ended(upload_id)]
@@ -169,7 +169,7 @@ class UploadDeletion:
         return self.remove(upload_id, UploadStatus.TERMINATED)
 
     def delete_if_ended(self, upload_id: str) -> bool:
-        """Whether an upload was ended while its lock was held; then its bytes go. Under the lock. Blocking."""
+        """Delete the bytes of an upload that was ended while its lock was held; returns whether it was. Blocking."""
         row = self.repository.find(upload_id)
         if row is None or row.status in (UploadStatus.OPEN, UploadStatus.COMPLETE):
             return False
@@ -177,7 +177,7 @@ class UploadDeletion:
         return True
 
     def delete_bytes(self, upload_id: str) -> None:
-        """The file goes, then the row says that it is gone. Idempotent. Blocking."""
+        """Delete the file, then clear `has_bytes`. Idempotent. Blocking."""
         self.delete_all_bytes([upload_id], of_finals=True)
 
     def delete_all_bytes(self, upload_ids: Sequence[str], *, of_finals: bool = False) -> None:
@@ -202,9 +202,9 @@ class UploadDeletion:
             self.store.undo_concatenate(final_id, first.id, first.length or 0)
 
     def quarantine(self, upload_id: str) -> None:
-        """The file goes where only an operator looks, then the row says that it is gone. Idempotent. Blocking.
+        """Move the file into quarantine, then record that in the row. Idempotent. Blocking.
 
-        A row that says why must be there before, for a sweep to end this where it was cut.
+        The row must have the reason before, so that a sweep can finish this after an interruption.
         """
         self.store.quarantine(upload_id)
         parameters = {"upload": upload_id, "aside": self.store.size_in_quarantine(upload_id) is not None}
@@ -212,7 +212,7 @@ class UploadDeletion:
             connection.execute(_IS_ASIDE, parameters)
 
     def delete_from_quarantine(self, upload_id: str) -> None:
-        """The file goes, then the row says that it is gone. Idempotent. Blocking."""
+        """Delete the file from quarantine, then record that in the row. Idempotent. Blocking."""
         self.store.delete_from_quarantine(upload_id)
         with self.database.change(lazy=True) as connection:
             connection.execute(_LEFT_QUARANTINE, {"upload": upload_id})

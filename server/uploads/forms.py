@@ -1,10 +1,10 @@
-"""The files of one form: together they become one task, or nothing of them stays.
+"""The files of one form: together they become one task, or none of them is kept.
 
-Rule: only the request that brings them knows these uploads, so they need no locks of their own. The form
+Rule: only the request of the form knows these uploads, so they need no locks of their own. The form
 holds the lock of its task instead; an open upload of a form whose lock is free was abandoned by a process that
 died, and the sweep removes it.
 
-A form with a key that was answered before (`uploads/idempotency.py`) is only looked at: nothing of it is stored.
+A form with a key that was answered before (`uploads/idempotency.py`) is only compared: none of its bytes is stored.
 """
 
 import contextlib
@@ -59,7 +59,7 @@ class Form:
     finished: bool = False
     _fingerprint: Fingerprint = field(default_factory=Fingerprint)
     _stored: int = 0
-    _promised: str | None = None  # the upload whose row bears the promise of room for all that is to come
+    _promised: str | None = None  # the upload whose row has the reservation for all that is to come
 
     async def receive_file(self, filename: str, body: Body, refusal: ClientError | None = None) -> Moved:
         """Store one file; returns how its body ended. The name and the first bytes are checked before it is stored.
@@ -128,9 +128,9 @@ class Form:
         return moved
 
     async def finish(self, answer: Answer | None = None) -> Answer:
-        """Every file is there: make it so for good, and register the task, if there is a file; what to answer.
+        """All files have arrived: complete them, and register the task, if there is a file; returns the answer.
 
-        That is `answer`, or what the first form with the key was answered. Raises `IdempotencyMismatchError` when
+        That is `answer`, or the answer of the first form with the key. Raises `IdempotencyMismatchError` when
         that was another form.
         """
         given: Answer = answer or {}
@@ -147,7 +147,7 @@ class Form:
         return given
 
     async def discard(self) -> None:
-        """Leave nothing of it, unless it is finished."""
+        """Remove all uploads of the form, unless it is finished."""
         if self.finished:
             return
         try:
@@ -155,7 +155,7 @@ class Form:
                 await self.database.run(self.repository.discard, list(self.taken))
         finally:
             if self.claim is not None and self.claim.held:
-                with contextlib.suppress(SQLAlchemyError):  # the next request sees that it is not held
+                with contextlib.suppress(SQLAlchemyError):  # the next request sees that the lock is free
                     await self.database.run(self.claim.release)
 
 
@@ -176,7 +176,7 @@ class FormService:
 
     @asynccontextmanager
     async def receive(self, owner: str, key: str | None = None, asked: int = 0) -> AsyncIterator[Form]:
-        """A form to put files into; unless it is finished, nothing of it stays.
+        """A form to put files into; unless it is finished, nothing of it is kept.
 
         It may bring `asked` bytes, if that is known. Raises `NoRoomError` when there is no room for them.
 

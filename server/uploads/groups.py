@@ -4,10 +4,10 @@ Rules:
 
 - A group is the row of its task, which gathers (`gather_until`) until each of its uploads is whole or was refused.
   Until then no worker claims it.
-- A change of a group holds that row first, then rows of uploads in the order of their ids: two never wait for
-  each other, and the later one sees all that the earlier one did. So the order of their clients does not matter.
-- Once a member is removed, or the last one was not created in time, the group has failed. The transaction that says
-  so ends its open members too: no client goes on sending what will not be used.
+- A change of a group locks that row first, then rows of uploads in the order of their ids: two changes never wait for
+  each other, and the later one sees all that the earlier one did. So the order of the requests does not matter.
+- Once a member is removed, or the last one was not created in time, the group has failed. The same transaction ends
+  its open members too: no client goes on sending bytes that will not be used.
 """
 
 from collections.abc import Callable, Sequence
@@ -43,7 +43,7 @@ _tasks = cast("Table", Task.__table__)
 
 @dataclass(frozen=True)
 class Slot:
-    """A place in a group that is held for an upload, or the upload that an earlier, equal request made (`again`)."""
+    """A place in a group, reserved for an upload, or the upload of an earlier, equal request (`again`)."""
 
     task_id: str
     place: int
@@ -51,7 +51,7 @@ class Slot:
 
 
 def group_of(row: _Row) -> str | None:
-    """The group that the upload of this row is a member of; None for all others."""
+    """The group that this row's upload is a member of; None for all others."""
     task_id: str = row.task_id
     return task_id if row.protocol == TUS and task_id != row.id else None
 
@@ -62,7 +62,7 @@ def find(session: Session, upload_id: str) -> str | None:
 
 
 def lock_row(session: Session, task_id: str) -> _Row | None:
-    """Hold the row of a task until the end of the transaction; the row, if it still gathers."""
+    """Lock the row of a task until the end of the transaction; the row, if the task still gathers."""
     row = _hold(session, task_id)
     return row if row is not None and row.gather_until is not None else None
 
@@ -108,7 +108,7 @@ def reserve_slot(
 
 
 def add_member(session: Session, slot: Slot, new: NewUpload, file_id: str) -> None:
-    """The upload, whose row is there now, takes its place: the state of the task shows it."""
+    """Add the upload, whose row exists now, to its group; the state of the task follows."""
     name = new.shown_name or filenames.FALLBACK
     session.execute(
         insert(TaskFile).values(
@@ -154,9 +154,9 @@ def member_removed(
     why: VideodockError | None,
     now: datetime,
 ) -> Sequence[str]:
-    """A member has gone, to `target`; the ids of those that end with it. The row of the task is held, and it gathers.
+    """A member has ended as `target`; the ids of those that end with it. The task's row is held, and the task gathers.
 
-    One that was refused (`why`) is a file that failed, as one of a form is: the others go on without it.
+    A refused member (`why`) is a failed file, as in a form: the others go on without it.
     """
     if target is UploadStatus.REJECTED:
         _refuse(session, task, upload.id, why or MediaTypeUnsupportedError(accepted="?"), now)
@@ -172,7 +172,7 @@ def is_overdue(node: str, now: datetime) -> ColumnElement[bool]:
 
 
 def fail_overdue(session: Session, task_id: str, node: str, now: datetime) -> Sequence[str] | None:
-    """Fail a group that is late; the ids of the members that end with it. None when it is late no more."""
+    """Fail a group that is late; the ids of the members that end with it. None when it is no longer late."""
     task = lock_row(session, task_id)
     if task is None or not session.scalar(select(Task.id).where(Task.id == task_id, is_overdue(node, now))):
         return None
@@ -211,8 +211,8 @@ def _members(session: Session, task_id: str) -> Sequence[tuple[TaskFile, Upload]
 
 
 def _register_task(session: Session, group: Group, owner: str, *, node: str, now: datetime, until: datetime) -> _Row:
-    """The row of the task, held; perhaps another made it at this very moment. Raises `TaskTakenError`."""
-    # One space of ids: a task of one upload has that upload's.
+    """The row of the task, locked; another request may have created it just now. Raises `TaskTakenError`."""
+    # Tasks and uploads share one space of ids: the task of a single upload has that upload's id.
     used = exists().where(or_(Upload.id == group.task_id, Upload.task_id == group.task_id))
     if session.scalar(select(used)):
         return _existing_task(session, group.task_id)
@@ -235,7 +235,7 @@ def _register_task(session: Session, group: Group, owner: str, *, node: str, now
 
 
 def _existing_task(session: Session, task_id: str) -> _Row:
-    """The row that is there by now. Raises `TaskTakenError`."""
+    """The row that exists by now. Raises `TaskTakenError`."""
     made = _hold(session, task_id)
     if made is None:
         raise TaskTakenError
@@ -264,7 +264,7 @@ def _find_repeated(
         if not _is_same(upload, new):
             continue
         if group.place is None and not upload.is_final:
-            # Two files may look the same from outside: it is certain only where no place and no other such one is left.
+            # Two files may look equal: it is certain only when no place and no second candidate is left.
             is_it = len(members) >= task.file_count and alike == [upload.id]
         else:
             is_it = upload.status in (UploadStatus.OPEN, UploadStatus.COMPLETE)
@@ -274,7 +274,7 @@ def _find_repeated(
 
 
 def _is_same(upload: Upload, new: NewUpload) -> bool:
-    """The place is in the metadata; a length that was deferred is in the row by now, that of a final may be."""
+    """The place is in the metadata; a deferred length is in the row by now, that of a final may be."""
     same_length = new.length in (None, upload.length) or upload.is_final
     return upload.metadata_raw == new.metadata_raw and upload.concat == new.concat and same_length
 
@@ -289,7 +289,7 @@ def _refuse(session: Session, task: _Row, upload_id: str, why: VideodockError, n
 
 
 def _start_when_all_arrived(session: Session, task: _Row, now: datetime) -> None:
-    """With the last member that is whole or refused, the task waits for a worker, or is over if all were refused."""
+    """After the last member is whole or refused: the task waits for a worker, or ends if all were refused."""
     members = _members(session, task.id)
     this = update(Task).where(Task.id == task.id)
     if len(members) < task.file_count or any(upload.status is UploadStatus.OPEN for _, upload in members):

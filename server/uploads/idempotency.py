@@ -28,7 +28,7 @@ from server.storage.locks import UploadLocks
 
 HEADER = "Idempotency-Key"
 Answer = Mapping[str, Any]
-"""What JSON can say."""
+"""A JSON value."""
 
 _BATCH = 500
 _TRIES = 5  # each retry means that another request was quicker
@@ -61,7 +61,7 @@ class Content:
         return len(view)
 
     def update(self, data: bytes | memoryview) -> None:
-        """Take in more bytes."""
+        """Add more bytes."""
         self._sum.update(data)
         self.size += len(data)
 
@@ -81,19 +81,19 @@ class Fingerprint:
         self._sum = hashlib.sha256()
 
     def add(self, filename: str, content: Content) -> None:
-        """The next file."""
+        """Begin the next file."""
         name = filename.encode()
         # Each piece includes its length, so that two different lists of files never give the same bytes.
         self._sum.update(b"%d:%s%d:%s" % (len(name), name, content.size, content.digest()))
 
     def hexdigest(self) -> str:
-        """Of all files so far."""
+        """The digest of all files so far."""
         return self._sum.hexdigest()
 
 
 @dataclass(frozen=True)
 class StoredAnswer:
-    """What the first form of a key was, and what it was answered."""
+    """The fingerprint and the answer of a key's first form."""
 
     fingerprint: str
     answer: Answer
@@ -101,7 +101,7 @@ class StoredAnswer:
 
 @dataclass(kw_only=True, repr=False)
 class KeyClaim:
-    """A request's hold on a key. The lock of `task_id` is held for as long. Every method blocks."""
+    """A request's claim on a key. The lock of `task_id` is held for as long. Every method blocks."""
 
     database: Database
     locks: UploadLocks
@@ -113,7 +113,7 @@ class KeyClaim:
     held: bool = False
 
     def acquire(self) -> StoredAnswer | None:
-        """Take the key for this request; None when it is ours now, or the answer that it has already.
+        """Take the key for this request; None when it is ours now, otherwise its stored answer.
 
         Raises `IdempotencyRunningError` while another request has it.
         """
@@ -135,9 +135,9 @@ class KeyClaim:
         raise IdempotencyRunningError
 
     def store_answer(self, fingerprint: str, answer: Answer, session: Session) -> None:
-        """The key belongs to this answer, in the transaction of `session`.
+        """Store this answer for the key, in the transaction of `session`.
 
-        Raises `IdempotencyRunningError` when the row was taken away, so that nothing is done without it.
+        Raises `IdempotencyRunningError` when another request has taken the row, so that nothing happens without it.
         """
         now = self.clock()
         values = {"fingerprint": fingerprint, "answer": dict(answer), "expires_at": now + self.lifetime}
@@ -145,12 +145,12 @@ class KeyClaim:
             raise IdempotencyRunningError
 
     def store_answer_without_task(self, fingerprint: str, answer: Answer) -> None:
-        """The same for a form that makes no task."""
+        """The same for a form that creates no task."""
         with self.database.write() as session:
             self.store_answer(fingerprint, answer, session)
 
     def release(self) -> int:
-        """Give up the key, unless it has an answer: the next request with it is a first one. How many rows went."""
+        """Give up the key, unless it has an answer: the next request is a first one. The number of removed rows."""
         return _delete(self.database, self._is_mine())
 
     def _of_key(self) -> ColumnElement[bool]:
@@ -164,7 +164,7 @@ class KeyClaim:
             return connection.execute(select(*_COLUMNS).where(self._of_key())).one_or_none()
 
     def _values(self) -> dict[str, Any]:
-        # Over already: a sweep removes what a dead process left. A running request is recognised by the lock it holds.
+        # Expired: a sweep removes what a dead process left. A running request is recognised by the lock it holds.
         now = self.clock()
         return {"task_id": self.task_id, "created_at": now, "expires_at": now}
 
@@ -186,7 +186,7 @@ class KeyClaim:
 
 @dataclass(frozen=True, kw_only=True, repr=False)
 class IdempotencyKeys:
-    """The keys of a database, and the answers that they have. Every method blocks."""
+    """The keys of a database, and their answers. Every method blocks."""
 
     settings: Settings
     database: Database
@@ -206,9 +206,9 @@ class IdempotencyKeys:
         )
 
     def drop_expired(self, *, dry_run: bool = False) -> int:
-        """Remove answers whose time is over, and rows that processes left which died; how many there were. Blocking.
+        """Remove expired answers, and rows that dead processes left; returns how many there were. Blocking.
 
-        In batches; safe twice, and beside forms that are being received.
+        In batches; it may run twice, and beside forms that are being received.
         """
         is_over = FormAnswer.expires_at <= self.clock()
         answered = and_(is_over, FormAnswer.fingerprint.is_not(None))
@@ -220,7 +220,7 @@ class IdempotencyKeys:
 
     def _drop(self, answered: ColumnElement[bool]) -> int:
         some = select(FormAnswer.owner, FormAnswer.key).where(answered).limit(_BATCH)
-        # Both conditions: a key may be taken anew between the two looks.
+        # Both conditions: a key may be taken again between the two reads.
         batch = and_(answered, tuple_(FormAnswer.owner, FormAnswer.key).in_(some))
         gone = 0
         while count := _delete(self.database, batch):
@@ -228,7 +228,7 @@ class IdempotencyKeys:
         return gone
 
     def _drop_abandoned(self, is_over: ColumnElement[bool], *, dry_run: bool) -> int:
-        """Rows without an answer: no more than there are forms at once, and those that a kill left."""
+        """Rows without an answer: no more than there are forms at once, plus those that a kill left."""
         gone = 0
         with self.database.read() as session:
             query = select(FormAnswer.owner, FormAnswer.key, FormAnswer.task_id)

@@ -36,16 +36,16 @@ class NewUpload:
 
     @property
     def shown_name(self) -> str | None:
-        """The file's name as it is shown and stored."""
+        """The file's name for display and for the row."""
         return None if self.filename is None else filenames.display(self.filename)
 
     @property
     def room(self) -> int:
-        """Bytes that it is promised room for."""
+        """Bytes of disk space to reserve."""
         return (self.length or 0) if self.reserved is None else self.reserved
 
     def row(self, now: datetime, expires_at: datetime) -> Mapping[str, Any]:
-        """Its columns in `uploads`, but for those that the model fills in."""
+        """Its columns in `uploads`, except those that the model fills in."""
         return {
             "id": self.id,
             "owner": self.owner,

@@ -1,4 +1,4 @@
-"""What happens around an upload: may it come in, and what becomes of it.
+"""The policy for uploads: which may come in, and what happens when they are complete.
 
 Rule: a hook that changes rows does so in the transaction of the change that it belongs to, so both happen or
 neither does.
@@ -32,18 +32,18 @@ class UploadPolicy:
 
     @property
     def scan_limit(self) -> int | None:
-        """Bytes that an upload may have, since the virus scanner takes no more; None without such a limit."""
+        """The most bytes of an upload, since the virus scanner takes no more; None without such a limit."""
         refuses = self.settings.clamd and self.settings.scan_too_large == "refuse"
         return int(self.settings.scan_max_size) if refuses else None
 
     def check_length(self, length: int | None) -> None:
-        """Whether an upload of at least so many bytes could be scanned; raises `TooLargeToScanError`."""
+        """Check that an upload of at least so many bytes could be scanned; raises `TooLargeToScanError`."""
         limit = self.scan_limit
         if limit is not None and length is not None and length > limit:
             raise TooLargeToScanError(limit=limit)
 
     def check_filename(self, filename: str | None, *, by_form: bool = False) -> None:
-        """Whether an upload of this name may be created; raises `MediaTypeUnsupportedError`."""
+        """Check that an upload of this name may be created; raises `MediaTypeUnsupportedError`."""
         types = self._types(by_form=by_form)
         if self.checks_types and filename and media_types.by_name(filename) not in types:
             raise MediaTypeUnsupportedError(accepted=media_types.listed(types))
@@ -51,7 +51,7 @@ class UploadPolicy:
     def check_content(self, filename: str | None, head: bytes, *, by_form: bool = False) -> str | None:
         """The name of the media type that the first bytes prove; raises `MediaTypeUnsupportedError`.
 
-        None where anything is accepted and these bytes are no video that the pipeline knows.
+        None where anything is accepted and these bytes are not a video that the pipeline knows.
         """
         if self.checks_types and not head:
             raise FileEmptyError
@@ -63,12 +63,12 @@ class UploadPolicy:
             return None
 
     def _types(self, *, by_form: bool) -> media_types.Types:
-        """What may be uploaded; everything that the pipeline knows where nothing has to be a video."""
+        """The accepted media types; all that the pipeline knows where an upload need not be a video."""
         return media_types.accepted(self.settings.accept_types if self.checks_types else ("all",), by_form=by_form)
 
     @property
     def extensions(self) -> str:
-        """The extensions of what may be uploaded by tus, as a sentence lists them; `*` for every file."""
+        """The extensions that tus uploads may have, as a sentence lists them; `*` for every file."""
         return media_types.listed(self._types(by_form=False)) if self.checks_types else "*"
 
     def register_task(self, session: Session, task_id: str, uploads: Sequence[Upload], now: datetime) -> None:

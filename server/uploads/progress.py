@@ -47,7 +47,7 @@ class ProgressUpdate:
 
 
 class ProgressWriter:
-    """Gathers news on the event loop, and writes all of a second in one transaction."""
+    """Gathers updates on the event loop, and writes those of a second in one transaction."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -65,10 +65,10 @@ class ProgressWriter:
 
     @contextmanager
     def tracking(self, upload_id: str, look: Callable[[str], ProgressUpdate | None]) -> Iterator[None]:
-        """Ask `look`, which blocks, once a second for news of a body that is being received."""
+        """Call `look`, which blocks, once a second for the progress of a body that is being received."""
         asking: list[asyncio.Task[None]] = []
         loop = asyncio.get_running_loop()
-        # Most bodies are over by then, and cost no more than this.
+        # Most bodies have ended by then, and cost no more than this.
         timer = loop.call_later(_SECONDS, lambda: asking.append(loop.create_task(self._poll(upload_id, look))))
         try:
             yield
@@ -134,6 +134,6 @@ class ProgressWriter:
         with self._database.change(lazy=True) as connection:
             if rows:
                 connection.execute(_RECORD_PROGRESS, rows)
-        if resumed:  # complete by now, perhaps; apart, for these are other rows in an order of their own
+        if resumed:  # perhaps complete by now; in a second transaction, since these rows have an order of their own
             with self._database.change(lazy=True) as connection:
                 connection.execute(_RECORD_RESUMED, [{"upload": upload_id} for upload_id in sorted(resumed)])

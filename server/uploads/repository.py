@@ -1,11 +1,11 @@
-"""What the rows of uploads and the store must say together, and how each of their steps is taken.
+"""Rows and bytes of uploads: everything that must change in both.
 
 Rules:
 
 - The row comes before the file; how uploads end is in `deletion.py`.
 - An upload is completed in one place, `complete_verified`: checked bytes, then `store.finish`, then row and task in one
-  transaction. Wherever that is cut, a request or a sweep can do it again.
-- Everything here blocks, unless it says otherwise, and is a step that may be the last one of its process.
+  transaction. After an interruption anywhere, a request or a sweep can repeat it.
+- Every function blocks, unless it says otherwise, and the process may die after each of them.
 """
 
 import contextlib
@@ -60,15 +60,15 @@ Verified = Mapping[str, str | None]
 """Uploads whose bytes were checked, by id, with the media type that they prove."""
 
 Also = Callable[[Session], None]
-"""What else happens in a transaction."""
+"""More changes in the same transaction."""
 
 _Row = Any
-"""A row of `uploads`: as an object of the model, or as it came from a statement."""
+"""A row of `uploads`: an object of the model, or the result of a statement."""
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
 class UploadRepository:
-    """The steps. Owners are text; sizes and offsets are bytes."""
+    """Every change of an upload. Owners are text; sizes and offsets are bytes."""
 
     settings: Settings
     database: Database
@@ -80,7 +80,7 @@ class UploadRepository:
     clock: Callable[[], datetime]
     new_id: Callable[[], str]
 
-    # In
+    # Creation
 
     def insert(self, new: NewUpload, admit: Callable[[Connection], str | None] | None = None) -> Facts:
         """Insert the row, then create the file; a final upload gets its file when it is joined. Blocking.
@@ -93,7 +93,7 @@ class UploadRepository:
         for what is raised.
         """
         now = self.clock()
-        # Held, so that a sweep does not take the row without its file for a creation that was cut short.
+        # Locked, so that a sweep does not take the row without a file for an interrupted creation.
         with self.locks.try_hold(new.id):
             again = self._insert_row(new, now, admit)
             if again is not None:
@@ -112,7 +112,7 @@ class UploadRepository:
     ) -> str | None:
         """Insert the row in one transaction; or the id of the upload that an earlier, equal request made."""
         need = None if new.heir_of else new.room
-        # A part's file may be renamed to be a final's: then that row must be there.
+        # A part's file may be renamed to be a final's: then that row must exist.
         with self._reserve_space(need, new.group) as no_room, self.database.change(lazy=not new.parts) as connection:
             slot = None if new.group is None else self._reserve_slot(connection, new, new.group, now)
             again = None if slot is None else slot.again
@@ -133,8 +133,8 @@ class UploadRepository:
 
     @contextlib.contextmanager
     def _reserve_space(self, need: int | None, group: Group | None) -> Iterator[NoRoomError | None]:
-        """Promise room. A creation in a group may be one that came once more, whose room is promised: without room for
-        another one, the error is handed over and not raised."""
+        """Reserve disk space. A creation in a group may be a repetition, whose space is reserved already: without space
+        for another upload, the error is returned and not raised."""
         with contextlib.ExitStack() as stack:
             refusal = None
             if need is not None:
@@ -153,7 +153,7 @@ class UploadRepository:
         )
 
     def _repeated_creation(self, upload_id: str, owner: str) -> Facts:
-        """An upload whose creation came once more; one that was cut short is brought to its end. Blocking.
+        """An upload whose creation was repeated; an interrupted one is completed. Blocking.
 
         Raises `UploadLockedError` when that is happening just now.
         """
@@ -170,9 +170,9 @@ class UploadRepository:
         return facts
 
     def record_append_start(self, upload_id: str, decision: Append, end: int | None) -> None:
-        """Before the first byte: the length that was deferred, and where a checked append starts. Blocking.
+        """Before the first byte: record the deferred length, and where a checked append starts. Blocking.
 
-        With `end` it is promised room up to that byte; raises `NoRoomError`.
+        With `end`, disk space up to that byte is reserved; raises `NoRoomError`.
         """
         values: dict[str, object] = {"checked_from": decision.offset if decision.is_checked else None}
         if decision.length is not None:
@@ -186,11 +186,11 @@ class UploadRepository:
             changed(session, update(Upload).where(Upload.id == upload_id).values(**values))
 
     def check_space(self, upload_id: str, decision: Append, end: int) -> None:
-        """Raise `NoRoomError` if room up to the byte `end` could not be promised. Blocking."""
+        """Raise `NoRoomError` if space up to the byte `end` could not be reserved. Blocking."""
         self.reservations.check(max(0, end - self._reserved_up_to(upload_id, decision)))
 
     def _reserved_up_to(self, upload_id: str, decision: Append) -> int:
-        """Up to which byte an upload has room, or had it. Blocking."""
+        """The byte up to which an upload has, or had, disk space reserved. Blocking."""
         row = self.find(upload_id)
         return max(decision.offset, 0 if row is None else row.reserved)
 
@@ -219,7 +219,7 @@ class UploadRepository:
     def verified_type(self, upload: Facts | Upload) -> str | None:
         """The media type that the bytes of a whole upload prove. Blocking.
 
-        Its row lacks one where a crash cut the check short, or where nothing has to be a video; a partial upload has
+        Its row lacks one after a crash during the check, or where an upload need not be a video; a partial upload has
         none. Raises `MediaTypeUnsupportedError`, `FileEmptyError`.
         """
         if upload.media_type is not None or upload.is_partial:
@@ -230,8 +230,8 @@ class UploadRepository:
     def complete_verified(self, verified: Verified, task_id: str, also: Also | None = None) -> None:
         """Complete uploads whose bytes are all there and checked, and register their task. Idempotent. Blocking.
 
-        First the store makes the bytes durable. Then one transaction moves the rows and registers the task, and `also`
-        happens in it. Raises what that raises, and `UploadGoneError` if an upload was removed meanwhile.
+        First the store makes the bytes durable. Then one transaction moves the rows, registers the task and calls
+        `also`. Raises what that raises, and `UploadGoneError` if an upload was removed meanwhile.
         """
         self._finish_bytes(verified)
         with self.database.write() as session:
@@ -242,7 +242,7 @@ class UploadRepository:
     async def complete_verified_from_loop(self, verified: Verified, task_id: str, also: Also | None = None) -> None:
         """The same for the event loop.
 
-        Pushing gigabytes to a disk takes its time, and the threads of the database are few: the bytes have others.
+        Syncing gigabytes takes long, and the threads of the database are few: the sync has threads of its own.
         """
         await threads.run(self._finish_bytes, verified)
         if await self.database.write_together(partial(self._register_complete, verified, task_id, also)):
@@ -257,7 +257,7 @@ class UploadRepository:
         upload_ids = list(verified)
         now = self.clock()
         task = self._hold_group(session, upload_ids[0])
-        # A part that is whole has time again to be joined.
+        # A complete part gets a new expiry, so that it can still be joined.
         times = {"updated_at": now, "completed_at": now, "expires_at": self.expiry(now)}
         values = {"status": UploadStatus.COMPLETE, **times}
         moved = 0
@@ -272,12 +272,12 @@ class UploadRepository:
                 return False
             raise UploadGoneError
         if all(row.is_partial for row in rows):
-            return False  # a part of an upload to come is nothing that could be processed
+            return False  # a partial upload is not processed by itself
         by_id = {row.id: row for row in rows}
         if task is not None:
             groups.member_completed(session, task, rows[0], now)
         elif any(row.task_id != task_id for row in rows):
-            raise UploadGoneError  # its group waits for nothing
+            raise UploadGoneError  # its group no longer waits
         else:
             self.policy.register_task(session, task_id, [by_id[upload_id] for upload_id in upload_ids], now)
         if also is not None:
@@ -285,9 +285,9 @@ class UploadRepository:
         return True
 
     def discard(self, upload_ids: Sequence[str]) -> None:
-        """Remove open uploads without a trace: those of a request that never was one. Blocking.
+        """Remove the rows and bytes of open uploads whose request was never accepted. Blocking.
 
-        Those that were completed meanwhile (by a transaction whose answer was lost, say) are left as they are.
+        Uploads that were completed meanwhile (by a transaction whose outcome was unknown, say) stay as they are.
         """
         for upload_id in upload_ids:
             with self.database.write() as session:
@@ -298,7 +298,7 @@ class UploadRepository:
             if status is not None and status is not UploadStatus.COMPLETE:
                 self.store.delete(upload_id)
                 is_this = Upload.id == upload_id
-                # Its group may have ended at this very moment: then a task speaks of the row.
+                # Its group may have ended just now: then a task refers to the row.
                 is_of_task = exists().where(TaskFile.upload_id == upload_id)
                 with self.database.write() as session:
                     if not changed(session, delete(Upload).where(is_this, ~is_of_task)):
@@ -307,7 +307,7 @@ class UploadRepository:
     # Facts
 
     def facts(self, upload_id: str, owner: str) -> Facts:
-        """Row and store as they are. Raises `UploadNotFoundError`, `UploadGoneError`. Blocking."""
+        """The facts of row and store. Raises `UploadNotFoundError`, `UploadGoneError`. Blocking."""
         return self._visible_facts(self.find(upload_id), owner)
 
     def _visible_facts(self, row: _Row | None, owner: str) -> Facts:
@@ -326,7 +326,7 @@ class UploadRepository:
             return length
         size = self.store.size(row.id)
         checked_from: int | None = row.checked_from
-        # What a checked append has brought so far does not count before it was checked.
+        # Bytes of a checked append do not count before they are verified.
         return size if size is None or checked_from is None else min(size, checked_from)
 
     def expiry_of(self, row: _Row) -> datetime:
@@ -336,7 +336,7 @@ class UploadRepository:
         return expires_at if modified is None else max(expires_at, self.expiry(modified))
 
     def locked_facts(self, upload_id: str, owner: str) -> Facts:
-        """The same under the upload's lock: what an append that was cut short left unchecked is taken back."""
+        """The same under the upload's lock: unchecked bytes of an interrupted append are taken back."""
         row = self.find(upload_id)
         if self._is_unchecked(row):
             self.reconcile(upload_id)
@@ -352,7 +352,7 @@ class UploadRepository:
         return row is not None and row.checked_from is not None and row.status is UploadStatus.OPEN
 
     def current_progress(self, upload_id: str) -> ProgressUpdate | None:
-        """How far the store is with a body that is being received. Blocking."""
+        """The progress of a body that is being received. Blocking."""
         size = self.store.size(upload_id)
         return None if size is None else ProgressUpdate(size, None, self.clock())
 
@@ -363,7 +363,7 @@ class UploadRepository:
             connection.execute(_RECORD_RECEIVED, {"upload": upload_id, "size": size, "until": until})
 
     def reconcile(self, upload_id: str) -> None:
-        """Forget the bytes of a checked append that its process did not live to check. Under the lock. Blocking."""
+        """Remove the bytes of a checked append whose process died before the check. Under the lock. Blocking."""
         row = self.find(upload_id)
         if row is None or not self._is_unchecked(row):
             return
@@ -390,10 +390,10 @@ class UploadRepository:
         )
 
     def _hold_group(self, session: Session, upload_id: str) -> _Row | None:
-        """The held row of the group that this upload is a member of, while it gathers."""
+        """The locked row of the group that this upload is a member of, while it gathers."""
         group = groups.find(session, upload_id)
         return None if group is None else groups.lock_row(session, group)
 
     def expiry(self, now: datetime) -> datetime:
-        """When an upload expires that is changed now."""
+        """The expiry of an upload that changes now."""
         return now + timedelta(seconds=self.settings.upload_expiry)

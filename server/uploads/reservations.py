@@ -36,7 +36,7 @@ from server.lifecycle import UploadStatus
 from server.storage.base import UploadStore
 
 KEPT_BYTES = 64 << 20
-"""Bytes at most that even bodies with a promise leave free: without any, SQLite cannot record what they brought."""
+"""Bytes at most that even reserved bodies leave free: without any, SQLite cannot record what they brought."""
 
 _MOST_RESERVE = 2 << 30
 _RESERVED_PART = 20  # of a disk
@@ -47,7 +47,7 @@ _FIRST_PAUSE, _LONGEST_PAUSE = 0.0002, 0.005
 # struct flock of 64-bit Linux: type, whence, start, length, and a process id that must be 0.
 _FLOCK = struct.Struct("hhqqi4x")
 _SUM_BYTE, _UNCOMMITTED_BYTE = 0, 1
-# Until when it may be used (nanoseconds of the machine's monotonic clock), and the bytes that are promised.
+# Until when the sum may be used (nanoseconds of the machine's monotonic clock), and the reserved bytes.
 _SUM = struct.Struct("qq")
 
 _uploads = cast("Table", Upload.__table__)
@@ -75,23 +75,23 @@ class DiskSpace:
 
     @property
     def left(self) -> int:
-        """What could be promised; negative when there is too little even for what was."""
+        """What could still be reserved; negative when there is too little even for what is."""
         return self.free - self.promised - self.reserve
 
 
 class DiskReservations:
-    """Promises room on the disk of one data folder. Threads and processes may ask at once."""
+    """Reserves space on the disk of one data folder. Threads and processes may call it at once."""
 
     def __init__(self, database: Database, store: UploadStore, reserve: int, path: Path) -> None:
         self._database = database
         self._store = store
         self._reserve = reserve
         self._path = path
-        self._refused: int | None = None  # the least that was refused since there was room
+        self._refused: int | None = None  # the smallest request that was refused since there was room
         os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
 
     def measure(self) -> DiskSpace:
-        """How things are. Blocking."""
+        """The disk space now. Blocking."""
         with self._database.look() as connection:
             promised = int(connection.execute(_PROMISED).scalar_one())
         # The free space is read last: bytes that arrive in between are counted twice, and never missed.
@@ -102,13 +102,13 @@ class DiskReservations:
         return None if self.measure().left > 0 else "the disk has no room for new uploads"
 
     def check(self, need: int) -> None:
-        """Raise `NoRoomError` if so many bytes could not be promised now. Nothing is promised. Blocking."""
+        """Raise `NoRoomError` if so many bytes could not be reserved now. Nothing is reserved. Blocking."""
         with self._file() as file:
             self._judge(file, need)
 
     @contextlib.contextmanager
     def reserve(self, need: int) -> Iterator[None]:
-        """Promise `need` bytes to the upload whose row bears that once this block has ended. Blocking.
+        """Reserve `need` bytes for the upload whose row has that reservation once this block has ended. Blocking.
 
         Raises `NoRoomError`, and `UnavailableError` when the lock cannot be had. The row must be committed within
         the block, and a caller in a transaction must not enter it.
@@ -199,5 +199,5 @@ def _write(file: int, promised: int, now: int | None = None) -> None:
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise
-        # The very first note takes a block of the disk; those that follow overwrite it.
+        # The very first write takes a block of the disk; later ones overwrite it.
         raise NoRoomError(needed=promised, room=0) from None

@@ -1,8 +1,8 @@
-"""UploadService: create, append, finish, look.
+"""UploadService: create, append, finish, inspect.
 
 Rules:
 
-- The store says how many bytes there are; the row says everything else. Under the upload's lock, both are read,
+- The store knows how many bytes there are; the row knows everything else. Under the upload's lock, both are read,
   the protocol decides, and only then is a byte of the body touched.
 - Completion happens once (`repository.complete_verified`). A request (HEAD, PATCH) or sweep that finds all bytes of an
   open upload finishes it.
@@ -43,7 +43,7 @@ from server.uploads.repository import UploadRepository
 
 
 class ClientGoneError(Exception):
-    """The client went away in the middle of its body: what came is kept, and no answer is possible."""
+    """The client went away in the middle of its body: received bytes are kept, and no response is possible."""
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
@@ -86,11 +86,11 @@ class UploadService:
     # Bytes
 
     async def append(self, upload_id: str, owner: str, decide: Callable[[Facts], Append], body: Body) -> Facts:
-        """Add bytes of `body` as `decide` says, and finish the upload when they were the last.
+        """Append bytes of `body` as `decide` decides, and finish the upload when they were the last.
 
-        Raises what `decide` raises, before a byte is read and before anybody else is disturbed; `NoRoomError` for a
-        length that was deferred, before a byte is read;
-        `MediaTypeUnsupportedError` when the first bytes are no video; `BodyTooLargeError`, `BodyTimeoutError`,
+        Raises what `decide` raises, before a byte is read and before another request is interrupted; `NoRoomError` for
+        a deferred length, before a byte is read;
+        `MediaTypeUnsupportedError` when the first bytes are not a video's; `BodyTooLargeError`, `BodyTimeoutError`,
         `StorageFullError`; `UploadLockedError` when another request took the upload over; `ClientGoneError`.
         Afterwards the store's size is the offset, always.
         """
@@ -115,7 +115,7 @@ class UploadService:
                 await self._record_what_is_left(upload_id, decision, error)
                 raise
             if end is End.STOPPED and await self.database.run(self.deletion.delete_if_ended, upload_id):
-                raise UploadGoneError  # with its group
+                raise UploadGoneError  # its group ended
             if facts.offset == facts.length:
                 return await self._completed(facts)
         if end is End.GONE:
@@ -153,7 +153,7 @@ class UploadService:
                 self.progress.record(upload_id, news)
 
     async def _completed(self, facts: Facts) -> Facts:
-        """Every byte came with this request. If it cannot be completed now, its row says that it is whole."""
+        """Complete an upload whose last byte came with this request. If that fails, its row gets the full offset."""
         try:
             return await self._complete_if_whole(facts)
         except Exception:
@@ -161,7 +161,7 @@ class UploadService:
             raise
 
     def _limit_for_scan(self, facts: Facts, decision: Append) -> Append:
-        """What an upload of unknown length may still take, so that it can be scanned. Raises `TooLargeToScanError`."""
+        """The append, limited so that an upload of unknown length can be scanned. Raises `TooLargeToScanError`."""
         limit = self.policy.scan_limit
         if limit is None or facts.length is not None:
             return decision  # it was checked when its length was declared
@@ -191,7 +191,7 @@ class UploadService:
         if not decision.exact and moved.end is End.LIMIT:
             rest, end = await body.peek(held_back + 1)
             if len(rest) > held_back:
-                # It was never meant for this upload; nothing of it stays.
+                # These bytes were never meant for this upload; none of them is kept.
                 await self._truncate(facts.id, decision.offset)
                 raise BodyTooLargeError(room=decision.limit)
             if rest:
@@ -232,7 +232,7 @@ class UploadService:
         try:
             expected = decision.checksum or decision.trailing_checksum(body.trailers)
             if hashed is None and expected is not None:
-                # The algorithm came after the bytes.
+                # The trailer has the algorithm, after the bytes.
                 hashed = checksums.new(expected.algorithm)
                 show = partial(self.store.show, upload_id, decision.offset, hashed.update)
                 await threads.run(show)
@@ -247,7 +247,7 @@ class UploadService:
         await threads.run(self.store.truncate, upload_id, offset)
 
     async def _check_first_bytes(self, facts: Facts, decision: Append, body: Body) -> str | None:
-        """The media type, as soon as 64 bytes or the end are there; a body that is refused is not stored."""
+        """The media type, as soon as 64 bytes or the end are there; a refused body is not stored."""
         if facts.media_type is not None or facts.is_partial or facts.offset >= media_types.SNIFF_BYTES:
             return facts.media_type
         front, _ = await body.peek(min(media_types.SNIFF_BYTES - facts.offset, decision.limit))
@@ -268,20 +268,20 @@ class UploadService:
     # Completion
 
     async def _locked_facts(self, upload_id: str, owner: str) -> Facts:
-        """The facts under the upload's lock, after an upload that was cut off from its completion was completed."""
+        """The facts under the upload's lock; an upload whose completion was interrupted is completed first."""
         return await self._complete_if_whole(await self.database.run(self.repository.locked_facts, upload_id, owner))
 
     async def _complete_if_whole(self, facts: Facts) -> Facts:
-        """An open upload that has every byte was cut off from its completion: complete it before all else.
+        """Complete an open upload that has every byte, after its completion was interrupted, before all else.
 
-        No answer may say that all bytes are there (a 409 with the offset would) before they are registered.
+        No response may show that all bytes are there (a 409 with the offset would) before they are registered.
         """
         if facts.is_open and facts.offset == facts.length:
             return await self.finish(facts)
         return facts
 
     async def finish(self, facts: Facts) -> Facts:
-        """Every byte is there: make it so for good, and register the task. Under the upload's lock."""
+        """Every byte is there: complete the upload, and register the task. Under the upload's lock."""
         if facts.media_type is None and not facts.is_partial:
             try:
                 media_type = await threads.run(self.repository.verified_type, facts)

@@ -1,1 +1,1 @@
-"""Where bytes live."""
+"""The bytes of uploads and results."""

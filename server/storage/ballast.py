@@ -1,8 +1,8 @@
-"""A file that only takes room, for SQLite on a disk that is full.
+"""A file that only takes up space, for SQLite on a full disk.
 
-Rule: SQLite can record nothing on such a disk, not even what would make room: that an upload is removed. Then this file
-goes, and what it took is enough for that, and for a server to start. It comes back when there is room again. Everything
-here may be repeated, by several processes at once, and raises nothing.
+Rule: on a full disk SQLite can record nothing, not even a removal, which would free space. Then this file is deleted,
+which frees enough for that, and for a server to start. It is written again when there is space. Every function
+may be repeated, by several processes at once, and raises nothing.
 """
 
 import contextlib
@@ -19,14 +19,14 @@ _log = structlog.stdlib.get_logger("videodock.storage")
 
 
 class Ballast:
-    """The spare file of a data folder; `size` is in bytes, 0 for none."""
+    """The ballast file of a data folder; `size` is in bytes, 0 for none."""
 
     def __init__(self, folder: Path, size: int) -> None:
         self._path = folder / _NAME
         self._size = min(size, _MOST_BYTES)
 
     def release(self) -> None:
-        """Give the room back to the disk."""
+        """Delete the file, which frees its space."""
         try:
             self._path.unlink()
         except OSError:
@@ -34,13 +34,13 @@ class Ballast:
         _log.warning("spare_room_released", reason="the disk is full")
 
     def release_if_needed(self) -> None:
-        """Before a database is opened: give the room back if there is next to none."""
+        """Before a database is opened: free the space if there is next to none."""
         with contextlib.suppress(OSError):
             if _free(self._path.parent) < _LITTLE:
                 self.release()
 
     def maintain(self, least_free: int) -> None:
-        """Take the room, if it was not taken yet, and `least_free` bytes are free besides."""
+        """Write the file, if it does not exist yet, and `least_free` bytes are free besides."""
         with contextlib.suppress(OSError):
             if not self._size or self._path.exists() or _free(self._path.parent) < least_free + self._size:
                 return

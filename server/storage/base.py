@@ -1,7 +1,7 @@
 """The contract of a store of upload bytes.
 
-Rule: the store is the truth for how many bytes an upload has. It knows ids and bytes; it knows nothing of
-owners, states, protocols or SQL, and never decides whether something may be done.
+Rule: the store is the truth for how many bytes an upload has. It knows ids and bytes; it knows no owners, states,
+protocols or SQL, and never decides whether something may be done.
 """
 
 import errno
@@ -34,7 +34,7 @@ class UploadStore(ABC):
 
     @abstractmethod
     def create(self, upload_id: str) -> None:
-        """Make an empty upload. Raises `FileExistsError` if there is one: an id is never used twice."""
+        """Create an empty upload. Raises `FileExistsError` if it exists: an id is never used twice."""
 
     @abstractmethod
     def size(self, upload_id: str) -> int | None:
@@ -58,18 +58,18 @@ class UploadStore(ABC):
 
     @abstractmethod
     def concatenate(self, upload_id: str, parts: Sequence[tuple[str, int]], *, may_share: bool) -> None:
-        """Make `upload_id` of its parts, each an id and its size in bytes, in order.
+        """Join `upload_id` from its parts, each an id and its size in bytes, in order.
 
         No part loses a byte. With `may_share`, the upload may share the bytes of its first part instead of copying
-        them, if no other upload shares them already. The part is longer than its size then, and what lies after
-        its size is not its own. Cut short at any instruction and called again with the same parts, it continues where
-        it was. Raises `FileNotFoundError` when bytes of a part are gone, `StorageFullError`.
+        them, if no other upload shares them already. The part is longer than its size then, and bytes after its size
+        belong to the upload. After an interruption, a call with the same parts continues. Raises `FileNotFoundError`
+        when bytes of a part are gone, `StorageFullError`.
         """
 
     @abstractmethod
     def undo_concatenate(self, upload_id: str, first: str, size: int) -> None:
-        """Before the removal of an upload that was not joined to its end: its first part has its own bytes, `size` of
-        them, and nothing after them. Idempotent.
+        """Before the removal of an upload that was not joined to its end: give its first part its own `size` bytes, and
+        nothing after them. Idempotent.
         """
 
     @abstractmethod
@@ -82,7 +82,7 @@ class UploadStore(ABC):
 
     @abstractmethod
     def finish(self, upload_id: str) -> None:
-        """Make the bytes survive a power cut. Idempotent: a finish that was cut short is done again."""
+        """Make the bytes survive a power cut. Idempotent: an interrupted finish is repeated."""
 
     @abstractmethod
     def delete(self, upload_id: str) -> None:
@@ -90,56 +90,56 @@ class UploadStore(ABC):
 
     @abstractmethod
     def quarantine(self, upload_id: str) -> None:
-        """Put the bytes aside, for an operator to look at: from then on the store does not have the upload.
+        """Move the bytes into quarantine, for an operator: from then on the store does not have the upload.
 
-        Idempotent: one that was cut short is done again. Nothing happens without such an upload.
+        Idempotent: an interrupted move is repeated. Nothing happens without such an upload.
         """
 
     @abstractmethod
     def size_in_quarantine(self, upload_id: str) -> int | None:
-        """Bytes that were put aside under this id; None if there are none."""
+        """Bytes in quarantine under this id; None if there are none."""
 
     @abstractmethod
     def delete_from_quarantine(self, upload_id: str) -> None:
-        """Remove what was put aside, and what an unfinished `quarantine` of it left. Idempotent."""
+        """Remove the bytes in quarantine, and what an unfinished `quarantine` left. Idempotent."""
 
     @abstractmethod
     def ids(self) -> Iterable[str]:
-        """What the store has, by id, in no order; of something that is no upload, its path below the store. For
-        comparing it with the rows: it may be long, and what comes or goes meanwhile may be in it or not.
+        """Everything in the store, by id, in no order; a file that is not an upload by its path below the store. For
+        comparing it with the rows: it may be long, and files that come or go meanwhile may be in it or not.
         """
 
     @abstractmethod
     def ids_in_quarantine(self) -> Iterable[str]:
-        """What was put aside, likewise."""
+        """Everything in quarantine, likewise."""
 
     @abstractmethod
     def local_path(self, upload_id: str) -> Path:
-        """A local file with the upload's bytes, for reading, by this process and its children; or a path with no
-        file when the store does not have it. It never leads to the bytes of another upload, also after `delete`.
+        """A local file with the upload's bytes, for reading, by this process and its children; or a path without a
+        file when the store does not have it. It never leads to the bytes of another upload, even after `delete`.
         """
 
     @abstractmethod
     def check(self) -> None:
         """Raise `OSError` when the store cannot be reached, or is not claimed.
 
-        Then nothing may be concluded from what it has not.
+        Then nothing may be concluded from missing uploads.
         """
 
     @property
     @abstractmethod
     def unclaimed(self) -> str:
-        """For the operator of a store that should hold uploads and is not claimed: where it was looked for, and
+        """For the operator of a store that should have uploads and is not claimed: where it was looked for, and
         what to do. It ends the sentence "The database knows 3 uploads, and …".
         """
 
     @abstractmethod
     def is_claimed(self) -> bool:
-        """Whether this is a store that was used before, and not an empty place where one should be."""
+        """Whether this store was used before, and is not an empty folder in place of one."""
 
     @abstractmethod
     def claim(self) -> None:
-        """Mark it as ours, from now on. Idempotent."""
+        """Mark the store as ours, from now on. Idempotent."""
 
     @abstractmethod
     def room(self) -> int:
@@ -148,7 +148,7 @@ class UploadStore(ABC):
     @property
     @abstractmethod
     def capacity(self) -> int:
-        """Bytes that it could take if it had none."""
+        """Bytes that it could take when empty."""
 
 
 def translated(error: OSError) -> Exception:

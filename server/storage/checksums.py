@@ -1,7 +1,7 @@
 """The checksum algorithms that clients may use.
 
-Rule: an algorithm is offered only when its implementation is here; sha1 is offered because clients use it, and says
-nothing about trust: it finds broken bytes, not forged ones.
+Rule: an algorithm is offered only when its implementation is installed; sha1 is offered because clients use it, and
+without any claim of trust: it finds broken bytes, not forged ones.
 """
 
 import hashlib
@@ -13,7 +13,7 @@ class Hash(Protocol):
     """What a store needs of a hash."""
 
     def update(self, data: bytes | memoryview, /) -> object:
-        """Take in more bytes."""
+        """Add more bytes."""
 
     def digest(self) -> bytes:
         """The digest of all bytes so far."""
@@ -40,7 +40,7 @@ class _Crc32c:
         self._crc: Any = google_crc32c.Checksum()  # type: ignore[no-untyped-call]
 
     def update(self, data: bytes | memoryview, /) -> object:
-        return self._crc.update(bytes(data))  # it takes nothing that could change under its hands
+        return self._crc.update(bytes(data))  # it takes no buffer that could change meanwhile
 
     def digest(self) -> bytes:
         digest: bytes = self._crc.digest()

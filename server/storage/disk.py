@@ -20,18 +20,18 @@ from server.storage.fsync import sync
 from server.storage.write_back import WINDOW_BYTES, begin_write_back
 from server.transport.body import Body, Moved, Tap
 
-# Between two looks at a signal; the kernel may move less.
+# Between two checks for a signal; the kernel may move less.
 _COPY_BYTES = 1 << 28
 _SHOWN_BYTES = 1 << 20
 
 
-# File systems without hard links, or without another one for this file.
+# File systems without hard links, or with no more links for this file.
 _NO_LINKS = frozenset({errno.EPERM, errno.ENOTSUP, errno.EMLINK, errno.ENOSYS, errno.EXDEV})
 
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
 
 Fsync = Literal["complete", "patch", "never"]
-"""When bytes are pushed to the disk: once an upload is whole, after every request, or when the system likes."""
+"""When bytes are synced to the disk: once an upload is whole, after every request, or when the system does."""
 
 MARKER = ".videodock"
 """A disk that is not mounted leaves an empty folder in its place; only the real one has this file."""
@@ -95,7 +95,7 @@ class DiskStore(UploadStore):
         path = self.local_path(upload_id)
         os.truncate(path, size)
         if self._fsync != "never":
-            # The row forgets next that these bytes did not count: they must not come back after that.
+            # The row will stop excluding these bytes: they must not come back after that.
             sync(path)
 
     def concatenate(self, upload_id: str, parts: Sequence[tuple[str, int]], *, may_share: bool) -> None:
@@ -120,7 +120,7 @@ class DiskStore(UploadStore):
             state = os.fstat(file.fileno())
             if state.st_nlink != 1 or state.st_size < size:
                 return False
-            os.ftruncate(file.fileno(), size)  # what an upload that is gone had added
+            os.ftruncate(file.fileno(), size)  # bytes that an upload added that is gone
         target.parent.mkdir(mode=0o700, exist_ok=True)
         try:
             target.hardlink_to(path)
@@ -135,9 +135,9 @@ class DiskStore(UploadStore):
         try:
             if path.stat().st_size < size:
                 return  # it copies, and has not even the first part
-            # As long as the upload has its name, no other one shares the part's file and grows in it.
+            # While the upload keeps its name, no other one shares the part's file and grows in it.
             os.truncate(path, size)
-            # Earlier versions took the part's file away from it; its bytes are here, then.
+            # Earlier versions moved the part's file away from it; then its bytes are here.
             part.parent.mkdir(mode=0o700, exist_ok=True)
             part.hardlink_to(path)
         except (FileExistsError, FileNotFoundError):
@@ -184,7 +184,7 @@ class DiskStore(UploadStore):
                 raise translated(error) from error
             self._carry(path, target)
         if self._fsync != "never":
-            # In this order: a power cut may leave it in both places, and not in none.
+            # In this order: after a power cut it may be in both places, and never in none.
             sync(self._quarantine, self._quarantine.parent, path.parent)
 
     def _carry(self, path: Path, target: Path) -> None:
@@ -262,7 +262,7 @@ class DiskStore(UploadStore):
         return state.f_blocks * state.f_frsize
 
     def keep_free(self, count: int) -> None:
-        """From now on no append takes the last `count` bytes of the disk: others need them more."""
+        """From now on no append uses the last `count` bytes of the disk: other writes need them more."""
         self._kept = count
 
 
@@ -306,7 +306,7 @@ class _LazyFile:
 
 
 def _entries(folder: Path) -> Iterator[os.DirEntry[str]]:
-    """What lies in a folder, without having all of it in memory; nothing if it is gone."""
+    """The contents of a folder, read in pieces; nothing if it is gone."""
     try:
         found = os.scandir(folder)
     except FileNotFoundError:

@@ -1,4 +1,4 @@
-"""Pushing files and folders to the disk.
+"""Syncing files and folders to the disk.
 
 Rule: to make a name durable, sync the folders that lead to it too: a file without its folder's entry is lost.
 """

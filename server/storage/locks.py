@@ -40,7 +40,7 @@ _RETRY_SECONDS = 0.02
 PATIENCE_SECONDS = 10.0
 # How long a request waits for a holder that came later: enough for one that only reads, not for a body.
 DEFERENCE_SECONDS = 2.0
-# The arrival of short holders: earlier than all others, so that no request is turned away for them.
+# The arrival of short holders: earlier than all others, so that no request is refused because of them.
 _BRIEF = 0
 _FIFO_SUFFIX = ".fifo"
 
@@ -63,7 +63,7 @@ class HeldLock:
         self._let_go: list[Callable[[], None]] = []
 
     def attach(self, let_go: Callable[[], None]) -> None:
-        """Have `let_go` called, on the event loop, when the lock is wanted; at once if it already is."""
+        """Have `let_go` called, on the event loop, when another request wants the lock; at once if one already does."""
         self._let_go.append(let_go)
         if self.wanted:
             let_go()
@@ -83,7 +83,7 @@ class UploadLocks:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._held: dict[int, HeldLock] = {}  # by the byte that is locked
         self._guard = threading.Lock()
-        # Never closed while this object lives: closing it is letting go of every lock.
+        # Never closed while this object lives: closing it releases every lock.
         self._table = os.open(folder / _TABLE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         self._fifo = folder / f"{uuid.uuid4()}{_FIFO_SUFFIX}"
         self._listening: int | None = None
@@ -91,12 +91,12 @@ class UploadLocks:
 
     def listen(self) -> None:
         """Let other processes ask this one's holders for a release; call it on the event loop."""
-        # Renamed when it has its reader: `clean` of another process takes one without for a dead one's.
-        # Until then its name is locked, so that `clean` knows it from one whose process died here.
+        # Renamed once it has its reader: `clean` of another process takes a FIFO without one for a dead process's.
+        # Until then its name is locked, so that `clean` can distinguish it from the FIFO of a process that died here.
         unborn = self._folder / f".{self._fifo.name}"
         with self.try_hold(unborn.name):
             os.mkfifo(unborn, 0o600)
-            # Opened for writing too, so that reading meets no end of file when an asker closes its end.
+            # Opened for writing too, so that reading meets no end of file when a writer closes its end.
             self._listening = os.open(unborn, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
             unborn.rename(self._fifo)
         self._loop = asyncio.get_running_loop()
@@ -165,7 +165,7 @@ class UploadLocks:
                 self._release(held)
 
     def clean(self) -> int:
-        """Remove the FIFOs of dead processes; how many there were. Blocking."""
+        """Remove the FIFOs of dead processes; returns how many there were. Blocking."""
         return sum(self._clean(path) for path in self.stale_fifos())
 
     def stale_fifos(self) -> list[Path]:

@@ -18,7 +18,7 @@ _PLENTY = 1 << 40
 
 
 class MemoryStore(UploadStore):
-    """Anonymous files by id. Close it, else they stay until the process ends."""
+    """Anonymous files by id. Close it, otherwise they stay until the process ends."""
 
     capabilities = frozenset(Capability)
 
@@ -61,7 +61,7 @@ class MemoryStore(UploadStore):
         if upload_id not in self._files:
             descriptor = self._file(first) if may_share else -1
             if may_share and list(self._files.values()).count(descriptor) == 1:
-                os.ftruncate(descriptor, first_size)  # what an upload that is gone had added
+                os.ftruncate(descriptor, first_size)  # bytes that an upload added that is gone
                 self._files[upload_id] = descriptor
             else:
                 self.create(upload_id)
@@ -90,7 +90,7 @@ class MemoryStore(UploadStore):
             offset += len(piece)
 
     def finish(self, upload_id: str) -> None:
-        self._file(upload_id)  # there is no power cut that memory could survive
+        self._file(upload_id)  # memory survives no power cut, so there is nothing to sync
 
     def delete(self, upload_id: str) -> None:
         # Not closed: its number would be the next upload's, and a reader that still uses it would read that one.
@@ -132,11 +132,11 @@ class MemoryStore(UploadStore):
         return _PLENTY
 
     def ids(self) -> set[str]:
-        """Every upload that it has."""
+        """The ids of all uploads."""
         return set(self._files)
 
     def close(self) -> None:
-        """Give all memory back. The store and its paths must not be used afterwards."""
+        """Free all memory. The store and its paths must not be used afterwards."""
         self._files.clear()
         self.quarantined.clear()
         while self._opened:

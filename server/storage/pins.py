@@ -25,7 +25,7 @@ _PIN = ".snapshot"
 
 
 class Pins:
-    """What one backup holds. Paths are relative to the data folder and begin with one of `TREES`."""
+    """The holds of one backup. Paths are relative to the data folder and begin with one of `TREES`."""
 
     def __init__(self, data_dir: Path) -> None:
         self._data_dir = data_dir
@@ -44,11 +44,11 @@ class Pins:
         except FileExistsError:
             pass
         except FileNotFoundError:
-            return None  # it went in between
+            return None  # it was removed in between
         return place.stat()
 
     def place(self, path: str) -> Path:
-        """Where a file is held, or would be."""
+        """The path of the hold of a file."""
         tree, _, rest = path.partition("/")
         return self._data_dir / tree / FOLDER / rest
 
@@ -73,7 +73,7 @@ def pinned(data_dir: Path) -> Iterator[Pins | None]:
 
 @contextlib.contextmanager
 def pinning(data_dir: Path) -> Iterator[None]:
-    """Keep the files of uploads where they are: removals are put off. Ends with its process. Blocking."""
+    """Keep the files of uploads where they are: removals are postponed. Ends with its process. Blocking."""
     descriptor = os.open(data_dir / "locks" / _PIN, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
@@ -86,7 +86,7 @@ def is_pinned(data_dir: Path) -> bool:
     """Whether a backup needs the files of uploads to stay for now. Blocking."""
     try:
         descriptor = os.open(data_dir / "locks" / _PIN, os.O_RDONLY | os.O_CLOEXEC)
-    except (FileNotFoundError, PermissionError):  # there was no backup, or none that was run as the server's user
+    except (FileNotFoundError, PermissionError):  # there was no backup, or none that ran as the server's user
         return False
     try:
         fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)

@@ -31,7 +31,7 @@ _GOING = "."
 
 
 class Results:
-    """Results of all tasks: `results/<task>/<file>/`; those in the making: `work/<task>.<attempt>/<file>.<step>/`."""
+    """Results of all tasks: `results/<task>/<file>/`; unfinished ones: `work/<task>.<attempt>/<file>.<step>/`."""
 
     def __init__(self, data_dir: Path, *, syncs: bool = True) -> None:
         self._syncs = syncs
@@ -41,7 +41,7 @@ class Results:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
 
     def begin(self, task_id: str, attempt: int, file_id: str, step: str) -> Path:
-        """An empty folder for what this step makes of this file in this attempt."""
+        """An empty folder for the results of this step for this file in this attempt."""
         folder = self._folder(task_id, attempt, file_id, step)
         if folder.exists():
             shutil.rmtree(folder)
@@ -49,19 +49,19 @@ class Results:
         return folder
 
     def seal(self, task_id: str, attempt: int, file_id: str, step: str) -> None:
-        """Push what the step made to the disk: gigabytes take time, and `publish` may be part of a transaction."""
+        """Sync the results of the step: gigabytes take time, and `publish` may be part of a transaction."""
         if self._syncs:
             made = self._folder(task_id, attempt, file_id, step)
             sync(*sorted(made.rglob("*"), reverse=True), made)
 
     def publish(self, task_id: str, attempt: int, file_id: str, step: str) -> None:
-        """Put each file or folder that the step made into its place; what an interrupted attempt put there goes.
+        """Move each file or folder of the step into its place; those of an interrupted attempt are replaced.
 
-        With `seal` before it, a task that is said to be completed has its results, also after a power cut.
+        With `seal` before it, a completed task has its results, even after a power cut.
         """
         made = self._folder(task_id, attempt, file_id, step)
         if not made.exists() or not any(made.iterdir()):
-            return  # nothing was to be made of it, or a transaction is tried again after it was published
+            return  # the step had no result, or a transaction is tried again after it was published
         place = self._results / task_id / file_id
         place.mkdir(mode=0o700, parents=True, exist_ok=True)
         for entry in sorted(made.iterdir()):
@@ -91,14 +91,14 @@ class Results:
             made.unlink(missing_ok=True)
 
     def tasks(self) -> Iterator[str]:
-        """The tasks of which results lie here, by id: of a removal that was cut short too. In no order."""
+        """The ids of the tasks that have results here, also of interrupted removals. In no order."""
         with os.scandir(self._results) as found:
             for entry in found:
                 if entry.name != pins.FOLDER:
                     yield entry.name.removeprefix(_GOING)
 
     def has_any(self, task_id: str, file_id: str | None = None) -> bool:
-        """Whether something of a task, or of one file of it, lies here; also a folder with nothing in it."""
+        """Whether a task, or one file of it, has something here, even an empty folder."""
         if file_id is None:
             return any((self._results / name).exists() for name in (task_id, _GOING + task_id))
         return any(place.exists() for place in self._places(task_id, file_id))
@@ -108,7 +108,7 @@ class Results:
         return sum(_bytes_below(place) for place in self._places(task_id, file_id))
 
     def hide(self, task_id: str, file_id: str) -> None:
-        """Take the results of a file out of their place; `remove` takes them off the disk.
+        """Move the results of a file out of their place; `remove` deletes them.
 
         One rename, quick enough for a transaction that keeps other workers from publishing there.
         """
@@ -117,14 +117,14 @@ class Results:
             place.rename(going)
 
     def remove(self, task_id: str, file_id: str) -> None:
-        """Remove what `hide` took away; what has come into its place since is left. Idempotent. Blocking."""
+        """Delete what `hide` moved away; results that were published since stay. Idempotent. Blocking."""
         _, going = self._places(task_id, file_id)
         with suppress(FileNotFoundError):
             shutil.rmtree(going)
 
     def delete(self, task_id: str, file_id: str) -> None:
-        """`hide` and `remove`, for a file in whose place nothing appears any more. Idempotent. Blocking."""
-        self.remove(task_id, file_id)  # of a removal that was cut short
+        """`hide` and `remove`, for a file that gets no more results. Idempotent. Blocking."""
+        self.remove(task_id, file_id)  # left by an interrupted removal
         self.hide(task_id, file_id)
         self.remove(task_id, file_id)
 
@@ -146,7 +146,7 @@ class Results:
         return place, place.with_name(_GOING + place.name)
 
     def attempts(self) -> list[tuple[str, int]]:
-        """Task and attempt of everything in the making, or left over."""
+        """Task and attempt of every work folder, in use or left over."""
         return [claim for _, claim in self.in_work() if claim is not None]
 
     def in_work(self) -> list[tuple[str, tuple[str, int] | None]]:
@@ -155,15 +155,15 @@ class Results:
         return [(name, (task_id, int(last)) if last.isdigit() else None) for name, (task_id, _, last) in found]
 
     def drop_work(self, name: str) -> None:
-        """Remove what no worker uses. Idempotent."""
+        """Remove a work folder that no worker uses. Idempotent."""
         self._discard(self._work / name)
 
     def is_in_work(self, name: str) -> bool:
-        """Whether that is still there."""
+        """Whether that folder is still there."""
         return (self._work / name).exists()
 
     def find(self, task_id: str, file_id: str, name: str) -> Path | None:
-        """A published result, or None. The ids must have been checked to be ids; `name` is what a client wrote."""
+        """A published result, or None. The ids must have been checked to be ids; `name` comes from a client."""
         if not _PUBLIC.fullmatch(name):
             return None
         path = self._results / task_id / file_id / name

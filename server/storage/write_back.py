@@ -11,12 +11,12 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures import wait as wait_for
 
 WINDOW_BYTES = 1 << 25
-"""So much is sent at once: enough for a disk to like it, and little of it is left for the end."""
+"""So much is sent at once: enough for a disk to be efficient, and little is left for the end."""
 
 _WRITE = 2  # SYNC_FILE_RANGE_WRITE: begin to write what is dirty, and wait for nothing
-_MOST_WAITING = 16  # a disk that is slower than the network is not helped by a longer line
+_MOST_WAITING = 16  # a disk that is slower than the network is not helped by a longer queue
 
-# One thread: the call itself waits when the disk has a long line of its own.
+# One thread: the call itself waits when the disk's queue is full.
 _line = ThreadPoolExecutor(1, "write-back")
 _waiting: "set[Future[None]]" = set()
 
@@ -31,7 +31,7 @@ def begin_write_back(descriptor: int, offset: int, length: int) -> None:
 
 
 def wait() -> None:
-    """Wait until everything that was begun so far was said to the system."""
+    """Wait until everything that was begun so far was handed to the system."""
     wait_for(list(_waiting))
 
 

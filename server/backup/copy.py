@@ -1,6 +1,6 @@
-"""Copying files so that what has its name is whole.
+"""Copying files so that a file under its final name is whole.
 
-Rule: bytes go into a file of another name, many of them are pushed to the disk at once, and only then do they get their
+Rule: bytes go into a file of another name, many of them are synced at once, and only then do they get their
 names. So a name is true after a power cut, too, and a backup does not wait for the disk at each file.
 """
 
@@ -32,7 +32,7 @@ class Copier:
         self._bytes = 0
 
     def copy(self, source: Path, target: Path, limit: int, mtime_ns: int) -> tuple[int, str]:
-        """Copy the first `limit` bytes, or what there is of them; their number and SHA-256. Raises `OSError`."""
+        """Copy the first `limit` bytes, or as many as there are; returns their number and SHA-256. Raises `OSError`."""
         make_folder(target.parent)
         unborn = target.with_name(_PREFIX + target.name)
         hashed, left = hashlib.sha256(), limit
@@ -49,12 +49,12 @@ class Copier:
         return limit - left, hashed.hexdigest()
 
     def discard(self, target: Path) -> None:
-        """What was copied last under that name does not get it."""
+        """Drop the last copy: it does not get that name."""
         self._waiting = [(unborn, name) for unborn, name in self._waiting if name != target]
         target.with_name(_PREFIX + target.name).unlink(missing_ok=True)
 
     def flush(self) -> None:
-        """Everything that was copied is on the disk and has its name."""
+        """Sync everything that was copied, and give it its name."""
         if self._waiting and self._syncs:
             sync_all(self._root)
         for unborn, target in self._waiting:
@@ -63,7 +63,7 @@ class Copier:
 
 
 def sync_all(folder: Path) -> None:
-    """Push everything of the file system of this folder to the disk. Raises `OSError`."""
+    """Sync the whole file system of this folder. Raises `OSError`."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
     try:
         if _syncfs(descriptor):

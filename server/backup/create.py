@@ -1,4 +1,4 @@
-"""Making a backup.
+"""Creating a backup.
 
 Rule: nothing of the earlier backup in the folder is changed or removed before the new one is whole.
 """
@@ -50,7 +50,7 @@ class BackupResult:
 
 
 def create_backup(services: Services, folder: Path, progress: Progress) -> BackupResult:
-    """Make a backup of a database and its data folder, while a server works with them or not. Blocking.
+    """Back up a database and its data folder, while a server works with them or not. Blocking.
 
     Raises `BackupRefusedError`, `StartError`, `OSError`.
     """
@@ -85,7 +85,7 @@ class _Backup:
         before = layout.read_manifest(self._folder)
         for path in layout.snapshots(self._folder):
             if before is None or path.name != before.snapshot:
-                shutil.rmtree(path)  # of a backup that was cut short
+                shutil.rmtree(path)  # left by an interrupted backup
         self._place.mkdir(mode=0o700)
         with ExitStack() as stack:
             if before is not None:
@@ -139,7 +139,7 @@ class _Backup:
             raise StartError(f"The database is at {revision} and must be at {migration.head()} to be backed up.")
 
     def _pin(self, source: Connection, listed: FileList) -> tuple[set[str], bool]:
-        """What is missing, and whether a folder was held whose row may have been changed since the snapshot."""
+        """The missing files, and whether a folder was held whose row may have changed since the snapshot."""
         missing: set[str] = set()
         for one in files.uploads(source, self._services.node):
             missing |= self._pin_file(one, listed)
@@ -180,7 +180,7 @@ class _Backup:
         return missing, is_new and bool(names)
 
     def _already_backed_up(self, path: str) -> Entry | None:
-        """The entry of a file that the earlier backup has already, unless another is in its place now."""
+        """The entry of a file that the earlier backup has already, unless its place has another file now."""
         entry = self._earlier.find(path) if self._earlier else None
         if entry is None or entry.is_open or _state(self._folder / path, entry) != entry.bytes:
             return None
@@ -200,7 +200,7 @@ class _Backup:
             with engine.connect().execution_options(videodock_write=True) as target:
                 with target.begin():
                     self._counts = rows.copy(source, target)
-                # One file, which can be read where nothing can be written.
+                # One file, which can be read from a read-only disk.
                 raw = target.connection.cursor()
                 raw.execute("PRAGMA journal_mode=DELETE")
                 raw.close()
@@ -210,11 +210,11 @@ class _Backup:
     # The files
 
     def _copy(self, listed: FileList) -> tuple[int, int]:
-        """Copy what is held; how many files and bytes that was."""
+        """Copy the held files; returns how many files and bytes that was."""
         for entry in listed.all(uncopied=True):
             target = self._target(entry)
             if not entry.is_open and _state(target, entry, exactly=True) == entry.bytes:
-                # Left by a backup that was cut short: it has its name, so it is whole.
+                # Left by an interrupted backup: it has its name, so it is whole.
                 listed.put(replace(entry, sha256=layout.digest_of(target)))
                 self._holds.release(entry.path)
         files, total = listed.totals(uncopied=True)
@@ -257,7 +257,7 @@ class _Backup:
     # Afterwards
 
     def _tidy(self, manifest: Manifest) -> None:
-        """Remove what only earlier backups had. It may be cut short: the next one does it again."""
+        """Remove what only earlier backups had. After an interruption, the next backup repeats it."""
         for path in layout.snapshots(self._folder):
             if path.name != manifest.snapshot:
                 shutil.rmtree(path)
@@ -276,7 +276,7 @@ def _is_join_source(source: Connection, path: str) -> bool:
 
 
 def _state(path: Path, entry: Entry, *, exactly: bool = False) -> int | None:
-    """The size of a file, if it can be the one of that entry."""
+    """The size of a file, if it can be the file of that entry."""
     try:
         found = path.stat()
     except FileNotFoundError:

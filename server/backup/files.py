@@ -16,7 +16,7 @@ from server.tus.protocol import is_final
 
 _BATCH = 1000
 
-# What a column says that there is, below `results/<task>/<file>/`; a slash at its end stands for a folder.
+# The files of a column, below `results/<task>/<file>/`; a slash at its end stands for a folder.
 _RESULTS = (
     (TaskFile.has_poster, ("poster.jpg",)),
     (TaskFile.has_mp4, ("video.mp4",)),
@@ -42,7 +42,7 @@ class WantedFile:
 def uploads(connection: Connection, node: str) -> Iterator[WantedFile]:
     """Files of uploads in the data folder `node`.
 
-    Finals come last: a part's file that is not there any more has become its final's.
+    Finals come last: a part's file that no longer exists has become its final's.
     """
     elsewhere = select(Task.id).where(Task.id == Upload.task_id, Task.node != node).exists()
     rows = select(Upload.__table__).where(or_(Upload.has_bytes, Upload.in_quarantine), ~elsewhere)
@@ -53,12 +53,12 @@ def uploads(connection: Connection, node: str) -> Iterator[WantedFile]:
 
 def _of_upload(row: Row[Any]) -> Iterator[WantedFile]:
     if row.in_quarantine:
-        yield WantedFile(f"quarantine/{row.id}", is_required=False)  # it may be there, or among the others still
+        yield WantedFile(f"quarantine/{row.id}", is_required=False)  # it may be there, or still in the store
     path = f"uploads/{row.id[:2]}/{row.id}"
     if not row.has_bytes:
         return
     if row.status == UploadStatus.COMPLETE:
-        # A part that was taken for the front of a final goes on growing, and only its own bytes are its own.
+        # A part's file that a final shares goes on growing, and only the part's own bytes belong to it.
         yield WantedFile(path, limit=row.length, length=row.length)
     elif row.status == UploadStatus.OPEN and row.protocol == TUS:
         if not is_final(row.concat):

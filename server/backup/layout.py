@@ -1,4 +1,4 @@
-"""How a backup lies in its folder.
+"""The layout of a backup's folder.
 
     videodock-backup            says that the folder is ours, and whose backups it takes
     manifest.json               names the snapshot; a folder without one is not a backup
@@ -33,15 +33,15 @@ _SNAPSHOT = re.compile(r"snapshot-[0-9TZ]+-[0-9a-f]{8}")
 
 
 class BackupRefusedError(Exception):
-    """It is not possible as things are; the sentence says why. Nothing was changed."""
+    """It is not possible in the current state; the sentence says why. Nothing was changed."""
 
 
 class NoBackupError(Exception):
-    """There is no whole backup in that folder."""
+    """That folder has no whole backup."""
 
 
 class DamagedError(Exception):
-    """Files of a backup are not what they were."""
+    """Files of a backup have changed."""
 
     def __init__(self, paths: list[str]) -> None:
         self.paths = paths
@@ -53,7 +53,7 @@ class DamagedError(Exception):
 
 @dataclass(frozen=True)
 class Manifest:
-    """What a backup says of itself. `bytes` are those of all its files, `counts` rows by table."""
+    """The facts of a backup. `bytes` are those of all its files, `counts` rows by table."""
 
     snapshot: str
     version: str
@@ -70,7 +70,7 @@ class Manifest:
 def read_manifest(folder: Path) -> Manifest | None:
     """The manifest; None when there is no whole backup.
 
-    Raises `BackupRefusedError` for one that cannot be understood.
+    Raises `BackupRefusedError` for one that cannot be parsed.
     """
     try:
         content = json.loads((folder / MANIFEST).read_text())
@@ -92,7 +92,7 @@ def read_manifest(folder: Path) -> Manifest | None:
 
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:
-    """From now on this is the backup: all that it names must be on the disk."""
+    """Make this the backup of the folder: all files that it names must be on the disk already."""
     unborn = folder / f".{MANIFEST}"
     write_private(unborn, json.dumps(asdict(manifest), indent=2) + "\n")
     unborn.rename(folder / MANIFEST)
@@ -100,31 +100,31 @@ def write_manifest(folder: Path, manifest: Manifest) -> None:
 
 
 def write_private(path: Path, text: str) -> None:
-    """A small file that only its owner may read, on the disk."""
+    """Write a small file that only its owner may read, and sync it."""
     with open(path, "w", opener=private) as file:
         file.write(text)
     sync(path)
 
 
 def private(path: str, flags: int) -> int:
-    """An opener: what it makes, only its owner may read."""
+    """An opener whose files only their owner may read."""
     return os.open(path, flags | os.O_CLOEXEC, 0o600)
 
 
 def snapshots(folder: Path) -> list[Path]:
-    """Every snapshot in the folder, those that were never finished among them."""
+    """Every snapshot in the folder, including unfinished ones."""
     return [path for path in folder.iterdir() if _SNAPSHOT.fullmatch(path.name)]
 
 
 def make_folder(folder: Path) -> None:
-    """A folder and those that lead to it, as far as they are missing; only their owner may enter them."""
+    """Create the missing folders of a path; only their owner may enter them."""
     if not folder.is_dir():
         make_folder(folder.parent)
         folder.mkdir(mode=0o700, exist_ok=True)
 
 
 def check(folder: Path, node: str) -> None:
-    """Raise `BackupRefusedError` unless backups of the data folder `node` may be put there."""
+    """Raise `BackupRefusedError` unless the folder may have backups of the data folder `node`."""
     mark = folder / OURS
     if mark.exists():
         if mark.read_text().strip() != node:
@@ -134,12 +134,12 @@ def check(folder: Path, node: str) -> None:
 
 
 def is_empty(folder: Path, *, but: str) -> bool:
-    """Whether there is nothing of anybody's in a folder: a file system of its own has `lost+found`."""
+    """Whether a folder is empty, except for `lost+found` of a file system of its own."""
     return all(path.name in (but, "lost+found") for path in folder.iterdir())
 
 
 def claim(folder: Path, node: str) -> None:
-    """Make the folder one for backups of the data folder `node`. Raises `BackupRefusedError` when it is another's."""
+    """Prepare the folder for backups of the data folder `node`. Raises `BackupRefusedError` when it has another's."""
     check(folder, node)
     if not (folder / OURS).exists():
         write_private(folder / OURS, node + "\n")

@@ -1,4 +1,4 @@
-"""The files of a backup: which they are, how long, and their SHA-256.
+"""The files of a backup with their sizes and SHA-256.
 
 Rule: it is SQLite, and not a list in memory: HLS alone is hundreds of files a video.
 """
@@ -24,7 +24,7 @@ _BATCH = 1000
 
 @dataclass(frozen=True)
 class Entry:
-    """One file; `path` is where it belongs below the data folder."""
+    """One file; `path` is its place below the data folder."""
 
     path: str
     is_open: bool
@@ -34,33 +34,33 @@ class Entry:
 
 
 class FileList:
-    """The list in one file; use it with `closing`. With `writable` it is made if it is not there."""
+    """The list in one file; use it with `closing`. With `writable` it is created if missing."""
 
     def __init__(self, path: Path, *, writable: bool = False) -> None:
         if writable:
             path.touch(mode=0o600)
             self._connection = sqlite3.connect(path, isolation_level=None)
-            # Thrown away when it is not finished: only its end needs the disk.
+            # An unfinished list is thrown away: only its end needs a sync.
             self._connection.execute("PRAGMA synchronous=OFF")
             self._connection.execute(_SCHEMA)
             self._connection.execute("BEGIN")
         else:
-            # `immutable`: it may lie on a disk that cannot be written.
+            # `immutable`: it may be on a read-only disk.
             quoted = str(path.absolute()).replace("%", "%25").replace("?", "%3f").replace("#", "%23")
             self._connection = sqlite3.connect(f"file:{quoted}?mode=ro&immutable=1", uri=True, isolation_level=None)
 
     def close(self) -> None:
-        """What was put into it is in its file now, though not yet on the disk."""
+        """Commit the entries and close the file, without a sync."""
         if self._connection.in_transaction:
             self._connection.execute("COMMIT")
         self._connection.close()
 
     def clear(self) -> None:
-        """No file any more."""
+        """Remove all entries."""
         self._connection.execute("DELETE FROM files")
 
     def put(self, entry: Entry) -> None:
-        """Add it, or replace what is there of that path."""
+        """Add the entry, or replace that of the same path."""
         values = (entry.path, entry.is_open, entry.bytes, entry.mtime_ns, entry.sha256)
         self._connection.execute(f"INSERT OR REPLACE INTO files ({_COLUMNS}) VALUES (?, ?, ?, ?, ?)", values)  # noqa: S608
 
@@ -80,7 +80,7 @@ class FileList:
             last = found[-1].path
 
     def totals(self, *, uncopied: bool = False) -> tuple[int, int]:
-        """Number of files and of their bytes."""
+        """The number of files and of their bytes."""
         where = "WHERE sha256 IS NULL" if uncopied else ""
         query = f"SELECT count(*), coalesce(sum(bytes), 0) FROM files {where}"  # noqa: S608
         count, size = self._connection.execute(query).fetchone()

@@ -44,7 +44,7 @@ class Restored:
 def restore_backup(
     settings: Settings, folder: Path, progress: Callable[[int, int], None], *, skip_damaged: bool = False
 ) -> Restored:
-    """Bring a backup back. Blocking.
+    """Restore a backup. Blocking.
 
     Raises `NoBackupError`, `BackupRefusedError`, `DamagedError`, `StartError`, `OSError`.
     """
@@ -172,7 +172,7 @@ def _restore_files(
 def _restore_file(copier: Copier, source: Path, target: Path, entry: Entry, report: Callable[[int], None]) -> bool:
     if target.is_file() and target.stat().st_size == entry.bytes and layout.digest_of(target) == entry.sha256:
         report(entry.bytes)
-        return True  # it was restored before this was cut short
+        return True  # it was restored before the interruption
     try:
         found = copier.copy(source, target, entry.bytes + 1, entry.mtime_ns)
     except FileNotFoundError:
@@ -194,7 +194,7 @@ def _place(data_dir: Path, entry: Entry) -> Path:
 
 
 def _restore_rows(settings: Settings, place: Path, manifest: Manifest, mark: Path) -> None:
-    """Fill the database, and compare all of it with what it must be."""
+    """Fill the database, and compare all rows with the backup."""
     work = mark / layout.DATABASE
     for path in mark.glob(layout.DATABASE + "*"):
         path.unlink()
@@ -221,7 +221,7 @@ def _restore_rows(settings: Settings, place: Path, manifest: Manifest, mark: Pat
 
 
 def _release_claims(source: Connection, manifest: Manifest) -> None:
-    """No worker runs after a restore. Leases go as if the workers had given their tasks back."""
+    """No worker runs after a restore: end all leases as if the workers had given their tasks back."""
     over = manifest.taken_at.replace("T", " ").partition("+")[0]
     source.execute(
         text("UPDATE tasks SET worker = NULL, lease_expires_at = :over WHERE status = :status AND worker IS NOT NULL"),

@@ -67,7 +67,7 @@ def snapshot(engine: Engine) -> Iterator[Connection]:
         connection = connection.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
     with connection, connection.begin():
         if engine.dialect.name == "postgresql":
-            # It is silent for as long as files are looked at, and that may be minutes.
+            # The transaction is silent while files are read, and that may take minutes.
             connection.exec_driver_sql("SET LOCAL idle_in_transaction_session_timeout = 0")
         yield connection
 
@@ -82,7 +82,7 @@ def is_empty(connection: Connection) -> bool:
 
 
 def copy(source: Connection, target: Connection) -> dict[str, int]:
-    """Copy every row into empty tables, and have the target count on where the source is; rows by table."""
+    """Copy every row into empty tables, and set the target's sequences to the source's; returns rows by table."""
     counts = {}
     for table in TABLES:
         statement = insert(table).values(_bound(table, target))
@@ -138,7 +138,7 @@ def _bound(table: Table, connection: Connection) -> Mapping[str, Any]:
     return values
 
 
-# Numbers that were handed out are not handed out again, also when their rows are gone.
+# Numbers that were used are not used again, even when their rows are gone.
 
 
 def _counter(connection: Connection, table: Table) -> int:

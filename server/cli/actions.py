@@ -1,6 +1,6 @@
-"""What an operator can change: cancel a task, have one tried again, delete one, remove an upload.
+"""What an operator can change: cancel, retry or delete a task, remove an upload.
 
-Rule: a move that cannot be made changes nothing and raises `ActionRefusedError` with a sentence for the terminal, or
+Rule: a refused move changes nothing and raises `ActionRefusedError` with a sentence for the terminal, or
 `UnknownError` when there is no such row.
 """
 
@@ -33,7 +33,7 @@ class ActionRefusedError(Exception):
 
 @contextmanager
 def opened(settings: Settings) -> Iterator[Database]:
-    """The database as it is: nothing is created or migrated. Raises `StartError` when it cannot be used."""
+    """The database, without a migration. Raises `StartError` when it cannot be used."""
     file = settings.sqlalchemy_url.removeprefix("sqlite:///")
     if file != settings.sqlalchemy_url and not Path(file.partition("?")[0]).exists():
         raise StartError(f"There is no database {file}. Name the server's data folder with --data-dir.")
@@ -49,7 +49,7 @@ def opened(settings: Settings) -> Iterator[Database]:
 
 @contextmanager
 def serving(settings: Settings) -> Iterator[Services]:
-    """The server's own services over its data folder. Raises `StartError` when it is none."""
+    """The server's own services over its data folder. Raises `StartError` when it is not a data folder."""
     if not (settings.data_dir / "node").exists():
         raise StartError(f"{settings.data_dir} is no data folder of a server; name it with --data-dir.")
     with opened(settings):
@@ -97,7 +97,7 @@ def retry(services: Services, task_id: str) -> Retried:
 
 
 def delete(services: Services, task_id: str) -> bool:
-    """Delete a task of any owner, with its originals and everything made of them; one that is deleted stays so.
+    """Delete a task of any owner, with its originals and results; a deleted task stays so.
 
     Returns whether all of it has left the disk already.
     """
@@ -109,7 +109,7 @@ def delete(services: Services, task_id: str) -> bool:
         raise ActionRefusedError("The task belongs to another data folder; name that one with --data-dir.")
     try:
         return services.removal.remove_task(task_id, None)
-    except TaskNotFoundError:  # its rows went meanwhile
+    except TaskNotFoundError:  # its rows were deleted meanwhile
         raise UnknownError(f"There is no task {task_id}.") from None
 
 
@@ -140,7 +140,7 @@ def _remove(services: Services, upload_id: str) -> None:
         raise ActionRefusedError("The upload is part of a form that is being received; it ends with its request.")
     waits_for_parts = row.is_final and row.status is UploadStatus.OPEN
     if row.has_bytes and not waits_for_parts and services.store.size(upload_id) is None:
-        # Else the row would say that the bytes are gone while they lie elsewhere for good.
+        # Otherwise the row would say that the bytes are gone while they are elsewhere for good.
         raise ActionRefusedError(
             f"Its bytes are not in {services.settings.data_dir}; name its data folder with --data-dir."
         )

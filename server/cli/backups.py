@@ -1,8 +1,8 @@
 """`videodock backup` and `videodock restore`.
 
-Rule: exit codes are those of `tasks.py`: 0 done; 1 the database, a folder or a disk cannot be used; 2 a command that
-cannot be; 3 there is no whole backup; 4 refused as things are, and nothing was changed. 5: something is missing from
-what was backed up, or damaged in what was to be restored.
+Rule: exit codes are those of `exits.py`: 0 done; 1 the database, a folder or a disk cannot be used; 2 an invalid
+command; 3 there is no whole backup; 4 refused in the current state, and nothing was changed; 5 a file is missing from
+the backup, or damaged in a restore.
 """
 
 import sys
@@ -29,7 +29,7 @@ _FOLDER = click.argument("folder", type=click.Path(path_type=Path))
 
 
 def backup_command(place: Decorator, settings: Callable[[Mapping[str, str | None]], Settings]) -> click.Command:
-    """`videodock backup`. `place` gives a command the options of where things are, `settings` reads them."""
+    """`videodock backup`. `place` adds the options for the places of data, `settings` reads them."""
 
     @click.command(short_help="Copy database and data folder, beside a running server.")
     @_FOLDER

@@ -1,4 +1,4 @@
-"""Which columns an operator sees of lists, tasks and uploads.
+"""The columns that an operator sees of lists, tasks and uploads.
 
 Rule: it chooses and names; JSON has every column.
 """
@@ -22,7 +22,7 @@ def listed(kind: str, found: Sequence[Record], width: int | None) -> str:
 def shown(kind: str, found: Record, width: int | None) -> str:
     """A task with all that belongs to it, or an upload."""
     if kind == "upload":
-        # When a complete upload would have expired says nothing any more.
+        # The expiry of a complete upload has no meaning any more.
         over = () if found["status"].value == "open" else ("expires_at",)
         return record({name: value for name, value in found.items() if value != [] and name not in over})
     rest = ("files", "events", "error_code", "error_params", "waiting_code", "waiting_params")

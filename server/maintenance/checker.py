@@ -83,7 +83,7 @@ class MismatchKind(StrEnum):
 
 @dataclass(frozen=True)
 class Mismatch:
-    """Something that does not fit: `subject` is an id, or a path below the data folder."""
+    """A mismatch: `subject` is an id, or a path below the data folder."""
 
     kind: MismatchKind
     subject: str
@@ -101,7 +101,7 @@ class Checker:
     node: str
 
     def find_mismatches(self) -> list[Mismatch]:
-        """Everything that does not fit, in the order of the checks. Beside a running server or without. Blocking.
+        """All mismatches, in the order of the checks. Beside a running server or without. Blocking.
 
         Raises `OSError` when the store is away: then nothing may be concluded.
         """
@@ -120,7 +120,7 @@ class Checker:
         return [finding for check in checks for finding in check()]
 
     def _uploads(self) -> Iterator[Mismatch]:
-        """Rows of uploads, each with what the store has."""
+        """Uploads whose rows do not match the store."""
         for upload_id, lock in self._rows(select(Upload.id, Upload.lock).where(Upload.has_bytes), Upload.id):
             if self._judge(upload_id) is None:
                 continue
@@ -137,7 +137,7 @@ class Checker:
             node = session.scalar(select(Task.node).where(Task.id == row.task_id)) if row is not None else None
         if row is None or not row.has_bytes or node not in (None, self.node):
             return None
-        # Looked at before its row: it may have grown since, and that is not a finding.
+        # Read before the row: it may have grown since, and that is not a finding.
         match row.status:
             case UploadStatus.OPEN:
                 return _judge_open(row, size)
@@ -146,7 +146,7 @@ class Checker:
         return MismatchKind.UPLOAD_HALF_REMOVED
 
     def _strange_uploads(self) -> Iterator[Mismatch]:
-        """Uploads that their rows alone prove wrong."""
+        """Uploads whose rows contradict themselves."""
         has_file = exists().where(TaskFile.upload_id == Upload.id)
         is_whole = and_(Upload.status == UploadStatus.COMPLETE, ~Upload.is_partial)
         is_over = exists().where(Task.id == Upload.task_id, Task.finished_at.is_not(None))
@@ -158,7 +158,7 @@ class Checker:
             yield from self._wrong_rows(kind, Upload.id, condition, Upload.lock)
 
     def _stored(self) -> Iterator[Mismatch]:
-        """What the store has, by its own account."""
+        """Files in the store and in quarantine that no row has."""
         for names in _batches(self.store.ids()):
             for name in self._without_row(names, Upload.has_bytes):
                 with self.locks.try_hold(name) as held:
@@ -203,7 +203,7 @@ class Checker:
         yield from self._wrong_rows(MismatchKind.GROUP_INCONSISTENT, Task.id, _is_strange_group(), Task.id)
 
     def _half_removed(self) -> Iterator[Mismatch]:
-        """Files that were deleted, and of which something may be left."""
+        """Deleted files that may have left something."""
         files = select(TaskFile.id, TaskFile.task_id).join(Task, Task.id == TaskFile.task_id)
         for file_id, task_id in self._rows(files.where(TaskFile.removing, Task.node == self.node), TaskFile.id):
             with ExitStack() as stack:
@@ -256,7 +256,7 @@ class Checker:
         with self.database.read() as session:
             working = outbox.active_claims(session, self.node, dead=None)
         left = [name for name, claim in found if claim not in working]
-        # A worker ends its claim first, and cleans up then.
+        # A worker ends its claim first, and cleans up afterwards.
         deadline = time.monotonic() + _PATIENCE_SECONDS
         while (left := [name for name in left if self.results.is_in_work(name)]) and time.monotonic() < deadline:
             time.sleep(0.1)
@@ -281,7 +281,7 @@ class Checker:
     def _wrong_rows(
         self, kind: MismatchKind, key: Any, condition: ColumnElement[bool], lock: Any
     ) -> Iterator[Mismatch]:
-        """Rows that are wrong by this condition, and still are under their lock."""
+        """Rows that match this condition, and still match it under their lock."""
         for its_id, its_lock in self._rows(select(key, lock).where(condition), key):
             with self.locks.try_hold(its_lock) as held, self.database.read() as session:
                 if held and session.scalar(select(key).where(key == its_id, condition)):
@@ -303,7 +303,7 @@ def _judge_complete(row: Upload, size: int | None) -> MismatchKind | None:
     if size is None:
         return MismatchKind.UPLOAD_MISSING
     length = row.length or 0
-    # A final upload that is being joined may share the file of its first part, and adds to it.
+    # A final upload that is being joined may share the file of its first part, and appends to it.
     return MismatchKind.UPLOAD_SIZE if size < length or (size > length and not row.is_partial) else None
 
 
@@ -320,7 +320,7 @@ def _judge_open(row: Upload, size: int | None) -> MismatchKind | None:
 
 
 def _is_strange_group() -> ColumnElement[bool]:
-    """A task that gathers, and is over or claimed, or has too many members, or none that is still to come."""
+    """A task that gathers although it has ended or is claimed, has too many members, or waits for none."""
     of = select(func.count()).select_from(TaskFile).join(Upload, Upload.id == TaskFile.upload_id)
     mine = of.where(TaskFile.task_id == Task.id)
     coming = mine.where(Upload.status == UploadStatus.OPEN).scalar_subquery()

@@ -16,8 +16,8 @@ _log = structlog.stdlib.get_logger("videodock.maintenance")
 
 
 class GuardedClock:
-    """A clock that may not leap: one that is more than an hour ahead of the time that has passed since this began is
-    believed only after a day."""
+    """A clock that may not leap: a time more than an hour ahead of the time that has passed since the start is accepted
+    only after a day."""
 
     def __init__(self, clock: Callable[[], datetime], passed: Callable[[], float] | None = None) -> None:
         """`passed` counts seconds, also while the machine sleeps."""
@@ -27,7 +27,7 @@ class GuardedClock:
         self._doubted: float | None = None
 
     def now(self) -> datetime:
-        """The time, or what it can be at most."""
+        """The time, or the latest one that is plausible."""
         now, passed = self._clock(), self._passed()
         began, since = self._start
         most = began + timedelta(seconds=passed - since) + _LEAP

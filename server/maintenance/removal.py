@@ -39,7 +39,7 @@ _IS_REMOVING: ColumnElement[bool] = literal_column("task_files.removing")
 
 @dataclass(frozen=True)
 class _Leaving:
-    """A file of a task of this data folder that is `removed`, and of which something may lie on the disk."""
+    """A file of a task of this data folder that is `removed`, and that may have left something on the disk."""
 
     id: str
     task_id: str
@@ -47,7 +47,7 @@ class _Leaving:
 
     @property
     def locks(self) -> frozenset[str]:
-        """The same one twice for the task of a single tus upload."""
+        """Both locks; for the task of a single tus upload they are the same."""
         return frozenset({self.task_id, self.upload_id})
 
 
@@ -72,7 +72,7 @@ class Removal:
             facts = self.repository.facts(upload_id, owner)
             check(facts)
             if facts.is_open and facts.group is None:
-                # No task speaks of it, and under its lock none will: there is nothing else to remove.
+                # No task refers to it, and under its lock none will: there is nothing else to remove.
                 self.deletion.remove(upload_id, UploadStatus.TERMINATED)
             else:
                 self.remove_upload(upload_id)
@@ -81,7 +81,7 @@ class Removal:
             await self.database.run(checked)
 
     def remove_upload(self, upload_id: str) -> bool:
-        """Remove an upload, and its file of a task with everything made of it; False when it is gone already.
+        """Remove an upload, and its file of a task with all results; False when it is gone already.
 
         Under the upload's lock. Blocking.
         """
@@ -91,7 +91,7 @@ class Removal:
         return True
 
     def remove_task(self, task_id: str, owner: str | None) -> bool:
-        """Remove a task with its originals and everything made of them, whether it waits, runs or has ended.
+        """Remove a task with its originals and results, whether it waits, runs or has ended.
 
         Returns whether all of it has left the disk; if not, a sweep ends it. A repetition succeeds. `owner` None is
         an operator. Raises `TaskNotFoundError`. Blocking.
@@ -103,7 +103,7 @@ class Removal:
             return self._end_all(self._leaving(TaskFile.task_id == task_id), frozenset({task_id} if held else ()))
 
     def sweep(self, this: SweepRound) -> None:
-        """End removals that were cut short. The originals among them are the sweep's own to remove. Blocking."""
+        """End interrupted removals. The sweep removes the originals among them by itself. Blocking."""
         last = ""
         while True:
             some = self._leaving(TaskFile.id > last, _BATCH)
@@ -153,7 +153,7 @@ class Removal:
         self.deletion.delete_from_quarantine(file.upload_id)
         self.results.delete(file.task_id, file.id)
         with self.database.write() as session:
-            # A worker that publishes a result of another file holds this row too.
+            # A worker that publishes a result of another file locks this row too.
             held = select(Task.status).where(Task.id == file.task_id).with_for_update()
             has_ended = session.scalar(held) in ends(TASK_MOVES)
             changed(session, update(TaskFile).where(TaskFile.id == file.id).values(removing=False))

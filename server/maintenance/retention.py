@@ -9,7 +9,7 @@ Rules:
 - Rows go last, when nothing on the disk needs them.
 - What is due is found along an index of end times, from where the last look of this process stopped. A whole look
   follows every six hours, for what was missed: so a look costs what has become due, and not what there is.
-- A clock that leaps ahead is not believed for a day (`guarded_clock.py`): not everything becomes due at once.
+- A clock that leaps ahead is ignored for a day (`guarded_clock.py`): not everything becomes due at once.
 """
 
 import threading
@@ -36,7 +36,7 @@ from server.uploads.deletion import UploadDeletion
 _BATCH = 500
 _ROWS = 100  # tasks whose rows go in one transaction
 _WHOLE_LOOK_SECONDS = 6 * 3600
-_AGAIN_SECONDS = 600  # after something could not be done
+_AGAIN_SECONDS = 600  # after something failed
 # For rows that were committed after a look with an end time before it, by another host's clock.
 _OVERLAP = timedelta(minutes=10)
 
@@ -49,14 +49,14 @@ _FAILED = (FileStatus.ERROR, FileStatus.CANCELLED)
 
 @dataclass(frozen=True)
 class _EndedTask:
-    """A task that has ended, as it was when it was looked for."""
+    """A task that has ended, as it was when it was found."""
 
     id: str
     status: TaskStatus
 
 
 class Retention:
-    """What one process remembers of its looks, and the looks."""
+    """Retention in one process: its looks, and where the last one stopped."""
 
     def __init__(
         self,
@@ -123,7 +123,7 @@ class Retention:
             self._seen[kind] = max(until - _OVERLAP, self._seen.get(kind, until - _OVERLAP))
 
     def _ended(self, kind: str, until: datetime) -> Iterator[Sequence[_EndedTask]]:
-        """Tasks of this data folder that had ended by then, in their order, from where the last look came to."""
+        """Tasks of this data folder that had ended by then, in order, from where the last look stopped."""
         columns = (Task.finished_at, Task.id, Task.status)
         mine = and_(Task.node == self._node, Task.finished_at.is_not(None), Task.finished_at <= until)
         query = select(*columns).where(mine).order_by(Task.finished_at, Task.id).limit(_BATCH)
@@ -142,7 +142,7 @@ class Retention:
     def _failed_originals(self, this: SweepRound, until: datetime, tasks: Sequence[_EndedTask]) -> None:
         self._originals(this, until, tasks, SweepKind.FAILED_ORIGINALS, TaskFile.status.in_(_FAILED))
         if this.dry_run:
-            # Their originals are counted, and not gone.
+            # Their originals are counted, and still there.
             self._hidden(this, until, tasks, TaskFile.status.in_(_FAILED))
         else:
             self._hidden(this, until, tasks, _is_lost())
@@ -164,7 +164,7 @@ class Retention:
         is_there = and_(
             Upload.has_bytes,
             Upload.status == UploadStatus.COMPLETE,
-            # One that is on its way into quarantine goes by the rules of that.
+            # An upload on its way into quarantine has the retention of quarantine.
             func.coalesce(TaskFile.scan, "") != "infected",
             *of,
         )
@@ -222,7 +222,7 @@ class Retention:
         )
 
     def _hidden_results(self, this: SweepRound, until: datetime, tasks: Sequence[_EndedTask]) -> None:
-        """Hidden results: of tasks that were cancelled, and of files that failed and cannot be tried again."""
+        """Hidden results: of cancelled tasks, and of files that failed and cannot be tried again."""
         if this.dry_run and self._settings.failed_retention:
             due = self._clock.now() - timedelta(seconds=self._settings.failed_retention)
             with self._database.read() as session:
@@ -260,7 +260,7 @@ class Retention:
     def _remove_results_of(self, task_id: str, until: datetime, of: ColumnElement[bool]) -> bool:
         files = self._mark_results_removed(task_id, until, of)
         for file_id in files:
-            self._results.remove(task_id, file_id)  # of a removal that was cut short
+            self._results.remove(task_id, file_id)  # left by an interrupted removal
         with self._database.write() as session:
             if self._hold(session, task_id, until) is None:
                 return False  # tried again: the folder may have results of the new attempt
@@ -357,13 +357,13 @@ class Retention:
             after = _after(Upload.updated_at, Upload.id, rows[-1])
 
     def _hold(self, session: Session, task_id: str, until: datetime) -> str | None:
-        """Hold a task's row until the end of the transaction; its id, if it had ended by then and still has."""
+        """Lock a task's row until the end of the transaction; its id, if it had ended by then and still has."""
         due = (Task.status.in_(_ENDED), Task.finished_at <= until)
         return session.scalar(select(Task.id).where(Task.id == task_id, *due).with_for_update())
 
 
 def _after(at: Any, key: Any, last: Any) -> ColumnElement[bool]:
-    """What comes after this row. The first condition is the one that an index can be entered by."""
+    """The condition for rows after this one. Its first part is the one that an index can use."""
     return and_(at >= last[0], or_(at > last[0], key > last[1]))
 
 
@@ -374,12 +374,12 @@ def _is_lost() -> ColumnElement[bool]:
     return or_(
         TaskFile.status == FileStatus.CANCELLED,
         and_(TaskFile.status == FileStatus.ERROR, ~can_retry),
-        # A cancelled task that is tried again makes everything anew, so what was made before is of no use.
+        # A cancelled task that is tried again makes everything anew, so earlier results are of no use.
         Task.status == TaskStatus.CANCELLED,
     )
 
 
 def _is_bare() -> ColumnElement[bool]:
-    """Nothing of the task lies on the disk."""
+    """The task has nothing on the disk."""
     needed = or_(Upload.has_bytes, Upload.in_quarantine, Upload.status == UploadStatus.OPEN)
     return and_(~Task.has_results, ~exists().where(Upload.task_id == Task.id, needed))

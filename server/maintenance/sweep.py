@@ -74,7 +74,7 @@ class Sweeper:
     clock: Callable[[], datetime]
 
     def sweep(self, *, dry_run: bool = False, everything: bool = True) -> SweepReport:
-        """One pass over the uploads that are due or being removed, and over what was kept for long enough.
+        """One pass over the uploads that are due or being removed, and over what retention deletes.
 
         With `everything` it looks at each open upload, as it does when a process has died. With `dry_run` it reports
         what it would do, and changes nothing.
@@ -112,7 +112,7 @@ class Sweeper:
         )
 
     def _sweep_work(self, this: SweepRound) -> None:
-        """Remove what attempts without a worker have left."""
+        """Remove the work folders of attempts without a worker."""
         found = self.results.in_work()  # first: a worker that begins later has claimed its task by then
         if not found:
             return
@@ -126,7 +126,7 @@ class Sweeper:
 
     def _settle_open(self, this: SweepRound, *, everything: bool) -> None:
         seen: set[str] = set()
-        # Finals last: a part that is finished by this very sweep may be the one that a final waits for.
+        # Finals last: a part that this sweep finishes may be the one that a final waits for.
         for found in (
             self._lagging(this) if everything else (),
             this.rows(_IS_DUE),
@@ -142,7 +142,7 @@ class Sweeper:
                         self._sweep_open(this, row.id)
 
     def _lagging(self, this: SweepRound) -> Iterator[Row[Any]]:
-        """Open uploads, no finals, whose files are not as their rows say."""
+        """Open uploads, except finals, whose files differ from their rows."""
         for row in this.columns(and_(_IS_OPEN, ~Upload.is_final), _RECORDED):
             try:
                 lags = self.store.size(row.id) != row.received
@@ -175,7 +175,7 @@ class Sweeper:
                 size = this.size(row.id)
                 if this.dry_run:
                     pass
-                elif not row.is_of_form or row.completed_at is not None:  # a task speaks of the row
+                elif not row.is_of_form or row.completed_at is not None:  # a task refers to the row
                     self.deletion.delete_bytes(row.id)
                 else:
                     self.repository.discard([row.id])
@@ -264,9 +264,9 @@ class Sweeper:
         report = this.report
         size = self.store.size(row.id)
         if size is not None and row.checked_from is not None:
-            size = min(size, row.checked_from)  # only when nothing is changed: else it was taken back
+            size = min(size, row.checked_from)  # only in a dry run: otherwise it was taken back
         if size is not None and size == row.length:
-            self._finish(this, row)  # however late: every byte is there
+            self._finish(this, row)  # even if expired: every byte is there
         elif self.repository.expiry_of(row) <= self.clock():
             self._expire(this, row)
         elif size is None and row.received == 0:
@@ -276,9 +276,7 @@ class Sweeper:
             _log.error("upload_bytes_missing", upload=row.id, received=row.received)
             report.add(SweepKind.MISSING)
         elif (size != row.received or row.expires_at <= self.clock()) and not this.dry_run:
-            self.repository.record_received(
-                row.id, size, self.repository.expiry_of(row)
-            )  # the room that it was promised is counted by this
+            self.repository.record_received(row.id, size, self.repository.expiry_of(row))  # reservations shrink by this
 
     def _expire(self, this: SweepRound, row: Upload) -> None:
         size = this.size(row.id)
@@ -286,7 +284,7 @@ class Sweeper:
             this.report.add(SweepKind.EXPIRED, size=size)
 
     def _join(self, this: SweepRound, final_id: str) -> bool | None:
-        """Whether a final is joined now; None when it has ended instead."""
+        """Join a final; returns whether it is joined, or None when it has ended instead."""
         try:
             return self.finals.can_join(final_id) if this.dry_run else self.finals.join(final_id, patience=0)
         except (MediaTypeUnsupportedError, PartInvalidError):
@@ -310,9 +308,9 @@ class Sweeper:
 
 
 def _is_joined() -> ColumnElement[bool]:
-    """Partial uploads whose bytes are in a final one that was completed, and in no final that still waits.
+    """Partial uploads whose bytes are in a completed final, and in no final that still waits.
 
-    The final may have been deleted since: then the bytes of its parts have to go all the more.
+    The final may have been deleted since: then the bytes of its parts have to go even more.
     """
     final = aliased(Upload)
     uses = select(UploadPart.final_id).join(final, final.id == UploadPart.final_id)
@@ -325,7 +323,7 @@ def _is_joined() -> ColumnElement[bool]:
 
 
 def _is_decided() -> ColumnElement[bool]:
-    """Open finals that wait for nothing: their parts are complete, or one is gone."""
+    """Open finals that can be decided: their parts are complete, or one is gone."""
     part = aliased(Upload)
     mine = select(part.id).join(UploadPart, UploadPart.part_id == part.id).where(UploadPart.final_id == Upload.id)
     waits = mine.where(part.status == UploadStatus.OPEN).exists()

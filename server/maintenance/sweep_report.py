@@ -1,4 +1,4 @@
-"""What a sweep does, counted; and one sweep's way to the uploads.
+"""The counts of a sweep; and one sweep's access to the uploads.
 
 Rule: a sweep that only reports (`dry_run`) takes the same decisions, under the same locks, and changes nothing.
 """
@@ -24,7 +24,7 @@ _log = structlog.stdlib.get_logger("videodock.maintenance")
 
 
 class SweepKind(StrEnum):
-    """What a sweep counts; each kind with what its number is of, for an operator."""
+    """What a sweep counts; each kind with a description of its number, for an operator."""
 
     text: str
 
@@ -65,18 +65,18 @@ class SweepReport:
     sizes: Counter[SweepKind] = field(default_factory=Counter, compare=False)
 
     def add(self, kind: SweepKind, number: int = 1, size: int = 0) -> None:
-        """Count something, and the bytes that it takes off the disk."""
+        """Count something, and the bytes that it frees on the disk."""
         self.counts[kind] += number
         self.sizes[kind] += size
 
     @property
     def numbers(self) -> Mapping[str, int]:
-        """All of them, by name, also those that are 0."""
+        """All counts, by name, also those that are 0."""
         return {kind.value: self.counts[kind] for kind in SweepKind}
 
     @property
     def freed(self) -> int:
-        """Bytes in all."""
+        """All freed bytes."""
         return sum(self.sizes.values())
 
 
@@ -92,12 +92,12 @@ class SweepRound:
 
     @contextmanager
     def one(self, upload_id: str, lock: str) -> Iterator[bool]:
-        """The lock of one upload or task, if it is free; what goes wrong with it does not stop the sweep of others."""
+        """The lock of one upload or task, if it is free; an error there does not stop the sweep of others."""
         try:
             with self.locks.try_hold(lock) as held:
                 yield held
         except AWAY:
-            raise  # it is nothing about this upload
+            raise  # the error is not about this upload
         except Exception:
             _log.exception("sweep_failed_for", upload=upload_id)
             self.report.add(SweepKind.FAILED)

@@ -1,7 +1,7 @@
 """How much a video may cost: pixels of all its frames, and the time that its steps get.
 
-Rule: pure. A few kilobytes can describe hours of huge frames, so bytes alone bound nothing, and neither does the size
-of one frame. Both bounds are far above what cameras and screen recorders make.
+Rule: pure. A few kilobytes can describe hours of huge frames, so neither the bytes nor the size of one frame bounds the
+cost. Both bounds are far above what cameras and screen recorders make.
 """
 
 import math
@@ -11,11 +11,11 @@ from server.errors import StepError
 
 _GIGA = 1e9
 
-# The pixels that a file may have for its bytes. A screen that stands still for an hour (1080p, 30 frames a second) is
+# The pixels that a file may have for its bytes. A still screen recorded for an hour (1080p, 30 frames a second) has
 # 2,500 pixels a byte at 20 kB/s, and 25,000 at 2 kB/s. Without bytes: five minutes of 1080p.
 _PIXELS_PER_BYTE, _FREE_PIXELS = 50_000, 20e9
 
-# Encoding 1080p by the preset `veryfast` takes about 50 million pixels a second of one processor. What is allowed is a
+# Encoding 1080p by the preset `veryfast` takes about 50 million pixels a second of one processor. The budget assumes a
 # tenth of it and less: slower presets, all sizes of HLS, a machine that does other work. Copies are bounded by bytes.
 _PIXELS_PER_SECOND, _BYTES_PER_SECOND = 3e6, 100_000
 _UNKNOWN_BYTES_PER_SECOND = 20_000  # where the length of the video is not known

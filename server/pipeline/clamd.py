@@ -4,7 +4,7 @@ Rule: three replies of clamd are answers: `OK`, `FOUND`, and that a limit of its
 connection, silence, a connection that ends, another reply) is `AwayError` and never a clean file.
 
 It is our own because the synchronous libraries (clamd, clamdpy) send with blocking calls and read once the stream has
-ended: nothing can be cancelled meanwhile, and an answer that comes early is lost in a broken pipe.
+ended: they cannot be cancelled meanwhile, and lose an early answer in a broken pipe.
 """
 
 import contextlib
@@ -22,9 +22,9 @@ from server.pipeline.step import Cancelled
 
 _PIECE_BYTES = 256 << 10
 _MAX_ANSWER = 4 << 10
-_TICK = 0.1  # seconds between two looks at `cancelled`
+_TICK = 0.1  # seconds between two checks of `cancelled`
 _CONNECT_SECONDS = 5.0
-_SILENCE_SECONDS = 30.0  # without clamd taking a byte; it may think for longer once it has them all
+_SILENCE_SECONDS = 30.0  # without clamd taking a byte; it may work for longer once it has them all
 
 # clamd replies this with `AlertExceedsMax yes`; without it, clamd calls a file clean of which it saw a part.
 _LIMIT_SIGNATURE = "Heuristics.Limits.Exceeded"
@@ -35,12 +35,12 @@ class AwayError(Exception):
 
 
 class Finding(Enum):
-    """What clamd says of a file."""
+    """clamd's verdict on a file."""
 
     CLEAN = auto()
     INFECTED = auto()
     BEYOND_LIMITS = auto()
-    """It has seen a part at most."""
+    """It has scanned only a part, if anything."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class Verdict:
 
 
 def ping(address: str, *, seconds: float, cancelled: threading.Event | None = None) -> None:
-    """Ask clamd whether it is there, for at most so long. Blocking. Raises `AwayError`, and `Cancelled` like `scan`."""
+    """Check that clamd answers, in at most `seconds`. Blocking. Raises `AwayError`, and `Cancelled` like `scan`."""
     with _talk(address, _Watch(time.monotonic() + seconds, cancelled or threading.Event())) as talk:
         talk.send(b"zPING\0")
         answer = talk.answer()
@@ -130,7 +130,7 @@ class _Talk:
         self._watch = watch
 
     def send(self, data: bytes) -> bool:
-        """Send; False when clamd has spoken or hung up meanwhile: what it said is the answer."""
+        """Send; False when clamd has replied or closed the connection meanwhile: then read its answer."""
         view = memoryview(data)
         with _errors_as_away():
             while view:
@@ -142,7 +142,7 @@ class _Talk:
         return True
 
     def answer(self) -> str:
-        """What clamd says, up to the NUL that ends it."""
+        """clamd's reply, up to the NUL that ends it."""
         said = b""
         with _errors_as_away():
             while not said.endswith(b"\0"):
@@ -151,7 +151,7 @@ class _Talk:
                 said += more
                 if not more or len(said) > _MAX_ANSWER:
                     raise AwayError(f"it ended the conversation after {said[:100]!r}")
-        # For a log and for people: nothing that a terminal or a page could take for more than letters.
+        # For the log and for people: no character that a terminal or a page could interpret.
         return "".join(chr(byte) if 32 <= byte < 127 else "?" for byte in said[:-1])
 
     def _wait(self, events: int, patience: float, otherwise: str) -> int:
@@ -204,7 +204,7 @@ def _places(address: str) -> list[tuple[socket.AddressFamily, str | tuple[object
 
 @contextlib.contextmanager
 def _errors_as_away() -> Iterator[None]:
-    """What the network says against it, as the one error that callers look for."""
+    """Turn errors of the network into the one error that callers handle."""
     try:
         yield
     except (OSError, OverflowError, UnicodeError) as error:  # the last two: a port or host that cannot be

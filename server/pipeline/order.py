@@ -1,8 +1,8 @@
 """The order of the steps.
 
-Rule: a step may rely on the facts of those before it. Nothing is made of a file before scan has passed it, and probe
-comes before all that look inside. What people wait for comes first: something to play, with its poster beside it, then
-the sizes of HLS, then the small pictures. Nothing else names the steps.
+Rule: a step may rely on the facts of those before it. Nothing is made from a file before scan has passed it, and probe
+comes before all steps that open the video. What people wait for comes first: a playable result with its poster, then
+the sizes of HLS, then the storyboard. No other module names the steps.
 """
 
 from collections.abc import Sequence

@@ -1,13 +1,13 @@
-"""What a step of the pipeline is, and what it is given.
+"""The contract of a step of the pipeline, and its context.
 
-Rule: a step gets everything it needs in its `StepContext`, writes only below `context.output`, and returns the
-columns of the file's row that it found out. Both appear together, once it has come to its end: the columns in the row,
-and each file or folder of `output` in the file's place among the results. Until then nothing of it is there, and it
-may be run again from the start, by another process.
+Rule: a step gets everything it needs in its `StepContext`, writes only below `context.output`, and returns columns of
+the file's row. Both are published together at its end: the columns in the row, and each file or folder of `output` in
+the file's place among the results. Until then nothing is visible, and it may be run again from the start, by another
+process.
 
 It ends in one of five ways: a mapping; `StepError` (the file is to blame, trying again will not help); `TryLaterError`
 (something that the step needs is away); `Cancelled`; or any other exception (the machine is to blame). After the third
-and the last it is tried again, after pauses that grow.
+and the last it is tried again, after growing pauses.
 """
 
 import threading
@@ -27,7 +27,7 @@ MAX_PIXELS = 8192 * 8192
 """Pixels of the largest frame that is decoded: room for 8K (7680 x 4320), not for a decompression bomb."""
 
 MAX_STREAMS = 1200
-"""Tracks of a file that FFmpeg puts up with (`-max_streams`): each takes its memory. One more is out of memory."""
+"""Tracks of a file that FFmpeg accepts (`-max_streams`): each takes memory. One more counts as out of memory."""
 
 
 class TryLaterError(Exception):
@@ -65,7 +65,7 @@ class StepContext:
     `source` is the original, `size` its bytes. `output` is an existing directory that belongs to this step in this
     attempt alone. `media_type` is None for a file that is not a known video. `ffmpeg` is the path of the binary.
     `facts` has the columns that the earlier steps of this file found out. `report` takes the percent (0 to 100) of
-    this step that is done; it may raise, and the step ends with that. `spares` are children that may wait for a job.
+    this step that is done; it may raise, which ends the step. `spares` are children that may wait for a job.
     """
 
     source: Path
@@ -104,20 +104,20 @@ class Step(ABC):
     """The step that it may run beside, when both are to run: neither needs what the other finds out."""
 
     def applies_to(self, media_type: MediaType | None) -> bool:
-        """Whether the step has anything to do for such a file; None is a file that is not a video."""
+        """Whether the step has work for such a file; None is a file that is not a video."""
         return media_type is not None
 
     def is_wanted(self, settings: Settings) -> bool:  # noqa: ARG002  # a step that can be switched off looks
-        """Whether the settings ask for it; otherwise it is recorded as skipped."""
+        """Whether the settings enable it; otherwise it is recorded as skipped."""
         return True
 
     def limits(self, settings: Settings) -> Limits:
-        """What one run may use."""
+        """The limits of one run."""
         return Limits(settings.step_time_limit, int(settings.step_memory_limit))
 
     @abstractmethod
     def run(self, context: StepContext) -> Mapping[str, object]:
-        """Do the work; return columns of the file's row. Raises as the module's rule says."""
+        """Do the work; return columns of the file's row. Raises as the module's rule describes."""
 
 
 def require_source(context: StepContext) -> str:

@@ -1,6 +1,6 @@
-"""What runs in a child process. A job reads a hostile file and may die; it imports no database and no web.
+"""The jobs of child processes. A job reads a hostile file and may die; it imports no database and no web.
 
-Rule: each step waits for what its child imports, so a job imports no settings and no log either. import-linter checks
+Rule: each step waits for its child's imports, so a job imports no settings and no log either. import-linter checks
 it.
 """
 

@@ -1,4 +1,4 @@
-"""What the jobs `mp4` and `hls` share: FFmpeg at work, bounded and followed. For the child process only.
+"""Shared by the jobs `mp4` and `hls`: running FFmpeg with bounds and progress. For the child process only.
 
 Rule: whatever a video claims, its result has a bound in bytes, which depends on the uploaded bytes; and the reported
 percent never falls, though a second attempt begins anew.
@@ -19,12 +19,12 @@ from server.pipeline.media.programs import Outcome
 from server.pipeline.media.renditions import Audio, Source
 from server.pipeline.media.track_spans import Span
 
-_WEIGHED = 2.0  # seconds between two looks at how much there is, at least,
-_WEIGHING = 0.02  # and the share of time that looking at thousands of segments may take
+_WEIGHED = 2.0  # seconds between two checks of the output's size, at least,
+_WEIGHING = 0.02  # and the share of time that checking thousands of segments may take
 _LARGE = 4096 * 2304  # pixels shown; beyond, decoding in parallel would take gigabytes
 _TRACKS = 3  # of sound that are tried
-_MAPPED_CHANNELS = 8  # for more, FFmpeg guesses where they belong, and leaves out some
-_DONE = 97  # percent, when FFmpeg has ended: it is looked at yet
+_MAPPED_CHANNELS = 8  # for more, FFmpeg guesses the layout, and leaves out some
+_DONE = 97  # percent, when FFmpeg has ended: the output is still to be verified
 
 
 class DiskFullError(Exception):
@@ -90,9 +90,9 @@ class Work:
 
     @cached_property
     def spans(self) -> Mapping[int, Span]:
-        """When the pictures and the tracks of sound begin and end; those without a packet are not in it.
+        """The begin and end of the pictures and the tracks of sound; tracks without a packet are missing.
 
-        Nothing is known where the library must not be used.
+        Empty where the library must not be used.
         """
         if self.avoids_library:
             return {}
@@ -101,14 +101,14 @@ class Work:
         return track_spans.measure(self.input.path, self.input.demuxer, self.max_pixels, [found.index, *sounds])
 
     def tries(self) -> Iterator[tuple[Source, Tones]]:
-        """What to encode, and what to do with the colours; the next is tried if FFmpeg could not do the last."""
+        """What to encode, and how to treat the colours; the next is tried when FFmpeg failed with the last."""
         all_tones: tuple[Tones, ...] = ("kept",) if self.source.hdr is None else ("mapped", "cut")
         for audio in self.sounds():
             for tones in all_tones:
                 yield replace(self.source, audio=audio), tones
 
     def remarks(self, made: Source) -> list[str]:
-        """Codes of what the owner should know of the sound of what was made."""
+        """Codes that the owner should know about the sound of the result."""
         if made.audio is None:
             return ["audio_missing"] if self._audible or self.source.unknown_audio else []
         return ["audio_downmixed"] if made.audio.is_mixed else []
@@ -120,7 +120,7 @@ class Work:
         return found if self.avoids_library else [one for one in found if one.index in self.spans]
 
     def sounds(self) -> Iterator[Audio | None]:
-        """What to take for the sound. A track that is damaged must not cost the pictures."""
+        """The choices for the sound, in order. A damaged track must not cost the pictures."""
         for audio in self._audible[:_TRACKS]:
             if audio.channels > _MAPPED_CHANNELS:
                 yield replace(audio, is_mixed=True)

@@ -1,7 +1,7 @@
 """The job of the step `hls`, run in a child process.
 
-Rule: one FFmpeg decodes the video once and makes all sizes and the sound; then the master is written from what came
-of it, and only after each size was opened.
+Rule: one FFmpeg decodes the video once and makes all sizes and the sound; the master is written from the results, after
+each size was opened.
 """
 
 import shutil
@@ -56,7 +56,7 @@ def _command(work: Work, source: Source, made: tuple[Rendition, ...], tones: Ton
 
 
 def _finish(source: Source, folder: Path, made: tuple[Rendition, ...]) -> bool:
-    """Open each size and write the master; whether all is well."""
+    """Open each size and write the master; returns whether all can be played."""
     try:
         audio = _measure(folder / AUDIO_FOLDER) if source.audio else None
         variants = [_variant(source, folder / one.name, one) for one in made]

@@ -1,7 +1,7 @@
 """The job of the step `mp4`, run in a child process.
 
-Rule: pictures and sound are copied where they can be, which takes seconds. What came of it is opened and looked at; a
-copy that cannot be played is made anew by encoding.
+Rule: pictures and sound are copied where they can be, which takes seconds. The result is opened and verified; a copy
+that cannot be played is replaced by an encode.
 """
 
 from collections.abc import Callable, Mapping
@@ -20,13 +20,13 @@ _SLOW = 5.0  # pictures a second; with fewer, each stands for long
 
 
 def make(arguments: Mapping[str, Any], report: Callable[[int], None]) -> Mapping[str, object]:
-    """Write `video.mp4` into `output`. `how` it was made is `copied` or `encoded`; or `disk_is_full`.
+    """Write `video.mp4` into `output`. The answer has `how`: `copied` or `encoded`; or `disk_is_full`.
 
     Raises `StepError` transcode_failed, transcode_too_large, and as `source.read` does.
     """
     work = Work(arguments, report)
     try:
-        # What must be known for a copy is found out with the library.
+        # The facts that a copy needs come from the library.
         may_copy = renditions.can_copy_video(work.source, work.max_edge) and not work.avoids_library
         made = _copy(work) if may_copy else None
         if made is not None:
@@ -40,9 +40,9 @@ def make(arguments: Mapping[str, Any], report: Callable[[int], None]) -> Mapping
 
 
 def _copy(work: Work) -> Source | None:
-    """Copy the pictures, and the sound if it can stay; what could be done, None if the result does not play.
+    """Copy the pictures, and the sound if it can stay; returns how, or None if the result does not play.
 
-    The result says nothing of where the video was made.
+    The result contains no place where the video was made.
     """
     source, audio = work.source, work.source.audio
     sound = audio.index if audio is not None and renditions.can_copy_audio(audio) else None
@@ -72,7 +72,7 @@ def _copying(work: Work, source: Source, *, has_remarks: bool, copies_sound: boo
     index = None
     if source.audio is None or copies_sound:
         sound = command.copied_audio(source)
-        # Without the remarks the number of packets may be another, and then haste is not the point.
+        # Without the remarks the number of packets may change, so no room is kept for the index.
         index = None if has_remarks else renditions.index_bytes(source, work.size)
     else:
         sound = command.encoded_audio(source)
@@ -81,7 +81,7 @@ def _copying(work: Work, source: Source, *, has_remarks: bool, copies_sound: boo
 
 
 def _encode(work: Work) -> Source | None:
-    """Encode the pictures; what could be done at last, None if nothing could."""
+    """Encode the pictures; returns how, or None if every choice failed."""
     one = renditions.single(work.source, work.max_edge)
     for tried, tones in work.tries():
         source = track_spans.with_ends(tried, work.spans)
@@ -96,7 +96,7 @@ def _encode(work: Work) -> Source | None:
 
 
 def _made(work: Work, source: Source, line: list[str], *, is_copy: bool) -> bool:
-    """Whether this command makes an MP4 that plays; otherwise nothing of it is left."""
+    """Whether this command makes an MP4 that plays; otherwise its output is removed."""
     one = renditions.single(work.source, work.max_edge)
     most = renditions.encoded_bytes((one,), source.duration, work.size)
     target = work.output / _NAME

@@ -17,11 +17,11 @@ from server.pipeline.media.ffmpeg_command import upright
 from server.pipeline.media.orientation import Orientation
 
 _SHARES = (0.10, 0.25, 0.50, 0.75)  # of the duration
-_TIME_SHARE = 1 / 3  # of the step's time for one frame; if all hang, the step runs out of time before they do
+_TIME_SHARE = 1 / 3  # of the step's time for one frame; if all frames hang, the step runs out of time first
 _AT_ONCE_SHARE = 1 / 6  # the same, for the frames of all together
 # Several decoders at once of larger frames, or of a thousand tracks of sound, take gigabytes.
 _LIGHT_PIXELS, _LIGHT_TRACKS = 4096 * 2304, 16
-# What FFmpeg says of a frame that it shows all the same: flagged as damaged, or made from frames that are not there.
+# FFmpeg's warnings about a frame that it shows all the same: damaged, or decoded from missing frames.
 _DAMAGED = re.compile(rb"corrupt decoded frame|first frame is no keyframe|reference picture missing|Could not find ref")
 _EARLY = (0.0, 1.0, 3.0, 10.0)  # seconds; where to look when the duration is not known
 
@@ -40,8 +40,8 @@ def make(arguments: Mapping[str, Any], report: Callable[[int], None]) -> Mapping
             found.append(_frame(arguments, track, one))
             report(100 * (number + 1) // len(wanted))
     if not any(one.is_clean for one in found):
-        # A duration that is far off, a video of one frame, or an index that names frames which need others: the start
-        # can be shown, and so can frames that the decoder itself takes for key frames.
+        # For a duration that is far off, a video of one frame, or an index with frames that need others: the start can
+        # be shown, and so can frames that the decoder itself takes for key frames.
         found.append(_frame(arguments, track, _Wanted(0.0, output / "candidate-start.jpg")))
         for number, seconds in enumerate(times):
             key = _Wanted(seconds, output / f"candidate-key-{number}.jpg", only_keys=True)
@@ -82,7 +82,7 @@ class _Track:
 
 
 def _track(arguments: Mapping[str, Any]) -> _Track:
-    """The track that the other steps take, too, and how it is turned."""
+    """The track that the other steps take, too, and its rotation."""
     try:
         if arguments.get("by") == PROGRAM:
             facts = ffmpeg_facts.read(arguments)
@@ -101,9 +101,9 @@ def _at_once(
 ) -> list[_Candidate] | None:
     """All frames by one program, whose start takes longer than a frame does.
 
-    None if it fails or speaks of damage: it does not say which frame it means, and what ends one ends all.
+    None if it fails or reports damage: it does not say which frame it means, and one error ends all frames.
     """
-    report(25)  # the file was looked at; the program says nothing until it ends
+    report(25)  # the file was opened; the program reports nothing until it ends
     outcome = _follow(arguments, _command(arguments, track, wanted), _AT_ONCE_SHARE)
     if not outcome.succeeded or _DAMAGED.search(outcome.errors):
         return None
@@ -116,9 +116,9 @@ def _at_once(
 def _frame(arguments: Mapping[str, Any], track: _Track, wanted: _Wanted) -> _Candidate:
     """One frame by a program of its own.
 
-    At one quality a JPEG is the larger the more there is to see: black and blurred frames are the smallest.
+    At one quality a JPEG is larger the more detail it has: black and blurred frames are the smallest.
     """
-    # One spot that cannot be decoded does not cost the others their time.
+    # One position that cannot be decoded does not use up the others' time.
     outcome = _follow(arguments, _command(arguments, track, [wanted]), _TIME_SHARE)
     size = _jpeg_size(wanted.path) if outcome.succeeded else 0
     return _Candidate(wanted.path, size, is_clean=size > 0 and not _DAMAGED.search(outcome.errors))
@@ -146,7 +146,7 @@ def _command(arguments: Mapping[str, Any], track: _Track, wanted: Sequence[_Want
 
 
 def _input(arguments: Mapping[str, Any], wanted: _Wanted) -> list[str]:
-    """One file, one demuxer, one thread, no bomb. Seeking before -i decodes from a key frame on."""
+    """One file, one demuxer, one thread, no decompression bomb. Seeking before -i decodes from a key frame on."""
     return [
         *("-protocol_whitelist", "file", "-f", arguments["demuxer"], "-format_whitelist", arguments["demuxer"]),
         *("-codec_whitelist", PICTURE_DECODERS),  # a thousand tracks of sound would take 700 MB

@@ -1,8 +1,8 @@
-"""The job of the probe step, run in a child process: open the file with PyAV, decode one frame, look at the times of
+"""The job of the probe step, run in a child process: open the file with PyAV, decode one frame, read the times of
 some.
 
 Rule: FFmpeg opens exactly one file with exactly one demuxer, both given to it. Nothing in the content can make
-it open a second file or a connection. Metadata (places, devices, people) is not looked at.
+it open a second file or a connection. Metadata (places, devices, people) is not read.
 """
 
 import math
@@ -32,7 +32,7 @@ _Packet: TypeAlias = "Packet[VideoStream]"  # generic in PyAV's annotations only
 # A recording that was cut may begin up to a few seconds before its first key frame.
 _MAX_PACKETS = 1000
 
-# Codecs that every FFmpeg decodes; whether it does others is tried.
+# Codecs that every FFmpeg decodes; other codecs are tried.
 _EVERYWHERE = frozenset({"h264", "hevc", "mpeg4", "mpeg2video", "mpeg1video", "vp8", "vp9", "h263", "mjpeg", "wmv2"})
 _NO_DECODER = re.compile(rb"[Dd]ecoder \(codec \S+\) not found|no decoder found|Unknown decoder")
 _DECODER_SECONDS = 20.0
@@ -45,7 +45,7 @@ _TIMED_PACKETS, _TIMED_BYTES, _FEWEST_TIMES = 300, 32 << 20, 8
 _TIMED_SOUNDS = 4  # tracks of sound whose ends count
 _REORDERED = 16  # packets; H.264 and HEVC put a frame at most so far from where it is shown
 _UNEVEN = 0.1  # of the usual time between two frames
-_DRIFT = 0.05  # of the rate: more than that, and the frames that were not looked at come otherwise
+_DRIFT = 0.05  # of the rate: with more than that, the frames that were not read come at another rate
 
 
 def probe(arguments: Mapping[str, Any], report: Callable[[int], None]) -> Mapping[str, object]:
@@ -106,9 +106,9 @@ def _require_readable(path: str) -> None:
 
 def _open(path: str, demuxer: str, options: dict[str, str]) -> InputContainer:
     if demuxer == "mov":
-        # Tracks of QuickTime files may point at other files; off by default, and said here to stay off.
+        # Tracks of QuickTime files may refer to other files; off by default, and set here so that it stays off.
         options = options | {"enable_drefs": "0", "use_absolute_path": "0"}
-    # "file:" in front, since a name may hold a colon. Metadata in any encoding must not stop us.
+    # "file:" in front, since a name may contain a colon. Metadata in any encoding must not be an error.
     container = av.open(f"file:{path}", "r", format=demuxer, options=options, metadata_errors="replace")
     pyav.invent_no_times(container)
     return container
@@ -162,7 +162,7 @@ def _describe(container: InputContainer, stream: VideoStream, max_pixels: str) -
 
 
 def _first_frame(packets: Iterator[_Packet], stream: VideoStream, max_pixels: str, read: list[_Packet]) -> VideoFrame:
-    """The first frame that can be decoded; damaged packets before it are passed over. `read` gets all of them."""
+    """The first frame that can be decoded; damaged packets before it are skipped. `read` gets all packets."""
     decoder = stream.codec_context
     decoder.thread_count = 1
     decoder.options = {"max_pixels": max_pixels, "codec_whitelist": DECODERS}
@@ -200,27 +200,27 @@ def _times(packets: Iterator[_Packet], read: list[_Packet]) -> list[int]:
             size += read[-1].size
     except StopIteration:
         whole = True
-    except av.error.FFmpegError:  # it has a frame, so it is a video, wherever it breaks off
+    except av.error.FFmpegError:  # it has a frame, so it is a video, wherever it ends
         pass
-    # AVI has times of decoding only, which come as evenly as those of showing.
+    # AVI has decoding times only, which are as even as presentation times.
     shown = [packet.pts if packet.pts is not None else packet.dts for packet in read if packet.size]
     shown_at = sorted({time for time in shown if time is not None})
-    # Of the last ones, some that are shown between them may not have been read yet.
+    # Of the last frames, some that are shown between them may not have been read yet.
     return shown_at if whole else shown_at[:-_REORDERED]
 
 
 def _is_uneven(stream: VideoStream, times: list[int]) -> bool | None:
     if len(times) < _FEWEST_TIMES or not stream.time_base:
         return None
-    # The first one is often another, where an encoder had to begin.
+    # The first gap often differs, where an encoder had to begin.
     gaps = [later - earlier for earlier, later in pairwise(times[1:])]
     usual = statistics.median(gaps)
-    # Times are rounded to ticks, so two gaps that are meant to be alike differ by one; but a tick that is a frame
-    # is not rounded.
+    # Times are rounded to ticks, so two equal gaps may differ by one tick; but where a tick is a frame, nothing is
+    # rounded.
     tolerance = max(1.5 if usual >= 4 else 0.5, _UNEVEN * usual)
     if any(abs(gap - usual) > tolerance for gap in gaps):
         return True
-    # The index of an MP4 knows how many frames there are in all.
+    # The index of an MP4 has the number of all frames.
     if not stream.frames or not stream.duration:
         return False
     average, mean = stream.duration / stream.frames, statistics.fmean(gaps)

@@ -1,7 +1,7 @@
-"""The job of the storyboard step, run in a child process: PyAV takes pictures at even times, and lays them on a sheet.
+"""The job of the storyboard step, run in a child process: PyAV takes pictures at even times into one sheet.
 
-Rule: the work depends on the number of pictures, not on the length of the video. From one picture to the next it goes
-by the key frames, and where those are rare it decodes on, for a share of the step's time. As in `jobs/probe.py`, one
+Rule: the work depends on the number of pictures, not on the length of the video. It goes from key frame to key frame,
+and where those are rare it decodes on, for a share of the step's time. As in `jobs/probe.py`, one
 file is opened with one demuxer, both given.
 """
 
@@ -30,14 +30,14 @@ SHEET = "storyboard.jpg"
 CUES = "storyboard.vtt"
 
 _MOST = 100  # pictures, so one sheet has room for all
-_PACE = 1.0  # seconds from one to the next, while that does not make too many
+_PACE = 1.0  # seconds between two pictures, while that does not make too many
 _TOLERANCE = 0.001  # seconds; times are rounded to the time base of the file
 _EDGE = 160  # pixels of a picture's longer edge
 _COLUMNS = 10
-_BLIND_SEEK = 10.0  # seconds; where the key frames are not known, what is nearer than that is reached by decoding
+_BLIND_SEEK = 10.0  # seconds; without known key frames, a nearer picture is reached by decoding
 _LATE_INDEX = "matroska"  # a demuxer that reads the index, which follows the video, at the first seek
 _MEASURE_SHARE, _DRAW_SHARE = 0.25, 0.5  # of the step's time
-_FORMAT = "gbrp"  # three planes of the same size, which can be turned and laid out as they are
+_FORMAT = "gbrp"  # three planes of the same size, which can be rotated and placed as they are
 _HDR_FORMAT = "yuv444p"  # the same, with the colours as they are coded, which are mapped on the sheet
 
 
@@ -103,7 +103,7 @@ def _origin(container: InputContainer) -> float:
 
 
 class _Film:
-    """The frames of a video, forward, with leaps. Times are seconds from its start."""
+    """The frames of a video, forward, with seeks. Times are seconds from its start."""
 
     def __init__(self, container: InputContainer, stream: VideoStream, max_pixels: str) -> None:
         self._container = container
@@ -116,14 +116,14 @@ class _Film:
         if container.format.name.startswith(_LATE_INDEX):
             self._seek(self._stream.start_time or 0)
         self.coded: tone_mapping.Range | None = None
-        """How high tones are coded; and the format of the small pictures. Known with the first frame."""
+        """How high tones are coded; and the format of the small pictures. Known after the first frame."""
         self.format = ""
         self.time = -1.0
-        """Of the last frame."""
+        """The time of the last frame."""
         rate = self._stream.average_rate or self._stream.guessed_rate
         self._frame_seconds = 1 / float(rate) if rate else 0.04
         shape = self._stream.sample_aspect_ratio or decoder.sample_aspect_ratio
-        self.pixel_shape = float(shape) if shape and 1 / 16 <= shape <= 16 else 1.0  # others are broken headers
+        self.pixel_shape = float(shape) if shape and 1 / 16 <= shape <= 16 else 1.0  # other values are broken headers
 
     def next(self) -> VideoFrame | None:
         """The next frame that can be decoded; None at the end."""
@@ -141,13 +141,13 @@ class _Film:
         return self.format
 
     def leap(self, seconds: float) -> None:
-        """Go on at the last key frame before that time, if that is ahead; else stay."""
+        """Seek to the last key frame before that time, if it is ahead; otherwise stay."""
         base = self._stream.time_base
         if base is None:
             return
         target = round((seconds + self._origin) / base)
         index = self._stream.index_entries
-        # An index may grow while the file is read: then it knows nothing of what is ahead.
+        # An index may grow while the file is read, and then lacks the entries ahead.
         if len(index) and index[-1].timestamp >= target:
             found = index.search_timestamp(target)
             if found < 0 or float(index[found].timestamp * base) - self._origin <= self.time:
@@ -160,7 +160,7 @@ class _Film:
         try:
             self._container.seek(target, stream=self._stream)
         except (av.error.FFmpegError, ValueError):
-            return  # a file that one cannot leap in is read on
+            return  # a file without seeking is read on
         self._frames = self._decode()
 
     def _decode(self) -> Iterator[VideoFrame]:
@@ -168,7 +168,7 @@ class _Film:
             try:
                 decoded = packet.decode()
             except av.error.InvalidDataError:
-                continue  # damaged, and the next one may be whole
+                continue  # damaged; the next one may be whole
             for frame in decoded:
                 if isinstance(frame, VideoFrame):
                     yield frame
@@ -177,9 +177,9 @@ class _Film:
 def _next_picture(
     film: _Film, pace: float, count: int, patience: float, report: Callable[[int], None]
 ) -> list[_Picture]:
-    """At most `count` pictures, each of a moment of its own stretch of `pace` seconds; fewer if the video is over.
+    """At most `count` pictures, one for each stretch of `pace` seconds; fewer if the video ends.
 
-    A stretch whose moment is not reached within `patience` seconds gets the last frame that is.
+    A stretch whose picture is not reached within `patience` seconds gets the last frame that was.
     """
     pictures: list[_Picture] = []
     frame: VideoFrame | None = None

@@ -1,1 +1,1 @@
-"""FFmpeg and what is known of a source: commands, renditions, playlists, verification."""
+"""FFmpeg and facts of a source: commands, renditions, playlists, verification."""

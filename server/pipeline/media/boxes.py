@@ -1,7 +1,7 @@
 """The nested elements of ISO-BMFF (MP4, MOV, 3GP) and of EBML (Matroska, WebM), without their payload.
 
 Rule: pure reading with bounds: at most `_MOST` elements of a level and `_SMALL` bytes of content, whatever a header
-says. What cannot be read ends the walk; it is FFmpeg that judges a damaged file.
+declares. An element that cannot be read ends the walk; FFmpeg judges a damaged file.
 """
 
 import os
@@ -21,7 +21,7 @@ _UNITY = struct.pack(">9i", 0x10000, 0, 0, 0, 0x10000, 0, 0, 0, 0x40000000)
 class Element:
     """One element: its `kind` (a box's four letters, an EBML id), and where its content is in the file.
 
-    `end` is None when the element says no size; `is_whole` is false when the file ends before it.
+    `end` is None when the element declares no size; `is_whole` is false when the file ends before it.
     """
 
     kind: bytes
@@ -63,7 +63,7 @@ def boxes(file: BinaryIO, start: int, end: int | None) -> Iterator[Element]:
 
 
 def box(file: BinaryIO, inside: Element, *path: bytes) -> Iterator[Element]:
-    """Every box that is reached by going down these kinds."""
+    """Every box on the path of these kinds."""
     for found in boxes(file, inside.start, inside.end):
         if found.kind == path[0]:
             if len(path) == 1:
@@ -90,7 +90,7 @@ def elements(file: BinaryIO, start: int, end: int | None) -> Iterator[Element]:
         coded = int.from_bytes(head[kind_length : kind_length + size_length], "big")
         size = coded & ((1 << (7 * size_length)) - 1)
         start += kind_length + size_length
-        # All ones is an element of unknown size, which a live recording has.
+        # All ones is an element of unknown size, as in a live recording.
         stop = None if size == (1 << (7 * size_length)) - 1 else start + size
         yield Element(head[:kind_length], start, stop, stop is None or stop <= whole)
         if stop is None:
@@ -99,7 +99,7 @@ def elements(file: BinaryIO, start: int, end: int | None) -> Iterator[Element]:
 
 
 def element(file: BinaryIO, inside: Element, *path: bytes) -> Iterator[Element]:
-    """Every EBML element that is reached by going down these ids."""
+    """Every EBML element on the path of these ids."""
     for found in elements(file, inside.start, inside.end):
         if found.kind == path[0]:
             if len(path) == 1:
@@ -119,9 +119,9 @@ def little(data: bytes, at: int) -> int:
 
 
 def make_upright(path: Path) -> None:
-    """Take rotation out of every track of an MP4 whose pictures were turned upright before.
+    """Remove the rotation from every track of an MP4 whose pictures were turned upright before.
 
-    FFmpeg 5 copies the matrix of the source into what it encodes, unless it has turned the pictures by itself.
+    FFmpeg 5 copies the matrix of the source into its output, unless it has rotated the pictures by itself.
     """
     with path.open("r+b") as file:
         for header in list(box(file, Element(b"", 0, None, is_whole=True), b"moov", b"trak", b"tkhd")):
@@ -132,6 +132,6 @@ def make_upright(path: Path) -> None:
 
 
 def _length(head: bytes, most: int) -> int:
-    """Bytes of a number that says its own length by its first bit that is set; 0 if it has none."""
+    """Bytes of a number whose first set bit declares its length; 0 if it has none."""
     length = 9 - head[0].bit_length() if head else 0
     return length if 1 <= length <= most else 0

@@ -22,8 +22,8 @@ from server.pipeline.media import source as sources
 from server.pipeline.media.decoders import DECODERS, PICTURE_DECODERS
 
 _PIXELS, _BYTES = 250_000_000, 12 << 20
-"""What is decoded at most, about half a second of a core: all of a short video, else whole groups of pictures in even
-distances. Decoding all of a long one would take longer than everything else that is done for a copy."""
+"""What is decoded at most, about half a second of a core: all of a short video, else whole groups of pictures at even
+distances. Decoding all of a long one would take longer than the rest of a copy."""
 
 _SOUNDS = 30_000
 """Packets of sound that are decoded in any case, up to a second of a core: all of eleven minutes. Later ones are
@@ -50,7 +50,7 @@ class CopyScan(threading.Thread):
         self.has_remarks = True
 
     def run(self) -> None:
-        """Sets what is known after `join`."""
+        """Sets the results that are read after `join`."""
         try:
             opened = sources.open_container(self._path, self._demuxer, self._max_pixels, decoders=PICTURE_DECODERS)
             with opened as container:
@@ -71,7 +71,7 @@ class CopyScan(threading.Thread):
 
 
 class _Findings:
-    """What is known after each packet; raises `ValueError` or what the decoder raises if it must not be copied."""
+    """The state after each packet; raises `ValueError` or the decoder's error if the stream must not be copied."""
 
     def __init__(self, stream: VideoStream, size: int, max_pixels: int) -> None:
         self._description = h264.describe(bytes(stream.codec_context.extradata or b""))
@@ -86,11 +86,11 @@ class _Findings:
         self._first_kept: int | None = None
         self._last_left_out: int | None = None
         self._number = 0
-        # Without lengths before the units, a look for remarks would cost as much as taking them out does.
+        # Without lengths before the units, a search for remarks would cost as much as removing them.
         self.has_remarks = self._description.width == 0
 
     def add(self, packet: "Packet[Any]") -> None:
-        """Look at one packet."""
+        """Read one packet."""
         data = bytes(packet)
         picture = h264.read(data, self._description.width)
         if any(one not in self._description.sets for one in picture.sets):
@@ -105,13 +105,13 @@ class _Findings:
         self._number += 1
 
     def end(self) -> None:
-        """Judge the whole."""
+        """Check the stream as a whole."""
         if self._number == 0:
             raise ValueError("there is no picture at all")
-        # An edit list may leave out the beginning, which a copy can say, too; nothing on the way.
+        # An edit list may leave out the beginning, which a copy can express, too; but nothing later.
         if self._last_left_out is not None and (self._first_kept is None or self._last_left_out > self._first_kept):
             raise ValueError("an edit list leaves something out on the way")
-        # AVI and some others have no times of showing: those that FFmpeg makes up are right without B pictures only.
+        # AVI and some others have no presentation times: those that FFmpeg makes up are right without B pictures only.
         if self._has_b and (self._lacks_times or (self._is_delayed and not self._is_reordered)):
             raise ValueError("the container does not say when the pictures are shown")
         self._decoder.flush()
@@ -153,7 +153,7 @@ class _Sound:
         return self._count > 0 and not self._is_damaged
 
     def add(self, packet: "Packet[Any]") -> None:
-        """Look at one packet."""
+        """Read one packet."""
         self._count += 1
         if self._is_damaged or (self._count > _SOUNDS and not _looks_damaged(packet)):
             return
@@ -169,7 +169,7 @@ def _looks_damaged(packet: "Packet[Any]") -> bool:
 
 
 class _Decoder:
-    """Decodes whole groups of pictures, the first and every so many after it. Any damage raises."""
+    """Decodes whole groups of pictures, the first and every nth after it. Any damage raises."""
 
     def __init__(self, stream: VideoStream, size: int, max_pixels: int) -> None:
         self._context = stream.codec_context
@@ -183,7 +183,7 @@ class _Decoder:
         self._is_on = False
 
     def add(self, packet: "Packet[VideoStream]", *, is_idr: bool) -> None:
-        """Decode it, if its group is one of those."""
+        """Decode a packet, if its group is one of those."""
         if is_idr:
             self._group += 1
             wanted = self._group % self._stride == 0
@@ -200,7 +200,7 @@ class _Decoder:
                 self._stride = sys.maxsize  # no more
 
     def flush(self) -> None:
-        """Decode what was kept back."""
+        """Decode the frames that the decoder still holds."""
         if self._group >= 0 and self._is_on:
             self._check(self._context.decode(None))
             self._is_on = False
@@ -212,7 +212,7 @@ class _Decoder:
 
 
 def _frames(stream: VideoStream) -> int:
-    """How many there are, as far as the file says."""
+    """The number of frames that the file declares."""
     if stream.frames:
         return stream.frames
     if stream.duration and stream.time_base and stream.average_rate:

@@ -1,8 +1,8 @@
 """The decoders that FFmpeg and PyAV may use (`codec_whitelist`).
 
-Rule: what cameras, telephones, editors, archives and recorders of screens put into the accepted containers; not the
-formats of games, text art and consoles, whose decoders are not maintained. Names are of decoders, not of codecs; one
-that an FFmpeg does not have does no harm.
+Rule: codecs that cameras, telephones, editors, archives and screen recorders put into the accepted containers; not
+formats of games, text art and consoles, whose decoders are not maintained. Names are of decoders, not of codecs; a name
+that an FFmpeg lacks does no harm.
 """
 
 _PICTURES = """
@@ -35,8 +35,8 @@ pcm_u32le pcm_u32be pcm_s64le pcm_s64be pcm_f16le pcm_f24le pcm_f32le pcm_f32be 
 """
 
 PICTURE_DECODERS = ",".join(_PICTURES.split())
-"""Those of pictures. A decoder of AAC takes 700 KB as soon as a file with such a track is opened, and a file may have a
-thousand."""
+"""The decoders of pictures. A decoder of AAC takes 700 KB as soon as a file with such a track is opened, and a file may
+have a thousand."""
 
 DECODERS = ",".join((PICTURE_DECODERS, *_SOUND.split()))
 """The names, as the option `codec_whitelist` takes them."""

@@ -1,7 +1,7 @@
 """How long a video really is, and whether its file was cut. For child processes only.
 
-Rule: a header's duration is one witness among several. The times of the first and the last packet are another, the
-size that the container says it has is the third. Times are seconds.
+Rule: a header's duration is only one source. The times of the first and the last packet are another, the file size that
+the container declares is the third. Times are seconds.
 """
 
 import struct
@@ -48,14 +48,14 @@ class Length:
 
 @dataclass(frozen=True)
 class Told:
-    """What FFmpeg makes of the headers: when the file starts by its own clock, and for how long it goes on, or 0."""
+    """FFmpeg's reading of the headers: when the file starts by its own clock, and for how long it goes on, or 0."""
 
     start: float
     duration: float
 
 
 def length(path: str, demuxer: str, streams: Sequence[int], by: Told, reopen: Callable[[], InputContainer]) -> Length:
-    """Of the tracks with these indexes; `reopen` opens the file."""
+    """The length over the tracks with these indexes; `reopen` opens the file."""
     start, declared = by.start, _usable(by.duration)
     is_cut = _is_cut(path, demuxer)
     end = _end(path, streams, declared, reopen, thoroughly=is_cut or declared is None)
@@ -90,7 +90,7 @@ def _end(
     *,
     thoroughly: bool,
 ) -> float | None:
-    """When the last packet that is there ends, by the file's own clock; None if that takes too long to find out."""
+    """When the last existing packet ends, by the file's own clock; None if that takes too long to find out."""
     deadline = time.monotonic() + _PATIENCE
     with reopen() as container:
         wanted = _wanted(container, streams)
@@ -115,7 +115,7 @@ def _wanted(container: InputContainer, indexes: Sequence[int]) -> list[Stream]:
 
 
 def _last_whole(streams: Sequence[Stream], size: int) -> float | None:
-    """The time up to which an index knows of packets that the file has whole; None without an index."""
+    """The time up to which an index has packets that the file has whole; None without an index."""
     times = []
     for stream in streams:
         entries, base = stream.index_entries, stream.time_base
@@ -165,7 +165,7 @@ def _read(container: InputContainer, streams: Sequence[Stream], deadline: float)
 
 
 def _is_cut(path: str, demuxer: str) -> bool:
-    """Whether the container says that the file has more bytes than it has."""
+    """Whether the container declares more bytes than the file has."""
     look = _SIZES.get(demuxer)
     if look is None:
         return False
@@ -190,7 +190,7 @@ def _matroska_is_cut(file: BinaryIO) -> bool:
 
 
 def _avi_is_cut(file: BinaryIO) -> bool:
-    """One chunk RIFF after the other, each of a gigabyte at most (OpenDML)."""
+    """One RIFF chunk after the other, each of a gigabyte at most (OpenDML)."""
     whole, at = boxes.size_of(file), 0
     while at + 8 <= whole:
         file.seek(at)
@@ -198,7 +198,7 @@ def _avi_is_cut(file: BinaryIO) -> bool:
         if head[:4] != b"RIFF":
             return False
         at += 8 + int.from_bytes(head[4:], "little")
-    # Chunks are of even length, and some writers leave the last byte of filling out.
+    # Chunks have even length, and some writers leave out the last padding byte.
     return at > whole + 1
 
 

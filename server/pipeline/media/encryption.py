@@ -80,7 +80,7 @@ def _isobmff(file: BinaryIO) -> None:
 
 
 def _is_protected(file: BinaryIO, entry: Element) -> bool:
-    """Whether an entry that is marked as encrypted is so: it may say that its samples are in the clear."""
+    """Whether an entry that is marked as encrypted really is: it may declare its samples as clear."""
     skipped = _SOUND_ENTRY if entry.kind == b"enca" else _VIDEO_ENTRY
     inside = Element(entry.kind, entry.start + skipped, entry.end, entry.is_whole)
     found = [boxes.content(file, one, 8) for one in boxes.box(file, inside, b"sinf", b"schi", b"tenc")]
@@ -102,7 +102,7 @@ def _strange_profile(records: Sequence[bytes]) -> int | None:
 
 
 def _require_shown(strange: Sequence[int | None]) -> None:
-    """Of all tracks of pictures one must be for usual decoders: an enhancement layer may have a track of its own."""
+    """One of all picture tracks must be for usual decoders: an enhancement layer may have a track of its own."""
     if strange and strange[0] is not None and None not in strange:
         raise StepError("codec_unsupported", codec=f"Dolby Vision {strange[0]}")
 
@@ -129,7 +129,7 @@ def _asf(file: BinaryIO) -> None:
     at = _ASF_HEADER
     while at + _ASF_OBJECTS <= end:
         size = boxes.little(head, at + 16)
-        # The advanced object lies within the header extension: what names it is looked for in the whole object.
+        # The advanced object is inside the header extension, so its id is searched for in the whole object.
         if any(name in head[at : min(at + size, end)] for name in _ASF_DRM):
             raise StepError("protected")
         if size < _ASF_OBJECTS:
@@ -150,7 +150,7 @@ def _flv(file: BinaryIO) -> None:
 
 
 def _transport_stream(file: BinaryIO) -> None:
-    """Packets that say they are scrambled, or a table of tracks with one of Apple's encrypted kinds."""
+    """Whether packets are marked as scrambled, or a table of tracks has one of Apple's encrypted kinds."""
     seen = scrambled = 0
     for packet in ts_packets(file.read(_TS_LOOKED_AT)):
         has_content = packet[3] & 0x10
@@ -192,7 +192,7 @@ def _stream_types(packet: bytes) -> list[int]:
 
 
 def _program_stream(file: BinaryIO) -> None:
-    """Packets of video that say they are scrambled (PES_scrambling_control), as those of a DVD are."""
+    """Whether video packets are marked as scrambled (PES_scrambling_control), as those of a DVD are."""
     data, at = file.read(_TS_LOOKED_AT), 0
     seen = scrambled = 0
     while (at := data.find(b"\0\0\1", at)) >= 0 and at + 7 <= len(data):

@@ -14,8 +14,8 @@ from server.errors import StartError
 def find(choice: str) -> str:
     """The absolute path of the FFmpeg that the setting `ffmpeg` chooses.
 
-    `auto` is the system's, else the one of the wheel imageio-ffmpeg; `system`, `bundled` or a path insist.
-    Raises `StartError` when it is not there.
+    `auto` is the system's, or else the one of the wheel imageio-ffmpeg; `system`, `bundled` or a path allow no other.
+    Raises `StartError` when it does not exist.
     """
     if choice == "system":
         return _system() or _absent("there is no ffmpeg on the PATH; install it (apt install ffmpeg)")
@@ -46,5 +46,5 @@ def _bundled() -> str | None:
         found = Path(imageio_ffmpeg.get_ffmpeg_exe())
     except (ImportError, RuntimeError):
         return None
-    # Without a binary for this platform the wheel answers with a bare "ffmpeg", which is the system's.
+    # Without a binary for this platform the wheel returns a bare "ffmpeg", which is the system's.
     return str(found) if found.is_absolute() and found.is_file() else None

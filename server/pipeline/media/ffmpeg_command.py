@@ -21,7 +21,7 @@ from server.pipeline.media.renditions import (
 )
 
 Tones = Literal["kept", "mapped", "cut"]
-"""What becomes of colours: `kept` as they are, `mapped` from a high dynamic range, `cut` off where FFmpeg cannot."""
+"""How colours are treated: `kept` as they are, `mapped` from a high dynamic range, `cut` off where FFmpeg cannot."""
 
 AUDIO_FOLDER = "audio"
 PLAYLIST = "index.m3u8"
@@ -31,9 +31,9 @@ _CRF = "23"
 _RATE = 30  # frames a second where a source does not declare it
 _AUDIO_HZ = "48000"
 _LARGE, _LARGE_THREADS, _LARGE_LOOKAHEAD = 2560 * 1600, 3, "10"  # pixels, and what larger ones may have
-_BUFFER = 2  # seconds of the largest rate that may be spent at once
+_BUFFER = 2  # seconds of the highest rate that may be spent at once
 _MAX_STREAMS = "1200"  # as MAX_STREAMS in step.py
-_QUEUED_PACKETS = 8192  # while a stream that begins later is waited for
+_QUEUED_PACKETS = 8192  # while FFmpeg waits for a stream that begins later
 
 # Formats that have no luma: their pictures get colours as of HD video.
 _RGB = ("rgb", "bgr", "gbr", "argb", "abgr", "0rgb", "0bgr", "pal8", "x2rgb", "x2bgr")
@@ -53,7 +53,7 @@ class Input:
 
 
 def beginning(given: Input) -> list[str]:
-    """The program, what holds for all of it, and the input."""
+    """The program, its global options, and the input."""
     return [
         given.ffmpeg,
         *("-hide_banner", "-nostdin", "-loglevel", "error", "-y"),
@@ -61,7 +61,7 @@ def beginning(given: Input) -> list[str]:
         *("-filter_threads", str(given.threads), "-filter_complex_threads", str(given.threads)),
         *("-protocol_whitelist", "file", "-f", given.demuxer, "-format_whitelist", given.demuxer),
         *("-codec_whitelist", DECODERS),
-        # Tracks of QuickTime files may point at other files; off by default, and said here to stay off.
+        # Tracks of QuickTime files may refer to other files; off by default, and set here so that it stays off.
         *(("-enable_drefs", "0", "-use_absolute_path", "0") if given.demuxer == "mov" else ()),
         *("-threads", str(given.threads), "-max_pixels", str(given.max_pixels)),
         # Frames are turned by filters (`upright`): versions differ about other matrices than quarter turns.
@@ -70,18 +70,18 @@ def beginning(given: Input) -> list[str]:
 
 
 def upright(orientation: Orientation) -> list[str]:
-    """Filters after which the frame is as it is shown, and nothing says that it should be turned."""
+    """Filters that make the frame as it is shown, without rotation in its metadata."""
     return ["sidedata=mode=delete:type=DISPLAYMATRIX", *orientation.filters]
 
 
 def copied_video(source: Source, *, remarks: bool) -> list[str]:
-    """The pictures as they are; without `remarks`, but for what a camera may have written into the stream (SEI)."""
+    """Copy the pictures; without `remarks`, except what a camera may have written into the stream (SEI)."""
     stripped = () if remarks else ("-bsf:v", "filter_units=remove_types=6")
     return ["-map", f"0:{source.index}", "-c:v", "copy", "-tag:v", "avc1", *stripped]
 
 
 def copied_audio(source: Source) -> list[str]:
-    """The sound as it is."""
+    """Copy the sound."""
     return ["-map", f"0:{source.audio.index}", "-c:a", "copy"] if source.audio else []
 
 
@@ -140,14 +140,14 @@ def encoded_video(
         "-force_key_frames",
         f"expr:if(isnan(prev_forced_t),1,gte(t,prev_forced_t+{KEY_FRAME_SECONDS}-0.001))",
         *("-fps_mode", "vfr"),
-        # By default times are rounded to the average frame rate, which means nothing when frames come unevenly.
+        # By default times are rounded to the average frame rate, which is wrong when frames come unevenly.
         *(("-enc_time_base:v", "1:90000") if source.is_variable or source.held else ()),
     ]
 
 
 def mp4_output(name: str, index_bytes: int | None = None) -> list[str]:
-    """One MP4 with its index at the beginning, in a place of `index_bytes` that is kept free, where that is known."""
-    # Otherwise FFmpeg moves all that it wrote when it knows how long the index is: a second writing of the whole file.
+    """One MP4 with its index at the beginning, in `index_bytes` of reserved space, where that number is known."""
+    # Otherwise FFmpeg moves the whole output when it knows the length of the index, which writes the file twice.
     place = ("-moov_size", str(index_bytes)) if index_bytes else ("-movflags", "+faststart")
     return [*_anonymous(), *place, "-max_muxing_queue_size", str(_QUEUED_PACKETS), "-f", "mp4", name]
 
@@ -179,7 +179,7 @@ def _timing(source: Source) -> list[str]:
         filters.append("bwdif=mode=send_frame:parity=auto:deint=interlaced")
     rate = source.made_rate or _RATE
     if source.is_late or source.is_filled or (source.held and source.is_variable):
-        # The first picture stands from the start: a playlist of segments cannot say that there is none yet.
+        # The first picture is shown from the start: a playlist of segments cannot declare that there is none yet.
         filters.append(f"fps={rate}:start_time=0")
     if source.held:
         filters.append(f"tpad=stop_mode=clone:stop_duration={source.held:.6f},trim=end={source.until or 0:.6f}")
@@ -187,16 +187,16 @@ def _timing(source: Source) -> list[str]:
         # Whole frames are left out; a frame a little early still counts.
         filters.append(f"select='isnan(prev_selected_t)+gte(t-prev_selected_t,1/({MAX_FRAME_RATE}*1.02))'")
     if source.is_moved:
-        # The first picture alone would leave a gap in an even rate, so there all are moved; it is a moment only.
+        # Moving only the first picture would leave a gap in an even rate, so all are moved, by a fraction of a second.
         filters.append("setpts='if(eq(N,0),0,PTS)'" if source.is_variable else "setpts=PTS-STARTPTS")
     return filters
 
 
 def _scale(source: Source, one: Rendition, tones: Tones) -> list[str]:
-    """To the size, square pixels, and 8 bits with the usual colours. The frame is upright before."""
+    """Filters to the size, square pixels, and 8 bits with the usual colours. The frame is upright before."""
     size = f"scale={one.width}:{one.height}:flags=bicubic"
     if tones == "mapped":
-        # Made smaller first: floating point colours of a whole 4K frame are 100 MB.
+        # Scaled first: floating point colours of a whole 4K frame are 100 MB.
         return [
             f"{size},setsar=1,format=yuv420p10le",
             *tone_mapping.filters(source.hdr or "pq"),

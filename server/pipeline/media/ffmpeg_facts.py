@@ -60,7 +60,7 @@ class Track:
 
     @property
     def area(self) -> int:
-        """Pixels."""
+        """The number of pixels."""
         size = _SIZE.search(self.rest)
         return int(size[1]) * int(size[2]) if size else 0
 
@@ -86,7 +86,7 @@ class Frame:
 
 @dataclass(frozen=True)
 class Facts:
-    """All of it. `start` and `duration` are seconds."""
+    """All facts. `start` and `duration` are seconds."""
 
     start: float
     duration: float | None
@@ -120,7 +120,7 @@ def read(arguments: Mapping[str, Any]) -> Facts:
             match["tag"] or "",
             match["rest"],
         )
-        # Where the inputs end the outputs begin, which look alike.
+        # The outputs begin where the inputs end, and look alike.
         for match in _TRACK.finditer(text.partition("\nOutput #")[0])
     ]
     if not found and "Duration:" not in text:
@@ -152,7 +152,7 @@ def columns(arguments: Mapping[str, Any]) -> Mapping[str, object]:
 
 
 def source(arguments: Mapping[str, Any]) -> Source:
-    """What a plan has to know; nothing of it allows a copy. Raises as `read`."""
+    """The facts that a plan needs; they allow no copy. Raises as `read`."""
     facts = read(arguments)
     frame, rate, base = facts.frame, facts.rate, _number(_BASE, facts.video.rest)
     width, height = frame.width * frame.shape, float(frame.height)

@@ -7,13 +7,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 IDR = 5
-"""Type of a unit that begins anew: nothing that follows refers to what came before (table 7-1)."""
+"""Type of a unit that starts anew: nothing after it refers to anything before it (table 7-1)."""
 
 SETS = frozenset({7, 8})
 """Types of parameter sets: of a sequence, of a picture."""
 
 _SLICES = frozenset({1, IDR})
-# Delimiters, remarks, ends, fill, extensions for other layers, which a decoder of the base layer passes over. Data
+# Delimiters, remarks, ends, fill, extensions for other layers, which a decoder of the base layer skips. Data
 # partitions (2 to 4), alpha planes (19) and undefined types are not among them.
 _KNOWN = _SLICES | SETS | {6, 9, 10, 11, 12, 13, 14, 15, 20}
 _B_SLICES = frozenset({1, 6})  # table 7-6

@@ -15,7 +15,7 @@ from server.pipeline.media.renditions import SEGMENT_SECONDS
 
 _FIRST_EDGE = 480  # pixels; players begin with the variant that is listed first
 _LENGTH = "#EXTINF:"
-_SHORTEST = 0.5  # seconds of a last segment that stays one
+_SHORTEST = 0.5  # seconds of a last segment that remains a segment of its own
 _AAC = "mp4a.40.2"  # RFC 6381: MPEG-4 audio, low complexity
 
 
@@ -61,7 +61,7 @@ def measure(folder: Path, last_seconds: Callable[[Path], float]) -> Media:
 
 
 def _without_stump(folder: Path, lines: list[str]) -> list[str]:
-    """The playlist with its last segment as a part of the one before.
+    """The playlist with its last segment merged into the one before.
 
     Sound ends a few milliseconds after the pictures, and players that seek to the end wait for a picture there when
     that has a segment of its own.
@@ -74,7 +74,7 @@ def _without_stump(folder: Path, lines: list[str]) -> list[str]:
 
 
 def _corrected(lines: Sequence[str], last_seconds: float) -> list[str]:
-    """The playlist with another length of its last segment, and all lengths within the one that is announced."""
+    """The playlist with another length of its last segment, and all lengths within the declared target."""
     last = max((number for number, line in enumerate(lines) if line.startswith(_LENGTH)), default=0)
     lengths = [*(_length(line) for line in lines[:last] if line.startswith(_LENGTH)), last_seconds]
     target = f"#EXT-X-TARGETDURATION:{max(1, math.ceil(max(lengths) - 0.5))}"
@@ -101,7 +101,7 @@ def _measured(folder: Path, lines: Sequence[str]) -> Media:
 
 
 def avc_codec(init: bytes) -> str:
-    """What an initialization segment says of its H.264 (ISO/IEC 14496-15 section 5.3.3.1), as RFC 6381 writes it.
+    """Profile and level of an initialization segment's H.264 (ISO/IEC 14496-15 section 5.3.3.1), in RFC 6381's form.
 
     Raises `ValueError` if there is none.
     """
@@ -121,7 +121,7 @@ def master(variants: Sequence[Variant], audio: Media | None) -> str:
 
 
 def _in_order(variants: Sequence[Variant]) -> list[Variant]:
-    """A good start first, the others from small to large."""
+    """A good variant to start with, then the others from small to large."""
     rising = sorted(variants, key=lambda one: one.width * one.height)
     fitting = [one for one in rising if min(one.width, one.height) <= _FIRST_EDGE]
     first = fitting[-1] if fitting else rising[0]

@@ -1,7 +1,7 @@
 """How a stored picture becomes the picture that is shown: quarter turns and mirroring, from a display matrix.
 
-Rule: pure. Every result of a video (status, poster, MP4, HLS, storyboard) takes the orientation from here, and no
-FFmpeg decides by itself: its versions differ in what they make of a matrix that is not a quarter turn.
+Rule: pure. Every result of a video (status, poster, MP4, HLS, storyboard) takes the orientation from here, and FFmpeg
+never decides by itself: its versions differ about a matrix that is not a quarter turn.
 """
 
 import math
@@ -18,8 +18,8 @@ _FILTERS = {0: (), 90: ("transpose=clock",), 180: ("hflip", "vflip"), 270: ("tra
 class Orientation:
     """`degrees` (0, 90, 180 or 270) clockwise, after left and right were exchanged if `is_mirrored`.
 
-    `is_odd` says that the file has a matrix which is none of these (zeros, 45 degrees, a perspective). Players differ
-    in what they make of it, so the picture is shown as it is stored.
+    `is_odd` means that the file has a matrix which is none of these (zeros, 45 degrees, a perspective). Players differ
+    about it, so the picture is shown as it is stored.
     """
 
     degrees: int = 0
@@ -33,7 +33,7 @@ class Orientation:
 
     @property
     def copied_degrees(self) -> int | None:
-        """What a copy of the video says to players; None if they would not agree on it, so it cannot be copied."""
+        """The rotation that a copy of the video declares; None if players would not agree, so it cannot be copied."""
         return None if self.is_mirrored or self.is_odd else self.degrees
 
     @property
@@ -47,7 +47,7 @@ _ODD = Orientation(is_odd=True)
 
 
 def of_matrix(data: bytes | None) -> Orientation:
-    """The orientation of a display matrix as FFmpeg hands it on; None is a video without one."""
+    """The orientation of a display matrix as FFmpeg returns it; None is a video without one."""
     if data is None:
         return UPRIGHT
     if len(data) < _SIZE:

@@ -1,7 +1,7 @@
 """Programs that a job starts from inside the child process.
 
-Rule: a program stays in the child's process group, so that killing the group kills it too, and what it says on
-standard error reaches the child's, which the parent reads and bounds. Only the child process imports this.
+Rule: a program stays in the child's process group, so that killing the group kills it too, and its standard error
+goes to the child's, which the parent reads and bounds. Only the child process imports this.
 """
 
 import contextlib
@@ -19,12 +19,12 @@ from typing import IO
 _running: set["subprocess.Popen[bytes]"] = set()
 
 before_program: Callable[[], None] | None = None
-"""What a program's process calls before it becomes the program: the confinement that is for programs alone."""
+"""Called by a program's process before it becomes the program: the confinement for programs alone."""
 
 _KILLED = (-signal.SIGKILL, -signal.SIGTERM)
 
 _STDERR = 2
-_LOOK = 0.5  # seconds between two looks at the clock, and at what was written
+_LOOK = 0.5  # seconds between two checks of the clock and of the output
 _MAX_LINE = 4 << 10
 _MAX_ERRORS = 16 << 10  # last bytes kept, unless the caller wants more
 
@@ -35,7 +35,7 @@ class KilledError(Exception):
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a program ended: its exit code (negative: the signal that ended it), and the last it said."""
+    """How a program ended: its exit code (negative: the signal that ended it), and its last output."""
 
     code: int
     errors: bytes
@@ -47,7 +47,7 @@ class Outcome:
 
     @property
     def disk_is_full(self) -> bool:
-        """Whether there was no room for what it wrote."""
+        """Whether the disk was full."""
         return any(sign in self.errors for sign in (b"No space left on device", b"Disk quota exceeded"))
 
     @property
@@ -57,7 +57,7 @@ class Outcome:
 
 
 def run(command: Sequence[str | os.PathLike[str]], seconds: float) -> bool:
-    """Run a program without input or output for at most so many seconds; whether it succeeded.
+    """Run a program without input or output for at most `seconds`; returns whether it succeeded.
 
     Raises `KilledError`.
     """
@@ -65,7 +65,7 @@ def run(command: Sequence[str | os.PathLike[str]], seconds: float) -> bool:
         command,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
-        preexec_fn=before_program,  # calls of the kernel only, made ready before
+        preexec_fn=before_program,  # only system calls, prepared before
     ) as process:
         _running.add(process)
         try:
@@ -88,7 +88,7 @@ def follow(
     """Run FFmpeg (with `-progress pipe:1`) in `folder` for at most so many seconds; keeps the last `keep` bytes of it.
 
     `look` is called at least twice a second with the time in seconds up to which the result is made, None while that
-    is not known; when it raises, the program is killed. A program whose time is over ends as by SIGKILL. Raises
+    is not known; when it raises, the program is killed. A program that runs out of time ends as by SIGKILL. Raises
     `KilledError`.
     """
     _give_back()
@@ -114,7 +114,7 @@ def follow(
 
 
 def _give_back() -> None:
-    """Give memory that closed files took back to the system, where libc can do so (glibc).
+    """Return the memory of closed files to the system, where libc can do so (glibc).
 
     PyAV's decoders of a thousand tracks of sound took 700 MB, and FFmpeg's program is about to take as much.
     """
@@ -131,7 +131,7 @@ def _checked(code: int) -> int:
 
 
 def kill_all() -> None:
-    """Kill every program that runs, from another thread, and reap it (at most 100 ms for each)."""
+    """Kill every running program, from another thread, and reap it (at most 100 ms for each)."""
     for process in list(_running):
         process.kill()
         with contextlib.suppress(subprocess.TimeoutExpired):
@@ -170,6 +170,6 @@ def _made(line: bytes) -> float | None:
 
 
 def _of(pipe: IO[bytes] | None) -> IO[bytes]:
-    if pipe is None:  # never so: both are pipes
+    if pipe is None:  # never: both are pipes
         raise ValueError("the program has no such pipe")
     return pipe

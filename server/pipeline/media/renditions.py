@@ -1,6 +1,6 @@
 """Which renditions are made of a video, and how: from facts to a plan.
 
-Rule: pure. Facts come in, plans go out as data; no file is touched and no FFmpeg is known. Nothing is ever enlarged:
+Rule: pure. Facts come in, plans go out as data; it touches no file and knows no FFmpeg. Nothing is ever enlarged:
 a rendition is at most as large as its source is shown.
 """
 
@@ -10,7 +10,7 @@ from typing import Literal
 from server.pipeline.media.orientation import UPRIGHT, Orientation
 
 MAX_FRAME_RATE = 60
-"""Frames a second of a rendition at most; of faster sources every second, third, ... frame is taken."""
+"""The most frames a second of a rendition; of faster sources every second, third, ... frame is taken."""
 
 AUDIO_RATE = 128_000
 """Bits a second of a rendition's sound, AAC in stereo."""
@@ -82,7 +82,7 @@ class Source:
 
     `width` and `height` are pixels as shown: upright, and square. `index` is its place among all streams. `frame_rate`
     is frames a second on average, None if it is not known. `rotation` is degrees that a player has to turn it, None if
-    that is not a quarter turn (a mirrored picture, say). `is_late` says that sound comes before pictures. `hdr` is how
+    that is not a quarter turn (a mirrored picture, say). `is_late` means that sound comes before pictures. `hdr` is how
     bright tones are coded beyond the usual range. `start` is the time of the first packet in seconds, mostly 0.
     `packets` are those of pictures and sound together, None if the file does not say. `other_audio` are further tracks
     that could be heard instead, `unknown_audio` is the number of those that cannot be decoded.
@@ -90,7 +90,7 @@ class Source:
     of its colours (`colours.py`).
 
     What a plan adds (`track_spans.py`): `is_filled` repeats pictures up to `frame_rate`; `is_moved` shows the first one
-    from the start; `held` is for how many seconds the last one stands longer than a frame; `until` is when all ends.
+    from the start; `held` is for how many seconds the last one stays longer than a frame; `until` is when all ends.
     """
 
     index: int
@@ -121,7 +121,7 @@ class Source:
 
     @property
     def short_edge(self) -> int:
-        """Pixels; by it sizes are named, so that an upright 720p is as good as a lying one."""
+        """The short edge in pixels, which names a size, so that an upright 720p equals a landscape one."""
         return min(self.width, self.height)
 
     @property
@@ -184,14 +184,14 @@ def can_copy_audio(audio: Audio) -> bool:
 
 
 def index_bytes(source: Source, size: int) -> int | None:
-    """Bytes that are enough for the index of a copy of a source of `size` bytes; None where it is not worth it."""
+    """Bytes to reserve for the index of a copy of a source of `size` bytes; None where it is not worth it."""
     if size < _LARGE_FILE or not source.packets:
         return None
     return source.packets * _INDEX_BYTES + _INDEX_ROOM
 
 
 def copied_bytes(size: int) -> int:
-    """Bytes that a copy of a source of so many bytes may have: another container, and the sound perhaps anew."""
+    """Bytes that a copy of a source of so many bytes may have: another container, and perhaps encoded sound."""
     return size + size // 4 + _ROOM
 
 
@@ -233,13 +233,13 @@ def _max_rate(pixels: int, frame_rate: float | None) -> int:
 
 
 def _level(width: int, height: int, source: Source, max_rate: int) -> int:
-    """The lowest level of at least 3 that holds it; devices decide by it whether they can play it at all."""
+    """The lowest level of at least 3 that fits; devices decide by it whether they can play the video at all."""
     columns, rows = -(-width // 16), -(-height // 16)
     blocks = columns * rows
     rate = MAX_FRAME_RATE if source.is_variable or source.made_rate is None else source.made_rate
     for level, a_second, a_frame, kilobits in _LEVELS:
         fits = blocks <= a_frame and max(columns, rows) ** 2 <= 8 * a_frame
-        # High profile may have a quarter more than the table says.
+        # High profile may have a quarter more than the table.
         if fits and blocks * rate <= a_second and max_rate <= kilobits * 1250:
             return level
     return _LEVELS[-1][0]

@@ -1,7 +1,7 @@
-"""Does a stream of H.264 carry remarks of the camera (SEI, "user data"), which may say where it was?
+"""Does a stream of H.264 carry remarks of the camera (SEI, "user data"), which may contain a place?
 
-Rule: every access unit is looked at, and whatever cannot be understood counts as a remark. It costs a fifth of a second
-a gigabyte and runs beside FFmpeg, which copies meanwhile; taking all remarks out takes FFmpeg longer than copying.
+Rule: every access unit is read, and data that cannot be parsed counts as a remark. It costs a fifth of a second a
+gigabyte and runs beside the FFmpeg that copies; removing all remarks takes FFmpeg longer than copying.
 """
 
 _SEI = 6  # ITU-T H.264 table 7-1

@@ -23,7 +23,7 @@ from server.pipeline.media.decoders import DECODERS, PICTURE_DECODERS
 from server.pipeline.media.orientation import Orientation
 from server.pipeline.media.renditions import Audio, Source
 
-_FRAMES = 4  # looked at from the start
+_FRAMES = 4  # read from the start
 _MAX_PACKETS = 1000
 _MAX_STREAMS = "1200"  # as MAX_STREAMS in step.py
 _LONGEST = 366 * 86400.0  # seconds; a duration beyond a year is a broken header
@@ -33,7 +33,7 @@ _TRANSFERS: Mapping[int, Literal["pq", "hlg"]] = {16: "pq", 18: "hlg"}  # ITU-T 
 
 
 def read(path: str, demuxer: str, max_pixels: int, facts: Mapping[str, Any]) -> Source:
-    """What there is to know. `facts` are columns that earlier steps found out.
+    """The facts of a source. `facts` are columns that earlier steps found out.
 
     Raises `StepError` original_missing, no_video_stream or not_playable, and `MemoryError`.
     """
@@ -71,7 +71,7 @@ class Glance:
 
 
 def glance(path: str, demuxer: str, max_pixels: int) -> Glance:
-    """A look at the first frame that can be decoded, without the sound.
+    """Read the first frame that can be decoded, without the sound.
 
     Raises as `read`, and `StepError` not_playable if there is no frame.
     """
@@ -94,7 +94,7 @@ def glance(path: str, demuxer: str, max_pixels: int) -> Glance:
 
 
 def frames(container: InputContainer, stream: VideoStream, max_pixels: int) -> Iterator[VideoFrame]:
-    """Frames from where the container stands; damaged packets are passed over, up to a bound."""
+    """Frames from the container's position; damaged packets are skipped, up to a bound."""
     decoder = stream.codec_context
     if not decoder.is_open:
         decoder.thread_count = 1
@@ -111,7 +111,7 @@ def frames(container: InputContainer, stream: VideoStream, max_pixels: int) -> I
 
 
 def orientation_of(frame: VideoFrame) -> Orientation:
-    """How the frame is to be turned to be shown."""
+    """The orientation in which the frame is shown."""
     return orientation.of_matrix(pyav.display_matrix(frame))
 
 
@@ -158,7 +158,7 @@ def _shown(stream: VideoStream, frame: VideoFrame) -> tuple[int, int]:
     """Width and height as a player shows them."""
     width, height = float(frame.width), float(frame.height)
     shape = stream.sample_aspect_ratio or stream.codec_context.sample_aspect_ratio
-    if shape and 1 / 16 <= shape <= 16:  # others are broken headers
+    if shape and 1 / 16 <= shape <= 16:  # other values are broken headers
         width *= float(shape)
     if orientation_of(frame).swaps:
         width, height = height, width

@@ -1,7 +1,7 @@
 """From a high dynamic range to the usual one: the same mapping for renditions, posters and storyboards.
 
-Rule: pure but for `can_map` and `draw`, which ask the FFmpeg at hand: not every build has the filters. Without them
-colours are kept as they are coded, which looks pale; a picture is made all the same.
+Rule: pure except for `can_map` and `draw`, which run the installed FFmpeg: not every build has the filters. Without
+them colours are kept as they are coded, which looks pale; a picture is made all the same.
 """
 
 from collections.abc import Mapping
@@ -80,7 +80,7 @@ def draw(ffmpeg: str, frame: VideoFrame, coded: Range, target: Path) -> bool:
 
 
 def _packed(frame: VideoFrame, number: int) -> bytes:
-    """A plane without the filling at the end of its rows."""
+    """A plane without the padding at the end of its rows."""
     plane = frame.planes[number]
     data, stride = bytes(plane), plane.line_size
     return b"".join(data[row * stride : row * stride + frame.width] for row in range(frame.height))

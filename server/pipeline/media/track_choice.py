@@ -1,7 +1,7 @@
 """Which of a file's tracks is the video. For child processes only.
 
-Rule: every step takes the track that is chosen here, and none takes the first one for want of a better idea: covers,
-thumbnails and stills come before the video in many files.
+Rule: every step takes the track that is chosen here, and none simply takes the first one: covers, thumbnails and
+stills come before the video in many files.
 """
 
 from collections import Counter
@@ -44,9 +44,9 @@ def video(container: InputContainer, reopen: Callable[[], InputContainer]) -> Vi
 
 
 def _counts(streams: Sequence[VideoStream], reopen: Callable[[], InputContainer]) -> Counter[int]:
-    """Frames of each track, by its index: all that its index knows, or those among the first packets."""
+    """Frames of each track, by its index: all in the file's index, or those among the first packets."""
     counts = Counter({stream.index: max(stream.frames, len(stream.index_entries)) for stream in streams})
-    # One track of a codec of videos needs no counting.
+    # A single track of a video codec needs no counting.
     if all(counts[s.index] > _FEW or (len(streams) == 1 and s.name not in _IMAGE_CODECS) for s in streams):
         return counts
     seen: Counter[int] = Counter()
@@ -64,7 +64,7 @@ def _count_packets(container: InputContainer, indexes: Sequence[int], seen: Coun
             if seen.total() >= most or size < 0:
                 return
     except av.error.FFmpegError:
-        return  # what was counted up to the damage is enough to choose by
+        return  # the count up to the damage is enough for a choice
 
 
 def _is_image(stream: VideoStream, count: int) -> bool:
@@ -75,7 +75,7 @@ def _rank(stream: VideoStream, count: int) -> tuple[bool, bool, int, float, int]
     context = stream.codec_context
     seconds = float(stream.duration * stream.time_base) if stream.duration and stream.time_base else 0.0
     is_default = bool(stream.disposition & Disposition.default)
-    # Of tracks that are alike the first: that of the highest negated index.
+    # Of equal tracks the first: that with the highest negated index.
     return (count > _FEW, is_default, context.width * context.height, seconds, -stream.index)
 
 

@@ -1,7 +1,7 @@
 """When the tracks of a file begin and end, counted from their packets. For the child process only.
 
-Rule: headers are not believed. Reading all packets costs little beside decoding them, and only what is really there can
-be played. Times are seconds from the start of the file.
+Rule: headers are not trusted. Reading all packets costs little beside decoding them, and only existing packets can be
+played. Times are seconds from the start of the file.
 """
 
 from collections.abc import Collection, Mapping
@@ -14,7 +14,7 @@ from server.pipeline.media import pyav
 from server.pipeline.media import source as sources
 from server.pipeline.media.renditions import Source
 
-_NOTICED = 0.1  # seconds between the ends of two tracks that a player would stumble over
+_NOTICED = 0.1  # seconds between the ends of two tracks that disturb a player
 _AT_ONCE = 0.03  # seconds between pictures and sound that cannot be noticed
 _RATE = 25.0  # frames a second where a file does not say
 _PAUSE = 0.25  # seconds between two pictures that are filled
@@ -32,7 +32,7 @@ class Span:
 
 
 def measure(path: str, demuxer: str, max_pixels: int, indexes: Collection[int]) -> Mapping[int, Span]:
-    """The tracks of these indexes that have packets at all; of a damaged file as far as it can be read."""
+    """The spans of these tracks, as far as they have packets; of a damaged file as far as it can be read."""
     found: dict[int, Span] = {}
     try:
         with sources.open_container(path, demuxer, max_pixels) as container:
@@ -56,7 +56,7 @@ def measure(path: str, demuxer: str, max_pixels: int, indexes: Collection[int]) 
 
 
 def with_ends(source: Source, spans: Mapping[int, Span]) -> Source:
-    """The source with what has to be done so that its last picture stands as long as it should."""
+    """The source with the changes that keep its last picture for as long as it should be shown."""
     pictures = spans.get(source.index)
     if pictures is None:
         return source
@@ -64,9 +64,9 @@ def with_ends(source: Source, spans: Mapping[int, Span]) -> Source:
 
 
 def with_even_tracks(source: Source, spans: Mapping[int, Span]) -> Source:
-    """The source with what has to be done so that pictures and sound begin at 0 and end together.
+    """The source with the changes that make pictures and sound begin at 0 and end together.
 
-    Players of HLS buffer both tracks, and wait for ever where one of them has nothing. They also seek and judge gaps by
+    Players of HLS buffer both tracks, and wait for ever where one of them has nothing. They also seek and find gaps by
     usual frame rates: slow pictures are repeated, so that there are at least 5 a second.
     """
     pictures = spans.get(source.index)

@@ -1,4 +1,4 @@
-"""Is what FFmpeg made really playable? A cheap look at the result, with PyAV. For the child process only.
+"""Is FFmpeg's output really playable? A cheap check of the result, with PyAV. For the child process only.
 
 Rule: an exit code of 0 proves nothing. The result is opened, and frames are decoded where they cost little.
 """
@@ -18,7 +18,7 @@ from server.pipeline.media.renditions import Source
 _LATE = 0.9  # of the duration: where a second frame is tried
 _TOLERANCE, _SHARE = 1.0, 0.02  # seconds, and of the duration, that a copy may differ in length
 _MAX_PIXELS = 8192 * 8192
-_PACKETS = 200  # of a copy, that are looked at for their times
+_PACKETS = 200  # of a copy, whose times are checked
 
 
 def plays(path: Path, source: Source, *, is_copy: bool) -> bool:
@@ -78,7 +78,7 @@ def _joined(init: Path, segment: Path) -> Iterator[InputContainer]:
 
 
 def _has_sound_as(container: InputContainer, source: Source) -> bool:
-    """Whether there is sound if there should be; a track without a packet is none."""
+    """Whether there is sound if there should be; a track without a packet does not count."""
     if source.audio is None:
         return not container.streams.audio
     return any(track.duration or track.frames for track in container.streams.audio)
@@ -94,7 +94,7 @@ def _is_as_long(container: InputContainer, source: Source) -> bool:
 
 
 def _has_times(container: InputContainer, stream: VideoStream) -> bool:
-    """Whether packets know when they are shown, and come in the order of their decoding."""
+    """Whether packets have presentation times, and come in the order of their decoding."""
     container.seek(0)
     last = None
     for number, packet in enumerate(container.demux(stream)):

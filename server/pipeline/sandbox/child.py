@@ -29,14 +29,14 @@ from server.pipeline.step import Cancelled, Limits, TryLaterError
 
 _log = structlog.stdlib.get_logger("videodock.pipeline")
 
-_POLL = 0.05  # seconds between two looks at the clock and at `cancelled`
+_POLL = 0.05  # seconds between two checks of the clock and of `cancelled`
 _MAX_REQUEST = 32 << 10  # bytes; less than a pipe holds, so that writing it never waits
 _MAX_ANSWER = 256 << 10  # bytes of all lines together
 _MAX_STDERR = 8 << 10  # last bytes kept for the log
 
-_INTERRUPTED = "step_interrupted"  # what a kill says: nothing of the file
+_INTERRUPTED = "step_interrupted"  # the reason after a kill: nothing is known of the file
 
-# How Python, the dynamic loader, glibc, FFmpeg and x264 say that the address space is full.
+# How Python, the dynamic loader, glibc, FFmpeg and x264 report that the address space is full.
 _MEMORY_SIGNS = (b"MemoryError", b"Cannot allocate memory", b"failed to map segment", b"bad_alloc", b"malloc of size")
 
 
@@ -111,7 +111,7 @@ def _files(arguments: Mapping[str, object]) -> Mapping[str, Sequence[str]]:
 
 
 def _own(output: object) -> None:
-    """What a child of root made was made as another user (`confinement.py`), and is root's from now on."""
+    """Give the files that a child of root made as another user (`confinement.py`) back to root."""
     user, group = os.geteuid(), os.getegid()
     if user != 0 or not isinstance(output, str):
         return
@@ -122,7 +122,7 @@ def _own(output: object) -> None:
 
 
 def _descriptor(stream: IO[bytes] | None) -> int:
-    if stream is None:  # never so: all three are pipes
+    if stream is None:  # never: all three are pipes
         raise ValueError("the child has no such pipe")
     return stream.fileno()
 
@@ -135,7 +135,7 @@ def _verdict(returncode: int, conversation: "_Conversation", limits: Limits) -> 
     """Why there is no result."""
     if returncode == -signal.SIGXCPU:
         return StepError("step_timeout", seconds=_seconds(limits))
-    # Even when the job gave its own reason: a program of its that starved is a file that could not be opened.
+    # Even when the job gave its own reason: its program without memory looks like a file that could not be opened.
     if any(sign in conversation.stderr for sign in _MEMORY_SIGNS):
         return StepError("step_memory", limit=size(limits.memory))
     if conversation.error is None and returncode in (-signal.SIGKILL, -signal.SIGTERM):
@@ -144,7 +144,7 @@ def _verdict(returncode: int, conversation: "_Conversation", limits: Limits) -> 
 
 
 class _Conversation:
-    """What the child says: progress, then one answer, on standard output; anything at all on standard error."""
+    """The child's output: progress, then one answer, on standard output; anything at all on standard error."""
 
     def __init__(self, process: Process, report: Callable[[int], None]) -> None:
         self.result: Mapping[str, object] | None = None
@@ -211,7 +211,7 @@ class _Conversation:
 def _parse(line: bytes) -> object:
     try:
         return json.loads(line)
-    except (ValueError, RecursionError):  # a child that a video took over may say anything
+    except (ValueError, RecursionError):  # a child that a video took over may send anything
         return None
 
 

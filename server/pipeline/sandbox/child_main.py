@@ -1,6 +1,6 @@
 """The child process: limits itself, does one job, sends one answer.
 
-Rule: nothing of a video is touched before the limits stand and all that the kernel lets us confine is confined
+Rule: a video is not touched before the limits and every protection that the kernel allows are in force
 (`confinement.py`); and the process never outlives its parent. Its standard input stays open as long as the parent
 lives; when it ends, the whole process group is killed, programs that the job started included. (`PR_SET_PDEATHSIG`
 would not do: it spares grandchildren, and it fires when the parent's *thread* ends.)
@@ -56,7 +56,7 @@ def main() -> None:
 
 
 def _prepare(modules: Sequence[str]) -> None:
-    """What a spare child does before it waits. It has one thread after that, too, since it may fork later."""
+    """The work of a spare child before it waits. It has one thread after that, too, since it may fork later."""
     if modules:
         _call_it(_SPARE_NAME)
     for module in modules:
@@ -73,15 +73,15 @@ def _read_line() -> bytes:
     line = b""
     while not line.endswith(b"\n"):
         chunk = os.read(_STDIN, 65536)
-        if not chunk:  # the parent died before it could say what to do
+        if not chunk:  # the parent died before it sent a job
             sys.exit(1)
         line += chunk
     return line
 
 
 def _limit(limits: Mapping[str, Any]) -> None:
-    """Take on the limits for this process and those that it starts."""
-    # Processor time is the net below the parent's clock: with a thread on every core it comes later, too.
+    """Set the limits for this process and those that it starts."""
+    # Processor time is the second limit after the parent's clock: with a thread on every core it comes later, too.
     processor = (int(limits["seconds"]) + 5) * (os.cpu_count() or 1)
     for kind, most in (
         (resource.RLIMIT_AS, limits["memory"]),
@@ -108,7 +108,7 @@ def _watch() -> None:
 
 
 def _import(name: str) -> Job:
-    """The job `module:function`; its module is ours, and is read while the files of the whole machine can be."""
+    """The job `module:function`; its module is ours, and is imported before files are restricted."""
     module, _, function = name.partition(":")
     job: Job = getattr(importlib.import_module(module), function)
     return job

@@ -1,6 +1,6 @@
 """The process of a child: how it is started, and how it is ended with all that it started.
 
-Rule: a child is started by `subprocess` in a session of its own (never by fork: servers have threads) and knows nothing
+Rule: a child is started by `subprocess` in a session of its own (never by fork: servers have threads) and gets nothing
 of our environment. When it has been ended, no process, no zombie and no descriptor of it is left.
 """
 
@@ -44,19 +44,19 @@ def end(process: Process, *, grace: float = _GRACE) -> None:
         deadline = time.monotonic() + grace
         while not is_dead(process) and time.monotonic() < deadline:
             time.sleep(0.005)
-        # Before reaping: until then the zombie keeps the number of its group from being given to a stranger.
+        # Before reaping: until then the zombie keeps the number of its group from being reused.
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
         process.wait()
 
 
 def is_dead(process: Process) -> bool:
-    """Whether the child has ended; it is not reaped by asking."""
+    """Whether the child has ended; this does not reap it."""
     return os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
 
 
 def _environment(environ: Mapping[str, str]) -> dict[str, str]:
-    """What a child needs and nothing that it could give away: no secret of ours ever reaches it."""
+    """The environment that a child needs, without any secret of ours."""
     kept = {name: environ[name] for name in ("PATH", "LANG", "PYTHONPATH") if name in environ}
     # Every heap arena of glibc reserves 64 MiB of address space, which is what the memory limit counts.
     return kept | {"MALLOC_ARENA_MAX": "1"}

@@ -29,13 +29,13 @@ PROTECTIONS = (
     "system_calls",
     "oom_first",
 )
-"""All that there are, by the names that the log and `/readyz` use."""
+"""All protections, by the names that the log and `/readyz` use."""
 
 _PR_SET_PDEATHSIG, _PR_SET_KEEPCAPS, _PR_CAPBSET_DROP, _PR_SET_NO_NEW_PRIVS, _PR_CAP_AMBIENT = 1, 8, 24, 38, 47
 _AMBIENT_RAISE = 2
 _CAPABILITIES_VERSION = 0x20080522  # linux/capability.h
 _LAST_CAPABILITY = 63
-# What root keeps, to read a data folder that is another user's. Landlock says which files it is for.
+# The capabilities that root keeps, to read another user's data folder. Landlock restricts them to its files.
 _CAP_CHOWN, _CAP_DAC_OVERRIDE, _CAP_KILL = 0, 1, 5
 _KEPT = (_CAP_DAC_OVERRIDE, 2)  # and CAP_DAC_READ_SEARCH
 
@@ -60,16 +60,16 @@ _standing: frozenset[str] = frozenset()
 
 @dataclass(frozen=True)
 class Entered:
-    """Which protections stand after the first part, and the user that root becomes: no other child has its number."""
+    """The protections of the first part, and the user that root becomes: no other child has its number."""
 
     standing: frozenset[str]
     user: int
 
 
 def enter_namespaces() -> Entered:
-    """The first part, while nothing is limited yet: `oom_first`, `network` and `processes`, those that are possible."""
+    """The first part, before any restriction: `oom_first`, `network` and `processes`, as far as they are possible."""
     standing, user = set(), _USERS + os.getpid() % _NUMBERS
-    # Before the kernel takes the database for want of memory, it takes a child. Its number lies where Landlock closes.
+    # When memory runs out, the kernel kills a child before the database. Landlock closes the file for this later.
     with contextlib.suppress(OSError):
         Path("/proc/self/oom_score_adj").write_text("1000")
         standing.add("oom_first")
@@ -81,9 +81,9 @@ def enter_namespaces() -> Entered:
 
 
 def confine(files: Mapping[str, Sequence[str]], entered: Entered) -> Callable[[], None]:
-    """The rest. `files` are what the job may `read`, `run` and `write` besides the system's and Python's own.
+    """The second part. `files` are what the job may `read`, `run` and `write` besides the system's and Python's own.
 
-    Returns what a program that is started has to call before it becomes that program: FFmpeg may have threads, but
+    Returns a function that a program's process calls before it becomes that program: FFmpeg may have threads, but
     starts no process.
     """
     global _standing  # of the whole process
@@ -128,21 +128,21 @@ def _user_namespace() -> str:
 
 
 def _is_counted_alone(before: str) -> bool:
-    """Whether a limit of processes counts this child, and not all that its user runs."""
+    """Whether a limit of processes counts this child alone, and not all processes of its user."""
     release = tuple(int(part) for part in platform.release().split("-")[0].split(".")[:2] if part.isdigit())
     return bool(before) and before != _user_namespace() and release >= _COUNTED_SINCE
 
 
 def _python() -> Sequence[str]:
-    """Where Python and what it imports lie; never the working directory, which may hold the data folder."""
+    """The folders of Python and its imports; never the working directory, which may have the data folder."""
     roots = {sys.prefix, sys.base_prefix, _OWN}
-    # Dependencies may lie elsewhere (PYTHONPATH, .pth files). A checkout has more than packages.
+    # Dependencies may be elsewhere (PYTHONPATH, .pth files). A checkout has more than packages.
     roots |= {path for path in sys.path if path.rstrip("/").endswith(("site-packages", "dist-packages"))}
     return sorted(roots - {"/"})
 
 
 def _of_program(paths: Sequence[str]) -> Sequence[str]:
-    """A program, what its name leads to, and the folder `lib` beside its own, where one is."""
+    """A program, the target of its link, and the folder `lib` beside its own, where one is."""
     found: list[str] = []
     for path in paths:
         real = Path(path).resolve()
@@ -158,7 +158,7 @@ def _drop_rights(libc: ctypes.CDLL, user: int) -> bool:
     for number in range(_LAST_CAPABILITY + 1):
         if number not in kept:
             libc.prctl(_PR_CAPBSET_DROP, number, 0, 0, 0)
-    # Without one of these another user could not open the original, or the server not end it or own what it made.
+    # Without one of these another user could not open the original, or the server not end it or own its files.
     if kept and permitted >= {_CAP_DAC_OVERRIDE, _CAP_CHOWN, _CAP_KILL}:
         libc.prctl(_PR_SET_KEEPCAPS, 1, 0, 0, 0)
         with contextlib.suppress(OSError):  # a container may not have so many users

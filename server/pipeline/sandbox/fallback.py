@@ -1,6 +1,6 @@
-"""A job that may be done in two ways: with the library (PyAV), and, when that crashes, with FFmpeg's program alone.
+"""A job that can be done in two ways: with the library (PyAV), and, when that crashes, with FFmpeg's program alone.
 
-Rule: one crash of a library is not the end of a video. The second way knows less, so it is only taken after a crash,
+Rule: one crash of a library does not fail a video. The second way finds out less, so it is only taken after a crash,
 never after a verdict on the file.
 """
 

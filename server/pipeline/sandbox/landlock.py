@@ -29,7 +29,7 @@ _TO_WRITE = _TO_READ | _WRITE | _MAKE_FOLDER | _MAKE_FILE | _REMOVE | _MOVE | _T
 
 
 def version() -> int:
-    """Of Landlock in this kernel; 0 without."""
+    """Landlock's version in this kernel; 0 without it."""
     try:
         return max(0, int(ctypes.CDLL(None, use_errno=True).syscall(_CREATE, None, 0, _GET_VERSION)))
     except (OSError, AttributeError):  # not Linux
@@ -37,9 +37,9 @@ def version() -> int:
 
 
 def restrict(*, read: Iterable[str], run: Iterable[str], write: Iterable[str]) -> bool:
-    """From now on only what lies at and below these paths: `run` may be read, too, and so may `write`.
+    """Restrict this process to these paths and what is below them: `run` may be read, too, and so may `write`.
 
-    Paths that do not exist are passed over. False where the kernel refuses; then nothing is restricted.
+    Paths that do not exist are skipped. False where the kernel refuses; then nothing is restricted.
     """
     known = version()
     if not known:
@@ -47,7 +47,7 @@ def restrict(*, read: Iterable[str], run: Iterable[str], write: Iterable[str]) -
     files = sum(rights for since, rights in _ALL if since <= known)
     net = _TCP[1] if known >= _TCP[0] else 0
     scoped = _SIGNALS_AND_SOCKETS[1] if known >= _SIGNALS_AND_SOCKETS[0] else 0
-    # Older kernels want the structure as short as they know it.
+    # Older kernels accept the structure only in the length that they know.
     attributes = struct.pack("=QQQ", files, net, scoped)[: 24 if known >= 6 else 16 if known >= 4 else 8]
     syscall = ctypes.CDLL(None, use_errno=True).syscall
     rules = int(syscall(_CREATE, attributes, len(attributes), 0))

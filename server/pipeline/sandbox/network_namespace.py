@@ -25,18 +25,18 @@ _SIGNALLED = 128  # plus the number of the signal: how the first process reports
 
 
 def enter() -> frozenset[str]:
-    """Move to namespaces of one's own: `network` and `processes`, those that were possible.
+    """Move to new namespaces: `network` and `processes`, those that were possible.
 
-    With `processes`, it returns in the grandchild only, whose end the two processes above it hand on.
+    With `processes`, it returns in the grandchild only; the two processes above pass its end on.
     """
     try:
         unshare = ctypes.CDLL(None, use_errno=True).unshare
     except (OSError, AttributeError):  # not Linux
         return frozenset()
     user, group = os.geteuid(), os.getegid()
-    # Root would lose its right to read the files of others in a user namespace.
+    # Root would lose its right to read other users' files in a user namespace.
     if user != 0 and unshare(_CLONE_NEWUSER) == 0:
-        # Files are still opened as the same user; this is only so that we are called by the same number.
+        # Files are still opened as the same user; this only keeps our user number.
         with contextlib.suppress(OSError):
             Path("/proc/self/setgroups").write_text("deny")
             Path("/proc/self/uid_map").write_text(f"{user} {user} 1")
@@ -71,7 +71,7 @@ def _reap(job: int) -> NoReturn:
 
 def _hand_on(first: int) -> NoReturn:
     """The process that the server started: end as the job did, and end all when the server is gone."""
-    with contextlib.suppress(OSError, AttributeError):  # a kernel before 5.3: the job's own watch has to do
+    with contextlib.suppress(OSError, AttributeError):  # a kernel before 5.3: the job's own watch has to suffice
         watched, end = select.poll(), os.pidfd_open(first)
         watched.register(end, select.POLLIN)
         watched.register(_STDIN, select.POLLHUP)

@@ -31,7 +31,7 @@ _ARCHITECTURES: Mapping[str, tuple[int, int, int, Sequence[int]]] = {
 
 _REFUSED: Mapping[str, Mapping[str, int]] = {
     "x86_64": {
-        # Sockets: nothing is to be said to anybody.
+        # Sockets: a child talks to no other process.
         "socket": 41,
         "connect": 42,
         "accept": 43,
@@ -56,7 +56,7 @@ _REFUSED: Mapping[str, Mapping[str, int]] = {
         "name_to_handle_at": 303,
         "open_by_handle_at": 304,
         "fanotify_init": 300,
-        # Keys, and parts of the kernel where faults were found again and again.
+        # Keys, and parts of the kernel with frequent vulnerabilities.
         "add_key": 248,
         "request_key": 249,
         "keyctl": 250,
@@ -195,7 +195,7 @@ def numbers() -> Mapping[str, int]:
 
 
 class Filter:
-    """A filter, ready to be put on: nothing is made or looked up any more when it is.
+    """A filter, prepared in full: applying it allocates and looks up nothing.
 
     With `may_start`, new processes are allowed (and no namespaces); otherwise only threads are.
     """
@@ -228,7 +228,7 @@ def _program(machine: str, *, may_start: bool) -> bytes:
         _step(_LOAD, _AT_NUMBER),
         _step(_ABOVE, _X32, 0, 1),
         _step(_RETURN, refuse),
-        # Its flags are in memory, where no filter can look: libc then uses clone.
+        # Its flags are in memory, which a filter cannot read: libc then uses clone.
         _step(_EQUAL, clone3, 0, 1),
         _step(_RETURN, _ERRNO | errno.ENOSYS),
     ]

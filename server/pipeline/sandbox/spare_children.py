@@ -2,7 +2,7 @@
 
 Rules:
 
-- A spare child does what a new one does, only sooner: one job, with its limits and confinement put on when the job
+- A spare child does what a new one does, only sooner: one job, with its limits and confinement applied when the job
   comes. Without a spare, a new child is started.
 - Spares are started while no child works, so that they take no time from a video; and they end when no job came for an
   hour, since each takes about 15 MB.
@@ -27,7 +27,7 @@ _log = structlog.stdlib.get_logger("videodock.pipeline")
 
 
 class SpareChildren:
-    """So many children that wait. Until `start`, and after `stop`, all children are new ones. For several threads."""
+    """`count` waiting children. Before `start`, and after `stop`, all children are new ones. For several threads."""
 
     def __init__(self, count: int, *, quiet: float = _QUIET_SECONDS, idle: float = _IDLE_SECONDS) -> None:
         self._count = count
@@ -110,7 +110,7 @@ class SpareChildren:
 
     def _end_all(self) -> None:
         while self._waiting:
-            child_process.end(self._waiting.pop(), grace=0)  # it has begun nothing
+            child_process.end(self._waiting.pop(), grace=0)  # it has no job yet
 
 
 NONE = SpareChildren(0)

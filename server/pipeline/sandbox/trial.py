@@ -1,4 +1,4 @@
-"""Tries at the start which protections of `confinement.py` stand, and keeps the answer for `/readyz`.
+"""Tries at the start which protections of `confinement.py` work, and keeps the answer for `/readyz`.
 
 Rule: a missing protection is reported and does not stop the work; the others hold.
 """

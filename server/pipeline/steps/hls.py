@@ -1,7 +1,7 @@
 """The step `hls`: playlists with several sizes, for players that choose by the speed of their line.
 
-Rule: `hls/index.m3u8` and all that it names are there whole or not at all; all sizes have their key frames at the same
-frames, and none is larger than its source.
+Rule: `hls/index.m3u8` and all files that it names are there whole or not at all; all sizes have their key frames at
+the same frames, and none is larger than its source.
 """
 
 from collections.abc import Mapping
@@ -17,9 +17,9 @@ class Hls(Transcode):
     job = "server.pipeline.jobs.hls:make"
 
     def is_wanted(self, settings: Settings) -> bool:
-        """By the setting `transcode`."""
+        """As the setting `transcode` says."""
         return settings.transcode in ("hls", "both")
 
     def columns(self) -> Mapping[str, object]:
-        """There is HLS, and it can be played."""
+        """The column after success."""
         return {"has_hls": True, "playable": True}

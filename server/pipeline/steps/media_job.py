@@ -24,8 +24,8 @@ def run(
 ) -> Mapping[str, object]:
     """Call `job` (`module:function`) in a child and return what it found. Raises as `child.run`.
 
-    It may read the original, and write into `output` where `arguments` name it. `limits` are those of the step where
-    they are not given; without `has_program` there is no second way when the library crashes.
+    It may read the original, and write into `output` where `arguments` name it. `limits` default to those of the step;
+    without `has_program` there is no fallback when the library crashes.
     """
     common = {
         "path": require_source(context),
@@ -67,7 +67,7 @@ def make(
 
 
 def remarks(found: Mapping[str, object]) -> dict[str, object]:
-    """The column `remarks`, if a job made some: codes that we know, since a child may say anything."""
+    """The column `remarks`, from the codes that we know: a compromised child may send anything."""
     listed = found.get("remarks")
     codes = [code for code in listed if isinstance(code, str) and code in REMARKS] if isinstance(listed, list) else []
     return {"remarks": codes} if codes else {}

@@ -16,9 +16,9 @@ class Mp4(Transcode):
     job = "server.pipeline.jobs.mp4:make"
 
     def is_wanted(self, settings: Settings) -> bool:
-        """By the setting `transcode`."""
+        """As the setting `transcode` says."""
         return settings.transcode in ("mp4", "both")
 
     def columns(self) -> Mapping[str, object]:
-        """There is an MP4, and it can be played."""
+        """The column after success."""
         return {"has_mp4": True, "playable": True}

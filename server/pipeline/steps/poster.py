@@ -23,11 +23,11 @@ class Poster(Step):
     weight = 4
     is_required = False
     job: ClassVar[str] = "server.pipeline.jobs.poster:make"
-    """`module:function` that does it in the child."""
+    """`module:function` of the job in the child."""
     beside = "mp4"  # a copy takes a second, an encode hours: neither waits for the other
 
     def run(self, context: StepContext) -> Mapping[str, object]:
-        """Write `poster.jpg` into the output directory; `StepError` poster_failed if no frame can be had."""
+        """Write `poster.jpg` into the output directory; `StepError` poster_failed if no frame can be decoded."""
         try:
             media_job.make(
                 context,

@@ -15,7 +15,7 @@ from server.settings import Settings
 
 _MEMORY = 1536 << 20  # bytes of address space: room for a frame of 8K and its neighbours, or for a thousand tracks
 
-# The columns that the job fills, and what each may be besides None.
+# The columns that the job fills, and the type of each besides None.
 _COLUMNS: Mapping[str, type] = {
     "duration": float,  # seconds
     "width": int,  # pixels, after rotation
@@ -30,12 +30,12 @@ _COLUMNS: Mapping[str, type] = {
 
 
 class Probe(Step):
-    """Finds out `container` and the columns above. Where and with what a video was made is never read."""
+    """Finds out `container` and the columns above. Place and device of a video are never read."""
 
     name = "probe"
     weight = 1
     job: ClassVar[str] = "server.pipeline.jobs.probe:probe"
-    """`module:function` that does it in the child."""
+    """`module:function` of the job in the child."""
 
     def limits(self, settings: Settings) -> Limits:
         """Less memory than for the others: a file whose huge index passed this step would pass them too."""
@@ -56,7 +56,7 @@ class Probe(Step):
 
 
 def _checked(found: Mapping[str, object]) -> dict[str, object]:
-    """Exactly the columns, each of its type: a child that a video took over could say anything."""
+    """Exactly the columns, each of its type: a compromised child could send anything."""
     columns = {name: found.get(name) for name in _COLUMNS}
     for name, kind in _COLUMNS.items():
         if columns[name] is not None and type(columns[name]) is not kind:

@@ -1,8 +1,8 @@
 """The first step: is there a virus in the file?
 
-Rule: only a file that the scanner has seen whole is clean. What it does not take is refused, or by setting marked as
-not scanned; while it is away, the task waits. A scanner that was there, and broke off over the file, has failed on it:
-that counts, since there are files that end a scanner each time.
+Rule: only a file that the scanner has scanned whole is clean. A file that it does not take is refused, or by setting
+marked as not scanned; while the scanner is away, the task waits. A scanner that breaks off during the file has failed
+on it: that counts, since there are files that end a scanner each time.
 """
 
 from collections.abc import Mapping
@@ -19,21 +19,21 @@ from server.settings import Settings
 
 _log = structlog.stdlib.get_logger("videodock.pipeline")
 
-_PING_SECONDS = 30.0  # a scanner that is busy with other files takes its time
+_PING_SECONDS = 30.0  # a scanner that is busy with other files takes longer
 
 
 class Scan(Step):
-    """Has clamd look at every byte; `scan` is its column."""
+    """Has clamd scan every byte; `scan` is its column."""
 
     name = "scan"
     weight = 2
 
     def applies_to(self, media_type: MediaType | None) -> bool:  # noqa: ARG002  # any type may carry a virus
-        """To every file."""
+        """True for every file."""
         return True
 
     def is_wanted(self, settings: Settings) -> bool:
-        """Where a scanner is set."""
+        """True where a scanner is set."""
         return bool(settings.clamd)
 
     def run(self, context: StepContext) -> Mapping[str, object]:
@@ -79,7 +79,7 @@ def _ask(context: StepContext, path: str) -> clamd.Verdict:
 
 
 def _unscanned(settings: Settings, code: str, **params: Param) -> Mapping[str, object]:
-    """What becomes of a file that the scanner does not take."""
+    """The outcome for a file that the scanner does not take."""
     if settings.scan_too_large == "refuse":
         raise StepError(code, **params)
     return {"scan": "too_large"}

@@ -1,6 +1,6 @@
 """The last step: small pictures of the whole video, for scrubbing.
 
-Rule: `storyboard.vtt` says for each stretch of the video which part of `storyboard.jpg` shows it. Playback does not
+Rule: `storyboard.vtt` names for each stretch of the video the part of `storyboard.jpg` that shows it. Playback does not
 need it, so a video without one has not failed.
 """
 
@@ -25,7 +25,7 @@ class Storyboard(Step):
         return settings.storyboard == "on"
 
     def run(self, context: StepContext) -> Mapping[str, object]:
-        """Write `storyboard.jpg` and `storyboard.vtt`; `StepError` storyboard_failed if no picture can be had."""
+        """Write `storyboard.jpg` and `storyboard.vtt`; `StepError` storyboard_failed if no picture can be decoded."""
         job, duration = "server.pipeline.jobs.storyboard:draw", context.facts.get("duration")
         media_job.make(context, job, {"duration": duration}, room=_ROOM, has_program=False)
         context.report(100)

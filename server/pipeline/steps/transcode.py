@@ -1,4 +1,4 @@
-"""What the steps `mp4` and `hls` share: the parent's side of a transcode.
+"""Shared by the steps `mp4` and `hls`: the parent's side of a transcode.
 
 Rule: the parent says what is to be made and within which bounds; the job in the child looks at the video and decides
 how. A full disk is never the video's fault.
@@ -22,11 +22,11 @@ _GROWTH = 20
 
 
 class Transcode(Step):
-    """A step that makes something to be played."""
+    """A step with a playable result."""
 
     weight = 60
     job: ClassVar[str]
-    """`module:function` that does it in the child."""
+    """`module:function` of the job in the child."""
 
     def limits(self, settings: Settings) -> Limits:
         """Encoding has a time limit of its own."""
@@ -44,7 +44,7 @@ class Transcode(Step):
 
     @abstractmethod
     def columns(self) -> Mapping[str, object]:
-        """What is true of the file now."""
+        """The columns after success."""
 
     def _arguments(self, context: StepContext) -> dict[str, object]:
         settings = context.settings

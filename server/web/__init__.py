@@ -1,1 +1,1 @@
-"""HTTP: every route, each in its room."""
+"""HTTP: every route."""

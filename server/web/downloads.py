@@ -92,7 +92,7 @@ class Downloads:
         """An upload that may be downloaded, and when it became complete. Blocking."""
         facts = self._repository.facts(upload_id, DEFAULT_OWNER)
         if facts.is_rejected:
-            raise UploadGoneError  # 415 would be about the type of what a GET brings, and that brings nothing
+            raise UploadGoneError  # not 415, which would be about the type of a response that a GET cannot have
         check_upload(facts)
         if facts.is_partial:
             raise UploadPartialError
@@ -105,7 +105,7 @@ class Downloads:
         return facts, completed
 
     def _check_scan(self, scan: str | None) -> None:
-        """Whether a file may go out of which `task_files.scan` says this."""
+        """Whether a file with this value of `task_files.scan` may be downloaded."""
         if scan == "infected":
             raise UploadInfectedError
         # `skipped` is not a pass: the file came in without a scanner.
@@ -139,7 +139,7 @@ def _media_type(facts: Facts) -> str:
 def is_unchanged(head: Head, tag: str, completed: datetime) -> bool:
     """Whether the client has these bytes already (RFC 9110 section 13.2.2, in its order).
 
-    Raises `PreconditionFailedError` when it wants others than these.
+    Raises `PreconditionFailedError` when it wants another version.
     """
     modified = completed.replace(microsecond=0)
     match = _tags(head, "if-match")
@@ -156,7 +156,7 @@ def is_unchanged(head: Head, tag: str, completed: datetime) -> bool:
 
 
 def _tags(head: Head, name: str) -> set[str] | None:
-    """Entity tags of a list header, as they came; None where there is none. They are a list: it may come twice."""
+    """Entity tags of a list header, as they came; None without the header. It is a list, so it may come twice."""
     values = head.headers.get(name)
     if values is None:
         return None
@@ -165,7 +165,7 @@ def _tags(head: Head, name: str) -> set[str] | None:
 
 
 def _date(head: Head, name: str) -> datetime | None:
-    """An IMF-fixdate; None for what is none, which a condition must ignore."""
+    """An IMF-fixdate; None for an invalid one, which a condition must ignore."""
     values = head.headers.get(name, ())
     if len(values) != 1 or not _DATE.fullmatch(values[0]):
         return None

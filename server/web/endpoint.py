@@ -1,8 +1,8 @@
-"""What every endpoint that takes a body shares: how it is called, and how it refuses.
+"""Shared by all endpoints with a body: how they are called, and how they refuse.
 
-Rule: an endpoint returns a response or raises; it never sends. So a refusal can leave in the one way that reaches
-a client which is still sending: answer first, then read on for a moment, then close. (Closing at once makes the
-kernel send a reset that overtakes the answer; keeping the connection would swallow the gigabytes that are left.)
+Rule: an endpoint returns a response or raises; it never sends. So a refusal always takes the one way that reaches
+a client which is still sending: respond first, then read on for a moment, then close. (Closing at once makes the
+kernel send a reset that overtakes the response; keeping the connection would drain the remaining gigabytes.)
 """
 
 import asyncio
@@ -43,15 +43,15 @@ Refuse = Callable[[VideodockError, Scope], Response]
 def endpoint(
     handle: Handle, refuse: Refuse, *, route: str, intake: Admission, cors: CrossOrigin | None = None
 ) -> ASGIApp:
-    """An ASGI application that answers with what `handle` returns, or with what `refuse` makes of its error.
+    """An ASGI application that responds with the result of `handle`, or with `refuse` of its error.
 
-    With `cors` it answers OPTIONS itself, and pages of other origins may read its answers.
+    With `cors` it answers OPTIONS itself, and pages of other origins may read its responses.
     """
     return _Endpoint(handle, refuse, route, intake, cors)
 
 
 class _Endpoint:
-    # An instance, because Starlette takes functions for handlers and everything else for an application.
+    # An instance, because Starlette takes functions for handlers and all other callables for applications.
     def __init__(self, handle: Handle, refuse: Refuse, route: str, intake: Admission, cors: CrossOrigin | None) -> None:
         self._handle = handle
         self._refuse = refuse
@@ -86,7 +86,7 @@ class _Endpoint:
         except ClientGoneError:
             return None
         except asyncio.CancelledError:
-            # Only a server that stops cancels a request. Without an answer, uvicorn makes one: a bare 500.
+            # Only a stopping server cancels a request. Without a response, uvicorn sends one: a bare 500.
             _keep_running()
             return self._refuse(StoppingError(), scope)
         except Exception as error:
@@ -117,7 +117,7 @@ async def _send(response: Response, scope: Scope, receive: Receive, send: Send, 
 
 
 def _bare(response: Response) -> Response:
-    """The head of a response: X-HTTP-Method-Override made a HEAD of a request whose own method has a body to come."""
+    """The head of a response: X-HTTP-Method-Override made a HEAD of a request whose own method needs a body."""
     bare = Response(status_code=response.status_code)
     bare.raw_headers = [pair for pair in response.raw_headers if pair[0] != b"content-length"]
     return bare

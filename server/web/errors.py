@@ -40,7 +40,7 @@ def known(error: Exception, scope: Scope) -> VideodockError:
         _log.warning("database_full", reason=reason(error))
         return StorageFullError()
     if isinstance(error, AWAY):
-        # One line: while a database is away every request comes by here.
+        # One line: while a database is away, every request gets here.
         _log.warning("database_unavailable", reason=reason(error))
         return UnavailableError(part="database")
     if isinstance(error, OSError) and error.errno in (errno.EMFILE, errno.ENFILE):

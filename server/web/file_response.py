@@ -1,11 +1,11 @@
-"""An answer that is a file, whole or in ranges (RFC 9110 section 14).
+"""A response from a file, whole or in ranges (RFC 9110 section 14).
 
-Rule: it says nothing before the file is open, and sends what it announced or cuts the connection.
+Rule: it sends nothing before the file is open, and then sends what it announced or closes the connection.
 
-Where the server lets files out (`sendfile.FILES`) their bytes leave by `sendfile`, and only heads pass through
-`send`. Elsewhere `FileResponse` reads and sends them. What that takes badly is settled before it sees the request: it
-answers a Range that it cannot read with 400, where RFC 9110 has it ignored, refuses all ranges for the sake of one,
-and begins an answer before it has opened the file.
+Where the server offers it (`sendfile.FILES`), the file's bytes go by `sendfile`, and only heads pass through
+`send`. Otherwise `FileResponse` reads and sends them. Its faults are handled before it gets the request: it
+responds to an invalid Range with 400, where RFC 9110 ignores it, refuses all ranges because of one,
+and begins a response before it has opened the file.
 """
 
 import os
@@ -30,7 +30,7 @@ Range = tuple[int, int]
 
 
 class StoredFileResponse(FileResponse):
-    """The file that `stat` is of, in `ranges` as `ranges` found them; `refuse` answers when it cannot be opened."""
+    """The file with this `stat`, in `ranges` from the function `ranges`; `refuse` responds when it cannot be opened."""
 
     def __init__(
         self,
@@ -64,7 +64,7 @@ class StoredFileResponse(FileResponse):
             await self._send_file(sender, file, send)
         finally:
             scope.setdefault("state", {})["bytes_out"] = sender.sent
-            # The last close of a file that was deleted frees all of its blocks: that may take a while.
+            # The last close of a deleted file frees all of its blocks: that may take a while.
             await threads.run(os.close, file)
 
     async def _send_file(self, sender: FileSender, file: int, send: Send) -> None:
@@ -79,7 +79,7 @@ class StoredFileResponse(FileResponse):
         await send({"type": "http.response.body", "body": end, "more_body": False})
 
     def _framed(self) -> tuple[list[tuple[bytes, Range]], bytes]:
-        """The text before each range, and after the last one; and the headers of the answer."""
+        """The text before each range, and after the last one; and the headers of the response."""
         if self._ranges is None:
             return [(b"", (0, self._size))], b""
         if len(self._ranges) == 1:
@@ -101,7 +101,7 @@ class StoredFileResponse(FileResponse):
         return framing, end
 
     async def _stream(self, scope: Scope, receive: Receive, send: Send) -> None:
-        # Another method may have stood in the request (X-HTTP-Method-Override), and conditions were judged already.
+        # The request may have another method (X-HTTP-Method-Override), and conditions were checked already.
         method = "HEAD" if scope["method"] == "HEAD" else "GET"
         others = [(name, value) for name, value in scope["headers"] if name not in (b"range", b"if-range")]
         if self._ranges:
@@ -124,7 +124,7 @@ class StoredFileResponse(FileResponse):
             await super().__call__({**scope, "method": method, "headers": others}, receive, send_when_open)
         except OSError as error:
             if is_open:
-                raise  # half an answer cannot be taken back
+                raise  # half a response cannot be taken back
             await self._refuse_open(error, scope)(scope, receive, send)
 
 

@@ -1,7 +1,7 @@
 """A multipart/form-data body (RFC 7578) as parts that are pulled, each of them a `Body`.
 
 Rule: nothing is gathered. Bytes of a part go from the request to their sink through one buffer, whatever the
-size of a part or of the form; the head of a part is bounded, and so are what stands before the first part and the
+size of a part or of the form; the head of a part is bounded, and so are the text before the first part and the
 number of parts.
 """
 
@@ -120,7 +120,7 @@ class FormParser:
         return Moved(count, end)
 
     async def _skip_line_feeds(self) -> bool:
-        """Some clients begin with a line break that is none; False when the body was cut off before anything else."""
+        """Skip line breaks before the first delimiter, which some clients send; False when the body ended before."""
         gone = 0
         while gone <= _PREAMBLE_BYTES:
             chunk = await self._read_available(self._idle_seconds)
@@ -162,14 +162,14 @@ class FormParser:
                 padding = False
                 if text[:1] not in b"\r\n":
                     raise MultipartInvalidError(reason="form_boundary_line")
-            known = max(0, len(head) - 3)  # nothing is searched twice, however small the pieces are
+            known = max(0, len(head) - 3)  # no byte is searched twice, however small the pieces are
             room = _HEAD_BYTES + 4 - len(head)
             head += chunk[:room]
             self.body.put_back(chunk[room:])
             stop = head.find(b"\r\n\r\n", known)
             if stop < 0 and len(head) >= _HEAD_BYTES + 4:
                 raise MultipartInvalidError(reason="form_head_size", limit=_HEAD_BYTES)
-        if self._delimiter in head[:stop]:  # a head that has no end: the next part would be taken for its fields
+        if self._delimiter in head[:stop]:  # a head without an end: the next part would be taken for its fields
             raise MultipartInvalidError(reason="form_head_line")
         self.body.put_back(bytes(head[stop + 4 :]))
         return Part(self, part_head.parse(bytes(head[:stop]), self._charset), self._idle_seconds)
@@ -190,7 +190,7 @@ class FormParser:
             self._charset = value.decode("latin-1").strip() or self._charset
 
     async def _read_available(self, seconds: float) -> bytes | End | None:
-        """What there is of the request."""
+        """The next bytes of the request, or its end."""
         chunk = await self.body.available(seconds)
         if isinstance(chunk, End):
             self._ended(chunk)

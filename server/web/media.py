@@ -1,7 +1,7 @@
-"""GET /media/<task>/<file>/<name>: what was made of a video.
+"""GET /media/<task>/<file>/<name>: the results of a video.
 
-Rule: the row says whether there is a result, and the path is built from ids that were checked, never from what a
-client wrote.
+Rule: the row decides whether there is a result, and the path is built from ids that were checked, never from the
+client's text.
 """
 
 import os
@@ -28,7 +28,7 @@ from server.web.errors import api_response, known
 from server.web.file_response import StoredFileResponse, ranges
 from server.web.middleware.cors import CrossOrigin
 
-# The results that have a URL in the status: which column says that it is there, and what it is called.
+# The results that have a URL in the status: the column that says so, and the file's name.
 _MAIN = {
     "poster_url": (TaskFile.has_poster, "poster.jpg"),
     "mp4_url": (TaskFile.has_mp4, "video.mp4"),
@@ -44,26 +44,26 @@ _TYPES = {
     "m4s": "video/iso.segment",
 }
 
-# What a player that a page of another origin brings along sends, and has to read.
+# Request and response headers of players on pages of other origins.
 _ALLOW_HEADERS = "Range, If-Range, If-None-Match, If-Modified-Since, X-Request-ID, X-Requested-With"
 _EXPOSE_HEADERS = "Content-Length, Content-Range, Accept-Ranges, ETag, Last-Modified, X-Request-ID"
 _METHODS = "GET, HEAD, OPTIONS"
 
 
-# Nothing of these is shown, whatever was made before they ended so.
+# No result of these is shown, whatever was made before.
 _HIDDEN = (FileStatus.ERROR, FileStatus.CANCELLED, FileStatus.REMOVED)
 _UNENDED = (StepStatus.WAITING, StepStatus.PROCESSING)
 
 
 def is_shown(file: TaskFile, steps: Sequence[TaskStep]) -> bool:
-    """Whether what was made of a file may be seen: not before its scan has ended, and not once it has failed or was
+    """Whether the results of a file may be shown: not before its scan has ended, and not once it has failed or was
     removed."""
     is_scanned = not any(step.name == SCAN and step.status in _UNENDED for step in steps)
     return is_scanned and file.scan != INFECTED and file.status not in _HIDDEN
 
 
 def urls(base: str, file: TaskFile, *, shown: bool) -> dict[str, str | None]:
-    """The absolute URLs of what was made of a file; None is what there is not, or not yet."""
+    """The absolute URLs of a file's results; None for a result that does not exist (yet)."""
     place = f"{base}/media/{file.task_id}/{file.id}/"
     return {key: place + name if shown and getattr(file, column.key) else None for key, (column, name) in _MAIN.items()}
 
@@ -79,7 +79,7 @@ def _may_be_seen() -> ColumnElement[bool]:
 
 
 def _shown_by(name: str) -> ColumnElement[bool]:
-    """What says that a result of this name may be shown."""
+    """The condition under which a result of this name may be shown."""
     folder, _, rest = name.partition("/")
     main = f"{folder}/index.m3u8" if rest else f"{Path(name).stem}.vtt" if name == "storyboard.jpg" else name
     return next((column.is_(True) for column, found in _MAIN.values() if found == main), false())
@@ -108,7 +108,7 @@ class _MediaRoutes:
         return self._dressed(await self._result(call), call.scope)
 
     def refuse(self, error: VideodockError, scope: Scope) -> Response:
-        """A refusal, for every page to read that may read results."""
+        """A refusal that every page may read that may read results."""
         return self._dressed(api_response(error, scope), scope)
 
     def _dressed(self, response: Response, scope: Scope) -> Response:

@@ -1,8 +1,8 @@
 """Header fields of form parts as text: parameters, encoded words and character sets.
 
 Rule: pure functions, each linear in its input. Nothing here refuses a request: a malformed value has a fallback, so
-that a file never gets lost because of its name. Character sets come from a list that is fixed at import: a name that
-a client invents is not looked up, since Python would remember each of them for ever.
+that no file is lost because of its name. Character sets come from a list that is fixed at import: a name that
+a client invents is not looked up, since Python would cache each of them for ever.
 
 RFC 2231 and 5987 (`filename*`), RFC 2047 (`=?utf-8?B?…?=`), RFC 7578 section 4.2 and the HTML standard (`%22`).
 """
@@ -18,7 +18,7 @@ from functools import lru_cache
 from urllib.parse import unquote, unquote_to_bytes
 
 # A quote inside a quoted string that is not followed by `;` or the end belongs to the value: some clients do not
-# escape it. Possessive, so no input makes it look at a character again and again.
+# escape it. Possessive, so that no input makes it read a character again and again.
 _QUOTED = re.compile(r'"((?:[^"\\]|\\.|"(?![ \t]*(?:;|$)))*+)"', re.DOTALL)
 _QUOTED_PLAIN = re.compile(r'"([^"]*+)"')  # the value ends in a backslash that escapes nothing
 _KEY = re.compile(r"[^;]*+;([^;=]*+)(=?)[ \t]*+")
@@ -41,7 +41,7 @@ _CHARSETS: Mapping[str, str] = (
     | {name: name for name in _MODULES}
     | {"x_gbk": "gbk", "x_sjis": "shift_jis", "x_euc_jp": "euc_jp", "windows_936": "gbk", "windows_31j": "cp932"}
 )
-# What clients call by the smaller set's name is often written in the larger one.
+# The declared set is often a subset of the set that was really used.
 _LARGER = {"gb2312": "gb18030", "gbk": "gb18030", "big5": "big5hkscs", "shift_jis": "cp932", "euc_kr": "cp949"}
 _EVERY_BYTE = bytes(range(256))
 _SAMPLE = 'form-data; name="a"; filename*=b'
@@ -50,7 +50,7 @@ _SAMPLE = 'form-data; name="a"; filename*=b'
 def parameters(value: str) -> tuple[str, dict[str, str]]:
     """The value of a field in lower case, and its parameters by lower-case name; the last of equal names counts.
 
-    What stands after the first 300 is not looked at.
+    Parameters after the first 300 are ignored.
     """
     kind, _, _ = value.partition(";")
     found: dict[str, str] = {}
@@ -64,7 +64,7 @@ def parameters(value: str) -> tuple[str, dict[str, str]]:
             continue
         string = quoted.match(value, at)
         if string is None and value.startswith('"', at):
-            quoted = _QUOTED_PLAIN  # at most one look at all the rest of the field
+            quoted = _QUOTED_PLAIN  # at most one pass over the rest of the field
             string = quoted.match(value, at)
         if string is not None:
             text, at = _ESCAPED.sub(r"\1", string[1]), string.end()
@@ -78,10 +78,10 @@ def parameters(value: str) -> tuple[str, dict[str, str]]:
 
 
 def best(found: Mapping[str, str], key: str) -> str | None:
-    """The text of the parameter `key` in the form that says most; None without one.
+    """The text of the parameter `key` in its most precise form; None without one.
 
     A well-formed `key*`, else well-formed continuations `key*0`, `key*1`, else `key`, with encoded words and the
-    escapes of browsers decoded, else what can be read of a malformed `key*`.
+    escapes of browsers decoded, else the readable part of a malformed `key*`.
     """
     text = _extended(found[f"{key}*"]) if f"{key}*" in found else None
     text = text or _continued(found, key)
@@ -137,7 +137,7 @@ def _sections(found: Mapping[str, str], key: str) -> dict[int, tuple[str, bool]]
 
 
 def _salvaged(found: Mapping[str, str], key: str) -> str | None:
-    """What can be read of a malformed `key*` when there is nothing else."""
+    """The readable part of a malformed `key*` when there is nothing else."""
     parts = _sections(found, key)
     value = found.get(f"{key}*") or "".join(parts[number][0] for number in sorted(parts))
     text = unquote(value.rpartition("'")[2], errors="replace")
@@ -157,15 +157,15 @@ def _encoded(text: str, charset: str) -> bytes | None:
 
 
 def _words(text: str) -> str | None:
-    """A text with its encoded words decoded (RFC 2047); None when there are none. What is malformed stays as it is.
+    """A text with its encoded words decoded (RFC 2047); None when there are none. Malformed ones stay as they are.
 
-    Between two words blanks do not count (section 6.2). A character may be split between two of them: section 5
+    Blanks between two encoded words do not count (section 6.2). A character may be split between two of them: section 5
     forbids it, and clients that cut at 75 characters do it.
     """
     if len(text) > _MAX_WORDS:
         return None
     pieces: list[str] = []
-    run: list[tuple[str, bytes, str]] = []  # adjacent words of one charset: it, their bytes, how they were written
+    run: list[tuple[str, bytes, str]] = []  # adjacent encoded words of one charset: it, their bytes, their source text
     end = 0
 
     def flush() -> None:
@@ -217,7 +217,7 @@ def strict(raw: bytes, charset: str) -> str | None:
 
 def field_text(raw: bytes, declared: str | None) -> str:
     """A header field as text: in the character set that the form declares, else UTF-8 (RFC 7578 section 5.1), else
-    what the bytes look like.
+    a guess from the bytes.
 
     A declared set of one byte a character proves nothing, since every byte is valid in it: UTF-8 comes first.
     """

@@ -1,8 +1,8 @@
 """POST /api/upload/videos: the documented upload, streamed into the store.
 
-Rule: every file of the form is judged by itself; those that can be taken become one task, the others are named.
-A form that does not come to its end leaves nothing. What a form is answered is data first (`Answer`), which is
-kept where the form has a key, and sentences when it leaves.
+Rule: every file of the form is judged by itself; the accepted ones become one task, the others are listed with reasons.
+A form that is cut off leaves nothing. The answer to a form is data first (`Answer`), which is stored
+where the form has a key, and gets its sentences when it is sent.
 """
 
 import contextlib
@@ -133,7 +133,7 @@ class _FormRoute:
 
 
 async def _file_name(part: Part) -> str | None:
-    """The name that a file of the field is stored under; None where the part is not a file.
+    """The name under which a file of the field is stored; None where the part is not a file.
 
     A file field that was left empty is sent with an empty name and without a byte. A part that is declared a video and
     has no name gets one, `video` with the extension of its type: the declared one, else that of its first bytes.

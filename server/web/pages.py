@@ -1,8 +1,8 @@
-"""The upload page: the files of one folder of ours, served as they are.
+"""The upload page: the files of one folder, served as they are.
 
-Rule: the page loads nothing from anywhere else and runs no script but its own; its Content-Security-Policy holds
-it to that. There is a route for each file and no other: what a client wrote never becomes a path. The files are read
-once, at the start: reading them for each request takes four times as long, and threads that others wait for.
+Rule: the page loads nothing from other hosts and runs only its own script; its Content-Security-Policy enforces
+that. Each file has a route, and there is no other: a client's text never becomes a path. The files are read
+once, at the start: reading them for each request takes four times as long, and threads that other requests need.
 """
 
 from pathlib import Path
@@ -15,7 +15,7 @@ from starlette.staticfiles import NotModifiedResponse, StaticFiles
 
 _FOLDER = Path(__file__).parent / "page"
 _INDEX = "index.html"
-# What `mimetypes` says depends on the machine, and a browser runs no module of another type.
+# `mimetypes` depends on the machine, and a browser runs no module of another type.
 _TYPES = {
     ".html": "text/html; charset=utf-8",
     ".css": "text/css; charset=utf-8",

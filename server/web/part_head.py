@@ -1,6 +1,6 @@
 """The head of a form part (RFC 7578 section 4): MIME fields, whose folded lines are joined.
 
-Rule: what a client may mean by its head is decided here, and what it may not be is refused here; no I/O. A head is
+Rule: the head of a part is interpreted here, and an invalid one is refused here; no I/O. A head has
 as many bytes as the reader allows, and costs time in proportion to them.
 """
 
@@ -26,7 +26,7 @@ _SHOWN_CHARACTERS = 40
 
 @dataclass(frozen=True)
 class PartHead:
-    """What the head of a part says. `filename` has no path; `media_type` is in lower case, empty when there is none.
+    """The facts of a part's head. `filename` has no path; `media_type` is in lower case, empty when there is none.
 
     `refusal` is why the part cannot be stored as a file.
     """
@@ -77,7 +77,7 @@ def _text(fields: dict[bytes, bytes], name: bytes, charset: str | None) -> str:
 
 
 def _refusal(transfer: str, content: str) -> ClientError | None:
-    """Bytes that are encoded would be stored as the file itself."""
+    """Encoded bytes would be stored as the file itself."""
     if transfer.lower() not in _PLAIN_TRANSFER:
         return TransferEncodingUnsupportedError(coding=_shown(transfer))
     codings = [coding.strip() for coding in content.split(",")]

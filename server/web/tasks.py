@@ -135,7 +135,7 @@ def _message(task: Task, arrived: int, reader: Language) -> str:
 
 def _file(file: TaskFile, steps: Sequence[TaskStep], base: str, reader: Language) -> dict[str, object]:
     shown = is_shown(file, steps)
-    # Why it had failed before its removal is for reports.
+    # An earlier failure of a removed task is for reports only.
     why = ("file_removed", None) if file.status is FileStatus.REMOVED else (file.error_code, file.error_params)
     return {
         "id": file.id,

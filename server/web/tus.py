@@ -1,7 +1,8 @@
 """tus on its mount: OPTIONS and POST on the collection, OPTIONS, HEAD, GET, PATCH and DELETE on an upload.
 
-Rule: a handler says what the protocol module decided and the service did; it decides nothing itself. Every answer
-of the mount, a refusal too, bears Tus-Resumable and the CORS headers: without them a browser's client sees nothing.
+Rule: a handler sends the decision of the protocol module and the result of the service; it decides nothing itself.
+Every response of the mount, a refusal too, has Tus-Resumable and the CORS headers: without them a browser's client
+sees nothing.
 """
 
 import asyncio
@@ -35,7 +36,7 @@ _COLLECTION = PATH + "/"
 _EVERY_ANSWER = (
     (b"tus-resumable", protocol.VERSION.encode()),
     (b"x-content-type-options", b"nosniff"),
-    (b"cache-control", b"no-store"),  # unless it says another thing
+    (b"cache-control", b"no-store"),  # unless the handler sets another value
 )
 
 _PATIENCE_SECONDS = 3.0
@@ -55,9 +56,9 @@ _EXPOSE_HEADERS = (
 
 
 class Mount:
-    """Pure ASGI middleware: answers all that is addressed to the mount, and lets everything else pass.
+    """Pure ASGI middleware: answers all requests to the mount, and lets all others pass.
 
-    It stands before the general routing, which costs a small request as much as all else that the server does for it.
+    It stands before the general routing, which costs a small request as much as all other work of the server.
     Both spellings of the collection are served: a redirect would lose a body.
     """
 
@@ -84,7 +85,7 @@ class Mount:
 
 
 class TusRoutes:
-    """The mount. What it has the service do are methods of their own, for another engine to do them in its way."""
+    """The mount. Calls of the service are methods, so that another engine can replace them."""
 
     def __init__(self, services: Services) -> None:
         self._uploads = services.uploads
@@ -158,7 +159,7 @@ class TusRoutes:
         decision = await self._decide_create(call, offer)
         facts = await self._make(decision)
         location = f"{base_url(call.scope)}{PATH}/{facts.id}"
-        # Else it is a creation that came again, and the client goes on where the first one came to.
+        # Otherwise a repeated creation, and the client goes on at the offset of the first one.
         is_new = not facts.offset and not facts.is_complete
         if is_new and (decision.has_body or decision.length == 0):
             # From here on every response carries the upload's Location, even after an error of the body.
@@ -190,13 +191,13 @@ class TusRoutes:
         facts = await self._inspect(call.request.path_params["upload_id"])
         await self._finals.join_waiting(facts)
         response = Response(headers=protocol.describe(facts))
-        # It would be the length of the GET (RFC 9110 section 9.3.2), and that is not empty.
+        # It would be the length of the GET (RFC 9110 section 9.3.2), which is not empty.
         response.raw_headers = [pair for pair in response.raw_headers if pair[0] != b"content-length"]
         return response
 
     async def _inspect(self, upload_id: str) -> Facts:
-        # tus-js-client takes any answer to HEAD but 423 for the end of the upload and starts from zero (rule 4): a
-        # database that is restarted must not cost anybody the gigabytes that are already here.
+        # tus-js-client takes every response to HEAD except 423 for the end of the upload and starts from zero (rule 4):
+        # a restart of the database must not cost a client the gigabytes that are already here.
         deadline = time.monotonic() + _PATIENCE_SECONDS
         while True:
             try:
@@ -243,7 +244,7 @@ class TusRoutes:
 
 
 def _offer(services: Services) -> Offer:
-    """What the store's capabilities let us promise."""
+    """The extensions that the store's capabilities allow."""
     can = services.store.capabilities
     extensions = protocol.extensions(
         can_append=Capability.APPEND in can,

@@ -27,7 +27,7 @@ _logger = logging.getLogger("videodock.access")
 
 @dataclass(frozen=True, slots=True)
 class RequestFacts:
-    """What the log says of a request. Sizes in bytes; `client` is its address."""
+    """The fields of a request in the log. Sizes in bytes; `client` is its address."""
 
     request_id: str
     method: str
@@ -83,7 +83,7 @@ class AccessLines:
     def _write(self) -> None:
         while self._news.wait():
             self._news.clear()
-            with suppress(OSError, ValueError):  # standard error is closed or full: logging loses its lines, too
+            with suppress(OSError, ValueError):  # standard error is closed or full: then logging loses its lines, too
                 self.flush()
             time.sleep(_GATHER_SECONDS)
 
@@ -107,7 +107,7 @@ def _log_generally(facts: RequestFacts) -> None:
 
 
 def _render(at: float, facts: RequestFacts) -> str:
-    """The same line as the general way makes."""
+    """The same line as the general way writes."""
     stamp = f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(at))}.{int(at % 1 * 1e6):06d}Z"
     client = "null" if facts.client is None else _quoted(facts.client)
     return (

@@ -1,6 +1,6 @@
 """Every request and its outcome: a request id, one log line and the metrics.
 
-Rule: it looks and never touches. Bodies pass by and are only counted, extensions stay what they are, and the
+Rule: it reads and never changes. Bodies pass through and are only counted, extensions stay as they are, and the
 label `route` comes from the handler of the request, never from the path, so that no client can fill the
 metrics with names.
 """
@@ -27,7 +27,7 @@ _RAW_HEADER = HEADER.lower().encode()
 _ACCEPTED = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 
-# Not a status of HTTP: the client went away, or the server stopped, before there was one.
+# Not an HTTP status: the client went away, or the server stopped, before there was one.
 NO_ANSWER = 499
 
 
@@ -35,9 +35,9 @@ class AccessLog:
     """Pure ASGI middleware, the outermost one.
 
     `scope["state"]["request_id"]` is set for inner code, which may set `scope["state"]["route"]`, a name out
-    of a small set. `on_error` logs an exception that no handler caught and makes the answer to it: Starlette's
-    own place for that is outside of all middleware, where the answer would bear no request id. Without it the
-    exception goes on. `clock` gives seconds, `new_id` a request id; tests replace them.
+    of a small set. `on_error` logs an exception that no handler caught and makes the response: Starlette's
+    own place for that is outside of all middleware, where the response would have no request id. Without it the
+    exception is raised on. `clock` gives seconds, `new_id` a request id; tests replace them.
     """
 
     def __init__(
@@ -63,7 +63,7 @@ class AccessLog:
         request_id = _given_id(scope) or self._new_id()
         scope.setdefault("state", {})["request_id"] = request_id
         passage = _ObservedRequest(request_id, receive, send)
-        path = scope["path"]  # as the client sent it; those inside may put a prefix before it
+        path = scope["path"]  # as the client sent it; inner code may put a prefix before it
         started = self._clock()
         bound = bind_contextvars(request_id=request_id)
         try:
@@ -71,7 +71,7 @@ class AccessLog:
         except Exception as error:
             if self._on_error is None or passage.status is not None:
                 passage.status = passage.status or 500
-                raise  # half an answer cannot be taken back: the connection has to break
+                raise  # half a response cannot be taken back: the connection has to break
             answer = self._on_error(Request(scope), error)
             response = await answer if inspect.isawaitable(answer) else answer
             await response(scope, passage.receive, passage.send)
@@ -91,7 +91,7 @@ class AccessLog:
                 path,
                 status,
                 seconds,
-                # What was taken from the socket itself, or put into it, has not passed here.
+                # Bytes that went directly from or to the socket have not passed here.
                 max(passage.bytes_in, state.get("bytes_in", 0)),
                 passage.bytes_out + state.get("bytes_out", 0),
                 client[0] if client else None,

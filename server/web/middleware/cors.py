@@ -1,7 +1,7 @@
-"""What pages of other origins may ask, and which answers they may read (Fetch, section CORS protocol).
+"""The requests and responses that pages of other origins may use (Fetch, section CORS protocol).
 
-Rule: the settings `cors_origins` and `cors_allow_headers` say it, for every address alike, and no page is ever allowed
-credentials. An address adds only which methods and headers it knows itself.
+Rule: the settings `cors_origins` and `cors_allow_headers` decide, for every address alike, and no page is ever allowed
+credentials. An address adds only the methods and headers that it knows itself.
 """
 
 import re
@@ -12,12 +12,12 @@ from starlette.types import Scope
 
 from server.settings import TOKEN, Settings
 
-_MAX_AGE = "86400"  # seconds for which a browser may remember a preflight
+_MAX_AGE = "86400"  # seconds for which a browser may cache a preflight
 
 
 class CrossOrigin:
     """The rules for some addresses: the methods that they answer, the request headers that they read, and the headers
-    of answers that pages may read."""
+    of responses that pages may read."""
 
     def __init__(self, settings: Settings, *, methods: str, allow: str, expose: str) -> None:
         self._origins = settings.cors_origins
@@ -32,7 +32,7 @@ class CrossOrigin:
     def dress(self, response: Response, scope: Scope) -> None:
         """Let the requesting page read `response`, if it is of an allowed origin."""
         if "*" in self._origins:
-            # An answer may be dressed twice: where it is made, and where it leaves.
+            # A response may get these twice: where it is made, and where it is sent.
             response.raw_headers += [pair for pair in self._headers_for_any_origin if pair not in response.raw_headers]
             return
         headers = response.headers
@@ -63,7 +63,7 @@ class CrossOrigin:
 
 
 def for_api(settings: Settings, *methods: str) -> CrossOrigin:
-    """The rules for an address of the documented API that answers these methods and OPTIONS."""
+    """The rules for an address of the documented API with these methods and OPTIONS."""
     return CrossOrigin(
         settings,
         methods=", ".join([*methods, "OPTIONS"]),

@@ -1,7 +1,7 @@
 """The public address of the server, when a proxy stands before it.
 
-Rule: a header that anybody can send counts only when a trusted proxy sent the request. What is malformed is
-ignored, never guessed at, and a host that could bend a URL is not a host.
+Rule: a header that anybody can send counts only when a trusted proxy sent the request. A malformed value is
+ignored, never guessed at, and a host that could change a URL is invalid.
 """
 
 import re
@@ -26,7 +26,7 @@ _PAIR = re.compile(rf'[ \t]*({TOKEN})=({TOKEN}|"(?:[^"\\]|\\.)*")[ \t]*(;|,|\Z)|
 
 @dataclass(frozen=True)
 class _Hop:
-    """What one proxy says of the request that it received."""
+    """What one proxy declares about the request that it received."""
 
     address: Address | None
     port: int = 0
@@ -194,12 +194,12 @@ class _Headers:
     def hops(self) -> list[_Hop]:
         """One hop a proxy, the nearest last.
 
-        Most proxies set X-Forwarded-* and hand on the client's own `Forwarded` unread; so that one counts
-        only where none of the others is there.
+        Most proxies set X-Forwarded-* and pass the client's own `Forwarded` on unread; so that one counts
+        only where none of the others is present.
         """
         keys = ("for", "proto", "host", "port")
         old = [self._list(f"x-forwarded-{name}") for name in keys]
-        # A client could send X-Forwarded-Port through a proxy that says all by `Forwarded`.
+        # A client could send X-Forwarded-Port through a proxy that sets only `Forwarded`.
         if not any(old[:3]) and ("forwarded" in self._values or not old[3]):
             return [_hop(pairs) for pairs in _forwarded(", ".join(self._values.get("forwarded", [])))]
         count = max(map(len, old))

@@ -1,4 +1,4 @@
-"""tuspyserver as the tus engine: its router does the work, and a guard stands before it.
+"""tuspyserver as the tus engine: its router does the work after a guard's checks.
 
 Rule: the guard is our own mount. It checks every request before tuspyserver sees it, and writes every response; it
 passes on a request of its own making, so nothing that a client wrote reaches tuspyserver but lengths, offsets and the
@@ -31,10 +31,10 @@ _SHOWN_BYTES = 500
 
 
 class Guard(tus.TusRoutes):
-    """The mount of our own engine, which lets tuspyserver create, look, receive and remove.
+    """The mount of our own engine, in which tuspyserver creates, inspects, receives and removes uploads.
 
-    Two things it does alone: OPTIONS, which tuspyserver answers on one path only and with extensions that it does
-    not have; and joining partial uploads, which tuspyserver cannot do on any storage but its own files.
+    The mount itself answers OPTIONS, which tuspyserver answers on one path only and with extensions that it does
+    not have; and it joins partial uploads, which tuspyserver cannot do on any storage but its own files.
     """
 
     def __init__(self, services: Services) -> None:
@@ -46,7 +46,7 @@ class Guard(tus.TusRoutes):
             return await super()._make(decision)
         creation = Creation(partial(super()._make, decision))
         length = {"Upload-Defer-Length": "1"} if decision.length is None else {"Upload-Length": str(decision.length)}
-        # Without the body: tuspyserver would drop it, on a storage. It follows as a PATCH.
+        # Without the body, which tuspyserver would drop with another storage. It follows as a PATCH.
         await self._engine.ask("POST", creation, length)
         if creation.facts is None:
             raise RuntimeError("tuspyserver created nothing")
@@ -101,7 +101,7 @@ class Engine:
         headers = {
             "Upload-Offset": str(decision.offset),
             "Content-Type": protocol.BODY_TYPE,
-            # It insists on one, and believes it of an upload without bytes.
+            # tuspyserver requires one, and trusts it for an upload without bytes.
             "Content-Length": str(decision.limit if decision.exact else 0),
         }
         if decision.length is not None:
@@ -111,7 +111,7 @@ class Engine:
     async def ask(
         self, method: str, task: Errand, headers: Mapping[str, str] | None = None, receive: Receive | None = None
     ) -> None:
-        """Have one request done. Raises what the errand raises, and `RuntimeError` when tuspyserver refuses."""
+        """Run one request. Raises what the errand raises, and `RuntimeError` when tuspyserver refuses."""
         sent: list[Message] = []
 
         async def send(message: Message) -> None:

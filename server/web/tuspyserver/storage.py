@@ -17,21 +17,21 @@ from tuspyserver.storage import TusStorage
 from server.transport.body import Body, End
 from server.tus.protocol import Append, Facts
 
-# Chunks that tuspyserver may be ahead of the writer. A chunk is what the server reads at once, at most 64 KiB.
+# Chunks that tuspyserver may be ahead of the writer. A chunk is one read of the server, at most 64 KiB.
 _AHEAD = 4
 
 Run = Callable[[], Coroutine[Any, Any, None]]
 
 
 class Errand:
-    """One request that tuspyserver works on: what it may know of the upload, and what it may have done to it."""
+    """One request that tuspyserver works on: what it may know of the upload, and what it may do to it."""
 
     def __init__(self, facts: Facts | None = None) -> None:
         self.facts = facts
-        """None as long as the upload is to be created."""
+        """None until the upload is created."""
 
     async def create(self) -> None:
-        """Make the upload."""
+        """Create the upload."""
         raise NotImplementedError
 
     async def append(self, chunk: bytes) -> None:
@@ -47,7 +47,7 @@ class Errand:
 
 
 class Creation(Errand):
-    """POST. The upload gets an id of ours: tuspyserver's have no hyphens, and its own is forgotten."""
+    """POST. The upload gets an id of ours: tuspyserver's have no hyphens, and its own is dropped."""
 
     def __init__(self, make: Callable[[], Awaitable[Facts]]) -> None:
         super().__init__()
@@ -96,7 +96,7 @@ class Reception(Errand, Body):
     # The service's side
 
     def judged(self, facts: Facts, decision: Append, run: Run) -> None:
-        """The request is good: what tuspyserver may know, how much it may read, and how it is set to work."""
+        """The request is accepted: what tuspyserver may know, how much it may read, and how it is started."""
         self.facts, self._left, self._run = facts, decision.limit, run
 
     async def next_chunk(self, seconds: float) -> bytes | End | None:
@@ -122,18 +122,18 @@ class Reception(Errand, Body):
         self._source.stop()
 
     async def settle(self, facts: Facts) -> None:
-        """Everything is stored; let tuspyserver come to its end. Raises when it does not agree."""
+        """Everything is stored; wait for tuspyserver's end. Raises when it does not agree."""
         self.facts = facts
         self._settled.set()
         await self._begin()
 
     def check(self) -> None:
-        """Raise what made tuspyserver give up, if that is why there is no more."""
+        """Raise the error that made tuspyserver give up, if that is why the body ended."""
         if self._task is not None and self._task.done():
             self._task.result()
 
     async def close(self) -> None:
-        """End the task."""
+        """End the asyncio task."""
         if self._task is None:
             return
         self._task.cancel()
@@ -148,7 +148,7 @@ class Reception(Errand, Body):
         return self._task
 
     def _gave_up(self, _: object) -> None:
-        # After a flush this changes nothing; before one, tuspyserver has refused what was judged good.
+        # After a flush this changes nothing; before one, tuspyserver has refused an accepted request.
         if self._end_of_it is None:
             self._end_of_it = End.GONE
             self._news.set()
@@ -156,12 +156,12 @@ class Reception(Errand, Body):
     # tuspyserver's side
 
     async def receive(self) -> MutableMapping[str, Any]:
-        """The body as tuspyserver is to see it, never longer than what was judged."""
+        """The body for tuspyserver, never longer than what was accepted."""
         if self._extra:
-            # It would answer 400 and keep the beginning; the service takes all of such a body back.
+            # tuspyserver would respond with 400 and keep the beginning; the service takes all of such a body back.
             await self._offer(self._extra)
             await asyncio.Event().wait()  # until the service, which refuses now, closes this
-        more = await self._source.available(self._idle_seconds)  # the first of them may have been looked at
+        more = await self._source.available(self._idle_seconds)  # its first bytes may have been peeked at
         if isinstance(more, bytes):
             more, self._extra = more[: self._left], more[self._left :]
             self._left -= len(more)
@@ -211,7 +211,7 @@ class Storage(TusStorage):
         await errand.get().flush()
 
     async def finalize(self, uid: str) -> None:
-        """Nothing is left to do: the service has finished the upload, under its lock, before `flush` returned."""
+        """Nothing to do: the service has finished the upload, under its lock, before `flush` returned."""
 
     async def read(self, uid: str) -> bytes | None:  # noqa: ARG002
         return None  # a whole video is never read into memory
@@ -224,7 +224,7 @@ class Storage(TusStorage):
         if facts is None:
             return None
         return {
-            # It refuses HEAD on an upload without both; the true metadata is not its business.
+            # tuspyserver refuses HEAD on an upload without both; it does not need the true metadata.
             "metadata": {"filename": "-", "filetype": "-"},
             "size": facts.length,
             "offset": facts.offset,
@@ -234,7 +234,7 @@ class Storage(TusStorage):
         }
 
     async def write_info(self, uid: str, data: dict[str, Any]) -> None:
-        """Nothing is kept: the store says how many bytes there are, and the row everything else."""
+        """Nothing is written: the store knows how many bytes there are, and the row everything else."""
 
     async def list_uids(self) -> list[str]:
         return []  # the sweep removes what has expired

@@ -1,10 +1,10 @@
-"""A limit for clients that do not take their answers.
+"""A limit for clients that do not read their responses.
 
-Rule: while bytes wait for a client, the client takes some within the idle time and keeps the slowest rate, or its
-connection is reset. What counts is what the client's kernel has confirmed: the own one accepts bytes that go nowhere.
+Rule: while bytes wait for a client, it must read some within the idle time and keep the slowest rate, or its
+connection is reset. Only bytes that the client's kernel has confirmed count: our own accepts bytes that go nowhere.
 
-Without it, a client that sends requests and never reads holds a connection for ever: the answers wait in the buffer of
-the transport, and a transport that is closed first waits until that buffer is empty.
+Without this limit, a client that sends requests and never reads holds a connection for ever: the responses wait in the
+buffer of the transport, and a closing transport first waits until that buffer is empty.
 """
 
 import asyncio
@@ -16,8 +16,8 @@ from collections.abc import Callable
 
 from server.transport.body import Pace
 
-_LOOKS = 8  # during the idle time
-_LONGEST_PAUSE = 5.0  # seconds between two looks
+_LOOKS = 8  # checks during the idle time
+_LONGEST_PAUSE = 5.0  # seconds between two checks
 _STALLED_SECONDS = 10.0  # after so long without a byte, a connection gives way to a new one
 _ASKED = 16  # connections that are checked for a stall, before a new one is refused
 _BYTES_ACKED = 120  # the offset of `tcpi_bytes_acked` in Linux's `struct tcp_info`
@@ -49,11 +49,11 @@ class AnswerClock:
         self._give_up = give_up
         self._pace = Pace(min_rate, idle_seconds, loop.time)
         self._confirmed = 0
-        self._heard = 0.0  # when the last byte was confirmed, as far as we looked
+        self._heard = 0.0  # when the last byte was confirmed, as of the last check
         self._timer: asyncio.TimerHandle | None = None
 
     def start(self) -> None:
-        """Bytes were written. Does nothing when none of them wait, or when it runs."""
+        """Bytes were written. Does nothing when none of them wait, or when the clock runs."""
         if self._timer is not None or not self._transport.get_write_buffer_size():
             return
         self._pace = Pace(self._min_rate, self._idle_seconds, self._loop.time)
@@ -67,7 +67,7 @@ class AnswerClock:
         self._running[self] = None
 
     def stop(self) -> None:
-        """The connection is lost, or nothing waits any more."""
+        """The connection is lost, or no bytes wait any more."""
         self._running.pop(self, None)
         if self._timer is not None:
             self._timer.cancel()
@@ -89,7 +89,7 @@ class AnswerClock:
             self.end()
 
     def _news(self) -> int:
-        """Bytes that were confirmed since the last look."""
+        """Bytes that were confirmed since the last check."""
         before, self._confirmed = self._confirmed, _confirmed(self._transport)
         moved = max(0, self._confirmed - before)
         if moved:
@@ -97,7 +97,7 @@ class AnswerClock:
         return moved
 
     def is_stalled(self) -> bool:
-        """Whether the client has taken nothing for so long that its connection may give way to a new one."""
+        """Whether the client has read nothing for so long that its connection may give way to a new one."""
         if self._loop.time() - self._heard < _STALLED_SECONDS:
             return False
         self._pace.check(self._news())
@@ -111,7 +111,7 @@ class AnswerClock:
 
 
 def make_room(running: dict[AnswerClock, None]) -> bool:
-    """Reset one connection whose client takes nothing; False when there is none among the oldest."""
+    """Reset one connection whose client reads nothing; False when there is none among the oldest."""
     for clock in list(itertools.islice(running, _ASKED)):
         if clock.is_stalled():
             clock.end()
@@ -120,7 +120,7 @@ def make_room(running: dict[AnswerClock, None]) -> bool:
 
 
 def limit_kernel(transport: asyncio.BaseTransport, seconds: float) -> None:
-    """Have the kernel reset the connection when it has had bytes for so long and the client takes none.
+    """Have the kernel reset the connection when bytes wait for so long and the client reads none.
 
     A socket's buffer grows to megabytes, and the kernel keeps it for minutes after the connection was closed.
     """

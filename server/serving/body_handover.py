@@ -1,7 +1,7 @@
 """Handles of a connection: for the application, in the scope of a request, and for uvicorn's cycle.
 
-Rule: a handle has no state machine of its own; the connection knows what it may do now. All that a handle needs of a
-connection is in `socket_owner.py`.
+Rule: a handle has no state machine of its own; the connection decides what is allowed now. The handles use a
+connection only through `socket_owner.py`.
 """
 
 from collections.abc import Callable
@@ -42,7 +42,7 @@ class FileOutlet:
     async def take(self, count: int, lost: Callable[[], None]) -> int:
         if self._cycle.disconnected:
             return -1
-        if count > self._cycle.expected_content_length:  # 0 as long as there was no head, and for chunks
+        if count > self._cycle.expected_content_length:  # 0 before the head, and for chunks
             raise RuntimeError("a file needs a head in front of it, with a Content-Length that has room for it")
         return await self._owner.lend_socket(self._cycle, lost)
 

@@ -14,7 +14,7 @@ Pairs = Iterable[tuple[bytes, bytes]]
 
 
 def refusal(error: VideodockError, default_headers: Pairs) -> bytes:
-    """The bytes of an answer that says why."""
+    """The bytes of a response with this error's sentence."""
     retry = [(b"retry-after", b"%d" % error.retry_seconds)] if isinstance(error, BusyError) else []
     return words(
         error.status, f"{error.code}: {sentence(error.code, error.params, 'en')}\n", [*default_headers, *retry]
@@ -22,7 +22,7 @@ def refusal(error: VideodockError, default_headers: Pairs) -> bytes:
 
 
 def words(status: int, text: str, more: Pairs) -> bytes:
-    """The bytes of an answer with this text."""
+    """The bytes of a response with this text."""
     body = text.encode()
     headers = [
         *more,

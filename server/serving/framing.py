@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 
 class FramingError(Exception):
-    """The body is coded in a way that would be stored as it is."""
+    """The body has a coding with which it would be stored as it is."""
 
 
 class Framing:
@@ -23,7 +23,7 @@ class Framing:
         announced: set[str] = set()
         for name, value in headers:
             if name == b"transfer-encoding":
-                # llhttp is content when `chunked` is the last of several; the bytes would be stored as they were coded.
+                # llhttp accepts several codings when `chunked` is the last; the bytes would be stored in the others.
                 if value.strip().lower() != b"chunked":
                     raise FramingError
                 self.line = b"Transfer-Encoding: chunked\r\n"

@@ -1,6 +1,6 @@
-"""For which host a request is (RFC 9112 section 3.2).
+"""The host that a request is for (RFC 9112 section 3.2).
 
-Rule: a request that two readers could take for requests to two hosts is refused. One that passes has at most one Host,
+Rule: a request that two readers could take for requests to two hosts is refused. An accepted one has at most one Host,
 and that is the authority of its target.
 """
 
@@ -13,16 +13,16 @@ _SCHEMES = (b"http", b"https")
 
 
 class HostError(Exception):
-    """The request names no host, two of them, or what is none."""
+    """The request names no host, two of them, or an invalid one."""
 
 
 def settle(target: bytes, version: str, headers: list[tuple[bytes, bytes]]) -> bytes:
-    """The target in origin-form. An authority that it had replaces Host in `headers` (section 3.2.2).
+    """The target in origin-form. An authority in the target replaces Host in `headers` (section 3.2.2).
 
     Names in `headers` are lower case. Raises `HostError`: the answer is 400.
     """
     places = [place for place, (name, _) in enumerate(headers) if name == b"host"]
-    # HTTP/1.0 knows no Host, but two of them are ambiguous there as well.
+    # HTTP/1.0 does not define Host, but two of them are ambiguous there as well.
     if len(places) > 1 or (not places and version not in ("0.9", "1.0")):
         raise HostError
     if places and not _HOST.fullmatch(headers[places[0]][1].strip(b" \t")):

@@ -5,28 +5,28 @@ byte of one message is ever taken for a part of another.
 
 How it works. uvicorn's class is both the asyncio protocol and the target of httptools' callbacks. llhttp, below,
 refuses what would let two readers see two different requests: a second Content-Length, one beside
-Transfer-Encoding, folded lines, bare line feeds (the tests pin that down, since a later llhttp may think otherwise).
-What it does not do is done here:
+Transfer-Encoding, folded lines, bare line feeds (the tests pin that down, since a later llhttp may differ).
+This class adds:
 
-- Size. httptools hands over a header only once it is whole, and gathers up to 64 MiB of it before. So two things are
-  counted: the parts that were handed over, and the bytes of reads out of which nothing whole came. The second number
-  covers whatever one could send without end: a head, blank lines before it, trailers, the extensions of a chunk.
-- Time. One timer a connection says by when a whole head must have come. It runs from the connection or from the first
-  byte of a later head. The time of an earlier answer does not count against the client: reading may be paused.
+- Size. httptools delivers a header only once it is whole, and gathers up to 64 MiB of it before. So two things are
+  counted: the parts that were delivered, and the bytes of reads that completed nothing. The second number
+  covers everything that could be sent without end: a head, blank lines before it, trailers, chunk extensions.
+- Time. One timer a connection sets the limit for a whole head. It runs from the connection or from the first
+  byte of a later head. The time of an earlier response does not count against the client: reading may be paused.
 - Trailers come through the same callback as headers, and uvicorn appends them to the list that the application
-    already has: an injected Authorization too. Here the list ends with the head. Trailers that the head announced go
-    into a mapping of their own, which is whole before the application gets the end of the body.
-  - Upgrade. After a request with `Upgrade`, httptools takes all that follows for another protocol: its body would be
-    lost and then read as requests. Java's client requests h2c from every plain server, in uploads too. We never upgrade
-    (RFC 9110 lets a server ignore it): a fresh parser gets the length of the body, and goes on where the first one
-    stopped.
-- Host. llhttp accepts a request that names no host, or two, and uvicorn passes over the one in an absolute target:
+  already has: an injected Authorization too. Here the list ends with the head. Trailers that the head announced go
+  into a mapping of their own, which is whole before the application gets the end of the body.
+- Upgrade. After a request with `Upgrade`, httptools takes all that follows for another protocol: its body would be
+  lost and then read as requests. Java's client requests h2c from every plain server, in uploads too. We never upgrade
+  (RFC 9110 lets a server ignore it): a fresh parser gets the length of the body, and goes on where the first one
+  stopped.
+- Host. llhttp accepts a request that names no host, or two, and uvicorn ignores the one in an absolute target:
   `hosts.py`.
-- Answers that the client does not read. A transport waits for its buffer to empty, also when it is closed. A clock
+- Responses that the client does not read. A transport waits for its buffer to empty, also when it is closed. A clock
   of each connection runs while the buffer is not empty: `answer_timeout.py`.
 - The end. An error concerns one message. Responses to those before it are sent first, no error is written into a
   response that has begun, and an application that still reads that body gets a disconnect. Closing with unread
-  bytes would make the kernel send a reset that overtakes the answer: so half-close, listen for a moment, close.
+  bytes would make the kernel send a reset that overtakes the response: so half-close, linger for a moment, close.
 """
 
 import asyncio
@@ -61,7 +61,7 @@ class Phase(Enum):
     BETWEEN = auto()  # the first byte of a request
     HEAD = auto()
     BODY = auto()  # or trailers
-    REPEATED = auto()  # a head that it had already, see `_ignore_upgrade`
+    REPEATED = auto()  # the same head once more, see `_ignore_upgrade`
 
 
 class _RefusedError(Exception):
@@ -87,17 +87,17 @@ class LimitedHttp(HttpToolsProtocol):
         if self.keep_alive_timeout is not None:
             self.timeout_keep_alive = self.keep_alive_timeout  # type: ignore[assignment]  # uvicorn only waits so long
         self._phase = Phase.BETWEEN
-        self._parts_size = 0  # of the headers or trailers that were handed over
+        self._parts_size = 0  # of the headers or trailers that were delivered
         self._parts_count = 0
-        self._unread = 0  # bytes of reads out of which nothing whole came
-        self._progress = False  # whether something whole came out of this read
+        self._unread = 0  # bytes of reads that completed nothing
+        self._progress = False  # whether this read completed something
         self._framing = Framing()  # of the newest request
         self._running: RequestResponseCycle | None = None  # `cycle` is the newest, which may wait in `pipeline`
         self._timer: asyncio.TimerHandle | None = None
         self._refusal: VideodockError | None = None
         self._last_answer: bytes | None = None  # sent once all earlier requests are answered
-        self._surplus = False  # one connection more than there may be
-        self._deaf = False  # nothing that comes is looked at any more
+        self._surplus = False  # one connection more than the limit
+        self._deaf = False  # later bytes are ignored
         self._swallowed = 0
 
     # The connection
@@ -146,7 +146,7 @@ class LimitedHttp(HttpToolsProtocol):
             self.close()
 
     def close(self) -> None:
-        """Close, and do not wait for ever until the client has taken what was written."""
+        """Close, and do not wait for ever until the client has read what was written."""
         self.transport.close()
         self._clock.start()
 
@@ -171,7 +171,7 @@ class LimitedHttp(HttpToolsProtocol):
         self.parser = self._new_parser()
         self._phase = Phase.REPEATED
         self.parser.feed_data(b"POST / HTTP/1.1\r\n" + self._framing.line + b"\r\n")
-        if self._phase is Phase.REPEATED:  # else the message had no body, and is complete
+        if self._phase is Phase.REPEATED:  # otherwise the message had no body, and is complete
             self._phase = Phase.BODY
 
     def _new_parser(self) -> httptools.HttpRequestParser:
@@ -219,7 +219,7 @@ class LimitedHttp(HttpToolsProtocol):
         self._parts_size = self._parts_count = 0
 
     def _add_extensions(self, extensions: dict[str, Any]) -> None:
-        """Put what the connection offers to the application into the scope of the newest request."""
+        """Put the connection's offers to the application into the scope of the newest request."""
 
     def _judge_head(self) -> None:
         try:
@@ -242,7 +242,7 @@ class LimitedHttp(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         if self.parser.should_upgrade():
-            return  # it is not: see `_ignore_upgrade`
+            return  # not the true end: see `_ignore_upgrade`
         self._phase = Phase.BETWEEN
         self._progress = True
         super().on_message_complete()
@@ -260,13 +260,13 @@ class LimitedHttp(HttpToolsProtocol):
         raise _RefusedError
 
     def end(self) -> None:
-        """Close after the answer."""
+        """Close after the response."""
         self._end(b"")
 
     def _give_up_answer(self) -> None:
         if self._running is not None:
             cut_off(self._running)
-        # A transport that is being closed keeps its socket while it has bytes to write.
+        # A closing transport keeps its socket while it has bytes to write.
         self._abort(is_open=not self.transport.is_closing() or self.transport.get_write_buffer_size() > 0)
 
     def _abort(self, *, is_open: bool) -> None:
@@ -275,7 +275,7 @@ class LimitedHttp(HttpToolsProtocol):
                 own.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _AT_ONCE)
         self.transport.abort()
 
-    # Answers
+    # Responses
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
         self._running = cycle
@@ -289,12 +289,12 @@ class LimitedHttp(HttpToolsProtocol):
         if self._last_answer is not None:
             self._end(self._last_answer)
         elif self._phase is not Phase.BETWEEN:
-            # The answer overtook the body, or a head has begun: our timer is the one that counts now.
+            # The response overtook the body, or a head has begun: our own timer counts now.
             self._unset_keepalive_if_required()
             self._start_timer()
 
     def _busy(self) -> bool:
-        """Whether a request is being answered; `pipeline` is empty if not."""
+        """Whether a response is under way; `pipeline` is empty if not."""
         return self._running is not None and not self._running.response_complete
 
     def _fail(self) -> None:
@@ -336,7 +336,7 @@ class LimitedHttp(HttpToolsProtocol):
         self._timer = self.loop.call_later(LINGER_SECONDS, self.close)
 
     def _drain(self, count: int) -> None:
-        """Of a body without a reader, only so much is drained."""
+        """Drain a body without a reader, up to a limit."""
         self._swallowed += count
         if self._swallowed > LINGER_BYTES and not self._busy():
             self.close()

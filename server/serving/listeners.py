@@ -1,6 +1,6 @@
 """The sockets on which the server listens.
 
-Rule: a port that cannot be had stops the start with a sentence that says what to do.
+Rule: a port that is refused stops the start with a sentence that says what to do.
 """
 
 import errno
@@ -12,7 +12,7 @@ BACKLOG = 2048
 
 
 def listen(host: str, port: int) -> list[socket.socket]:
-    """Sockets that listen on every address of `host`; raises `StartError` when the port cannot be had.
+    """Sockets that listen on every address of `host`; raises `StartError` when the port is refused.
 
     Listening starts before the app does, so that a second server on the same port stops before it touches
     the database; early clients wait in the queue.
@@ -31,7 +31,7 @@ def listen(host: str, port: int) -> list[socket.socket]:
         except OSError as error:
             refused = error
             if error.errno not in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT):
-                break  # an address that the machine lacks is passed over, such as ::1 without IPv6
+                break  # an address that the machine lacks is skipped, such as ::1 without IPv6
     else:
         if made:
             return made

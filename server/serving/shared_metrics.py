@@ -1,6 +1,6 @@
 """The folder in which several serving processes add up their metrics.
 
-Rule: a disk that is full costs the sum, not a process: then each process reports its own metrics.
+Rule: a full disk costs the sum, not a process: then each process reports its own metrics.
 """
 
 import contextlib
@@ -51,10 +51,10 @@ def metrics_folder(data_dir: Path) -> Iterator[Path | None]:
 
 
 def reserve_metrics() -> None:
-    """Take the room for the files of this process's metrics, before they are mapped into memory.
+    """Allocate the files of this process's metrics on the disk, before they are mapped into memory.
 
-    Writing to a mapped page for which the disk has no block ends the process with SIGBUS. Without that room the process
-    keeps its metrics to itself.
+    Writing to a mapped page for which the disk has no block ends the process with SIGBUS. Without that space the
+    process keeps its metrics to itself.
     """
     folder = os.environ.get(METRICS_VARIABLE)
     paths = [Path(folder, f"{kind}_{os.getpid()}.db") for kind in _KINDS] if folder else []

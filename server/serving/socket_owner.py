@@ -1,6 +1,6 @@
-"""What the handles of a connection need of it.
+"""The connection, as its handles see it.
 
-Rule: only signatures; the handles and the protocol class both know this page, and neither needs the other's module.
+Rule: only signatures; the handles and the protocol class both import this module, and neither imports the other's.
 """
 
 import asyncio
@@ -11,24 +11,24 @@ from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
 
 class ConnectionEnd(Protocol):
-    """The two ways to end a connection after an answer."""
+    """The two ways to end a connection after a response."""
 
     transport: asyncio.Transport
 
     def end(self) -> None:
-        """Close so that the client receives the answer, although bytes of its request were not read."""
+        """Close so that the client receives the response, although bytes of its request were not read."""
 
     def close(self) -> None:
         """Close after all that was written."""
 
 
 class SocketOwner(Protocol):
-    """A connection that lends its socket: for a body, and for bytes of an answer."""
+    """A connection that lends its socket: for a body, and for bytes of a response."""
 
     transport: asyncio.Transport
 
     def hand_over(self, cycle: RequestResponseCycle) -> int:
-        """Read no more; a descriptor for the socket, or -1 when the connection is gone."""
+        """Stop reading; a descriptor for the socket, or -1 when the connection is gone."""
 
     def take_back(self, cycle: RequestResponseCycle) -> None:
         """The body was read to its end: read on from the next byte."""
@@ -43,4 +43,4 @@ class SocketOwner(Protocol):
         """The application writes no more by itself."""
 
     def reset(self, cycle: RequestResponseCycle) -> None:
-        """End a connection whose client does not take its answer."""
+        """End a connection whose client does not read its response."""

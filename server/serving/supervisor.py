@@ -1,6 +1,6 @@
 """Serving processes: one in this process, or several under a supervisor.
 
-Rule: stopping is a promise. A first SIGTERM or SIGINT lets running requests end for `shutdown_grace` seconds
+Rule: stopping always works. A first SIGTERM or SIGINT lets running requests end for `shutdown_grace` seconds
 and exits with 0; a second one exits at once; nothing that hangs, no thread and no dead parent, keeps a process
 alive. Cutting a process off is safe by design: offsets come from the files, tasks from leases.
 """
@@ -32,9 +32,9 @@ from server.serving.uvicorn_http import http_class
 from server.settings import Settings
 
 _STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
-_PAUSE = 1.0  # seconds before a process that could not start is tried again
+_PAUSE = 1.0  # seconds before a process that failed to start is tried again
 CLEANUP = 8.0
-"""Seconds after the grace period for what must happen in any case: cancelled requests keep what they have, a
+"""Seconds after the grace period for the last work: cancelled requests record what they have, a
 running step is stopped, connections are closed."""
 
 _CANCELLED = 2.0
@@ -44,7 +44,7 @@ _log = structlog.stdlib.get_logger("videodock.serving")
 
 def exit_process(code: int) -> NoReturn:
     """End the process now. Threads that still work are not waited for; what was written is flushed."""
-    # A signal may have come in the middle of a write, and then flushing raises: nothing may stop the end.
+    # A signal may have come in the middle of a write, and then flushing raises: no error may stop the exit.
     with contextlib.suppress(Exception):
         sys.stdout.flush()
         logging.shutdown()
@@ -52,7 +52,7 @@ def exit_process(code: int) -> NoReturn:
 
 
 def _no_cancellation(record: logging.LogRecord) -> bool:
-    # A request that was cut off is one line of ours; uvicorn would add a traceback as if something were broken.
+    # We log one line for a request that was cut off; uvicorn would add a traceback as if something were broken.
     return not (record.exc_info and isinstance(record.exc_info[1], asyncio.CancelledError))
 
 
@@ -64,7 +64,7 @@ def allow_descriptors() -> None:
 
 
 class Server(uvicorn.Server):
-    """uvicorn's server, with an end that can be relied on. `on_ready` is called once it serves."""
+    """uvicorn's server, with a reliable end. `on_ready` is called once it serves."""
 
     def __init__(self, app: ASGIApp, settings: Settings, on_ready: Callable[[], None]) -> None:
         super().__init__(
@@ -100,8 +100,8 @@ class Server(uvicorn.Server):
             self._on_ready()
 
     async def _wait_tasks_to_complete(self) -> None:
-        # uvicorn cancels what is left and closes the app in the same breath; a request that is cancelled
-        # still has an offset to record, so it gets the time for it before the database goes.
+        # uvicorn cancels the remaining requests and closes the app at once; a cancelled request
+        # still has an offset to record, so it gets time for that before the database is closed.
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(self._grace):
                 await super()._wait_tasks_to_complete()
@@ -155,7 +155,7 @@ def serve_here(app: ASGIApp, settings: Settings, sockets: list[socket.socket], o
 def serve_many(settings: Settings, sockets: list[socket.socket], on_ready: Callable[[], None]) -> int:
     """Serve in `settings.workers` processes until a signal; returns the exit code.
 
-    They are new processes: they read their settings anew, so what the command line chose has to be in the
+    They are new processes: they read their settings anew, so the options of the command line must be in the
     environment by now.
     """
     with metrics_folder(settings.data_dir) as folder:
@@ -164,7 +164,7 @@ def serve_many(settings: Settings, sockets: list[socket.socket], on_ready: Calla
 
 
 class _Worker:
-    """A serving process. `line` says when it is ready, and by its end that either side is gone."""
+    """A serving process. `line` reports that it is ready, and its end shows that either side is gone."""
 
     def __init__(self, sockets: Sequence[socket.socket], environment: dict[str, str]) -> None:
         self.ready = False
@@ -180,7 +180,7 @@ class _Worker:
         theirs.close()
 
     def end(self) -> int:
-        """The exit code, once `line` has ended; a process that will not go is killed."""
+        """The exit code, once `line` has ended; a process that does not exit is killed."""
         self.line.close()
         try:
             return self.process.wait(timeout=CLEANUP)
@@ -192,8 +192,8 @@ class _Worker:
 class Supervisor:
     """Keeps serving processes alive that share the sockets.
 
-    One that dies is replaced. At the start, one that never gets ready stops everything, since the next would fail in
-    the same way; once all were ready, the cause is outside (a database that is away), and it is tried again.
+    A process that dies is replaced. At the start, one that never gets ready stops everything, since the next would
+    fail in the same way; once all were ready, the cause is outside (a database that is away), and it is tried again.
     """
 
     def __init__(
@@ -242,7 +242,7 @@ class Supervisor:
         return self._code
 
     def _start_missing(self) -> None:
-        """Start those that are missing and whose pause is over."""
+        """Start the missing processes whose pause is over."""
         now = time.monotonic()
         due = [moment for moment in self._missing if moment <= now]
         if self._deadline is None:

@@ -6,8 +6,8 @@ a connection, `body_handover.py` the handles that the application sees.
 - Handover. Every body whose length is known is offered to the application (`HANDOVER`), which may take it from the
   socket itself. From then on this class reads nothing: the transport is paused without the knowledge of uvicorn's
   flow control, which therefore does not resume it. When the last byte was taken, a fresh parser replaces the old one,
-  which still waits for that body, and reading goes on. A body that was not taken to its end leaves a
-  connection whose next byte is in the middle of something: it is closed after the answer.
+  which still waits for that body, and reading goes on. After a body that was not read to its end, the next byte of
+  the connection is in the middle of a message: it is closed after the response.
 - Files. Every response may let the application write a part of its body into the socket itself (`FILES`): once the
   transport has nothing left to write, and until the application returns the socket. Our own code writes nothing while
   a request is being answered, so nothing comes in between.
@@ -29,7 +29,7 @@ from server.transport.socket_body import HANDOVER
 
 
 def http_class(settings: Settings) -> type[asyncio.Protocol]:
-    """What uvicorn's setting `http` has to be."""
+    """The value for uvicorn's setting `http`."""
     if settings.http == "portable":
         return PortableHttp
 
@@ -45,11 +45,11 @@ def http_class(settings: Settings) -> type[asyncio.Protocol]:
 
 
 class PortableHttp(HttpToolsProtocol):
-    """uvicorn's own class, but for trailers, which must not become headers, also when they come with the head, and
+    """uvicorn's own class, except for trailers, which must not become headers, also when they come with the head, and
     for requests that name no host or two."""
 
     def on_headers_complete(self) -> None:
-        # An error here is one of the parser for uvicorn, which answers 400.
+        # uvicorn takes an error here for one of the parser, and responds with 400.
         self.url = hosts.settle(self.url, self.parser.get_http_version(), self.headers)
         super().on_headers_complete()
         self.headers = []
@@ -77,7 +77,7 @@ class VideodockHttp(LimitedHttp):
     # A body that the application reads itself
 
     def hand_over(self, cycle: RequestResponseCycle) -> int:
-        """Read no more; a descriptor for the socket, or -1 when the connection is gone.
+        """Stop reading; a descriptor for the socket, or -1 when the connection is gone.
 
         For `BodyHandover`, when a part of the body is still to come.
         """
@@ -106,7 +106,7 @@ class VideodockHttp(LimitedHttp):
         cut_off(cycle)
         self.close()
 
-    # An answer that the application writes itself
+    # A response that the application writes itself
 
     async def lend_socket(self, cycle: RequestResponseCycle, on_lost: Callable[[], None]) -> int:
         """Wait until everything is written; a descriptor for the socket, or -1 when the connection is gone."""
@@ -130,6 +130,6 @@ class VideodockHttp(LimitedHttp):
         self._clock.stop()
 
     def reset(self, cycle: RequestResponseCycle) -> None:
-        """End a connection whose client does not take its answer; what the kernel still has for it is freed."""
+        """End a connection whose client does not read its response; what the kernel still has for it is freed."""
         cut_off(cycle)
         self._abort(is_open=not self.transport.is_closing())

@@ -1,1 +1,1 @@
-"""How a request body reaches a file."""
+"""The way of a request body into a file."""

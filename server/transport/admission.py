@@ -40,7 +40,7 @@ class Admission:
 
     @contextmanager
     def admit(self, has_body: bool) -> Iterator[None]:
-        """While a body is received. Raises `TooBusyError`, before a byte is read, when there are too many."""
+        """Count a body while it is received. Raises `TooBusyError`, before a byte is read, when there are too many."""
         if not has_body:
             yield
             return

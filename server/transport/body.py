@@ -26,7 +26,7 @@ Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 # The key in an ASGI scope's extensions under which a server that delivers trailers puts them, a live mapping.
 TRAILERS = "videodock.trailers"
 
-# What wants to see the bytes on their way: a hash's `update`. They are another's as soon as it returns.
+# Sees the bytes on their way: a hash's `update`. They are reused as soon as it returns.
 Tap = Callable[[bytes | memoryview], object]
 
 
@@ -37,7 +37,7 @@ class File(Protocol):
         """Its descriptor; the file is opened on the first call."""
 
     def written(self, end: int) -> None:
-        """Everything before `end` is in it now."""
+        """Everything before `end` is in the file now."""
 
 
 Target = int | File
@@ -47,10 +47,10 @@ Target = int | File
 # The view starts with the first byte of the object that it is a view of.
 Sink = Callable[[memoryview], int]
 
-# So much is gathered before a thread is bothered to write it, and so long a smaller rest may wait for more.
+# So much is gathered before a thread writes it, and so long a smaller rest may wait for more.
 _BATCH_BYTES = 1 << 18
 _BATCH_SECONDS = 0.05
-_GATHER_SECONDS = 0.25  # so long a batch takes at most, in however small pieces it comes
+_GATHER_SECONDS = 0.25  # a batch takes so long at most, in however small pieces it comes
 
 writers = ThreadPoolExecutor(16, "body")
 """The threads that move bodies: few, whatever the number of connections."""
@@ -67,7 +67,7 @@ class End(Enum):
 
 
 class Pace:
-    """The slowest that a body may be: `rate` bytes a second, over more than `window` seconds; 0 means no limit.
+    """The slowest rate that a body may have: `rate` bytes a second, over more than `window` seconds; 0 is no limit.
 
     A body has `window` seconds of patience. Waiting for it spends them, and every byte earns 1/rate seconds back, up
     to the full window. So a body whose average over each window is the rate is never too slow, however unevenly it
@@ -121,7 +121,7 @@ class Body(ABC):
 
     @property
     def arrived(self) -> int:
-        """Bytes that came so far: those that were taken, and those that were only looked at."""
+        """Bytes that came so far: those that were taken, and those that were only peeked at."""
         return self.moved + self._pending_bytes
 
     @abstractmethod
@@ -163,14 +163,14 @@ class Body(ABC):
     async def write_to(self, target: Target, offset: int, limit: int, see: Tap | None = None) -> Moved:
         """Write at most `limit` bytes into `target` at `offset`; `see` is shown each of them, on a thread.
 
-        Raises `OSError` when the file takes no more; how much of the batch it took is for the store to see.
+        Raises `OSError` when the file takes no more; the store finds out how much of the batch it took.
         """
         return await self.feed(Writer(target, offset, see), limit)
 
     async def feed(self, sink: Sink, limit: int) -> Moved:
-        """Let `sink` have at most `limit` bytes, on a thread, until it has enough: then it ends with `End.LIMIT`.
+        """Give `sink` at most `limit` bytes, on a thread, until it has enough: then it ends with `End.LIMIT`.
 
-        What the sink does not take stays in the body. Raises what the sink raises.
+        Bytes that the sink does not take stay in the body. Raises what the sink raises.
         """
         fed = 0
         while fed < limit:
@@ -193,14 +193,14 @@ class Body(ABC):
         return self._pop(self._pending_bytes)
 
     def put_back(self, data: bytes) -> None:
-        """Give back what was taken from the front."""
+        """Put back what was taken from the front."""
         if data:
             self._pending.appendleft(data)
             self._pending_bytes += len(data)
             self.moved -= len(data)
 
     async def drain(self, limit: int) -> Moved:
-        """Read and forget at most `limit` bytes."""
+        """Read and drop at most `limit` bytes."""
         gone = 0
         while gone < limit:
             if not self._pending and not await self._wait_for_more():
@@ -209,7 +209,7 @@ class Body(ABC):
         return Moved(gone, End.LIMIT)
 
     async def _gather(self, limit: int) -> list[bytes]:
-        """What there is, up to `limit` bytes; waits for the first of them, and but a moment for the others."""
+        """The bytes that are there, up to `limit`; waits for the first of them, and only a moment for the others."""
         until = math.inf
         while self._pending_bytes < limit and time.monotonic() < until:
             if not await (self._wait_briefly() if self._pending else self._wait_for_more()):
@@ -254,7 +254,7 @@ class Body(ABC):
 
 
 class AsgiBody(Body):
-    """The body of an ASGI request, on any server. `pace` is the slowest that it may be; None is no limit."""
+    """The body of an ASGI request, on any server. `pace` is the slowest rate that it may have; None is no limit."""
 
     def __init__(self, receive: Receive, idle_seconds: float, pace: Pace | None = None) -> None:
         super().__init__(idle_seconds)
@@ -270,7 +270,7 @@ class AsgiBody(Body):
         self._stopped.set()
 
     def consumed(self, length: int | None) -> bool:
-        """Whether nothing of the body is left to come; `length` is what its head said in bytes, None for chunked."""
+        """Whether the body has ended; `length` is its declared length in bytes, None for chunked."""
         return self._last or self._received == length
 
     async def next_chunk(self, seconds: float) -> bytes | End | None:
@@ -300,8 +300,8 @@ class AsgiBody(Body):
         return message
 
     async def _message(self, seconds: float) -> MutableMapping[str, Any] | None:
-        # A receive() that was begun is never cancelled but for good: not every server gives back what a
-        # cancelled one had in its hands.
+        # A receive() that was begun is cancelled only at the very end: not every server returns the message that a
+        # cancelled one had taken.
         if self._waiting is None:
             self._waiting = asyncio.ensure_future(self._receive())
         if self._stop_waiter is None:
@@ -355,7 +355,7 @@ def written(target: Target, end: int) -> None:
 
 
 def _feed_all(sink: Sink, chunks: list[bytes]) -> bytes:
-    """Feed one after the other; what the sink left."""
+    """Give the views to the sink one after the other; returns what it left."""
     for number, chunk in enumerate(chunks):
         used = sink(memoryview(chunk))
         if used < len(chunk):

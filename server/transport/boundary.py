@@ -1,6 +1,6 @@
 """Finding where a part of a multipart body ends (RFC 2046 section 5.1.1), in bytes that come in any pieces.
 
-Rule: what could be the beginning of a delimiter is held back until more is known; everything else goes on at once,
+Rule: bytes that could begin a delimiter are held back until more is known; all others are passed on at once,
 without a copy. A delimiter is CRLF, two hyphens and the boundary: without the CRLF before them they are data.
 """
 
@@ -10,9 +10,9 @@ from server.transport.body import Sink
 
 
 class Scanner:
-    """A sink that gives what comes before the next delimiter to another sink.
+    """A sink that passes the bytes before the next delimiter to another sink.
 
-    It has enough when it has found the delimiter, which it swallows, or when the other sink has enough.
+    It has enough when it has found the delimiter, which it drops, or when the other sink has enough.
     """
 
     def __init__(self, boundary: bytes) -> None:
@@ -23,7 +23,7 @@ class Scanner:
         self.found = False
 
     def send_to(self, target: Sink) -> "Scanner":
-        """Where the bytes go from now on."""
+        """Pass the bytes to this sink from now on; returns itself."""
         self._target = target
         return self
 
@@ -57,9 +57,9 @@ class Scanner:
         return end
 
     def _resolve_held_back(self, view: memoryview) -> int:
-        """Decide what was held back, by the bytes that follow; returns how many of those were used up.
+        """Decide about the bytes that were held back, by those that follow; returns how many of those were used up.
 
-        When it is 0, either what was held back went to the target, or the target has enough.
+        When it is 0, either the held bytes went to the target, or the target has enough.
         """
         held, size = self._held, len(self._delimiter)
         joined = held + bytes(view[: size - 1])
@@ -79,7 +79,7 @@ class Scanner:
         return len(view)
 
     def _open(self, data: bytes | bytearray, end: int) -> int:
-        """Where what could become a delimiter begins; `end` if nowhere."""
+        """Where a possible delimiter begins; `end` if nowhere."""
         at = data.find(b"\r", max(0, end - len(self._delimiter) + 1), end)
         while at >= 0 and not self._delimiter.startswith(data[at:end]):
             at = data.find(b"\r", at + 1, end)
@@ -90,7 +90,7 @@ class Scanner:
 
 
 class AtMost:
-    """A sink that gives another one no more than `room` bytes; `count` is how many it got."""
+    """A sink that passes at most `room` bytes to another one; `count` is how many it got."""
 
     def __init__(self, sink: Sink, room: int) -> None:
         self._sink = sink

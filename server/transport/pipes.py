@@ -10,7 +10,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-# A user without privileges has 64 MiB of pipe buffers in all, for all processes: so few, and no larger.
+# A user without privileges has 64 MiB of pipe buffers for all processes: so only a few, and not larger.
 _SIZE = 1 << 20
 _KEPT = 8
 

@@ -1,6 +1,6 @@
 """A file straight into its socket: `sendfile` for bytes that the server need not read.
 
-Rule: bytes are counted when they are in the socket, never before, and what the file does not have is never made up: a
+Rule: bytes are counted when they are in the socket, never before, and missing bytes of the file are never made up: a
 file that has become too short ends the connection.
 
 Theory of operation. The HTTP server offers its socket in the ASGI scope (`FILES`). Head and framing of an answer go
@@ -15,12 +15,12 @@ it is full the thread waits for a moment, if bytes went in plenty before, and th
 on the event loop, so that a thousand slow downloads hold no thread. A slice also ends after a while (`time_slice.py`),
 so that no download keeps a thread for itself.
 
-What is in the socket is still the file's own pages, until the client has confirmed it: a file that is sent must not
+The socket's buffer has the file's own pages, until the client has confirmed them: a file that is sent must not
 be written any more (it may be deleted, or replaced by another).
 
-A client is alive while it takes bytes. The kernel calls a socket writable only when a third of its buffer is free,
-which may be megabytes; so what counts is how many bytes the other side has confirmed. One that takes none for too long,
-or too few, is reset: whatever the kernel still keeps for it is freed.
+A client is alive while it reads. The kernel calls a socket writable only when a third of its buffer is free,
+which may be megabytes; so what counts is how many bytes the other side has confirmed. A client that reads none for too
+long, or too few, is reset, which frees the kernel's memory for it.
 """
 
 import array
@@ -39,10 +39,10 @@ from server import threads
 from server.transport.body import Pace
 from server.transport.time_slice import PLENTY, Socket, SocketWaiter, TimeSlice
 
-# The key in an ASGI scope's extensions under which a server that lets files out puts its `Outlet`.
+# The key in an ASGI scope's extensions under which a server that offers `sendfile` puts its `Outlet`.
 FILES = "videodock.file"
 
-_MOMENT_MS = 2  # how long a thread waits for a client that took plenty
+_MOMENT_MS = 2  # how long a thread waits for a client that read plenty
 
 # Errors of a file system that cannot send.
 _CANNOT = frozenset({errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP})
@@ -52,31 +52,31 @@ senders = ThreadPoolExecutor(8, "file")
 
 
 class FileTooShortError(Exception):
-    """The file has fewer bytes than were announced: the answer cannot be ended."""
+    """The file has fewer bytes than were announced: the response cannot be completed."""
 
 
 class Outlet(Protocol):
-    """What a server offers for the body of one answer. All of it is called on the event loop."""
+    """A server's offer for the body of one response. All methods are called on the event loop."""
 
     async def take(self, count: int, lost: Callable[[], None]) -> int:
-        """Wait until nothing is in front; a descriptor for the socket, or -1 when the connection is gone.
+        """Wait until the server's buffer is empty; a descriptor for the socket, or -1 when the connection is gone.
 
-        It belongs to the taker. `count` bytes are to come, which the answer must lack; `lost` is called when the
+        The caller owns it. `count` bytes will be written, which the response must still lack; `lost` is called when the
         connection is lost.
         """
 
     def sent(self, count: int) -> None:
-        """So many bytes are in the socket."""
+        """Count so many bytes as written to the socket."""
 
     def give_back(self) -> None:
         """The server writes again."""
 
     def gone(self) -> None:
-        """The client does not read the answer: it is not ended, and the connection is reset."""
+        """The client does not read the response: it is not completed, and the connection is reset."""
 
 
 class FileSender:
-    """Sends from open files. A client that takes nothing for `idle_seconds`, or is slower than `pace`, is gone."""
+    """Sends from open files. A client that reads nothing for `idle_seconds`, or is slower than `pace`, is gone."""
 
     def __init__(self, outlet: Outlet, idle_seconds: float, pace: Pace | None = None) -> None:
         self._outlet = outlet
@@ -141,7 +141,7 @@ class FileSender:
         self._waiter.wake()
 
     async def _writable(self, heard: float) -> bool:
-        """Wait until the socket takes bytes, or is lost; False when its client has taken none since `heard`."""
+        """Wait until the socket takes bytes, or is lost; False when its client has read none since `heard`."""
         queued = _queued(self._descriptor)
         while not self._lost:
             seconds = min(heard + self._idle_seconds - time.monotonic(), self._pace.left)

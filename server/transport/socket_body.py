@@ -3,9 +3,9 @@
 Rule: between two calls, what was taken from the socket is in the file or in `_pending`; there is no third place.
 Only one thread at a time reads the socket, and it is joined before its count is used.
 
-Theory of operation. The HTTP server offers a body in the ASGI scope (`HANDOVER`). Taking it gives three things: the
-bytes that the server's parser had read already, a descriptor of our own for the same socket (a `dup`: the number of the
-server's own may be closed and reused under our hands), and how many bytes are still to come. The server reads no more
+Theory of operation. The HTTP server offers a body in the ASGI scope (`HANDOVER`). Taking it returns three things: the
+bytes that the server's parser had read already, a descriptor of our own for the same socket (a `dup`: the server's own
+may be closed and its number reused meanwhile), and how many bytes are still to come. The server reads no more
 from the socket until the body is given back.
 
 Bytes are moved by a thread: splice takes them from the socket into a pipe and from the pipe into the file, inside the
@@ -39,15 +39,15 @@ HANDOVER = "videodock.body"
 
 _READ_BYTES = 1 << 16  # of one read on the event loop
 _MOMENT_MS = 10
-_FIRST_PAUSE = 0.05  # seconds between two looks at a body that is slow
-_LONGEST_PAUSE = 2.0  # and at one that stays so
+_FIRST_PAUSE = 0.05  # seconds between two checks of a slow body
+_LONGEST_PAUSE = 2.0  # and of one that stays slow
 
 
 @dataclass(frozen=True)
 class Taken:
-    """A body that was handed over: its first bytes, its socket, and how many bytes the socket has yet to bring.
+    """A body that was handed over: its first bytes, its socket, and how many bytes are still to come.
 
-    `descriptor` belongs to the taker; it is -1 when nothing is to come, or the connection is gone.
+    The caller owns `descriptor`; it is -1 when nothing is to come, or the connection is gone.
     """
 
     front: bytes
@@ -56,7 +56,7 @@ class Taken:
 
 
 class Handover(Protocol):
-    """What a server offers for the body of one request. All of it is called on the event loop."""
+    """A server's offer for the body of one request. All methods are called on the event loop."""
 
     def take(self) -> Taken:
         """Stop reading, and hand the body over; answers `Expect: 100-continue`. Once only."""
@@ -65,11 +65,11 @@ class Handover(Protocol):
         """Every byte was taken: the server reads again, from the first byte after the body."""
 
     def gone(self) -> None:
-        """The client left in the middle: it gets no answer."""
+        """The client left in the middle: it gets no response."""
 
 
 class SocketBody(Body):
-    """A body of known length that its server hands over. `pace` is the slowest that it may be; None is no limit."""
+    """A body of known length that its server hands over. `pace` is the slowest rate; None is no limit."""
 
     def __init__(self, handover: Handover, idle_seconds: float, pace: Pace | None = None) -> None:
         super().__init__(idle_seconds)
@@ -82,7 +82,7 @@ class SocketBody(Body):
         self._stopping = False
         self._took_last = False  # the last slice began after the stop
         self._heard = 0.0  # when the last byte came
-        self._patience_ms = _MOMENT_MS  # so long a thread waits for more
+        self._patience_ms = _MOMENT_MS  # how long a thread waits for more
         self._was_ready = False  # the last wait ended because the socket was readable
         self._pause = _FIRST_PAUSE
         self._waiter = SocketWaiter(self._pace)
@@ -148,7 +148,7 @@ class SocketBody(Body):
 
     async def _readable(self, seconds: float) -> bool:
         """Wait until there are bytes to read or the body is stopped; False when the time is up."""
-        if self._stopping:  # while a thread was at work, so `stop` found no wait to end
+        if self._stopping:  # `stop` was called while a thread was at work, so it found no wait to end
             return True
         seconds = min(seconds, self._pace.left)
         if seconds <= 0:
@@ -159,7 +159,7 @@ class SocketBody(Body):
             # Here, not when the bytes are moved: the time until a thread is free is not the client's fault.
             self._pace.check(0)
 
-    # Bytes that go somewhere, on a thread
+    # Bytes that are written or given to a sink, on a thread
 
     async def feed(self, sink: Sink, limit: int) -> Moved:
         self._keep_front()
@@ -236,7 +236,7 @@ class SocketBody(Body):
             return self._lost()
         if transfer.blocked:
             if self._was_ready and not transfer.count:
-                # splice stops before an urgent byte, for ever. Reading passes over that byte, as it does everywhere.
+                # splice stops before an urgent byte, for ever. Reading skips that byte, as it does everywhere.
                 self._can_splice = False
             left = self._heard + self._idle_seconds - time.monotonic()
             self._was_ready = await (self._readable(left) if self._patience_ms else self._gathered(left))
@@ -248,20 +248,20 @@ class SocketBody(Body):
         return self._stopping and not self._took_last
 
     def _has_last_bytes(self) -> bool:
-        """A body that is stopped takes the bytes that have come, once, and no more."""
+        """A stopped body takes the bytes that have come, once, and no more."""
         return not self._took_last and self._rest > 0 and self._waiting() > 0
 
     async def _gathered(self, seconds: float) -> bool:
-        """The same wait for a slow body: until much has come, or its end, or a pause is over and something is there.
+        """The same wait for a slow body: until much has come, or its end, or a pause is over and some bytes are there.
 
-        A thousand of them, each with a packet now and then, would keep the threads and the loop busy with crumbs.
+        A thousand of them, each with a packet now and then, would keep the threads and the loop busy with few bytes.
         """
         end = time.monotonic() + seconds
         set_low_water_mark(self._descriptor, min(PLENTY // 2, self._rest))
         try:
             while True:
                 left = end - time.monotonic()
-                # Each of them at a time of its own, also when their packets come all at once.
+                # Each at a random time, also when their packets come all at once.
                 pause = min(self._pause * random.uniform(0.5, 1.5), self._idle_seconds / 4)  # noqa: S311
                 self._pause = min(2 * self._pause, _LONGEST_PAUSE)
                 if await self._readable(min(left, pause)) or self._waiting():

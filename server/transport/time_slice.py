@@ -40,7 +40,7 @@ class Socket(NamedTuple):
 
 
 class TimeSlice:
-    """What a thread does for one connection. `events` are those of `poll` that let the next call succeed."""
+    """A thread's work for one connection. `events` are those of `poll` that let the next call succeed."""
 
     def __init__(self, target: Socket, events: int, limit: int, patience_ms: int) -> None:
         self._socket = target.descriptor
@@ -58,7 +58,7 @@ class TimeSlice:
         """A call moved nothing: its source is at its end."""
 
     def _calls(self, move: Callable[[int], int]) -> Iterator[int]:
-        """Call `move` with the most that it may move, until the slice is over; how many bytes it moved, each time."""
+        """Call `move` with the most that it may move, until the slice is over; yields the bytes of each call."""
         end = time.monotonic() + _SLICE_SECONDS
         waited = False
         while self.count < self._limit and not self._is_stopping():
@@ -86,7 +86,7 @@ class TimeSlice:
                 return
 
     def _poll(self) -> bool:
-        """Wait for a moment; whether the socket is ready."""
+        """Wait for a moment; returns whether the socket is ready."""
         if not self._patience_ms:
             return False
         poll = select.poll()
@@ -116,7 +116,7 @@ class SocketWaiter:
         return await self._wait(partial(loop.add_reader, descriptor), partial(loop.remove_reader, descriptor), seconds)
 
     async def writable(self, descriptor: int, seconds: float) -> bool:
-        """Wait for room to write; False when the time is up."""
+        """Wait for space to write; False when the time is up."""
         loop = asyncio.get_running_loop()
         return await self._wait(partial(loop.add_writer, descriptor), partial(loop.remove_writer, descriptor), seconds)
 

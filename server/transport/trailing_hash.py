@@ -37,7 +37,7 @@ class TrailingHash:
             self._shown = end
 
     def end(self) -> None:
-        """Wait until all that was written was shown. Raises what showing raised."""
+        """Wait until all written bytes were shown. Raises what showing raised."""
         self._join()
         self._show(self._shown, self._written)
         self._shown = self._written

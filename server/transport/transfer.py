@@ -1,6 +1,6 @@
 """Moves a request body out of its socket: into a file inside the kernel, or through a buffer into a sink.
 
-Rule: the bytes that were taken from the socket and those of them that are in their place are counted apart, after
+Rule: the bytes that were taken from the socket and those that have reached their target are counted apart, after
 each step, so that the body knows both however the time slice ends.
 """
 
@@ -33,7 +33,7 @@ class Transfer(TimeSlice, ABC):
     def __init__(self, source: Socket, limit: int, patience_ms: int) -> None:
         super().__init__(source, select.POLLIN, limit, patience_ms)
         self.moved = 0
-        """Bytes that are in their place."""
+        """Bytes that have reached their target."""
         self.left = b""
         """Bytes that were read and that the sink did not take."""
         self.can_splice = True
@@ -56,7 +56,7 @@ class Transfer(TimeSlice, ABC):
         for count in self._calls(take):
             yield count
             if self._limit - self.count < _GATHERED_BYTES:
-                self._gather(0)  # so much will not come any more
+                self._gather(0)  # that many will not come any more
 
     def _poll(self) -> bool:
         if self._patience_ms and self.count >= _FAST_BYTES and self._limit - self.count >= _GATHERED_BYTES:

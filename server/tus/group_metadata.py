@@ -1,6 +1,6 @@
-"""Groups: the metadata by which a client joins several uploads into one task. Ours, no part of tus.
+"""Groups: the metadata by which a client joins several uploads into one task. Our own extension, not a part of tus.
 
-Rule: it is understood completely or refused; half of it is refused too, since an upload that was meant for a group
+Rule: it is parsed completely or refused; incomplete metadata is refused too, since an upload that was meant for a group
 and became a task of its own would leave the others waiting.
 """
 
@@ -25,14 +25,14 @@ class Group:
 
 
 def parse_group(metadata: Mapping[str, bytes], most: int) -> Group | None:
-    """What Upload-Metadata says of a group of at most `most` files; None without. Raises `MetadataInvalidError`."""
+    """The group in Upload-Metadata, of at most `most` files; None without. Raises `MetadataInvalidError`."""
     if not {TASK, FILES, FILE} & metadata.keys():
         return None
     for key, other in ((TASK, FILES), (FILES, TASK)):
         if key not in metadata:
             present = other if other in metadata else FILE
             raise MetadataInvalidError(reason="group_key_missing", present=present, key=key)
-    # RFC 9562 section 4: upper case is to be understood too, and Apple's UUIDs are in it.
+    # RFC 9562 section 4: upper case must be accepted too, and Apple's UUIDs use it.
     task_id = metadata[TASK].decode("latin-1").lower()
     if not is_id(task_id):
         raise MetadataInvalidError(reason="group_task", key=TASK)

@@ -1,6 +1,6 @@
 """Parse and format every protocol header.
 
-Rule: a header is understood completely or refused; a header that came twice is refused, since two readers could
+Rule: a header is parsed completely or refused; a header that came twice is refused, since two readers could
 take different ones. Numbers are ASCII digits, at most 2^63 - 1.
 """
 
@@ -22,12 +22,12 @@ MAX_PARTS = 1000
 _DIGITS = re.compile(r"[0-9]{1,19}")
 # RFC 9110 token would be narrower than what the specification allows in a key: not empty, no space, no comma.
 _KEY = re.compile(r"[!-+\--~]+")
-# A URL of a list, where only blanks separate: taken for one, two with a comma between them would lose the first.
+# A URL of a list, which blanks alone separate: otherwise two with a comma between them would lose the first.
 _URL = re.compile(r"[!-+\--:<-~]+")
-# What is said back in a refusal is bounded.
+# The part that a refusal quotes is bounded.
 _METHOD = re.compile(r"[A-Za-z]{1,16}")
 _ALGORITHM = re.compile(r"[!-~]{1,64}")
-# RFC 9110 section 5.6.3. `strip()` alone takes away what other readers keep: no-break spaces and controls.
+# RFC 9110 section 5.6.3. `strip()` alone removes what other readers keep: no-break spaces and controls.
 _BLANKS = " \t"
 
 
@@ -69,7 +69,7 @@ class Head:
         return int(value)
 
     def needed_number(self, name: str) -> int:
-        """The same, where the protocol needs it."""
+        """The same, where the protocol requires the header."""
         number = self.number(name)
         if number is None:
             raise HeaderMissingError(name=name)

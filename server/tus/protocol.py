@@ -46,7 +46,7 @@ from server.tus.records import is_partial as is_partial
 VERSION = "1.0.0"
 BODY_TYPE = "application/offset+octet-stream"
 CHECKSUM_TRAILER = "checksum-trailer"
-_CODING_CHARACTERS = 64  # of what a refusal says back
+_CODING_CHARACTERS = 64  # of the value that a refusal quotes
 # Characters of metadata and parts in a HEAD response: Node's client reads a response's head of up to 16 KiB in all.
 _SHOWN_CHARACTERS = 12 << 10
 # Headers that ask for an extension which this server may not offer.
@@ -58,7 +58,7 @@ _ASKING = {
 
 
 def check_version(head: Head) -> None:
-    """Tus-Resumable must be there and be ours, but on OPTIONS and GET (section Tus-Resumable)."""
+    """Tus-Resumable must be present and supported, except on OPTIONS and GET (section Tus-Resumable)."""
     if head.method not in ("OPTIONS", "GET") and head.get("Tus-Resumable") != VERSION:
         raise VersionUnsupportedError(supported=VERSION)
 
@@ -98,7 +98,7 @@ def decide_create(head: Head, offer: Offer) -> Create:
         final = _decide_final(head, raw, file_name(metadata), concat, parts)
         return replace(final, group=parse_group(metadata, offer.max_files))
     length = _declared_length(head, offer)
-    # A foreign Content-Type without a body is tolerated: aiotus sends application/octet-stream and nothing.
+    # Another Content-Type without a body is tolerated: aiotus sends application/octet-stream and no byte.
     has_body = head.body_length != 0
     if has_body and head.content_type != BODY_TYPE:
         raise ContentTypeUnsupportedError(expected=BODY_TYPE)
@@ -107,7 +107,7 @@ def decide_create(head: Head, offer: Offer) -> Create:
         raise BodyTooLargeError(room=room)
     checksum = _checksum(head, offer) if has_body else None
     trailing = has_body and checksum is None and _is_trailing(head, offer)
-    # A part is in no task; the upload that it becomes part of may be.
+    # A part belongs to no task; the upload that it becomes part of may.
     group = None if concat is not None else parse_group(metadata, offer.max_files)
     name = file_name(metadata)
     return Create(length, raw, name, has_body, head.body_length, checksum, trailing, concat, group=group)
@@ -130,7 +130,7 @@ def decide_append(head: Head, facts: Facts, offer: Offer) -> Append:
     check_content_coding(head)
     if head.content_type != BODY_TYPE:
         raise ContentTypeUnsupportedError(expected=BODY_TYPE)
-    # `Upload-Concat: partial` may come here too; it says nothing that is not known.
+    # `Upload-Concat: partial` may come here too; it has no new information.
     checksum = _checksum(head, offer)
     offset = head.needed_number("Upload-Offset")
     length = head.number("Upload-Length")
@@ -160,11 +160,11 @@ def decide_append(head: Head, facts: Facts, offer: Offer) -> Append:
 
 
 def first_append(decision: Create, facts: Facts, offer: Offer) -> Append:
-    """The body that came with a creation (section Creation With Upload)."""
+    """The body of a creation (section Creation With Upload)."""
     if not facts.is_open:
         check_upload(facts)
     if facts.offset:
-        # The creation came twice, and the first one has brought bytes meanwhile.
+        # The creation was repeated, and the first one has brought bytes meanwhile.
         raise OffsetMismatchError(offset=facts.offset)
     room = offer.max_size if decision.length is None else decision.length
     limit = room if decision.body_length is None else decision.body_length
@@ -200,7 +200,7 @@ def describe(facts: Facts) -> dict[str, str]:
 
 
 def progress(facts: Facts) -> dict[str, str]:
-    """How far an upload is: where to go on and until when, or which task it became."""
+    """The headers of an upload's progress: where to resume and until when, or which task it became."""
     headers = {}
     if facts.is_complete or not facts.is_final:
         # A final upload has no offset before it is joined (section Concatenation).
@@ -272,7 +272,7 @@ def _is_trailing(head: Head, offer: Offer) -> bool:
 
 
 def _check_asked(head: Head, offer: Offer) -> None:
-    # An extension that is silently left out would be a promise broken: a checksum unchecked, a part unjoined.
+    # An extension that is silently ignored would do harm: a checksum unchecked, a part unjoined.
     for header, extension in _ASKING.items():
         if extension not in offer.extensions and head.get(header) is not None:
             raise ExtensionUnsupportedError(name=extension)

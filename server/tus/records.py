@@ -1,4 +1,4 @@
-"""What a decision is made of, and what it is: the offer, the facts about an upload, and the records of what to do.
+"""The input and output of a decision: the offer, the facts about an upload, and the records of what to do.
 
 Rule: frozen records without decisions; `protocol.py` makes these. Sections in the comments are those of
 tus.io/protocols/resumable-upload.
@@ -17,7 +17,7 @@ PARTIAL = "partial"
 
 
 def is_partial(concat: str | None) -> bool:
-    """Whether an upload with this Upload-Concat is a part of an upload to come (section Concatenation)."""
+    """Whether an upload with this Upload-Concat is a partial one (section Concatenation)."""
     return concat == PARTIAL
 
 
@@ -28,7 +28,7 @@ def is_final(concat: str | None) -> bool:
 
 @dataclass(frozen=True)
 class Offer:
-    """What this server offers: the extensions, the checksum algorithms, the largest upload in bytes, and the most
+    """The server's offer: the extensions, the checksum algorithms, the largest upload in bytes, and the most
     files of one task."""
 
     extensions: tuple[str, ...]
@@ -81,7 +81,7 @@ class Facts:
 
     @property
     def is_partial(self) -> bool:
-        """Whether it is a part of an upload to come (section Concatenation)."""
+        """Whether it is a partial upload (section Concatenation)."""
         return is_partial(self.concat)
 
     @property
@@ -97,7 +97,7 @@ class Facts:
 
 @dataclass(frozen=True)
 class Create:
-    """Make an upload; then append the body, if there is one, to it.
+    """Create an upload; then append the body, if there is one, to it.
 
     `length` is in bytes, None while it is deferred. `concat` is Upload-Concat as it came; `parts` are the ids that
     a final upload is made of. `group` is the task that it is to share with other uploads.
@@ -121,7 +121,7 @@ class Create:
 
     @property
     def is_partial(self) -> bool:
-        """Whether it is a part of an upload to come."""
+        """Whether it is a partial upload."""
         return is_partial(self.concat)
 
 

@@ -34,7 +34,7 @@ from server.web.middleware.proxy import Proxy
 from server.worker import open_leader
 from server.worker.leader import Leader
 
-# The server is ready without these: a full disk takes no uploads, but downloads; a scanner is waited for; and videos
+# The server is ready without these: a full disk takes no uploads, but downloads; tasks wait for a scanner; and videos
 # are processed without all of the confinement, too, but the operator has to know.
 _HINTS = frozenset({"scanner", "space", "confinement"})
 
@@ -44,7 +44,7 @@ _log = structlog.stdlib.get_logger("videodock.app")
 def create_app(settings: Settings | None = None, store: UploadStore | None = None) -> Starlette:
     """The application. Raises `StartError` for settings or a data folder that cannot be used.
 
-    `store` is where bytes live, if not on the disk below the data folder.
+    `store` has the bytes, if they are not on the disk below the data folder.
     """
     if settings is None:  # started by another server than ours: the log is not configured yet
         settings = load()
@@ -91,7 +91,7 @@ def create_app(settings: Settings | None = None, store: UploadStore | None = Non
         exception_handlers={HTTPException: _no_route},
         lifespan=lifespan,
     )
-    # A redirect would lose a body, and would be built from whatever Host the client wrote.
+    # A redirect would lose a body, and would be built from the client's Host.
     app.router.redirect_slashes = False
     return app
 
@@ -99,7 +99,7 @@ def create_app(settings: Settings | None = None, store: UploadStore | None = Non
 def _tus_routes(services: Services) -> tus.TusRoutes:
     if services.settings.tus_engine == "videodock":
         return tus.TusRoutes(services)
-    # Only where it is chosen: it imports FastAPI, for which other starts need not wait.
+    # Only when chosen: it imports FastAPI, for which other starts need not wait.
     from server.web.tuspyserver.guard import Guard
 
     return Guard(services)
@@ -138,7 +138,7 @@ def _checks(services: Services, scheduler: Leader | None) -> dict[str, Callable[
     # A full disk takes no uploads, but downloads and deletions still need the server.
     checks |= {"space": check_space}
     checks |= {"scanner": check_scanner} if services.settings.clamd else {}
-    # Where processing is left to `videodock worker`, this server is ready without one.
+    # Where `videodock worker` processes the videos, this server is ready without a scheduler.
     return checks | (scheduler.checks() if scheduler is not None else {})
 
 

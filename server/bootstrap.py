@@ -54,7 +54,7 @@ from server.uploads.service import UploadService
 _log = structlog.stdlib.get_logger("videodock.bootstrap")
 
 UNFINISHED = ".restore"
-"""What a data folder has while it is being restored, and after a restore that was cut short."""
+"""Exists in a data folder while it is being restored, and after an interrupted restore."""
 
 
 def utc_now() -> datetime:
@@ -63,13 +63,13 @@ def utc_now() -> datetime:
 
 
 def new_id() -> str:
-    """An identifier as all are: a lowercase UUID, version 4, with hyphens."""
+    """A new id: a lowercase UUID, version 4, with hyphens."""
     return str(uuid.uuid4())
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
 class Services:
-    """What there is to work with. Close it, or use it as a context manager."""
+    """All parts. Close it, or use it as a context manager."""
 
     settings: Settings
     node: str
@@ -101,10 +101,10 @@ class Services:
     def open(cls, settings: Settings, store: UploadStore | None = None) -> "Services":
         """Build everything; connects to nothing yet. Raises `StartError` when the data folder cannot be used.
 
-        `store` is where bytes live, if not on the disk below the data folder; it stays its giver's to close.
+        `store` has the bytes, if they are not on the disk below the data folder; the caller closes it.
         """
         folder = settings.data_dir
-        os.umask(0o077)  # files of this process and its children are for its user only, whatever the mode of the folder
+        os.umask(0o077)  # only the user may read files of this process and its children, whatever the folder's mode
         if (folder / UNFINISHED).exists():
             raise StartError(
                 f"The data folder {folder} is only half restored. Run `videodock restore` again, to its end."
@@ -275,9 +275,9 @@ class Services:
         )
 
     def claim_store(self) -> None:
-        """Make sure that the store is the one that the database speaks of. Raises `StartError`. Blocking.
+        """Check that the store is the one that the database belongs to. Raises `StartError`. Blocking.
 
-        A store that is away (a disk that is not mounted) looks like one that is empty, and a sweep would believe
+        A store that is away (a disk that is not mounted) looks like an empty one, and a sweep would conclude
         that every upload had lost its bytes.
         """
         if self.store.is_claimed():
@@ -289,7 +289,7 @@ class Services:
         self.store.claim()
 
     def quarantine(self, upload_id: str) -> None:
-        """Put an upload aside whose row says that it is infected; if that cannot be done now, a sweep will. Blocking.
+        """Quarantine an upload whose row says that it is infected; if that is impossible now, a sweep will. Blocking.
 
         Raises nothing.
         """
@@ -301,7 +301,7 @@ class Services:
             _log.exception("quarantine_failed", upload=upload_id)
 
     def drop_originals(self, task_id: str) -> None:
-        """Remove what a task that has ended needs no more, by the setting; what cannot be done now, a sweep will do.
+        """Remove files that an ended task no longer needs, by the setting; a sweep does what is impossible now.
 
         Raises nothing. Blocking.
         """
@@ -349,7 +349,7 @@ def _disk_store(settings: Settings) -> DiskStore:
 
 
 def _node(path: Path) -> str:
-    """The name of this data folder, made once, so that the next start knows the tasks of this folder."""
+    """The name of this data folder, created once, so that the next start recognises the tasks of this folder."""
     with open(path, "a+b", opener=_privately) as file:
         # Of two processes that start at once, the second one reads what the first one wrote. One that dies in between
         # leaves an empty file, and nothing else.
@@ -362,7 +362,7 @@ def _node(path: Path) -> str:
             file.write(name.encode())
             file.flush()
             os.fsync(file.fileno())
-        for leftover in path.parent.glob(".node-*"):  # of versions that made it in another way
+        for leftover in path.parent.glob(".node-*"):  # left by versions that created it in another way
             leftover.unlink(missing_ok=True)
         return name
 

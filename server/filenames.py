@@ -1,7 +1,7 @@
 """Names made safe.
 
-Rule: a name that came from a client is text to show, never a path to follow. No stored byte lies under a name
-made here: files lie under their upload's id. The safe name is for downloads, logs and reports.
+Rule: a name that came from a client is text to show, never a path to open. No stored byte has a name that is
+made here: files are named by their upload's id. The safe name is for downloads, logs and reports.
 """
 
 import re
@@ -21,10 +21,10 @@ _HIDDEN_CATEGORIES = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
 
 
 def display(name: str) -> str:
-    """The name as its owner knows it, for text only: whatever would break a line or a database is dropped.
+    """The name as its owner knows it, for text only: characters that would break a line or a database are dropped.
 
-    NUL is refused by PostgreSQL and lone surrogates by UTF-8; the rest stays, bounded to 1,024 characters, of
-    which the extension is the last to go.
+    PostgreSQL refuses NUL and UTF-8 lone surrogates; all others stay, up to 1,024 characters, of
+    which the extension is dropped last.
     """
     kept = "".join(c for c in name if unicodedata.category(c) not in ("Cc", "Cs"))
     stem, dot, extension = kept.rpartition(".")
@@ -41,8 +41,8 @@ def base(name: str) -> str:
 def safe(name: str) -> str:
     """A name that any file system and any `Content-Disposition` takes: at most 255 bytes of UTF-8, no path.
 
-    Path parts, control and invisible characters and reserved names go; the extension stays; what has nothing
-    left becomes `video`.
+    Path parts, control and invisible characters and reserved names are dropped; the extension stays; an empty result
+    becomes `video`.
     """
     last = re.split(r"[/\\]", unicodedata.normalize("NFC", name))[-1]
     last = "".join(c for c in last if unicodedata.category(c) not in _HIDDEN_CATEGORIES)
@@ -53,7 +53,7 @@ def safe(name: str) -> str:
     suffix = f".{extension}" if extension else ""
     room = MAX_BYTES - len(suffix.encode())
     stem = _cut(stem.strip(" ."), room).strip(" .") or FALLBACK
-    if _RESERVED.match(stem + suffix):  # judged last: what was dropped before may have hidden it
+    if _RESERVED.match(stem + suffix):  # checked last: dropped characters may have hidden it
         stem = _cut("_" + stem, room)
     return stem + suffix
 

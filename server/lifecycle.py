@@ -19,11 +19,11 @@ S = TypeVar("S", bound=StrEnum)
 
 
 class UploadStatus(StrEnum):
-    """Where an upload stands. How many bytes it has is the store's to say, never the status's."""
+    """The status of an upload. It never says how many bytes the upload has; the store does."""
 
     OPEN = "open"  # created; bytes may be appended
     COMPLETE = "complete"  # every byte is there and the task is registered
-    REJECTED = "rejected"  # its first bytes were no allowed video
+    REJECTED = "rejected"  # its first bytes were not those of an allowed video
     EXPIRED = "expired"  # not finished in time, removed by the sweep
     TERMINATED = "terminated"  # removed on request, or abandoned by its client
 
@@ -36,27 +36,27 @@ class TaskStatus(StrEnum):
     COMPLETED = "completed"  # done; at least one file is playable
     ERROR = "error"  # done; no file is playable
     CANCELLED = "cancelled"  # stopped on request
-    REMOVED = "removed"  # deleted on request with everything made of it; the row stays
+    REMOVED = "removed"  # deleted on request with all its results; the row stays
 
 
 class FileStatus(StrEnum):
-    """Where one file of a task stands."""
+    """The status of one file of a task."""
 
     WAITING = "waiting"
     PROCESSING = "processing"
     COMPLETED = "completed"
     ERROR = "error"
     CANCELLED = "cancelled"
-    REMOVED = "removed"  # deleted on request with everything made of it; the row stays
+    REMOVED = "removed"  # deleted on request with all its results; the row stays
 
 
 class StepStatus(StrEnum):
-    """Where one step of a file stands."""
+    """The status of one step of a file."""
 
     WAITING = "waiting"
     PROCESSING = "processing"
     COMPLETED = "completed"
-    SKIPPED = "skipped"  # not wanted by the settings, or its file failed before
+    SKIPPED = "skipped"  # switched off by the settings, or its file failed before
     ERROR = "error"
     CANCELLED = "cancelled"
 
@@ -109,7 +109,7 @@ STEP_MOVES: Mapping[StepStatus, frozenset[StepStatus]] = {
         }
     ),
     StepStatus.COMPLETED: frozenset(),
-    # A later attempt may work by other settings: a file that no scanner saw is scanned as soon as there is one.
+    # A later attempt may have other settings: a file that was not scanned is scanned as soon as there is a scanner.
     StepStatus.SKIPPED: frozenset({StepStatus.WAITING}),
     StepStatus.ERROR: frozenset(),
     StepStatus.CANCELLED: frozenset(),
@@ -133,7 +133,7 @@ STEP_RETRIES: Mapping[StepStatus, frozenset[StepStatus]] = {
     StepStatus.SKIPPED: frozenset({StepStatus.WAITING}),
 }
 
-# What a removal on request may do: at any time, also after an end.
+# The moves of a removal on request: at any time, also after an end.
 TASK_REMOVALS: Mapping[TaskStatus, frozenset[TaskStatus]] = {
     status: frozenset({TaskStatus.REMOVED}) for status in TaskStatus if status is not TaskStatus.REMOVED
 }
@@ -148,5 +148,5 @@ def sources(moves: Mapping[S, frozenset[S]], target: S) -> list[S]:
 
 
 def ends(moves: Mapping[S, frozenset[S]]) -> list[S]:
-    """Every state that nothing leaves."""
+    """Every state without an outgoing move."""
     return [state for state, targets in moves.items() if not targets]

@@ -11,14 +11,14 @@ from dataclasses import dataclass
 from server.errors import MediaTypeMismatchError, MediaTypeUnsupportedError
 
 SNIFF_BYTES = 64
-"""As many first bytes of a file as decide what it is; a shorter file is decided by all it has."""
+"""As many first bytes of a file as decide its type; a shorter file is decided by all its bytes."""
 
 
 @dataclass(frozen=True)
 class MediaType:
-    """A kind of video file.
+    """A type of video file.
 
-    `name` is what the database keeps, `extensions` have no dot and are in lower case, `media_type` is the
+    `name` is stored in the database, `extensions` have no dot and are in lower case, `media_type` is the
     IANA (or commonly used) type, `demuxer` is FFmpeg's name for the one demuxer that may open it.
     """
 
@@ -64,7 +64,7 @@ _OTHER_MEDIA_TYPES = {
 Types = tuple[MediaType, ...]
 
 DOCUMENTED: Types = _ALL[:7]
-"""What the documented API takes."""
+"""The types of the documented API."""
 
 _TUS = _ALL[:9]
 # One family whose names are mixed freely: camcorders call transport streams `.mpg`.
@@ -87,12 +87,12 @@ KNOWN: str = listed(_ALL)
 """Every extension that may be accepted, as a sentence lists them."""
 
 ACCEPTED: str = listed(DOCUMENTED)
-"""The extensions that the documented API takes, as a sentence lists them."""
+"""The extensions of the documented API, as a sentence lists them."""
 
 ACCEPTED_BY_TUS: str = listed(_TUS)
 """The same for tus, while the setting `accept_types` is `default`."""
 
-# ISO-BMFF brands (ISO/IEC 14496-12 and 23008-12, registered at mp4ra.org) of files that are no video: still
+# ISO-BMFF brands (ISO/IEC 14496-12 and 23008-12, registered at mp4ra.org) of files that are not videos: still
 # images and image sequences (HEIF, AVIF, Canon raw), then audio.
 _IMAGE_BRANDS = frozenset(
     {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs"}
@@ -144,7 +144,7 @@ def verify(filename: str | None, head: bytes, types: Types = DOCUMENTED) -> Medi
     the bytes alone decide.
 
     Raises `MediaTypeUnsupportedError` when the extension is not accepted, and `MediaTypeMismatchError` when
-    the bytes are no video or another family's.
+    the bytes are not a video's or another family's.
     """
     claimed = by_name(filename) if filename else None
     if filename and claimed not in types:
@@ -186,8 +186,8 @@ def _sniff(head: bytes) -> MediaType | None:
 def _is_transport_packet(head: bytes) -> bool:
     """Whether a packet of a transport stream may begin here (ITU-T H.222.0 section 2.4.3.2).
 
-    Where the next packet begins is not among the first bytes, so the fields of this one must be possible, and text,
-    which has none but printable bytes, is not taken for one, nor is a GIF.
+    The beginning of the next packet is not among the first bytes, so this one's fields must be valid; text, which has
+    only printable bytes, is not taken for a packet, nor is a GIF.
     """
     if len(head) < 12 or head[0] != 0x47 or head.startswith(b"GIF8") or head[1] & 0x80 or not head[3] & 0x30:
         return False

@@ -1,7 +1,7 @@
-"""What an operator sees: structured log lines and Prometheus metrics.
+"""The operator's view: structured log lines and Prometheus metrics.
 
 Rule: one renderer for every line of every logger, and no global metric: each app has its own `Metrics`.
-Nothing here knows a request, a database or a setting; callers hand in names and numbers.
+This module knows no request, database or setting; callers pass names and numbers.
 """
 
 import logging
@@ -23,10 +23,10 @@ _ROOM = {
     "reserve": "Bytes of the disk that uploads leave free.",
 }
 
-# Their information is a line for each look at the clock or at the schema: it is kept for debugging.
+# These log a line for each look at the clock or at the schema, which is for debugging.
 _CHATTY = ("apscheduler", "alembic", "asyncio", "sqlalchemy", "PIL")
 
-# Seconds. An answer from a row takes milliseconds, the PATCH of a phone on a train takes minutes.
+# Seconds. A response from a row takes milliseconds, the PATCH of a phone on a train takes minutes.
 _BUCKETS = (0.005, 0.02, 0.1, 0.5, 1, 5, 30, 120, 600)
 
 
@@ -95,7 +95,7 @@ def _renderers(form: str) -> "list[Processor]":
     import structlog
 
     if _is_json(form):
-        # ASCII only: the line stays JSON whatever the encoding of standard error and whatever a name holds.
+        # ASCII only: the line stays JSON whatever the encoding of standard error and the characters of a name.
         return [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
     renderer = structlog.dev.ConsoleRenderer(
         colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback
@@ -119,7 +119,7 @@ def _drop_colour(_logger: "WrappedLogger", _method: str, event: "EventDict") -> 
 
 
 def _printable(_logger: "WrappedLogger", _method: str, event: "EventDict") -> "EventDict":
-    # A path or a file name is a stranger's text: on a terminal its control characters would be obeyed.
+    # A path or a file name is untrusted text: a terminal would execute its control characters.
     for key, value in event.items():
         if isinstance(value, str) and key not in ("exception", "stack") and not value.isprintable():
             event[key] = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in value)
@@ -130,9 +130,9 @@ class Metrics:
     """The metrics of one app.
 
     `counts` returns, at each scrape, the number of open uploads and of tasks by status, and `room` what is free,
-    promised and reserved on the disk in bytes; both may block.
+    reserved for uploads, and kept free on the disk in bytes; both may block.
     With `PROMETHEUS_MULTIPROC_DIR` set before the process starts, counters and histograms are kept in that
-    folder and `render` sums over all processes that use it, those that died included.
+    folder and `render` sums over all processes that use it, including dead ones.
     """
 
     def __init__(self, counts: Counts | None = None, room: Room | None = None) -> None:
@@ -161,10 +161,10 @@ class Metrics:
         )
         self._children: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
         for protocol in ("tus", "multipart"):
-            self.received_bytes.labels(protocol)  # a counter that stands at 0 from the start can be graphed
+            self.received_bytes.labels(protocol)  # a counter that is 0 from the start can be graphed
 
     def count_request(self, method: str, route: str, status: int, seconds: float) -> None:
-        """One request that has ended; `method` and `route` are of small sets."""
+        """One request that has ended; `method` and `route` come from small sets."""
         key = method, route, status
         children = self._children.get(key)
         if children is None:  # looked up once: the library's look-up costs more than all else here
@@ -175,7 +175,7 @@ class Metrics:
 
     @property
     def content_type(self) -> str:
-        """The media type of what `render` returns."""
+        """The media type of the text that `render` returns."""
         from prometheus_client import CONTENT_TYPE_LATEST
 
         return CONTENT_TYPE_LATEST
@@ -202,14 +202,14 @@ class Metrics:
 
 
 class _Gauges:
-    """Open uploads, tasks and room, looked up at each scrape: the same whichever process answers."""
+    """Open uploads, tasks and disk space, read at each scrape: the same from every process."""
 
     def __init__(self, counts: Counts | None, room: Room | None) -> None:
         self._counts = counts
         self._room = room
 
     def describe(self) -> "list[Metric]":
-        return []  # else registering would already ask the database
+        return []  # otherwise registering would already read the database
 
     def collect(self) -> "Iterator[Metric]":
         from prometheus_client.core import GaugeMetricFamily
@@ -220,7 +220,7 @@ class _Gauges:
             uploads, tasks = self._counts()
             room = self._room() if self._room else {}
         except Exception:
-            # What was counted in memory is worth having just when the database is away.
+            # The counters in memory are of use especially while the database is away.
             import structlog
 
             structlog.stdlib.get_logger("videodock.observability").exception("counting_failed")

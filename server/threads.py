@@ -36,5 +36,5 @@ async def finished(running: "asyncio.Future[T]") -> T:
             with contextlib.suppress(asyncio.CancelledError):
                 await asyncio.wait({running})
         if not running.cancelled():
-            running.exception()  # looked at, so that asyncio does not report it as never retrieved
+            running.exception()  # retrieved, so that asyncio does not report it as never retrieved
         raise

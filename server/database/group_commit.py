@@ -1,4 +1,4 @@
-"""Writes of many requests in one transaction: what a commit costs is paid once for all that wait.
+"""Writes of many requests in one transaction: all that wait share the cost of one commit.
 
 Rule: the effect is that of one transaction per write. A write that raises leaves no changes and disturbs no other; no
 caller gets a result before the commit; and when the common transaction fails, each write runs again alone. So a write
@@ -28,7 +28,7 @@ Work = Callable[[Session], T]
 Begin = Callable[[bool], Any]
 """Begins a transaction that writes, as a context manager of its connection; lazy or not."""
 
-_MOST = 64  # of one transaction: those of others in other processes wait for it
+_MOST = 64  # of one transaction: writers in other processes wait for it
 
 
 @dataclass(slots=True)
@@ -68,7 +68,7 @@ class GroupCommit:
         return await threads.finished(future)
 
     def close(self) -> None:
-        """Do what waits, and end. Blocking."""
+        """Complete the waiting writes, and end. Blocking."""
         if self._thread is not None:
             self._waiting.put(None)
             self._thread.join()

@@ -1,7 +1,7 @@
-"""Where the schema stands, and moving it.
+"""The revision of the schema, and migrations.
 
-Rule: only the commands `serve` (before it serves) and `migrate` move a schema; everything else refuses to work
-on one that is not at head.
+Rule: only the commands `serve` (before it serves) and `migrate` migrate a schema; all other code refuses to work
+with one that is not at head.
 """
 
 from collections.abc import Callable
@@ -52,7 +52,7 @@ def head() -> str:
 
 
 def knows(revision: str) -> bool:
-    """Whether this program has that revision."""
+    """Whether this program knows that revision."""
     try:
         return _revisions().get_revision(revision) is not None
     except CommandError:
@@ -60,7 +60,7 @@ def knows(revision: str) -> bool:
 
 
 def current(url: str) -> str | None:
-    """The revision at which a database stands; None for an empty one. Raises `StartError` if it is away."""
+    """The revision of a database; None for an empty one. Raises `StartError` if it is away."""
     engine = make_engine(url, 1)
     try:
         with engine.connect() as connection:
@@ -72,19 +72,19 @@ def current(url: str) -> str | None:
 
 
 def upgrade(url: str) -> None:
-    """Bring an empty or older database to head; raises `StartError` for one that is newer, or away."""
+    """Upgrade an empty or older database to head; raises `StartError` for one that is newer, or away."""
     _known(current(url))
     _move(url, lambda made: command.upgrade(made, "head"))
 
 
 def downgrade(url: str, revision: str) -> None:
-    """Bring a database back to an older revision (`base` is none at all); what the newer one added is lost."""
+    """Downgrade a database to an older revision (`base` is none at all); what the newer one added is lost."""
     _known(current(url))
     _move(url, lambda made: command.downgrade(made, revision))
 
 
 def is_at(engine: Engine, revision: str) -> bool:
-    """Whether the database stands at this revision now. Raises what the driver raises when it is away."""
+    """Whether the database has this revision now. Raises what the driver raises when it is away."""
     with engine.connect() as connection:
         return _revision(connection) == revision
 

@@ -4,8 +4,8 @@ Rules:
 
 - Rows have codes and parameters, never sentences: those are made when a person reads them (`messages/`).
 - Every upload and task has an owner, text, from the first day.
-- Rows of uploads outlive their bytes: they are what reports count. `has_bytes` says whether the store may
-  still hold something, so that a removal that was cut short is found and ended.
+- Rows of uploads outlive their bytes, for reports. `has_bytes` means that the store may still have some, so that a
+  sweep finds and ends an interrupted removal.
 - `docs/database.md` is made from the `doc` of each column.
 """
 
@@ -74,14 +74,14 @@ def _index(name: str, of: str, *columns: str) -> Index:
 
 
 class Base(DeclarativeBase):
-    """What all tables share."""
+    """Shared by all tables."""
 
     metadata = MetaData(naming_convention=NAMING)
     type_annotation_map = {datetime: UtcDateTime(), int: BigInteger(), str: Text()}  # noqa: RUF012
 
 
 class Upload(Base):
-    """One file on its way in, or arrived. Its bytes lie in the store under the same id."""
+    """One file that is being uploaded, or was. Its bytes are in the store under the same id."""
 
     __tablename__ = "uploads"
     __table_args__ = (
@@ -89,8 +89,8 @@ class Upload(Base):
         Index(None, "task_id"),
         Index("ix_uploads_removal", "status", sqlite_where=text("has_bytes"), postgresql_where=text("has_bytes")),
         _index("ix_uploads_in_quarantine", "in_quarantine", "id"),
-        # What a sweep looks for. Each begins with what its condition fixes: without that, SQLite takes the index above
-        # for the better one, and reads every upload of a status.
+        # For the sweep. Each index begins with the column that its condition fixes: without that, SQLite prefers the
+        # index above, and reads every upload of a status.
         _index("ix_uploads_open", "status = 'open'", "status", "id"),
         _index("ix_uploads_leaving", "has_bytes AND status IN ('rejected', 'expired', 'terminated')", "status", "id"),
         _index("ix_uploads_parts", "concat = 'partial' AND status = 'complete'", "concat", "status", "expires_at"),
@@ -140,7 +140,7 @@ class Upload(Base):
 
     @hybrid_property
     def is_partial(self) -> bool:
-        """Whether it is a part of an upload to come (tus 1.0.0, section Concatenation)."""
+        """Whether it is a partial upload (tus 1.0.0, section Concatenation)."""
         return protocol.is_partial(self.concat)
 
     @is_partial.inplace.expression
@@ -175,7 +175,7 @@ class Upload(Base):
 
 
 class UploadPart(Base):
-    """Of which partial uploads a final one is made, in order."""
+    """The partial uploads of a final one, in order."""
 
     __tablename__ = "upload_parts"
     __table_args__ = (Index(None, "part_id"),)
@@ -191,7 +191,7 @@ class Task(Base):
     """The processing of one upload, of the uploads of one form, or of a group."""
 
     __tablename__ = "tasks"
-    # Claims read the three in the middle, which hold open tasks only: what has ended costs them nothing.
+    # Claims read the three in the middle, which have open tasks only: ended tasks cost them nothing.
     __table_args__ = (
         Index(None, "owner", "created_at"),
         _index("ix_tasks_open", _READY, "node", "lease_expires_at", "created_at"),
@@ -333,7 +333,7 @@ class TaskStep(Base):
 
 
 class FormAnswer(Base):
-    """What a form that came with an `Idempotency-Key` was answered, for the same form to be answered so again."""
+    """The answer to a form with an `Idempotency-Key`, which the same form gets again."""
 
     __tablename__ = "form_answers"
     __table_args__ = (Index(None, "expires_at"),)
@@ -352,7 +352,7 @@ class FormAnswer(Base):
 
 
 class TaskEvent(Base):
-    """What happened to a task, in order; only ever added to."""
+    """The events of a task, in order; rows are only added."""
 
     __tablename__ = "task_events"
     __table_args__ = (Index(None, "task_id", "id"), {"sqlite_autoincrement": True})

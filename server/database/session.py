@@ -4,9 +4,9 @@ Rules:
 
 - A transaction that writes is opened by `write`: on SQLite it takes the write lock at once (BEGIN IMMEDIATE), because a
   transaction that reads first and writes later fails with SQLITE_BUSY, whatever the timeout.
-- Writers of one process wait for each other in line, not in SQLite's busy handler, which sleeps up to 100 ms.
-- What was committed survives a killed process, always. It survives a power cut too, but for a `lazy` transaction on
-  SQLite, which waits for no disk: the next one that is not lazy takes it along. The setting `fsync` moves the line.
+- Writers of one process wait for each other in a queue, not in SQLite's busy handler, which sleeps up to 100 ms.
+- A committed change always survives a killed process. It survives a power cut too, except for a `lazy` transaction on
+  SQLite, which waits for no disk: the next one that is not lazy syncs it too. The setting `fsync` changes this.
 - There is one data layer and it is synchronous; the event loop calls it through `run`, on a pool that has no
   more threads than there are connections, so that no thread waits for a connection.
 """
@@ -42,15 +42,15 @@ _IDLE_SECONDS = 60
 _ENDED_FOR_SILENCE = "25P03"
 _DISK_FULL = "53100"
 _SILENCE_SECONDS = 10
-# SQLite answers from memory, so more threads would only contend for the interpreter. Seen with eight clients: ten
-# threads 270, four 305, two 336 cycles a second; three leave room for one that is slow.
+# SQLite answers from memory, so more threads would only contend for the interpreter. Measured with eight clients: ten
+# threads 270, four 305, two 336 cycles a second; three leave room for a slow one.
 _SQLITE_THREADS = 3
 AWAY = (OperationalError, InterfaceError, PoolTimeoutError)
-"""What it looks like when the database cannot be reached, or is too busy: trying again later may help."""
+"""The errors of a database that cannot be reached, or is too busy: trying again later may help."""
 
 
 def make_engine(url: str, pool_size: int) -> Engine:
-    """An engine on which transactions mean what they say; connects to nothing yet.
+    """An engine with real transactions; connects to nothing yet.
 
     Raises `StartError` when the driver is not installed.
     """
@@ -63,7 +63,7 @@ def make_engine(url: str, pool_size: int) -> Engine:
         }
     else:
         # A database that was restarted costs a reconnect, not an error. One that is cut off costs this much waiting,
-        # not the quarter of an hour that the kernel would go on for: a worker has to notice that it lost its claim.
+        # instead of the kernel's quarter of an hour: a worker has to notice that it lost its claim.
         silence = {"tcp_user_timeout": _SILENCE_SECONDS * 1000, "keepalives_idle": _SILENCE_SECONDS}
         silence |= {"keepalives_interval": 2, "keepalives_count": 3}
         options |= {"pool_pre_ping": True, "connect_args": {"connect_timeout": 5, **silence}}
@@ -85,7 +85,7 @@ def make_engine(url: str, pool_size: int) -> Engine:
 
 
 def _make_private(_dialect: object, _record: object, arguments: list[Any], _named: dict[str, Any]) -> None:
-    """Before SQLite opens its file: it is for its user only, whatever the umask and the mode of its folder.
+    """Before SQLite opens its file: only its user may read it, whatever the umask and the mode of its folder.
 
     SQLite gives the files that it makes beside it (`-wal`, `-shm`, `-journal`) the mode of the database.
     """
@@ -104,7 +104,7 @@ def _make_private(_dialect: object, _record: object, arguments: list[Any], _name
 
 def _prepare_sqlite(connection: DBAPIConnection, _: ConnectionPoolEntry) -> None:
     raw = cast("Any", connection)
-    # The driver's own idea of when a transaction starts keeps DDL out of it.
+    # The driver's own transactions would leave DDL outside.
     raw.isolation_level = None
     raw.execute("PRAGMA journal_mode=WAL")
     raw.execute("PRAGMA foreign_keys=ON")
@@ -133,12 +133,12 @@ def _begin_sqlite(connection: Connection) -> None:
             connection.exec_driver_sql(f"PRAGMA synchronous={level}")
             connection.info["synchronous"] = level
         connection.exec_driver_sql("BEGIN IMMEDIATE")
-    elif not options.get("videodock_single", False):  # one statement is a transaction by itself
+    elif not options.get("videodock_single", False):  # a single statement is a transaction by itself
         connection.exec_driver_sql("BEGIN")
 
 
 class Database:
-    """The one way to SQL. `spare` is what it may have of a disk that is full."""
+    """The one access to SQL. `spare` is the ballast that it may use on a full disk."""
 
     def __init__(self, url: str, pool_size: int, fsync: str = "complete", spare: Ballast | None = None) -> None:
         self.engine = make_engine(url, pool_size)
@@ -155,7 +155,7 @@ class Database:
 
     @contextmanager
     def read(self) -> Iterator[Session]:
-        """A transaction that only looks."""
+        """A read-only transaction."""
         with Session(self.engine, expire_on_commit=False) as session, session.begin():
             yield session
 
@@ -183,7 +183,7 @@ class Database:
 
     @contextmanager
     def _relief(self) -> Iterator[None]:
-        """A transaction that found no room on the disk has failed; the next one shall find some."""
+        """After a transaction that failed on a full disk: make space for the next one."""
         try:
             yield
         except OperationalError as error:
@@ -191,7 +191,7 @@ class Database:
                 if self._spare is not None:
                     self._spare.release()
                 with suppress(OperationalError), self._single.connect() as connection:
-                    # What is in the WAL moves into the database, so that the WAL is written anew from its start.
+                    # Move the WAL's content into the database, so that the WAL is written from its start again.
                     connection.exec_driver_sql("PRAGMA wal_checkpoint(PASSIVE)")
             raise
 
@@ -202,8 +202,8 @@ class Database:
     async def write_together(self, work: Callable[[Session], T], *, lazy: bool = False) -> T:
         """`work` in a transaction that may change rows, committed when this returns; lazy as with `write`.
 
-        It changes rows and nothing else, since it may run twice. On SQLite, where writers wait in line anyhow, those of
-        a moment share one transaction; other databases commit side by side.
+        It changes rows and nothing else, since it may run twice. On SQLite, where writers wait in a queue anyway,
+        concurrent ones share a transaction; other databases commit side by side.
         """
         if self._writer is not None:
             return await self._writer.run(work, lazy=lazy)
@@ -231,7 +231,7 @@ class Database:
 
 
 def is_full(error: Exception) -> bool:
-    """Whether it is the database's disk that has no room."""
+    """Whether the database's own disk is full."""
     original = getattr(error, "orig", None)
     sqlite_code = getattr(original, "sqlite_errorcode", None)
     if sqlite_code is not None:
@@ -240,7 +240,7 @@ def is_full(error: Exception) -> bool:
 
 
 def reason(error: Exception) -> str:
-    """What a driver said, in one line, for the log."""
+    """A driver's error in one line, for the log."""
     return " ".join(str(getattr(error, "orig", None) or error).split())
 
 

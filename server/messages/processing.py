@@ -86,4 +86,4 @@ SENTENCES: dict[str, Texts] = {
 }
 
 REMARKS = frozenset({"truncated", "audio_missing", "audio_downmixed"})
-"""Codes that a step may put into the column `remarks`: the file is completed, but differs from what one expects."""
+"""Codes that a step may put into the column `remarks`: the file is completed, but differs from what users expect."""

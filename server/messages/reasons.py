@@ -1,8 +1,8 @@
-"""What the parameters `reason` and `part` of a sentence name."""
+"""Texts for the parameters `reason` and `part` of a sentence."""
 
 from server.messages.language import Texts
 
-# Why a header, the metadata or a form cannot be understood.
+# Why a header, the metadata or a form is invalid.
 REASONS: dict[str, Texts] = {
     "header_method": ("须为 HTTP 方法名", "it must be the name of an HTTP method"),
     "header_repeated": ("出现了多次，请只发送一次", "the request has it more than once; send it once"),
@@ -85,7 +85,7 @@ REASONS: dict[str, Texts] = {
     ),
 }
 
-# What is unavailable.
+# The part that is unavailable.
 PARTS: dict[str, Texts] = {
     "database": ("数据库", "the database"),
     "disk": ("磁盘", "the disk"),

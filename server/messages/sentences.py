@@ -34,7 +34,7 @@ def templates(code: str) -> tuple[str, str]:
 
 
 def sentence(code: str, params: Mapping[str, Param], language: Language) -> str:
-    """The sentence for `code`; a parameter that is missing stands as `?` rather than hide the sentence."""
+    """The sentence for `code`; a missing parameter becomes `?` rather than hide the sentence."""
     filled = _Lenient(params)
     reason = str(params.get("reason", ""))
     for name in (*_SIZES.get(code, ()), *_SIZES.get(reason, ())):
@@ -49,7 +49,7 @@ def sentence(code: str, params: Mapping[str, Param], language: Language) -> str:
 
 
 def size(number: int) -> str:
-    """A number of bytes as a person writes it: exact where it can be, in binary units."""
+    """A number of bytes as a person writes it: exact where possible, in binary units."""
     for unit, factor in (("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)):
         if number >= factor:
             value = number / factor

@@ -1,4 +1,4 @@
-"""Settings of the places where files and rows are kept."""
+"""Settings of the places of files and rows."""
 
 from pathlib import Path
 

@@ -1,6 +1,6 @@
-"""Loads the settings, and explains a value that is not possible.
+"""Loads the settings, and explains invalid values.
 
-Rule: a wrong value stops the start with a sentence that names the setting and what it may be, and shows no password.
+Rule: a wrong value stops the start with a sentence that names the setting and its values, and shows no password.
 """
 
 import os
@@ -17,7 +17,7 @@ from server.settings.types import GIB, MIB, PREFIX
 
 
 def load(**given: Any) -> Settings:
-    """Settings from all sources; raises `StartError` with a sentence for a value that cannot be."""
+    """Settings from all sources; raises `StartError` with a sentence for an invalid value."""
     file = os.environ.get(PREFIX + "CONFIG")
     if file and not Path(file).is_file():
         raise StartError(f"{PREFIX}CONFIG names {file!r}, and there is no such file.")
@@ -30,7 +30,7 @@ def load(**given: Any) -> Settings:
 
 
 def unknown_variables(environ: Mapping[str, str]) -> list[str]:
-    """Environment variables that look like settings but are none: most likely misspelt."""
+    """Environment variables that look like settings and are not: most likely misspelt."""
     known = {PREFIX + name.upper() for name in Settings.model_fields} | {PREFIX + "CONFIG"}
     return sorted(name for name in environ if name.startswith(PREFIX) and name not in known)
 
@@ -47,7 +47,7 @@ def _explain(item: dict[str, Any]) -> str:
 
 
 def _allowed(name: str, item: Mapping[str, Any]) -> str:
-    """What the setting may be."""
+    """The allowed values of the setting."""
     field = Settings.model_fields.get(name)
     if field is None or item["type"] == "value_error":
         return str(item["msg"]).removeprefix("Value error, ")

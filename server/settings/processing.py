@@ -8,7 +8,7 @@ from server.settings.types import GIB, MIB
 
 
 class ProcessingSettings(BaseModel):
-    """Workers, limits of a step, and what is made of a video."""
+    """Workers, limits of a step, and results of a video."""
 
     scheduler: Literal["embedded", "celery", "none"] = Field(
         "embedded",
@@ -87,7 +87,7 @@ class ProcessingSettings(BaseModel):
         description="The virus scanner, `unix:/run/clamav/clamd.ctl` or `tcp://host:3310`; empty is none, and files "
         "are not scanned. With one, nothing passes unscanned: while it is away, tasks wait.",
     )
-    # clamd calls a file of 2 GiB and more clean without having looked at it.
+    # clamd calls a file of 2 GiB and more clean without having scanned it.
     scan_max_size: ByteSize = Field(
         ByteSize(25 * MIB),
         ge=1,

@@ -1,4 +1,4 @@
-"""Settings of retention: after how long what is deleted."""
+"""Settings of retention: when originals, results and rows are deleted."""
 
 from pydantic import BaseModel, Field
 

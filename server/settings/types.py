@@ -11,7 +11,7 @@ PREFIX = "VIDEODOCK_"
 MIB = 1 << 20
 GIB = 1 << 30
 
-TOKEN = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"  # noqa: S105  # a term of RFC 9110, no secret
+TOKEN = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"  # noqa: S105  # a term of RFC 9110, not a secret
 """The pattern of a header's name (RFC 9110 section 5.6.2)."""
 
 

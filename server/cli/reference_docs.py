@@ -15,19 +15,19 @@ _TABLES = """# Tables
 <!-- Made by `videodock tables` from server/database/models.py; change it there. -->
 
 Reports are plain SQL over these tables, on SQLite and PostgreSQL alike. Times are UTC; sizes are bytes. Reasons are
-codes, whose sentences [errors](errors.md) has. Columns may be added by later versions; they do not change their
+codes; [errors](errors.md) has their sentences. Columns may be added by later versions; they do not change their
 meaning.
 """
 
 _ERRORS = """# Errors
 
-<!-- Made by `videodock errors` from server/errors.py and server/messages.py; change it there. -->
+<!-- Made by `videodock errors` from server/errors.py and server/messages/; change it there. -->
 
 Every refusal has a stable code. On the tus mount it is the first word of the text, `code: sentence`; in the documented
 API it is `code` beside `message`. A tus request with `Accept: application/json` is refused in JSON: `code`, and
 `messages` with the sentence in each language (`zh`, `en`). A task or file that failed has its code in `error`. With
-408, 423, 500, 503 and 507 repeating the request may help; `Retry-After` says when. `{…}` stands for what the case at
-hand fills in. A remark is not a failure: the file is completed, and its `remarks` have the code.
+408, 423, 500, 503 and 507 repeating the request may help; `Retry-After` says when. `{…}` stands for a value of the
+case. A remark is not a failure: the file is completed, and its `remarks` have the code.
 """
 
 

@@ -18,7 +18,7 @@ _UNITS = (("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10))
 
 _HEAD = f"""# Settings
 
-<!-- Made by `videodock settings --markdown` from server/settings.py; change it there. -->
+<!-- Made by `videodock settings --markdown` from server/settings/; change it there. -->
 
 Each setting can be given in four places. The first that has it counts:
 
@@ -29,8 +29,8 @@ Each setting can be given in four places. The first that has it counts:
 
 Sizes take bytes or a unit: `838860800`, `800MiB` and `0.8GB` are sizes; `MiB` counts in 1024, `MB` in 1000.
 Times are in seconds. Lists are separated by commas; in TOML they may also be arrays. A wrong value stops the
-start with a sentence that names it; a variable that begins with `{PREFIX}` and is no setting is named in a
-warning. `videodock settings` shows what is in force and where it comes from.
+start with a sentence that names it; a variable that begins with `{PREFIX}` and is not a setting is named in a
+warning. `videodock settings` shows the values in force and where they come from.
 """
 
 _FOOT = """## As a file

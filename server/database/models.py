@@ -105,7 +105,7 @@ class Upload(Base):
     )
 
     id: Mapped[str] = mapped_column(String(36), primary_key=True, doc="UUID, the last part of the upload's URL")
-    owner: Mapped[str] = mapped_column(doc="Who uploads; `default` while there is no authentication")
+    owner: Mapped[str] = mapped_column(doc="Owner of the upload; `default` while there is no authentication")
     status: Mapped[UploadStatus] = mapped_column(
         _word(UploadStatus), doc="`open`, `complete`, `rejected`, `expired` or `terminated`", default=UploadStatus.OPEN
     )
@@ -124,17 +124,17 @@ class Upload(Base):
         String(16), doc="`mp4`, `mov`, …; NULL until its first bytes are checked, or where nothing is checked"
     )
     reserved: Mapped[int] = mapped_column(
-        doc="Bytes that it was promised room for, those that it has received among them", server_default="0"
+        doc="Bytes of disk space reserved for it, including received ones", server_default="0"
     )
-    has_bytes: Mapped[bool] = mapped_column(doc="Whether the store may hold bytes of this upload", default=True)
-    in_quarantine: Mapped[bool] = mapped_column(doc="Whether the quarantine may hold its bytes", server_default=false())
-    task_id: Mapped[str] = mapped_column(String(36), doc="The task that this upload will be, or is, part of")
+    has_bytes: Mapped[bool] = mapped_column(doc="Whether the store may have bytes of this upload", default=True)
+    in_quarantine: Mapped[bool] = mapped_column(doc="Whether the quarantine may have its bytes", server_default=false())
+    task_id: Mapped[str] = mapped_column(String(36), doc="The task that this upload is or will be a part of")
     created_at: Mapped[datetime] = mapped_column(doc="When it was created (UTC)")
     updated_at: Mapped[datetime] = mapped_column(doc="When its row changed last (UTC)")
     expires_at: Mapped[datetime] = mapped_column(doc="When it is removed, unless complete or bytes came since (UTC)")
-    completed_at: Mapped[datetime | None] = mapped_column(doc="When its last byte was there (UTC)")
+    completed_at: Mapped[datetime | None] = mapped_column(doc="When its last byte had arrived (UTC)")
     resumed: Mapped[bool] = mapped_column(
-        doc="Whether its client asked (HEAD) where to go on, when some of its bytes were there and others were not",
+        doc="Whether its client resumed it: sent a HEAD when only a part of the bytes had arrived",
         server_default=false(),
     )
 
@@ -206,7 +206,7 @@ class Task(Base):
         primary_key=True,
         doc="UUID; of one tus upload the same as the upload's, of a group its client's choice",
     )
-    owner: Mapped[str] = mapped_column(doc="Whose task it is")
+    owner: Mapped[str] = mapped_column(doc="Owner of the task")
     node: Mapped[str] = mapped_column(String(36), doc="The data folder that holds its bytes; only its workers claim it")
     status: Mapped[TaskStatus] = mapped_column(
         _word(TaskStatus),
@@ -215,36 +215,36 @@ class Task(Base):
     )
     partial: Mapped[bool] = mapped_column(doc="Completed, but not every file could be processed", default=False)
     progress: Mapped[int] = mapped_column(
-        Integer, doc="Percent of the whole task; falls only when it is retried", default=0
+        Integer, doc="Percent of the whole task; falls only when it is tried again", default=0
     )
     current_file: Mapped[int] = mapped_column(Integer, doc="Position of the file being processed, from 1", default=0)
     file_count: Mapped[int] = mapped_column(Integer, doc="Number of files")
     attempt: Mapped[int] = mapped_column(Integer, doc="Number of claims; a worker writes only under its own", default=0)
-    failures: Mapped[int] = mapped_column(Integer, doc="Claims whose worker fell silent", default=0)
+    failures: Mapped[int] = mapped_column(Integer, doc="Claims whose lease expired without a result", default=0)
     gather_until: Mapped[datetime | None] = mapped_column(
         doc="Until when the rest of its uploads must have been created (UTC); NULL once all of them are whole, or it "
         "ended. While this is set, no worker claims it"
     )
-    has_results: Mapped[bool] = mapped_column(doc="Whether results of it may lie on the disk", server_default=true())
+    has_results: Mapped[bool] = mapped_column(doc="Whether its results may be on the disk", server_default=true())
     playable: Mapped[bool] = mapped_column(
-        doc="Whether something of every file that has not failed can be played", server_default=false()
+        doc="Whether every file that has not failed can be played", server_default=false()
     )
     step: Mapped[str | None] = mapped_column(String(16), doc="The step that runs, or ran last")
     eta_seconds: Mapped[int | None] = mapped_column(
         Integer, doc="Seconds until it is done, as estimated at `updated_at`; NULL while unknown"
     )
     waiting_code: Mapped[str | None] = mapped_column(
-        String(64), doc="Why it was set aside; tried again when its claim runs out"
+        String(64), doc="Why it was postponed; tried again when its lease expires"
     )
     waiting_params: Mapped[dict[str, Any] | None] = mapped_column(JSON, doc="Parameters of that reason")
     worker: Mapped[str | None] = mapped_column(doc="The worker that has claimed it; NULL without one")
-    lease_expires_at: Mapped[datetime | None] = mapped_column(doc="When its claim runs out (UTC)")
+    lease_expires_at: Mapped[datetime | None] = mapped_column(doc="When its lease expires (UTC)")
     error_code: Mapped[str | None] = mapped_column(String(64), doc="Why it failed")
     error_params: Mapped[dict[str, Any] | None] = mapped_column(JSON, doc="Parameters of that reason")
     created_at: Mapped[datetime] = mapped_column(doc="When it was registered (UTC)")
     updated_at: Mapped[datetime] = mapped_column(doc="When its row changed last (UTC)")
     started_at: Mapped[datetime | None] = mapped_column(doc="When it was first claimed (UTC)")
-    finished_at: Mapped[datetime | None] = mapped_column(doc="When it ended, however (UTC)")
+    finished_at: Mapped[datetime | None] = mapped_column(doc="When it ended, in any state (UTC)")
 
 
 class TaskFile(Base):
@@ -265,7 +265,7 @@ class TaskFile(Base):
     )
     position: Mapped[int] = mapped_column(Integer, doc="Place in the task, from 1")
     name: Mapped[str] = mapped_column(doc="The file's name as its owner knows it")
-    safe_name: Mapped[str] = mapped_column(doc="The same made safe for downloads")
+    safe_name: Mapped[str] = mapped_column(doc="The same name made safe for downloads")
     size: Mapped[int] = mapped_column(doc="Bytes")
     media_type: Mapped[str | None] = mapped_column(String(16), doc="Checked type; NULL where nothing was checked")
     status: Mapped[FileStatus] = mapped_column(
@@ -295,7 +295,7 @@ class TaskFile(Base):
     )
     playable: Mapped[bool] = mapped_column(doc="Whether it can be played already", server_default=false())
     removing: Mapped[bool] = mapped_column(
-        doc="Whether it is `removed` and something of it may still lie on the disk", server_default=false()
+        doc="Whether it is `removed` and may still have files on the disk", server_default=false()
     )
     remarks: Mapped[list[str]] = mapped_column(
         JSON,
@@ -323,13 +323,11 @@ class TaskStep(Base):
         "`cancelled`; none waits or runs once its file has ended",
     )
     progress: Mapped[int] = mapped_column(Integer, doc="Percent", default=0)
-    failures: Mapped[int] = mapped_column(
-        Integer, doc="Tries that came to nothing and were not the file's fault", default=0
-    )
-    error_code: Mapped[str | None] = mapped_column(String(64), doc="What went wrong last")
+    failures: Mapped[int] = mapped_column(Integer, doc="Failures that were not the file's fault", default=0)
+    error_code: Mapped[str | None] = mapped_column(String(64), doc="Why it failed last")
     error_params: Mapped[dict[str, Any] | None] = mapped_column(JSON, doc="Parameters of that reason")
     started_at: Mapped[datetime | None] = mapped_column(doc="When it was first begun (UTC)")
-    finished_at: Mapped[datetime | None] = mapped_column(doc="When it ended, however (UTC)")
+    finished_at: Mapped[datetime | None] = mapped_column(doc="When it ended, in any state (UTC)")
 
 
 class FormAnswer(Base):
@@ -338,17 +336,19 @@ class FormAnswer(Base):
     __tablename__ = "form_answers"
     __table_args__ = (Index(None, "expires_at"),)
 
-    owner: Mapped[str] = mapped_column(primary_key=True, doc="Whose form it is")
+    owner: Mapped[str] = mapped_column(primary_key=True, doc="Owner of the form")
     key: Mapped[str] = mapped_column(primary_key=True, doc="`Idempotency-Key` as its client chose it")
     task_id: Mapped[str] = mapped_column(
-        String(36), doc="The task that it became, or was to become; its lock is held while the form is received"
+        String(36), doc="The task of the form, or its intended id; its lock is held while the form is received"
     )
     fingerprint: Mapped[str | None] = mapped_column(
-        String(64), doc="SHA-256 of names and contents of its files; NULL until it was answered"
+        String(64), doc="SHA-256 of names and contents of its files; NULL until there is an answer"
     )
-    answer: Mapped[dict[str, Any] | None] = mapped_column(JSON, doc="Codes and parameters; NULL until it was answered")
-    created_at: Mapped[datetime] = mapped_column(doc="When it came (UTC)")
-    expires_at: Mapped[datetime] = mapped_column(doc="When the key may be used anew (UTC)")
+    answer: Mapped[dict[str, Any] | None] = mapped_column(
+        JSON, doc="Codes and parameters; NULL until there is an answer"
+    )
+    created_at: Mapped[datetime] = mapped_column(doc="When the form came (UTC)")
+    expires_at: Mapped[datetime] = mapped_column(doc="When the key may be used again (UTC)")
 
 
 class TaskEvent(Base):
@@ -366,4 +366,4 @@ class TaskEvent(Base):
         "`error`, `cancelled`, `retried`, `file_removed` or `removed`",
     )
     attempt: Mapped[int] = mapped_column(Integer, doc="The task's attempt at that time", default=0)
-    data: Mapped[dict[str, Any] | None] = mapped_column(JSON, doc="What else there is to say")
+    data: Mapped[dict[str, Any] | None] = mapped_column(JSON, doc="Details of the event")

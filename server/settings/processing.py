@@ -12,14 +12,14 @@ class ProcessingSettings(BaseModel):
 
     scheduler: Literal["embedded", "celery", "none"] = Field(
         "embedded",
-        description="Who processes finished uploads: `embedded` is this server, `celery` are Celery workers on any "
+        description="What processes finished uploads: `embedded` is this server, `celery` are Celery workers on any "
         "number of machines, `none` leaves it to `videodock worker`.",
     )
     encode_limit: int = Field(
         0, ge=0, le=1024, description="Tasks processed at the same time on this machine; 0 is one a core."
     )
     task_lease: float = Field(
-        30, ge=3, description="Seconds after which a task whose worker fell silent is given to another."
+        30, ge=3, description="Seconds without a heartbeat after which another worker may claim a task."
     )
     task_max_attempts: int = Field(3, ge=1, description="Crashed attempts after which a task is given up as failed.")
     step_time_limit: float = Field(600, gt=0, description="Seconds that one step may take for one file at most.")
@@ -46,12 +46,12 @@ class ProcessingSettings(BaseModel):
     task_retry_pause: float = Field(
         5,
         gt=0,
-        description="Seconds until a step that failed, and not by the file's fault, is tried again; twice as long "
+        description="Seconds until a step that failed for a reason other than its file is tried again; twice as long "
         "after each further failure, up to five minutes.",
     )
     transcode: Literal["none", "mp4", "hls", "both"] = Field(
         "mp4",
-        description="What is made for playing: `mp4` is one file that every browser plays, `hls` a playlist with "
+        description="What is made for playback: `mp4` is one file that every browser plays, `hls` a playlist with "
         "several sizes, `both`, or `none`.",
     )
     transcode_max_height: int = Field(
@@ -66,7 +66,7 @@ class ProcessingSettings(BaseModel):
     transcode_time_limit: float = Field(
         6 * 3600,
         gt=0,
-        description="Seconds that the making of one MP4, or of all sizes of HLS, may take for one file at most; "
+        description="Seconds that one MP4, or all sizes of HLS, may take for one file at most; "
         "a short or small video gets less, by its pixels and bytes.",
     )
     spare_children: int = Field(
@@ -85,7 +85,7 @@ class ProcessingSettings(BaseModel):
         "",
         pattern=r"^(unix:/.+|tcp://.+:\d+)?$",
         description="The virus scanner, `unix:/run/clamav/clamd.ctl` or `tcp://host:3310`; empty is none, and files "
-        "are not scanned. With one, nothing passes unscanned: while it is away, tasks wait.",
+        "are not scanned. With one, no file is processed unscanned: while it is away, tasks wait.",
     )
     # clamd calls a file of 2 GiB and more clean without having scanned it.
     scan_max_size: ByteSize = Field(
@@ -93,12 +93,12 @@ class ProcessingSettings(BaseModel):
         ge=1,
         le=2047 * MIB,
         description="Largest file that the scanner takes, in bytes; no more than clamd's own `StreamMaxLength` and "
-        "`MaxFileSize`, beyond which it does not look.",
+        "`MaxFileSize`, beyond which it does not scan.",
     )
     scan_too_large: Literal["refuse", "mark"] = Field(
         "refuse",
-        description="What becomes of larger files, where a scanner is set: `refuse` does not let them in, `mark` "
-        "processes them and says that they were not scanned.",
+        description="How larger files are treated, where a scanner is set: `refuse` refuses their upload, `mark` "
+        "processes them and marks them as not scanned.",
     )
     poster_size: int = Field(
         1280,
@@ -109,5 +109,5 @@ class ProcessingSettings(BaseModel):
     broker_url: str = Field(
         "",
         pattern=r"^((amqps?|rediss?)://.+)?$",
-        description="Where Celery finds its broker, `amqp://…` (RabbitMQ) or `redis://…`.",
+        description="URL of Celery's broker, `amqp://…` (RabbitMQ) or `redis://…`.",
     )

@@ -18,7 +18,7 @@ class RetentionSettings(BaseModel):
     result_retention: int = Field(
         0,
         ge=0,
-        description="Seconds after the end of a task at which what was made of its videos is removed; 0 is never.",
+        description="Seconds after the end of a task at which the results of its videos are removed; 0 is never.",
     )
     quarantine_retention: int = Field(
         30 * 86400,
@@ -31,6 +31,6 @@ class RetentionSettings(BaseModel):
     row_retention: int = Field(
         0,
         ge=0,
-        description="Seconds after which rows of tasks and uploads that have ended are removed, once nothing of them "
-        "lies on the disk; reports count them. 0 is never.",
+        description="Seconds after which rows of tasks and uploads that have ended are removed, once none of "
+        "their files is on the disk; reports count these rows. 0 is never.",
     )

@@ -23,11 +23,11 @@ class ServingSettings(BaseModel):
     trusted_proxies: Names = Field(
         ("127.0.0.1", "::1"),
         description="Addresses or networks of proxies whose `Forwarded` and `X-Forwarded-*` headers count, "
-        "separated by commas; `*` trusts everybody, an empty value nobody.",
+        "separated by commas; `*` trusts every address, an empty value none.",
     )
     cors_origins: Names = Field(
         ("*",),
-        description="Web origins whose pages may upload, by tus or by form, ask for the status and read what was made "
+        description="Web origins whose pages may upload, by tus or by form, ask for the status and read the results "
         "of videos, separated by commas; `*` is any, without credentials.",
     )
     cors_allow_headers: Names = Field(
@@ -37,8 +37,8 @@ class ServingSettings(BaseModel):
     )
     http: Literal["videodock", "portable"] = Field(
         "videodock",
-        description="Who speaks HTTP: `videodock` limits request heads and delivers trailers, `portable` is uvicorn's "
-        "own class and does neither.",
+        description="HTTP implementation: `videodock` limits request heads and delivers trailers, `portable` is "
+        "uvicorn's own class and does neither.",
     )
     max_head_size: ByteSize = Field(
         ByteSize(128 << 10),
@@ -48,7 +48,7 @@ class ServingSettings(BaseModel):
         "for the URLs of 1,000 parts that are joined.",
     )
     head_timeout: float = Field(
-        30, gt=0, description="Seconds in which a request head must be there; not with `portable`."
+        30, gt=0, description="Seconds in which a whole request head must arrive; not with `portable`."
     )
     keep_alive_timeout: float = Field(
         5,

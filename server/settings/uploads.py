@@ -13,7 +13,7 @@ class AcceptanceSettings(BaseModel):
 
     accept: Literal["video", "any"] = Field(
         "video",
-        description="What an upload may be: `video` checks name and first bytes, `any` takes every file.",
+        description="What is accepted: `video` checks name and first bytes, `any` takes every file.",
     )
     accept_types: Names = Field(
         ("default",),
@@ -28,9 +28,9 @@ class AcceptanceSettings(BaseModel):
     max_files: int = Field(50, ge=1, le=1000, description="Most files of one task: of a form, or of tus uploads.")
     disk_reserve: str = Field(
         "auto",
-        description="Room that uploads leave free on the disk of the data folder, in bytes or with a unit (`10GiB`); "
+        description="Space that uploads leave free on the disk of the data folder, in bytes or with a unit (`10GiB`); "
         "`auto` is 5% of the disk, 2 GiB at most. An upload that would not leave it gets 507, and so does one "
-        "that has no room beside what was promised to others.",
+        "for which other uploads' reservations leave no space.",
     )
 
     @field_validator("accept_types")
@@ -59,34 +59,34 @@ class UploadSettings(BaseModel):
     max_connections: int = Field(
         4000,
         ge=1,
-        description="Connections that a serving process has at once; a request on one more gets 503 and is to be tried "
-        "again, unless a connection whose client took nothing of its answer for 10 seconds can be reset. Not with "
+        description="Connections that a serving process has at once; a request on one more gets 503 and should be "
+        "repeated, unless a connection whose client read nothing of its response for 10 seconds can be reset. Not with "
         "`portable`.",
     )
     max_bodies: int = Field(
         2000,
         ge=1,
-        description="Request bodies that a serving process receives at once; a request with one more gets 503 and is "
-        "to be tried again.",
+        description="Request bodies that a serving process receives at once; a request with one more gets 503 and "
+        "should be repeated.",
     )
     body_idle_timeout: float = Field(
         60,
         gt=0,
-        description="Seconds without a byte after which a request body is given up; what came is kept. Holds for "
-        "clients that take a download or any other answer, too: a connection whose client takes none of it for so long "
-        "is reset (not with `portable`).",
+        description="Seconds without a byte after which a request body is given up; received bytes are kept. Holds for "
+        "clients that receive a download or any other response, too: a connection whose client reads none of it for so "
+        "long is reset (not with `portable`).",
     )
     body_min_rate: ByteSize = Field(
         ByteSize(64),
         ge=0,
         description="Bytes a second below which a request body is given up too, once its average is lower for longer "
-        "than `body_idle_timeout`; what came is kept, 0 is no limit. By default one network packet buys 20 seconds: "
-        "no bad line is that slow, and a byte a second holds nothing for ever.",
+        "than `body_idle_timeout`; received bytes are kept, 0 is no limit. By default one network packet gives a body "
+        "20 more seconds: no bad line is that slow, and one byte a second does not hold a connection for ever.",
     )
     tus_engine: Literal["videodock", "tuspyserver"] = Field(
         "videodock",
-        description="Who receives uploads by tus: `videodock` is our own engine, `tuspyserver` the package of "
-        "that name, behind the same rules and over the same store.",
+        description="Engine for uploads by tus: `videodock` is our own, `tuspyserver` the package of that name, "
+        "with the same rules and the same store.",
     )
     fsync: Literal["complete", "patch", "never"] = Field(
         "complete",
@@ -99,12 +99,12 @@ class UploadSettings(BaseModel):
     )
     downloads: Literal["off", "on"] = Field(
         "off",
-        description="Whether GET on a complete upload hands out the original: `on` gives it to everybody who knows the "
-        "upload's URL, `off` to nobody. Originals are private and nobody is authenticated yet, hence `off`.",
+        description="Whether GET on a complete upload returns the original: `on` allows it to every client that knows "
+        "the upload's URL, `off` to none. Originals are private and there is no authentication yet, hence `off`.",
     )
     form_answer_expiry: int = Field(
         86400,
         ge=1,
-        description="Seconds for which a form that came with an `Idempotency-Key` is answered again as it was.",
+        description="Seconds for which a repeated form with an `Idempotency-Key` gets the stored answer.",
     )
     sweep_interval: float = Field(60, gt=0, description="Seconds between two sweeps for expired uploads and leftovers.")

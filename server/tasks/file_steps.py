@@ -157,7 +157,7 @@ def retry_step(session: Session, claimed: Claim, file_id: str, step: str, failur
 
 
 def _update_playable(session: Session, claimed: Claim) -> None:
-    """A task can be played when one of its files can, and no file is still being processed."""
+    """A task can be played when one of its files can, and every other one either can or has ended."""
     of = select(TaskFile.id).where(TaskFile.task_id == claimed.task_id)
     waits = of.where(TaskFile.playable.is_(False), TaskFile.status.not_in(ends(FILE_MOVES)))
     update_claimed(session, claimed, {"playable": and_(of.where(TaskFile.playable).exists(), ~waits.exists())})

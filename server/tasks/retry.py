@@ -148,7 +148,7 @@ def _wait_again(session: Session, file_ids: Sequence[str], anew: bool) -> None:
 
 
 def _is_playable(session: Session, task_id: str) -> bool:
-    """Whether a file can be played, and no file is still being processed: the workers' own condition."""
+    """Whether one file can be played, and every other one either can or has ended: the workers' condition."""
     of = select(func.count()).select_from(TaskFile).where(TaskFile.task_id == task_id)
     waits = session.scalar(of.where(TaskFile.playable.is_(False), TaskFile.status.not_in(ends(FILE_MOVES))))
     return bool(session.scalar(of.where(TaskFile.playable))) and not waits

@@ -134,7 +134,7 @@ def _make_data_dir(folder: Path) -> None:
 def main() -> None:
     """Videodock, a self-hosted video upload server.
 
-    `videodock serve` is all that is needed; the other commands are for those who look after it.
+    `videodock serve` is all that is needed; the other commands are for its operator.
     """
 
 
@@ -305,7 +305,7 @@ def _check(settings: Settings) -> None:
 
 
 @main.command(short_help="Remove what has expired or was kept long enough.")
-@click.option("--dry-run", is_flag=True, help="Tell what would go, and change nothing.")
+@click.option("--dry-run", is_flag=True, help="Print what would be removed, and change nothing.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @_options((*_PLACE, *_RETENTION))
 def sweep(dry_run: bool, as_json: bool, **given: str | None) -> None:

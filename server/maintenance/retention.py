@@ -37,7 +37,7 @@ _BATCH = 500
 _ROWS = 100  # tasks whose rows go in one transaction
 _WHOLE_LOOK_SECONDS = 6 * 3600
 _AGAIN_SECONDS = 600  # after something failed
-# For rows that were committed after a look with an end time before it, by another host's clock.
+# For rows that were committed after a look with an end time before it, whichever clock set that.
 _OVERLAP = timedelta(minutes=10)
 
 _FLAGS = dict.fromkeys(MAIN, False)

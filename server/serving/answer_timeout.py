@@ -49,7 +49,7 @@ class AnswerClock:
         self._give_up = give_up
         self._pace = Pace(min_rate, idle_seconds, loop.time)
         self._confirmed = 0
-        self._heard = 0.0  # when the last byte was confirmed, as of the last check
+        self._confirmed_at = 0.0  # when the last byte was confirmed, as of the last check
         self._timer: asyncio.TimerHandle | None = None
 
     def start(self) -> None:
@@ -57,13 +57,13 @@ class AnswerClock:
         if self._timer is not None or not self._transport.get_write_buffer_size():
             return
         self._pace = Pace(self._min_rate, self._idle_seconds, self._loop.time)
-        self._confirmed, self._heard = _confirmed(self._transport), self._loop.time()
+        self._confirmed, self._confirmed_at = _confirmed(self._transport), self._loop.time()
         self._running[self] = None
         self._wait()
 
     def lend(self) -> None:
         """The application writes into the socket itself, and has a clock of its own; the connection can give way."""
-        self._confirmed, self._heard = _confirmed(self._transport), self._loop.time()
+        self._confirmed, self._confirmed_at = _confirmed(self._transport), self._loop.time()
         self._running[self] = None
 
     def stop(self) -> None:
@@ -82,27 +82,27 @@ class AnswerClock:
         if not self._transport.get_write_buffer_size():
             self.stop()
             return
-        is_fast_enough = self._pace.check(self._news())
-        if is_fast_enough and self._loop.time() - self._heard < self._idle_seconds:
+        is_fast_enough = self._pace.check(self._newly_confirmed())
+        if is_fast_enough and self._loop.time() - self._confirmed_at < self._idle_seconds:
             self._wait()
         else:
             self.end()
 
-    def _news(self) -> int:
+    def _newly_confirmed(self) -> int:
         """Bytes that were confirmed since the last check."""
         before, self._confirmed = self._confirmed, _confirmed(self._transport)
         moved = max(0, self._confirmed - before)
         if moved:
-            self._heard = self._loop.time()
+            self._confirmed_at = self._loop.time()
         return moved
 
     def is_stalled(self) -> bool:
         """Whether the client has read nothing for so long that its connection may give way to a new one."""
-        if self._loop.time() - self._heard < _STALLED_SECONDS:
+        if self._loop.time() - self._confirmed_at < _STALLED_SECONDS:
             return False
-        self._pace.check(self._news())
+        self._pace.check(self._newly_confirmed())
         self._pace.wait()
-        return self._loop.time() - self._heard >= _STALLED_SECONDS
+        return self._loop.time() - self._confirmed_at >= _STALLED_SECONDS
 
     def end(self) -> None:
         """Reset the connection."""

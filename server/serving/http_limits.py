@@ -97,7 +97,7 @@ class LimitedHttp(HttpToolsProtocol):
         self._refusal: VideodockError | None = None
         self._last_answer: bytes | None = None  # sent once all earlier requests are answered
         self._surplus = False  # one connection more than the limit
-        self._deaf = False  # later bytes are ignored
+        self._ignores_input = False  # later bytes are ignored
         self._swallowed = 0
 
     # The connection
@@ -121,7 +121,7 @@ class LimitedHttp(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        if self._deaf:
+        if self._ignores_input:
             self._drain(len(data))
             return
         self._unset_keepalive_if_required()
@@ -151,7 +151,7 @@ class LimitedHttp(HttpToolsProtocol):
         self._clock.start()
 
     def shutdown(self) -> None:
-        if self._deaf and not self._busy():
+        if self._ignores_input and not self._busy():
             self.close()
         else:
             super().shutdown()
@@ -299,7 +299,7 @@ class LimitedHttp(HttpToolsProtocol):
 
     def _fail(self) -> None:
         """End the connection for the message that is being read."""
-        self._deaf = True
+        self._ignores_input = True
         self._stop_timer()
         if self._refusal is None:
             self.logger.warning(_INVALID)
@@ -320,7 +320,7 @@ class LimitedHttp(HttpToolsProtocol):
 
     def _end(self, answer: bytes) -> None:
         """Send the last response and close, so that it arrives."""
-        self._deaf = True
+        self._ignores_input = True
         self._stop_timer()
         self._unset_keepalive_if_required()
         if self.transport.is_closing():
@@ -360,8 +360,8 @@ class LimitedHttp(HttpToolsProtocol):
         if self._busy():
             self._start_timer()
             return
-        heard = self._phase is Phase.HEAD or (self._phase is Phase.BETWEEN and self._unread > 0)
-        self._end(self._response_to(HeadTimeoutError(seconds=f"{self.head_timeout:g}")) if heard else b"")
+        has_begun = self._phase is Phase.HEAD or (self._phase is Phase.BETWEEN and self._unread > 0)
+        self._end(self._response_to(HeadTimeoutError(seconds=f"{self.head_timeout:g}")) if has_begun else b"")
 
 
 def cut_off(cycle: RequestResponseCycle) -> None:

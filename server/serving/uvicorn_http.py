@@ -95,7 +95,7 @@ class VideodockHttp(LimitedHttp):
         """The body was read to its end: go on with the bytes after it."""
         cycle.more_body = False
         cycle.message_event.set()
-        if self._deaf or self.transport.is_closing():
+        if self._ignores_input or self.transport.is_closing():
             return
         self.parser = self._new_parser()
         self._phase = Phase.BETWEEN

@@ -60,18 +60,18 @@ class HeldLock:
         self.upload_id = upload_id
         self.arrival = arrival
         self.wanted = False
-        self._let_go: list[Callable[[], None]] = []
+        self._callbacks: list[Callable[[], None]] = []
 
     def attach(self, let_go: Callable[[], None]) -> None:
         """Have `let_go` called, on the event loop, when another request wants the lock; at once if one already does."""
-        self._let_go.append(let_go)
+        self._callbacks.append(let_go)
         if self.wanted:
             let_go()
 
     def want(self) -> None:
         """Ask the holder to release the lock."""
         self.wanted = True
-        for let_go in self._let_go:
+        for let_go in self._callbacks:
             let_go()
 
 

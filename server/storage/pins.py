@@ -64,11 +64,11 @@ def pinned(data_dir: Path) -> Iterator[Pins | None]:
         if not alone:
             yield None
             return
-        _let_go(data_dir)
+        _release_all(data_dir)
         try:
             yield Pins(data_dir)
         finally:
-            _let_go(data_dir)
+            _release_all(data_dir)
 
 
 @contextlib.contextmanager
@@ -103,7 +103,7 @@ def clean(data_dir: Path) -> None:
         # PermissionError: the holds of a backup that did not run as the server's user.
         with contextlib.suppress(PermissionError), _alone(data_dir) as alone:
             if alone:
-                _let_go(data_dir)
+                _release_all(data_dir)
 
 
 @contextlib.contextmanager
@@ -122,6 +122,6 @@ def _alone(data_dir: Path) -> Iterator[bool]:
         os.close(descriptor)  # and with it the lock
 
 
-def _let_go(data_dir: Path) -> None:
+def _release_all(data_dir: Path) -> None:
     for tree in TREES:
         shutil.rmtree(data_dir / tree / FOLDER, ignore_errors=True)

@@ -114,7 +114,7 @@ class FileSender:
         return whole
 
     async def _send(self, file: int, offset: int, count: int) -> bool:
-        heard, patience = time.monotonic(), _MOMENT_MS
+        confirmed_at, patience = time.monotonic(), _MOMENT_MS
         target = Socket(self._descriptor, lambda: self._lost)
         while True:
             part = _FileSlice(target, file, offset, count, patience, can_sendfile=self.can_sendfile)
@@ -132,19 +132,19 @@ class FileSender:
             if part.ended:
                 raise FileTooShortError(f"{count} bytes from {offset} on are missing")
             if part.count:
-                heard, patience = time.monotonic(), _MOMENT_MS if part.count >= PLENTY else 0
-            if part.blocked and not await self._writable(heard):
+                confirmed_at, patience = time.monotonic(), _MOMENT_MS if part.count >= PLENTY else 0
+            if part.blocked and not await self._writable(confirmed_at):
                 return False
 
     def _stop(self) -> None:
         self._lost = True
         self._waiter.wake()
 
-    async def _writable(self, heard: float) -> bool:
-        """Wait until the socket takes bytes, or is lost; False when its client has read none since `heard`."""
+    async def _writable(self, confirmed_at: float) -> bool:
+        """Wait until the socket takes bytes, or is lost; False when its client has read none since `confirmed_at`."""
         queued = _queued(self._descriptor)
         while not self._lost:
-            seconds = min(heard + self._idle_seconds - time.monotonic(), self._pace.left)
+            seconds = min(confirmed_at + self._idle_seconds - time.monotonic(), self._pace.left)
             if seconds <= 0:
                 return False
             ready = await self._waiter.writable(self._descriptor, seconds)
@@ -153,7 +153,7 @@ class FileSender:
             if ready:
                 return True
             if queued < before:
-                heard = time.monotonic()
+                confirmed_at = time.monotonic()
         return True
 
 

@@ -81,7 +81,7 @@ class SocketBody(Body):
         self._source = Socket(-1, self._must_stop)
         self._stopping = False
         self._took_last = False  # the last slice began after the stop
-        self._heard = 0.0  # when the last byte came
+        self._last_byte_at = 0.0  # when the last byte came
         self._patience_ms = _MOMENT_MS  # how long a thread waits for more
         self._was_ready = False  # the last wait ended because the socket was readable
         self._pause = _FIRST_PAUSE
@@ -204,7 +204,7 @@ class SocketBody(Body):
 
         The first slice begins with the bytes of `front`, which were read before.
         """
-        moved, self._heard, self._patience_ms, self._was_ready = 0, time.monotonic(), _MOMENT_MS, False
+        moved, self._last_byte_at, self._patience_ms, self._was_ready = 0, time.monotonic(), _MOMENT_MS, False
         while moved < limit:
             if not front and (self._over or self._descriptor < 0 or (self._stopping and not self._has_last_bytes())):
                 return Moved(moved, self._finally())
@@ -227,7 +227,7 @@ class SocketBody(Body):
         """The end of the body after a slice, or None. When the socket is empty, waits until there is more."""
         self._can_splice = self._can_splice and transfer.can_splice
         if transfer.count:
-            self._heard, self._patience_ms = time.monotonic(), _MOMENT_MS if transfer.count >= PLENTY else 0
+            self._last_byte_at, self._patience_ms = time.monotonic(), _MOMENT_MS if transfer.count >= PLENTY else 0
         if self._patience_ms:
             self._pause = _FIRST_PAUSE
         if self._rest == 0:
@@ -238,7 +238,7 @@ class SocketBody(Body):
             if self._was_ready and not transfer.count:
                 # splice stops before an urgent byte, for ever. Reading skips that byte, as it does everywhere.
                 self._can_splice = False
-            left = self._heard + self._idle_seconds - time.monotonic()
+            left = self._last_byte_at + self._idle_seconds - time.monotonic()
             self._was_ready = await (self._readable(left) if self._patience_ms else self._gathered(left))
             return None if self._was_ready else End.IDLE
         return None

@@ -169,7 +169,10 @@ class UploadDeletion:
         return self.remove(upload_id, UploadStatus.TERMINATED)
 
     def delete_if_ended(self, upload_id: str) -> bool:
-        """Delete the bytes of an upload that was ended while its lock was held; returns whether it was. Blocking."""
+        """Delete the bytes of an upload that ended before its lock was taken; returns whether it had.
+
+        Under the lock. Blocking.
+        """
         row = self.repository.find(upload_id)
         if row is None or row.status in (UploadStatus.OPEN, UploadStatus.COMPLETE):
             return False

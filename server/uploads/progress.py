@@ -51,16 +51,16 @@ class ProgressWriter:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._news: dict[str, ProgressUpdate] = {}
+        self._updates: dict[str, ProgressUpdate] = {}
         self._resumed: set[str] = set()
         self._telling: asyncio.Task[None] | None = None
 
-    def record(self, upload_id: str, news: ProgressUpdate) -> None:
+    def record(self, upload_id: str, latest: ProgressUpdate) -> None:
         """Record the progress of an upload; it replaces progress that is not written yet."""
-        before = self._news.get(upload_id)
-        if before is not None and news.media_type is None:
-            news = replace(news, media_type=before.media_type)
-        self._news[upload_id] = news
+        before = self._updates.get(upload_id)
+        if before is not None and latest.media_type is None:
+            latest = replace(latest, media_type=before.media_type)
+        self._updates[upload_id] = latest
         self._schedule_write()
 
     @contextmanager
@@ -79,9 +79,9 @@ class ProgressWriter:
 
     async def _poll(self, upload_id: str, look: Callable[[str], ProgressUpdate | None]) -> None:
         while True:
-            news = await threads.run(look, upload_id)
-            if news is not None:
-                self.record(upload_id, news)
+            latest = await threads.run(look, upload_id)
+            if latest is not None:
+                self.record(upload_id, latest)
             await asyncio.sleep(_SECONDS)
 
     def record_resumed(self, upload_id: str) -> None:
@@ -103,25 +103,25 @@ class ProgressWriter:
     async def _write_later(self) -> None:
         try:
             # One write at a time: otherwise an older value could overwrite a newer one, and stay.
-            while self._news or self._resumed:
+            while self._updates or self._resumed:
                 await asyncio.sleep(_SECONDS)
                 await self._write()
         finally:
             self._telling = None
 
     async def _write(self) -> None:
-        news, self._news = self._news, {}
+        updates, self._updates = self._updates, {}
         resumed, self._resumed = self._resumed, set()
-        if not news and not resumed:
+        if not updates and not resumed:
             return
         try:
-            await self._database.run(self._write_rows, news, resumed)
+            await self._database.run(self._write_rows, updates, resumed)
         except AWAY as error:
             self._resumed |= resumed
-            self._news = {**news, **self._news}
-            _log.warning("progress_not_told", uploads=len(news), reason=reason(error))
+            self._updates = {**updates, **self._updates}
+            _log.warning("progress_not_told", uploads=len(updates), reason=reason(error))
 
-    def _write_rows(self, news: dict[str, ProgressUpdate], resumed: set[str]) -> None:
+    def _write_rows(self, updates: dict[str, ProgressUpdate], resumed: set[str]) -> None:
         rows = [
             {
                 "upload": upload_id,
@@ -129,7 +129,8 @@ class ProgressWriter:
                 "type": one.media_type,
                 "at": one.updated_at,
             }
-            for upload_id, one in sorted(news.items(), key=itemgetter(0))  # rows in order, as every writer locks them
+            # Rows in the order in which every writer locks them.
+            for upload_id, one in sorted(updates.items(), key=itemgetter(0))
         ]
         with self._database.change(lazy=True) as connection:
             if rows:

@@ -148,9 +148,9 @@ class UploadService:
             now = await self.database.run(self.repository.record_offset, upload_id, None, defer_length)
             self.progress.record(upload_id, ProgressUpdate(now.offset, None, now.now))  # older updates are obsolete
         except SQLAlchemyError:
-            news = await threads.run(self.repository.current_progress, upload_id)
-            if news is not None:
-                self.progress.record(upload_id, news)
+            latest = await threads.run(self.repository.current_progress, upload_id)
+            if latest is not None:
+                self.progress.record(upload_id, latest)
 
     async def _completed(self, facts: Facts) -> Facts:
         """Complete an upload whose last byte came with this request. If that fails, its row gets the full offset."""

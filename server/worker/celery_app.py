@@ -158,10 +158,10 @@ def run_worker(services: Services, on_ready: Callable[[], None], on_stop: Callab
     `on_ready` is called once, when everything but perhaps the broker is there; `on_stop` at each signal. Returns the
     exit code: not 0 when Celery itself gave up.
     """
-    crew = CeleryWorker(services)
-    crew.prepare()
+    celery_worker = CeleryWorker(services)
+    celery_worker.prepare()
     app = make_app(services.settings)
-    _add_task(app, crew.work)
+    _add_task(app, celery_worker.work)
     signals.setup_logging.connect(_keep_logging, weak=False)
     _quieten(services.settings.log_level)
 
@@ -170,7 +170,7 @@ def run_worker(services: Services, on_ready: Callable[[], None], on_stop: Callab
             """Celery's signal handlers; ours replace them."""
 
         def stop(self, in_sighandler: bool = False, exitcode: int | None = None) -> None:
-            crew.stop()  # otherwise Celery would wait for running tasks, for hours
+            celery_worker.stop()  # otherwise Celery would wait for running tasks, for hours
             super().stop(in_sighandler, exitcode)
 
         def set_process_status(self, info: str) -> None:
@@ -180,7 +180,7 @@ def run_worker(services: Services, on_ready: Callable[[], None], on_stop: Callab
         on_stop()
         state.should_stop = 0
         # Not here: the interrupted code may hold a lock that stopping needs.
-        threading.Thread(target=crew.stop, name="stop", daemon=True).start()
+        threading.Thread(target=celery_worker.stop, name="stop", daemon=True).start()
 
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, on_signal)
@@ -192,22 +192,22 @@ def run_worker(services: Services, on_ready: Callable[[], None], on_stop: Callab
 
 
 def _for_command() -> Celery:
-    """The application for Celery's own commands. Those that start a worker get a crew at its start."""
+    """The application for Celery's own commands. Those that start a worker build its `CeleryWorker` then."""
     settings = load()
     if settings.scheduler != "celery":
         raise StartError("The setting scheduler is not celery, so nobody would send anything to Celery's workers.")
     app = make_app(settings)
-    crew: list[CeleryWorker] = []
+    workers: list[CeleryWorker] = []
 
-    _add_task(app, lambda task_id: crew[0].work(task_id))
+    _add_task(app, lambda task_id: workers[0].work(task_id))
 
     def begin(sender: Any, **_: object) -> None:
         if sender.pool_cls not in ("threads", TaskPool):
             raise SystemExit("Videodock's tasks run on threads: start the worker with --pool threads.")
         try:
             services = Services.open(settings)
-            crew.append(CeleryWorker(services))
-            crew[0].prepare()
+            workers.append(CeleryWorker(services))
+            workers[0].prepare()
         except StartError as error:
             raise SystemExit(str(error)) from None
         except Exception:
@@ -216,7 +216,7 @@ def _for_command() -> Celery:
             raise SystemExit("The worker cannot start; the log says why.") from None
 
     def stop(**_: object) -> None:
-        for one in crew:
+        for one in workers:
             threading.Thread(target=one.stop, name="stop", daemon=True).start()
 
     configure_logging(settings.log_level, settings.log_format)

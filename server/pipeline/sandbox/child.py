@@ -154,7 +154,7 @@ class _Conversation:
         """Whether the job itself reported this error about the file."""
         self._report = report
         self._line = b""
-        self._heard = 0
+        self._received = 0
         self._selector = selectors.DefaultSelector()
         for stream, read in ((process.stdout, self._read_answer), (process.stderr, self._read_stderr)):
             os.set_blocking(_descriptor(stream), False)
@@ -184,10 +184,10 @@ class _Conversation:
         self.stderr = (self.stderr + chunk)[-_MAX_STDERR:]
 
     def _read_answer(self, chunk: bytes) -> None:
-        self._heard += len(chunk)
+        self._received += len(chunk)
         if self.over:
             return
-        if self._heard > _MAX_ANSWER:
+        if self._received > _MAX_ANSWER:
             self.error = StepError("step_crashed")
             return
         *lines, self._line = (self._line + chunk).split(b"\n")

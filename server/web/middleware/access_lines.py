@@ -46,7 +46,7 @@ class AccessLines:
         self._most = most
         self._waiting: deque[tuple[float, RequestFacts]] = deque()
         self._missing = 0
-        self._news = threading.Event()
+        self._has_lines = threading.Event()
         self._writing = threading.Lock()
         self._owner = 0  # the process whose thread writes
 
@@ -62,8 +62,8 @@ class AccessLines:
             self._waiting.append((time.time(), facts))
             if self._owner != os.getpid():
                 self._start()
-            if not self._news.is_set():
-                self._news.set()
+            if not self._has_lines.is_set():
+                self._has_lines.set()
 
     def flush(self) -> None:
         """Write the lines that wait. Blocks."""
@@ -81,8 +81,8 @@ class AccessLines:
         threading.Thread(target=self._write, name="access-log", daemon=True).start()
 
     def _write(self) -> None:
-        while self._news.wait():
-            self._news.clear()
+        while self._has_lines.wait():
+            self._has_lines.clear()
             with suppress(OSError, ValueError):  # standard error is closed or full: then logging loses its lines, too
                 self.flush()
             time.sleep(_GATHER_SECONDS)

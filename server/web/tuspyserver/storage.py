@@ -84,7 +84,7 @@ class Reception(Errand, Body):
         self._run: Run = _unjudged
         self._task: asyncio.Task[None] | None = None
         self._chunks: deque[bytes] = deque()
-        self._news = asyncio.Event()
+        self._changed = asyncio.Event()
         self._room = asyncio.Event()
         self._settled = asyncio.Event()
         self._left = 0
@@ -102,10 +102,10 @@ class Reception(Errand, Body):
     async def next_chunk(self, seconds: float) -> bytes | End | None:
         self._begin()
         while not self._chunks and not self._stopped and self._end_of_it is None:
-            self._news.clear()
+            self._changed.clear()
             try:
                 async with asyncio.timeout(seconds):
-                    await self._news.wait()
+                    await self._changed.wait()
             except TimeoutError:
                 return None
         if self._stopped:
@@ -117,7 +117,7 @@ class Reception(Errand, Body):
 
     def stop(self) -> None:
         self._stopped = True
-        self._news.set()
+        self._changed.set()
         # Ends tuspyserver's wait too, by `http.disconnect`.
         self._source.stop()
 
@@ -151,7 +151,7 @@ class Reception(Errand, Body):
         # After a flush this changes nothing; before one, tuspyserver has refused an accepted request.
         if self._end_of_it is None:
             self._end_of_it = End.GONE
-            self._news.set()
+            self._changed.set()
 
     # tuspyserver's side
 
@@ -176,7 +176,7 @@ class Reception(Errand, Body):
 
     async def flush(self) -> None:
         self._end_of_it = self._source_end
-        self._news.set()
+        self._changed.set()
         await self._settled.wait()
 
     async def _offer(self, chunk: bytes) -> None:
@@ -184,7 +184,7 @@ class Reception(Errand, Body):
             self._room.clear()
             await self._room.wait()
         self._chunks.append(chunk)
-        self._news.set()
+        self._changed.set()
 
 
 errand: ContextVar[Errand] = ContextVar("videodock_errand")

@@ -27,7 +27,7 @@ def uploads(session: Session, statuses: Sequence[str], owner: str | None, limit:
 
 
 def task(session: Session, task_id: str) -> Record | None:
-    """A task with its `files`, each with its `steps`, and its `events`; None if there is none of that id."""
+    """A task with its `files`, each with its `steps`, and its `events`; None for an unknown id."""
     found = _read(session, select(Task.__table__).where(Task.id == task_id))
     if not found:
         return None
@@ -42,7 +42,7 @@ def task(session: Session, task_id: str) -> Record | None:
 
 
 def upload(session: Session, upload_id: str) -> Record | None:
-    """An upload, with the ids of its `parts` if it is made of some; None if there is none of that id."""
+    """An upload, with the ids of its `parts` if it is made of some; None for an unknown id."""
     found = _read(session, select(Upload.__table__).where(Upload.id == upload_id))
     if not found:
         return None

@@ -199,5 +199,5 @@ def _show(kind: str, settings: Settings, its_id: str, as_json: bool) -> None:
 
 
 def _width() -> int | None:
-    """Columns of the terminal; None where it is none, and nothing must be cut."""
+    """Columns of the terminal; None for a pipe or a file, where nothing must be cut."""
     return shutil.get_terminal_size().columns if sys.stdout.isatty() else None

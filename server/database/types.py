@@ -1,6 +1,6 @@
 """Column types and time expressions that mean the same on SQLite and PostgreSQL.
 
-Rule: a time in the database is UTC and comes back aware. A lease is set and judged by the database's own clock
+Rule: a time in the database is UTC and comes back aware. A lease is set and compared by the database's own clock
 (`database_time`), never by the clocks of two machines.
 """
 

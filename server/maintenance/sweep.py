@@ -81,7 +81,7 @@ class Sweeper:
         """
         this = self._round(dry_run=dry_run)
         report = this.report
-        self.store.check()  # a store that is away has no bytes of anybody: nothing may be concluded from that
+        self.store.check()  # a store that is away seems empty: nothing may be concluded from that
         report.add(SweepKind.LEFTOVERS, len(self.locks.stale_fifos()) if dry_run else self.locks.clean())
         # First, so that the sweep sees the same rows as what was reported before it.
         self.retention.purge_due(this)

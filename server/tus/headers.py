@@ -89,7 +89,7 @@ class Head:
 
     @property
     def content_codings(self) -> tuple[str, ...]:
-        """Content-Encoding (RFC 9110 section 8.4) in lower case, without `identity`, which is none."""
+        """Content-Encoding (RFC 9110 section 8.4) in lower case, without `identity`, which codes nothing."""
         listed = ",".join(self.headers.get("content-encoding", ())).split(",")
         return tuple(coding for name in listed if (coding := name.strip(_BLANKS).lower()) not in ("", "identity"))
 

@@ -169,7 +169,7 @@ class UploadDeletion:
         return self.remove(upload_id, UploadStatus.TERMINATED)
 
     def delete_if_ended(self, upload_id: str) -> bool:
-        """Delete the bytes of an upload that ended before its lock was taken; returns whether it had.
+        """Delete the bytes of an upload that ended while its lock was held; returns whether it had.
 
         Under the lock. Blocking.
         """

@@ -274,7 +274,7 @@ class Attempt:
                 self._try_later(work, step, known, Failure("step_interrupted", {}), counts=True)
 
     def _complete(self, work: "_FileWork", step: Step, found: Mapping[str, object]) -> None:
-        """Publish the step's results and its facts. When the disk raises an error, no row changes."""
+        """Publish the step's results and its facts. Raises the disk's errors, and then no row changes."""
         claim, clock, file_id = self.claim, self._clock, work.file.id
 
         def complete(session: Session) -> bool:

@@ -1,11 +1,11 @@
-// What outlasts a reload: which upload belongs to which file, and the language.
+// Data that survives a reload: which upload belongs to which file, and the language.
 //
-// Rule: everything works without it. Storage may refuse, as in some private windows; then nothing is remembered.
+// Rule: everything works without it. Storage may refuse, as in some private windows; then nothing is stored.
 
 import { BASE } from './server.js'
 
 const MEMORY = `videodock:${BASE.pathname}:`
-// The server forgets an unfinished upload after a week; what is finished need not be shown again for long.
+// The server removes an unfinished upload after a week; a finished one need not be shown again for long.
 const KEEP_MS = { upload: 8 * 86_400_000, task: 86_400_000 }
 const LANGUAGE = 'videodock-language'
 
@@ -34,7 +34,7 @@ export function forget(item) {
   item.release?.()
 }
 
-/** What is remembered and not too old, the oldest first. */
+/** The stored records that are not too old, the oldest first. */
 export function records() {
   const found = []
   for (const name of attempt(() => Object.keys(localStorage)) ?? []) {
@@ -72,7 +72,7 @@ function attempt(action) {
 /** Hold an upload for this window; false when another window has it. Without locks (plain http), always true. */
 export async function hold(item) {
   if (!navigator.locks) return true
-  // The window before a reload lets go a moment after this one begins.
+  // The window before a reload releases its lock a moment after this one begins.
   const patience = new AbortController()
   setTimeout(() => patience.abort(), 1000)
   const options = { signal: patience.signal }

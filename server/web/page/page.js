@@ -1,6 +1,6 @@
 // The upload page: it starts here.
 //
-// Rule: what a person does is heard here, and nowhere else. Imports run one way, from here through uploads and
+// Rule: all input of a person is handled here, and nowhere else. Imports run one way, from here through uploads and
 // tasks to rows, and from there down to items and texts. Nothing is loaded from another origin.
 
 import { UNCHOSEN, WAITING, WATCHING, hasEnded, isRunning, items, newItem } from './items.js'
@@ -27,9 +27,9 @@ const ACTIONS = {
   copied: copyLink,
 }
 
-// What may be uploaded, as `askAccepted` returns it; null as long as the server has not told.
+// The accepted files, as `askAccepted` returns them; null until the server has answered.
 let accepted = null
-// What was refused last and belongs to no row: the key of its text and the values in it.
+// The last refusal that belongs to no row: the key of its text and the values in it.
 let refused = null
 
 function play(item) {
@@ -62,7 +62,7 @@ function speak(wanted) {
   }
 }
 
-/** The words that do not depend on any video. */
+/** The texts that do not depend on any video. */
 function renderWords() {
   document.documentElement.lang = tag(language)
   for (const element of document.querySelectorAll('[data-text]')) element.textContent = text(element.dataset.text)
@@ -78,7 +78,7 @@ function acceptedText() {
   return accepted.limit ? text('accepted_limit', { types, limit: bytes(accepted.limit) }) : text('accepted', { types })
 }
 
-/** Say, to eye and ear, that something was refused; until the next files are chosen, and in the language of then. */
+/** Show and announce a refusal, until the next files are chosen, in the current language. */
 function refuse(key, values) {
   refused = { key, values }
   announce(null, text(key, values))
@@ -120,7 +120,7 @@ async function readAccepted() {
   }
 }
 
-/** Take files that a person chose or dropped: those that are known go on, the others are new. */
+/** Take files that a person chose or dropped: known ones resume, the others are new. */
 async function takeIn(files) {
   await remembered
   const since = Date.now()
@@ -136,7 +136,7 @@ async function takeIn(files) {
       Object.assign(known, { file, unsure: known.id !== null, reason: null })
       enter(known, WAITING)
     } else {
-      // Chosen twice: it is on its way already, or was paused on purpose.
+      // Chosen twice: it is being sent already, or was paused on purpose.
       shown ??= known
     }
   }
@@ -145,7 +145,7 @@ async function takeIn(files) {
   shown?.row.root.scrollIntoView({ block: 'nearest' })
 }
 
-/** Bring back what this page knew before a reload. */
+/** Restore what this page stored before a reload. */
 async function recall() {
   for (const record of records()) {
     const item = { id: record.id }
@@ -174,7 +174,7 @@ function carriesFiles(event) {
   return event.dataTransfer?.types.includes('Files')
 }
 
-/** Do what the pressed button of a row says. */
+/** Do the action of a row's button. */
 function press(event) {
   const button = event.target.closest('button')
   if (!button) return
@@ -217,7 +217,7 @@ function listen() {
     for (const item of items) item.wake?.()
   })
   window.addEventListener('offline', () => {
-    // Asked now, they are told now.
+    // Their status requests fail at once, so the rows show it.
     for (const item of items) if (item.state === WATCHING) item.wake?.()
   })
   window.addEventListener('beforeunload', (event) => {

@@ -1,7 +1,7 @@
-// Playing a video in its row, the link to it, and looks into it before it is played.
+// Playing a video in its row, the link to it, and previews before it is played.
 //
 // Rule: it plays what the server made: the MP4, or HLS where the browser itself can. It loads nothing of a video
-// before somebody wants to see it.
+// before it is needed.
 
 import { BASE } from './server.js'
 import { text } from './texts.js'
@@ -9,7 +9,7 @@ import { text } from './texts.js'
 const HLS = 'application/vnd.apple.mpegurl'
 const PLACE = /#xywh=(\d+),(\d+),(\d+),(\d+)/g
 
-/** The address below this page of something that the server made; null when there is none. */
+/** The address below this page of a result; null when there is none. */
 export function address(url) {
   // As with Location, only the path below the page counts.
   const path = /media\/[^?#]+$/.exec(url ?? '')?.[0]
@@ -60,13 +60,13 @@ export function togglePlayer(item) {
 export function closePlayer({ row: { player } }) {
   const video = player.firstElementChild
   player.hidden = true
-  // Only so does a browser stop loading at once.
+  // Otherwise a browser goes on loading.
   video?.removeAttribute('src')
   video?.load()
   player.replaceChildren()
 }
 
-/** Put an address on the clipboard; tells whether that worked. */
+/** Put an address on the clipboard; returns whether that worked. */
 export async function copy(words) {
   try {
     await navigator.clipboard.writeText(words)
@@ -90,7 +90,7 @@ function copyBySelection(words) {
   return done
 }
 
-/** Under a mouse that moves over `frame`, show the moments of an item's video from left to right. */
+/** While a mouse moves over `frame`, show the moments of an item's video from left to right. */
 export function offerLook(item, frame) {
   const shown = document.createElement('div')
   shown.className = 'look'
@@ -120,7 +120,7 @@ async function loadBoard(cues) {
     await sheet.decode()
     return places.length ? { places, sheet } : null
   } catch {
-    return null // it is no more than a convenience
+    return null // only a convenience
   }
 }
 

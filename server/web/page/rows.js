@@ -1,4 +1,4 @@
-// Drawing: the rows, the line above them, the tab's title, and what a screen reader is told.
+// Drawing: the rows, the line above them, the tab's title, and the announcements for screen readers.
 //
 // Rule: it shows the facts as they are; `enter` and `fail` alone change any. It knows how a button looks and not what
 // it does: page.js listens for the presses.
@@ -25,7 +25,7 @@ export const page = {
   play: document.querySelector('#play'),
 }
 
-// Buttons without an icon have words.
+// Buttons without an icon have a text.
 const LOOKS = {
   pause: { icon: 'pause' },
   resume: { icon: 'play' },
@@ -39,7 +39,7 @@ const LOOKS = {
   copied: { icon: 'check' },
 }
 
-/** Put an item into a state, and show and tell it. */
+/** Put an item into a state, and show and announce it. */
 export function enter(item, state) {
   item.state = state
   item.asked = false
@@ -54,7 +54,7 @@ export function fail(item, reason) {
   enter(item, FAILED)
 }
 
-/** Tell a screen reader, in one place: a live region that is made with its text says nothing. */
+/** Announce to a screen reader, in one place: a live region that is created with its text is not read out. */
 export function announce(item, sentence) {
   page.news.textContent = item ? `${item.name}: ${sentence}` : sentence
 }
@@ -64,7 +64,7 @@ function percentOf(item) {
   return item.size === 0 ? 0 : Math.floor((100 * item.sent) / item.size)
 }
 
-/** What a row shows: a line of words, a tone, the bar (undefined: none, null: going on), icon and buttons. */
+/** The view of a row: a line of text, a tone, the bar (undefined: none, null: going on), icon and buttons. */
 function describe(item) {
   const percent = percentOf(item)
   const bar = item.size ? (100 * item.sent) / item.size : 0
@@ -172,7 +172,7 @@ function makeRow(item) {
   return row
 }
 
-/** The first row of what was chosen before `item`, or null: the newest files come first, each choice in its order. */
+/** The first row chosen before `item`, or null: the newest files come first, each choice in its order. */
 function olderRow({ since }) {
   return Array.from(page.list.children).find((root) => Number(root.dataset.since) < since) ?? null
 }
@@ -235,7 +235,7 @@ function renderPicture(item) {
     picture.dataset.kind = kind
     const frame = canPlay ? playButton() : posterLink(poster)
     item.row.frame = frame
-    // The film stays until there is a picture to take its place.
+    // The preview stays until there is a picture to replace it.
     if (poster) frame.prepend(loaded(poster, () => show(item, frame)))
     else show(item, frame)
     if (canPlay) offerLook(item, frame)
@@ -291,7 +291,7 @@ function exchange(picture, frame) {
   if (hadFocus) frame.focus()
 }
 
-/** Take an item's row away; a focus that it had goes to the next row or, without one, to the first button. */
+/** Remove an item's row; a focus that it had goes to the next row or, without one, to the first button. */
 export function removeRow({ row: { root } }) {
   const hadFocus = root.contains(document.activeElement)
   const next = root.nextElementSibling ?? root.previousElementSibling
@@ -299,7 +299,7 @@ export function removeRow({ row: { root } }) {
   if (hadFocus) (next?.querySelector('.second') ?? page.choose).focus()
 }
 
-/** What the page says of all items together. */
+/** The page's summary of all items. */
 export function renderList() {
   const count = (state) => items.filter((item) => item.state === state).length
   const counts = { done: number(count(DONE)), total: number(items.length), failed: number(count(FAILED)) }
@@ -310,7 +310,7 @@ export function renderList() {
   renderTitle()
 }
 
-/** The tab tells how far the uploads are, for whoever does something else meanwhile. */
+/** The tab's title shows the progress of the uploads, for people in another tab. */
 export function renderTitle() {
   const going = items.filter((item) => isRunning(item) || item.state === WAITING)
   const total = going.reduce((sum, item) => sum + item.size, 0)

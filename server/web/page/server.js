@@ -1,6 +1,6 @@
-// Talking to the server: every request of the page but the picture of a poster.
+// Requests to the server: every one of the page except the picture of a poster.
 //
-// Rule: the server's word counts. What it answers becomes the item's facts, and a refusal carries its own sentence.
+// Rule: the server decides. Its answer becomes the item's facts, and a refusal carries its own sentence.
 // Every address is relative to the page, which may lie below a prefix. Nothing is drawn or tried again here.
 
 import { progressed } from './items.js'
@@ -9,13 +9,13 @@ import { language, speaks } from './texts.js'
 export const BASE = new URL('.', document.baseURI)
 
 const CHUNK = 8 << 20
-// A file that is no video is refused by its first bytes. Were they part of a long body, the refusal could get lost
+// A file that is not a video is refused by its first bytes. In a long body, the refusal could get lost
 // in the reset of a connection that is still being written to.
 const FIRST_CHUNK = 256 << 10
 const TUS = '1.0.0'
 // Long, because the last bytes of a chunk leave the browser's view before they leave a slow telephone.
 const SILENCE_MS = 120_000
-// A short question is answered at once, or the line is dead.
+// A short request is answered at once, or the connection is dead.
 const PATIENCE_MS = 15_000
 
 export class Halted extends Error {}
@@ -46,13 +46,13 @@ function isPassing(status) {
   return [408, 425, 429].includes(status) || status >= 500
 }
 
-/** The server's sentence by language; null for what is not its own, such as the page of a proxy in between. */
+/** The server's sentence by language; null for a response of another program, such as a proxy in between. */
 function sentencesOf(body) {
   try {
-    const told = Object.entries(JSON.parse(body).messages).filter(([spoken]) => speaks(spoken))
-    return told.length > 0 ? Object.fromEntries(told) : null
+    const sentences = Object.entries(JSON.parse(body).messages).filter(([spoken]) => speaks(spoken))
+    return sentences.length > 0 ? Object.fromEntries(sentences) : null
   } catch {
-    // What is refused before the request is understood comes as `code: sentence`, in one language.
+    // A refusal before the request is parsed comes as `code: sentence`, in one language.
     const match = /^[a-z_]+: (.+)$/s.exec(body)
     return match && { [language]: match[1] }
   }
@@ -62,7 +62,7 @@ function wholeNumber(value) {
   return /^\d+$/.test(value ?? '') ? Number(value) : null
 }
 
-/** One tus request. XMLHttpRequest, because fetch does not tell how much of a body has been sent. */
+/** One tus request. XMLHttpRequest, because fetch does not report how much of a body has been sent. */
 function send(method, path, { headers = {}, body = null, signal, onProgress } = {}) {
   return new Promise((resolve, reject) => {
     if (signal?.aborted) {
@@ -108,19 +108,19 @@ function metadata(name, value) {
   return `${name} ${btoa(Array.from(utf8, (byte) => String.fromCharCode(byte)).join(''))}`
 }
 
-/** Make the upload; afterwards it has an id and no bytes. */
+/** Create the upload; afterwards it has an id and no bytes. */
 export async function create(item, signal) {
   const pairs = [metadata('filename', item.name)]
   if (item.file.type) pairs.push(metadata('filetype', item.file.type))
   const headers = { 'Upload-Length': item.size, 'Upload-Metadata': pairs.join(',') }
   const answer = await send('POST', 'files', { headers, signal })
-  // Only the id counts: the rest of Location is the address as the server knows it, perhaps from behind a proxy.
+  // Only the id counts: the rest of Location is the server's own address, perhaps without a proxy's prefix.
   item.id = answer.getResponseHeader('Location').split('/').pop()
   item.unsure = false
   learn(item, answer)
 }
 
-/** Ask how many bytes the server has. */
+/** Get the number of bytes that the server has. */
 export async function ask(item, signal) {
   learn(item, await send('HEAD', address(item), { signal }))
   item.unsure = false
@@ -146,7 +146,7 @@ function learn(item, answer) {
   item.complete = answer.getResponseHeader('Upload-Task') !== null
 }
 
-/** HEAD has no body, so a refusal met there has no sentence; an empty PATCH is refused in words. */
+/** HEAD has no body, so its refusal has no sentence; an empty PATCH is refused with one. */
 export async function askWhy(item, refusal, signal) {
   try {
     await patch(item, 0, { signal })
@@ -156,25 +156,25 @@ export async function askWhy(item, refusal, signal) {
   return refusal
 }
 
-/** Take the upload and its bytes away from the server. */
+/** Remove the upload and its bytes from the server. */
 export async function terminate(item) {
   await send('DELETE', address(item))
 }
 
 /**
- * What may be uploaded: `limit`, the most bytes of a file, null when the server does not say; and `extensions`, an empty
- * list when every file may be.
+ * The accepted files: `limit`, the most bytes of a file, null when the server does not say; and `extensions`, an empty
+ * list when every file is accepted.
  */
 export async function askAccepted() {
   const answer = await send('OPTIONS', 'files')
-  const told = answer.getResponseHeader('Upload-Extensions') ?? '*'
-  const extensions = told === '*' ? [] : told.split(',').map((extension) => extension.trim())
+  const accepted = answer.getResponseHeader('Upload-Extensions') ?? '*'
+  const extensions = accepted === '*' ? [] : accepted.split(',').map((extension) => extension.trim())
   return { limit: wholeNumber(answer.getResponseHeader('Tus-Max-Size')), extensions }
 }
 
 /**
- * Ask the documented API: its answer, with `ok` and the `language` of its sentences. Throws `ConnectionLost` when
- * nothing useful is answered in time.
+ * Call the documented API: its answer, with `ok` and the `language` of its sentences. Throws `ConnectionLost` when
+ * no useful answer comes in time.
  */
 export async function api(method, path) {
   const spoken = language

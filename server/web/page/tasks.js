@@ -1,7 +1,7 @@
 // The task of an upload, whose id is the upload's: following it, cancelling it.
 //
-// Rule: the status that the server tells is the only one. A request that fails says nothing of the task, so it is
-// asked again until the task is over or its item gone.
+// Rule: only the server's status counts. A request that fails says nothing about the task, so it is repeated until
+// the task is over or its item gone.
 
 import { CANCELLED, DONE, FAILED, WATCHING, items, sleep } from './items.js'
 import { playable } from './player.js'
@@ -23,7 +23,7 @@ export async function watch(item) {
     item.lost = answer === null
     if (answer && judge(item, answer)) return
     item.retryAt = Date.now() + POLL_AGAIN_MS
-    // A screen reader is told once that the server is away, and once that it is back.
+    // Announced once when the server is away, and once when it is back.
     if (item.lost !== wasLost) enter(item, WATCHING)
     else render(item)
     await sleep(item, answer ? POLL_MS : POLL_AGAIN_MS)
@@ -31,7 +31,7 @@ export async function watch(item) {
   }
 }
 
-/** What the server says of the task; null when it cannot be asked. */
+/** The task's status from the server; null when there is no answer. */
 async function askStatus(item) {
   try {
     return await api('GET', `api/task/status/${item.id}`)
@@ -41,7 +41,7 @@ async function askStatus(item) {
   }
 }
 
-/** Take over what the server says of a task; true when it is over. */
+/** Take over the server's status of a task; true when it is over. */
 function judge(item, answer) {
   if (answer.ok) learn(item, answer)
   const reason = whyFailed(answer)
@@ -71,7 +71,7 @@ function whyFailed(answer) {
   return { [answer.language]: answer.files[0]?.error?.message ?? answer.message }
 }
 
-/** After a switch of language, have the server say in the new one why a task failed, or what it waits for. */
+/** After a switch of language, get the reason of a task's failure, or of its wait, in the new one. */
 export async function askAgain(item) {
   if (item.state === WATCHING) item.wake?.()
   while (item.state === FAILED && item.complete && !(language in item.reason) && items.includes(item)) {
@@ -88,6 +88,6 @@ export async function cancel(item) {
   } catch {
     announce(item, text('lost', { time: timespan(POLL_AGAIN_MS / 1000) }))
   }
-  // Cancelled, or over before that: the status tells.
+  // Cancelled, or over before that: the status shows which.
   item.wake?.()
 }

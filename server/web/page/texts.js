@@ -1,6 +1,6 @@
-// What the page says, in each language, and numbers in the form that a person reads.
+// The page's texts, in each language, and numbers in a form for people.
 //
-// Rule: no other script has words in it; what else a person reads are the server's own sentences. It draws nothing.
+// Rule: no other script has texts in it; the others that people read are the server's own sentences. It draws nothing.
 
 const TEXTS = {
   en: {
@@ -149,10 +149,10 @@ const TEXTS = {
   },
 }
 
-// The language spoken now; importers see every change.
+// The current language; importers see every change.
 export let language = 'en'
 
-/** Speak `wanted` from now on; what is on the screen stays as it is. */
+/** Use the language `wanted` from now on; what is on the screen stays as it is. */
 export function setLanguage(wanted) {
   language = wanted
 }
@@ -161,7 +161,7 @@ export function speaks(wanted) {
   return Object.hasOwn(TEXTS, wanted)
 }
 
-/** Whether there are words for it; a newer server may know more steps. */
+/** Whether there is a text for it; a newer server may know more steps. */
 export function hasText(key) {
   return Object.hasOwn(TEXTS[language], key)
 }
@@ -187,7 +187,7 @@ export function inEach(key) {
   return Object.fromEntries(Object.entries(TEXTS).map(([spoken, texts]) => [spoken, texts[key]]))
 }
 
-/** A reason in the language of now; in another one as long as the server has not said it in this. */
+/** A reason in the current language; in another one until the server has sent it in this. */
 export function reasonText(reason) {
   return reason ? (reason[language] ?? Object.values(reason)[0]) : ''
 }

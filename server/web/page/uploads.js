@@ -1,6 +1,6 @@
-// Sending videos: which go first, and through everything that can go wrong on the way.
+// Sending videos: their order, and recovery from every error on the way.
 //
-// Rule: where an upload stands is asked again (HEAD) after everything that went wrong, unless the refusal told it. An
+// Rule: the offset is read again (HEAD) after every error, unless the refusal carried it. An
 // upload ends complete, refused, or resting until a person does something; it never gives up by itself.
 
 import { PAUSED, RETRYING, UNCHOSEN, UPLOADING, WAITING, isRunning, items, sleep } from './items.js'
@@ -14,7 +14,7 @@ const AT_ONCE = 3
 const RESTARTS = 3
 const BACK_OFF_SECONDS = [1, 2, 4, 8, 15, 30]
 
-/** Start what may run. Not more than a few at once: they share one line, and the first should end first. */
+/** Start the uploads that may run. Only a few at once: they share one line, and the first should end first. */
 export function schedule() {
   let running = items.filter(isRunning).length
   for (const item of items) {
@@ -27,7 +27,7 @@ export function schedule() {
   renderList()
 }
 
-/** Send a file to its end, through everything that can go wrong on the way. */
+/** Send a file to its end, with recovery from every error on the way. */
 async function upload(item) {
   item.controller?.abort()
   item.controller = new AbortController()
@@ -51,8 +51,8 @@ async function upload(item) {
         furthest = 0
         startOver(item)
       } else if (problem instanceof Refusal && problem.offset !== null && failures === 0) {
-        // 409: we were wrong, and are told what is right. Chromium makes us so: when a connection that it used before
-        // is reset, it sends the request again by itself. Once; then it is rather another client that sends too.
+        // 409: our offset was wrong, and the answer has the right one. Chromium can cause it: when a connection that it
+        // used before is reset, it repeats the request by itself. Only once; after that, another client sends too.
         failures += 1
         correct(item, problem.offset)
       } else if (problem instanceof Refusal && !problem.isTemporary) {
@@ -91,7 +91,7 @@ async function step(item, signal) {
 }
 
 function correct(item, offset) {
-  // All bytes there is not yet the end: HEAD tells whether there is a task.
+  // All bytes are there, but perhaps not the task: HEAD shows whether there is one.
   Object.assign(item, { offset, sent: offset, unsure: offset >= item.size })
 }
 
@@ -108,7 +108,7 @@ async function refused(item, refusal, signal) {
   schedule()
 }
 
-/** Whether the file can still be read: a browser tells of one that vanished as if the connection had broken. */
+/** Whether the file can still be read: a browser reports one that vanished like a broken connection. */
 async function isReadable(item) {
   try {
     await item.file.slice(item.offset, item.offset + 1).arrayBuffer()
@@ -129,7 +129,7 @@ function unreadable(item) {
 async function wait(item, problem, failures, signal) {
   const backOff = BACK_OFF_SECONDS[Math.min(failures, BACK_OFF_SECONDS.length - 1)]
   const seconds = Math.max(backOff, problem.retryAfter ?? 0)
-  // A 408, 409 or 423 is what a broken connection leaves behind: our own last request, that the server still reads.
+  // A 408, 409 or 423 can follow a broken connection: the server still reads our own last request.
   item.reason = problem.status === 429 || problem.status >= 500 ? problem.reason : null
   item.retryAt = Date.now() + seconds * 1000
   enter(item, RETRYING)
@@ -154,14 +154,14 @@ export function resume(item) {
   schedule()
 }
 
-/** See how far a resting upload is: what was remembered may be old, and the upload gone. */
+/** Read the offset of a resting upload: the stored one may be old, and the upload gone. */
 export async function lookAgain(item) {
   if (!item.id) return
   item.controller = new AbortController()
   const { state } = item
   const seen = { id: item.id }
   try {
-    // Halted when the upload goes on and asks for itself: a HEAD takes the upload away from a PATCH.
+    // Halted when the upload resumes and sends its own: a HEAD takes the upload away from a PATCH.
     await ask(seen, item.controller.signal)
   } catch (problem) {
     if (problem instanceof Refusal && !problem.isTemporary && item.state === UNCHOSEN) take(item)
@@ -174,7 +174,7 @@ export async function lookAgain(item) {
 }
 
 export async function remove(item) {
-  // Bytes that took long to send are not lost to a slip of the thumb.
+  // Bytes that took long to send are not lost to one wrong touch.
   if (item.sent > 0 && !item.asked) {
     item.asked = true
     announce(item, text('sure_question'))

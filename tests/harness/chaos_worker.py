@@ -30,7 +30,7 @@ from server.observability import configure_logging
 from server.pipeline.step import StepContext, TryLaterError
 from server.settings import Settings
 from server.worker import attempt as attempt_module
-from server.worker import leader
+from server.worker import claimed_writes, leader
 from server.worker.runner import runner_of
 from server.worker.scheduler import scheduler_of
 from tests.harness.steps import FakeStep
@@ -108,7 +108,8 @@ def _misbehave(what: str) -> None:
 
 def _work(order: dict[str, Any]) -> NoReturn:
     configure_logging("warning", "json")
-    vars(attempt_module).update(STEPS=_Steps(Path(order["log"])).made(), HEARTBEAT_SECONDS=0.3, _RETRY_SECONDS=0.1)
+    vars(attempt_module).update(STEPS=_Steps(Path(order["log"])).made(), HEARTBEAT_SECONDS=0.3)
+    vars(claimed_writes).update(_RETRY_SECONDS=0.1)
     vars(leader).update(_LOOK_SECONDS=0.3, _LEAD_SECONDS=0.3)
     services = Services.open(Settings(**order["settings"]))
     if order["role"] == "scheduler":

@@ -26,7 +26,7 @@ from server.messages import (
 from server.messages.reasons import PARTS, REASONS
 from server.messages.sentences import _SIZES, SENTENCES
 
-SERVER = Path(errors.__file__).parent
+SERVER = Path(errors.__file__).parent.parent
 # The words of the documented API.
 DOCUMENTED = {
     "upload_accepted": "视频上传成功",
@@ -67,7 +67,7 @@ def test_every_code_in_the_sources_has_sentences() -> None:
 
 
 def test_the_tree_is_drawn_as_it_is() -> None:
-    """The list at the top of `errors.py` has every code with its status."""
+    """The list at the top of `server/errors` has every code with its status."""
     drawn = dict(re.findall(r"(\w+) +(\d{3})(?:  |$)", errors.__doc__ or "", re.MULTILINE))
     leaves = {
         kind.code: str(kind.status)

@@ -75,7 +75,7 @@ class _Steps:
         if context.facts["width"] != context.size:
             raise StepError("original_missing")  # the facts of another file, or none
         file, found = _RESULTS[name]
-        (context.output / file).write_text(told(str(context.facts["task_id"]), str(context.facts["id"]), name))
+        (context.output / file).write_text(result_text(str(context.facts["task_id"]), str(context.facts["id"]), name))
         return found
 
     def _write(self, context: StepContext, name: str, attempt: int, what: str) -> None:
@@ -91,7 +91,7 @@ class _Steps:
         os.write(self._log, json.dumps(line).encode() + b"\n")
 
 
-def told(task_id: str, file_id: str, step: str) -> str:
+def result_text(task_id: str, file_id: str, step: str) -> str:
     """What stands in a result, so that one in the wrong place is seen."""
     return f"{task_id} {file_id} {step}"
 

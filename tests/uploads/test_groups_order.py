@@ -105,8 +105,8 @@ class Told:
         return self.status != "uploaded" or len(self.whole | self.refused | self.removed) == count
 
 
-class Ground:
-    """A data folder, and a group in it."""
+class GroupInstallation:
+    """A data folder with its database, for many groups in turn."""
 
     def __init__(self, folder: Path, url: str) -> None:
         self.url = url
@@ -120,7 +120,7 @@ class Ground:
 
 
 @pytest.fixture(scope="module", params=["sqlite", "postgresql"])
-def ground(request: pytest.FixtureRequest) -> Iterator[Ground]:
+def installation(request: pytest.FixtureRequest) -> Iterator[GroupInstallation]:
     shared = Path("/dev/shm")  # nobody cuts the power here
     with tempfile.TemporaryDirectory(dir=shared if shared.is_dir() else None) as folder:
         url = f"sqlite:///{folder}/test.db"
@@ -128,7 +128,7 @@ def ground(request: pytest.FixtureRequest) -> Iterator[Ground]:
         if request.param == "postgresql":
             cluster = request.getfixturevalue("postgres_server")
             url = cluster.create_database()
-        made = Ground(Path(folder) / "data", url)
+        made = GroupInstallation(Path(folder) / "data", url)
         yield made
         made.close()
         if cluster is not None:
@@ -360,37 +360,37 @@ class Play:
                 assert (file["size"], file["media_type"]) == (LENGTH, "mp4")
 
 
-def play(ground: Ground, story: Story) -> Play:
-    made = Play(ground.services, ground.url, story)
+def play(installation: GroupInstallation, story: Story) -> Play:
+    made = Play(installation.services, installation.url, story)
     anyio.run(made.run)
     made.check()
     return made
 
 
-def how(ground: Ground) -> settings:
-    count = EXAMPLES[ground.services.database.engine.dialect.name]
+def how(installation: GroupInstallation) -> settings:
+    count = EXAMPLES[installation.services.database.engine.dialect.name]
     quiet = list(HealthCheck)
     return settings(max_examples=count, deadline=None, suppress_health_check=quiet, derandomize=not MORE, database=None)
 
 
-def test_any_order(ground: Ground) -> None:
+def test_any_order(installation: GroupInstallation) -> None:
     """Creations, bytes, repetitions, sweeps and deaths in any order: the task has the same files in the same places."""
 
-    @how(ground)
+    @how(installation)
     @given(stories(ends_early=False))
     def run(story: Story) -> None:
-        made = play(ground, story)
+        made = play(installation, story)
         assert made.told.ended(len(story.plans)), "a story that was told to its end leaves nobody waiting"
 
     run()
 
 
-def test_any_end(ground: Ground) -> None:
+def test_any_end(installation: GroupInstallation) -> None:
     """Wherever a member is removed or expires, the time is over or the task is cancelled: that is the end of all."""
 
-    @how(ground)
+    @how(installation)
     @given(stories(ends_early=True))
     def run(story: Story) -> None:
-        play(ground, story)
+        play(installation, story)
 
     run()

@@ -12,7 +12,7 @@ from server.backup import layout
 from server.bootstrap import Services
 from server.errors import StartError
 from server.settings import Settings
-from tests.backup.ground import File, Rows, check_modes, command, files, rows, sqlite_url
+from tests.backup.commands import File, Rows, check_modes, command, files, rows, sqlite_url
 from tests.harness.http import LiveServer
 from tests.tus.client import VERSION, create, filled, patch, target, video
 

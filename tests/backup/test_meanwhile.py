@@ -13,7 +13,7 @@ from server.bootstrap import Services
 from server.database.session import make_engine
 from server.settings import Settings
 from server.storage.pins import Pins
-from tests.backup.ground import back_up, files, findings, restore, rows, sqlite_url
+from tests.backup.commands import back_up, files, findings, restore, rows, sqlite_url
 from tests.backup.test_interrupted import QUIET, upload
 from tests.backup.traffic import PART, Sent, Traffic
 from tests.conftest import StartServer

@@ -17,7 +17,7 @@ from server.database.session import make_engine
 from server.errors import StartError
 from server.settings import Settings
 from server.storage.pins import pinned
-from tests.backup.ground import command, files, sqlite_url
+from tests.backup.commands import command, files, sqlite_url
 from tests.backup.test_interrupted import QUIET, make, restored, upload
 from tests.harness.http import LiveServer
 from tests.harness.rows import execute, query

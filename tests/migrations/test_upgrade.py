@@ -17,7 +17,7 @@ import pytest
 from sqlalchemy import Engine, NullPool, create_engine, inspect
 
 from server.database import migration
-from tests.backup.ground import findings
+from tests.backup.commands import findings
 from tests.conftest import StartServer
 from tests.harness.rows import query
 from tests.harness.server_process import ROOT

@@ -13,7 +13,7 @@ from server.lifecycle import TaskStatus
 from server.tasks import fair_queue, queue
 from server.tasks.queue import Claim, Failure
 from tests.harness.waiting import PATIENCE
-from tests.tasks.ground import LEASE, NOW, claim, claimed, file_ids, move_lease, new_id, register, task, write
+from tests.tasks.queued_tasks import LEASE, NOW, claim, claimed, file_ids, move_lease, new_id, register, task, write
 
 BEHIND = 100
 """More tasks than a claim looks at."""

@@ -10,7 +10,7 @@ from server.database.session import Database
 from server.lifecycle import TaskStatus
 from server.tasks import file_steps, queue
 from server.tasks.queue import Claim, Failure
-from tests.tasks.ground import NOW, claimed, file_ids, let_lease_run_out, register, task, write
+from tests.tasks.queued_tasks import NOW, claimed, file_ids, let_lease_run_out, register, task, write
 
 STEPS = {"scan": False, "probe": True, "poster": True, "mp4": True}
 POISON = Failure("too_many_attempts", {})

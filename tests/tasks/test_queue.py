@@ -15,7 +15,7 @@ from server.errors import TaskEndedError, TaskNotFoundError
 from server.lifecycle import TASK_MOVES, FileStatus, TaskStatus, ends
 from server.tasks import file_steps, queue
 from server.tasks.queue import Claim, Failure
-from tests.tasks.ground import (
+from tests.tasks.queued_tasks import (
     LEASE,
     NOW,
     STEPS,

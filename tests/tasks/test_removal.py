@@ -10,7 +10,7 @@ from server.lifecycle import FileStatus, StepStatus, TaskStatus, UploadStatus
 from server.tasks import file_steps, queue, removal
 from server.tasks.queue import Failure
 from server.tasks.retry import NotRetriedError, retry
-from tests.tasks.ground import NOW, STEPS, claim, claimed, file_ids, kinds, new_id, register, task, write
+from tests.tasks.queued_tasks import NOW, STEPS, claim, claimed, file_ids, kinds, new_id, register, task, write
 
 
 def uploads_of(database: Database, task_id: str) -> list[str]:

@@ -152,7 +152,7 @@ def check_files(found: dict[str, File], before: dict[str, File], scenario: Backu
     assert found == expected
 
 
-def test_what_is_restored_is_what_there_was(
+def test_a_restore_brings_back_every_row_and_byte(
     request: pytest.FixtureRequest,
     start_server: StartServer,
     database_url: str,

@@ -42,7 +42,7 @@ def other_url(request: pytest.FixtureRequest, database_url: str, tmp_path: Path)
         cluster.drop_database(url)
 
 
-def test_backups_while_uploads_run(
+def test_backups_while_uploads_run_are_consistent(
     start_server: StartServer, database_url: str, other_url: str, tmp_path: Path
 ) -> None:
     """Clients upload, join, remove and send forms, tasks fail and their originals are removed, while two backups are
@@ -137,7 +137,7 @@ def restored(folder: Path, tmp_path: Path) -> Path:
     return data_dir
 
 
-def test_uploads_that_are_removed_behind_the_snapshot(
+def test_uploads_removed_after_the_snapshot_are_in_the_backup(
     live: LiveServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Two complete uploads are removed once the rows were read and before their files were held: the backup is of the
@@ -162,7 +162,7 @@ def test_uploads_that_are_removed_behind_the_snapshot(
         assert query(sqlite_url(data_dir), "SELECT id FROM uploads WHERE status <> 'complete'") == []
 
 
-def test_parts_that_are_joined_behind_the_snapshot(
+def test_parts_joined_after_the_snapshot_keep_their_bytes(
     live: LiveServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whenever a part's file is about to be held, its final is made, as busy clients do: the backup has each part with
@@ -207,7 +207,7 @@ def make(live: LiveServer, parts: list[str]) -> str:
     return id_of(live.ask("POST", "/files", headers))
 
 
-def test_bytes_that_are_removed_while_they_are_copied(
+def test_bytes_removed_during_the_copy_are_as_in_the_snapshot(
     live: LiveServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Behind the snapshot an upload is removed, and another one's bytes are taken back and replaced by unchecked ones:
@@ -252,7 +252,7 @@ def test_a_second_backup_copies_what_is_new(live: LiveServer, tmp_path: Path) ->
     assert set(files(restored(tmp_path / "backup", tmp_path))) == set(files(tmp_path / "backup"))
 
 
-def test_a_snapshot_may_be_silent(postgres_server: PostgresServer) -> None:
+def test_the_database_does_not_end_a_long_snapshot(postgres_server: PostgresServer) -> None:
     """While its files are looked at, the database hears nothing of it, and does not end it for that."""
     url = postgres_server.create_database()
     engine = make_engine(url, 2)

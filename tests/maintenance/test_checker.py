@@ -242,7 +242,7 @@ def _well(installation: Installation) -> None:
     (installation.settings.data_dir / "work" / f"{working}.1").mkdir()
 
 
-def test_nothing_wrong(installation: Installation) -> None:
+def test_a_healthy_installation_has_no_findings(installation: Installation) -> None:
     """An installation that is well has no finding, whatever its uploads and tasks are doing."""
     assert installation.found() == []
     _well(installation)
@@ -250,7 +250,7 @@ def test_nothing_wrong(installation: Installation) -> None:
 
 
 @pytest.mark.parametrize(("kind", "make"), [(kind, make) for kind, makes in WRONG.items() for make in makes])
-def test_each_kind(tmp_path: Path, kind: str, make: Callable[[Installation], str]) -> None:
+def test_each_kind_of_mismatch_is_found_once(tmp_path: Path, kind: str, make: Callable[[Installation], str]) -> None:
     """Each thing that can be wrong is found, once, by its name, among much that is well."""
     installation = Installation(tmp_path / "data", f"sqlite:///{tmp_path / 'test.db'}")
     with installation.services:
@@ -259,7 +259,7 @@ def test_each_kind(tmp_path: Path, kind: str, make: Callable[[Installation], str
         assert installation.found() == [(kind, subject)]
 
 
-def test_all_kinds_at_once(installation: Installation, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_all_kinds_are_found_in_small_batches(installation: Installation, monkeypatch: pytest.MonkeyPatch) -> None:
     """Both databases, and batches smaller than what there is to find: nothing is left out, nothing is told twice."""
     monkeypatch.setattr("server.maintenance.checker._BATCH", 2)
     assert set(MismatchKind) == set(WRONG) | ONLY_BY_HAND
@@ -268,7 +268,7 @@ def test_all_kinds_at_once(installation: Installation, monkeypatch: pytest.Monke
     assert sorted(installation.found()) == made
 
 
-def test_what_is_held_is_no_finding(installation: Installation) -> None:
+def test_a_locked_upload_is_not_a_finding(installation: Installation) -> None:
     """Whoever has the lock is in the middle of it: an upload that is being received or removed is not wrong."""
     makers = (_unknown, _missing, _unregistered, _unborn, _half_removed, _results_missing, _quarantine_missing)
     subjects = [make(installation).split("/") for make in makers]
@@ -282,7 +282,7 @@ def test_what_is_held_is_no_finding(installation: Installation) -> None:
             lock.__exit__(None, None, None)
 
 
-def test_a_store_that_is_away(installation: Installation) -> None:
+def test_without_the_upload_folder_the_check_fails(installation: Installation) -> None:
     """Without the folder of uploads nothing is concluded."""
     installation.complete()
     folder = installation.settings.data_dir / "uploads"
@@ -291,7 +291,7 @@ def test_a_store_that_is_away(installation: Installation) -> None:
         installation.services.checker.find_mismatches()
 
 
-def test_it_changes_nothing(installation: Installation) -> None:
+def test_the_check_changes_nothing(installation: Installation) -> None:
     """It only looks: files and rows are afterwards as they were."""
     for makes in WRONG.values():
         for make in makes:
@@ -308,7 +308,7 @@ def test_it_changes_nothing(installation: Installation) -> None:
     assert state() == before
 
 
-def test_the_command(installation: Installation) -> None:
+def test_the_check_command_has_exit_codes_and_json(installation: Installation) -> None:
     """Exit code 0 and a sentence, or 1, a table and what to do; JSON for programs."""
     place = ["--data-dir", str(installation.settings.data_dir), "--database-url", installation.settings.database_url]
     installation.complete()

@@ -170,7 +170,7 @@ def both(tmp_path: Path, database_url: str) -> Iterator[SweepScenario]:
         yield made
 
 
-def test_every_state(both: SweepScenario) -> None:
+def test_one_sweep_ends_every_state_and_a_second_does_nothing(both: SweepScenario) -> None:
     """One sweep over all states at once brings each to its end; a second one finds nothing to do."""
     uploads = {name: both.put(state) for name, state in STATES.items()}
     report = both.sweep()
@@ -189,7 +189,7 @@ def test_every_state(both: SweepScenario) -> None:
 
 
 @pytest.mark.parametrize("name", STATES)
-def test_one_state(scenario: SweepScenario, name: str) -> None:
+def test_a_sweep_ends_each_state_and_frees_its_lock(scenario: SweepScenario, name: str) -> None:
     """The same one by one, so that a failure has a name; and the lock of the upload is free afterwards."""
     upload = scenario.put(STATES[name])
     report = scenario.sweep()
@@ -199,7 +199,7 @@ def test_one_state(scenario: SweepScenario, name: str) -> None:
     assert [path.name for path in (scenario.settings.data_dir / "locks").iterdir()] == [".held"]
 
 
-def test_a_dry_run_tells_the_same(both: SweepScenario) -> None:
+def test_a_dry_run_reports_what_the_sweep_does(both: SweepScenario) -> None:
     """Each upload once, though an upload may be due for two reasons; and nothing is changed."""
     for state in STATES.values():
         both.put(state)
@@ -209,7 +209,7 @@ def test_a_dry_run_tells_the_same(both: SweepScenario) -> None:
     assert told == both.sweep().numbers
 
 
-def test_what_is_held_is_not_touched(scenario: SweepScenario) -> None:
+def test_locked_uploads_are_skipped(scenario: SweepScenario) -> None:
     """Uploads whose lock somebody has (a form's is that of its task) are passed over, at once, and nobody evicted."""
     uploads = [scenario.put(state) for state in STATES.values()]
     before = scenario.state()
@@ -225,7 +225,7 @@ def test_what_is_held_is_not_touched(scenario: SweepScenario) -> None:
     assert scenario.state() != before
 
 
-def test_complete_uploads_are_left_alone(both: SweepScenario) -> None:
+def test_complete_uploads_with_a_task_are_kept(both: SweepScenario) -> None:
     """What has its task is nobody's leftover, however old it is, by tus or by form."""
     upload = both.put(STATES["all bytes"])
     both.sweep()
@@ -240,7 +240,7 @@ def test_complete_uploads_are_left_alone(both: SweepScenario) -> None:
     assert both.stored(upload) == both.stored(form) == DATA
 
 
-def test_all_bytes_of_long_ago(scenario: SweepScenario) -> None:
+def test_an_expired_upload_with_all_bytes_is_completed(scenario: SweepScenario) -> None:
     """A crash behind the last byte costs nothing, also when nobody looked until the expiry: it is not unfinished."""
     state = State("complete", {"finished": 1}, DATA, kept=True, row=EXPIRED, task=True)
     upload = scenario.put(state)
@@ -248,7 +248,7 @@ def test_all_bytes_of_long_ago(scenario: SweepScenario) -> None:
     scenario.check(upload, state)
 
 
-def test_bytes_that_are_missing(scenario: SweepScenario) -> None:
+def test_an_upload_without_its_file_is_reported_and_kept(scenario: SweepScenario) -> None:
     """An upload that had bytes and has no file is reported, and not touched: the store may only be away."""
     upload = scenario.put(State("open", {"missing": 1}, row={"received": 100}))
     before = scenario.state()
@@ -258,7 +258,7 @@ def test_bytes_that_are_missing(scenario: SweepScenario) -> None:
     assert [(line["event"], line["upload"]) for line in logs] == [("upload_bytes_missing", upload)]
 
 
-def test_a_store_that_is_away(scenario: SweepScenario) -> None:
+def test_without_the_upload_folder_the_sweep_fails_and_changes_nothing(scenario: SweepScenario) -> None:
     """Without the folder of uploads nothing is concluded: the sweep fails, and no row changes."""
     for state in STATES.values():
         scenario.put(state)
@@ -271,7 +271,7 @@ def test_a_store_that_is_away(scenario: SweepScenario) -> None:
     assert scenario.state() == before
 
 
-def test_a_full_disk_is_swept(scenario: SweepScenario, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_expired_uploads_are_removed_from_a_full_disk(scenario: SweepScenario, monkeypatch: pytest.MonkeyPatch) -> None:
     """Rule 16: just when the disk is full, expired uploads must go."""
     state = STATES["some bytes, expired"]
     upload = scenario.put(state)
@@ -287,7 +287,7 @@ def test_a_full_disk_is_swept(scenario: SweepScenario, monkeypatch: pytest.Monke
     scenario.check(upload, state)
 
 
-def test_one_that_fails_does_not_stop_the_others(scenario: SweepScenario, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_upload_that_fails_does_not_stop_the_sweep(scenario: SweepScenario, monkeypatch: pytest.MonkeyPatch) -> None:
     """A file that cannot be finished keeps its upload open; every other upload is swept all the same."""
     uploads = sorted(scenario.put(STATES["all bytes"]) for _ in range(5))
     broken = uploads[1]
@@ -307,7 +307,7 @@ def test_one_that_fails_does_not_stop_the_others(scenario: SweepScenario, monkey
         scenario.check(upload, STATES["all bytes"])
 
 
-def test_two_sweeps_at_once(both: SweepScenario) -> None:
+def test_two_sweeps_at_once_end_each_upload_once(both: SweepScenario) -> None:
     """Sweeps of two processes over the same uploads: each upload is ended once."""
     uploads = [(both.put(state), state) for _ in range(3) for state in STATES.values()]
     errors: list[BaseException] = []
@@ -333,7 +333,9 @@ def test_two_sweeps_at_once(both: SweepScenario) -> None:
 
 
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
-def test_killed_anywhere(memory: Path, monkeypatch: pytest.MonkeyPatch, after: bool) -> None:
+def test_a_sweep_killed_at_any_step_is_completed_by_the_next(
+    memory: Path, monkeypatch: pytest.MonkeyPatch, after: bool
+) -> None:
     """A sweep that dies before or behind any of its steps leaves nothing that the next one cannot end."""
     scenario = SweepScenario(memory / "data", f"sqlite:///{memory / 'test.db'}")
     steps = [(DiskStore, name) for name in ("delete", "finish", "size", "head")]
@@ -364,7 +366,7 @@ def test_killed_anywhere(memory: Path, monkeypatch: pytest.MonkeyPatch, after: b
         assert at > 20
 
 
-def test_bytes_that_the_row_does_not_know_count(both: SweepScenario) -> None:
+def test_the_expiry_counts_from_the_last_byte_of_the_file(both: SweepScenario) -> None:
     """A body that was cut off by a crash never told its row: the expiry counts from the file's last byte."""
     upload = both.put(STATES["some bytes"])
     both.execute("UPDATE uploads SET expires_at = :past", past=PAST)

@@ -106,7 +106,7 @@ def as_told(now: Any, before: Any) -> Any:
     return now
 
 
-def test_up_and_back_leaves_every_row_and_the_schema(old: Old, engine: Engine) -> None:
+def test_an_upgrade_and_a_rollback_keep_every_row_and_the_schema(old: Old, engine: Engine) -> None:
     """What the earlier version finds after a rollback is what it left: each row, each column, index and view."""
     assert migration.current(old.url) == old.revision
     before, shape = rows(engine), schema(engine)
@@ -117,7 +117,7 @@ def test_up_and_back_leaves_every_row_and_the_schema(old: Old, engine: Engine) -
     assert schema(engine) == shape
 
 
-def test_the_new_version_goes_on_and_the_old_one_after_it(
+def test_open_work_is_completed_after_an_upgrade_and_after_a_rollback(
     old: Old, engine: Engine, start_server: StartServer, tmp_path: Path
 ) -> None:
     """Status, reports and bytes read as before; what was open comes to its end, on the new version and, after a
@@ -190,9 +190,7 @@ def _serve_with_old(old: Old, half: str, tmp_path: Path) -> None:
             server.close()
 
 
-def test_a_group_that_is_not_whole_ends_with_a_rollback(
-    start_server: StartServer, database_url: str, tmp_path: Path
-) -> None:
+def test_a_rollback_cancels_incomplete_groups(start_server: StartServer, database_url: str, tmp_path: Path) -> None:
     """The earlier version knows no groups: the task is cancelled, its open upload terminated, its bytes go."""
     server = start_server(database_url=database_url, scheduler="none")
     task = str(uuid.uuid4())

@@ -21,7 +21,7 @@ def live(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
         yield made
 
 
-def test_all_at_once(live: LiveServer) -> None:
+def test_concurrent_members_make_one_task(live: LiveServer) -> None:
     """Creations and bytes of all files side by side: one task, every file in its place, and it waits for a worker."""
     for number in range(ROUNDS):
         group = Group(live, files=5)
@@ -81,7 +81,9 @@ def check_deleted(live: LiveServer, group: Group, answer: Answer) -> None:
 
 
 @pytest.mark.parametrize("end", [remove_one, remove_all, cancel])
-def test_an_end_in_the_middle(live: LiveServer, end: Callable[[Group, Crowd], Answer]) -> None:
+def test_a_group_that_ends_during_uploads_leaves_nothing_open(
+    live: LiveServer, end: Callable[[Group, Crowd], Answer]
+) -> None:
     """Wherever it strikes, the group is over for all: no client goes on, and no open upload and no byte is left."""
     for number in range(ROUNDS):
         group = Group(live, files=4)

@@ -373,7 +373,7 @@ def how(installation: GroupInstallation) -> settings:
     return settings(max_examples=count, deadline=None, suppress_health_check=quiet, derandomize=not MORE, database=None)
 
 
-def test_any_order(installation: GroupInstallation) -> None:
+def test_any_order_of_events_gives_the_same_task(installation: GroupInstallation) -> None:
     """Creations, bytes, repetitions, sweeps and deaths in any order: the task has the same files in the same places."""
 
     @how(installation)
@@ -385,7 +385,7 @@ def test_any_order(installation: GroupInstallation) -> None:
     run()
 
 
-def test_any_end(installation: GroupInstallation) -> None:
+def test_any_end_of_a_group_ends_all_its_members(installation: GroupInstallation) -> None:
     """Wherever a member is removed or expires, the time is over or the task is cancelled: that is the end of all."""
 
     @how(installation)

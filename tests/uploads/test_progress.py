@@ -57,7 +57,7 @@ async def quiet(progress: ProgressWriter) -> None:
             await asyncio.sleep(0.01)
 
 
-def test_what_is_older_is_never_written_over_what_is_newer(
+def test_an_older_offset_never_replaces_a_newer_one(
     services: Services, upload: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The first transaction is slow, there is news meanwhile: the row has the newest in the end, and so it stays."""
@@ -85,7 +85,7 @@ def test_what_is_older_is_never_written_over_what_is_newer(
     assert received(services, upload) == 700
 
 
-def test_a_database_that_is_away_is_told_later(
+def test_an_offset_is_written_after_the_database_was_away(
     services: Services, upload: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Also when there is no news any more."""

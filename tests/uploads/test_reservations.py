@@ -115,12 +115,12 @@ def make(database_url: str, tmp_path: Path) -> Iterator[Callable[..., Reservatio
         ("10GiB", 40 * GIB, 10 * GIB),
     ],
 )
-def test_the_reserve(setting: str, capacity: int, reserve: int) -> None:
+def test_the_reserve_is_five_percent_or_the_setting(setting: str, capacity: int, reserve: int) -> None:
     """5% of the disk, 2 GiB at most; or what the setting says."""
     assert reserve_bytes(setting, capacity) == reserve
 
 
-def test_room_is_promised_once(make: Callable[..., ReservationScenario]) -> None:
+def test_space_is_reserved_once(make: Callable[..., ReservationScenario]) -> None:
     """What one upload was promised is not promised to another, to the last byte; the reserve is nobody's."""
     scenario = make(1000, 100)
     scenario.create(500)
@@ -135,7 +135,9 @@ def test_room_is_promised_once(make: Callable[..., ReservationScenario]) -> None
     assert scenario.space.measure() == DiskSpace(1000, 900, 100)
 
 
-def test_a_promise_shrinks_with_what_arrives_and_ends_with_its_upload(make: Callable[..., ReservationScenario]) -> None:
+def test_a_reservation_shrinks_with_received_bytes_and_ends_with_its_upload(
+    make: Callable[..., ReservationScenario],
+) -> None:
     """Bytes that are on the disk are not promised any more; those of an upload that is over are free again."""
     scenario = make(1000)
     first, second = scenario.create(600), scenario.create(400)
@@ -149,7 +151,7 @@ def test_a_promise_shrinks_with_what_arrives_and_ends_with_its_upload(make: Call
     scenario.create(400)
 
 
-def test_bytes_that_nobody_promised_take_no_others_promise_away(make: Callable[..., ReservationScenario]) -> None:
+def test_unreserved_bytes_do_not_reduce_other_reservations(make: Callable[..., ReservationScenario]) -> None:
     """An upload of unknown length that has more than it was promised does not make the promises of others smaller."""
     scenario = make(1000)
     scenario.create(300)
@@ -158,7 +160,7 @@ def test_bytes_that_nobody_promised_take_no_others_promise_away(make: Callable[.
     assert scenario.space.measure().left == 200
 
 
-def test_a_disk_that_others_filled(make: Callable[..., ReservationScenario]) -> None:
+def test_no_space_is_granted_on_a_disk_that_others_filled(make: Callable[..., ReservationScenario]) -> None:
     """With less free than is promised nothing is granted, not even an upload of unknown length."""
     scenario = make(GIB)
     scenario.create(1000)
@@ -173,7 +175,7 @@ def test_a_disk_that_others_filled(make: Callable[..., ReservationScenario]) -> 
     scenario.create(0)
 
 
-def test_the_rows_are_not_added_up_for_each(
+def test_one_sum_of_the_rows_serves_many_creations(
     make: Callable[..., ReservationScenario], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One sum is enough for many uploads of several processes; who would be refused by it adds up anew."""
@@ -204,14 +206,14 @@ def test_the_rows_are_not_added_up_for_each(
     assert len(sums) == 4
 
 
-def test_a_sum_of_before_the_machine_started_is_none(make: Callable[..., ReservationScenario]) -> None:
+def test_a_sum_from_before_a_reboot_is_not_used(make: Callable[..., ReservationScenario]) -> None:
     """The clock by which sums are old starts anew with the machine."""
     scenario = make(1000)
     scenario.path.write_bytes(struct.pack("qq", 1 << 62, 1000))
     scenario.create(1000)
 
 
-def test_an_upload_that_is_not_committed_yet_is_counted(make: Callable[..., ReservationScenario]) -> None:
+def test_an_uncommitted_reservation_is_counted(make: Callable[..., ReservationScenario]) -> None:
     """Whoever adds up waits for the rows of those who were granted something."""
     scenario = make(1000)
     made: list[str] = []
@@ -234,7 +236,7 @@ def test_an_upload_that_is_not_committed_yet_is_counted(make: Callable[..., Rese
     assert (made, len(refused)) == ([], 1)
 
 
-def test_an_old_sum_does_not_know_of_a_disk_that_was_filled(make: Callable[..., ReservationScenario]) -> None:
+def test_free_space_is_measured_each_time(make: Callable[..., ReservationScenario]) -> None:
     """What is free is asked each time."""
     scenario = make(GIB)
     scenario.create(1000)
@@ -243,7 +245,7 @@ def test_an_old_sum_does_not_know_of_a_disk_that_was_filled(make: Callable[..., 
         scenario.create(501)
 
 
-def test_a_row_that_is_not_inserted_was_promised_nothing(make: Callable[..., ReservationScenario]) -> None:
+def test_a_failed_creation_leaves_no_reservation(make: Callable[..., ReservationScenario]) -> None:
     """A creation that fails after it was granted leaves no promise, and no lock."""
     scenario = make(1000)
     with pytest.raises(RuntimeError), scenario.space.reserve(900):
@@ -251,7 +253,9 @@ def test_a_row_that_is_not_inserted_was_promised_nothing(make: Callable[..., Res
     scenario.create(1000)
 
 
-def test_the_log_says_it_once(make: Callable[..., ReservationScenario], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_log_reports_begin_and_end_of_refusals_once(
+    make: Callable[..., ReservationScenario], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A line when it begins to refuse, and one when there is room again for what was refused."""
     monkeypatch.setattr(reservations, "_SUM_SECONDS", 0.0)
     scenario = make(1000)
@@ -277,7 +281,7 @@ STEPS = st.lists(
 
 @given(steps=STEPS, seed=st.integers(0, 100))
 @settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
-def test_never_more_than_there_is(steps: list[tuple[str, int]], seed: int, tmp_path: Path) -> None:
+def test_reservations_never_exceed_the_free_space(steps: list[tuple[str, int]], seed: int, tmp_path: Path) -> None:
     """Whatever happens: all that was promised and has not come yet fits beside the reserve, when it was promised."""
     url = f"sqlite:///{tmp_path / f'{uuid.uuid4()}.db'}"
     migrate(url)
@@ -343,7 +347,9 @@ print(granted, refused, flush=True)
 """
 
 
-def test_several_processes_at_once(make: Callable[..., ReservationScenario], database_url: str, tmp_path: Path) -> None:
+def test_several_processes_never_reserve_more_than_there_is(
+    make: Callable[..., ReservationScenario], database_url: str, tmp_path: Path
+) -> None:
     """Four processes ask for far more than there is: what they were granted fits, and little is left."""
     free = 1_000_000
     scenario = make(free)

@@ -75,7 +75,7 @@ def test_a_rotation_loses_no_line_while_none_is_written(server: ServerProcess, t
     assert {name: counts[name] for name in names} == dict.fromkeys(names, 1)
 
 
-def test_a_rotation_beside_requests_loses_at_most_what_came_meanwhile(server: ServerProcess, tmp_path: Path) -> None:
+def test_a_rotation_under_load_loses_only_lines_written_during_it(server: ServerProcess, tmp_path: Path) -> None:
     """With requests all the time nothing is written twice or torn, and what came between rotations is all there."""
     log = tmp_path / "server-0" / "server.err"
     stop, asked = threading.Event(), 0

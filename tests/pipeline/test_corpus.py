@@ -28,12 +28,12 @@ _SHOWN = 30.0  # the same for what a browser shows, whose picture may be a neigh
 _REASONS = {"not_playable", "no_video_stream", "transcode_failed"}
 
 
-def test_the_list_is_long_enough() -> None:
+def test_the_corpus_has_150_different_files() -> None:
     """At least 150, no two of one name."""
     assert len({odd.name for odd in CORPUS}) == len(CORPUS) >= 150
 
 
-def test_a_sample(tmp_path: Path, context: Contexts) -> None:
+def test_a_sample_of_the_corpus_is_processed_as_listed(tmp_path: Path, context: Contexts) -> None:
     """Some, chosen by a seed."""
     judge_all(sample(int(os.environ.get("CORPUS_SEED", "11")), _COUNT), tmp_path, context)
 
@@ -41,7 +41,7 @@ def test_a_sample(tmp_path: Path, context: Contexts) -> None:
 @pytest.mark.soak
 @pytest.mark.parametrize("first", range(0, len(CORPUS), _BATCH))
 @pytest.mark.usefixtures("browser")
-def test_all(first: int, tmp_path: Path, context: Contexts) -> None:
+def test_the_whole_corpus_is_processed_as_listed(first: int, tmp_path: Path, context: Contexts) -> None:
     """All, a batch at a time."""
     judge_all(CORPUS[first : first + _BATCH], tmp_path, context)
 

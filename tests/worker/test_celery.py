@@ -126,7 +126,7 @@ def test_a_worker_that_is_killed_is_replaced(deployment: Deployment, gate: Gate,
     second.stop()
 
 
-def test_a_message_that_comes_twenty_times_is_obeyed_once(deployment: Deployment, gate: Gate, tmp_path: Path) -> None:
+def test_a_repeated_message_is_processed_once(deployment: Deployment, gate: Gate, tmp_path: Path) -> None:
     """The same id twenty times, before and after: one attempt. What names no task at all is passed over."""
     deployment.dispatcher.stop()
     task_id = deployment.upload(make(tmp_path, "a.mp4"))
@@ -141,7 +141,7 @@ def test_a_message_that_comes_twenty_times_is_obeyed_once(deployment: Deployment
     assert deployment.events(task_id) == ["uploaded", "processing", "file_completed", "completed"]
 
 
-def test_a_message_that_is_lost_is_sent_again(deployment: Deployment, tmp_path: Path) -> None:
+def test_a_lost_message_is_sent_again(deployment: Deployment, tmp_path: Path) -> None:
     """The queue is purged while tasks wait: they run all the same, in a matter of seconds."""
     tasks = [deployment.upload(tiny(tmp_path), None) for _ in range(3)]
     until(lambda: deployment.broker.held() == 3, seconds=10, what="all were sent")
@@ -152,7 +152,7 @@ def test_a_message_that_is_lost_is_sent_again(deployment: Deployment, tmp_path: 
         assert deployment.row(task_id)["attempt"] == 1
 
 
-def test_no_message_waits_at_a_busy_worker(deployment: Deployment, gate: Gate, tmp_path: Path) -> None:
+def test_a_busy_worker_prefetches_no_message(deployment: Deployment, gate: Gate, tmp_path: Path) -> None:
     """A worker is busy for long: what comes stays in the broker for others; once it is free it takes messages again."""
     deployment.worker(ffmpeg=gate.path)
     long = deployment.upload(make(tmp_path, "a.mp4"))
@@ -187,7 +187,7 @@ def test_a_cancel_reaches_a_worker(deployment: Deployment, gate: Gate, tmp_path:
     assert deployment.events(task_id) == ["uploaded", "processing", "cancelled"]
 
 
-def test_three_workers_end_thirty_tasks_once(deployment: Deployment, tmp_path: Path) -> None:
+def test_three_workers_complete_thirty_tasks_once(deployment: Deployment, tmp_path: Path) -> None:
     """More tasks than workers, and every one of them is claimed once and ends once; all the workers had some."""
     workers = [deployment.worker() for _ in range(3)]
     small = tiny(tmp_path)
@@ -242,7 +242,7 @@ def test_owners_take_turns(deployment: Deployment, tmp_path: Path) -> None:
     assert due(2) == [late, many[1]]
 
 
-def test_what_waits_in_the_broker_is_bounded(deployment: Deployment, tmp_path: Path) -> None:
+def test_the_number_of_messages_in_the_broker_is_bounded(deployment: Deployment, tmp_path: Path) -> None:
     """More tasks than that, and nobody works: the broker holds so many messages, also when they are due again."""
     small = tiny(tmp_path)
     for _ in range(OUTSTANDING + 20):
@@ -261,7 +261,9 @@ def test_what_waits_in_the_broker_is_bounded(deployment: Deployment, tmp_path: P
 
 
 @REDIS
-def test_an_embedded_scheduler_leaves_them_alone(deployment: Deployment, gate: Gate, tmp_path: Path) -> None:
+def test_an_embedded_scheduler_leaves_tasks_of_celery_workers(
+    deployment: Deployment, gate: Gate, tmp_path: Path
+) -> None:
     """One that takes the lead of the folder frees no task of a live Celery worker, nor removes what it makes."""
     deployment.worker(ffmpeg=gate.path, task_lease=200)
     task_id = deployment.upload(make(tmp_path, "a.mp4"))
@@ -282,7 +284,7 @@ def test_an_embedded_scheduler_leaves_them_alone(deployment: Deployment, gate: G
 
 
 @RABBITMQ
-def test_a_worker_that_is_cut_off(deployment: Deployment, tmp_path: Path) -> None:
+def test_a_worker_without_network_is_replaced_and_repeats_nothing(deployment: Deployment, tmp_path: Path) -> None:
     """Its cable is pulled in the middle of a step: it stops by itself, another ends the task, once; and when the
     cable is back it works on, and does nothing twice."""
     gate = Gate(tmp_path)
@@ -329,7 +331,7 @@ def moved(url: str, away: Namespace) -> str:
         ({"database_url": "postgresql://u@h/d", "broker_url": "amqp://u:se/cret@h"}, "%2F"),
     ],
 )
-def test_what_cannot_work_is_refused_with_a_sentence(given: dict[str, str], word: str, tmp_path: Path) -> None:
+def test_unusable_celery_settings_are_refused_with_a_sentence(given: dict[str, str], word: str, tmp_path: Path) -> None:
     """SQLite, no broker, a broker's URL that is none: said before anything starts, and without a password."""
     settings = Settings(data_dir=tmp_path, scheduler="celery", **given)  # type: ignore[arg-type]
     with pytest.raises(StartError, match=word) as refused:
@@ -337,7 +339,7 @@ def test_what_cannot_work_is_refused_with_a_sentence(given: dict[str, str], word
     assert "cret" not in str(refused.value)
 
 
-def test_a_missing_extra_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_celery_package_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without Celery installed, the sentence names what to install."""
     settings = Settings(data_dir=tmp_path, database_url="postgresql://u@h/d", broker_url="redis://h")
     monkeypatch.setattr("server.worker.find_spec", lambda name: None)

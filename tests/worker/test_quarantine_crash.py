@@ -142,7 +142,9 @@ def workers(tmp_path: Path, clamd: Clamd) -> Iterator[Workers]:
     made.close()
 
 
-def test_killed_anywhere(scenario: QuarantineScenario, workers: Workers, tmp_path: Path) -> None:
+def test_a_quarantine_killed_at_any_point_is_completed(
+    scenario: QuarantineScenario, workers: Workers, tmp_path: Path
+) -> None:
     """At every point that moves a file or a row: whoever comes next ends it, once, and no step after the scan runs."""
     plain = copied(scenario, tmp_path / "plain")
     points = [point for point in workers.points(plain) if not point.startswith("lock.")]
@@ -159,7 +161,7 @@ def test_killed_anywhere(scenario: QuarantineScenario, workers: Workers, tmp_pat
     assert killed >= len(points) - 6, (killed, points)
 
 
-def test_a_quarantine_that_failed_is_ended_by_the_sweep(scenario: QuarantineScenario, workers: Workers) -> None:
+def test_a_failed_quarantine_is_completed_by_the_sweep(scenario: QuarantineScenario, workers: Workers) -> None:
     """A disk that takes no file now takes it later; meanwhile the row keeps the file from everybody."""
     aside = scenario.folder / "quarantine"
     aside.write_text("in the way")

@@ -57,7 +57,7 @@ def test_a_failure_that_an_earlier_attempt_recorded_still_holds(services: Servic
     assert (scan.calls, later.calls) == ([], [])
 
 
-def test_a_virus_stays_one_when_the_scanner_is_switched_off(
+def test_a_found_virus_counts_after_the_scanner_is_switched_off(
     services: Services, set_steps: SetSteps, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It was found, the worker died before it told so of the file, and the next attempt has no scanner: it is infected

@@ -130,7 +130,9 @@ def test_a_page_of_another_origin_may_not_upload(
     assert query(server.database_url, "SELECT id FROM uploads") == []
 
 
-def test_pause_and_resume(server: ServerProcess, origin: str, video: Path, tmp_path: Path) -> None:
+def test_a_paused_upload_is_resumed_without_repeating_bytes(
+    server: ServerProcess, origin: str, video: Path, tmp_path: Path
+) -> None:
     """While Uppy is paused the server's offset stands still; resumed, it goes on there and sends nothing twice."""
     enough, seen = tmp_path / "enough", tmp_path / "seen"
     steps: list[Step] = [
@@ -165,7 +167,7 @@ def test_pause_and_resume(server: ServerProcess, origin: str, video: Path, tmp_p
     check_whole(server, events, video)
 
 
-def test_a_reload_is_survived(server: ServerProcess, origin: str, video: Path, tmp_path: Path) -> None:
+def test_an_upload_is_resumed_after_a_reload(server: ServerProcess, origin: str, video: Path, tmp_path: Path) -> None:
     """Golden Retriever brings the file back, and the same upload goes on although its old connection is still open."""
     reload = tmp_path / "reload"
     steps: list[Step] = [
@@ -213,7 +215,9 @@ def test_cut_connections_are_retried(
     check_whole(server, events, video)
 
 
-def test_a_restart_of_the_server_is_waited_for(server: ServerProcess, origin: str, video: Path, tmp_path: Path) -> None:
+def test_an_upload_is_resumed_after_a_restart_of_the_server(
+    server: ServerProcess, origin: str, video: Path, tmp_path: Path
+) -> None:
     """While the server is away Uppy keeps trying; once it is back, the same upload goes on."""
     steps: list[Step] = [
         ["drop", str(video)],
@@ -233,7 +237,7 @@ def test_a_restart_of_the_server_is_waited_for(server: ServerProcess, origin: st
     check_whole(server, events, video)
 
 
-def test_a_cancel_removes_what_arrived(server: ServerProcess, origin: str, video: Path, tmp_path: Path) -> None:
+def test_a_cancel_removes_the_received_bytes(server: ServerProcess, origin: str, video: Path, tmp_path: Path) -> None:
     """Cancelled in the middle, Uppy deletes the upload: no byte of it is left, and there is no task."""
     enough = tmp_path / "enough"
     steps: list[Step] = [
@@ -274,7 +278,7 @@ def test_a_text_named_mp4_is_refused_once(
     assert query(server.database_url, "SELECT id FROM tasks") == []
 
 
-def test_a_file_over_the_limit_is_refused_unsent(
+def test_a_file_over_the_limit_is_refused_before_it_is_sent(
     start_server: StartServer, origin: str, video: Path, tmp_path: Path
 ) -> None:
     """A refused creation shows the server's sentence too, and no byte is sent."""

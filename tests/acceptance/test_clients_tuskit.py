@@ -35,9 +35,9 @@ def check_healed(server: ServerProcess, client: TUSKit) -> None:
     assert client.finished
     status = server.http.get(f"{server.url}/api/task/status/{upload_id(client.url)}")
     assert status.status_code == 200, f"TUSKit believes that it has finished, and there is no task: {client.exchanges}"
-    told = [exchange.told for exchange in client.exchanges if exchange.told is not None]
-    assert told == sorted(told), client.exchanges
-    assert told[-1] == SIZE
+    offsets = [exchange.answer_offset for exchange in client.exchanges if exchange.answer_offset is not None]
+    assert offsets == sorted(offsets), client.exchanges
+    assert offsets[-1] == SIZE
 
 
 def check_whole(server: ServerProcess, client: TUSKit) -> None:
@@ -47,7 +47,7 @@ def check_whole(server: ServerProcess, client: TUSKit) -> None:
 
 def conflicts(client: TUSKit) -> list[int | None]:
     """What answers with 409 told."""
-    return [exchange.told for exchange in client.exchanges if exchange.status == 409]
+    return [exchange.answer_offset for exchange in client.exchanges if exchange.status == 409]
 
 
 def test_tuskit_uploads_without_extra_requests(server: ServerProcess, video: Path, tmp_path: Path) -> None:
@@ -55,7 +55,9 @@ def test_tuskit_uploads_without_extra_requests(server: ServerProcess, video: Pat
     client = TUSKit(server.url, video, tmp_path)
     client.run()
     starts = range(0, SIZE, CHUNK)
-    assert [(exchange.method, exchange.status, exchange.offset, exchange.told) for exchange in client.exchanges] == [
+    assert [
+        (exchange.method, exchange.status, exchange.offset, exchange.answer_offset) for exchange in client.exchanges
+    ] == [
         ("POST", 201, 0, 0),
         *(("PATCH", 204, start, min(start + CHUNK, SIZE)) for start in starts),
     ]
@@ -138,7 +140,7 @@ def test_tuskit_resumes_after_a_restart_of_the_server(server: ServerProcess, vid
         server.start()
         client.retry()
     (head,) = [exchange for exchange in client.exchanges if exchange.method == "HEAD"]
-    assert (head.status, head.told) == (200, kept)
+    assert (head.status, head.answer_offset) == (200, kept)
     check_whole(server, client)
 
 
@@ -189,7 +191,9 @@ def test_tuskit_never_reports_a_refused_file_as_complete(server: ServerProcess, 
             attempt()
         assert not client.finished
     answers = client.exchanges[1:]
-    assert [(exchange.method, exchange.told) for exchange in answers] == [("PATCH", None)] * 4 + [("HEAD", None)] * 4
+    assert [(exchange.method, exchange.answer_offset) for exchange in answers] == [("PATCH", None)] * 4 + [
+        ("HEAD", None)
+    ] * 4
     assert {exchange.status for exchange in answers} == {415}
     assert server.stored_files() == []
     assert query(server.database_url, "SELECT id FROM tasks") == []

@@ -82,7 +82,7 @@ def message(server: ServerProcess, task: str, language: str) -> str:
     return str(answer.json()["message"])
 
 
-def wait_told(server: ServerProcess, task: str, language: str, expected: str) -> None:
+def wait_for_message(server: ServerProcess, task: str, language: str, expected: str) -> None:
     until(lambda: message(server, task, language) == expected, seconds=20, what=f"the task says {expected!r}")
 
 
@@ -207,9 +207,9 @@ def test_a_task_waits_while_the_scanner_is_away(
     for when in ("never started", "killed"):
         video = make(tmp_path, "clip.mp4")
         task = send(server, video)
-        wait_told(server, task, "zh", "正在等待，稍后自动重试：病毒扫描程序暂时不可用")
+        wait_for_message(server, task, "zh", "正在等待，稍后自动重试：病毒扫描程序暂时不可用")
         away = "Waiting; the next attempt starts soon: The virus scanner is temporarily unavailable"
-        wait_told(server, task, "en", away)
+        wait_for_message(server, task, "en", away)
         status = server.status(task)
         (file,) = status["files"]
         assert (status["status"], file["status"], file["scan"]) == ("processing", "processing", None), when
@@ -319,8 +319,8 @@ def test_a_file_too_large_to_scan_is_refused(
     assert refusal(create(Upload_Concat="final;" + " ".join(parts))) == wrong
 
     deferred = create(Upload_Defer_Length="1").headers["location"]
-    told = VERSION | OCTETS | {"Upload-Offset": "0", "Upload-Length": str(LIMIT + 1)}
-    assert refusal(server.http.patch(deferred, headers=told, content=HEAD)) == wrong
+    headers = VERSION | OCTETS | {"Upload-Offset": "0", "Upload-Length": str(LIMIT + 1)}
+    assert refusal(server.http.patch(deferred, headers=headers, content=HEAD)) == wrong
     long = VERSION | OCTETS | {"Upload-Offset": "0"}
     assert refusal(server.http.patch(deferred, headers=long, content=HEAD + bytes(LIMIT))) == wrong
     endless = server.http.patch(deferred, headers=long, content=iter([HEAD, bytes(LIMIT)]))

@@ -70,11 +70,11 @@ class BackupScenario:
         self.data = video(300_000, 3)
         self.open = client.create(len(self.data))
         client.patch(self.open, 0, self.data[:100_000])
-        client.told(self.open, 100_000)
+        client.wait_until_received(self.open, 100_000)
         self.empty = client.create(len(self.data))
         self.checked = client.create(len(self.data))
         client.patch(self.checked, 0, self.data[:50_000])
-        client.told(self.checked, 50_000)
+        client.wait_until_received(self.checked, 50_000)
         self.gone = client.create(1000)
         client.ask("DELETE", f"/files/{self.gone}", VERSION)
 
@@ -173,8 +173,8 @@ def test_a_restore_brings_back_every_row_and_byte(
     after = rows(database_url)
     assert first["missing"] == []
     restored = tmp_path / "restored"
-    told = restore(tmp_path / "backup", data_dir=restored, database_url=target_url)
-    assert told["taken_at"] == first["taken_at"]
+    summary = restore(tmp_path / "backup", data_dir=restored, database_url=target_url)
+    assert summary["taken_at"] == first["taken_at"]
     check_rows(rows(target_url), before, after, first["taken_at"])
     check_files(files(restored), bytes_before, scenario)
     assert (restored / "node").read_text() == (server.data_dir / "node").read_text()

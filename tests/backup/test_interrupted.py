@@ -98,7 +98,7 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Prepared:
         assert live.ask("POST", f"/api/task/cancel/{kept[0]}", body=b"").status == 200
         assert live.ask("DELETE", target(kept[0]), VERSION).status == 204
         assert patch(live, going, 30_000, data[30_000:60_000]).status == 204
-        live.wait_told(going, 60_000)
+        live.wait_until_received(going, 60_000)
     return Prepared(live.data_dir, base / "backup", first, State.of(live.data_dir))
 
 

@@ -94,14 +94,14 @@ def go_on(server: ServerProcess, sent: list[Sent]) -> None:
     """Bring every open upload to its end."""
     client, ended = Uploader(server), 0
     for one in sent:
-        told = query(server.database_url, "SELECT status, has_bytes FROM uploads WHERE id = :id", id=one.id)
-        if told and told[0]["status"] == "open":
+        found = query(server.database_url, "SELECT status, has_bytes FROM uploads WHERE id = :id", id=one.id)
+        if found and found[0]["status"] == "open":
             offset = client.offset(one.id)
             if offset < len(one.data):
                 client.patch(one.id, offset, one.data[offset:])
                 ended += 1
-        told = query(server.database_url, "SELECT status, has_bytes FROM uploads WHERE id = :id", id=one.id)
-        if told and told[0]["status"] == "complete" and told[0]["has_bytes"]:
+        found = query(server.database_url, "SELECT status, has_bytes FROM uploads WHERE id = :id", id=one.id)
+        if found and found[0]["status"] == "complete" and found[0]["has_bytes"]:
             assert server.stored(one.id).read_bytes() == one.data
     assert ended
 
@@ -202,8 +202,8 @@ def test_parts_joined_after_the_snapshot_keep_their_bytes(
 
 def make(live: LiveServer, parts: list[str]) -> str:
     """The final upload of these parts; its id."""
-    told = f"final;{' '.join(target(part) for part in parts)}"
-    headers = VERSION | {"Upload-Concat": told, "Upload-Metadata": metadata(filename="whole.mp4")}
+    upload_concat = f"final;{' '.join(target(part) for part in parts)}"
+    headers = VERSION | {"Upload-Concat": upload_concat, "Upload-Metadata": metadata(filename="whole.mp4")}
     return id_of(live.ask("POST", "/files", headers))
 
 
@@ -215,7 +215,7 @@ def test_bytes_removed_during_the_copy_are_as_in_the_snapshot(
     with live:
         whole = upload(live, 9000, 1)
         half, data = filled(live, 9000, 6000)
-        live.wait_told(half, 6000)
+        live.wait_until_received(half, 6000)
         real = create._Backup._copy
 
         def copy(self: object, listed: object) -> object:

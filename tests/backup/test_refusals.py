@@ -248,8 +248,8 @@ def test_rows_are_copied_unchanged_between_databases(database_url: str, tmp_path
             assert copied.digests(source) == copied.digests(target)
         put(copy, "task_events", event)
         assert [row["id"] for row in query(copy, "SELECT id FROM task_events ORDER BY id")] == [1, 2, 4]
-        told = query(copy, "SELECT error_params, waiting_params, error_code IS NULL AS empty FROM tasks")
-        assert told == [{"error_params": "null", "waiting_params": JSON_TEXT[1:-1], "empty": 1}]
+        found = query(copy, "SELECT error_params, waiting_params, error_code IS NULL AS empty FROM tasks")
+        assert found == [{"error_params": "null", "waiting_params": JSON_TEXT[1:-1], "empty": 1}]
     finally:
         one.dispose()
         two.dispose()

@@ -316,12 +316,12 @@ def test_the_check_command_has_exit_codes_and_json(installation: Installation) -
     assert (well.exit_code, well.stdout) == (0, "Database and folders fit together.\n")
     assert CliRunner().invoke(main, ["check", "--json", *place]).stdout == "[]\n"
     unregistered, unknown = _unregistered(installation), _unknown(installation)
-    told = CliRunner().invoke(main, ["check", *place])
-    assert told.exit_code == 1
-    assert unregistered in told.stdout
-    assert unknown in told.stdout
-    assert "run `videodock sweep`" in told.stdout
-    assert "docs/retention.md" in told.stdout
+    result = CliRunner().invoke(main, ["check", *place])
+    assert result.exit_code == 1
+    assert unregistered in result.stdout
+    assert unknown in result.stdout
+    assert "run `videodock sweep`" in result.stdout
+    assert "docs/retention.md" in result.stdout
     as_json = CliRunner().invoke(main, ["check", "--json", *place])
     assert as_json.exit_code == 1
     assert json.loads(as_json.stdout) == [

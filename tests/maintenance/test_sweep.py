@@ -204,9 +204,9 @@ def test_a_dry_run_reports_what_the_sweep_does(both: SweepScenario) -> None:
     for state in STATES.values():
         both.put(state)
     before = both.state()
-    told = both.services.sweeper.sweep(dry_run=True).numbers
+    planned = both.services.sweeper.sweep(dry_run=True).numbers
     assert both.state() == before
-    assert told == both.sweep().numbers
+    assert planned == both.sweep().numbers
 
 
 def test_locked_uploads_are_skipped(scenario: SweepScenario) -> None:

@@ -182,8 +182,8 @@ def test_a_sweep_writes_the_later_expiry_of_a_growing_upload(crowd: Crowd) -> No
     upload = crowd.put(DATA[:100], received=100, expires_at=PAST)
     assert crowd.sweep() == {}
     with sqlite3.connect(crowd.path) as connection:
-        (told,) = connection.execute("SELECT expires_at FROM uploads WHERE id = ?", (upload,)).fetchone()
-    assert told > datetime.now(UTC).strftime("%Y-%m-%d")
+        (expires_at,) = connection.execute("SELECT expires_at FROM uploads WHERE id = ?", (upload,)).fetchone()
+    assert expires_at > datetime.now(UTC).strftime("%Y-%m-%d")
 
 
 def test_after_a_process_died_a_full_sweep_follows(crowd: Crowd) -> None:
@@ -202,13 +202,13 @@ def test_a_new_leader_begins_with_a_full_sweep(crowd: Crowd, monkeypatch: pytest
     looks: list[bool] = []
     fails = [False]
 
-    def told(_: Services, *, everything: bool) -> SweepReport:
+    def fake_sweep(_: Services, *, everything: bool) -> SweepReport:
         looks.append(everything)
         if fails[0]:
             raise OSError("the store is away")
         return SweepReport()
 
-    monkeypatch.setattr(Services, "sweep", told)
+    monkeypatch.setattr(Services, "sweep", fake_sweep)
     leader = scheduler_of(crowd.services)
     try:
         leader._lead()
@@ -245,13 +245,13 @@ def test_a_row_is_updated_after_the_database_was_away(
             else:
                 patched.setattr(DiskStore, "append", _breaking_off)
                 assert patch(live, upload, 0, DATA[:100]).status == 507
-        told = len(DATA) if failing == "_register_complete" else 60
-        live.wait_told(upload, told)
+        received = len(DATA) if failing == "_register_complete" else 60
+        live.wait_until_received(upload, received)
         with Services.open(live.settings) as services:
             report = services.sweep(everything=False)
         assert (report.numbers["finished"], live.row(upload)["received"]) == (
             int(failing == "_register_complete"),
-            told,
+            received,
         )
 
 

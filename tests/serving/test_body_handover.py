@@ -15,7 +15,7 @@ from server.transport.body import End
 from tests.conftest import StartServer
 from tests.harness.http import Answer, Connection, LiveServer, Loop, request
 from tests.harness.waiting import PATIENCE, until
-from tests.transport.handed import REFUSED, Handed, certificate, tls, told
+from tests.transport.handed import REFUSED, Handed, certificate, expected_answer, tls
 from tests.tus.client import (
     MOUNT,
     VERSION,
@@ -67,10 +67,10 @@ def test_pipelined_requests_after_a_body_are_answered_in_order(handed: Handed, p
         sender = threading.Thread(target=send)
         sender.start()
         for path, size in paths:
-            assert connection.answer().body == told(path, NOISE[:size])
-            assert connection.answer().body == told("/get", b"")
+            assert connection.answer().body == expected_answer(path, NOISE[:size])
+            assert connection.answer().body == expected_answer("/get", b"")
         sender.join()
-        assert connection.ask("PUT", "/last", body=b"more").body == told("/last", b"more")
+        assert connection.ask("PUT", "/last", body=b"more").body == expected_answer("/last", b"more")
     assert {kind for _, _, _, kind in handed.seen} == {"SocketBody"}
 
 
@@ -86,7 +86,7 @@ def test_a_connection_carries_many_bodies(handed: Handed) -> None:
                 connection.send(whole[head:])
             else:
                 connection.send(whole)
-            assert connection.answer().body == told("/", NOISE[:size])
+            assert connection.answer().body == expected_answer("/", NOISE[:size])
 
 
 @pytest.mark.parametrize("size", [1, 100_000, 3 * MIB])
@@ -103,7 +103,7 @@ def test_the_interim_100_is_sent_once(handed: Handed, size: int) -> None:
                 connection.send(whole[head : head + 1])
             connection.send(whole[head if wait else head + 1 :])
             answer = connection.answer()
-            assert answer.body == told("/", NOISE[:size])
+            assert answer.body == expected_answer("/", NOISE[:size])
             assert answer.interim in ([(100,)] if wait else [(100,), ()])
 
 
@@ -153,7 +153,7 @@ def test_a_body_with_an_upgrade_header_is_handed_over(handed: Handed, piece: int
         for at in range(0, len(data), piece):
             connection.send(data[at : at + piece])
         for path, expected in (("/a", body), ("/b", body), ("/c", b"")):
-            assert connection.answer().body == told(path, expected)
+            assert connection.answer().body == expected_answer(path, expected)
 
 
 def test_an_http_1_0_body_is_handed_over_and_the_connection_closed(handed: Handed) -> None:
@@ -161,7 +161,7 @@ def test_an_http_1_0_body_is_handed_over_and_the_connection_closed(handed: Hande
     with handed.connect() as connection:
         connection.send(put("/", NOISE).replace(b"HTTP/1.1", b"HTTP/1.0", 1))
         answer = connection.answer()
-        assert answer.body == told("/", NOISE)
+        assert answer.body == expected_answer("/", NOISE)
         assert connection.ended()
 
 
@@ -188,9 +188,9 @@ def test_a_tls_body_is_read_without_a_handover(loop: Loop, tmp_path: Path) -> No
         with tls(made.port) as connection:
             connection.sendall(put("/a", NOISE) + put("/b", b"x"))
             data = b""
-            while data.count(b"HTTP/1.1 200") < 2 or not data.endswith(told("/b", b"x")):
+            while data.count(b"HTTP/1.1 200") < 2 or not data.endswith(expected_answer("/b", b"x")):
                 data += connection.recv(MIB)
-            assert told("/a", NOISE) in data
+            assert expected_answer("/a", NOISE) in data
         assert {kind for _, _, _, kind in made.seen} == {"AsgiBody"}
         with tls(made.port) as connection:
             connection.sendall(request("PUT", "/refuse", {"Content-Length": str(MIB)}))

@@ -237,7 +237,7 @@ def test_an_address_of_another_machine_is_a_sentence_and_exit_1(start: Start) ->
 
 
 @pytest.mark.parametrize(
-    ("options", "told"),
+    ("options", "is_warned"),
     [
         (("--clamd", "unix:/nowhere/clamd.ctl"), True),
         (("--clamd", "unix:/nowhere/clamd.ctl", "--scan-too-large", "mark"), False),
@@ -247,7 +247,7 @@ def test_an_address_of_another_machine_is_a_sentence_and_exit_1(start: Start) ->
     ids=["refused", "marked", "smaller", "no scanner"],
 )
 def test_a_scanner_limit_below_the_upload_limit_is_a_warning(
-    start: Start, options: tuple[str, ...], told: bool
+    start: Start, options: tuple[str, ...], is_warned: bool
 ) -> None:
     """What the scanner's limit refuses is said at the start, with both limits; else nothing is."""
     server = start("--workers", "2", *options)
@@ -255,8 +255,8 @@ def test_a_scanner_limit_below_the_upload_limit_is_a_warning(
     server.signal(signal.SIGTERM)
     assert server.end() == 0
     lines = [line for line in server.err if "scan_max_size" in line]
-    assert len(lines) == (1 if told else 0)
-    assert not told or ("25 MiB" in lines[0] and "10 GiB" in lines[0])
+    assert len(lines) == (1 if is_warned else 0)
+    assert not is_warned or ("25 MiB" in lines[0] and "10 GiB" in lines[0])
 
 
 def children(process: Process) -> list[int]:

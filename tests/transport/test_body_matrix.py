@@ -167,9 +167,9 @@ def test_an_evicted_body_is_423_and_writes_nothing_late(live: LiveServer) -> Non
             sending.wait_stored(FIRST)
         for sending in made:
             began = Stopwatch()
-            told = head(live, sending.upload).headers["upload-offset"]
+            offset = head(live, sending.upload).headers["upload-offset"]
             assert began.seconds < 5  # it waited for no timeout
-            assert told == ("0" if sending.kind == "checksum" else str(FIRST)), sending.label
+            assert offset == ("0" if sending.kind == "checksum" else str(FIRST)), sending.label
             with contextlib.suppress(OSError):
                 sending.connection.send(b"\xff" * 100_000)
         check_refused(made, 423)
@@ -266,9 +266,9 @@ def test_a_full_disk_is_507_and_keeps_what_fits(way: Way, small_disk: Path) -> N
             sending.connection.close()
             small = Sending(live, "plain", "length", MIB)
             small.begin()
-            told = small.answer()
-            assert told is not None
-            assert told.status == 204
+            answer = small.answer()
+            assert answer is not None
+            assert answer.status == 204
             small.go_on()
             small.connection.close()
             live.path(small.upload).unlink()

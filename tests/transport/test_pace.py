@@ -52,8 +52,8 @@ def test_bytes_earn_patience_at_the_slowest_rate(name: str) -> None:
         clock.now += 1000  # between two waits the server is at work, and nobody counts that
         pace.wait()
         clock.now += seconds
-        told = pace.check(count)
-        assert told == (pace.left > 0)
+        is_patient = pace.check(count)
+        assert is_patient == (pace.left > 0)
     assert pace.left == pytest.approx(left)
 
 

@@ -48,7 +48,7 @@ def test_a_body_is_read_to_its_end_and_not_beyond(loop: str, target: Target, siz
                 assert found == NOISE[:size]
                 assert end is End.COMPLETE
                 assert line.body.moved == (0 if way == "peek" else size)
-                assert line.told == (["take", "give_back"] if front < size else ["take"])
+                assert line.calls == (["take", "give_back"] if front < size else ["take"])
                 assert line.body.consumed(size)
                 await asyncio.sleep(0)
                 assert line.left() == b"next"
@@ -107,7 +107,7 @@ def test_a_cut_or_silent_body_keeps_what_came(loop: str, target: Target, way: st
                 found, end = await using
                 assert found == NOISE[: 5 + sent]
                 assert end is (End.GONE if how else End.IDLE)
-                assert line.told == (["take", "gone"] if how else ["take"])
+                assert line.calls == (["take", "gone"] if how else ["take"])
                 assert (await line.body.write_to(own.descriptor, 0, MIB)).end is end
                 assert line.body.moved == 5 + sent
 
@@ -267,10 +267,10 @@ def test_a_connection_lost_before_the_handover_keeps_parsed_bytes(loop: str, tar
         async with Line(100, b"front") as line:
             line._rest = 0  # so that there is no descriptor
             taken = line.take()
-            line.told.clear()
+            line.calls.clear()
             line.take = lambda: type(taken)(b"front", -1, 95)  # type: ignore[method-assign]
             assert await by_write(line.body, target, 100) == (b"front", End.GONE)
-            assert line.told == ["gone"]
+            assert line.calls == ["gone"]
             assert await line.body.peek(1) == (b"", End.GONE)
 
     run(loop, work())

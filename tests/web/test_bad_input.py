@@ -19,7 +19,7 @@ from server.transport.pipes import _KEPT
 from tests.harness import processes
 from tests.harness.held import held_locks
 from tests.harness.http import Answer, Connection, request
-from tests.harness.rows import query, wait_told
+from tests.harness.rows import query, wait_until_received
 from tests.harness.server_process import ServerProcess
 from tests.harness.waiting import PATIENCE, until
 from tests.transport.probe import trailing
@@ -52,7 +52,7 @@ class Server(ServerProcess):
         self.http.close()  # it keeps a connection
         self.upload = self.create(cases.LENGTH)
         assert self.ask("PATCH", target(self.upload), patch_headers(0), DATA[:HAVE]).status == 204
-        self.wait_told()
+        self.wait_until_received()
 
     def ask(self, method: str, where: str, headers: dict[str, str], body: bytes | None = None) -> Answer:
         """One request on a connection of its own."""
@@ -71,9 +71,9 @@ class Server(ServerProcess):
         assert answer.status == 200, answer
         return int(answer.headers["upload-offset"])
 
-    def wait_told(self) -> None:
+    def wait_until_received(self) -> None:
         """Wait until the row of the one upload tells its bytes, which it hears of within a second."""
-        wait_told(self.database_url, self.upload, HAVE)
+        wait_until_received(self.database_url, self.upload, HAVE)
 
     def locks(self) -> list[str]:
         """Locks that are held."""
@@ -115,10 +115,10 @@ def send(server: Server, case: Case) -> tuple[int, str]:
         with contextlib.suppress(ConnectionError):  # answered and closed before all of it was sent
             connection.send(case.bytes_for(server.upload))
         answer = connection.answer(head=case.has_no_text)
-    return answer.status, case.expected(server.kind)[1] if case.has_no_text else told(answer)
+    return answer.status, case.expected(server.kind)[1] if case.has_no_text else error_code(answer)
 
 
-def told(answer: Answer) -> str:
+def error_code(answer: Answer) -> str:
     """The code of a refusal; it has a sentence, and nothing else."""
     if answer.text == INVALID:
         return FRAMING
@@ -146,7 +146,7 @@ def test_an_encoded_line_feed_is_not_ignored_in_a_path(server: Server, path: str
     """What is there is not there with `%0a` behind it."""
     assert server.ask("OPTIONS" if path in (MOUNT, cases.FORM) else "GET", path, {}).status != 404
     answer = server.ask("POST" if path in (MOUNT, cases.FORM) else "GET", f"{path}%0a", {}, b"")
-    assert (answer.status, told(answer)) == (404, "not_found")
+    assert (answer.status, error_code(answer)) == (404, "not_found")
 
 
 def cut(server: Server, upload: str, data: bytes, how: str) -> None:
@@ -212,7 +212,7 @@ def trickle(server: Server, slow: Slow, upload: str) -> tuple[int, str]:
                 connection.send(slow.tick)
         connection._socket.settimeout(PATIENCE)
         answer = connection.answer()
-    return answer.status, told(answer)
+    return answer.status, error_code(answer)
 
 
 def trickles(server: Server) -> dict[str, tuple[Slow, str, tuple[int, str]]]:

@@ -261,14 +261,14 @@ ENCODED: dict[str, tuple[bytes, str, str]] = {
 @pytest.mark.parametrize("kind", ENCODED)
 def test_an_encoded_file_is_refused(live: LiveServer, kind: str) -> None:
     """The file is named with the reason, in both languages, none of its bytes is stored, and the others go on."""
-    field, code, told = ENCODED[kind]
+    field, code, expected = ENCODED[kind]
     files = len(live.files())
     said = post(live, part(b'filename="e.mp4"', b"\r\n" + field) + GOOD, part(b'filename="a.mp4"') + GOOD)
     assert (said["names"], said["invalid_files"]) == (["a.mp4"], ["e.mp4"])
     details: Any = said["invalid_details"]
     (detail,) = details
     assert detail["code"] == code
-    assert told in detail["message"]
+    assert expected in detail["message"]
     assert len(live.files()) == files + 1
 
 

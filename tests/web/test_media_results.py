@@ -77,13 +77,13 @@ def put(live: LiveServer, *names: str, columns: Mapping[str, bool] | None = None
 def test_remarks_are_in_the_language_of_the_reader(live: LiveServer) -> None:
     """A file without remarks says so by an empty list; each remark is a code and its sentence."""
     task, file = put(live, "poster.jpg").split("/")[2:4]
-    told = json.loads(live.ask("GET", f"/api/task/status/{task}").body)
-    assert told["files"][0]["remarks"] == []
+    state = json.loads(live.ask("GET", f"/api/task/status/{task}").body)
+    assert state["files"][0]["remarks"] == []
     live.execute("UPDATE task_files SET remarks = '[\"truncated\"]' WHERE id = :id", id=file)
     for language, place in (("zh", 0), ("en", 1)):
-        told = json.loads(live.ask("GET", f"/api/task/status/{task}", {"Accept-Language": language}).body)
+        state = json.loads(live.ask("GET", f"/api/task/status/{task}", {"Accept-Language": language}).body)
         sentence = templates("truncated")[place]
-        assert told["files"][0]["remarks"] == [{"code": "truncated", "message": sentence}]
+        assert state["files"][0]["remarks"] == [{"code": "truncated", "message": sentence}]
 
 
 @pytest.mark.parametrize(
@@ -107,9 +107,9 @@ def test_results_of_unscanned_infected_or_failed_files_are_hidden(live: LiveServ
     live.execute("UPDATE task_files SET playable = true WHERE id = :id", id=place.split("/")[3])
     live.execute(change, id=place.split("/")[3])
     assert [live.ask("GET", place + name).status for name in ("poster.jpg", "video.mp4")] == [status] * 2
-    told = json.loads(live.ask("GET", f"/api/task/status/{place.split('/')[2]}").body)
-    assert {told["playable"], told["files"][0]["playable"]} == {status == 200}
-    assert all((told["files"][0][key] is not None) == (status == 200) for key in ("mp4_url", "poster_url"))
+    state = json.loads(live.ask("GET", f"/api/task/status/{place.split('/')[2]}").body)
+    assert {state["playable"], state["files"][0]["playable"]} == {status == 200}
+    assert all((state["files"][0][key] is not None) == (status == 200) for key in ("mp4_url", "poster_url"))
 
 
 def check_refused(answer: Answer, status: int) -> None:
@@ -150,11 +150,11 @@ def test_the_status_has_the_urls_of_the_results(live: LiveServer, place: str) ->
     _, _, task, file, _ = place.split("/")
     base = f"{live.url}/media/{task}/{file}"
     answer = live.ask("GET", f"/api/task/status/{task}", {"Host": f"127.0.0.1:{live.port}"})
-    (told,) = json.loads(answer.body)["files"]
-    assert told["poster_url"] == f"{base}/poster.jpg"
-    assert told["mp4_url"] == f"{base}/video.mp4"
-    assert told["hls_url"] == f"{base}/hls/index.m3u8"
-    assert told["storyboard_url"] == f"{base}/storyboard.vtt"
+    (entry,) = json.loads(answer.body)["files"]
+    assert entry["poster_url"] == f"{base}/poster.jpg"
+    assert entry["mp4_url"] == f"{base}/video.mp4"
+    assert entry["hls_url"] == f"{base}/hls/index.m3u8"
+    assert entry["storyboard_url"] == f"{base}/storyboard.vtt"
 
 
 def test_a_range_of_a_result_is_served(live: LiveServer, place: str) -> None:

@@ -383,9 +383,9 @@ def test_a_compressed_form_is_refused_unread(live: LiveServer, coding: str) -> N
     with live.connect() as connection:
         connection.send(request("POST", PATH, sent | {"Accept-Language": "en"}))
         answer = connection.answer()
-    told = json.loads(answer.body)
-    assert (answer.status, told["code"], answer.interim) == (415, "content_encoding_unsupported", ())
-    assert coding.rpartition(" ")[2] in told["message"]
+    refusal = json.loads(answer.body)
+    assert (answer.status, refusal["code"], answer.interim) == (415, "content_encoding_unsupported", ())
+    assert coding.rpartition(" ")[2] in refusal["message"]
     assert answer.headers["accept-encoding"] == "identity"
     assert state(live) == before
     body = form_body(B, [file("a.mp4", GOOD)])

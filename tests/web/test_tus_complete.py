@@ -221,7 +221,7 @@ def test_a_full_disk_is_507_and_keeps_what_fits(live: LiveServer, monkeypatch: p
     assert (answer.status, answer.code) == expected
     assert "upload-offset" not in answer.headers
     assert head(live, upload).headers["upload-offset"] == str(room)
-    live.wait_told(upload, room)
+    live.wait_until_received(upload, room)
     assert live.stored(upload) == data[:room]
     assert patch(live, upload, room, data[room:]).headers["upload-task"] == upload
     check_complete(live, upload)

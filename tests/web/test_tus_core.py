@@ -74,7 +74,7 @@ def test_an_upload_is_created_filled_completed_and_removed(live: LiveServer) -> 
         assert looked.headers["upload-metadata"] == raw
         assert "upload-defer-length" not in looked.headers
         assert live.stored(upload) == data[:end]
-        live.wait_told(upload, end)
+        live.wait_until_received(upload, end)
     last = patch(live, upload, 1999, data[1999:])
     assert (last.status, last.headers["upload-offset"], last.headers["upload-task"]) == (204, "2000", upload)
     replayed = patch(live, upload, 2000, b"")

@@ -153,10 +153,10 @@ def test_forwarded_headers_count_from_trusted_proxies_only(tmp_path_factory: pyt
 def test_a_creation_tells_the_expiry(live: LiveServer) -> None:
     """Rule 16: POST tells when the upload expires, as an IMF-fixdate, and it is what the row says."""
     answer = live.ask("POST", MOUNT, creation(10))
-    told = answer.headers["upload-expires"]
-    assert re.fullmatch(r"[A-Z][a-z]{2}, \d\d [A-Z][a-z]{2} \d{4} \d\d:\d\d:\d\d GMT", told)
+    expires = answer.headers["upload-expires"]
+    assert re.fullmatch(r"[A-Z][a-z]{2}, \d\d [A-Z][a-z]{2} \d{4} \d\d:\d\d:\d\d GMT", expires)
     row = live.row(id_of(answer))
-    assert parsedate_to_datetime(told).strftime("%Y-%m-%d %H:%M:%S") == row["expires_at"].partition(".")[0]
+    assert parsedate_to_datetime(expires).strftime("%Y-%m-%d %H:%M:%S") == row["expires_at"].partition(".")[0]
     assert (row["status"], row["length"], row["has_bytes"], row["owner"]) == ("open", 10, 1, "default")
 
 

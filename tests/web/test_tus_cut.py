@@ -74,7 +74,7 @@ def test_a_cut_patch_keeps_what_came(live: LiveServer, how: str, first: int, kin
         CUTS[how](connection)
         stored(live, upload, first)
         until(lambda: not live.locks(), seconds=5, what="the request is over")
-    live.wait_told(upload, first)
+    live.wait_until_received(upload, first)
     assert head(live, upload).headers["upload-offset"] == str(first)
     assert live.stored(upload) == data[:first]
     assert patch(live, upload, first, data[first:]).headers["upload-task"] == upload

@@ -91,8 +91,8 @@ def test_a_deferred_length_is_set_once(live: LiveServer) -> None:
     assert head(live, upload).headers["upload-defer-length"] == "1"
     assert "upload-length" not in head(live, upload).headers
     assert patch(live, upload, 0, data[:100]).status == 204
-    told = live.ask("PATCH", target(upload), patch_headers(100) | {"Upload-Length": "300"}, data[100:200])
-    assert (told.status, told.headers["upload-offset"]) == (204, "200")
+    answer = live.ask("PATCH", target(upload), patch_headers(100) | {"Upload-Length": "300"}, data[100:200])
+    assert (answer.status, answer.headers["upload-offset"]) == (204, "200")
     shown = head(live, upload).headers
     assert (shown["upload-length"], "upload-defer-length" in shown) == ("300", False)
     again = live.ask("PATCH", target(upload), patch_headers(200) | {"Upload-Length": "301"}, data[200:])

@@ -92,10 +92,10 @@ def test_a_video_in_one_byte_patches_is_accepted(one: LiveServer) -> None:
     upload = create(one, 70)
     for offset in range(70):
         if offset == 63:
-            one.wait_told(upload, 63)
+            one.wait_until_received(upload, 63)
             assert one.row(upload)["media_type"] is None
         if offset == 69:
-            one.wait_told(upload, 69)
+            one.wait_until_received(upload, 69)
             assert one.row(upload)["media_type"] == "mp4"
         assert patch(one, upload, offset, data[offset : offset + 1]).status == 204
     assert one.stored(upload) == data

@@ -16,7 +16,7 @@ from server.web.tuspyserver.storage import Storage
 from tests.conftest import StartServer
 from tests.harness.arrival import check_arrived
 from tests.harness.http import Connection, LiveServer, chunked, request
-from tests.harness.rows import execute, query, wait_told
+from tests.harness.rows import execute, query, wait_until_received
 from tests.harness.server_process import ServerProcess
 from tests.samples import big
 from tests.tus.client import (
@@ -180,7 +180,7 @@ def test_a_patch_is_refused_before_its_body_is_read(engine: ServerProcess) -> No
     """What the head of a PATCH can refuse is refused with no byte of its body sent or invited; nothing changes."""
     upload = made(engine, 1000)
     assert ask(engine, "PATCH", target(upload), patch_headers(0), video(300)).status == 204
-    wait_told(engine.database_url, upload, 300)
+    wait_until_received(engine.database_url, upload, 300)
     before = state(engine, upload)
     for headers, status, code in REFUSED.values():
         fields = {"Content-Length": "700", "Expect": "100-continue", **headers}
@@ -318,8 +318,8 @@ def deferred_length(server: ServerProcess) -> None:
     assert ask(server, "PATCH", target(upload), patch_headers(0), data[:FIRST]).status == 204
     looked = ask(server, "HEAD", target(upload), VERSION)
     assert (looked.headers["upload-defer-length"], "upload-length" in looked.headers) == ("1", False)
-    told = patch_headers(FIRST) | {"Upload-Length": str(LENGTH)}
-    assert ask(server, "PATCH", target(upload), told, data[FIRST:]).headers["upload-task"] == upload
+    headers = patch_headers(FIRST) | {"Upload-Length": str(LENGTH)}
+    assert ask(server, "PATCH", target(upload), headers, data[FIRST:]).headers["upload-task"] == upload
     assert server.stored(upload).read_bytes() == data
 
 

@@ -224,13 +224,13 @@ def test_an_upload_counts_as_resumed_after_a_head_in_the_middle(
             if body:
                 append(server, url, offset, body)
 
-    def told() -> dict[str, bool]:
+    def resumed() -> dict[str, bool]:
         rows = {row["id"]: bool(row["resumed"]) for row in query(database_url, "SELECT id, resumed FROM uploads")}
         return {name: rows[url.rpartition("/")[2]] for name, url in urls.items()}
 
-    until(lambda: any(told().values()), seconds=10, what="the row says that it was resumed")
+    until(lambda: any(resumed().values()), seconds=10, what="the row says that it was resumed")
     server.stop()  # whatever is still to be told is told
-    assert told() == {"straight": False, "begun": False, "resumed": True, "asked later": False}
+    assert resumed() == {"straight": False, "begun": False, "resumed": True, "asked later": False}
     (row,) = ask(database_url, "Uploads per day")
     assert (row["uploads"], row["completed"], row["resumed"]) == (4, 4, 1)
 

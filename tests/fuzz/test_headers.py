@@ -63,8 +63,8 @@ def test_a_value_that_is_not_a_number_is_refused(text: str) -> None:
 @given(pairs=st.dictionaries(KEYS, st.none() | st.binary(max_size=40), max_size=6), gap=BLANKS)
 def test_metadata_is_read_as_it_was_written(pairs: dict[str, bytes | None], gap: str) -> None:
     """Keys and values come back; a value that is missing is an empty one."""
-    told = [key if value is None else f"{key} {base64.b64encode(value).decode()}" for key, value in pairs.items()]
-    assert parse_metadata(f",{gap}".join(told)) == {key: value or b"" for key, value in pairs.items()}
+    items = [key if value is None else f"{key} {base64.b64encode(value).decode()}" for key, value in pairs.items()]
+    assert parse_metadata(f",{gap}".join(items)) == {key: value or b"" for key, value in pairs.items()}
 
 
 @pytest.mark.parametrize("blank", ODD_BLANKS)

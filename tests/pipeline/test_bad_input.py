@@ -267,9 +267,9 @@ def test_every_ffmpeg_has_the_limits_of_its_step(step: Step, context: Contexts, 
     program.write_text(NOTING.format(python=sys.executable, folder=str(given.output), ffmpeg=ffmpeg.find("auto")))
     program.chmod(0o755)
     step.run(replace(given, limits=step.limits(given.settings)))
-    told = [json.loads(path.read_text()) for path in given.output.glob("note-*")]
-    assert told
-    for note in told:
+    notes = [json.loads(path.read_text()) for path in given.output.glob("note-*")]
+    assert notes
+    for note in notes:
         assert note["AS"] == 700 << 20
         assert note["CPU"] == (77 + 5) * (os.cpu_count() or 1)
         assert (note["NOFILE"], note["CORE"]) == (64, 0)

@@ -175,8 +175,8 @@ def test_a_job_of_an_ordinary_user_is_confined_too(nobodys_folder: Path) -> None
         command = [sys.executable, "-c", _AS_NOBODY.format(NOBODY), json.dumps(prison.given)]
         done = subprocess.run(command, cwd=ROOT, capture_output=True, timeout=60, check=False, stdin=subprocess.DEVNULL)
     assert done.returncode == 0, done.stderr.decode()
-    told, found = json.loads(done.stdout)
-    stands = set(told["standing"])
+    report, found = json.loads(done.stdout)
+    stands = set(report["standing"])
     assert stands >= {"files", "system_calls"} & supported()
     assert ("network" in stands) == has(*_as_nobody("unshare", "-U", "-n", "true"))
     assert ("processes" in stands) == has(*_as_nobody("unshare", "-U", "-f", "-p", "true"))

@@ -42,11 +42,11 @@ class Variant:
     """One size, as the master tells it."""
 
     playlist: Path
-    told: dict[str, str]
+    attributes: dict[str, str]
 
     @property
     def size(self) -> tuple[int, int]:
-        width, height = self.told["RESOLUTION"].split("x")
+        width, height = self.attributes["RESOLUTION"].split("x")
         return int(width), int(height)
 
 
@@ -140,14 +140,14 @@ def check_variant(one: Variant, audio: Path | None, tmp_path: Path) -> None:
     assert video.get("sample_aspect_ratio", "1:1") == "1:1"
     assert judged.audio == [], "sound has a playlist of its own"
     codecs = [f"avc1.6400{int(video['level']):02x}", *(["mp4a.40.2"] if audio else [])]
-    assert one.told["CODECS"].split(",") == codecs
-    assert one.told.get("AUDIO") == ("audio" if audio else None)
+    assert one.attributes["CODECS"].split(",") == codecs
+    assert one.attributes.get("AUDIO") == ("audio" if audio else None)
     parts, heard = segments(one.playlist), segments(audio) if audio else []
     peak = max(segment.bits for segment in parts if segment.seconds > 1 or len(parts) == 1)
     loud = max((segment.bits for segment in heard), default=0)
-    assert int(one.told["BANDWIDTH"]) >= int(one.told["AVERAGE-BANDWIDTH"]) > 0
-    assert int(one.told["BANDWIDTH"]) >= math.floor(peak)
-    assert int(one.told["BANDWIDTH"]) <= 2 * (peak + loud) + 1000
+    assert int(one.attributes["BANDWIDTH"]) >= int(one.attributes["AVERAGE-BANDWIDTH"]) > 0
+    assert int(one.attributes["BANDWIDTH"]) >= math.floor(peak)
+    assert int(one.attributes["BANDWIDTH"]) <= 2 * (peak + loud) + 1000
     for segment in parts:
         begins_with_key_frame(segment, tmp_path)
 
@@ -184,7 +184,7 @@ def test_every_format_gets_valid_hls(kind: Made, samples_folder: Path, tmp_path:
         lengths.append(sum(segment.seconds for segment in segments(audio)))
     assert max(lengths) == pytest.approx(kind.seconds, abs=0.2)
     if kind.frame_rate:
-        assert float(found[0].told["FRAME-RATE"]) == pytest.approx(kind.frame_rate, rel=0.05)
+        assert float(found[0].attributes["FRAME-RATE"]) == pytest.approx(kind.frame_rate, rel=0.05)
         frames = len(media.packets(found[0].playlist))
         assert frames == pytest.approx(kind.frame_rate * min(lengths[0], kind.seconds), abs=2)
 
@@ -202,7 +202,7 @@ def test_a_large_video_gets_the_usual_renditions(
     assert [one.size for one in found] == [(852, 480), (426, 240), (640, 360), (1280, 720)]
     assert [round(segment.seconds, 2) for segment in segments(found[0].playlist)] == [4, 4, 1]
     assert media.key_times(found[0].playlist) == pytest.approx([0, 2, 4, 6, 8], abs=0.05)
-    rates = [int(one.told["BANDWIDTH"]) for one in sorted(found, key=lambda one: one.size)]
+    rates = [int(one.attributes["BANDWIDTH"]) for one in sorted(found, key=lambda one: one.size)]
     assert rates == sorted(rates)
     assert heard == sorted(heard)
     assert heard[-1] == 100
@@ -238,8 +238,15 @@ def test_uneven_frames_have_even_key_frames(samples_folder: Path, tmp_path: Path
 
 def test_hls_has_no_metadata_of_the_source(samples_folder: Path, context: Contexts) -> None:
     """No place and no title is in any of the files."""
-    told = ("-metadata", "location=+50.0755+014.4378/", "-metadata", "title=Private", "-metadata:s:v", "title=Private")
-    source = samples.make(samples_folder, "a.mp4", extra=told)
+    private_metadata = (
+        "-metadata",
+        "location=+50.0755+014.4378/",
+        "-metadata",
+        "title=Private",
+        "-metadata:s:v",
+        "title=Private",
+    )
+    source = samples.make(samples_folder, "a.mp4", extra=private_metadata)
     master = make(context, source)
     files = [path for path in master.parent.rglob("*") if path.is_file()]
     assert len(files) == 7
@@ -339,12 +346,12 @@ def test_chromium_plays_mp4_and_hls(start_server: StartServer, samples_folder: P
     source = samples.make(samples_folder, "a.avi", seconds=2)
     with source.open("rb") as file:
         answer = server.http.post(f"{server.url}/api/upload/videos", files={"videos": ("a.avi", file)}).json()
-    (told,) = tasks.finish(server, answer["task_id"])["files"]
-    assert told["playable"] is True
-    assert [step["status"] for step in told["steps"] if step["name"] in ("mp4", "hls")] == ["completed", "completed"]
+    (entry,) = tasks.finish(server, answer["task_id"])["files"]
+    assert entry["playable"] is True
+    assert [step["status"] for step in entry["steps"] if step["name"] in ("mp4", "hls")] == ["completed", "completed"]
     script = tmp_path / "play.js"
     script.write_text(PLAY)
     options: dict[str, Any] = {"origin": server.url, "script": str(script), "files": [], "until": "over"}
-    with drive("browser.mjs", tmp_path, call=f"play({[told['mp4_url'], told['hls_url']]})", **options) as browser:
+    with drive("browser.mjs", tmp_path, call=f"play({[entry['mp4_url'], entry['hls_url']]})", **options) as browser:
         said = [event["text"] for event in browser.finish() if event["event"] == "console"]
     assert said == ["playing 320x240 2 s", "ended 2 s"] * 2 + ["over"]

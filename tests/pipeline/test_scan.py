@@ -74,14 +74,14 @@ def test_a_file_without_a_signature_is_clean(
     clamd: Clamd, context: Contexts, tmp_path: Path, way: str, size: int
 ) -> None:
     """Whatever its size, a file without the signature is clean, and the progress tells how much was sent."""
-    told: list[int] = []
+    percents: list[int] = []
     made = context(
-        written(tmp_path, bytes(size)), settings={"clamd": ADDRESSES[way](clamd)}, report=lambda p: told.append(p)
+        written(tmp_path, bytes(size)), settings={"clamd": ADDRESSES[way](clamd)}, report=lambda p: percents.append(p)
     )
     assert Scan().run(made) == {"scan": "clean"}
-    assert told == sorted(told)
-    assert told[-1] == 100
-    assert len(told) >= 1 + -(-size // (256 << 10))
+    assert percents == sorted(percents)
+    assert percents[-1] == 100
+    assert len(percents) >= 1 + -(-size // (256 << 10))
 
 
 @pytest.mark.parametrize("way", ADDRESSES)

@@ -268,13 +268,13 @@ def test_a_request_before_the_attach_is_delivered(folder: Path) -> None:
 
     async def main() -> None:
         locks = UploadLocks(folder)
-        told = asyncio.Event()
+        asked = asyncio.Event()
         async with locks.hold(ID) as held:
             waiting = asyncio.ensure_future(take(locks, []))
             while not held.wanted:
                 await asyncio.sleep(0.01)
-            held.attach(told.set)
-            assert told.is_set()
+            held.attach(asked.set)
+            assert asked.is_set()
         await waiting
         async with locks.hold(ID) as held:
             assert not held.wanted

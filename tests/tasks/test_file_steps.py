@@ -124,8 +124,8 @@ def test_remarks_of_several_steps_are_all_kept(database: Database) -> None:
         assert write(database, file_steps.begin_step, mine, first, step, now=NOW)
         assert write(database, file_steps.complete_step, mine, first, step, {"has_poster": True} | found, now=NOW)
     with database.read() as session:
-        told = [file.remarks for file in queue.files_of(session, mine.task_id)]
-    assert told == [["truncated", "audio_missing"], []]
+        remarks = [file.remarks for file in queue.files_of(session, mine.task_id)]
+    assert remarks == [["truncated", "audio_missing"], []]
 
 
 def test_a_task_is_playable_when_every_file_that_has_not_failed_is(database: Database) -> None:

@@ -42,9 +42,9 @@ def test_three_uploads_are_one_task(live: LiveServer) -> None:
     assert claim(live, group.task) is None, "somebody could claim it before all are there"
     second = group.whole(1)
     group.check_gathering(2)
-    told = head(live, first)
-    assert (told.headers["upload-task"], told.headers["upload-offset"]) == (group.task, "200")
-    assert "upload-expires" in told.headers
+    answer = head(live, first)
+    assert (answer.headers["upload-task"], answer.headers["upload-offset"]) == (group.task, "200")
+    assert "upload-expires" in answer.headers
     last = patch(live, first, 200, DATA[200:])
     assert (last.status, last.headers["upload-task"]) == (204, group.task)
     assert "upload-expires" not in last.headers
@@ -65,8 +65,8 @@ def test_a_group_of_one_has_the_chosen_id(live: LiveServer) -> None:
     assert (answer.status, answer.headers["upload-task"]) == (201, task)
     assert patch(live, id_of(answer), 0, DATA).headers["upload-task"] == task
     group.check_ready()
-    told = live.ask("GET", f"/api/task/status/{task.upper()}")
-    assert json.loads(told.body)["task_id"] == task
+    answer = live.ask("GET", f"/api/task/status/{task.upper()}")
+    assert json.loads(answer.body)["task_id"] == task
 
 
 @pytest.mark.parametrize("body", [DATA, DATA[:100]], ids=["all", "some"])

@@ -44,9 +44,9 @@ def test_a_group_without_an_accepted_file_is_an_error(live: LiveServer) -> None:
     group = Group(live, files=2)
     for place in (2, 1):
         assert patch(live, group.create(place), 0, TEXT).status == 415
-    told = group.status()
-    assert told["status"] == "error"
-    assert told["message"] == f"处理出错：{told['files'][0]['error']['message']}"
+    state = group.status()
+    assert state["status"] == "error"
+    assert state["message"] == f"处理出错：{state['files'][0]['error']['message']}"
     assert (group.row()["gather_until"], group.row()["finished_at"] is None) == (None, False)
     check_tidy(live)
 
@@ -59,9 +59,9 @@ def test_a_terminated_member_fails_its_group(live: LiveServer, whole: bool) -> N
     kept, other = group.whole(2), group.create(3)
     patch(live, other, 0, DATA[:100])
     assert group.delete(gone).status == 204
-    told = group.status()
-    assert (told["status"], told["message"]) == ("error", "处理出错：文件“1.mp4”的上传已被删除，其余文件不再等待")
-    ends = [(file["status"], file["error"]["code"]) for file in told["files"]]
+    state = group.status()
+    assert (state["status"], state["message"]) == ("error", "处理出错：文件“1.mp4”的上传已被删除，其余文件不再等待")
+    ends = [(file["status"], file["error"]["code"]) for file in state["files"]]
     assert ends[0] == (("removed", "file_removed") if whole else ("error", "group_member_removed"))
     assert set(ends[1:]) == {("error", "group_member_removed")}
     for upload in (gone, other):
@@ -79,16 +79,16 @@ def test_a_member_of_a_complete_group_is_removed_alone(live: LiveServer) -> None
     group = Group(live, files=2)
     first, second = group.whole(1), group.whole(2)
     assert group.delete(first).status == 204
-    told = group.status()
-    assert (told["status"], told["removed"], told["message"]) == ("uploaded", False, "文件上传完成，准备处理")
-    assert [(file["status"], file["error"]) for file in told["files"]] == [
+    state = group.status()
+    assert (state["status"], state["removed"], state["message"]) == ("uploaded", False, "文件上传完成，准备处理")
+    assert [(file["status"], file["error"]) for file in state["files"]] == [
         ("removed", {"code": "file_removed", "message": "文件已删除"}),
         ("waiting", None),
     ]
     assert (live.stored(first), live.stored(second)) == (None, DATA)
     assert group.delete(second).status == 204
-    told = group.status()
-    assert (told["status"], told["removed"], told["message"]) == ("cancelled", True, "任务已删除")
+    state = group.status()
+    assert (state["status"], state["removed"], state["message"]) == ("cancelled", True, "任务已删除")
     assert group.events() == ["uploaded", "gathered", "file_removed", "file_removed", "removed"]
     check_tidy(live)
 
@@ -99,9 +99,9 @@ def test_a_deleted_task_ends_its_open_members(live: LiveServer) -> None:
     kept, other = group.whole(1), group.create(2)
     answer = live.ask("DELETE", f"/api/task/{group.task}", ())
     assert (answer.status, json.loads(answer.body)) == (200, {"success": True, "message": "任务已删除"})
-    told = group.status()
-    assert (told["status"], told["removed"]) == ("cancelled", True)
-    assert {file["status"] for file in told["files"]} == {"removed"}
+    state = group.status()
+    assert (state["status"], state["removed"]) == ("cancelled", True)
+    assert {file["status"] for file in state["files"]} == {"removed"}
     for upload in (kept, other):
         assert live.stored(upload) is None
         assert (head(live, upload).status, patch(live, upload, 0, DATA).status) == (410, 410)
@@ -115,8 +115,8 @@ def test_an_expired_member_fails_its_group(live: LiveServer) -> None:
     kept, stale, other = group.whole(1), group.create(2), group.create(3)
     live.expire(stale)
     sweep(live)
-    told = group.status()
-    assert (told["status"], told["message"]) == ("error", "处理出错：文件“2.mp4”未能在期限内上传完成")
+    state = group.status()
+    assert (state["status"], state["message"]) == ("error", "处理出错：文件“2.mp4”未能在期限内上传完成")
     assert (live.row(stale)["status"], live.row(other)["status"]) == ("expired", "terminated")
     assert (head(live, stale).status, head(live, other).status) == (410, 410)
     assert live.stored(kept) == DATA
@@ -134,8 +134,8 @@ def test_a_group_fails_when_its_members_are_not_created_in_time(live: LiveServer
     group.check_gathering(0)
     live.execute("UPDATE tasks SET gather_until = :past WHERE id = :id", id=group.task, past=PAST)
     assert sweep(live).numbers["late"] == 1
-    told = group.status()
-    assert (told["status"], told["message"]) == ("error", "处理出错：3 个文件中只有 2 个在期限内开始上传")
+    state = group.status()
+    assert (state["status"], state["message"]) == ("error", "处理出错：3 个文件中只有 2 个在期限内开始上传")
     assert head(live, other).status == 410
     check_tidy(live)
 

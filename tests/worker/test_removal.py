@@ -48,9 +48,9 @@ def registered(services: Services, count: int = 1, protocol: str = "multipart") 
     """A task of so many files that waits, and its uploads."""
     ids = [services.new_id() for _ in range(count)]
     task_id = ids[0] if protocol == "tus" else services.new_id()
-    told: dict[str, Any] = {"protocol": protocol, "task_id": task_id, "length": 5}
+    values: dict[str, Any] = {"protocol": protocol, "task_id": task_id, "length": 5}
     for upload_id in ids:
-        services.repository.insert(NewUpload(id=upload_id, owner=DEFAULT_OWNER, filename="a.mp4", **told))
+        services.repository.insert(NewUpload(id=upload_id, owner=DEFAULT_OWNER, filename="a.mp4", **values))
         services.store.local_path(upload_id).write_bytes(b"12345")
         services.store.finish(upload_id)
     services.repository.complete_verified(dict.fromkeys(ids, "mp4"), task_id)
@@ -257,8 +257,8 @@ def test_a_removal_of_a_locked_file_is_completed_by_the_sweep(services: Services
     kinds = {found.kind: found.kind.is_swept for found in services.checker.find_mismatches()}
     assert kinds == {"file_half_removed": True, "upload_half_removed": True}
     before = on_disk(services, task_id, upload_id)
-    told = services.sweep(dry_run=True)
-    assert (told.numbers["removed"], told.numbers["removed_results"], told.freed) == (1, 1, 10)
+    report = services.sweep(dry_run=True)
+    assert (report.numbers["removed"], report.numbers["removed_results"], report.freed) == (1, 1, 10)
     assert on_disk(services, task_id, upload_id) == before
     done = services.sweep()
     assert (done.numbers["removed"], done.numbers["removed_results"], done.freed, done.numbers["failed"]) == (

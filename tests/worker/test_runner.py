@@ -64,8 +64,8 @@ def test_a_pause_before_a_retry_is_at_most_five_minutes(settings: Settings, set_
         while task(services)["status"] != "error":
             assert run_attempt(services)
             end_pauses(services)
-        told = [data["seconds"] for _, data in events(services, "waiting")]
-    assert told == [5, 10, 20, 40, 80, 160, 300, 300, 300, 300, 300]
+        pauses = [data["seconds"] for _, data in events(services, "waiting")]
+    assert pauses == [5, 10, 20, 40, 80, 160, 300, 300, 300, 300, 300]
 
 
 def test_a_wait_for_an_unavailable_part_has_no_limit(services: Services, set_steps: SetSteps) -> None:

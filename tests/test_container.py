@@ -144,8 +144,8 @@ def test_its_debian_packages_are_known_to_apt() -> None:
     ]
     assert packages
     for package in packages:
-        told = subprocess.run(["apt-cache", "policy", package], check=True, capture_output=True, text=True).stdout
-        assert re.search(r"Candidate: \d", told), f"{package}: {told or 'unknown'}"
+        policy = subprocess.run(["apt-cache", "policy", package], check=True, capture_output=True, text=True).stdout
+        assert re.search(r"Candidate: \d", policy), f"{package}: {policy or 'unknown'}"
 
 
 def test_its_extras_are_those_of_pyproject() -> None:

@@ -257,9 +257,9 @@ def test_place_and_device_of_a_recording_are_shown_nowhere(server: ServerProcess
     check_plays(whole["files"][0])
     check_failed(server, failed, "not_playable")
     tables = ("tasks", "task_files", "task_steps", "task_events")
-    told = f"{whole}{failed}{server.log()}"
-    told += "".join(str(query(server.database_url, f"SELECT * FROM {table}")) for table in tables)
-    assert not [word for word in bad_videos.PRIVATE_WORDS if word in told]
+    shown = f"{whole}{failed}{server.log()}"
+    shown += "".join(str(query(server.database_url, f"SELECT * FROM {table}")) for table in tables)
+    assert not [word for word in bad_videos.PRIVATE_WORDS if word in shown]
     results = [path for path in (server.data_dir / "results" / whole["task_id"]).rglob("*") if path.is_file()]
     assert len(results) > 5
     for path in results:

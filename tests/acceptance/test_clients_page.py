@@ -195,7 +195,7 @@ def test_each_sample_resumes_after_a_kill(
 def test_the_shell_sample_stops_without_its_file(server: ServerProcess, run: Run, tmp_path: Path) -> None:
     """Without a file, or with one that is not there or is a folder, it stops with a sentence and asks no server."""
     command = BASH.install(tmp_path)
-    for arguments, told in (
+    for arguments, expected in (
         ([], "usage: tus-upload FILE"),
         ([str(tmp_path / "nothing.mp4")], "cannot read the file"),
         ([str(tmp_path)], "cannot read the file"),
@@ -204,7 +204,7 @@ def test_the_shell_sample_stops_without_its_file(server: ServerProcess, run: Run
         out, err = process.communicate(timeout=30)
         assert process.returncode in (1, 2, 127)
         assert out == ""
-        assert told in err
+        assert expected in err
         assert err.count("\n") == 1, "it stops at the first error"
     assert query(server.database_url, "SELECT id FROM uploads") == []
     assert not [line for line in server.log().splitlines() if '"/files"' in line]

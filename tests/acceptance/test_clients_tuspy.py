@@ -112,18 +112,18 @@ def test_a_wrong_checksum_costs_one_chunk(server: ServerProcess, video: Path) ->
 def test_a_checked_chunk_that_was_cut_is_sent_again_whole(server: ServerProcess, video: Path) -> None:
     """A cut in a checked chunk leaves none of it: the client asks, is told the chunk's start, and sends it again."""
     with CuttingProxy(server.port, cuts=[CHUNK + MIB]) as proxy:
-        told: list[int] = []
+        offsets: list[int] = []
 
         class Asking(TidyUploader):
             def get_offset(self) -> int:
-                told.append(super().get_offset())
-                return told[-1]
+                offsets.append(super().get_offset())
+                return offsets[-1]
 
         how: dict[str, Any] = {"chunk_size": CHUNK, "upload_checksum": True, "retries": 3, "retry_delay": 0.1}
         client = uploader(proxy.url, video, Asking, **how)
         client.upload()
         assert proxy.cut_count == 1
-    assert told == [CHUNK]
+    assert offsets == [CHUNK]
     check_arrived(server, url_of(client), video)
 
 

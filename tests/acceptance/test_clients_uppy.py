@@ -210,8 +210,8 @@ def test_cut_connections_are_retried(
             events = client.finish(seconds=150)
         assert proxy.cut_count == 2
     assert check_continued(events) > MIB
-    told = [event["offset"] for event in responses(events, "HEAD")]
-    assert [event["offset"] for event in requests(events, "PATCH")] == [0, *told]
+    offsets = [event["offset"] for event in responses(events, "HEAD")]
+    assert [event["offset"] for event in requests(events, "PATCH")] == [0, *offsets]
     check_whole(server, events, video)
 
 
@@ -266,8 +266,8 @@ def test_a_text_named_mp4_is_refused_once(
     """The Dashboard shows the server's sentence in the reader's language; Uppy tries again only when it is told to."""
     text = tmp_path / "notes.mp4"
     text.write_bytes(b"Dear diary, today I uploaded nothing.\n" * (size // 38))
-    told = sentence("media_type_mismatch", {"accepted": media_types.ACCEPTED_BY_TUS}, language)
-    steps: list[Step] = [["drop", str(text)], UPLOAD, ["text", told], ["text", "Upload failed"]]
+    refusal = sentence("media_type_mismatch", {"accepted": media_types.ACCEPTED_BY_TUS}, language)
+    steps: list[Step] = [["drop", str(text)], UPLOAD, ["text", refusal], ["text", "Upload failed"]]
     steps += [["look", "failed"], ["press", "Retry upload"], ["logged", "uppy upload-error", 2]]
     events = use(tmp_path, origin, server.url, *steps, locale=locale)
     alone = events[: events.index(look(events, "failed"))]
@@ -283,8 +283,8 @@ def test_a_file_over_the_limit_is_refused_before_it_is_sent(
 ) -> None:
     """A refused creation shows the server's sentence too, and no byte is sent."""
     server = start_server(cors_origins=origin, tus_max_size=MIB)
-    told = sentence("upload_too_large", {"limit": "1 MiB"}, "en")
-    events = use(tmp_path, origin, server.url, ["drop", str(video)], UPLOAD, ["text", told])
+    refusal = sentence("upload_too_large", {"limit": "1 MiB"}, "en")
+    events = use(tmp_path, origin, server.url, ["drop", str(video)], UPLOAD, ["text", refusal])
     assert [event["status"] for event in responses(events, "POST")] == [413]
     assert requests(events, "PATCH") == []
 

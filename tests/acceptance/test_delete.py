@@ -35,27 +35,27 @@ def send(server: ServerProcess, *videos: Path) -> str:
     return str(answer["task_id"])
 
 
-def addresses(told: dict[str, Any]) -> list[str]:
+def addresses(state: dict[str, Any]) -> list[str]:
     """Every address in a status."""
     keys = ("poster_url", "mp4_url", "hls_url", "storyboard_url")
-    return [file[key] for file in told["files"] for key in keys if file[key]]
+    return [file[key] for file in state["files"] for key in keys if file[key]]
 
 
 def check_deleted(server: ServerProcess, task: str, urls: list[str], language: str = "zh") -> dict[str, Any]:
     """The status says so in words that old clients know, no address answers, and nothing is on the disk."""
     answer = server.http.get(f"{server.url}/api/task/status/{task}", headers={"Accept-Language": language})
-    told: dict[str, Any] = answer.json()
-    check_status_shape(told, task)
-    assert (told["status"], told["removed"], told["playable"]) == ("cancelled", True, False), told
-    assert told["message"] == {"zh": "任务已删除", "en": "Task deleted"}[language]
-    for file in told["files"]:
+    state: dict[str, Any] = answer.json()
+    check_status_shape(state, task)
+    assert (state["status"], state["removed"], state["playable"]) == ("cancelled", True, False), state
+    assert state["message"] == {"zh": "任务已删除", "en": "Task deleted"}[language]
+    for file in state["files"]:
         assert (file["status"], file["error"]["code"], file["playable"]) == ("removed", "file_removed", False)
-    assert addresses(told) == []
+    assert addresses(state) == []
     assert {server.http.get(url).status_code for url in urls} <= {404}
     assert on_disk(server, task) == []
     checked = server.run("check")
     assert checked.returncode == 0, checked.stdout
-    return told
+    return state
 
 
 def on_disk(server: ServerProcess, task: str) -> list[Path]:
@@ -144,14 +144,14 @@ def test_deleting_a_running_file_leaves_the_other(start_server: StartServer, gat
     assert done.returncode == 0, done.stderr
     within(lambda: not processes.still_alive(family), seconds=2, what=f"the step's processes are gone: {family}")
     gate.open()
-    told = finish(server, task)
-    assert [file["status"] for file in told["files"]] == ["removed", "completed"]
-    assert (told["removed"], told["partial"], told["playable"]) == (False, False, True)
+    state = finish(server, task)
+    assert [file["status"] for file in state["files"]] == ["removed", "completed"]
+    assert (state["removed"], state["partial"], state["playable"]) == (False, False, True)
     assert not server.stored(first).exists()
-    assert server.http.get(told["files"][1]["mp4_url"]).status_code == 200
+    assert server.http.get(state["files"][1]["mp4_url"]).status_code == 200
     assert query(server.database_url, "SELECT attempt FROM tasks") == [{"attempt": 1}]
     assert server.run("uploads", "terminate", second).returncode == 0
-    check_deleted(server, task, [told["files"][1]["mp4_url"]])
+    check_deleted(server, task, [state["files"][1]["mp4_url"]])
 
 
 def test_a_task_is_deleted_on_the_command_line(start_server: StartServer, database_url: str, clip: Path) -> None:

@@ -99,9 +99,9 @@ def offset(server: ServerProcess, upload: str) -> int:
     """What HEAD says, which must be what the disk has."""
     answer = ask(server, "HEAD", target(upload), VERSION)
     assert answer.status == 200, answer
-    told = int(answer.headers["upload-offset"])
-    assert told == server.stored(upload).stat().st_size
-    return told
+    offset = int(answer.headers["upload-offset"])
+    assert offset == server.stored(upload).stat().st_size
+    return offset
 
 
 def space(server: ServerProcess) -> str:
@@ -145,8 +145,8 @@ def test_a_creation_without_room_is_507_until_there_is_room(
     later = ask(server, "POST", MOUNT, VERSION | {"Upload-Defer-Length": "1"})
     assert later.status == 201
     with Connection(server.port) as connection:
-        told = {"Upload-Length": str(20 * MIB), "Content-Length": str(MIB), "Expect": "100-continue"}
-        connection.send(request("PATCH", target(id_of(later)), patch_headers(0) | told))
+        headers = {"Upload-Length": str(20 * MIB), "Content-Length": str(MIB), "Expect": "100-continue"}
+        connection.send(request("PATCH", target(id_of(later)), patch_headers(0) | headers))
         answer = connection.answer()
     assert (answer.status, answer.code, answer.interim) == (507, "no_room", ())
     assert offset(server, id_of(later)) == 0

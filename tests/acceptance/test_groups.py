@@ -43,10 +43,10 @@ def task_of(events: list[Event]) -> str:
 
 def check_three(server: ServerProcess, task: str) -> None:
     """All three are processed, in the order of their places, and nothing else is there."""
-    told = finish(server, task)
-    assert [file["name"] for file in told["files"]] == list(NAMES)
-    assert {file["status"] for file in told["files"]} == {"completed"}
-    for file in told["files"]:
+    state = finish(server, task)
+    assert [file["name"] for file in state["files"]] == list(NAMES)
+    assert {file["status"] for file in state["files"]} == {"completed"}
+    for file in state["files"]:
         assert poster(server, file) == (320, 240)
     assert [row["id"] for row in query(server.database_url, "SELECT id FROM tasks")] == [task]
 
@@ -118,8 +118,8 @@ def test_a_group_is_resumed_after_a_kill(
         client.finish()
     server.kill()
     server.start()
-    told = server.status(task)
-    assert (told["status"], told["message"]) == ("uploaded", "等待其余文件 (1/3)")
+    state = server.status(task)
+    assert (state["status"], state["message"]) == ("uploaded", "等待其余文件 (1/3)")
     for place in (1, 0):
         with NodeClient("tus.mjs", tmp_path, **options(server, videos[place], said[place])) as client:
             client.finish()
@@ -154,8 +154,8 @@ def test_the_shell_commands_of_the_page_upload_a_group(
     assert done.returncode == 0, done.stderr + shlex.quote(script)
     (task,) = [row["id"] for row in query(server.database_url, "SELECT id FROM tasks")]
     assert task in done.stdout
-    told = finish(server, task)
-    assert [file["name"] for file in told["files"]] == ["one.mp4", "two.mp4"]
+    state = finish(server, task)
+    assert [file["name"] for file in state["files"]] == ["one.mp4", "two.mp4"]
 
 
 def test_the_javascript_of_the_page_uploads_a_group(server: ServerProcess, videos: list[Path], tmp_path: Path) -> None:

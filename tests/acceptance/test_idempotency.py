@@ -96,13 +96,13 @@ class Round:
 
     def play(self, fault: str, *, in_repeat: bool) -> bool:
         """Kill in the first form, or in its repeat; whether it died. Then the same form gives one task."""
-        key, files, told = str(uuid.uuid4()), self.files(), None
+        key, files, first_answer = str(uuid.uuid4()), self.files(), None
         if in_repeat:
-            told = post(self.server.port, key, files)
+            first_answer = post(self.server.port, key, files)
         try:
             answer = post(self.server.port, key, files, **{"X-Fault": fault})
-            assert told is None or told.body == answer.body
-            told = answer
+            assert first_answer is None or first_answer.body == answer.body
+            first_answer = answer
             died = self.server.dies(seconds=0.5)
         except (ConnectionError, TimeoutError):
             died = self.server.dies(seconds=10)
@@ -113,7 +113,7 @@ class Round:
         self.tasks += 1
         again = post(self.server.port, key, files)
         assert again.status == 200, again
-        assert told is None or again.body == told.body
+        assert first_answer is None or again.body == first_answer.body
         self.check(said(again)["task_id"], files)
         assert post(self.server.port, key, files).body == again.body
         return died

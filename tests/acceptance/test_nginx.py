@@ -106,8 +106,8 @@ def test_large_metadata_passes_nginx_both_ways(nginx: Nginx, server: ServerProce
     headers = TUS | {"Upload-Length": "1000", "Upload-Metadata": metadata}
     made = nginx.http.post(f"{nginx.url}/files", headers=headers)
     assert made.status_code == 201, made.text
-    told = nginx.http.head(made.headers["Location"], headers=TUS)
-    assert (told.status_code, told.headers["Upload-Metadata"]) == (200, metadata)
+    head = nginx.http.head(made.headers["Location"], headers=TUS)
+    assert (head.status_code, head.headers["Upload-Metadata"]) == (200, metadata)
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
@@ -122,9 +122,9 @@ def test_a_refusal_reaches_the_client_before_its_body_ends(
     small = make(tmp_path, "small.mp4")
     for source, code, status in ((noise, "media_type_mismatch", 415), (small, "body_too_large", 413)):
         with sending(nginx, protocol, create(nginx, source), noise, at=0, rate="4M") as client:
-            told = answered(client, seconds=10)  # the whole body would take 16
-        assert told.startswith(f"{code}: ")
-        assert told.endswith(f" {status}")
+            refusal = answered(client, seconds=10)  # the whole body would take 16
+        assert refusal.startswith(f"{code}: ")
+        assert refusal.endswith(f" {status}")
     film = big(tmp_path, "film.mp4", 8 * MIB)
     refused = curl(nginx.url, [film], protocol, "--cacert", str(nginx.certificate))
     assert (refused[0], refused[1]["success"]) == (413, False)

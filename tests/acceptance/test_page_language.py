@@ -169,14 +169,14 @@ def test_a_lost_server_is_reported_during_processing(start_server: StartServer, 
 
 
 @pytest.mark.parametrize(
-    ("locale", "told"),
+    ("locale", "expected"),
     [
         ("en-GB", "No network; the server continues, and the status returns with the network"),
         ("zh-CN", "没有网络，服务器会继续处理，网络恢复后自动刷新状态"),
     ],
 )
 def test_a_lost_network_is_reported_during_processing(
-    start_server: StartServer, gate: Gate, tmp_path: Path, locale: str, told: str
+    start_server: StartServer, gate: Gate, tmp_path: Path, locale: str, expected: str
 ) -> None:
     """Without a network the row says so at once, and goes on when the network is back."""
     server = start_server(ffmpeg=gate.path)
@@ -186,7 +186,7 @@ def test_a_lost_network_is_reported_during_processing(
         ["choose", str(make(tmp_path, "clip.mp4"))],
         ["visible", '.row[data-tone="work"] progress'],
         ["offline", True],
-        ["text", told],
+        ["text", expected],
         ["look", "away"],
         ["offline", False],
         ["until", "done"],

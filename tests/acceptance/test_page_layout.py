@@ -112,7 +112,7 @@ def test_sizes_are_in_binary_units(start_server: StartServer, tmp_path: Path) ->
         troubled=True,
     )
     rows = look(events, "end")["rows"]
-    assert {found["name"]: found["size"] for found in rows} == {name: told for name, (_, told) in sizes.items()}
+    assert {found["name"]: found["size"] for found in rows} == {name: shown for name, (_, shown) in sizes.items()}
 
 
 def test_two_players_do_not_play_at_once(start_server: StartServer, tmp_path: Path) -> None:

@@ -64,9 +64,11 @@ def test_a_wrong_offset_is_corrected_by_the_409(server: ServerProcess, tmp_path:
 
 
 @pytest.mark.parametrize(
-    ("locale", "told"), [("en-GB", "Not now. Trying again in 3 s"), ("zh-CN", "Not now。3 秒后重试")]
+    ("locale", "expected"), [("en-GB", "Not now. Trying again in 3 s"), ("zh-CN", "Not now。3 秒后重试")]
 )
-def test_a_busy_server_is_reported_and_retried(server: ServerProcess, tmp_path: Path, locale: str, told: str) -> None:
+def test_a_busy_server_is_reported_and_retried(
+    server: ServerProcess, tmp_path: Path, locale: str, expected: str
+) -> None:
     """After a 503 the row tells the server's sentence and waits as long as Retry-After says."""
     video = big(tmp_path, "long.mp4", 12 * MIB)
     events = use(
@@ -82,7 +84,7 @@ def test_a_busy_server_is_reported_and_retried(server: ServerProcess, tmp_path: 
         locale=locale,
         troubled=True,
     )
-    assert row(events, "busy")["line"] == told
+    assert row(events, "busy")["line"] == expected
     check_continued(events)
     check_arrived(server, f"{server.url}/files/{uploads(server)[video.name]}", video)
 

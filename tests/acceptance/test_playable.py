@@ -167,13 +167,13 @@ def test_a_broken_video_does_not_stop_the_other_of_a_form(start_server: StartSer
     task = server.http.post(f"{server.url}/api/upload/videos", files=files).json()["task_id"]
     answer = follow(server, task)[-1]
     assert (answer["status"], answer["partial"], answer["playable"]) == ("completed", True, True)
-    told = {file["name"]: file for file in answer["files"]}
-    assert told["good.mp4"]["playable"]
-    get(server, told["good.mp4"]["mp4_url"], "video/mp4")
-    assert told["broken.mp4"]["error"] is not None
-    assert not told["broken.mp4"]["playable"]
+    by_name = {file["name"]: file for file in answer["files"]}
+    assert by_name["good.mp4"]["playable"]
+    get(server, by_name["good.mp4"]["mp4_url"], "video/mp4")
+    assert by_name["broken.mp4"]["error"] is not None
+    assert not by_name["broken.mp4"]["playable"]
     for key in ("poster_url", "mp4_url", "hls_url", "storyboard_url"):
-        assert told["broken.mp4"][key] is None
+        assert by_name["broken.mp4"][key] is None
 
 
 def test_a_video_stays_playable_until_it_is_deleted(start_server: StartServer, tmp_path: Path) -> None:

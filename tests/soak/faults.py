@@ -173,10 +173,10 @@ class Director:
 
     def _run(self, side: Side, *command: str) -> None:
         self.done["operator's commands"] += 1
-        told = side.server.run(*command)
-        if told.returncode != 0 or "Traceback" in told.stderr:
-            out = f"{told.stdout[-500:]}{told.stderr[-1500:]}"
-            side.records.violation(f"videodock {' '.join(command)} ended with {told.returncode}: {out}")
+        done = side.server.run(*command)
+        if done.returncode != 0 or "Traceback" in done.stderr:
+            out = f"{done.stdout[-500:]}{done.stderr[-1500:]}"
+            side.records.violation(f"videodock {' '.join(command)} ended with {done.returncode}: {out}")
 
 
 class Prober:

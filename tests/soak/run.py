@@ -267,8 +267,8 @@ class Soak:
         assert held_locks(server.data_dir) == []
 
     def _sweep(self, side: Side) -> None:
-        told = side.server.run("sweep")
-        assert told.returncode == 0, told.stderr[-1000:]
+        done = side.server.run("sweep")
+        assert done.returncode == 0, done.stderr[-1000:]
 
     def _close(self, side: Side) -> None:
         side.server.stop()

@@ -43,7 +43,7 @@ class Account:
         if digest:
             self.history.digests[upload] = digest
 
-    def told(self) -> list[str]:
+    def findings(self) -> list[str]:
         """What the checker says."""
         return check(self.records.entries, self.history)
 
@@ -158,7 +158,7 @@ def test_a_correct_history_has_no_findings() -> None:
         account.history.uploads[f"e{number}"] = row
     lost = account.records.open("form", DATA)
     lost.end = End.UNKNOWN
-    assert account.told() == []
+    assert account.findings() == []
 
 
 @pytest.mark.parametrize(
@@ -187,7 +187,7 @@ def test_each_violation_is_found(spoil: Callable[[Account], None], sentence: str
     """One thing that must never be is made so, and the account says it."""
     account = Account()
     spoil(account)
-    assert any(sentence in told for told in account.told()), account.told()
+    assert any(sentence in finding for finding in account.findings()), account.findings()
 
 
 def test_rows_removed_before_their_retention_are_found() -> None:
@@ -202,11 +202,11 @@ def test_rows_removed_before_their_retention_are_found() -> None:
     }
     history = History()
     assert history.note(kinds, {"t": task_row("t"), "r": task_row("r", status="processing")}, {}, KEPT) == []
-    told = "\n".join(history.note({}, {}, {}, KEPT))
+    notes = "\n".join(history.note({}, {}, {}, KEPT))
     for name in ("early", "open", "t", "r"):
-        assert f" {name} " in told
-    assert "fine" not in told
-    assert "form" not in told
+        assert f" {name} " in notes
+    assert "fine" not in notes
+    assert "form" not in notes
     assert history.removed_rows == 6
 
 
@@ -215,8 +215,8 @@ def test_a_status_that_leaves_an_end_state_is_found() -> None:
     entry = UploadRecords().open("tus", DATA)
     history = History()
     history.note({"u": upload_row("u", entry, status="expired")}, {"t": task_row("t", status="cancelled")}, {}, KEPT)
-    told = history.note({"u": upload_row("u", entry)}, {"t": task_row("t")}, {}, KEPT)
-    assert told == ["upload u was expired and is complete now", "task t was cancelled and is completed now"]
+    notes = history.note({"u": upload_row("u", entry)}, {"t": task_row("t")}, {}, KEPT)
+    assert notes == ["upload u was expired and is complete now", "task t was cancelled and is completed now"]
 
 
 def test_growth_of_descriptors_threads_or_memory_is_found() -> None:
@@ -226,9 +226,9 @@ def test_growth_of_descriptors_threads_or_memory_is_found() -> None:
     assert check_flat([lean, Life(3, idle=[first])]) == []
     pool = Life(4, idle=[first, Sample(9, 100 * MIB, 36, 20, database=6)])
     assert check_flat([pool]) == []
-    told = check_flat([fat], lambda: ["a leaked file"])
-    assert [sentence.split()[0] for sentence in told] == ["descriptors", "threads", "memory"]
-    assert "a leaked file" in told[0]
+    growth = check_flat([fat], lambda: ["a leaked file"])
+    assert [sentence.split()[0] for sentence in growth] == ["descriptors", "threads", "memory"]
+    assert "a leaked file" in growth[0]
 
 
 def test_growth_between_server_runs_is_found() -> None:

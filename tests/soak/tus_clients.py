@@ -288,8 +288,8 @@ def group(side: Side, dice: random.Random) -> None:
     for place in range(1, number + 1):
         data, extension = side.videos.make(dice, dice.choice(SIZES[:5]))
         entry = side.records.open("group", data, extension)
-        told = {"task": task, "task_files": str(number), "task_file": str(place)}
-        senders.append(Sender(side, entry, data, dice, **told))
+        group = {"task": task, "task_files": str(number), "task_file": str(place)}
+        senders.append(Sender(side, entry, data, dice, **group))
         entry.task_may_fail = bool(trouble)
     dice.shuffle(senders)
 

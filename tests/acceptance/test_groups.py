@@ -11,7 +11,7 @@ import pytest
 
 from tests.conftest import StartServer
 from tests.harness.arrival import upload_id
-from tests.harness.groups import DATA, Crowd, Group, Remote
+from tests.harness.groups import DATA, Group, GroupClients, Remote
 from tests.harness.node import Event, NodeClient
 from tests.harness.rows import query
 from tests.harness.server_process import ROOT, ServerProcess
@@ -77,12 +77,12 @@ def test_two_processes_receive_one_group(start_server: StartServer, database_url
     server = start_server(database_url=database_url, workers=2, scheduler="none")
     for number in range(3):
         group = Group(Remote(server), files=5)
-        with Crowd(group, pieces=3) as crowd:
+        with GroupClients(group, pieces=3) as crowd:
             pass
         group.check_ready()
         assert set(crowd.ended.values()) == {"whole"}, crowd.ended
         group = Group(Remote(server), files=5)
-        with Crowd(group, pieces=5) as crowd:
+        with GroupClients(group, pieces=5) as crowd:
             until(lambda: number == 0 or len(crowd.uploads) > number, seconds=10, what="some are created")  # noqa: B023
             until(lambda: group.cancel().status == 200, seconds=10, what="it is cancelled")  # noqa: B023
         assert set(crowd.ended.values()) <= {"whole", "upload_gone", "group_ended"}, crowd.ended

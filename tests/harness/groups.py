@@ -151,7 +151,7 @@ def check_tidy(live: LiveServer) -> None:
     assert not left
 
 
-class Crowd:
+class GroupClients:
     """Clients of one group, a thread each, that go on until all is there or they are told that it is over."""
 
     def __init__(self, group: Group, *, pieces: int = 3, refused: int = 0) -> None:

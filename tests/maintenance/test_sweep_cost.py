@@ -32,7 +32,7 @@ DATA = video(500)
 NOTHING = SweepReport().numbers
 
 
-class Crowd:
+class ManyOpenUploads:
     """A data folder with many open uploads, none of them due."""
 
     def __init__(self, folder: Path) -> None:
@@ -79,8 +79,8 @@ class Crowd:
 
 
 @pytest.fixture
-def crowd(tmp_path: Path) -> Iterator[Crowd]:
-    made = Crowd(tmp_path)
+def crowd(tmp_path: Path) -> Iterator[ManyOpenUploads]:
+    made = ManyOpenUploads(tmp_path)
     with made.services:
         yield made
 
@@ -100,7 +100,7 @@ def touched(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return seen
 
 
-def test_a_sweep_with_nothing_due_touches_no_file_and_no_lock(crowd: Crowd, touched: list[str]) -> None:
+def test_a_sweep_with_nothing_due_touches_no_file_and_no_lock(crowd: ManyOpenUploads, touched: list[str]) -> None:
     """Nothing is due: no file and no lock is touched, and each query goes along an index that holds what is due."""
     crowd.fill(OPEN)
     steps, asked = [0], []
@@ -140,7 +140,7 @@ _OF_DUE = re.compile(
 )
 
 
-def test_a_full_sweep_locks_only_uploads_whose_row_is_wrong(crowd: Crowd, touched: list[str]) -> None:
+def test_a_full_sweep_locks_only_uploads_whose_row_is_wrong(crowd: ManyOpenUploads, touched: list[str]) -> None:
     """The first sweep of a process looks at each size, and at nothing else of an upload whose row is right."""
     right = [crowd.put(DATA[:100], received=100) for _ in range(20)]
     lags = crowd.put(DATA[:200], received=100)
@@ -161,7 +161,7 @@ DUE: dict[str, tuple[bytes, dict[str, object], str]] = {
 
 
 @pytest.mark.parametrize("name", DUE)
-def test_due_uploads_are_found_by_their_rows(crowd: Crowd, name: str) -> None:
+def test_due_uploads_are_found_by_their_rows(crowd: ManyOpenUploads, name: str) -> None:
     """By the rows alone, among others that are not due."""
     crowd.fill(50)
     stored, row, status = DUE[name]
@@ -177,7 +177,7 @@ def test_due_uploads_are_found_by_their_rows(crowd: Crowd, name: str) -> None:
         assert crowd.services.store.size(upload) == 100
 
 
-def test_a_sweep_writes_the_later_expiry_of_a_growing_upload(crowd: Crowd) -> None:
+def test_a_sweep_writes_the_later_expiry_of_a_growing_upload(crowd: ManyOpenUploads) -> None:
     """Its row hears when it really expires, so that it is not looked at by each sweep until then."""
     upload = crowd.put(DATA[:100], received=100, expires_at=PAST)
     assert crowd.sweep() == {}
@@ -186,7 +186,7 @@ def test_a_sweep_writes_the_later_expiry_of_a_growing_upload(crowd: Crowd) -> No
     assert expires_at > datetime.now(UTC).strftime("%Y-%m-%d")
 
 
-def test_after_a_process_died_a_full_sweep_follows(crowd: Crowd) -> None:
+def test_after_a_process_died_a_full_sweep_follows(crowd: ManyOpenUploads) -> None:
     """Bytes of which no row tells are those of a dead process; what it has left in the folder of locks says so."""
     upload = crowd.put(DATA)
     assert crowd.sweep() == {}
@@ -197,7 +197,7 @@ def test_after_a_process_died_a_full_sweep_follows(crowd: Crowd) -> None:
     assert crowd.status(upload) == "complete"
 
 
-def test_a_new_leader_begins_with_a_full_sweep(crowd: Crowd, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_new_leader_begins_with_a_full_sweep(crowd: ManyOpenUploads, monkeypatch: pytest.MonkeyPatch) -> None:
     """The first sweep, one after a sweep that failed, and one every six hours look at every open upload."""
     looks: list[bool] = []
     fails = [False]

@@ -64,7 +64,7 @@ def test_every_available_protection_is_active() -> None:
     assert standing <= set(confinement.PROTECTIONS)
 
 
-class Prison:
+class ConfinedFolder:
     """A data folder as the server has it, and what an attempt to leave is told of it."""
 
     def __init__(self, folder: Path, port: int) -> None:
@@ -103,12 +103,12 @@ class Prison:
 
 
 @pytest.fixture
-def prison(tmp_path: Path) -> Iterator[Prison]:
+def prison(tmp_path: Path) -> Iterator[ConfinedFolder]:
     with socket.create_server(("127.0.0.1", 0)) as server:
-        yield Prison(tmp_path, server.getsockname()[1])
+        yield ConfinedFolder(tmp_path, server.getsockname()[1])
 
 
-def test_a_confined_job_reaches_nothing_outside(prison: Prison) -> None:
+def test_a_confined_job_reaches_nothing_outside(prison: ConfinedFolder) -> None:
     """Database, other uploads, network, other processes, kernel: nothing; and its processes have a bound."""
     stands = supported()
     found = run("tests.pipeline.escapes:attempt", **prison.given)
@@ -118,7 +118,7 @@ def test_a_confined_job_reaches_nothing_outside(prison: Prison) -> None:
 
 
 @pytest.fixture
-def traitor(prison: Prison) -> Path:
+def traitor(prison: ConfinedFolder) -> Path:
     """A program in the place of FFmpeg that tries to leave."""
     path = prison.output.parent / "ffmpeg"
     given = prison.given | {"write": [one for one in prison.given["write"] if one != str(prison.original)]}
@@ -132,7 +132,7 @@ def traitor(prison: Prison) -> Path:
 
 @pytest.mark.parametrize("step", WORKERS, ids=lambda step: step.name)
 def test_a_confined_ffmpeg_reaches_nothing_outside(
-    step: Step, prison: Prison, traitor: Path, context: Contexts, tmp_path: Path
+    step: Step, prison: ConfinedFolder, traitor: Path, context: Contexts, tmp_path: Path
 ) -> None:
     """The same from the program of each step that starts one; it may have threads, and not one more process."""
     source = samples.make(tmp_path, "a.mp4", size="64x48", seconds=1)
@@ -169,7 +169,7 @@ print(json.dumps([confinement.tell({{}}, print), escapes.attempt(given)]))
 def test_a_job_of_an_ordinary_user_is_confined_too(nobodys_folder: Path) -> None:
     """An ordinary user gets the same by a user namespace, stays who it is, and has no rights besides."""
     with socket.create_server(("127.0.0.1", 0)) as server:
-        prison = Prison(nobodys_folder, server.getsockname()[1])
+        prison = ConfinedFolder(nobodys_folder, server.getsockname()[1])
         for path in nobodys_folder.rglob("*"):
             os.chown(path, NOBODY, NOBODY)
         command = [sys.executable, "-c", _AS_NOBODY.format(NOBODY), json.dumps(prison.given)]

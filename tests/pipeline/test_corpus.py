@@ -18,7 +18,7 @@ from server.pipeline.steps.mp4 import Mp4
 from tests.harness.player import Item, Watched, watch
 from tests.pipeline import media
 from tests.pipeline.conftest import Contexts
-from tests.pipeline.corpus import CORPUS, Odd, sample
+from tests.pipeline.corpus import CORPUS, OddFile, sample
 
 _COUNT = 6
 _BATCH = 20
@@ -46,11 +46,11 @@ def test_the_whole_corpus_is_processed_as_listed(first: int, tmp_path: Path, con
     judge_all(CORPUS[first : first + _BATCH], tmp_path, context)
 
 
-def judge_all(odds: Sequence[Odd], tmp_path: Path, context: Contexts) -> None:
+def judge_all(odds: Sequence[OddFile], tmp_path: Path, context: Contexts) -> None:
     """Make everything of each, look at it, then watch all in one browser; every fault is told."""
     faults: list[str] = []
     items: list[Item] = []
-    shown: dict[str, tuple[Odd, list[bytes]]] = {}
+    shown: dict[str, tuple[OddFile, list[bytes]]] = {}
     for number, odd in enumerate(odds):
         source = odd.make(tmp_path)
         reference = pictures(source)
@@ -73,14 +73,14 @@ def judge_all(odds: Sequence[Odd], tmp_path: Path, context: Contexts) -> None:
     assert faults == []
 
 
-def refusal(name: str, odd: Odd, error: StepError) -> list[str]:
+def refusal(name: str, odd: OddFile, error: StepError) -> list[str]:
     """A failure must be one that the file deserves, and have a sentence that fits."""
     if not odd.may_fail or error.code not in _REASONS or error.code not in messages.CODES:
         return [f"{name}: {error.code}"]
     return []
 
 
-def look(odd: Odd, made: Path, reference: list[bytes]) -> list[str]:
+def look(odd: OddFile, made: Path, reference: list[bytes]) -> list[str]:
     """What FFmpeg finds wrong with a result: its length, its sound, its pictures."""
     if odd.damage:
         return [] if pictures(made) else ["nothing can be decoded"]
@@ -98,7 +98,7 @@ def look(odd: Odd, made: Path, reference: list[bytes]) -> list[str]:
     return faults
 
 
-def seen_faults(seen: Watched, odd: Odd, reference: list[bytes]) -> list[str]:
+def seen_faults(seen: Watched, odd: OddFile, reference: list[bytes]) -> list[str]:
     """What a viewer would complain of."""
     if seen.error:
         return [seen.error]
@@ -114,7 +114,7 @@ def seen_faults(seen: Watched, odd: Odd, reference: list[bytes]) -> list[str]:
     return faults
 
 
-def rate(odd: Odd) -> float:
+def rate(odd: OddFile) -> float:
     """Pictures a second."""
     count, _, base = odd.rate.partition("/")
     return float(count) / float(base or 1)

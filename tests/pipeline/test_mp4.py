@@ -183,23 +183,14 @@ def test_a_video_beyond_the_setting_is_scaled_down(samples_folder: Path, context
 
 def test_the_mp4_has_no_metadata_of_the_source(binary: str, samples_folder: Path, context: Contexts) -> None:
     """No place, title, date, chapter or remark of the camera is in the result, be it copied or encoded."""
-    private_metadata = (
-        "-metadata",
-        f"location={PLACE.decode()}",
-        "-metadata",
-        "title=Private",
-        "-metadata:s:v",
-        "title=Private",
-    )
+    place, title = f"location={PLACE.decode()}", "title=Private"
+    private = ("-metadata", place, "-metadata", title, "-metadata:s:v", title)
     date = ("-metadata", "creation_time=2001-02-03T04:05:06", "-metadata", "com.apple.quicktime.make=Private")
     # A remark in the stream itself: H.264's SEI, "unregistered user data".
     remark = "h264_metadata=sei_user_data=086f3693-b7b3-4f2c-9653-21492feee5b8+Private" + PLACE.decode()
     for codec, extra in (("libx264", ("-bsf:v", remark)), ("mpeg4", ())):
         source = samples.make(
-            samples_folder,
-            "a.mp4",
-            codec=codec,
-            extra=(*private_metadata, *date, "-movflags", "use_metadata_tags", *extra),
+            samples_folder, "a.mp4", codec=codec, extra=(*private, *date, "-movflags", "use_metadata_tags", *extra)
         )
         assert PLACE in source.read_bytes()
         made = make(context, source, ffmpeg=binary)

@@ -40,7 +40,7 @@ class Cue:
     height: int
 
 
-class Board:
+class CheckedStoryboard:
     """What the step made, checked as far as it holds for every video."""
 
     def __init__(self, output: Path, duration: float) -> None:
@@ -86,12 +86,12 @@ def _cue(match: re.Match[str]) -> Cue:
     return Cue(start, end, *map(int, place))
 
 
-def draw(context: Contexts, source: Path, duration: float, **changes: object) -> Board:
+def draw(context: Contexts, source: Path, duration: float, **changes: object) -> CheckedStoryboard:
     """Run the step on a video that is said to last so long, and look at what it made."""
     changes.setdefault("facts", {"duration": duration})
     given = context(source, **changes)
     assert Storyboard().run(given) == {"has_storyboard": True}
-    return Board(given.output, duration)
+    return CheckedStoryboard(given.output, duration)
 
 
 def coloured(folder: Path, name: str, *extra: str, seconds: int = 8, size: str = "320x240") -> Path:

@@ -33,7 +33,7 @@ LISTS: Sequence[Sequence[str]] = (
 )
 
 
-class Director:
+class FaultInjector:
     """Troubles `storm` by everything there is, and `steady` by what leaves its process alive.
 
     A restart of `storm` comes every `restart_every` seconds, in turn gently and by SIGKILL; something else every

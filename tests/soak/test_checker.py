@@ -9,7 +9,7 @@ import pytest
 
 from tests.soak.checker import check
 from tests.soak.history import History
-from tests.soak.sampler import MIB, Life, Sample, check_flat, check_lives, check_sizes
+from tests.soak.sampler import MIB, Sample, ServerRun, check_flat, check_lives, check_sizes
 from tests.soak.upload_records import End, Entry, UploadRecords, key_of
 
 DATA = b"the bytes of a video"
@@ -222,9 +222,12 @@ def test_a_status_that_leaves_an_end_state_is_found() -> None:
 def test_growth_of_descriptors_threads_or_memory_is_found() -> None:
     """More descriptors, threads or memory at rest than after the warming up are told; less is not."""
     first = Sample(0, 100 * MIB, 30, 20)
-    lean, fat = Life(1, idle=[first, Sample(9, 120 * MIB, 30, 19)]), Life(2, idle=[first, Sample(9, 140 * MIB, 31, 40)])
-    assert check_flat([lean, Life(3, idle=[first])]) == []
-    pool = Life(4, idle=[first, Sample(9, 100 * MIB, 36, 20, database=6)])
+    lean, fat = (
+        ServerRun(1, idle=[first, Sample(9, 120 * MIB, 30, 19)]),
+        ServerRun(2, idle=[first, Sample(9, 140 * MIB, 31, 40)]),
+    )
+    assert check_flat([lean, ServerRun(3, idle=[first])]) == []
+    pool = ServerRun(4, idle=[first, Sample(9, 100 * MIB, 36, 20, database=6)])
     assert check_flat([pool]) == []
     growth = check_flat([fat], lambda: ["a leaked file"])
     assert [sentence.split()[0] for sentence in growth] == ["descriptors", "threads", "memory"]
@@ -234,8 +237,8 @@ def test_growth_of_descriptors_threads_or_memory_is_found() -> None:
 def test_growth_between_server_runs_is_found() -> None:
     """Lives whose peaks rise are told, and short ones do not count."""
 
-    def life(seconds: float, memory: int) -> Life:
-        return Life(1, samples=[Sample(0, 90 * MIB, 30, 20), Sample(seconds, memory * MIB, 30, 20)])
+    def life(seconds: float, memory: int) -> ServerRun:
+        return ServerRun(1, samples=[Sample(0, 90 * MIB, 30, 20), Sample(seconds, memory * MIB, 30, 20)])
 
     level = [life(100, 100), life(100, 110), life(100, 120), life(5, 300)]
     assert check_lives(level) == check_lives([]) == []

@@ -17,7 +17,7 @@ from tests.soak.watcher import watch
 from tests.soak.wire import LostError
 from tests.tus.client import MOUNT
 
-Life = Callable[[Side, random.Random], None]
+ServerRun = Callable[[Side, random.Random], None]
 
 SIZES = (20_000, 150_000, 150_000, 700_000, 700_000, 2_500_000, 6_000_000)
 

@@ -70,7 +70,7 @@ PLANS = st.builds(
 
 
 @dataclass
-class Story:
+class GroupSchedule:
     """Files of a group, and who does his next step when; -1 is a sweep, -2 what ends the group early."""
 
     plans: list[Plan]
@@ -81,13 +81,13 @@ class Story:
 
 
 @st.composite
-def stories(draw: st.DrawFn, *, ends_early: bool) -> Story:
+def stories(draw: st.DrawFn, *, ends_early: bool) -> GroupSchedule:
     plans = draw(st.lists(PLANS, min_size=1, max_size=4))
     steps = [number for number, plan in enumerate(plans) for _ in range(plan.steps)]
     others = [-1] * draw(st.integers(0, 2)) + [-2] * ends_early
     order = draw(st.permutations(steps + others))
     event = draw(st.sampled_from(EVENTS)) if ends_early else ""
-    return Story(plans, order, event, draw(st.integers(0, len(plans) - 1)), draw(st.booleans()))
+    return GroupSchedule(plans, order, event, draw(st.integers(0, len(plans) - 1)), draw(st.booleans()))
 
 
 @dataclass
@@ -135,10 +135,10 @@ def installation(request: pytest.FixtureRequest) -> Iterator[GroupInstallation]:
             cluster.drop_database(url)
 
 
-class Play:
+class GroupRun:
     """A story as it is played, and what it must come to."""
 
-    def __init__(self, services: Services, url: str, story: Story) -> None:
+    def __init__(self, services: Services, url: str, story: GroupSchedule) -> None:
         self.services = services
         self.url = url
         self.story = story
@@ -362,8 +362,8 @@ class Play:
                 assert (file["size"], file["media_type"]) == (LENGTH, "mp4")
 
 
-def play(installation: GroupInstallation, story: Story) -> Play:
-    made = Play(installation.services, installation.url, story)
+def play(installation: GroupInstallation, story: GroupSchedule) -> GroupRun:
+    made = GroupRun(installation.services, installation.url, story)
     anyio.run(made.run)
     made.check()
     return made
@@ -380,7 +380,7 @@ def test_any_order_of_events_gives_the_same_task(installation: GroupInstallation
 
     @how(installation)
     @given(stories(ends_early=False))
-    def run(story: Story) -> None:
+    def run(story: GroupSchedule) -> None:
         made = play(installation, story)
         assert made.expected.ended(len(story.plans)), "a story that has ended leaves no client waiting"
 
@@ -392,7 +392,7 @@ def test_any_end_of_a_group_ends_all_its_members(installation: GroupInstallation
 
     @how(installation)
     @given(stories(ends_early=True))
-    def run(story: Story) -> None:
+    def run(story: GroupSchedule) -> None:
         play(installation, story)
 
     run()

@@ -75,7 +75,7 @@ def test_each_phrase_is_short() -> None:
     assert {path: phrase for path, phrase in documented().items() if len(phrase.split()) > WORDS} == {}
 
 
-def test_the_floors_are_those_that_are_checked() -> None:
+def test_the_floors_are_those_of_import_linter() -> None:
     """The page names the layers of pyproject.toml, in their order."""
     assert block("floors") == layers()
 

@@ -75,7 +75,7 @@ def test_uploads_are_measured_and_reported(source: Source, tmp_path: Path) -> No
     assert len(bars) == len(results.cells)
 
 
-def test_forms_slow_uploads_and_growth_are_measured(source: Source, tmp_path: Path) -> None:
+def test_the_other_workloads_are_measured(source: Source, tmp_path: Path) -> None:
     """The works that need something else: chunks, a form, patience, a filled table, checksums."""
     _, forms = run(source, tmp_path, ["multipart"], [Videodock, StarletteForm])
     assert [(cell.server, cell.error) for cell in forms.cells] == [("videodock", None), ("starlette-form", None)]
@@ -127,7 +127,7 @@ class Absent(SpliceLoop):
         return ["false"]
 
 
-def test_a_failed_transfer_is_never_a_number(source: Source, tmp_path: Path) -> None:
+def test_a_failed_transfer_has_no_figure(source: Source, tmp_path: Path) -> None:
     """A wrong byte, a wrong answer, a server that does not start: told as such, the others go on."""
     kinds = [Corrupting, Refusing, Absent, SpliceLoop]
     chosen, results = run(source, tmp_path / "work", ["one-patch"], kinds, rounds=2)
@@ -142,7 +142,7 @@ def test_a_failed_transfer_is_never_a_number(source: Source, tmp_path: Path) -> 
     assert page.count("2 of 2 failed:") == 3
 
 
-def test_nothing_of_a_run_stays(source: Source, tmp_path: Path) -> None:
+def test_a_run_leaves_no_process_and_no_folder(source: Source, tmp_path: Path) -> None:
     """Servers are ended and their folders removed."""
     servers: list[Server] = []
 
@@ -166,7 +166,9 @@ def test_nothing_of_a_run_stays(source: Source, tmp_path: Path) -> None:
         pytest.param(lambda data: data, "", id="right"),
     ],
 )
-def test_what_was_stored_is_compared(source: Source, tmp_path: Path, stored: object, complaint: str) -> None:
+def test_every_difference_in_stored_content_is_found(
+    source: Source, tmp_path: Path, stored: object, complaint: str
+) -> None:
     """Content that begins in the middle of the source and goes on at its start: every difference is seen."""
     content = Slice(source, 7 * MIB, 3 * MIB)
     data = content.read(0, content.length)
@@ -185,7 +187,7 @@ def test_what_was_stored_is_compared(source: Source, tmp_path: Path, stored: obj
     ("ours", "theirs", "met"),
     [([400.0, 390.0, 900.0], [100.0], True), ([399.0], [100.0], False), ([400.0], [], None), ([], [100.0], None)],
 )
-def test_a_goal_is_judged_by_medians(ours: list[float], theirs: list[float], met: bool | None) -> None:
+def test_a_goal_is_evaluated_by_medians(ours: list[float], theirs: list[float], met: bool | None) -> None:
     """At least four times the peer, by medians; without numbers of both it is not measured."""
     goal = Ratio("one-patch", "", ("tuspyserver",), 4)
     numbers = [("videodock", ours), ("tuspyserver", theirs)]
@@ -195,7 +197,7 @@ def test_a_goal_is_judged_by_medians(ours: list[float], theirs: list[float], met
     assert goal.judge(results, [], "videodock").met is met
 
 
-def test_goals_name_works_and_servers_that_there_are(source: Source) -> None:
+def test_goals_name_existing_workloads_and_servers(source: Source) -> None:
     """A goal with a misspelt name would be "not measured" for ever."""
     names = {group.name for group in works.groups(source, works.USUAL)}
     servers = {kind.name for kind in SERVERS}

@@ -102,7 +102,7 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return target
 
 
-def test_its_form_is_that_of_an_image_that_can_be_stopped() -> None:
+def test_the_image_stops_on_sigterm_and_does_not_run_as_root() -> None:
     """Exec form, so that SIGTERM reaches the server; not root; volume, port and address are the server's."""
     last = stages()[-1]
     names = [instruction.name for instruction in last]
@@ -121,7 +121,7 @@ def test_its_form_is_that_of_an_image_that_can_be_stopped() -> None:
         assert re.fullmatch(r"docker\.io/library/python:3\.\d+-slim-[a-z]+( AS build)?", stage[0].value)
 
 
-def test_what_it_copies_is_there_and_not_ignored() -> None:
+def test_every_copied_path_exists_and_is_not_ignored() -> None:
     """Every source of COPY is in the tree, and `.containerignore` lets it through."""
     rules = [line for line in (ROOT / ".containerignore").read_text().splitlines() if line and line[0] != "#"]
     for name in copied():
@@ -133,7 +133,7 @@ def test_what_it_copies_is_there_and_not_ignored() -> None:
         assert not verdict, f"{name} is ignored"
 
 
-def test_its_debian_packages_exist() -> None:
+def test_its_debian_packages_are_known_to_apt() -> None:
     """Each package that it installs is one that apt knows."""
     lines = [line.value for line in stages()[-1] if line.name == "RUN" and "apt-get install" in line.value]
     packages = [
@@ -144,11 +144,11 @@ def test_its_debian_packages_exist() -> None:
     ]
     assert packages
     for package in packages:
-        told = subprocess.run(["apt-cache", "policy", package], check=True, capture_output=True, text=True).stdout
-        assert re.search(r"Candidate: \d", told), f"{package}: {told or 'unknown'}"
+        policy = subprocess.run(["apt-cache", "policy", package], check=True, capture_output=True, text=True).stdout
+        assert re.search(r"Candidate: \d", policy), f"{package}: {policy or 'unknown'}"
 
 
-def test_its_extras_exist() -> None:
+def test_its_extras_are_those_of_pyproject() -> None:
     """What stands in brackets behind the dot are extras of pyproject.toml."""
     (install,) = [line.value for line in stages()[0] if line.name == "RUN" and "pip install" in line.value]
     (extras,) = re.findall(r"'\.\[(.*)\]'", install)
@@ -157,7 +157,7 @@ def test_its_extras_exist() -> None:
         assert re.search(rf"^{extra} = \[", pyproject, re.MULTILINE), extra
 
 
-def test_what_it_installs_runs(installed: Path, tmp_path: Path) -> None:
+def test_the_installed_program_runs_outside_the_tree(installed: Path, tmp_path: Path) -> None:
     """Entry point, command and health check do their work outside of the tree, in an environment like the image's."""
     image = environment() | {"VIDEODOCK_DATA_DIR": str(tmp_path / "data"), "PATH": f"{installed / 'bin'}:/usr/bin:/bin"}
     entry = [str(installed / "bin" / only(-1, "ENTRYPOINT").words[0])]

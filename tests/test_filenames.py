@@ -59,7 +59,7 @@ SAFE: dict[str, tuple[str, str]] = {
 
 
 @pytest.mark.parametrize("kind", SAFE)
-def test_safe(kind: str) -> None:
+def test_each_name_gets_its_safe_form(kind: str) -> None:
     """What becomes of each kind of name."""
     name, expected = SAFE[kind]
     assert filenames.safe(name) == expected
@@ -69,7 +69,7 @@ def test_safe(kind: str) -> None:
     "character", ["a", "é", "视", "🎬"], ids=["one byte", "two bytes", "three bytes", "four bytes"]
 )
 @pytest.mark.parametrize("extension", [".mp4", "", ".视频"])
-def test_255_bytes(character: str, extension: str) -> None:
+def test_a_long_name_is_cut_to_255_bytes_and_keeps_its_extension(character: str, extension: str) -> None:
     """A long name is cut to 255 bytes, not in the middle of a character, and keeps its extension."""
     for length in range(1, 300):
         found = filenames.safe(character * length + extension)
@@ -93,7 +93,7 @@ RESERVED = re.compile(r"(?i)(con|prn|aux|nul|com[0-9¹²³]|lpt[0-9¹²³])(\..*
 @example("a/ . / .mp4")
 @example("CON .mp4")
 @example("nul." + "x" * 300)
-def test_whatever_the_name(name: str) -> None:
+def test_any_text_becomes_one_plain_safe_name(name: str) -> None:
     """Any text becomes one plain name: no path, nothing hidden or reserved, at most 255 bytes; safe stays safe."""
     found = filenames.safe(name)
     assert 1 <= len(found.encode()) <= 255
@@ -116,7 +116,7 @@ DISPLAY: dict[str, tuple[str, str]] = {
 
 
 @pytest.mark.parametrize("kind", DISPLAY)
-def test_display(kind: str) -> None:
+def test_a_displayed_name_has_no_control_characters(kind: str) -> None:
     """The name as its owner knows it, without what breaks lines and databases."""
     name, expected = DISPLAY[kind]
     assert filenames.display(name) == expected
@@ -124,7 +124,7 @@ def test_display(kind: str) -> None:
 
 @given(st.text(st.characters(), max_size=1500))
 @example("a" * 1100 + ".mp4")
-def test_display_keeps_the_type(name: str) -> None:
+def test_a_displayed_name_keeps_its_accepted_extension(name: str) -> None:
     """A name that was accepted is still accepted as it is kept: shortening takes no extension away."""
     shown = filenames.display(name)
     assert len(shown) <= 1024
@@ -146,6 +146,6 @@ def test_display_keeps_the_type(name: str) -> None:
         ("", ""),
     ],
 )
-def test_base(name: str, expected: str) -> None:
+def test_the_base_is_the_last_part_of_a_path(name: str, expected: str) -> None:
     """The last part of a path, whichever separators it has; what has no last part stays."""
     assert filenames.base(name) == expected

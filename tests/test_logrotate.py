@@ -31,7 +31,7 @@ def rotate(log: Path, folder: Path) -> None:
     assert done.stderr == ""
 
 
-def told(log: Path) -> Counter[str]:
+def counted_lines(log: Path) -> Counter[str]:
     """How often each request's id stands in the log and in what was rotated; every line is whole."""
     texts = [_content(path) for path in log.parent.glob(f"{log.name}*")]
     assert not any(b"\0" in text for text in texts), "the server writes on behind a hole"
@@ -71,11 +71,11 @@ def test_a_rotation_loses_no_line_while_none_is_written(server: ServerProcess, t
         "server.err.3.gz",
     }
     names = ["last", *(f"turn-{turn}-{number}" for turn in range(3) for number in range(50))]
-    counts = told(log)
+    counts = counted_lines(log)
     assert {name: counts[name] for name in names} == dict.fromkeys(names, 1)
 
 
-def test_a_rotation_beside_requests_loses_at_most_what_came_meanwhile(server: ServerProcess, tmp_path: Path) -> None:
+def test_a_rotation_under_load_loses_only_lines_written_during_it(server: ServerProcess, tmp_path: Path) -> None:
     """With requests all the time nothing is written twice or torn, and what came between rotations is all there."""
     log = tmp_path / "server-0" / "server.err"
     stop, asked = threading.Event(), 0
@@ -104,7 +104,7 @@ def test_a_rotation_beside_requests_loses_at_most_what_came_meanwhile(server: Se
         stop.set()
         thread.join(PATIENCE)
     logged(server, log, f"busy-{asked - 1}")
-    counts = told(log)
+    counts = counted_lines(log)
     names = {f"busy-{number}" for number in range(asked)}
     assert max(counts[name] for name in names) == 1
     assert {name for name in names if counts[name] == 0} <= may_be_lost

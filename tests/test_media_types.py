@@ -24,7 +24,7 @@ def box(kind: bytes, size: int) -> bytes:
 
 
 @pytest.mark.parametrize("extension", samples.FORMATS)
-def test_real_files_are_what_they_are(extension: str, tmp_path: Path) -> None:
+def test_real_files_of_each_accepted_type_are_recognised(extension: str, tmp_path: Path) -> None:
     """Each accepted kind, made by FFmpeg, is verified by name and content, and by content alone."""
     head = samples.make(tmp_path, f"a.{extension}", seconds=0.2).read_bytes()[: media_types.SNIFF_BYTES]
     assert media_types.verify(f"A.{extension.upper()}", head).name == extension
@@ -32,7 +32,7 @@ def test_real_files_are_what_they_are(extension: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("extension", samples.MORE_FORMATS)
-def test_real_files_of_the_other_kinds(extension: str, tmp_path: Path) -> None:
+def test_real_files_of_additional_types_need_the_setting(extension: str, tmp_path: Path) -> None:
     """Each kind that a setting adds, made by FFmpeg, is verified by name and content; without the setting it is not."""
     head = samples.make(tmp_path, f"a.{extension}", seconds=0.2).read_bytes()[: media_types.SNIFF_BYTES]
     kind = media_types.by_name(f"a.{extension}")
@@ -71,7 +71,7 @@ PACK = bytes.fromhex("000001ba4400040004010000") + bytes(52)
         (None, PACK, "mpg"),
     ],
 )
-def test_other_kinds(filename: str | None, head: bytes, name: str) -> None:
+def test_additional_types_are_recognised_by_their_first_bytes(filename: str | None, head: bytes, name: str) -> None:
     """Families and first bytes of what a setting adds."""
     assert media_types.verify(filename, head, media_types.accepted(["all"], by_form=False)).name == name
 
@@ -94,7 +94,7 @@ def test_other_kinds(filename: str | None, head: bytes, name: str) -> None:
         ("a.mxf", TS),
     ],
 )
-def test_content_that_is_no_such_other_kind(filename: str, head: bytes) -> None:
+def test_an_additional_type_with_other_content_is_refused(filename: str, head: bytes) -> None:
     """A name that is accepted does not let anything else in."""
     with pytest.raises(MediaTypeMismatchError):
         media_types.verify(filename, head, media_types.accepted(["all"], by_form=False))
@@ -110,12 +110,12 @@ def test_content_that_is_no_such_other_kind(filename: str, head: bytes) -> None:
         (["all"], True, media_types.KNOWN),
     ],
 )
-def test_what_the_setting_accepts(names: list[str], by_form: bool, listed: str) -> None:
+def test_the_setting_decides_which_types_are_accepted(names: list[str], by_form: bool, listed: str) -> None:
     """The documented seven are the form's default; tus has two more; a list holds for both."""
     assert media_types.listed(media_types.accepted(names, by_form=by_form)) == listed
 
 
-def test_the_table_is_the_documented_one() -> None:
+def test_the_table_has_the_seven_documented_types() -> None:
     """Names, media types and demuxers of exactly the seven kinds; each is found by its stored name."""
     found = [media_types.by_name(f"x.{name}") for name in media_types.ACCEPTED.split(", ")]
     assert [(kind.name, kind.media_type, kind.demuxer) for kind in found if kind] == [
@@ -163,13 +163,13 @@ def test_the_table_is_the_documented_one() -> None:
         (None, b"FLV\x01\x05\0\0\0\x09", "flv"),
     ],
 )
-def test_accepted(filename: str | None, head: bytes, name: str) -> None:
+def test_a_file_is_accepted_when_name_and_bytes_agree(filename: str | None, head: bytes, name: str) -> None:
     """Extension and bytes agree, or there is no name and the bytes suffice."""
     assert media_types.verify(filename, head).name == name
 
 
 @pytest.mark.parametrize("filename", ["a.txt", "a", "mp4", "a.mp4.exe", "a.mp4/b", "a.", ".", "a.webm", "a.m4a"])
-def test_an_extension_that_is_not_accepted(filename: str) -> None:
+def test_an_unknown_extension_is_refused_with_the_accepted_ones(filename: str) -> None:
     """Whatever the content is, the sentence lists what would be accepted."""
     with pytest.raises(MediaTypeUnsupportedError) as caught:
         media_types.verify(filename, ftyp(b"isom"))
@@ -212,7 +212,7 @@ def test_an_extension_that_is_not_accepted(filename: str) -> None:
         (None, b"no name either"),
     ],
 )
-def test_content_that_is_no_such_video(filename: str | None, head: bytes) -> None:
+def test_content_that_differs_from_its_extension_is_refused(filename: str | None, head: bytes) -> None:
     """The extension is fine (or absent), the bytes are not."""
     with pytest.raises(MediaTypeMismatchError) as caught:
         media_types.verify(filename, head)
@@ -220,7 +220,7 @@ def test_content_that_is_no_such_video(filename: str | None, head: bytes) -> Non
 
 
 @given(st.text(string.printable, max_size=100))
-def test_text_is_never_a_video(text: str) -> None:
+def test_text_is_never_accepted_as_a_video(text: str) -> None:
     """No printable text passes for a video, with or without a name, except that mdat may be of any size."""
     head = text.encode()
     if head[4:8] != b"mdat" and not head.startswith(b"FLV\x01"):
@@ -230,7 +230,7 @@ def test_text_is_never_a_video(text: str) -> None:
 
 
 @given(st.binary(max_size=100), st.one_of(st.none(), st.text(max_size=20)))
-def test_nothing_but_the_two_refusals(head: bytes, filename: str | None) -> None:
+def test_any_name_and_bytes_give_a_type_or_a_known_refusal(head: bytes, filename: str | None) -> None:
     """Any name with any bytes is a type of the table or one of the two refusals."""
     try:
         kind = media_types.verify(filename, head)

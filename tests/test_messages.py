@@ -26,7 +26,7 @@ from server.messages import (
 from server.messages.reasons import PARTS, REASONS
 from server.messages.sentences import _SIZES, SENTENCES
 
-SERVER = Path(errors.__file__).parent
+SERVER = Path(errors.__file__).parent.parent
 # The words of the documented API.
 DOCUMENTED = {
     "upload_accepted": "视频上传成功",
@@ -66,8 +66,8 @@ def test_every_code_in_the_sources_has_sentences() -> None:
     assert unknown == {}
 
 
-def test_the_tree_is_drawn_as_it_is() -> None:
-    """The list at the top of `errors.py` has every code with its status."""
+def test_the_list_of_errors_has_every_code_and_status() -> None:
+    """The list at the top of `server/errors` has every code with its status."""
     drawn = dict(re.findall(r"(\w+) +(\d{3})(?:  |$)", errors.__doc__ or "", re.MULTILINE))
     leaves = {
         kind.code: str(kind.status)
@@ -86,7 +86,7 @@ def test_a_code_is_in_one_table_only() -> None:
 
 
 @pytest.mark.parametrize("code", sorted(CODES))
-def test_sentences(code: str) -> None:
+def test_both_languages_take_the_same_parameters(code: str) -> None:
     """Both are there, take the same parameters, and are not each other."""
     chinese, english = SENTENCES[code]
     assert fields(chinese) == fields(english)
@@ -102,13 +102,13 @@ def test_sentences(code: str) -> None:
 
 
 @pytest.mark.parametrize("code", DOCUMENTED)
-def test_documented_words(code: str) -> None:
+def test_the_documented_chinese_sentences_are_unchanged(code: str) -> None:
     """The Chinese sentences of the documented API are a contract."""
     assert SENTENCES[code][0] == DOCUMENTED[code]
     assert SENTENCES["task_error"][0].startswith("处理出错")
 
 
-def test_a_sentence_is_never_missing() -> None:
+def test_a_missing_parameter_is_shown_as_a_question_mark() -> None:
     """A parameter that is missing stands as `?`; parameters are text, not formats."""
     assert sentence("task_processing", {"current": 1}, "en") == "Processing video 1 of ?..."
     assert "{total}" in sentence("header_missing", {"name": "{total}"}, "en")
@@ -144,7 +144,7 @@ NEGOTIATED: dict[str | None, tuple[Language, Language]] = {
 
 
 @pytest.mark.parametrize("accepted", NEGOTIATED)
-def test_negotiate(accepted: str | None) -> None:
+def test_the_language_follows_accept_language(accepted: str | None) -> None:
     """The best of zh and en by Accept-Language, else the default."""
     zh, en = NEGOTIATED[accepted]
     assert negotiate(accepted, "zh") == zh
@@ -164,13 +164,13 @@ def test_negotiate(accepted: str | None) -> None:
         (1 << 41, "2048 GiB"),
     ],
 )
-def test_size(number: int, text: str) -> None:
+def test_sizes_are_written_for_people(number: int, text: str) -> None:
     """A number of bytes as a person writes it."""
     assert size(number) == text
 
 
 @pytest.mark.parametrize("texts", [*REASONS.items(), *PARTS.items()], ids=lambda item: item[0])
-def test_reasons(texts: tuple[str, tuple[str, str]]) -> None:
+def test_each_reason_has_a_sentence_in_each_language(texts: tuple[str, tuple[str, str]]) -> None:
     """A reason has a sentence in each language, with the same parameters."""
     chinese, english = texts[1]
     assert fields(chinese) == fields(english)
@@ -178,7 +178,7 @@ def test_reasons(texts: tuple[str, tuple[str, str]]) -> None:
     assert not re.search(r"[\u4e00-\u9fff]", english)
 
 
-def test_reason_in_the_language_of_the_sentence() -> None:
+def test_a_reason_has_the_language_of_its_sentence() -> None:
     """A Chinese refusal gives its reason in Chinese."""
     params: dict[str, Param] = {"name": "Upload-Length", "reason": "length_short", "offset": 7}
     assert sentence("header_invalid", params, "zh") == "请求头 Upload-Length 无效：服务器已有 7 字节，长度不能更小"

@@ -70,7 +70,7 @@ def test_an_exception_stays_inside_its_line(capsys: pytest.CaptureFixture[str]) 
         assert "\nValueError: invalid literal" in str(line["exception"])
 
 
-def test_text_of_strangers_breaks_no_line(capsys: pytest.CaptureFixture[str]) -> None:
+def test_control_characters_break_no_log_line(capsys: pytest.CaptureFixture[str]) -> None:
     """Control characters and lone surrogates cannot start a line, or move a terminal's cursor."""
     for form in ("json", "console"):
         configure_logging("info", form)
@@ -93,7 +93,9 @@ def test_text_of_strangers_breaks_no_line(capsys: pytest.CaptureFixture[str]) ->
         ("info", "uvicorn.access", "info", False),
     ],
 )
-def test_levels(level: str, name: str, method: str, shown: bool, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_log_level_holds_for_all_loggers(
+    level: str, name: str, method: str, shown: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
     """The level holds for all; libraries that talk at each tick are heard from warnings on."""
     configure_logging(level, "json")
     getattr(logging.getLogger(name), method)("x")
@@ -103,7 +105,7 @@ def test_levels(level: str, name: str, method: str, shown: bool, capsys: pytest.
         assert bool(lines(capsys)) is shown
 
 
-def test_console_is_for_people(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_console_format_is_readable_and_auto_chooses_json(capsys: pytest.CaptureFixture[str]) -> None:
     """`auto` is JSON where standard error is no terminal; `console` is not JSON, and shows tracebacks in lines."""
     configure_logging("info", "auto")
     structlog.get_logger("ours").info("hello")
@@ -118,7 +120,7 @@ def test_console_is_for_people(capsys: pytest.CaptureFixture[str]) -> None:
     assert "\nValueError: invalid literal" in text
 
 
-def test_metrics_of_two_apps_are_apart() -> None:
+def test_metrics_of_two_apps_are_separate() -> None:
     """Each instance counts for itself, gauges are asked at the scrape, and zeros are shown."""
     numbers = {"uploaded": 0, "processing": 0}
     one, other = Metrics(lambda: (len(numbers), numbers)), Metrics()
@@ -135,7 +137,7 @@ def test_metrics_of_two_apps_are_apart() -> None:
     assert "videodock_requests_total{" not in other.render().decode()
 
 
-def test_counters_are_there_when_the_database_is_not() -> None:
+def test_counters_are_served_while_the_database_is_away() -> None:
     """A callback that raises costs the gauges, not the scrape."""
 
     def away() -> tuple[int, dict[str, int]]:
@@ -148,7 +150,7 @@ def test_counters_are_there_when_the_database_is_not() -> None:
     assert "videodock_open_uploads" not in text
 
 
-def test_processes_add_up(tmp_path: Path) -> None:
+def test_metrics_are_summed_over_processes(tmp_path: Path) -> None:
     """With PROMETHEUS_MULTIPROC_DIR every process shows the sum of all, dead ones included; gauges count once."""
     program = textwrap.dedent("""
         import sys
@@ -171,7 +173,7 @@ def test_processes_add_up(tmp_path: Path) -> None:
     assert "videodock_open_uploads 4.0" in text
 
 
-def test_one_family_of_loggers() -> None:
+def test_logger_and_event_names_follow_the_convention() -> None:
     """Every logger of the server is `videodock.<room>`, and its events are in snake_case."""
     levels = {"debug", "info", "warning", "error", "exception", "log"}
     names, events = [], []

@@ -27,7 +27,9 @@ def refusal(**given: Any) -> str:
     return str(caught.value)
 
 
-def test_precedence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_command_line_comes_before_environment_file_and_default(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Command line before environment before file before default."""
     assert load().port == 8000
     (tmp_path / "videodock.toml").write_text("port = 8001\n")
@@ -56,7 +58,9 @@ def test_precedence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         ("data_dir", "/srv/../srv/videodock", Path("/srv/../srv/videodock")),
     ],
 )
-def test_forms(name: str, given: str, value: object, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_values_are_parsed_alike_from_environment_and_command_line(
+    name: str, given: str, value: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Text is understood alike from the environment and from the command line."""
     assert getattr(load(**{name: given}), name) == value
     monkeypatch.setenv("VIDEODOCK_" + name.upper(), given)
@@ -120,7 +124,7 @@ def test_a_password_is_never_shown(url: str) -> None:
         ("[database_url]\npassword = 'hunter2'", "not shown"),
     ],
 )
-def test_a_wrong_file(content: str, expected: str, tmp_path: Path) -> None:
+def test_an_invalid_settings_file_is_refused(content: str, expected: str, tmp_path: Path) -> None:
     """A file that is no TOML, or has what is no setting, is refused with a sentence."""
     (tmp_path / "videodock.toml").write_text(content)
     sentence = refusal()
@@ -128,19 +132,19 @@ def test_a_wrong_file(content: str, expected: str, tmp_path: Path) -> None:
     assert "hunter2" not in sentence
 
 
-def test_a_missing_file_that_was_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_settings_file_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     """VIDEODOCK_CONFIG must name a file."""
     monkeypatch.setenv("VIDEODOCK_CONFIG", "nowhere.toml")
     assert "there is no such file" in refusal()
 
 
-def test_misspelt_variables_are_found() -> None:
+def test_misspelt_variables_are_reported() -> None:
     """What looks like a setting and is none is named."""
     environ = {"VIDEODOCK_PROT": "1", "VIDEODOCK_PORT": "1", "VIDEODOCK_CONFIG": "x", "PATH": "y"}
     assert unknown_variables(environ) == ["VIDEODOCK_PROT"]
 
 
-def test_the_page_is_up_to_date() -> None:
+def test_the_settings_page_is_up_to_date() -> None:
     """docs/settings.md is what `videodock settings --markdown` prints."""
     page = Path(__file__).parents[1] / "docs" / "settings.md"
     assert page.read_text("utf-8") == settings_docs.markdown()
@@ -185,7 +189,7 @@ def test_passwords_are_masked_in_the_table(url: str, masked: str) -> None:
     assert settings_docs.mask(url) == masked
 
 
-def test_the_table_tells_where_a_value_comes_from(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_table_shows_the_origin_of_each_value(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Environment, file or default, and the value that is in force."""
     (tmp_path / "videodock.toml").write_text("workers = 3\nport = 1\n")
     monkeypatch.setenv("VIDEODOCK_PORT", "2")

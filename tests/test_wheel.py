@@ -48,7 +48,7 @@ def test_the_installed_package_migrates_by_itself(installed: Path, tmp_path: Pat
     assert (tmp_path / "data" / "videodock.db").is_file()
 
 
-def test_no_other_parser_of_forms_is_needed() -> None:
+def test_the_server_runs_without_python_multipart() -> None:
     """Without python-multipart, which Starlette and FastAPI take if it is there, every part of the server loads."""
     code = """
 import importlib, pkgutil, sys

@@ -21,7 +21,7 @@ meaning.
 
 _ERRORS = """# Errors
 
-<!-- Made by `videodock errors` from server/errors.py and server/messages/; change it there. -->
+<!-- Made by `videodock errors` from server/errors/ and server/messages/; change it there. -->
 
 Every refusal has a stable code. On the tus mount it is the first word of the text, `code: sentence`; in the documented
 API it is `code` beside `message`. A tus request with `Accept: application/json` is refused in JSON: `code`, and

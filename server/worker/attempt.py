@@ -12,7 +12,6 @@ Rules:
 - A step that has come to its end is not run again: its results are in place and its row says so, in one transaction.
 """
 
-import itertools
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -20,7 +19,6 @@ from contextlib import closing
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
-from typing import TypeVar
 
 import structlog
 from sqlalchemy.orm import Session
@@ -41,18 +39,13 @@ from server.storage.results import Results
 from server.tasks import file_steps, queue
 from server.tasks.queue import Claim, Failure
 from server.worker import failures, parallel_steps
+from server.worker.claimed_writes import ClaimedWrites, LostError
 from server.worker.parallel_steps import Outcome
 from server.worker.progress import StepProgress
 
 HEARTBEAT_SECONDS = 1.0
-_RETRY_SECONDS = 0.5
 
-R = TypeVar("R")
 _log = structlog.stdlib.get_logger("videodock.worker")
-
-
-class LostError(Exception):
-    """The task is no longer ours, or this process has to stop; no later result of this attempt counts."""
 
 
 class PostponedError(Exception):
@@ -105,7 +98,7 @@ class Attempt:
         self._kept = time.monotonic()
         self.is_owed = False
         """Whether it has ended while the database, which could not be reached, still says that a worker has it."""
-        self._lost = threading.Event()
+        self._writes = ClaimedWrites(claim, database, lease=settings.task_lease)
         self._over = threading.Event()
         # Asks the running step of the current file to stop.
         self._halt = threading.Event()
@@ -116,7 +109,7 @@ class Attempt:
         self._lose()
 
     def _lose(self) -> None:
-        self._lost.set()
+        self._writes.lost.set()
         self._halt.set()
 
     def postpone(self, session: Session) -> None:
@@ -150,7 +143,7 @@ class Attempt:
 
     def _work(self) -> None:
         progress = self._progress
-        found = self._transact(self._files)
+        found = self._writes.transact(self._files)
         done = sum(file.progress for file in found if file.status not in ends(FILE_MOVES))
         ended = sum(100 for file in found if file.status in ends(FILE_MOVES))
         progress.begun = time.monotonic(), (done + ended) // max(1, len(found))
@@ -159,7 +152,7 @@ class Attempt:
             if file.status not in ends(FILE_MOVES):
                 self._file_unless_removed(file)
             progress.end_file()
-        status = self._transact(lambda session: queue.finish(session, self.claim, now=self._clock()))
+        status = self._writes.transact(lambda session: queue.finish(session, self.claim, now=self._clock()))
         if status is None:
             raise LostError
         _log.info("task_ended", task=self.claim.task_id, attempt=self.claim.attempt, status=status.value)
@@ -174,12 +167,12 @@ class Attempt:
         """Bring a file to its end; a file that is deleted meanwhile ends nothing else."""
         claim = self.claim
         self._halt = threading.Event()  # after `progress.file_id`: the heartbeat reads them the other way round
-        if self._lost.is_set():
+        if self._writes.lost.is_set():
             self._halt.set()
         try:
             self._file(file)
         except (LostError, Cancelled):
-            if not self._transact(lambda session: file_steps.is_removed(session, claim, file.id)):
+            if not self._writes.transact(lambda session: file_steps.is_removed(session, claim, file.id)):
                 raise
             self._results.discard_file(claim.task_id, claim.attempt, file.id)
             _log.info("file_removed", task=claim.task_id, file=file.id)
@@ -195,7 +188,7 @@ class Attempt:
             session.expunge_all()
             return known
 
-        known = self._transact(begin)
+        known = self._writes.transact(begin)
         if known is None:
             raise LostError
         facts: dict[str, object] = {column.key: getattr(file, column.key) for column in TaskFile.__table__.columns}
@@ -204,11 +197,11 @@ class Attempt:
         except StepError as error:
             failure = Failure(error.code, dict(error.params))
             _log.info("file_failed", task=claim.task_id, file=file.id, code=failure.code)
-            self._must(lambda session: file_steps.fail_file(session, claim, file.id, failure, now=clock()))
+            self._writes.move(lambda session: file_steps.fail_file(session, claim, file.id, failure, now=clock()))
             if failure.code == file_steps.INFECTED:
                 self._quarantine(file.upload_id)
             return
-        self._must(lambda session: file_steps.complete_file(session, claim, file.id, now=clock()))
+        self._writes.move(lambda session: file_steps.complete_file(session, claim, file.id, now=clock()))
 
     def _steps(self, work: "_FileWork", steps: Sequence[Step], known: Mapping[str, TaskStep]) -> None:
         """Run the steps that no earlier attempt has ended."""
@@ -239,7 +232,7 @@ class Attempt:
 
     def _begin(self, work: "_FileWork", step: Step) -> None:
         claim, clock, file_id = self.claim, self._clock, work.file.id
-        self._must(lambda session: file_steps.begin_step(session, claim, file_id, step.name, now=clock()))
+        self._writes.move(lambda session: file_steps.begin_step(session, claim, file_id, step.name, now=clock()))
 
     def _end(self, work: "_FileWork", step: Step, known: TaskStep, outcome: Outcome) -> None:
         """Write how a step ended; raises when the file cannot go on."""
@@ -286,13 +279,15 @@ class Attempt:
             return mine
 
         self._results.seal(claim.task_id, claim.attempt, file_id, step.name)
-        self._must(complete)
+        self._writes.move(complete)
         work.facts.update(found)
 
     def _fail(self, work: "_FileWork", step: Step, failure: Failure) -> None:
         claim, clock = self.claim, self._clock
         _log.info("step_gave_up", task=claim.task_id, file=work.file.id, step=step.name, code=failure.code)
-        self._must(lambda session: file_steps.fail_step(session, claim, work.file.id, step.name, failure, now=clock()))
+        self._writes.move(
+            lambda session: file_steps.fail_step(session, claim, work.file.id, step.name, failure, now=clock())
+        )
 
     def _try_later(self, work: "_FileWork", step: Step, known: TaskStep, why: Failure, *, counts: bool) -> None:
         """Postpone the task, or give the step up; raises accordingly, or returns when the file can do without it."""
@@ -313,7 +308,7 @@ class Attempt:
             mine = file_steps.retry_step(session, claim, work.file.id, step.name, why, counts=counts)
             return mine and queue.postpone(session, claim, why, pause=pause, now=now)
 
-        self._must(set_aside)
+        self._writes.move(set_aside)
         _log.warning("task_set_aside", task=claim.task_id, step=step.name, code=why.code, seconds=round(pause, 1))
         raise PostponedError
 
@@ -380,36 +375,6 @@ class Attempt:
         if is_removed:
             halt.set()
         return kept
-
-    def _must(self, move: Callable[[Session], bool]) -> None:
-        """Make a move under this claim, or raise `LostError`.
-
-        A transaction whose outcome is unknown is tried again. If it was committed after all, the move is no longer
-        possible, but the claim stands.
-        """
-        tries = itertools.count()
-
-        def work(session: Session) -> bool:
-            is_again = next(tries) > 0
-            return move(session) or (is_again and queue.update_claimed(session, self.claim, {}))
-
-        if not self._transact(work):
-            raise LostError
-
-    def _transact(self, work: Callable[[Session], R]) -> R:
-        """One transaction; while the database is away, it is tried again for as long as the lease lasts."""
-        deadline = time.monotonic() + self._settings.task_lease
-        while True:
-            if self._lost.is_set():
-                raise LostError
-            try:
-                with self._database.write() as session:
-                    return work(session)
-            except AWAY:
-                if time.monotonic() > deadline:
-                    raise
-                _log.warning("database_away", task=self.claim.task_id)
-                self._lost.wait(_RETRY_SECONDS)
 
     def _give_back(self) -> None:
         if not (self._stopped or self._cut_off):

@@ -99,7 +99,7 @@ def test_a_full_disk_keeps_what_fits_and_empties_itself(
     finish(server, made["task_id"])
 
 
-def test_an_upload_folder_that_is_not_mounted_is_no_empty_one(start_server: StartServer, tmp_path: Path) -> None:
+def test_a_server_without_its_upload_folder_refuses_to_start(start_server: StartServer, tmp_path: Path) -> None:
     """The server refuses to start with a sentence, changes no row, and goes on when the folder is back."""
     server = start_server()
     url = create(server, 1000)

@@ -154,7 +154,9 @@ def check_failed(server: ServerProcess, end: dict[str, Any], code: str) -> None:
         bad_videos.many_runs,
     ],
 )
-def test_what_is_no_video_fails(make: Make, server: ServerProcess, good: Path, tmp_path: Path) -> None:
+def test_a_file_that_only_begins_like_a_video_fails(
+    make: Make, server: ServerProcess, good: Path, tmp_path: Path
+) -> None:
     """A task whose file begins like a video and is none ends as an error that says so."""
     check_failed(server, process(server, make(tmp_path), good), "not_playable")
 
@@ -168,7 +170,7 @@ def test_what_is_no_video_fails(make: Make, server: ServerProcess, good: Path, t
         (bad_videos.many_sounds, {"audio_tracks": 1000}),
     ],
 )
-def test_what_is_a_video_plays(
+def test_odd_but_playable_videos_are_processed(
     make: Make, expected: dict[str, object], server: ServerProcess, good: Path, tmp_path: Path
 ) -> None:
     """Odd as it is, everything is made of it."""
@@ -201,7 +203,9 @@ def check_no_secret(server: ServerProcess) -> None:
         assert not path.is_file() or b"root:" not in path.read_bytes()
 
 
-def test_what_does_not_begin_like_a_video_is_refused(server: ServerProcess, tmp_path: Path, listener: str) -> None:
+def test_a_file_that_does_not_begin_like_a_video_is_refused(
+    server: ServerProcess, tmp_path: Path, listener: str
+) -> None:
     """One byte, an archive and playlists do not get in, and are told so in both languages."""
     bare = [source for source in disguises(tmp_path, listener) if not source.read_bytes().startswith(bad_videos.FTYP)]
     assert len(bare) == 4
@@ -211,7 +215,7 @@ def test_what_does_not_begin_like_a_video_is_refused(server: ServerProcess, tmp_
         assert refusals[0] != refusals[1]
 
 
-def test_playlists_that_begin_like_a_video_read_nothing(
+def test_disguised_playlists_read_no_other_file_and_no_network(
     server: ServerProcess, good: Path, tmp_path: Path, listener: str
 ) -> None:
     """They fail; nobody is called, and no other file is shown."""
@@ -222,7 +226,7 @@ def test_playlists_that_begin_like_a_video_read_nothing(
     check_no_secret(server)
 
 
-def test_a_server_that_takes_everything_looks_into_nothing(
+def test_accept_any_keeps_other_files_unprocessed(
     careless: ServerProcess, request: pytest.FixtureRequest, tmp_path: Path, listener: str
 ) -> None:
     """With `accept=any` what is no video is kept as it is: no result, no call, no other file."""
@@ -234,7 +238,7 @@ def test_a_server_that_takes_everything_looks_into_nothing(
     check_no_secret(careless)
 
 
-def test_names_are_only_names(server: ServerProcess, good: Path) -> None:
+def test_file_names_are_never_options_or_commands(server: ServerProcess, good: Path) -> None:
     """Options, commands and patterns as names are processed like any other; without an extension they are refused."""
     status, text = send(server, good, "-i")
     assert (status, text.partition(":")[0]) == (415, "media_type_unsupported")
@@ -243,7 +247,7 @@ def test_names_are_only_names(server: ServerProcess, good: Path) -> None:
         check_plays(finish(server, task_id, seconds=90)["files"][0])
 
 
-def test_where_it_was_taken_is_shown_nowhere(server: ServerProcess, good: Path, tmp_path: Path) -> None:
+def test_place_and_device_of_a_recording_are_shown_nowhere(server: ServerProcess, good: Path, tmp_path: Path) -> None:
     """Neither the place nor the device is in the status, an event, the log or a result; also of a broken video."""
     source = samples.make(tmp_path, "a.mov", size="64x48", extra=bad_videos.PRIVATE)
     data = source.read_bytes()
@@ -255,9 +259,9 @@ def test_where_it_was_taken_is_shown_nowhere(server: ServerProcess, good: Path, 
     check_plays(whole["files"][0])
     check_failed(server, failed, "not_playable")
     tables = ("tasks", "task_files", "task_steps", "task_events")
-    told = f"{whole}{failed}{server.log()}"
-    told += "".join(str(query(server.database_url, f"SELECT * FROM {table}")) for table in tables)
-    assert not [word for word in bad_videos.PRIVATE_WORDS if word in told]
+    shown = f"{whole}{failed}{server.log()}"
+    shown += "".join(str(query(server.database_url, f"SELECT * FROM {table}")) for table in tables)
+    assert not [word for word in bad_videos.PRIVATE_WORDS if word in shown]
     results = [path for path in (server.data_dir / "results" / whole["task_id"]).rglob("*") if path.is_file()]
     assert len(results) > 5
     for path in results:

@@ -16,7 +16,7 @@ pytestmark = pytest.mark.acceptance
 SAMPLE = Path(__file__).parent / "documented_sample.js"
 
 
-def test_the_documents_javascript_sample(server: ServerProcess, tmp_path: Path) -> None:
+def test_the_documented_javascript_sample_uploads_two_videos(server: ServerProcess, tmp_path: Path) -> None:
     """On the server's own origin the sample uploads two videos, polls, and says that they are processed."""
     videos = [make(tmp_path, "one.mp4"), make(tmp_path, "假期.mov")]
     with drive(

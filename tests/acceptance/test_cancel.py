@@ -45,7 +45,9 @@ def check_cancelled(server: ServerProcess, task: str) -> None:
     assert "completed" not in types, types
 
 
-def test_cancel_of_a_task_that_nobody_has_claimed(start_server: StartServer, database_url: str, tmp_path: Path) -> None:
+def test_a_cancel_of_a_waiting_task_counts_at_once(
+    start_server: StartServer, database_url: str, tmp_path: Path
+) -> None:
     """Without a worker the cancel counts at once; a second one is 200 as well, in the reader's language."""
     server = start_server(database_url=database_url, scheduler="none")
     task = upload(server, make(tmp_path, "clip.mp4"))
@@ -57,7 +59,7 @@ def test_cancel_of_a_task_that_nobody_has_claimed(start_server: StartServer, dat
     check_cancelled(server, task)
 
 
-def test_cancel_while_waiting_behind_another_task(start_server: StartServer, gate: Gate, tmp_path: Path) -> None:
+def test_a_cancelled_waiting_task_is_never_started(start_server: StartServer, gate: Gate, tmp_path: Path) -> None:
     """With one encode at a time the second task waits; cancelled, it is never begun, and the first completes."""
     server = start_server(ffmpeg=gate.path, encode_limit=1)
     video = make(tmp_path, "clip.mp4")
@@ -76,7 +78,9 @@ def test_cancel_while_waiting_behind_another_task(start_server: StartServer, gat
     assert rows == [{"attempt": 0}], "a cancelled task was begun"
 
 
-def test_cancel_while_processing(start_server: StartServer, database_url: str, gate: Gate, tmp_path: Path) -> None:
+def test_a_cancel_stops_a_running_task_within_two_seconds(
+    start_server: StartServer, database_url: str, gate: Gate, tmp_path: Path
+) -> None:
     """The status is cancelled from the answer on, the step's processes are gone within 2 s, no poster appears."""
     server = start_server(database_url=database_url, ffmpeg=gate.path)
     videos = [make(tmp_path, "one.mp4"), make(tmp_path, "two.mp4")]
@@ -100,7 +104,7 @@ def test_cancel_while_processing(start_server: StartServer, database_url: str, g
     assert cancel(server, task) == (200, CANCELLED)
 
 
-def test_cancel_of_a_task_that_is_over(server: ServerProcess, tmp_path: Path) -> None:
+def test_a_cancel_of_an_ended_task_is_409(server: ServerProcess, tmp_path: Path) -> None:
     """Completed or failed, it is a 409 with the documented fields, and nothing changes."""
     broken = tmp_path / "broken.mp4"
     broken.write_bytes(b"\x00\x00\x00\x18ftypmp42\x00\x00\x00\x00mp42isom" + bytes(5000))

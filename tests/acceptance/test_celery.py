@@ -116,7 +116,9 @@ def test_a_restarted_broker_is_found_again(
 
 
 @pytest.mark.parametrize("broker", ["redis"], indirect=True)
-def test_celerys_own_command_works(celery_server: ServerProcess, broker: Broker, gate: Gate, tmp_path: Path) -> None:
+def test_the_celery_command_starts_a_worker(
+    celery_server: ServerProcess, broker: Broker, gate: Gate, tmp_path: Path
+) -> None:
     """`celery -A server.worker.celery_app worker` is a worker too. SIGTERM gives its task back; no forks."""
     settings = {"data_dir": celery_server.data_dir, "database_url": celery_server.database_url, "task_lease": 3}
     settings |= {"broker_url": broker.url, "scheduler": "celery", "encode_limit": 1}
@@ -171,7 +173,7 @@ def test_a_cancel_by_the_api_reaches_the_worker(
         (["--database-url", "postgresql://u:secret@127.0.0.1:1/d"], "set broker_url"),
     ],
 )
-def test_a_start_that_cannot_be_is_a_sentence(
+def test_celery_without_broker_or_postgresql_is_refused_with_a_sentence(
     server: ServerProcess, command: str, options: list[str], words: str
 ) -> None:
     """Celery on SQLite, and Celery without a broker."""

@@ -56,9 +56,7 @@ def upload_parts(origin: str, video: Path, config: aiotus.RetryConfiguration = O
     )
 
 
-def test_one_file_over_a_connection_that_is_cut(
-    server: ServerProcess, video: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_aiotus_resumes_after_a_cut(server: ServerProcess, video: Path, caplog: pytest.LogCaptureFixture) -> None:
     """The client's own retry asks and goes on; all arrives byte for byte, and its metadata are read back as given."""
     caplog.set_level(logging.INFO, logger="aiotus")
     with CuttingProxy(server.port, cuts=[4 * MIB]) as proxy:
@@ -71,7 +69,7 @@ def test_one_file_over_a_connection_that_is_cut(
     assert asyncio.run(aiotus.metadata(url, config=ONCE)) == named(video) | {"empty": None}
 
 
-def test_parts_are_joined(start_server: StartServer, database_url: str, video: Path) -> None:
+def test_aiotus_parts_become_one_video(start_server: StartServer, database_url: str, video: Path) -> None:
     """Five parts of any size, named by paths without a host, become one video with one task; the parts are gone."""
     server = start_server(database_url=database_url)
     url = upload_parts(server.url, video)
@@ -88,7 +86,7 @@ def test_parts_are_joined(start_server: StartServer, database_url: str, video: P
     assert [(part["status"], bool(part["has_bytes"])) for part in parts] == [("terminated", False)] * 5
 
 
-def test_parts_that_were_cut_heal(server: ServerProcess, video: Path) -> None:
+def test_aiotus_resumes_parts_after_cuts(server: ServerProcess, video: Path) -> None:
     """Cuts in two parts are healed by the client; the joined video is whole."""
     with CuttingProxy(server.port, cuts=[MIB, 5 * MIB]) as proxy:
         url = upload_parts(proxy.url, video, PATIENT)
@@ -98,7 +96,7 @@ def test_parts_that_were_cut_heal(server: ServerProcess, video: Path) -> None:
     assert server.stored_files() == [server.stored(upload_id(str(url)))]
 
 
-def test_parts_that_are_no_video_are_refused(
+def test_aiotus_parts_that_make_no_video_are_refused(
     server: ServerProcess, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Parts are exempt from the type check, what they make is not: the final is 415 and no task appears."""

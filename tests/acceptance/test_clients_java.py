@@ -57,14 +57,16 @@ def finished(server: ServerProcess, video: Path, url: str = "") -> str:
 
 
 @pytest.mark.parametrize("kind", ["video", "multiple"])
-def test_one_file(server: ServerProcess, kind: str, request: pytest.FixtureRequest) -> None:
+def test_the_java_client_uploads_a_file(server: ServerProcess, kind: str, request: pytest.FixtureRequest) -> None:
     """Whole requests and a rest, or whole requests alone: it arrives, and the client ends well."""
     source: Path = request.getfixturevalue(kind)
     check_arrived(server, finished(server, source), source)
 
 
 @pytest.mark.parametrize("kind", ["video", "multiple"])
-def test_a_finished_upload_is_resumed(server: ServerProcess, kind: str, request: pytest.FixtureRequest) -> None:
+def test_the_java_client_resumes_a_complete_upload(
+    server: ServerProcess, kind: str, request: pytest.FixtureRequest
+) -> None:
     """The app was ended before it heard of the end: it sends no byte, and hears of it; there is still one task."""
     source: Path = request.getfixturevalue(kind)
     url = finished(server, source)
@@ -72,7 +74,7 @@ def test_a_finished_upload_is_resumed(server: ServerProcess, kind: str, request:
     check_arrived(server, url, source)
 
 
-def test_a_cut_upload_is_resumed(server: ServerProcess, video: Path) -> None:
+def test_the_java_client_resumes_after_a_cut(server: ServerProcess, video: Path) -> None:
     """The connection was cut in the second request, and the app starts again: it goes on where the bytes end."""
     with CuttingProxy(server.port, cuts=[PAYLOAD + MIB]) as proxy:
         cut, why = upload(f"{proxy.url}/files", video, PAYLOAD)
@@ -84,7 +86,7 @@ def test_a_cut_upload_is_resumed(server: ServerProcess, video: Path) -> None:
     check_arrived(server, finished(server, video, url), video)
 
 
-def test_an_empty_file(start_server: StartServer, tmp_path: Path) -> None:
+def test_the_java_client_uploads_an_empty_file(start_server: StartServer, tmp_path: Path) -> None:
     """An empty file is no video; where every file is taken, it is complete, and the client ends well."""
     empty = tmp_path / "empty.mp4"
     empty.touch()

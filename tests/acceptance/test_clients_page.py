@@ -153,14 +153,18 @@ def check(server: ServerProcess, printed: str, video: Path, *, nothing_twice: bo
 
 
 @pytest.mark.parametrize("program", PROGRAMS, ids=named)
-def test_a_video_arrives(server: ServerProcess, video: Path, run: Run, tmp_path: Path, program: Program) -> None:
+def test_each_sample_uploads_a_video(
+    server: ServerProcess, video: Path, run: Run, tmp_path: Path, program: Program
+) -> None:
     """Each program brings every byte and prints its task's id."""
     printed = ended(run(*program.install(tmp_path), str(video), server.url))
     check(server, printed, video)
 
 
 @pytest.mark.parametrize("program", PROGRAMS, ids=named)
-def test_a_cut_is_healed(server: ServerProcess, video: Path, run: Run, tmp_path: Path, program: Program) -> None:
+def test_each_sample_resumes_after_cuts(
+    server: ServerProcess, video: Path, run: Run, tmp_path: Path, program: Program
+) -> None:
     """Cut twice in the middle, each program goes on by itself where it was."""
     with CuttingProxy(server.port, cuts=[3 * MIB, 6 * MIB], how="fin") as proxy:
         printed = ended(run(*program.install(tmp_path), str(video), proxy.url))
@@ -169,7 +173,7 @@ def test_a_cut_is_healed(server: ServerProcess, video: Path, run: Run, tmp_path:
 
 
 @pytest.mark.parametrize("program", RESUMING, ids=named)
-def test_a_killed_program_goes_on_when_it_is_started_again(
+def test_each_sample_resumes_after_a_kill(
     server: ServerProcess, video: Path, run: Run, tmp_path: Path, program: Program
 ) -> None:
     """Killed in the middle and started again, the program goes on with the same upload, and forgets it at its end."""
@@ -188,10 +192,10 @@ def test_a_killed_program_goes_on_when_it_is_started_again(
     finish(server, again.split()[0])
 
 
-def test_the_shell_stops_without_its_file(server: ServerProcess, run: Run, tmp_path: Path) -> None:
+def test_the_shell_sample_stops_without_its_file(server: ServerProcess, run: Run, tmp_path: Path) -> None:
     """Without a file, or with one that is not there or is a folder, it stops with a sentence and asks no server."""
     command = BASH.install(tmp_path)
-    for arguments, told in (
+    for arguments, expected in (
         ([], "usage: tus-upload FILE"),
         ([str(tmp_path / "nothing.mp4")], "cannot read the file"),
         ([str(tmp_path)], "cannot read the file"),
@@ -200,14 +204,14 @@ def test_the_shell_stops_without_its_file(server: ServerProcess, run: Run, tmp_p
         out, err = process.communicate(timeout=30)
         assert process.returncode in (1, 2, 127)
         assert out == ""
-        assert told in err
+        assert expected in err
         assert err.count("\n") == 1, "it stops at the first error"
     assert query(server.database_url, "SELECT id FROM uploads") == []
     assert not [line for line in server.log().splitlines() if '"/files"' in line]
 
 
 @pytest.mark.parametrize("program", RESUMING, ids=named)
-def test_an_upload_that_is_gone_is_begun_anew(
+def test_each_sample_restarts_an_upload_that_is_gone(
     server: ServerProcess, video: Path, run: Run, tmp_path: Path, program: Program
 ) -> None:
     """When the server has removed what was begun, the next start makes a new upload; the shell's only says so first."""
@@ -228,7 +232,9 @@ def test_an_upload_that_is_gone_is_begun_anew(
 
 
 @pytest.mark.parametrize("program", RESUMING, ids=named)  # aiotus tells nothing, after minutes, as the page says
-def test_a_refusal_is_told(server: ServerProcess, text: Path, run: Run, tmp_path: Path, program: Program) -> None:
+def test_each_sample_shows_the_reason_of_a_refusal(
+    server: ServerProcess, text: Path, run: Run, tmp_path: Path, program: Program
+) -> None:
     """A file that is no video ends the program with an exit code and the server's sentence."""
     quick = {"retries=10": "retries=1"} if program is TUSPY else {}
     chosen = Program(program.name, program.section, program.language, program.command, quicker=program.quicker | quick)
@@ -238,7 +244,7 @@ def test_a_refusal_is_told(server: ServerProcess, text: Path, run: Run, tmp_path
     assert query(server.database_url, "SELECT id FROM tasks") == []
 
 
-def test_the_state_is_asked_for_until_the_end(server: ServerProcess, run: Run, tmp_path: Path) -> None:
+def test_each_sample_polls_the_status_to_the_end(server: ServerProcess, run: Run, tmp_path: Path) -> None:
     """The lines that poll return the last state of a task, and the refusal of an unknown one."""
     video = make(tmp_path, "holiday.mp4")
     task = server.http.post(f"{server.url}/api/upload/videos", files={"videos": ("holiday.mp4", video.read_bytes())})
@@ -254,7 +260,7 @@ def test_the_state_is_asked_for_until_the_end(server: ServerProcess, run: Run, t
     assert refused["message"] == sentence("task_not_found", {}, "en")
 
 
-def test_a_form_that_is_sent_again_is_answered_again(server: ServerProcess, run: Run, tmp_path: Path) -> None:
+def test_a_repeated_form_of_the_curl_sample_is_one_task(server: ServerProcess, run: Run, tmp_path: Path) -> None:
     """curl's form twice with one key is one task, and the second answer is the first."""
     videos = [make(tmp_path, "holiday.mp4"), make(tmp_path, "dive.mov", seconds=1)]
     for video in videos:
@@ -295,7 +301,9 @@ def page(tmp_path: Path) -> Iterator[Callable[[str], str]]:
         thread.join(PATIENCE)
 
 
-def test_the_page_uploads(server: ServerProcess, page: Callable[[str], str], video: Path, tmp_path: Path) -> None:
+def test_the_browser_sample_uploads(
+    server: ServerProcess, page: Callable[[str], str], video: Path, tmp_path: Path
+) -> None:
     """The browser's sample, from another origin, brings a file in one PATCH and shows its task's id."""
     steps = [["choose", str(video)], ["text", "task "], ["look", "end"]]
     with drive("uppy.mjs", tmp_path, url=page(server.url), steps=steps) as client:
@@ -305,7 +313,7 @@ def test_the_page_uploads(server: ServerProcess, page: Callable[[str], str], vid
     check(server, events[-3]["text"], video)
 
 
-def test_the_page_goes_on_after_a_reload(
+def test_the_browser_sample_resumes_after_a_reload(
     server: ServerProcess, page: Callable[[str], str], video: Path, tmp_path: Path
 ) -> None:
     """Reloaded in the middle, the page goes on where it was once the same file is chosen again."""
@@ -325,7 +333,7 @@ def test_the_page_goes_on_after_a_reload(
     check(server, events[-3]["text"], video)
 
 
-def test_the_page_shows_a_refusal(
+def test_the_browser_sample_shows_a_refusal(
     server: ServerProcess, page: Callable[[str], str], text: Path, tmp_path: Path
 ) -> None:
     """What the server says about a file that is no video stands on the page."""

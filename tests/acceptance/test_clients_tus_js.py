@@ -55,7 +55,7 @@ def check_alone(server: ServerProcess, url: str) -> None:
     assert all(row["status"] == "terminated" and not row["has_bytes"] for row in others), others
 
 
-def test_the_body_of_the_creation_is_the_upload(server: ServerProcess, video: Path, tmp_path: Path) -> None:
+def test_a_creation_brings_the_first_chunk(server: ServerProcess, video: Path, tmp_path: Path) -> None:
     """With uploadDataDuringCreation and chunks, the POST brings the first chunk and is answered with its offset."""
     given = options(server.url, video, uploadDataDuringCreation=True, chunkSize=3 * MIB)
     with NodeClient("tus.mjs", tmp_path, **given) as client:
@@ -111,7 +111,7 @@ def test_cut_parts_are_resumed_from_their_stored_urls(server: ServerProcess, vid
     check_alone(server, success(events))
 
 
-def test_cut_parts_heal_by_the_clients_own_retries(server: ServerProcess, video: Path, tmp_path: Path) -> None:
+def test_cut_parts_are_resumed_by_the_retries_of_the_client(server: ServerProcess, video: Path, tmp_path: Path) -> None:
     """Connections of two parts are cut in the middle; the client asks, goes on, and the joined video is whole."""
     with CuttingProxy(server.port, cuts=[2 * MIB, 5 * MIB]) as proxy:
         given = options(proxy.url, video, parallelUploads=4, retryDelays=RETRIES)
@@ -125,7 +125,7 @@ def test_cut_parts_heal_by_the_clients_own_retries(server: ServerProcess, video:
     check_alone(server, success(events))
 
 
-def test_a_stream_tells_its_length_when_it_ends(server: ServerProcess, video: Path, tmp_path: Path) -> None:
+def test_a_stream_sets_its_length_at_its_end(server: ServerProcess, video: Path, tmp_path: Path) -> None:
     """With uploadLengthDeferred nothing knows the length before the stream's end; the video is whole all the same."""
     given = options(server.url, video, asStream=True, uploadLengthDeferred=True, chunkSize=3 * MIB)
     with NodeClient("tus.mjs", tmp_path, **given) as client:
@@ -139,7 +139,7 @@ def test_a_stream_tells_its_length_when_it_ends(server: ServerProcess, video: Pa
     assert row["length"] == video.stat().st_size
 
 
-def test_a_stream_of_unknown_length_survives_a_cut(server: ServerProcess, video: Path, tmp_path: Path) -> None:
+def test_a_stream_of_unknown_length_is_resumed_after_a_cut(server: ServerProcess, video: Path, tmp_path: Path) -> None:
     """A chunk of a stream that was cut goes on at the offset that HEAD tells, the length still deferred."""
     with CuttingProxy(server.port, cuts=[5 * MIB // 2]) as proxy:
         how = {"asStream": True, "uploadLengthDeferred": True, "chunkSize": MIB, "retryDelays": RETRIES}
@@ -152,7 +152,7 @@ def test_a_stream_of_unknown_length_survives_a_cut(server: ServerProcess, video:
     check_arrived(server, success(events), video)
 
 
-def test_post_may_stand_for_patch(server: ServerProcess, video: Path, tmp_path: Path) -> None:
+def test_a_post_with_the_override_header_works_as_patch(server: ServerProcess, video: Path, tmp_path: Path) -> None:
     """With overridePatchMethod no PATCH is ever sent: POST with X-HTTP-Method-Override does the same."""
     given = options(server.url, video, overridePatchMethod=True, chunkSize=4 * MIB)
     with NodeClient("tus.mjs", tmp_path, **given) as client:

@@ -35,9 +35,9 @@ def check_healed(server: ServerProcess, client: TUSKit) -> None:
     assert client.finished
     status = server.http.get(f"{server.url}/api/task/status/{upload_id(client.url)}")
     assert status.status_code == 200, f"TUSKit believes that it has finished, and there is no task: {client.exchanges}"
-    told = [exchange.told for exchange in client.exchanges if exchange.told is not None]
-    assert told == sorted(told), client.exchanges
-    assert told[-1] == SIZE
+    offsets = [exchange.answer_offset for exchange in client.exchanges if exchange.answer_offset is not None]
+    assert offsets == sorted(offsets), client.exchanges
+    assert offsets[-1] == SIZE
 
 
 def check_whole(server: ServerProcess, client: TUSKit) -> None:
@@ -47,22 +47,24 @@ def check_whole(server: ServerProcess, client: TUSKit) -> None:
 
 def conflicts(client: TUSKit) -> list[int | None]:
     """What answers with 409 told."""
-    return [exchange.told for exchange in client.exchanges if exchange.status == 409]
+    return [exchange.answer_offset for exchange in client.exchanges if exchange.status == 409]
 
 
-def test_a_smooth_run(server: ServerProcess, video: Path, tmp_path: Path) -> None:
+def test_tuskit_uploads_without_extra_requests(server: ServerProcess, video: Path, tmp_path: Path) -> None:
     """A creation and six chunks, each answered with where it ended; nothing else is asked."""
     client = TUSKit(server.url, video, tmp_path)
     client.run()
     starts = range(0, SIZE, CHUNK)
-    assert [(exchange.method, exchange.status, exchange.offset, exchange.told) for exchange in client.exchanges] == [
+    assert [
+        (exchange.method, exchange.status, exchange.offset, exchange.answer_offset) for exchange in client.exchanges
+    ] == [
         ("POST", 201, 0, 0),
         *(("PATCH", 204, start, min(start + CHUNK, SIZE)) for start in starts),
     ]
     check_whole(server, client)
 
 
-def test_a_cut_in_a_chunk(server: ServerProcess, video: Path, tmp_path: Path) -> None:
+def test_tuskit_resumes_after_a_cut(server: ServerProcess, video: Path, tmp_path: Path) -> None:
     """After a cut the stale offset is taken, or answered with 409 and the true one; TUSKit goes on without asking."""
     cuts = [CHUNK // 2, 2 * CHUNK, 4 * CHUNK + 4_321]
     with CuttingProxy(server.port, cuts=cuts) as proxy:
@@ -82,7 +84,9 @@ def test_a_cut_in_a_chunk(server: ServerProcess, video: Path, tmp_path: Path) ->
         pytest.param([4 * CHUNK, *[SIZE] * 3], id="of-the-last-chunk-three-times"),
     ],
 )
-def test_a_lost_answer(server: ServerProcess, video: Path, tmp_path: Path, lost: list[int]) -> None:
+def test_tuskit_goes_on_after_a_lost_answer(
+    server: ServerProcess, video: Path, tmp_path: Path, lost: list[int]
+) -> None:
     """The chunk whose answer was lost is sent again at its stale offset; 409 tells that it is there already.
 
     Of the last chunk that 409 tells TUSKit that it has finished, so the task must be registered by then.
@@ -97,7 +101,7 @@ def test_a_lost_answer(server: ServerProcess, video: Path, tmp_path: Path, lost:
     assert len(query(server.database_url, "SELECT id FROM tasks")) == 1
 
 
-def test_eight_uploads_over_a_bad_network(server: ServerProcess, video: Path, tmp_path: Path) -> None:
+def test_eight_tuskit_uploads_complete_over_a_bad_network(server: ServerProcess, video: Path, tmp_path: Path) -> None:
     """Eight uploads at once whose connections are cut again and again all heal, and are eight tasks."""
     cuts = range(CHUNK, 8 * SIZE, 3 * CHUNK + 54_321)
     with CuttingProxy(server.port, cuts=cuts, how="fin") as proxy:
@@ -118,7 +122,7 @@ def test_eight_uploads_over_a_bad_network(server: ServerProcess, video: Path, tm
         finish(server, task)
 
 
-def test_a_server_that_is_killed_and_started_again(server: ServerProcess, video: Path, tmp_path: Path) -> None:
+def test_tuskit_resumes_after_a_restart_of_the_server(server: ServerProcess, video: Path, tmp_path: Path) -> None:
     """While the server is away TUSKit gives up; asked to try again, it goes on with what had arrived."""
     with CuttingProxy(server.port, hold_at=2 * CHUNK + CHUNK // 2) as proxy:
         client = TUSKit(proxy.url, video, tmp_path)
@@ -136,11 +140,11 @@ def test_a_server_that_is_killed_and_started_again(server: ServerProcess, video:
         server.start()
         client.retry()
     (head,) = [exchange for exchange in client.exchanges if exchange.method == "HEAD"]
-    assert (head.status, head.told) == (200, kept)
+    assert (head.status, head.answer_offset) == (200, kept)
     check_whole(server, client)
 
 
-def test_a_network_that_went_away(server: ServerProcess, video: Path, tmp_path: Path) -> None:
+def test_tuskit_takes_over_from_its_dead_connection(server: ServerProcess, video: Path, tmp_path: Path) -> None:
     """The old connection is dead but open: TUSKit's time limit runs out, and its next request takes the upload over."""
     with CuttingProxy(server.port, hold_at=2 * CHUNK + CHUNK // 2) as proxy:
         client = TUSKit(proxy.url, video, tmp_path, time_limit=5)
@@ -160,7 +164,9 @@ def locked(server: ServerProcess) -> Iterator[None]:
         connection.execute("ROLLBACK")
 
 
-def test_no_answer_says_finished_before_it_is(server: ServerProcess, video: Path, tmp_path: Path) -> None:
+def test_no_409_reports_all_bytes_before_the_task_is_registered(
+    server: ServerProcess, video: Path, tmp_path: Path
+) -> None:
     """All bytes are on disk, but the database is slow and the task not registered: no 409 may tell the length yet."""
     client = TUSKit(server.url, video, tmp_path, time_limit=3)
     client.run(pause_at=5 * CHUNK)
@@ -175,7 +181,7 @@ def test_no_answer_says_finished_before_it_is(server: ServerProcess, video: Path
     check_whole(server, client)
 
 
-def test_a_refused_file_is_never_finished(server: ServerProcess, tmp_path: Path) -> None:
+def test_tuskit_never_reports_a_refused_file_as_complete(server: ServerProcess, tmp_path: Path) -> None:
     """415 carries no Upload-Offset, so TUSKit fails; HEAD does not tell it anything else later."""
     lie = tmp_path / "lie.mp4"
     lie.write_bytes(b"no video at all " * (SIZE // 16))
@@ -185,7 +191,9 @@ def test_a_refused_file_is_never_finished(server: ServerProcess, tmp_path: Path)
             attempt()
         assert not client.finished
     answers = client.exchanges[1:]
-    assert [(exchange.method, exchange.told) for exchange in answers] == [("PATCH", None)] * 4 + [("HEAD", None)] * 4
+    assert [(exchange.method, exchange.answer_offset) for exchange in answers] == [("PATCH", None)] * 4 + [
+        ("HEAD", None)
+    ] * 4
     assert {exchange.status for exchange in answers} == {415}
     assert server.stored_files() == []
     assert query(server.database_url, "SELECT id FROM tasks") == []

@@ -112,22 +112,22 @@ def test_a_wrong_checksum_costs_one_chunk(server: ServerProcess, video: Path) ->
 def test_a_checked_chunk_that_was_cut_is_sent_again_whole(server: ServerProcess, video: Path) -> None:
     """A cut in a checked chunk leaves none of it: the client asks, is told the chunk's start, and sends it again."""
     with CuttingProxy(server.port, cuts=[CHUNK + MIB]) as proxy:
-        told: list[int] = []
+        offsets: list[int] = []
 
         class Asking(TidyUploader):
             def get_offset(self) -> int:
-                told.append(super().get_offset())
-                return told[-1]
+                offsets.append(super().get_offset())
+                return offsets[-1]
 
         how: dict[str, Any] = {"chunk_size": CHUNK, "upload_checksum": True, "retries": 3, "retry_delay": 0.1}
         client = uploader(proxy.url, video, Asking, **how)
         client.upload()
         assert proxy.cut_count == 1
-    assert told == [CHUNK]
+    assert offsets == [CHUNK]
     check_arrived(server, url_of(client), video)
 
 
-def test_a_stop_on_the_way_and_going_on(server: ServerProcess, video: Path) -> None:
+def test_an_upload_that_was_stopped_goes_on(server: ServerProcess, video: Path) -> None:
     """stop_at ends in the middle of a chunk; nothing is finished until the same uploader goes on to the end."""
     client = uploader(server.url, video, chunk_size=CHUNK)
     client.upload(stop_at=4 * MIB + 1)
@@ -172,7 +172,7 @@ def test_a_finished_stored_url_is_not_sent_again(
     assert len(query(server.database_url, "SELECT id FROM tasks")) == 1
 
 
-def test_an_upload_without_metadata(server: ServerProcess, video: Path) -> None:
+def test_an_upload_with_empty_metadata_is_accepted(server: ServerProcess, video: Path) -> None:
     """Without metadata tuspy sends an empty `upload-metadata:`; the content alone decides (rules 6 and 17)."""
     client = uploader(server.url, video, metadata={})
     assert client.get_url_creation_headers()["upload-metadata"] == ""  # type: ignore[no-untyped-call]
@@ -184,7 +184,7 @@ def test_an_upload_without_metadata(server: ServerProcess, video: Path) -> None:
 
 
 @pytest.mark.filterwarnings("ignore:Sending a large body directly with raw bytes:ResourceWarning")
-def test_the_asynchronous_uploader(server: ServerProcess, video: Path) -> None:
+def test_the_asynchronous_uploader_sends_checked_chunks(server: ServerProcess, video: Path) -> None:
     """tuspy on aiohttp does the same: checked chunks arrive byte for byte."""
     made = TusClient(f"{server.url}/files")
     metadata = {"filename": video.name}

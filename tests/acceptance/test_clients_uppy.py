@@ -130,7 +130,9 @@ def test_a_page_of_another_origin_may_not_upload(
     assert query(server.database_url, "SELECT id FROM uploads") == []
 
 
-def test_pause_and_resume(server: ServerProcess, origin: str, video: Path, tmp_path: Path) -> None:
+def test_a_paused_upload_is_resumed_without_repeating_bytes(
+    server: ServerProcess, origin: str, video: Path, tmp_path: Path
+) -> None:
     """While Uppy is paused the server's offset stands still; resumed, it goes on there and sends nothing twice."""
     enough, seen = tmp_path / "enough", tmp_path / "seen"
     steps: list[Step] = [
@@ -165,7 +167,7 @@ def test_pause_and_resume(server: ServerProcess, origin: str, video: Path, tmp_p
     check_whole(server, events, video)
 
 
-def test_a_reload_is_survived(server: ServerProcess, origin: str, video: Path, tmp_path: Path) -> None:
+def test_an_upload_is_resumed_after_a_reload(server: ServerProcess, origin: str, video: Path, tmp_path: Path) -> None:
     """Golden Retriever brings the file back, and the same upload goes on although its old connection is still open."""
     reload = tmp_path / "reload"
     steps: list[Step] = [
@@ -208,12 +210,14 @@ def test_cut_connections_are_retried(
             events = client.finish(seconds=150)
         assert proxy.cut_count == 2
     assert check_continued(events) > MIB
-    told = [event["offset"] for event in responses(events, "HEAD")]
-    assert [event["offset"] for event in requests(events, "PATCH")] == [0, *told]
+    offsets = [event["offset"] for event in responses(events, "HEAD")]
+    assert [event["offset"] for event in requests(events, "PATCH")] == [0, *offsets]
     check_whole(server, events, video)
 
 
-def test_a_restart_of_the_server_is_waited_for(server: ServerProcess, origin: str, video: Path, tmp_path: Path) -> None:
+def test_an_upload_is_resumed_after_a_restart_of_the_server(
+    server: ServerProcess, origin: str, video: Path, tmp_path: Path
+) -> None:
     """While the server is away Uppy keeps trying; once it is back, the same upload goes on."""
     steps: list[Step] = [
         ["drop", str(video)],
@@ -233,7 +237,7 @@ def test_a_restart_of_the_server_is_waited_for(server: ServerProcess, origin: st
     check_whole(server, events, video)
 
 
-def test_a_cancel_removes_what_arrived(server: ServerProcess, origin: str, video: Path, tmp_path: Path) -> None:
+def test_a_cancel_removes_the_received_bytes(server: ServerProcess, origin: str, video: Path, tmp_path: Path) -> None:
     """Cancelled in the middle, Uppy deletes the upload: no byte of it is left, and there is no task."""
     enough = tmp_path / "enough"
     steps: list[Step] = [
@@ -262,8 +266,8 @@ def test_a_text_named_mp4_is_refused_once(
     """The Dashboard shows the server's sentence in the reader's language; Uppy tries again only when it is told to."""
     text = tmp_path / "notes.mp4"
     text.write_bytes(b"Dear diary, today I uploaded nothing.\n" * (size // 38))
-    told = sentence("media_type_mismatch", {"accepted": media_types.ACCEPTED_BY_TUS}, language)
-    steps: list[Step] = [["drop", str(text)], UPLOAD, ["text", told], ["text", "Upload failed"]]
+    refusal = sentence("media_type_mismatch", {"accepted": media_types.ACCEPTED_BY_TUS}, language)
+    steps: list[Step] = [["drop", str(text)], UPLOAD, ["text", refusal], ["text", "Upload failed"]]
     steps += [["look", "failed"], ["press", "Retry upload"], ["logged", "uppy upload-error", 2]]
     events = use(tmp_path, origin, server.url, *steps, locale=locale)
     alone = events[: events.index(look(events, "failed"))]
@@ -274,13 +278,13 @@ def test_a_text_named_mp4_is_refused_once(
     assert query(server.database_url, "SELECT id FROM tasks") == []
 
 
-def test_a_file_over_the_limit_is_refused_unsent(
+def test_a_file_over_the_limit_is_refused_before_it_is_sent(
     start_server: StartServer, origin: str, video: Path, tmp_path: Path
 ) -> None:
     """A refused creation shows the server's sentence too, and no byte is sent."""
     server = start_server(cors_origins=origin, tus_max_size=MIB)
-    told = sentence("upload_too_large", {"limit": "1 MiB"}, "en")
-    events = use(tmp_path, origin, server.url, ["drop", str(video)], UPLOAD, ["text", told])
+    refusal = sentence("upload_too_large", {"limit": "1 MiB"}, "en")
+    events = use(tmp_path, origin, server.url, ["drop", str(video)], UPLOAD, ["text", refusal])
     assert [event["status"] for event in responses(events, "POST")] == [413]
     assert requests(events, "PATCH") == []
 

@@ -69,14 +69,14 @@ def answering(reply: Reply) -> Iterator[tuple[str, list[bytes]]]:
 
 
 @pytest.mark.parametrize("engine", [OWN, TUSPYSERVER_BY_US])
-def test_ours_passes_every_case(found: Mapping[str, Results], engine: str) -> None:
+def test_videodock_passes_every_case(found: Mapping[str, Results], engine: str) -> None:
     """No case fails, and there is none that we do not offer."""
     others = {name: (result.outcome, result.why) for name, result in found[engine].items() if result.outcome != PASS}
     assert others == {}
     assert len(found[engine]) == len(CASES)
 
 
-def test_the_page_is_what_the_run_yields(found: Mapping[str, Results]) -> None:
+def test_the_engines_page_is_up_to_date(found: Mapping[str, Results]) -> None:
     """docs/engines.md was made after the last change; `make engines` makes it."""
     assert engines.PAGE.read_text() == engines.page(found)
 
@@ -87,14 +87,14 @@ def test_every_rule_has_a_case() -> None:
     assert named == set(RULES) == set(range(1, 20))
 
 
-def test_names() -> None:
+def test_case_names_are_unique_and_quotable() -> None:
     """A case can be quoted by its name."""
     names = [case.name for case in CASES]
     assert len(set(names)) == len(names)
     assert not [name for name in names if not re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", name)]
 
 
-def test_it_stands_alone() -> None:
+def test_the_suite_imports_only_the_standard_library() -> None:
     """The suite is pointed at a URL: it loads nothing of the server, of the harness, nor any installed package."""
     code = (
         "import sys, tests.conformance.__main__\n"
@@ -106,7 +106,7 @@ def test_it_stands_alone() -> None:
     assert done.stdout.strip() == "['tests'] False"
 
 
-def test_a_run_by_hand(server: ServerProcess) -> None:
+def test_the_command_prints_a_table_and_exits_with_0(server: ServerProcess) -> None:
     """The command prints a table of the chosen cases and ends with 0."""
     command = [sys.executable, "-m", "tests.conformance", f"{server.url}/files", "--only", "patch-*", "--only", "types"]
     done = subprocess.run(command, cwd=ROOT, check=False, capture_output=True, text=True, timeout=PATIENCE)
@@ -118,7 +118,9 @@ def test_a_run_by_hand(server: ServerProcess) -> None:
     assert rows[-1] == f"{len(chosen)} passed, 0 failed, 0 not offered"
 
 
-def test_what_is_not_offered(server: ServerProcess, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_feature_that_is_not_offered_is_not_a_failure(
+    server: ServerProcess, capsys: pytest.CaptureFixture[str]
+) -> None:
     """By default originals are not given out: that is told as such, and is no failure."""
     assert main([f"{server.url}/files", "--only", "read-whole", "--json"]) == 0
     answer = json.loads(capsys.readouterr().out)
@@ -128,7 +130,7 @@ def test_what_is_not_offered(server: ServerProcess, capsys: pytest.CaptureFixtur
     assert (case["result"], case["why"]) == ("not offered", "no downloads")
 
 
-def test_a_failure_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_failed_case_is_exit_1_with_its_reason(capsys: pytest.CaptureFixture[str]) -> None:
     """A server that refuses everything fails with code 1 and one line of why; --header goes with each request."""
     with answering(lambda head: OPTIONS if head.startswith(b"OPTIONS") else REFUSAL) as (url, heads):
         code = main([url, "--only", "create-201", "--header", "Authorization: Bearer abc", "--json"])
@@ -140,7 +142,9 @@ def test_a_failure_is_told(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 @pytest.mark.parametrize("kind", ["silent", "gone", "garbage", "endless"])
-def test_a_server_that_dies(kind: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_server_that_stops_answering_ends_cases_by_their_time_limit(
+    kind: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     """A server that says nothing, hangs up, or talks nonsense after OPTIONS ends no case but by its time limit."""
     replies = {"silent": None, "gone": b"", "garbage": b"SSH-2.0-x\r\n\r\n", "endless": b"HTTP/1.1 201 Created\r\nX: "}
     with answering(lambda head: OPTIONS if head.startswith(b"OPTIONS") else replies[kind]) as (url, _):
@@ -166,7 +170,7 @@ def test_a_server_that_dies(kind: str, capsys: pytest.CaptureFixture[str]) -> No
         (["http://127.0.0.1:1/files", "--only", "nothing-like-it"], "No case is named nothing-like-it"),
     ],
 )
-def test_a_url_that_cannot_be_used(arguments: list[str], why: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_unusable_url_is_exit_2(arguments: list[str], why: str, capsys: pytest.CaptureFixture[str]) -> None:
     """Code 2 and one sentence."""
     assert main(arguments) == 2
     error = capsys.readouterr().err
@@ -174,7 +178,7 @@ def test_a_url_that_cannot_be_used(arguments: list[str], why: str, capsys: pytes
     assert error.count("\n") == 1
 
 
-def test_a_server_that_is_none_of_tus(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_server_without_tus_is_exit_2(capsys: pytest.CaptureFixture[str]) -> None:
     """Code 2 where OPTIONS does not speak of tus, or nothing is said at all."""
     with answering(lambda _: REFUSAL) as (url, _):
         assert main([url]) == 2
@@ -185,14 +189,14 @@ def test_a_server_that_is_none_of_tus(capsys: pytest.CaptureFixture[str]) -> Non
 
 
 @pytest.mark.parametrize("given", [["--header", "no colon"], ["--timeout", "0"], ["--jobs", "0"], ["--jobs", "x"]])
-def test_an_option_that_cannot_be(given: list[str]) -> None:
+def test_an_unknown_option_is_exit_2(given: list[str]) -> None:
     """Code 2 for an option that is none."""
     with pytest.raises(SystemExit) as ended:
         main(["http://127.0.0.1:1/files", *given])
     assert ended.value.code == 2
 
 
-def test_the_list(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_list_shows_every_case_and_rule(capsys: pytest.CaptureFixture[str]) -> None:
     """--list tells every case and every rule, and needs no server."""
     assert main(["--list"]) == 0
     lines = capsys.readouterr().out.splitlines()
@@ -200,7 +204,7 @@ def test_the_list(capsys: pytest.CaptureFixture[str]) -> None:
     assert [line for line in lines if line.startswith("rule ")] == [f"rule {n}: {text}" for n, text in RULES.items()]
 
 
-def test_a_deadline_is_shared() -> None:
+def test_all_waits_of_a_case_share_a_deadline() -> None:
     """All waits of a case end together."""
     deadline = Deadline(0.05)
     with contextlib.suppress(TimeoutError):

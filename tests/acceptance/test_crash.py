@@ -16,7 +16,7 @@ from tests.samples import make
 pytestmark = pytest.mark.acceptance
 
 
-def test_a_task_survives_the_death_of_its_server(
+def test_a_task_completes_after_its_server_was_killed(
     start_server: StartServer, database_url: str, gate: Gate, tmp_path: Path
 ) -> None:
     """Killed while processing and restarted, the task completes, once, in its second attempt."""
@@ -40,7 +40,7 @@ def test_a_task_survives_the_death_of_its_server(
     assert rows == [{"status": "completed", "attempt": 2}]
 
 
-def test_a_waiting_task_is_taken_after_a_restart(start_server: StartServer, gate: Gate, tmp_path: Path) -> None:
+def test_a_waiting_task_is_processed_after_a_restart(start_server: StartServer, gate: Gate, tmp_path: Path) -> None:
     """A task that nobody had begun when the server was killed needs no second upload."""
     server = start_server(ffmpeg=gate.path, encode_limit=1, task_lease=3)
     video = make(tmp_path, "clip.mp4")
@@ -56,7 +56,7 @@ def test_a_waiting_task_is_taken_after_a_restart(start_server: StartServer, gate
         check_events(server, answer["task_id"])
 
 
-def test_a_stopped_server_goes_on_where_it_was(start_server: StartServer, gate: Gate, tmp_path: Path) -> None:
+def test_a_task_completes_after_its_server_was_stopped(start_server: StartServer, gate: Gate, tmp_path: Path) -> None:
     """SIGTERM while processing ends the server cleanly and in time; the next one completes the task."""
     server = start_server(ffmpeg=gate.path, task_lease=3)
     _, answer = curl(server.url, [make(tmp_path, "clip.mp4")])

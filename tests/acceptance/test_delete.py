@@ -35,27 +35,27 @@ def send(server: ServerProcess, *videos: Path) -> str:
     return str(answer["task_id"])
 
 
-def addresses(told: dict[str, Any]) -> list[str]:
+def addresses(state: dict[str, Any]) -> list[str]:
     """Every address in a status."""
     keys = ("poster_url", "mp4_url", "hls_url", "storyboard_url")
-    return [file[key] for file in told["files"] for key in keys if file[key]]
+    return [file[key] for file in state["files"] for key in keys if file[key]]
 
 
 def check_deleted(server: ServerProcess, task: str, urls: list[str], language: str = "zh") -> dict[str, Any]:
     """The status says so in words that old clients know, no address answers, and nothing is on the disk."""
     answer = server.http.get(f"{server.url}/api/task/status/{task}", headers={"Accept-Language": language})
-    told: dict[str, Any] = answer.json()
-    check_status_shape(told, task)
-    assert (told["status"], told["removed"], told["playable"]) == ("cancelled", True, False), told
-    assert told["message"] == {"zh": "任务已删除", "en": "Task deleted"}[language]
-    for file in told["files"]:
+    state: dict[str, Any] = answer.json()
+    check_status_shape(state, task)
+    assert (state["status"], state["removed"], state["playable"]) == ("cancelled", True, False), state
+    assert state["message"] == {"zh": "任务已删除", "en": "Task deleted"}[language]
+    for file in state["files"]:
         assert (file["status"], file["error"]["code"], file["playable"]) == ("removed", "file_removed", False)
-    assert addresses(told) == []
+    assert addresses(state) == []
     assert {server.http.get(url).status_code for url in urls} <= {404}
     assert on_disk(server, task) == []
     checked = server.run("check")
     assert checked.returncode == 0, checked.stdout
-    return told
+    return state
 
 
 def on_disk(server: ServerProcess, task: str) -> list[Path]:
@@ -70,7 +70,7 @@ def clip(tmp_path: Path) -> Path:
     return make(tmp_path, "clip.mp4")
 
 
-def test_a_finished_video(start_server: StartServer, database_url: str, clip: Path) -> None:
+def test_a_deleted_video_cannot_be_fetched(start_server: StartServer, database_url: str, clip: Path) -> None:
     """DELETE by tus: 204, then 410; its MP4 cannot be fetched any more, and reports still count it."""
     server = start_server(database_url=database_url, transcode="both", downloads="on")
     task = upload(server, clip)
@@ -89,7 +89,7 @@ def test_a_finished_video(start_server: StartServer, database_url: str, clip: Pa
     ]
 
 
-def test_a_task_by_the_api(start_server: StartServer, database_url: str, clip: Path) -> None:
+def test_a_task_is_deleted_by_the_api(start_server: StartServer, database_url: str, clip: Path) -> None:
     """DELETE /api/task/<id> is 200 in the reader's language, again too; an unknown one is 404, another method 405."""
     server = start_server(database_url=database_url, transcode="mp4")
     task = send(server, clip, clip)
@@ -112,7 +112,7 @@ def test_a_task_by_the_api(start_server: StartServer, database_url: str, clip: P
 
 
 @pytest.mark.parametrize("by", ["tus", "api", "command"])
-def test_a_task_that_runs(start_server: StartServer, gate: Gate, clip: Path, by: str) -> None:
+def test_deleting_a_running_task_stops_it(start_server: StartServer, gate: Gate, clip: Path, by: str) -> None:
     """The step's process group is gone within 2 s, and the next task is processed."""
     server = start_server(ffmpeg=gate.path)
     task = upload(server, clip)
@@ -132,7 +132,7 @@ def test_a_task_that_runs(start_server: StartServer, gate: Gate, clip: Path, by:
     finish(server, upload(server, clip))
 
 
-def test_one_file_of_a_form_that_runs(start_server: StartServer, gate: Gate, tmp_path: Path) -> None:
+def test_deleting_a_running_file_leaves_the_other(start_server: StartServer, gate: Gate, tmp_path: Path) -> None:
     """The first file is removed on the command line while it is processed; the same attempt completes the second."""
     server = start_server(ffmpeg=gate.path, transcode="mp4")
     task = send(server, make(tmp_path, "one.mp4"), make(tmp_path, "two.mp4"))
@@ -144,17 +144,17 @@ def test_one_file_of_a_form_that_runs(start_server: StartServer, gate: Gate, tmp
     assert done.returncode == 0, done.stderr
     within(lambda: not processes.still_alive(family), seconds=2, what=f"the step's processes are gone: {family}")
     gate.open()
-    told = finish(server, task)
-    assert [file["status"] for file in told["files"]] == ["removed", "completed"]
-    assert (told["removed"], told["partial"], told["playable"]) == (False, False, True)
+    state = finish(server, task)
+    assert [file["status"] for file in state["files"]] == ["removed", "completed"]
+    assert (state["removed"], state["partial"], state["playable"]) == (False, False, True)
     assert not server.stored(first).exists()
-    assert server.http.get(told["files"][1]["mp4_url"]).status_code == 200
+    assert server.http.get(state["files"][1]["mp4_url"]).status_code == 200
     assert query(server.database_url, "SELECT attempt FROM tasks") == [{"attempt": 1}]
     assert server.run("uploads", "terminate", second).returncode == 0
-    check_deleted(server, task, [told["files"][1]["mp4_url"]])
+    check_deleted(server, task, [state["files"][1]["mp4_url"]])
 
 
-def test_on_the_command_line(start_server: StartServer, database_url: str, clip: Path) -> None:
+def test_a_task_is_deleted_on_the_command_line(start_server: StartServer, database_url: str, clip: Path) -> None:
     """`tasks delete` beside a server and without one; `list` and `show` tell of it; exit codes say what cannot be."""
     server = start_server(database_url=database_url, scheduler="none")
     task, other = send(server, clip), send(server, clip)
@@ -175,7 +175,7 @@ def test_on_the_command_line(start_server: StartServer, database_url: str, clip:
     assert (refused.returncode, refused.stderr) == (4, "The upload is gone: its status is `terminated`.\n")
 
 
-def test_a_form_that_is_sent_again(start_server: StartServer, clip: Path) -> None:
+def test_a_repeated_form_of_a_deleted_task_stores_nothing(start_server: StartServer, clip: Path) -> None:
     """Its Idempotency-Key still answers as it did; nothing is stored or processed once more."""
     server = start_server(scheduler="none")
 
@@ -191,7 +191,7 @@ def test_a_form_that_is_sent_again(start_server: StartServer, clip: Path) -> Non
     check_deleted(server, first["task_id"], [])
 
 
-def test_originals_that_are_dropped(start_server: StartServer, clip: Path) -> None:
+def test_a_task_without_originals_is_deleted(start_server: StartServer, clip: Path) -> None:
     """Without an original the results still go, and the upload says that it is gone."""
     server = start_server(originals="drop", transcode="mp4")
     task = upload(server, clip)

@@ -99,9 +99,9 @@ def offset(server: ServerProcess, upload: str) -> int:
     """What HEAD says, which must be what the disk has."""
     answer = ask(server, "HEAD", target(upload), VERSION)
     assert answer.status == 200, answer
-    told = int(answer.headers["upload-offset"])
-    assert told == server.stored(upload).stat().st_size
-    return told
+    offset = int(answer.headers["upload-offset"])
+    assert offset == server.stored(upload).stat().st_size
+    return offset
 
 
 def space(server: ServerProcess) -> str:
@@ -118,7 +118,9 @@ def metric(server: ServerProcess, name: str) -> int:
     return int(float(value))
 
 
-def test_creation_is_refused_and_accepted_again(disk: Disk, database: str, start_server: StartServer) -> None:
+def test_a_creation_without_room_is_507_until_there_is_room(
+    disk: Disk, database: str, start_server: StartServer
+) -> None:
     """507 for what does not fit beside what was promised, before a byte is read; a removal makes room for it."""
     server = start_server(data_dir=disk.folder / "data", database_url=database, scheduler="none")
     first = create(server, 20 * MIB)
@@ -143,8 +145,8 @@ def test_creation_is_refused_and_accepted_again(disk: Disk, database: str, start
     later = ask(server, "POST", MOUNT, VERSION | {"Upload-Defer-Length": "1"})
     assert later.status == 201
     with Connection(server.port) as connection:
-        told = {"Upload-Length": str(20 * MIB), "Content-Length": str(MIB), "Expect": "100-continue"}
-        connection.send(request("PATCH", target(id_of(later)), patch_headers(0) | told))
+        headers = {"Upload-Length": str(20 * MIB), "Content-Length": str(MIB), "Expect": "100-continue"}
+        connection.send(request("PATCH", target(id_of(later)), patch_headers(0) | headers))
         answer = connection.answer()
     assert (answer.status, answer.code, answer.interim) == (507, "no_room", ())
     assert offset(server, id_of(later)) == 0
@@ -168,7 +170,7 @@ def test_creation_is_refused_and_accepted_again(disk: Disk, database: str, start
     assert (log.count("uploads_refused"), log.count("uploads_accepted_again")) == (1, 1)
 
 
-def test_expiry_makes_room(disk: Disk, database: str, start_server: StartServer) -> None:
+def test_an_expired_upload_frees_its_reservation(disk: Disk, database: str, start_server: StartServer) -> None:
     """What an upload was promised is free again when it has expired."""
     server = start_server(data_dir=disk.folder / "data", database_url=database, upload_expiry=3, sweep_interval=0.5)
     assert create(server, 25 * MIB).status == 201
@@ -176,7 +178,7 @@ def test_expiry_makes_room(disk: Disk, database: str, start_server: StartServer)
     until(lambda: create(server, 25 * MIB).status == 201, seconds=30, every=0.5, what="there is room again")
 
 
-def test_parts_and_what_is_made_of_them(disk: Disk, database: str, start_server: StartServer) -> None:
+def test_parts_and_their_final_reserve_space(disk: Disk, database: str, start_server: StartServer) -> None:
     """A part is promised its length; joining needs room for all parts but the first, whose file is taken."""
     server = start_server(data_dir=disk.folder / "data", database_url=database, scheduler="none")
     data = video(18 * MIB)
@@ -198,7 +200,9 @@ def test_parts_and_what_is_made_of_them(disk: Disk, database: str, start_server:
 
 
 @pytest.mark.parametrize("kind", ["plain", "checked", "chunked", "form"])
-def test_somebody_else_fills_it(disk: Disk, database: str, start_server: StartServer, kind: str) -> None:
+def test_an_upload_goes_on_after_another_program_filled_the_disk(
+    disk: Disk, database: str, start_server: StartServer, kind: str
+) -> None:
     """In the middle of a body: 507, the truth at the next HEAD, and from there on when there is room again."""
     server = start_server(data_dir=disk.folder / "data", database_url=database, scheduler="none")
     data = video(12 * MIB)
@@ -275,7 +279,7 @@ def _wait_promised(server: ServerProcess, lacking: int) -> None:
     )
 
 
-def test_a_server_on_a_full_disk(disk: Disk, start_server: StartServer) -> None:
+def test_a_server_on_a_full_disk_loses_nothing(disk: Disk, start_server: StartServer) -> None:
     """Not a byte is free, and the database is there: nothing lies, nothing is lost, and a removal still works."""
     server = start_server(data_dir=disk.folder / "data", sweep_interval=1)
     until(lambda: (server.data_dir / "spare").exists(), seconds=10, what="room for the worst is kept")
@@ -320,7 +324,7 @@ def test_a_server_on_a_full_disk(disk: Disk, start_server: StartServer) -> None:
     until(lambda: (server.data_dir / "spare").exists(), seconds=10, what="room for the worst is kept again")
 
 
-def test_stopped_and_started_on_a_full_disk(disk: Disk, start_server: StartServer) -> None:
+def test_a_server_restarts_on_a_full_disk(disk: Disk, start_server: StartServer) -> None:
     """SQLite's other files are gone after a stop, and there is no room for new ones but the spare."""
     server = start_server(data_dir=disk.folder / "data", sweep_interval=1)
     until(lambda: (server.data_dir / "spare").exists(), seconds=10, what="room for the worst is kept")
@@ -337,7 +341,9 @@ def test_stopped_and_started_on_a_full_disk(disk: Disk, start_server: StartServe
 
 
 @pytest.mark.leaves("a file beside the others, which held the disk")
-def test_processing_waits_for_room(disk: Disk, database: str, start_server: StartServer, tmp_path: Path) -> None:
+def test_a_task_waits_while_the_disk_is_full(
+    disk: Disk, database: str, start_server: StartServer, tmp_path: Path
+) -> None:
     """A task that finds the disk full waits for as long as that lasts, says so, and loses no try."""
     server = start_server(
         data_dir=disk.folder / "data",
@@ -366,7 +372,9 @@ def test_processing_waits_for_room(disk: Disk, database: str, start_server: Star
     finish(server, upload, seconds=90)
 
 
-def test_processing_that_fills_the_disk_itself(disk: Disk, start_server: StartServer, tmp_path: Path) -> None:
+def test_a_task_that_fills_the_disk_removes_its_output_and_waits(
+    disk: Disk, start_server: StartServer, tmp_path: Path
+) -> None:
     """What it made so far goes before the database is told, which lies on that disk and has no spare."""
     ffmpeg = tmp_path / "ffmpeg"
     ffmpeg.write_text(
@@ -383,7 +391,7 @@ def test_processing_that_fills_the_disk_itself(disk: Disk, start_server: StartSe
     finish(server, upload, seconds=90)
 
 
-def test_two_serving_processes(disk: Disk, start_server: StartServer) -> None:
+def test_two_processes_reserve_space_together(disk: Disk, start_server: StartServer) -> None:
     """None of them dies of a full disk, and they promise no room twice."""
     server = start_server(data_dir=disk.folder / "data", workers=2, sweep_interval=1)
     # Not the child that tries the confinement at the start, and ends.

@@ -64,7 +64,7 @@ def chinese(sentence: str) -> bool:
     return re.search(r"[\u4e00-\u9fff]", sentence) is not None
 
 
-def test_refused_forms(start_server: StartServer) -> None:
+def test_each_refused_form_has_its_documented_error(start_server: StartServer) -> None:
     """Each refusal has its status, its code, the names and reasons of the files, and leaves nothing behind."""
     server = start_server(max_file_size=LIMIT)
     for case in REFUSALS:
@@ -101,7 +101,7 @@ def test_an_oversize_file_does_not_stop_the_others(start_server: StartServer) ->
     assert [path.stat().st_size for path in server.stored_files()] == [len(HEAD) + 1000]
 
 
-def test_a_body_that_is_no_form(server: ServerProcess) -> None:
+def test_a_body_that_is_not_a_form_is_400(server: ServerProcess) -> None:
     """What is no multipart form is 400 with the documented fields."""
     for kind, body in (("application/json", b"{}"), ("multipart/form-data", b"x"), ("text/plain", b"")):
         response = server.http.post(f"{server.url}/api/upload/videos", content=body, headers={"Content-Type": kind})
@@ -112,7 +112,7 @@ def test_a_body_that_is_no_form(server: ServerProcess) -> None:
         assert answer["message"]
 
 
-def test_unknown_tasks(server: ServerProcess) -> None:
+def test_an_unknown_task_is_404(server: ServerProcess) -> None:
     """An unknown and a malformed id are the same 404, for the status and for cancelling."""
     unknown = [str(uuid.uuid4()), "123e4567-e89b-12d3-a456-426614174000", "123E4567-E89B-42D3-A456-426614174000"]
     for task in (*unknown, "1", "abc", "%00", "..%5c..%5cpasswd", "x" * 2000, "任务"):
@@ -131,7 +131,7 @@ def test_unknown_tasks(server: ServerProcess) -> None:
                 }, task
 
 
-def test_a_waiting_task_in_both_languages(start_server: StartServer) -> None:
+def test_the_status_of_a_waiting_task_is_as_documented(start_server: StartServer) -> None:
     """The documented status of a task that waits, every field of it."""
     server = start_server(scheduler="none")
     _, answer = swift(server.port, [("假期.mp4", HEAD + bytes(5000))])

@@ -159,7 +159,9 @@ def check_synced(events: list[str]) -> None:
 WHOLE = ["bytes", "sync upload", "sync folder", "sync folders"]
 
 
-def test_complete(start_server: StartServer, database_url: str, commit: list[str], tmp_path: Path) -> None:
+def test_by_default_an_upload_is_synced_before_it_is_complete(
+    start_server: StartServer, database_url: str, commit: list[str], tmp_path: Path
+) -> None:
     """By default: bytes, their entries and then the row are on the disk before the upload is called complete; nothing
     before that waits for a disk.
     """
@@ -176,7 +178,9 @@ def test_complete(start_server: StartServer, database_url: str, commit: list[str
     check_synced(last)
 
 
-def test_patch(start_server: StartServer, database_url: str, commit: list[str], tmp_path: Path) -> None:
+def test_fsync_patch_syncs_before_each_answer(
+    start_server: StartServer, database_url: str, commit: list[str], tmp_path: Path
+) -> None:
     """`patch`: the upload is on the disk before its 201, and the bytes of each request before its 204."""
     server = started(start_server, database_url, "patch")
     with Trace(server, tmp_path / "trace") as trace:
@@ -189,7 +193,9 @@ def test_patch(start_server: StartServer, database_url: str, commit: list[str], 
     check_order(last, *WHOLE, *commit)
 
 
-def test_a_patch_that_fails(start_server: StartServer, database_url: str, tmp_path: Path) -> None:
+def test_fsync_patch_syncs_the_bytes_of_a_failed_request(
+    start_server: StartServer, database_url: str, tmp_path: Path
+) -> None:
     """`patch`: what came of a request for which the disk had no room is on it too; the next HEAD tells that it came."""
     server = started(start_server, database_url, "patch")
     data = video(3 << 20)
@@ -203,7 +209,9 @@ def test_a_patch_that_fails(start_server: StartServer, database_url: str, tmp_pa
     assert server.stored(upload).stat().st_size == 1 << 20
 
 
-def test_never(start_server: StartServer, database_url: str, commit: list[str], tmp_path: Path) -> None:
+def test_with_fsync_never_nothing_waits_for_the_disk(
+    start_server: StartServer, database_url: str, commit: list[str], tmp_path: Path
+) -> None:
     """`never`: nothing waits for the disk."""
     server = started(start_server, database_url, "never")
     with Trace(server, tmp_path / "trace") as trace:
@@ -217,7 +225,9 @@ def test_never(start_server: StartServer, database_url: str, commit: list[str], 
     assert not [event for event in events if event.startswith("sync")]
 
 
-def test_what_is_taken_back(start_server: StartServer, database_url: str, commit: list[str], tmp_path: Path) -> None:
+def test_bytes_with_a_wrong_checksum_are_discarded_durably(
+    start_server: StartServer, database_url: str, commit: list[str], tmp_path: Path
+) -> None:
     """Bytes whose checksum is wrong: the row tells before them that they do not count, and says so no more only when
     the disk has lost them.
     """
@@ -231,7 +241,9 @@ def test_what_is_taken_back(start_server: StartServer, database_url: str, commit
     check_order(refused, *commit, "bytes", "take back", "sync upload", commit[0])
 
 
-def test_final(start_server: StartServer, database_url: str, commit: list[str], tmp_path: Path) -> None:
+def test_the_row_of_a_final_is_synced_before_it_shares_a_file(
+    start_server: StartServer, database_url: str, commit: list[str], tmp_path: Path
+) -> None:
     """The row of a final upload is on the disk before the upload shares its first part's file: else a power cut would
     leave a file without a row that grows.
     """

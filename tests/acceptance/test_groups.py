@@ -11,7 +11,7 @@ import pytest
 
 from tests.conftest import StartServer
 from tests.harness.arrival import upload_id
-from tests.harness.groups import DATA, Crowd, Group, Remote
+from tests.harness.groups import DATA, Group, GroupClients, Remote
 from tests.harness.node import Event, NodeClient
 from tests.harness.rows import query
 from tests.harness.server_process import ROOT, ServerProcess
@@ -43,16 +43,16 @@ def task_of(events: list[Event]) -> str:
 
 def check_three(server: ServerProcess, task: str) -> None:
     """All three are processed, in the order of their places, and nothing else is there."""
-    told = finish(server, task)
-    assert [file["name"] for file in told["files"]] == list(NAMES)
-    assert {file["status"] for file in told["files"]} == {"completed"}
-    for file in told["files"]:
+    state = finish(server, task)
+    assert [file["name"] for file in state["files"]] == list(NAMES)
+    assert {file["status"] for file in state["files"]} == {"completed"}
+    for file in state["files"]:
         assert poster(server, file) == (320, 240)
     assert [row["id"] for row in query(server.database_url, "SELECT id FROM tasks")] == [task]
 
 
 @pytest.mark.parametrize("engine", ["videodock", "tuspyserver"])
-def test_three_uploads_of_tus_js_client(
+def test_three_tus_js_uploads_are_one_task(
     start_server: StartServer, database_url: str, engine: str, videos: list[Path], tmp_path: Path
 ) -> None:
     """Three uploads side by side, one of them in parallel parts and one of unknown length, are one task."""
@@ -72,17 +72,17 @@ def test_three_uploads_of_tus_js_client(
     assert rows == [{"status": "complete", "n": 3}]
 
 
-def test_two_processes(start_server: StartServer, database_url: str) -> None:
+def test_two_processes_receive_one_group(start_server: StartServer, database_url: str) -> None:
     """Two server processes take the members of one group side by side, and it ends for both."""
     server = start_server(database_url=database_url, workers=2, scheduler="none")
     for number in range(3):
         group = Group(Remote(server), files=5)
-        with Crowd(group, pieces=3) as crowd:
+        with GroupClients(group, pieces=3) as crowd:
             pass
         group.check_ready()
         assert set(crowd.ended.values()) == {"whole"}, crowd.ended
         group = Group(Remote(server), files=5)
-        with Crowd(group, pieces=5) as crowd:
+        with GroupClients(group, pieces=5) as crowd:
             until(lambda: number == 0 or len(crowd.uploads) > number, seconds=10, what="some are created")  # noqa: B023
             until(lambda: group.cancel().status == 200, seconds=10, what="it is cancelled")  # noqa: B023
         assert set(crowd.ended.values()) <= {"whole", "upload_gone", "group_ended"}, crowd.ended
@@ -90,7 +90,7 @@ def test_two_processes(start_server: StartServer, database_url: str) -> None:
         assert not query(server.database_url, "SELECT id FROM uploads WHERE status = 'open'")
 
 
-def test_a_body_at_another_process(start_server: StartServer, database_url: str, tmp_path: Path) -> None:
+def test_a_cancel_ends_a_body_in_another_process(start_server: StartServer, database_url: str, tmp_path: Path) -> None:
     """A cancel ends what tus-js-client is sending, whichever process receives it: 410, and no byte stays."""
     server = start_server(database_url=database_url, workers=2)
     video = big(tmp_path, "large.mp4", 8 * MIB)
@@ -107,7 +107,9 @@ def test_a_body_at_another_process(start_server: StartServer, database_url: str,
     assert server.status(task)["status"] == "cancelled"
 
 
-def test_killed_and_resumed(start_server: StartServer, database_url: str, videos: list[Path], tmp_path: Path) -> None:
+def test_a_group_is_resumed_after_a_kill(
+    start_server: StartServer, database_url: str, videos: list[Path], tmp_path: Path
+) -> None:
     """SIGKILL while a group gathers: what was there is there, the rest follows, and the task is processed."""
     server = start_server(database_url=database_url)
     task = str(uuid.uuid4())
@@ -116,15 +118,15 @@ def test_killed_and_resumed(start_server: StartServer, database_url: str, videos
         client.finish()
     server.kill()
     server.start()
-    told = server.status(task)
-    assert (told["status"], told["message"]) == ("uploaded", "等待其余文件 (1/3)")
+    state = server.status(task)
+    assert (state["status"], state["message"]) == ("uploaded", "等待其余文件 (1/3)")
     for place in (1, 0):
         with NodeClient("tus.mjs", tmp_path, **options(server, videos[place], said[place])) as client:
             client.finish()
     check_three(server, task)
 
 
-def test_nobody_begins_before_all_are_there(server: ServerProcess) -> None:
+def test_a_group_is_processed_when_its_last_file_is_there(server: ServerProcess) -> None:
     """With workers at hand the task waits until its last file is there, and a file that is none does no harm."""
     group = Group(Remote(server), files=2)
     group.whole(1)
@@ -138,7 +140,9 @@ def test_nobody_begins_before_all_are_there(server: ServerProcess) -> None:
     assert {file["error"]["code"] for file in seen[-1]["files"]} == {"not_playable"}, DATA[:8]
 
 
-def test_the_page(server: ServerProcess, videos: list[Path], tmp_path: Path) -> None:
+def test_the_shell_commands_of_the_page_upload_a_group(
+    server: ServerProcess, videos: list[Path], tmp_path: Path
+) -> None:
     """The page's shell commands, as they stand there, upload two files into one task."""
     for name, video in zip(("one.mp4", "two.mp4"), videos, strict=False):
         (tmp_path / name).write_bytes(video.read_bytes())
@@ -150,11 +154,11 @@ def test_the_page(server: ServerProcess, videos: list[Path], tmp_path: Path) -> 
     assert done.returncode == 0, done.stderr + shlex.quote(script)
     (task,) = [row["id"] for row in query(server.database_url, "SELECT id FROM tasks")]
     assert task in done.stdout
-    told = finish(server, task)
-    assert [file["name"] for file in told["files"]] == ["one.mp4", "two.mp4"]
+    state = finish(server, task)
+    assert [file["name"] for file in state["files"]] == ["one.mp4", "two.mp4"]
 
 
-def test_the_page_in_node(server: ServerProcess, videos: list[Path], tmp_path: Path) -> None:
+def test_the_javascript_of_the_page_uploads_a_group(server: ServerProcess, videos: list[Path], tmp_path: Path) -> None:
     """The page's JavaScript, with files from the disk in place of a browser's, uploads all of them into one task."""
     (sample,) = re.findall(r"```js\n(.*?)```", PAGE.read_text(), re.DOTALL)
     clients = ROOT / "tests" / "clients"

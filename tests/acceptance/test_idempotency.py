@@ -96,13 +96,13 @@ class Round:
 
     def play(self, fault: str, *, in_repeat: bool) -> bool:
         """Kill in the first form, or in its repeat; whether it died. Then the same form gives one task."""
-        key, files, told = str(uuid.uuid4()), self.files(), None
+        key, files, first_answer = str(uuid.uuid4()), self.files(), None
         if in_repeat:
-            told = post(self.server.port, key, files)
+            first_answer = post(self.server.port, key, files)
         try:
             answer = post(self.server.port, key, files, **{"X-Fault": fault})
-            assert told is None or told.body == answer.body
-            told = answer
+            assert first_answer is None or first_answer.body == answer.body
+            first_answer = answer
             died = self.server.dies(seconds=0.5)
         except (ConnectionError, TimeoutError):
             died = self.server.dies(seconds=10)
@@ -113,7 +113,7 @@ class Round:
         self.tasks += 1
         again = post(self.server.port, key, files)
         assert again.status == 200, again
-        assert told is None or again.body == told.body
+        assert first_answer is None or again.body == first_answer.body
         self.check(said(again)["task_id"], files)
         assert post(self.server.port, key, files).body == again.body
         return died
@@ -145,7 +145,7 @@ def rows_only(name: str) -> bool:
     return name.split(".")[0] in ("transaction", "change", "lock", "answer")
 
 
-def test_killed_at_every_point(place: str) -> None:
+def test_a_form_killed_at_any_point_is_one_task_when_repeated(place: str) -> None:
     """kill -9 at each point that a form reaches, and that its repeat reaches: one task, and one answer."""
     with RestartedServer(database_url=place) as server:
         this_round = Round(server)
@@ -168,7 +168,7 @@ def test_killed_at_every_point(place: str) -> None:
 
 
 @pytest.mark.parametrize("share", [0.5, pytest.param(8, marks=pytest.mark.soak)], ids=["sample", "many"])
-def test_killed_at_lines(share: float) -> None:
+def test_a_form_killed_at_any_sampled_line_is_one_task_when_repeated(share: float) -> None:
     """The same behind lines that are spread over the whole of a form; `make soak` takes sixteen times as many."""
     dice = seed.dice("lines of a form")
     with RestartedServer(follow_lines=True) as server:
@@ -182,7 +182,9 @@ def test_killed_at_lines(share: float) -> None:
 
 
 @pytest.mark.parametrize("whom", ["everybody", "workers"])
-def test_killed_in_the_middle(start_server: StartServer, database_url: str, whom: str) -> None:
+def test_a_form_killed_while_it_is_received_is_one_task_when_repeated(
+    start_server: StartServer, database_url: str, whom: str
+) -> None:
     """Two processes, killed while they receive: the repeat, wherever it goes, is a first form, and the only task."""
     server = start_server(database_url=database_url, workers=2, scheduler="none")
     files = [("a.mp4", video(MIB)), ("b.mp4", video(2 * MIB, 2))]
@@ -218,7 +220,7 @@ def begun(server: ServerProcess, key: str, files: Files, boundary: str, *, left:
 # Clients
 
 
-def test_a_client_that_is_cut_off(start_server: StartServer, database_url: str) -> None:
+def test_a_form_that_was_cut_is_one_task_when_repeated(start_server: StartServer, database_url: str) -> None:
     """Cut in its body, cut before its answer: what it sends again is one task."""
     server = start_server(database_url=database_url, workers=2, scheduler="none")
     files = [("a.mp4", video(MIB)), ("b.mp4", video(2 * MIB, 2))]
@@ -236,7 +238,7 @@ def test_a_client_that_is_cut_off(start_server: StartServer, database_url: str) 
         assert len(query(server.database_url, "SELECT id FROM tasks")) == number + 1
 
 
-def test_two_at_once(start_server: StartServer, database_url: str) -> None:
+def test_equal_forms_at_once_are_one_task(start_server: StartServer, database_url: str) -> None:
     """Of equal forms sent at once to two processes one is received; the others are told 409, and then its answer."""
     server = start_server(database_url=database_url, workers=2, scheduler="none")
     files = [("a.mp4", video(MIB))]
@@ -260,7 +262,7 @@ def test_two_at_once(start_server: StartServer, database_url: str) -> None:
     assert len(server.stored_files()) == 6
 
 
-def test_one_and_one(start_server: StartServer, database_url: str) -> None:
+def test_a_repeat_is_409_until_the_first_form_is_answered(start_server: StartServer, database_url: str) -> None:
     """While one is received, each other is 409 in whichever process; behind it, its answer; of other bytes, 422."""
     server = start_server(database_url=database_url, workers=2, scheduler="none")
     data = video(MIB)
@@ -277,7 +279,7 @@ def test_one_and_one(start_server: StartServer, database_url: str) -> None:
     assert len(query(server.database_url, "SELECT id FROM tasks")) == 1
 
 
-def test_an_answer_expires(start_server: StartServer) -> None:
+def test_a_stored_answer_expires(start_server: StartServer) -> None:
     """After `form_answer_expiry` seconds the key is free, and the server sweeps it by itself."""
     server = start_server(form_answer_expiry=1, sweep_interval=0.5)
     files = [("a.mp4", video(1000))]
@@ -289,7 +291,7 @@ def test_an_answer_expires(start_server: StartServer) -> None:
 # A machine
 
 
-def test_a_large_form(start_server: StartServer) -> None:
+def test_a_large_form_with_a_key_costs_no_memory(start_server: StartServer) -> None:
     """500 MB with a key, and again: neither costs memory, and the repeat no byte on the disk either."""
     server = start_server(scheduler="none")
     post(server.port, "small", [("a.mp4", video(1000))])
@@ -318,7 +320,7 @@ def cluster() -> Iterator[PostgresServer]:
         server.stop()
 
 
-def test_a_database_that_is_away(start_server: StartServer, cluster: PostgresServer) -> None:
+def test_a_form_is_503_while_the_database_is_away(start_server: StartServer, cluster: PostgresServer) -> None:
     """503 while it is away, at the start, at the end and for a repeat; then the same key makes one task."""
     server = start_server(database_url=cluster.create_database(), scheduler="none")
     files, boundary = [("a.mp4", video(MIB))], uuid.uuid4().hex

@@ -20,7 +20,9 @@ GARBAGE = b"\x00\x00\x00\x18ftypmp42\x00\x00\x00\x00mp42isom" + b"\xde\xad\xbe\x
 
 
 @pytest.mark.parametrize("count", [1, 2])
-def test_curl_uploads_videos(start_server: StartServer, database_url: str, tmp_path: Path, count: int) -> None:
+def test_curl_uploads_one_or_two_videos(
+    start_server: StartServer, database_url: str, tmp_path: Path, count: int
+) -> None:
     """One video or two by curl: the documented answer, the bytes on disk, and every video processed."""
     server = start_server(database_url=database_url)
     videos = [make(tmp_path, f"clip-{number}.mp4") for number in range(count)]
@@ -43,7 +45,7 @@ def test_curl_uploads_videos(start_server: StartServer, database_url: str, tmp_p
     check_events(server, task)
 
 
-def test_all_seven_formats_in_one_request(server: ServerProcess, tmp_path: Path) -> None:
+def test_all_seven_formats_are_processed_from_one_form(server: ServerProcess, tmp_path: Path) -> None:
     """A real file of every documented format is taken, probed and gets a poster."""
     videos = [make(tmp_path, f"clip.{ending}") for ending in FORMATS]
     status, answer = curl(server.url, videos)
@@ -59,7 +61,7 @@ def test_all_seven_formats_in_one_request(server: ServerProcess, tmp_path: Path)
         check_processed(server, file)
 
 
-def test_the_documents_swift_sample(server: ServerProcess, tmp_path: Path) -> None:
+def test_the_body_of_the_documented_swift_sample_is_understood(server: ServerProcess, tmp_path: Path) -> None:
     """A body built byte by byte as the Swift sample does it is understood, whatever type its parts claim."""
     videos = [make(tmp_path, "IMG_0001.mov"), make(tmp_path, "假期.mp4")]
     status, answer = swift(server.port, [(video.name, video.read_bytes()) for video in videos])
@@ -68,7 +70,7 @@ def test_the_documents_swift_sample(server: ServerProcess, tmp_path: Path) -> No
     check_stored(server, answer["task_id"], videos)
 
 
-def test_a_text_renamed_to_mp4_is_named_and_the_other_completes(server: ServerProcess, tmp_path: Path) -> None:
+def test_a_text_renamed_to_mp4_is_refused_and_the_other_completes(server: ServerProcess, tmp_path: Path) -> None:
     """Of two files the one that is no video is refused by name; the other goes its way."""
     video = make(tmp_path, "real.mp4")
     status, answer = swift(server.port, [("fake.mp4", TEXT), (video.name, video.read_bytes())])
@@ -120,7 +122,7 @@ def test_a_phones_upright_video_stays_upright(server: ServerProcess, tmp_path: P
     assert poster(server, file) == (240, 320)
 
 
-def test_a_video_without_sound(server: ServerProcess, tmp_path: Path) -> None:
+def test_a_video_without_audio_has_a_null_codec(server: ServerProcess, tmp_path: Path) -> None:
     """What is not known is null: a screen recording has no audio codec."""
     _, answer = curl(server.url, [make(tmp_path, "silent.mkv", audio=False)])
     (file,) = finish(server, answer["task_id"])["files"]

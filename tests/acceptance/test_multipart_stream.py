@@ -59,7 +59,7 @@ def test_a_client_that_goes_away_leaves_nothing(
     assert query(server.database_url, "SELECT id FROM task_files") == []
 
 
-def test_a_form_costs_no_memory(start_server: StartServer) -> None:
+def test_a_large_form_is_stored_in_bounded_memory(start_server: StartServer) -> None:
     """300 MB in one form: the server grows by less than 60 MB, and every byte is there."""
     server = start_server(scheduler="none")
     small(server)

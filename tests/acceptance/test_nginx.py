@@ -66,7 +66,7 @@ def test_plain_http_is_redirected_http_2_is_spoken_and_metrics_are_private(nginx
     assert nginx.http.get(f"{nginx.url}/metrics").status_code == 404
 
 
-def test_parts_at_once_with_several_processes(
+def test_parallel_parts_are_joined_over_several_processes(
     start_server: StartServer, start_nginx: StartNginx, video: Path, tmp_path: Path
 ) -> None:
     """Four parts over TLS, two serving processes and two of nginx: joined they are the video."""
@@ -100,18 +100,18 @@ def test_a_browser_uploads_by_http_2_under_a_prefix(
     assert {line.rpartition(" ")[2] for line in asked} == {"HTTP/2.0"}, asked
 
 
-def test_a_large_head_passes_both_ways(nginx: Nginx, server: ServerProcess) -> None:
+def test_large_metadata_passes_nginx_both_ways(nginx: Nginx, server: ServerProcess) -> None:
     """Metadata as large as videodock takes it, and as it tells it back in answer to HEAD: nginx has room for it."""
     metadata = "filename YS5tcDQ=,note " + "QUJD" * 4000
     headers = TUS | {"Upload-Length": "1000", "Upload-Metadata": metadata}
     made = nginx.http.post(f"{nginx.url}/files", headers=headers)
     assert made.status_code == 201, made.text
-    told = nginx.http.head(made.headers["Location"], headers=TUS)
-    assert (told.status_code, told.headers["Upload-Metadata"]) == (200, metadata)
+    head = nginx.http.head(made.headers["Location"], headers=TUS)
+    assert (head.status_code, head.headers["Upload-Metadata"]) == (200, metadata)
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
-def test_a_refusal_overtakes_the_body(
+def test_a_refusal_reaches_the_client_before_its_body_ends(
     start_server: StartServer, start_nginx: StartNginx, tmp_path: Path, protocol: str
 ) -> None:
     """A client that still sends hears 413 or 415 from videodock itself, not a broken connection or nginx's page."""
@@ -122,9 +122,9 @@ def test_a_refusal_overtakes_the_body(
     small = make(tmp_path, "small.mp4")
     for source, code, status in ((noise, "media_type_mismatch", 415), (small, "body_too_large", 413)):
         with sending(nginx, protocol, create(nginx, source), noise, at=0, rate="4M") as client:
-            told = answered(client, seconds=10)  # the whole body would take 16
-        assert told.startswith(f"{code}: ")
-        assert told.endswith(f" {status}")
+            refusal = answered(client, seconds=10)  # the whole body would take 16
+        assert refusal.startswith(f"{code}: ")
+        assert refusal.endswith(f" {status}")
     film = big(tmp_path, "film.mp4", 8 * MIB)
     refused = curl(nginx.url, [film], protocol, "--cacert", str(nginx.certificate))
     assert (refused[0], refused[1]["success"]) == (413, False)
@@ -192,7 +192,7 @@ def client_of(server: ServerProcess, request_id: str) -> str:
     return until(look, seconds=5, what=f"the log has {request_id}")
 
 
-def test_the_documented_api_under_a_prefix(
+def test_the_documented_api_works_under_a_prefix(
     start_server: StartServer, database_url: str, start_nginx: StartNginx, tmp_path: Path
 ) -> None:
     """A form by curl and HTTP/2, its state, and the poster at the URL that the state tells."""

@@ -29,7 +29,7 @@ def ask(nginx: Nginx, folder: Path, *requests: dict[str, str]) -> list[dict[str,
         return [event for event in client.finish() if event["event"] == "answer"]
 
 
-def test_an_empty_data_frame_is_no_content(nginx: Nginx, tmp_path: Path) -> None:
+def test_an_empty_data_frame_is_an_empty_body(nginx: Nginx, tmp_path: Path) -> None:
     """A creation is 201, a PATCH at the end of a complete upload is 204, and one in the middle stores nothing."""
     creation = {":method": "POST", ":path": "/files", "Upload-Length": str(SIZE)} | TUS
     metadata = {"Upload-Metadata": "filename YS5tcDQ="}

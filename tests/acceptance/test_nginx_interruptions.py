@@ -33,7 +33,7 @@ def statuses(events: list[Event], method: str) -> list[int]:
 
 
 @pytest.mark.parametrize("how", ["rst", "fin"])
-def test_tus_js_is_cut_and_resumes(
+def test_tus_js_resumes_after_a_cut_before_nginx(
     server: ServerProcess, start_nginx: StartNginx, video: Path, tmp_path: Path, how: Literal["rst", "fin"]
 ) -> None:
     """Over TLS, a cut before nginx ends the request to videodock at once; the client resumes where the server is."""
@@ -70,7 +70,7 @@ def test_a_client_that_resumes_evicts_its_dead_connection(
 
 
 @pytest.mark.parametrize("what", ["reload", "kill", "restart"])
-def test_an_upload_outlasts_a_reload_a_kill_and_a_restart_of_nginx(
+def test_an_upload_continues_after_a_reload_a_kill_and_a_restart_of_nginx(
     nginx: Nginx, server: ServerProcess, video: Path, tmp_path: Path, what: str
 ) -> None:
     """A reload cuts nothing; workers that die, and a restart, cost no more than a HEAD and the rest."""
@@ -88,7 +88,7 @@ def test_an_upload_outlasts_a_reload_a_kill_and_a_restart_of_nginx(
     check_arrived(server, success(events), video)
 
 
-def test_an_upload_outlasts_a_restart_of_videodock(
+def test_an_upload_continues_after_a_restart_of_videodock(
     start_server: StartServer, database_url: str, start_nginx: StartNginx, video: Path, tmp_path: Path
 ) -> None:
     """While the server is away the client asks again and again, and then goes on where it was: it does not start anew.
@@ -111,7 +111,7 @@ def test_an_upload_outlasts_a_restart_of_videodock(
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
-def test_a_large_body_streams_is_cut_and_resumes(
+def test_a_large_body_is_streamed_and_resumed_after_a_cut(
     nginx: Nginx, server: ServerProcess, large: Path, tmp_path: Path, protocol: str
 ) -> None:
     """Bytes are stored while the client still has most of them; what was stored counts when it dies in the middle."""

@@ -84,7 +84,9 @@ def test_pause_and_resume_keep_the_bytes(server: ServerProcess, tmp_path: Path) 
     check_arrived(server, f"{server.url}/files/{uploads(server)[video.name]}", video)
 
 
-def test_after_a_reload_the_file_is_chosen_again_and_continues(server: ServerProcess, tmp_path: Path) -> None:
+def test_an_upload_continues_when_its_file_is_chosen_again_after_a_reload(
+    server: ServerProcess, tmp_path: Path
+) -> None:
     """A reload in the middle leaves a row that asks for the file; chosen again, the same upload goes on."""
     video = big(tmp_path, "long.mp4", 24 * MIB)
     other = make(tmp_path, "other.mp4")
@@ -118,7 +120,7 @@ def test_after_a_reload_the_file_is_chosen_again_and_continues(server: ServerPro
         check_arrived(server, f"{server.url}/files/{ids[source.name]}", source)
 
 
-def test_cancel_while_processing(start_server: StartServer, gate: Gate, tmp_path: Path) -> None:
+def test_the_cancel_button_cancels_a_running_task(start_server: StartServer, gate: Gate, tmp_path: Path) -> None:
     """The button in the row of a video that is being processed cancels its task."""
     server = start_server(ffmpeg=gate.path)
     video = make(tmp_path, "clip.mp4")

@@ -34,7 +34,7 @@ pytestmark = pytest.mark.acceptance
     ],
     ids=["some", "one", "all"],
 )
-def test_it_lists_what_the_setting_says(
+def test_the_page_lists_the_accepted_types(
     settings: dict[str, object], english: str, chinese: str, offered: str, start_server: StartServer, tmp_path: Path
 ) -> None:
     """By the settings `accept_types` and `accept`, whatever they are."""

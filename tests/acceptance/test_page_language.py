@@ -30,7 +30,7 @@ BROKEN = b"\x00\x00\x00\x18ftypmp42\x00\x00\x00\x00mp42isom" + bytes(5000)
     ],
     ids=lambda value: value if isinstance(value, str) and "." in value else "",
 )
-def test_a_refusal_is_read_in_both_languages(
+def test_a_refusal_follows_the_switch_of_the_language(
     start_server: StartServer, tmp_path: Path, name: str, content: bytes, code: str, params: Mapping[str, Param]
 ) -> None:
     """Refused at creation, by its bytes or by processing, a video says why in English, in Chinese and in English."""
@@ -91,7 +91,7 @@ def test_why_a_task_waits_follows_the_switch(start_server: StartServer, tmp_path
     assert not [event for event in events if event["event"] == "failed"]
 
 
-def test_a_folder_is_refused_in_words(server: ServerProcess, tmp_path: Path) -> None:
+def test_a_dropped_folder_is_refused_with_a_sentence(server: ServerProcess, tmp_path: Path) -> None:
     """A dropped folder is refused where it can be read, in the language of now, until files are chosen."""
     english, chinese = "Folders cannot be uploaded; choose the videos in them.", "无法上传文件夹，请选择其中的视频。"
     video = make(tmp_path, "clip.mp4")
@@ -112,7 +112,7 @@ def test_a_folder_is_refused_in_words(server: ServerProcess, tmp_path: Path) -> 
     assert chinese not in look(events, "end")["text"]
 
 
-def test_a_switch_while_the_server_is_away(start_server: StartServer, tmp_path: Path) -> None:
+def test_a_switch_of_the_language_works_while_the_server_is_away(start_server: StartServer, tmp_path: Path) -> None:
     """The sentence that is known stays until the server can say the other one; the row stays failed."""
     server = start_server()
     (tmp_path / "broken.mp4").write_bytes(BROKEN)
@@ -138,9 +138,7 @@ def test_a_switch_while_the_server_is_away(start_server: StartServer, tmp_path: 
     assert {row(events, label)["state"] for label in ("away", "back")} == {"failed"}
 
 
-def test_a_server_that_goes_away_while_it_processes_is_told(
-    start_server: StartServer, gate: Gate, tmp_path: Path
-) -> None:
+def test_a_lost_server_is_reported_during_processing(start_server: StartServer, gate: Gate, tmp_path: Path) -> None:
     """A status that cannot be asked is told as a lost connection and asked again, to the end of the task."""
     server = start_server(ffmpeg=gate.path)
     video = make(tmp_path, "clip.mp4")
@@ -171,14 +169,14 @@ def test_a_server_that_goes_away_while_it_processes_is_told(
 
 
 @pytest.mark.parametrize(
-    ("locale", "told"),
+    ("locale", "expected"),
     [
         ("en-GB", "No network; the server continues, and the status returns with the network"),
         ("zh-CN", "没有网络，服务器会继续处理，网络恢复后自动刷新状态"),
     ],
 )
-def test_no_network_while_it_processes_is_told(
-    start_server: StartServer, gate: Gate, tmp_path: Path, locale: str, told: str
+def test_a_lost_network_is_reported_during_processing(
+    start_server: StartServer, gate: Gate, tmp_path: Path, locale: str, expected: str
 ) -> None:
     """Without a network the row says so at once, and goes on when the network is back."""
     server = start_server(ffmpeg=gate.path)
@@ -188,7 +186,7 @@ def test_no_network_while_it_processes_is_told(
         ["choose", str(make(tmp_path, "clip.mp4"))],
         ["visible", '.row[data-tone="work"] progress'],
         ["offline", True],
-        ["text", told],
+        ["text", expected],
         ["look", "away"],
         ["offline", False],
         ["until", "done"],

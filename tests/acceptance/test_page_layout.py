@@ -50,9 +50,7 @@ def test_the_newest_rows_are_on_top_and_in_view(server: ServerProcess, tmp_path:
 
 
 @pytest.mark.parametrize("locale", ["en-GB", "zh-CN"])
-def test_nothing_is_wider_than_a_small_telephone(
-    start_server: StartServer, gate: Gate, tmp_path: Path, locale: str
-) -> None:
+def test_the_page_fits_a_small_phone(start_server: StartServer, gate: Gate, tmp_path: Path, locale: str) -> None:
     """At 320 CSS pixels there is nothing to scroll sideways, in any state of a row."""
     server = start_server(ffmpeg=gate.path, transcode="mp4")
     text = tmp_path / LONG.replace("视频", "notes")
@@ -114,7 +112,7 @@ def test_sizes_are_in_binary_units(start_server: StartServer, tmp_path: Path) ->
         troubled=True,
     )
     rows = look(events, "end")["rows"]
-    assert {found["name"]: found["size"] for found in rows} == {name: told for name, (_, told) in sizes.items()}
+    assert {found["name"]: found["size"] for found in rows} == {name: shown for name, (_, shown) in sizes.items()}
 
 
 def test_two_players_do_not_play_at_once(start_server: StartServer, tmp_path: Path) -> None:

@@ -69,7 +69,7 @@ def test_a_dropped_video_is_played(start_server: StartServer, tmp_path: Path) ->
         assert not asked_for(events[:pressed], name), f"{name} was loaded before anybody wanted it"
 
 
-def test_it_plays_while_the_rest_is_made(start_server: StartServer, gate: Gate, tmp_path: Path) -> None:
+def test_a_video_plays_while_its_hls_is_made(start_server: StartServer, gate: Gate, tmp_path: Path) -> None:
     """With the MP4 in place a video plays, by keyboard, while its HLS is still made, and is not interrupted by it."""
     hold_hls(gate)
     server = start_server(transcode="both", ffmpeg=gate.path)
@@ -109,7 +109,7 @@ def hold_hls(gate: Gate) -> None:
     gate.path.write_text(held)
 
 
-def test_hls_where_the_browser_plays_it(start_server: StartServer, tmp_path: Path) -> None:
+def test_hls_is_played_where_the_browser_supports_it(start_server: StartServer, tmp_path: Path) -> None:
     """Without an MP4 a browser that plays HLS by itself, as this Chromium does, gets the playlist."""
     server = start_server(transcode="hls", transcode_preset="ultrafast")
     video = make(tmp_path, "clip.mp4", seconds=3)
@@ -127,7 +127,7 @@ def test_hls_where_the_browser_plays_it(start_server: StartServer, tmp_path: Pat
     assert asked_for(events, "/hls/index.m3u8")
 
 
-def test_the_step_in_words(start_server: StartServer, gate: Gate, tmp_path: Path) -> None:
+def test_the_page_names_the_running_step(start_server: StartServer, gate: Gate, tmp_path: Path) -> None:
     """While a video is made, the page says which step runs."""
     server = start_server(transcode="mp4", ffmpeg=gate.path)
     video = make(tmp_path, "clip.mp4")
@@ -146,7 +146,7 @@ def test_the_step_in_words(start_server: StartServer, gate: Gate, tmp_path: Path
     assert row(events, "mp4")["buttons"] == [f"Cancel: {video.name}"]
 
 
-def test_why_it_waits(start_server: StartServer, tmp_path: Path) -> None:
+def test_the_page_says_why_a_task_waits(start_server: StartServer, tmp_path: Path) -> None:
     """A task that was set aside says why, in the server's words, and can be cancelled."""
     server = start_server(clamd="tcp://127.0.0.1:9")
     video = make(tmp_path, "clip.mp4")

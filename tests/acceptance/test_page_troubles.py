@@ -20,7 +20,7 @@ pytestmark = pytest.mark.acceptance
 MIB = 1 << 20
 
 
-def test_an_upload_that_the_server_lost_starts_anew(server: ServerProcess, tmp_path: Path) -> None:
+def test_an_upload_that_is_gone_starts_again(server: ServerProcess, tmp_path: Path) -> None:
     """When the upload is gone (410), the page makes a new one and sends the file from its start."""
     video = big(tmp_path, "long.mp4", 24 * MIB)
     events = use(
@@ -43,7 +43,7 @@ def test_an_upload_that_the_server_lost_starts_anew(server: ServerProcess, tmp_p
     check_arrived(server, f"{server.url}/files/{rows[0]['id']}", video)
 
 
-def test_a_wrong_offset_is_corrected_by_the_answer(server: ServerProcess, tmp_path: Path) -> None:
+def test_a_wrong_offset_is_corrected_by_the_409(server: ServerProcess, tmp_path: Path) -> None:
     """A 409 tells the true offset, and the page goes on there without asking."""
     video = big(tmp_path, "long.mp4", 12 * MIB)
     events = use(
@@ -64,9 +64,11 @@ def test_a_wrong_offset_is_corrected_by_the_answer(server: ServerProcess, tmp_pa
 
 
 @pytest.mark.parametrize(
-    ("locale", "told"), [("en-GB", "Not now. Trying again in 3 s"), ("zh-CN", "Not now。3 秒后重试")]
+    ("locale", "expected"), [("en-GB", "Not now. Trying again in 3 s"), ("zh-CN", "Not now。3 秒后重试")]
 )
-def test_a_busy_server_is_told_and_waited_for(server: ServerProcess, tmp_path: Path, locale: str, told: str) -> None:
+def test_a_busy_server_is_reported_and_retried(
+    server: ServerProcess, tmp_path: Path, locale: str, expected: str
+) -> None:
     """After a 503 the row tells the server's sentence and waits as long as Retry-After says."""
     video = big(tmp_path, "long.mp4", 12 * MIB)
     events = use(
@@ -82,12 +84,12 @@ def test_a_busy_server_is_told_and_waited_for(server: ServerProcess, tmp_path: P
         locale=locale,
         troubled=True,
     )
-    assert row(events, "busy")["line"] == told
+    assert row(events, "busy")["line"] == expected
     check_continued(events)
     check_arrived(server, f"{server.url}/files/{uploads(server)[video.name]}", video)
 
 
-def test_broken_connections_are_survived(server: ServerProcess, tmp_path: Path) -> None:
+def test_an_upload_continues_after_cuts(server: ServerProcess, tmp_path: Path) -> None:
     """Cut twice, with or without the browser's own second try, one upload arrives whole."""
     video = big(tmp_path, "long.mp4", 12 * MIB)
     with CuttingProxy(server.port, cuts=[3 * MIB, 7 * MIB]) as proxy:
@@ -97,7 +99,7 @@ def test_broken_connections_are_survived(server: ServerProcess, tmp_path: Path) 
     check_arrived(server, f"{server.url}/files/{uploads(server)[video.name]}", video)
 
 
-def test_a_server_that_dies_is_told_and_waited_for(server: ServerProcess, tmp_path: Path) -> None:
+def test_a_lost_server_is_reported_and_retried(server: ServerProcess, tmp_path: Path) -> None:
     """While the server is away the row counts down to the next try; once it is back, the upload goes on."""
     video = big(tmp_path, "long.mp4", 24 * MIB)
     steps: list[list[object]] = [
@@ -150,7 +152,7 @@ def test_a_text_named_mp4_shows_the_servers_sentence(
     assert server.stored_files() == []
 
 
-def test_a_file_over_the_limit_is_refused_unsent(start_server: StartServer, tmp_path: Path) -> None:
+def test_a_file_over_the_limit_is_refused_before_it_is_sent(start_server: StartServer, tmp_path: Path) -> None:
     """The page tells the limit beforehand, shows the server's sentence for more, and sends nothing."""
     server = start_server(tus_max_size=MIB)
     events = use(

@@ -49,7 +49,7 @@ def by_form(server: ServerProcess, source: Path) -> str:
 
 @pytest.mark.parametrize("send", [by_tus, by_form])
 @pytest.mark.parametrize(("name", "rotate"), [("a.mp4", 0), ("a.mov", 90), ("a.avi", 0)])
-def test_it_is_playable(
+def test_every_address_of_a_playable_video_answers(
     send: Callable[[ServerProcess, Path], str],
     name: str,
     rotate: int,
@@ -158,7 +158,7 @@ def check_storyboard(server: ServerProcess, url: str) -> None:
     assert get(server, urljoin(url, sheet), "image/jpeg").content.startswith(b"\xff\xd8")
 
 
-def test_several_at_once(start_server: StartServer, tmp_path: Path) -> None:
+def test_a_broken_video_does_not_stop_the_other_of_a_form(start_server: StartServer, tmp_path: Path) -> None:
     """In a form of two, one of which is broken, the other is playable, and the task says that it is part of it."""
     server = start_server(transcode="mp4", storyboard="on", transcode_preset="ultrafast")
     good = make(tmp_path, "good.mp4", seconds=1)
@@ -167,16 +167,16 @@ def test_several_at_once(start_server: StartServer, tmp_path: Path) -> None:
     task = server.http.post(f"{server.url}/api/upload/videos", files=files).json()["task_id"]
     answer = follow(server, task)[-1]
     assert (answer["status"], answer["partial"], answer["playable"]) == ("completed", True, True)
-    told = {file["name"]: file for file in answer["files"]}
-    assert told["good.mp4"]["playable"]
-    get(server, told["good.mp4"]["mp4_url"], "video/mp4")
-    assert told["broken.mp4"]["error"] is not None
-    assert not told["broken.mp4"]["playable"]
+    by_name = {file["name"]: file for file in answer["files"]}
+    assert by_name["good.mp4"]["playable"]
+    get(server, by_name["good.mp4"]["mp4_url"], "video/mp4")
+    assert by_name["broken.mp4"]["error"] is not None
+    assert not by_name["broken.mp4"]["playable"]
     for key in ("poster_url", "mp4_url", "hls_url", "storyboard_url"):
-        assert told["broken.mp4"][key] is None
+        assert by_name["broken.mp4"][key] is None
 
 
-def test_it_stays_playable(start_server: StartServer, tmp_path: Path) -> None:
+def test_a_video_stays_playable_until_it_is_deleted(start_server: StartServer, tmp_path: Path) -> None:
     """A restart changes nothing; a DELETE, and nothing else, ends it."""
     server = start_server(transcode="mp4", storyboard="on", transcode_preset="ultrafast")
     task = by_tus(server, make(tmp_path, "a.mp4", seconds=1))

@@ -31,7 +31,7 @@ def open_to_others(folder: Path) -> list[str]:
     return sorted(f"{path.relative_to(folder)} {mode:o}" for path, mode in found if mode & 0o077)
 
 
-def test_everything_is_private(no_umask: None, start_server: StartServer, tmp_path: Path) -> None:
+def test_every_file_of_a_server_is_private(no_umask: None, start_server: StartServer, tmp_path: Path) -> None:
     """In a folder that others may enter, with all that a server makes of two videos: the database, its journals,
     originals, pictures, playlists, locks and FIFOs, while it runs and afterwards."""
     folder = tmp_path / "data"
@@ -47,7 +47,7 @@ def test_everything_is_private(no_umask: None, start_server: StartServer, tmp_pa
     assert open_to_others(folder) == []
 
 
-def test_a_database_of_an_earlier_version(no_umask: None, tmp_path: Path) -> None:
+def test_a_readable_database_of_an_earlier_version_is_made_private(no_umask: None, tmp_path: Path) -> None:
     """One that others could read is closed to them, with its journals, and nothing in it changes."""
     path = tmp_path / "test.db"
     with sqlite3.connect(path) as connection:
@@ -63,7 +63,7 @@ def test_a_database_of_an_earlier_version(no_umask: None, tmp_path: Path) -> Non
         database.close()
 
 
-def test_a_database_that_a_migration_makes(no_umask: None, tmp_path: Path) -> None:
+def test_a_new_database_is_private_from_its_first_byte(no_umask: None, tmp_path: Path) -> None:
     """Its file is private from its first byte."""
     migration.upgrade(f"sqlite:///{tmp_path / 'new.db'}")
     assert open_to_others(tmp_path) == []

@@ -44,7 +44,7 @@ def test_the_tus_sample_uploads_and_prints_the_task(server: ServerProcess, tmp_p
     assert sha256(server.stored(task_id)) == sha256(video)
 
 
-def test_the_tus_sample_ends_with_an_error(server: ServerProcess, tmp_path: Path) -> None:
+def test_the_tus_sample_exits_with_an_error_when_refused(server: ServerProcess, tmp_path: Path) -> None:
     """A file that is refused ends it with an exit code."""
     text = tmp_path / "holiday.mp4"
     text.write_text("no video\n" * 100)
@@ -59,7 +59,7 @@ def test_the_tus_sample_ends_with_an_error(server: ServerProcess, tmp_path: Path
     assert "media_type_mismatch" in done.stderr
 
 
-def test_the_curl_samples_upload_and_ask(server: ServerProcess, tmp_path: Path) -> None:
+def test_the_curl_samples_upload_and_show_the_status(server: ServerProcess, tmp_path: Path) -> None:
     """One form by curl, then its state by curl."""
     video = make(tmp_path, "holiday.mp4")
     upload = sample("sh", "-F videos").replace("http://127.0.0.1:8000", server.url)

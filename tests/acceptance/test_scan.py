@@ -82,7 +82,7 @@ def message(server: ServerProcess, task: str, language: str) -> str:
     return str(answer.json()["message"])
 
 
-def wait_told(server: ServerProcess, task: str, language: str, expected: str) -> None:
+def wait_for_message(server: ServerProcess, task: str, language: str, expected: str) -> None:
     until(lambda: message(server, task, language) == expected, seconds=20, what=f"the task says {expected!r}")
 
 
@@ -116,7 +116,9 @@ def check_quarantined(server: ServerProcess, upload_id: str, video: Path) -> Non
 
 
 @pytest.mark.parametrize("way", ["unix", "tcp"])
-def test_a_clean_video(start_server: StartServer, clamd: Clamd, tmp_path: Path, way: str) -> None:
+def test_a_clean_video_is_processed_and_can_be_downloaded(
+    start_server: StartServer, clamd: Clamd, tmp_path: Path, way: str
+) -> None:
     """It is scanned before anything else, says so, and can be downloaded."""
     server = start_server(clamd=getattr(clamd, way), downloads="on")
     video = make(tmp_path, "clip.mp4")
@@ -129,7 +131,7 @@ def test_a_clean_video(start_server: StartServer, clamd: Clamd, tmp_path: Path, 
     assert server.http.get(f"{server.url}/readyz").json()["checks"]["scanner"] == "ok"
 
 
-def test_without_a_scanner(start_server: StartServer, database_url: str, tmp_path: Path) -> None:
+def test_without_a_scanner_the_scan_is_skipped(start_server: StartServer, database_url: str, tmp_path: Path) -> None:
     """The scan is recorded as skipped, for a video and for what is none, and nothing else changes."""
     server = start_server(database_url=database_url, downloads="on", accept="any")
     paper = tmp_path / "paper.pdf"
@@ -142,7 +144,9 @@ def test_without_a_scanner(start_server: StartServer, database_url: str, tmp_pat
     assert "scanner" not in server.http.get(f"{server.url}/readyz").json()["checks"]
 
 
-def test_an_infected_video(start_server: StartServer, database_url: str, clamd: Clamd, tmp_path: Path) -> None:
+def test_an_infected_video_is_quarantined(
+    start_server: StartServer, database_url: str, clamd: Clamd, tmp_path: Path
+) -> None:
     """Its task fails with the name of what was found; its bytes go into quarantine, and nothing is made of it."""
     server = start_server(database_url=database_url, clamd=clamd.unix, downloads="on")
     video = infected(tmp_path)
@@ -170,7 +174,9 @@ def test_an_infected_video(start_server: StartServer, database_url: str, clamd: 
     assert (server.status(task)["removed"], get(server, task).status_code) == (True, 410)
 
 
-def test_one_of_two_is_infected(start_server: StartServer, database_url: str, clamd: Clamd, tmp_path: Path) -> None:
+def test_an_infected_video_does_not_stop_the_other(
+    start_server: StartServer, database_url: str, clamd: Clamd, tmp_path: Path
+) -> None:
     """The other one is processed; the task is completed in part and says which file failed."""
     server = start_server(database_url=database_url, clamd=clamd.tcp)
     good, bad = make(tmp_path, "clip.mp4"), infected(tmp_path)
@@ -190,7 +196,7 @@ def test_one_of_two_is_infected(start_server: StartServer, database_url: str, cl
     assert server.stored(rows[1]["upload_id"]).read_bytes() == good.read_bytes()
 
 
-def test_a_scanner_that_comes_and_goes(
+def test_a_task_waits_while_the_scanner_is_away(
     start_server: StartServer, database_url: str, own: Clamd, tmp_path: Path
 ) -> None:
     """While it is away the task waits and says why, nothing is shown; once it is there, everything goes on by itself.
@@ -201,9 +207,9 @@ def test_a_scanner_that_comes_and_goes(
     for when in ("never started", "killed"):
         video = make(tmp_path, "clip.mp4")
         task = send(server, video)
-        wait_told(server, task, "zh", "正在等待，稍后自动重试：病毒扫描程序暂时不可用")
+        wait_for_message(server, task, "zh", "正在等待，稍后自动重试：病毒扫描程序暂时不可用")
         away = "Waiting; the next attempt starts soon: The virus scanner is temporarily unavailable"
-        wait_told(server, task, "en", away)
+        wait_for_message(server, task, "en", away)
         status = server.status(task)
         (file,) = status["files"]
         assert (status["status"], file["status"], file["scan"]) == ("processing", "processing", None), when
@@ -222,7 +228,7 @@ def test_a_scanner_that_comes_and_goes(
     assert "scan_postponed" in server.log()
 
 
-def test_a_scanner_that_dies_with_the_file_in_its_hands(start_server: StartServer, own: Clamd, tmp_path: Path) -> None:
+def test_a_scan_is_repeated_after_the_scanner_died(start_server: StartServer, own: Clamd, tmp_path: Path) -> None:
     """Killed while it scans, and started again: the infected file is found all the same."""
     own.start()
     server = start_server(clamd=own.tcp)
@@ -238,7 +244,7 @@ def test_a_scanner_that_dies_with_the_file_in_its_hands(start_server: StartServe
     check_quarantined(server, task, video)
 
 
-def test_a_file_that_ends_the_scanner_each_time(start_server: StartServer, own: Clamd, tmp_path: Path) -> None:
+def test_a_file_that_crashes_the_scanner_each_time_fails(start_server: StartServer, own: Clamd, tmp_path: Path) -> None:
     """clamd dies over one file as often as it gets it: that one is an error, shown to nobody, and the next is clean."""
     own.start()
     server = start_server(clamd=own.tcp, task_max_attempts=2, task_retry_pause=0.1, encode_limit=1, downloads="on")
@@ -275,7 +281,7 @@ def killing(clamd: Clamd) -> Iterator[None]:
         thread.join(PATIENCE)
 
 
-def test_cancel_while_it_is_scanned(start_server: StartServer, own: Clamd, tmp_path: Path) -> None:
+def test_a_cancel_ends_a_scan_within_two_seconds(start_server: StartServer, own: Clamd, tmp_path: Path) -> None:
     """The worker lets go of a scanner that says nothing within two seconds, and takes the next task."""
     own.start()
     server = start_server(clamd=own.unix, encode_limit=1, scan_max_size="1GiB")
@@ -293,7 +299,9 @@ def test_cancel_while_it_is_scanned(start_server: StartServer, own: Clamd, tmp_p
 
 
 @pytest.mark.parametrize("engine", ["videodock", "tuspyserver"])
-def test_too_large_is_refused(start_server: StartServer, clamd: Clamd, tmp_path: Path, engine: str) -> None:
+def test_a_file_too_large_to_scan_is_refused(
+    start_server: StartServer, clamd: Clamd, tmp_path: Path, engine: str
+) -> None:
     """Whichever way it comes, a file that cannot be scanned is refused as soon as its length is known."""
     server = start_server(clamd=clamd.unix, scan_max_size=LIMIT, scheduler="none", tus_engine=engine)
     files = f"{server.url}/files"
@@ -311,8 +319,8 @@ def test_too_large_is_refused(start_server: StartServer, clamd: Clamd, tmp_path:
     assert refusal(create(Upload_Concat="final;" + " ".join(parts))) == wrong
 
     deferred = create(Upload_Defer_Length="1").headers["location"]
-    told = VERSION | OCTETS | {"Upload-Offset": "0", "Upload-Length": str(LIMIT + 1)}
-    assert refusal(server.http.patch(deferred, headers=told, content=HEAD)) == wrong
+    headers = VERSION | OCTETS | {"Upload-Offset": "0", "Upload-Length": str(LIMIT + 1)}
+    assert refusal(server.http.patch(deferred, headers=headers, content=HEAD)) == wrong
     long = VERSION | OCTETS | {"Upload-Offset": "0"}
     assert refusal(server.http.patch(deferred, headers=long, content=HEAD + bytes(LIMIT))) == wrong
     endless = server.http.patch(deferred, headers=long, content=iter([HEAD, bytes(LIMIT)]))
@@ -336,7 +344,7 @@ def test_too_large_is_refused(start_server: StartServer, clamd: Clamd, tmp_path:
     assert (status, answer["uploaded_files"], answer["invalid_files"]) == (200, 1, ["large.mp4"])
 
 
-def test_the_smaller_limit_is_told(start_server: StartServer, clamd: Clamd, tmp_path: Path) -> None:
+def test_the_smaller_limit_is_the_reason(start_server: StartServer, clamd: Clamd, tmp_path: Path) -> None:
     """A file that is too large anyway is refused for that; without a scanner its limit is nobody's."""
     large = tmp_path / "large.mp4"
     large.write_bytes(HEAD + bytes(LIMIT))
@@ -346,7 +354,9 @@ def test_the_smaller_limit_is_told(start_server: StartServer, clamd: Clamd, tmp_
     assert curl(server.url, [large])[0] == 200
 
 
-def test_too_large_is_marked(start_server: StartServer, database_url: str, clamd: Clamd, tmp_path: Path) -> None:
+def test_a_file_too_large_to_scan_may_be_accepted_and_marked(
+    start_server: StartServer, database_url: str, clamd: Clamd, tmp_path: Path
+) -> None:
     """By setting it comes in, is processed, says that it was not scanned, and may be downloaded."""
     video = infected(tmp_path)
     settings = {"scan_max_size": video.stat().st_size - 1, "scan_too_large": "mark", "downloads": "on"}
@@ -359,7 +369,7 @@ def test_too_large_is_marked(start_server: StartServer, database_url: str, clamd
 
 
 @pytest.mark.parametrize("rule", ["refuse", "mark"])
-def test_a_limit_of_clamd_that_nobody_told_us(start_server: StartServer, tmp_path: Path, rule: str) -> None:
+def test_a_lower_limit_of_clamd_is_respected(start_server: StartServer, tmp_path: Path, rule: str) -> None:
     """Where clamd takes less than the setting says, the same rule holds: the file fails, or is marked."""
     with Clamd(StreamMaxLength="50K") as strict:
         server = start_server(clamd=strict.unix, scan_too_large=rule, downloads="on")
@@ -375,7 +385,9 @@ def test_a_limit_of_clamd_that_nobody_told_us(start_server: StartServer, tmp_pat
     assert server.stored(task).exists(), "it is not infected, as far as anybody knows"
 
 
-def test_a_scanner_that_is_unset_meanwhile(start_server: StartServer, own: Clamd, tmp_path: Path) -> None:
+def test_a_waiting_task_goes_on_after_the_scanner_was_unset(
+    start_server: StartServer, own: Clamd, tmp_path: Path
+) -> None:
     """A task that waits for a scanner goes on without one when the setting is gone; set again, nothing is handed out
     that no scanner saw."""
     server = start_server(clamd=own.unix, downloads="on")
@@ -393,7 +405,9 @@ def test_a_scanner_that_is_unset_meanwhile(start_server: StartServer, own: Clamd
     assert refusal(get(server, task)) == (403, "upload_unscanned")
 
 
-def test_a_scanner_that_is_set_meanwhile(start_server: StartServer, clamd: Clamd, gate: Gate, tmp_path: Path) -> None:
+def test_a_scanner_that_is_set_later_scans_a_started_task(
+    start_server: StartServer, clamd: Clamd, gate: Gate, tmp_path: Path
+) -> None:
     """A task that was begun without a scanner is scanned by the next attempt, which has one."""
     server = start_server(ffmpeg=gate.path)
     video = infected(tmp_path)

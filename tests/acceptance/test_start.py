@@ -19,7 +19,7 @@ pytestmark = pytest.mark.acceptance
 
 
 @pytest.mark.alone
-def test_a_server_starts_on_an_empty_database_and_again_on_its_own(
+def test_a_server_starts_on_an_empty_database_and_starts_again(
     start_server: StartServer, database_url: str, tmp_path: Path
 ) -> None:
     """It migrates, serves, stops with code 0, and a second start is quick and knows what was there."""
@@ -33,7 +33,7 @@ def test_a_server_starts_on_an_empty_database_and_again_on_its_own(
     assert server.status(answer["task_id"]) == ended
 
 
-def test_the_answers_for_machines(start_server: StartServer, tmp_path: Path) -> None:
+def test_health_readiness_and_metrics_answer(start_server: StartServer, tmp_path: Path) -> None:
     """/healthz, /readyz and /metrics answer, and the metrics count what happened."""
     server = start_server()
     assert server.http.get(f"{server.url}/healthz").status_code == 200

@@ -84,7 +84,7 @@ def test_an_aborted_upload_is_resumed_where_it_stopped(server: ServerProcess, vi
 
 @pytest.mark.parametrize("chunk", [0, 3 * MIB], ids=["one-request", "chunks"])
 @pytest.mark.parametrize("how", ["rst", "fin"])
-def test_a_cut_connection_heals_by_the_clients_own_retries(
+def test_a_cut_upload_is_resumed_by_the_retries_of_the_client(
     server: ServerProcess, video: Path, tmp_path: Path, how: Literal["rst", "fin"], chunk: int
 ) -> None:
     """Two cuts in the middle of a PATCH cost a HEAD each; what had arrived is not sent again."""

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.backup.ground import File, Rows, back_up, files, findings, restore, rows, sqlite_url
+from tests.backup.commands import File, Rows, back_up, files, findings, restore, rows, sqlite_url
 from tests.conftest import StartServer
 from tests.harness import http
 from tests.harness.gate import Gate
@@ -43,7 +43,7 @@ def target_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
         cluster.drop_database(url)
 
 
-class Scene:
+class BackupScenario:
     """A server with something in every state; what must become of each after a restore."""
 
     def __init__(self, server: ServerProcess, folder: Path, gate: Gate) -> None:
@@ -70,11 +70,11 @@ class Scene:
         self.data = video(300_000, 3)
         self.open = client.create(len(self.data))
         client.patch(self.open, 0, self.data[:100_000])
-        client.told(self.open, 100_000)
+        client.wait_until_received(self.open, 100_000)
         self.empty = client.create(len(self.data))
         self.checked = client.create(len(self.data))
         client.patch(self.checked, 0, self.data[:50_000])
-        client.told(self.checked, 50_000)
+        client.wait_until_received(self.checked, 50_000)
         self.gone = client.create(1000)
         client.ask("DELETE", f"/files/{self.gone}", VERSION)
 
@@ -138,21 +138,21 @@ def check_rows(found: Rows, before: Rows, after: Rows, taken_at: str) -> None:
                 assert row["lease_expires_at"].isoformat(timespec="microseconds") == taken_at
 
 
-def check_files(found: dict[str, File], before: dict[str, File], scene: Scene) -> None:
+def check_files(found: dict[str, File], before: dict[str, File], scenario: BackupScenario) -> None:
     """Every byte is as it was, but for what did not count."""
     expected = dict(before)
     for path in before:
         upload = path.rpartition("/")[2]
-        row = query(scene.server.database_url, "SELECT * FROM uploads WHERE id = :id", id=upload)
+        row = query(scenario.server.database_url, "SELECT * FROM uploads WHERE id = :id", id=upload)
         if row and row[0]["protocol"] == "multipart" and row[0]["status"] == "open":
             del expected[path]
-    checked = f"uploads/{scene.checked[:2]}/{scene.checked}"
-    prefix = hashlib.sha256(scene.data[:50_000]).hexdigest()
+    checked = f"uploads/{scenario.checked[:2]}/{scenario.checked}"
+    prefix = hashlib.sha256(scenario.data[:50_000]).hexdigest()
     expected[checked] = File(50_000, prefix, before[checked].mtime_ns)
     assert found == expected
 
 
-def test_what_is_restored_is_what_there_was(
+def test_a_restore_brings_back_every_row_and_byte(
     request: pytest.FixtureRequest,
     start_server: StartServer,
     database_url: str,
@@ -166,45 +166,45 @@ def test_what_is_restored_is_what_there_was(
     server = start_server(
         database_url=database_url, transcode="both", storyboard="on", ffmpeg=gate.path, encode_limit=1
     )
-    scene = Scene(server, tmp_path, gate)
-    request.addfinalizer(scene.close)
+    scenario = BackupScenario(server, tmp_path, gate)
+    request.addfinalizer(scenario.close)
     before, bytes_before = rows(database_url), files(server.data_dir)
     first = back_up(tmp_path / "backup", data_dir=server.data_dir, database_url=database_url)
     after = rows(database_url)
     assert first["missing"] == []
     restored = tmp_path / "restored"
-    told = restore(tmp_path / "backup", data_dir=restored, database_url=target_url)
-    assert told["taken_at"] == first["taken_at"]
+    summary = restore(tmp_path / "backup", data_dir=restored, database_url=target_url)
+    assert summary["taken_at"] == first["taken_at"]
     check_rows(rows(target_url), before, after, first["taken_at"])
-    check_files(files(restored), bytes_before, scene)
+    check_files(files(restored), bytes_before, scenario)
     assert (restored / "node").read_text() == (server.data_dir / "node").read_text()
-    statuses = {task: server.status(task) for task in (scene.done, scene.failed)}
-    scene.close()
+    statuses = {task: server.status(task) for task in (scenario.done, scenario.failed)}
+    scenario.close()
     server.kill()
     gate.open()
-    go_on(scene, start_server(database_url=target_url, data_dir=restored, storyboard="on"), statuses)
+    go_on(scenario, start_server(database_url=target_url, data_dir=restored, storyboard="on"), statuses)
     assert findings(restored, target_url) == []
 
 
-def go_on(scene: Scene, server: ServerProcess, statuses: dict[str, dict[str, Any]]) -> None:
+def go_on(scenario: BackupScenario, server: ServerProcess, statuses: dict[str, dict[str, Any]]) -> None:
     """Bring everything to its end on the restored server."""
     client = Uploader(server)
     for task, status in statuses.items():
         now = server.status(task)
-        assert json.loads(json.dumps(now).replace(server.url, scene.server.url)) == status
-    assert server.http.get(server.status(scene.done)["files"][0]["mp4_url"]).status_code == 200
-    for upload, offset in ((scene.open, 100_000), (scene.empty, 0), (scene.checked, 50_000)):
+        assert json.loads(json.dumps(now).replace(server.url, scenario.server.url)) == status
+    assert server.http.get(server.status(scenario.done)["files"][0]["mp4_url"]).status_code == 200
+    for upload, offset in ((scenario.open, 100_000), (scenario.empty, 0), (scenario.checked, 50_000)):
         assert client.offset(upload) == offset
-        client.patch(upload, offset, scene.data[offset:])
-        assert server.stored(upload).read_bytes() == scene.data
-    client.patch(scene.parts[1], 0, scene.halves[2000:])
-    assert client.offset(scene.final) == 5000
-    assert server.stored(scene.final).read_bytes() == scene.halves
-    client.ask("HEAD", f"/files/{scene.gone}", VERSION, expect=410)
-    finish(server, scene.running)
-    row = query(server.database_url, "SELECT failures FROM tasks WHERE id = :id", id=scene.running)
+        client.patch(upload, offset, scenario.data[offset:])
+        assert server.stored(upload).read_bytes() == scenario.data
+    client.patch(scenario.parts[1], 0, scenario.halves[2000:])
+    assert client.offset(scenario.final) == 5000
+    assert server.stored(scenario.final).read_bytes() == scenario.halves
+    client.ask("HEAD", f"/files/{scenario.gone}", VERSION, expect=410)
+    finish(server, scenario.running)
+    row = query(server.database_url, "SELECT failures FROM tasks WHERE id = :id", id=scenario.running)
     assert row == [{"failures": 0}], "a restore counts as no failure"
     # A number of an event that was given once is not given again.
-    follow(server, scene.waiting, until=["error"])
+    follow(server, scenario.waiting, until=["error"])
     events = [row["id"] for row in query(server.database_url, "SELECT id FROM task_events")]
     assert len(set(events)) == len(events)

@@ -12,7 +12,7 @@ from server.backup import layout
 from server.bootstrap import Services
 from server.errors import StartError
 from server.settings import Settings
-from tests.backup.ground import File, Rows, check_modes, command, files, rows, sqlite_url
+from tests.backup.commands import File, Rows, check_modes, command, files, rows, sqlite_url
 from tests.harness.http import LiveServer
 from tests.tus.client import VERSION, create, filled, patch, target, video
 
@@ -98,7 +98,7 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Prepared:
         assert live.ask("POST", f"/api/task/cancel/{kept[0]}", body=b"").status == 200
         assert live.ask("DELETE", target(kept[0]), VERSION).status == 204
         assert patch(live, going, 30_000, data[30_000:60_000]).status == 204
-        live.wait_told(going, 60_000)
+        live.wait_until_received(going, 60_000)
     return Prepared(live.data_dir, base / "backup", first, State.of(live.data_dir))
 
 
@@ -111,7 +111,9 @@ def die(point: str, *arguments: str, data_dir: Path, url: str = "") -> None:
 
 
 @pytest.mark.parametrize("point", BACKUP_POINTS)
-def test_a_backup_that_is_killed(point: str, prepared: Prepared, tmp_path: Path) -> None:
+def test_a_killed_backup_leaves_the_earlier_or_the_new_one_whole(
+    point: str, prepared: Prepared, tmp_path: Path
+) -> None:
     """What is in the folder is the earlier backup or the new one, whole; the next backup brings it up to date, leaves
     nothing of the dead one, and neither does a sweep of the server."""
     data_dir, folder = tmp_path / "data", tmp_path / "backup"
@@ -136,7 +138,7 @@ def test_a_backup_that_is_killed(point: str, prepared: Prepared, tmp_path: Path)
 
 
 @pytest.mark.parametrize("point", ["claim.after:1", "rows.after:1", "copy.after:1", "manifest.before:1"])
-def test_a_first_backup_that_is_killed_is_none(point: str, prepared: Prepared, tmp_path: Path) -> None:
+def test_a_killed_first_backup_cannot_be_restored(point: str, prepared: Prepared, tmp_path: Path) -> None:
     """There is no whole backup, and restore says so; the next one in the same folder is one."""
     data_dir, folder = tmp_path / "data", tmp_path / "backup"
     shutil.copytree(prepared.data_dir, data_dir, copy_function=shutil.copy2, ignore=shutil.ignore_patterns("*.fifo"))
@@ -149,7 +151,9 @@ def test_a_first_backup_that_is_killed_is_none(point: str, prepared: Prepared, t
 
 
 @pytest.mark.parametrize("point", RESTORE_POINTS)
-def test_a_restore_that_is_killed(point: str, prepared: Prepared, database_url: str, tmp_path: Path) -> None:
+def test_a_killed_restore_is_completed_by_the_same_command(
+    point: str, prepared: Prepared, database_url: str, tmp_path: Path
+) -> None:
     """The data folder does not serve; the same command brings it to its end, and no other backup does."""
     data_dir = tmp_path / "restored"
     die(point, "restore", str(prepared.folder), data_dir=data_dir, url=database_url)

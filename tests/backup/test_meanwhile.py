@@ -13,7 +13,7 @@ from server.bootstrap import Services
 from server.database.session import make_engine
 from server.settings import Settings
 from server.storage.pins import Pins
-from tests.backup.ground import back_up, files, findings, restore, rows, sqlite_url
+from tests.backup.commands import back_up, files, findings, restore, rows, sqlite_url
 from tests.backup.test_interrupted import QUIET, upload
 from tests.backup.traffic import PART, Sent, Traffic
 from tests.conftest import StartServer
@@ -42,7 +42,7 @@ def other_url(request: pytest.FixtureRequest, database_url: str, tmp_path: Path)
         cluster.drop_database(url)
 
 
-def test_backups_while_uploads_run(
+def test_backups_while_uploads_run_are_consistent(
     start_server: StartServer, database_url: str, other_url: str, tmp_path: Path
 ) -> None:
     """Clients upload, join, remove and send forms, tasks fail and their originals are removed, while two backups are
@@ -94,14 +94,14 @@ def go_on(server: ServerProcess, sent: list[Sent]) -> None:
     """Bring every open upload to its end."""
     client, ended = Uploader(server), 0
     for one in sent:
-        told = query(server.database_url, "SELECT status, has_bytes FROM uploads WHERE id = :id", id=one.id)
-        if told and told[0]["status"] == "open":
+        found = query(server.database_url, "SELECT status, has_bytes FROM uploads WHERE id = :id", id=one.id)
+        if found and found[0]["status"] == "open":
             offset = client.offset(one.id)
             if offset < len(one.data):
                 client.patch(one.id, offset, one.data[offset:])
                 ended += 1
-        told = query(server.database_url, "SELECT status, has_bytes FROM uploads WHERE id = :id", id=one.id)
-        if told and told[0]["status"] == "complete" and told[0]["has_bytes"]:
+        found = query(server.database_url, "SELECT status, has_bytes FROM uploads WHERE id = :id", id=one.id)
+        if found and found[0]["status"] == "complete" and found[0]["has_bytes"]:
             assert server.stored(one.id).read_bytes() == one.data
     assert ended
 
@@ -137,7 +137,7 @@ def restored(folder: Path, tmp_path: Path) -> Path:
     return data_dir
 
 
-def test_uploads_that_are_removed_behind_the_snapshot(
+def test_uploads_removed_after_the_snapshot_are_in_the_backup(
     live: LiveServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Two complete uploads are removed once the rows were read and before their files were held: the backup is of the
@@ -162,7 +162,7 @@ def test_uploads_that_are_removed_behind_the_snapshot(
         assert query(sqlite_url(data_dir), "SELECT id FROM uploads WHERE status <> 'complete'") == []
 
 
-def test_parts_that_are_joined_behind_the_snapshot(
+def test_parts_joined_after_the_snapshot_keep_their_bytes(
     live: LiveServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whenever a part's file is about to be held, its final is made, as busy clients do: the backup has each part with
@@ -202,12 +202,12 @@ def test_parts_that_are_joined_behind_the_snapshot(
 
 def make(live: LiveServer, parts: list[str]) -> str:
     """The final upload of these parts; its id."""
-    told = f"final;{' '.join(target(part) for part in parts)}"
-    headers = VERSION | {"Upload-Concat": told, "Upload-Metadata": metadata(filename="whole.mp4")}
+    upload_concat = f"final;{' '.join(target(part) for part in parts)}"
+    headers = VERSION | {"Upload-Concat": upload_concat, "Upload-Metadata": metadata(filename="whole.mp4")}
     return id_of(live.ask("POST", "/files", headers))
 
 
-def test_bytes_that_are_removed_while_they_are_copied(
+def test_bytes_removed_during_the_copy_are_as_in_the_snapshot(
     live: LiveServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Behind the snapshot an upload is removed, and another one's bytes are taken back and replaced by unchecked ones:
@@ -215,7 +215,7 @@ def test_bytes_that_are_removed_while_they_are_copied(
     with live:
         whole = upload(live, 9000, 1)
         half, data = filled(live, 9000, 6000)
-        live.wait_told(half, 6000)
+        live.wait_until_received(half, 6000)
         real = create._Backup._copy
 
         def copy(self: object, listed: object) -> object:
@@ -252,7 +252,7 @@ def test_a_second_backup_copies_what_is_new(live: LiveServer, tmp_path: Path) ->
     assert set(files(restored(tmp_path / "backup", tmp_path))) == set(files(tmp_path / "backup"))
 
 
-def test_a_snapshot_may_be_silent(postgres_server: PostgresServer) -> None:
+def test_the_database_does_not_end_a_long_snapshot(postgres_server: PostgresServer) -> None:
     """While its files are looked at, the database hears nothing of it, and does not end it for that."""
     url = postgres_server.create_database()
     engine = make_engine(url, 2)

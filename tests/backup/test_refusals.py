@@ -17,7 +17,7 @@ from server.database.session import make_engine
 from server.errors import StartError
 from server.settings import Settings
 from server.storage.pins import pinned
-from tests.backup.ground import command, files, sqlite_url
+from tests.backup.commands import command, files, sqlite_url
 from tests.backup.test_interrupted import QUIET, make, restored, upload
 from tests.harness.http import LiveServer
 from tests.harness.rows import execute, query
@@ -51,7 +51,7 @@ def names(folder: Path) -> set[str]:
     return {str(path.relative_to(folder)) for path in folder.rglob("*")} if folder.exists() else set()
 
 
-def test_folders_that_no_backup_goes_into(source: Path, tmp_path: Path) -> None:
+def test_a_backup_into_an_unsuitable_folder_is_refused(source: Path, tmp_path: Path) -> None:
     """Inside the data folder, around it, somebody's folder, another server's backups: refused, nothing is written."""
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "letter").write_text("dear")
@@ -70,7 +70,7 @@ def test_folders_that_no_backup_goes_into(source: Path, tmp_path: Path) -> None:
         assert names(folder) == before
 
 
-def test_two_backups_at_once(source: Path, folder: Path, tmp_path: Path) -> None:
+def test_a_second_backup_at_the_same_time_is_refused(source: Path, folder: Path, tmp_path: Path) -> None:
     """One backup of a data folder at a time, and one user of a folder of backups."""
     with pinned(source / "data"), pytest.raises(backup.BackupRefusedError, match="data folder runs"):
         make(source / "data", tmp_path / "new")
@@ -80,7 +80,7 @@ def test_two_backups_at_once(source: Path, folder: Path, tmp_path: Path) -> None
         restored(folder, tmp_path / "restored")
 
 
-def test_restore_wants_everything_empty(source: Path, database_url: str, tmp_path: Path) -> None:
+def test_a_restore_over_existing_data_is_refused(source: Path, database_url: str, tmp_path: Path) -> None:
     """A data folder or a database with something in it is refused, and stays as it was."""
     full = tmp_path / "full"
     full.mkdir()
@@ -96,14 +96,14 @@ def test_restore_wants_everything_empty(source: Path, database_url: str, tmp_pat
     assert query(database_url, "SELECT * FROM letters") == [{"text": "dear"}]
 
 
-def test_an_empty_database_that_was_migrated_will_do(source: Path, database_url: str, tmp_path: Path) -> None:
+def test_a_restore_into_a_migrated_empty_database_works(source: Path, database_url: str, tmp_path: Path) -> None:
     """Tables without rows are an empty database."""
     migration.upgrade(database_url)
     assert restored(source / "backup", tmp_path / "new", database_url).files
 
 
 @pytest.mark.parametrize("whose", ["revision", "format"])
-def test_a_backup_of_a_newer_version(whose: str, folder: Path, tmp_path: Path) -> None:
+def test_a_backup_of_a_newer_version_is_refused(whose: str, folder: Path, tmp_path: Path) -> None:
     """Refused with the version to use, before anything is written."""
     manifest = json.loads((folder / "manifest.json").read_text())
     manifest[whose] = {"revision": "9999", "format": 2}[whose]
@@ -114,14 +114,14 @@ def test_a_backup_of_a_newer_version(whose: str, folder: Path, tmp_path: Path) -
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"format": 1}'])
-def test_a_manifest_that_is_none(text: str, folder: Path, tmp_path: Path) -> None:
+def test_an_invalid_manifest_is_refused(text: str, folder: Path, tmp_path: Path) -> None:
     """Refused, without a traceback."""
     (folder / "manifest.json").write_text(text)
     with pytest.raises(backup.BackupRefusedError, match="manifest"):
         restored(folder, tmp_path / "new")
 
 
-def test_damaged_rows(folder: Path, tmp_path: Path) -> None:
+def test_a_backup_with_a_damaged_database_is_refused(folder: Path, tmp_path: Path) -> None:
     """A byte of the database in the backup that is another: refused before anything is written."""
     (path,) = folder.glob("snapshot-*/videodock.db")
     flip(path)
@@ -145,7 +145,9 @@ def add(path: Path) -> None:
 
 
 @pytest.mark.parametrize("how", [flip, cut, add, Path.unlink])
-def test_damaged_files(how: Callable[[Path], None], folder: Path, source: Path, tmp_path: Path) -> None:
+def test_a_restore_stops_at_a_damaged_file_unless_it_may_skip_it(
+    how: Callable[[Path], None], folder: Path, source: Path, tmp_path: Path
+) -> None:
     """A file that is not what it was stops the restore with exit 5 and its name; --skip-damaged goes without it."""
     paths = [path for path in (folder / "uploads").rglob("*") if path.is_file()]
     how(paths[0])
@@ -164,7 +166,7 @@ def test_damaged_files(how: Callable[[Path], None], folder: Path, source: Path, 
     assert files(data_dir) == left
 
 
-def test_exit_codes(source: Path, folder: Path, tmp_path: Path) -> None:
+def test_each_failure_has_its_exit_code_and_a_sentence(source: Path, folder: Path, tmp_path: Path) -> None:
     """Each is a sentence on standard error, without a traceback."""
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "x").touch()
@@ -183,7 +185,7 @@ def test_exit_codes(source: Path, folder: Path, tmp_path: Path) -> None:
         assert "Traceback" not in done.stderr
 
 
-def test_what_is_missing_is_told(source: Path, tmp_path: Path) -> None:
+def test_a_backup_names_files_that_are_missing(source: Path, tmp_path: Path) -> None:
     """Bytes that the database tells of, and that are not there: the backup is made, and exit 5 names them."""
     data_dir = tmp_path / "data"
     shutil.copytree(source / "data", data_dir, ignore=shutil.ignore_patterns("*.fifo"))
@@ -198,7 +200,9 @@ def test_what_is_missing_is_told(source: Path, tmp_path: Path) -> None:
     assert restored(tmp_path / "backup", tmp_path / "new").files == files(data_dir)
 
 
-def test_a_disk_that_is_too_small(source: Path, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_disk_that_is_too_small_is_refused_beforehand(
+    source: Path, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Refused beforehand, with both sizes."""
     small = shutil.disk_usage(tmp_path)._replace(free=1 << 20)
     monkeypatch.setattr(shutil, "disk_usage", lambda _path: small)
@@ -208,7 +212,7 @@ def test_a_disk_that_is_too_small(source: Path, folder: Path, tmp_path: Path, mo
         restored(folder, tmp_path / "restored")
 
 
-def test_a_list_that_names_files_elsewhere(folder: Path, tmp_path: Path) -> None:
+def test_a_restore_writes_nothing_outside_the_data_folder(folder: Path, tmp_path: Path) -> None:
     """A backup cannot write outside of the data folder, whatever its list says."""
     (path,) = folder.glob("snapshot-*/files.db")
     execute(
@@ -222,7 +226,7 @@ def test_a_list_that_names_files_elsewhere(folder: Path, tmp_path: Path) -> None
     assert not (tmp_path / "evil").exists()
 
 
-def test_rows_go_over_as_they_are(database_url: str, tmp_path: Path) -> None:
+def test_rows_are_copied_unchanged_between_databases(database_url: str, tmp_path: Path) -> None:
     """NULL and JSON's null, odd names and large numbers, and the number of the next event: there and back the same."""
     migration.upgrade(database_url)
     when = "'2026-01-01 00:00:00.123456'"
@@ -244,14 +248,16 @@ def test_rows_go_over_as_they_are(database_url: str, tmp_path: Path) -> None:
             assert copied.digests(source) == copied.digests(target)
         put(copy, "task_events", event)
         assert [row["id"] for row in query(copy, "SELECT id FROM task_events ORDER BY id")] == [1, 2, 4]
-        told = query(copy, "SELECT error_params, waiting_params, error_code IS NULL AS empty FROM tasks")
-        assert told == [{"error_params": "null", "waiting_params": JSON_TEXT[1:-1], "empty": 1}]
+        found = query(copy, "SELECT error_params, waiting_params, error_code IS NULL AS empty FROM tasks")
+        assert found == [{"error_params": "null", "waiting_params": JSON_TEXT[1:-1], "empty": 1}]
     finally:
         one.dispose()
         two.dispose()
 
 
-def test_a_full_disk_in_the_middle(source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_ends_a_backup_and_the_next_one_goes_on(
+    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """What the system says becomes a sentence, and the next backup goes on."""
 
     def full(*_: object) -> None:

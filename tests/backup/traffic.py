@@ -104,8 +104,8 @@ class Traffic:
         for part in parts:
             self._patch(http, part, len(part.data))
             self._stop.wait(0.05)
-        told = f"final;{' '.join(f'/files/{part.id}' for part in parts)}"
-        headers = VERSION | {"Upload-Concat": told, "Upload-Metadata": metadata(filename="whole.mp4")}
+        upload_concat = f"final;{' '.join(f'/files/{part.id}' for part in parts)}"
+        headers = VERSION | {"Upload-Concat": upload_concat, "Upload-Metadata": metadata(filename="whole.mp4")}
         for part in parts:
             part.gone_at = time.monotonic()
         answer = http.post("/files", headers=headers)

@@ -39,7 +39,7 @@ def test_a_list_is_filtered_and_limited(operator: Operator) -> None:
     assert operator.run("uploads", "list", "--limit", "-1").exit_code == 2
 
 
-def test_a_table_has_a_line_per_row_and_a_page_has_every_fact(operator: Operator, set_steps: SetSteps) -> None:
+def test_a_list_has_a_line_per_row_and_show_has_every_fact(operator: Operator, set_steps: SetSteps) -> None:
     """A row of a table has the sentence of a failure; the page of a task has its files, steps and events."""
     task_id = failed_task(operator, set_steps, "holiday.mp4")
     lines = operator.run("tasks", "list").output.splitlines()
@@ -69,7 +69,7 @@ def test_a_table_has_a_line_per_row_and_a_page_has_every_fact(operator: Operator
     assert "expires_at" in operator.run("uploads", "show", waiting).output
 
 
-def test_a_table_is_cut_at_the_terminal() -> None:
+def test_a_table_is_cut_at_the_width_of_the_terminal() -> None:
     """Ideographs take two columns; the last column is cut, and not without a terminal."""
     rows = [("a", 1, "假期视频.mp4"), ("bbb", 22, "x")]
     assert output.table(("N", "NUMBER", "NAME"), rows) == (

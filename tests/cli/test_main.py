@@ -45,7 +45,7 @@ def call(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str
     )
 
 
-def test_version() -> None:
+def test_version_names_program_and_version() -> None:
     """--version names program and version."""
     assert run("--version").output == f"videodock, version {__version__}\n"
 
@@ -57,7 +57,7 @@ def test_help_lists_the_commands() -> None:
 
 
 @pytest.mark.alone
-def test_help_is_there_at_once() -> None:
+def test_help_starts_without_server_and_database_imports() -> None:
     """The help imports no web server and no database: it takes half a second of a processor's time (best of five)."""
     times = []
     for _ in range(5):
@@ -104,7 +104,7 @@ def test_help_is_grouped_as_the_settings_page_is(command: str) -> None:
         ("settings", ["--markdown"], ["--port"]),
     ],
 )
-def test_other_commands_take_what_concerns_them(command: str, has: list[str], lacks: list[str]) -> None:
+def test_other_commands_take_only_settings_that_concern_them(command: str, has: list[str], lacks: list[str]) -> None:
     """An option that would change nothing is not offered."""
     output = run(command, "--help").output
     assert all(option in output for option in has)
@@ -137,14 +137,14 @@ def test_a_misspelt_variable_is_warned_of() -> None:
     assert "VIDEODOCK_PORT" not in shown.stderr
 
 
-def test_settings_shows_what_is_in_force() -> None:
+def test_settings_shows_values_and_where_they_come_from() -> None:
     """Value and origin of each setting, without the password; and the page for the documentation."""
     shown = call("settings", VIDEODOCK_DATABASE_URL="postgresql://u:hunter2@h/d").stdout
     assert "postgresql+psycopg://u:***@h/d" in shown
     assert run("settings", "--markdown").output == (ROOT / "docs" / "settings.md").read_text("utf-8")
 
 
-def test_migrate_there_and_back(tmp_path: Path) -> None:
+def test_migrate_goes_up_and_down_and_check_reports_it(tmp_path: Path) -> None:
     """migrate says from where to where; --check knows; the data folder is its owner's alone."""
     folder = tmp_path / "data"
     check = ("migrate", "--check", "--data-dir", str(folder))
@@ -163,7 +163,7 @@ def test_migrate_there_and_back(tmp_path: Path) -> None:
     assert "Traceback" not in refused.stderr
 
 
-def test_migrate_to_nowhere(tmp_path: Path) -> None:
+def test_migrate_to_an_unknown_revision_is_refused(tmp_path: Path) -> None:
     """An unknown revision is a sentence."""
     folder = str(tmp_path / "data")
     call("migrate", "--data-dir", folder)
@@ -174,7 +174,7 @@ def test_migrate_to_nowhere(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("command", ["serve", "migrate"])
-def test_a_data_folder_that_cannot_be(command: str, tmp_path: Path) -> None:
+def test_a_data_folder_that_cannot_be_made_is_exit_1(command: str, tmp_path: Path) -> None:
     """A file in the place of the data folder is a sentence and exit 1."""
     (tmp_path / "file").write_text("")
     arguments = ["--port", "0"] if command == "serve" else []
@@ -185,7 +185,7 @@ def test_a_data_folder_that_cannot_be(command: str, tmp_path: Path) -> None:
         assert "Traceback" not in refused.stderr
 
 
-def test_sweep_says_what_went(tmp_path: Path) -> None:
+def test_sweep_prints_what_was_removed(tmp_path: Path) -> None:
     """sweep on an unmigrated database is refused; on a migrated one each number has its line."""
     folder = str(tmp_path / "data")
     refused = call("sweep", "--data-dir", folder)

@@ -14,7 +14,7 @@ DOCS = Path(__file__).parents[2] / "docs"
 @pytest.mark.parametrize(
     ("page", "make"), [("database.md", reference_docs.tables), ("errors.md", reference_docs.refusals)]
 )
-def test_the_page_is_up_to_date(page: str, make: Callable[[], str]) -> None:
+def test_the_generated_pages_are_up_to_date(page: str, make: Callable[[], str]) -> None:
     """`make docs` was run after the last change."""
     assert (DOCS / page).read_text() == make()
 

@@ -81,7 +81,7 @@ def test_only_the_failed_files_of_a_partial_task_are_processed_again(operator: O
     assert (len(probe.calls), len(mp4.calls), len(poster.calls)) == (2, 3, 2)
 
 
-def test_a_task_that_was_given_up_gets_all_its_attempts_again(operator: Operator, set_steps: SetSteps) -> None:
+def test_a_retry_resets_the_count_of_attempts(operator: Operator, set_steps: SetSteps) -> None:
     """Its workers crashed too often; after the retry the count of crashes begins at 0."""
     services = operator.services
     set_steps(FakeStep("probe"))

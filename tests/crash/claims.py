@@ -115,9 +115,9 @@ def check_tasks(server: RestartedServer, rows: Iterable[Row]) -> None:
     assert having == expected, f"files of tasks {having} for complete uploads {expected}"
     counts = {task["id"]: task["file_count"] for task in found}
     assert counts == Counter(task for task, _, _ in expected), f"tasks {counts} for complete uploads {expected}"
-    told = sorted((event["task_id"], event["type"]) for event in events if event["type"] != "file_removed")
+    recorded = sorted((event["task_id"], event["type"]) for event in events if event["type"] != "file_removed")
     expected_events = [(task, "uploaded") for task in counts] + [(task, "removed") for task in deleted]
-    assert told == sorted(expected_events), f"events {told} for tasks {counts}, of which {deleted} were deleted"
+    assert recorded == sorted(expected_events), f"events {recorded} for tasks {counts}, of which {deleted} were deleted"
     removed = server.query("SELECT id, status, playable, has_results FROM tasks WHERE status = 'removed'")
     assert {task["id"] for task in removed} == deleted
     assert not [task for task in removed if task["playable"] or task["has_results"]], "results of a deleted task"

@@ -93,7 +93,7 @@ DAMAGES: dict[str, tuple[Damage, str]] = {
 
 
 @pytest.mark.parametrize("name", DAMAGES)
-def test_damage_is_seen(name: str) -> None:
+def test_the_crash_checker_finds_each_damage(name: str) -> None:
     """Nothing is wrong before, and the right thing afterwards."""
     damage, message = DAMAGES[name]
     with RestartedServer() as fresh:

@@ -49,7 +49,7 @@ def databases(cluster: PostgresServer) -> Databases:
     return made
 
 
-def test_every_point_is_reached(reached: dict[str, Counter[str]]) -> None:
+def test_every_kill_point_is_reached_by_a_scenario(reached: dict[str, Counter[str]]) -> None:
     """Each row of the table of points is reached by some scenario, so a renamed function is not lost unseen."""
     seen = set().union(*reached.values())
     expected = {f"{name}.{side}" for name in ANSWERS.values() for side in ("before", "after")}
@@ -60,13 +60,13 @@ def test_every_point_is_reached(reached: dict[str, Counter[str]]) -> None:
     assert all(found[LINE] > 50 for found in reached.values())
 
 
-def test_killed_at_every_named_point(reached: dict[str, Counter[str]]) -> None:
+def test_a_kill_at_any_named_point_loses_nothing(reached: dict[str, Counter[str]]) -> None:
     """At each point, in some of the scenarios that reach it."""
     faults = some([Fault(name, where) for name in SCENARIOS for where in rounds.named(reached[name], every=False)])
     check(rounds.run_all(faults), faults)
 
 
-def test_killed_where_it_mattered() -> None:
+def test_a_kill_at_points_of_past_faults_loses_nothing() -> None:
     """Where a kill once left something: a body that was too long was taken for a whole one."""
     points = ("store.append.after:1", "file.write.after:1", "store.truncate.before:1")
     faults = [Fault("append_too_long", where) for where in points]
@@ -74,13 +74,13 @@ def test_killed_where_it_mattered() -> None:
     check(rounds.run_all(faults), faults)
 
 
-def test_killed_at_lines(reached: dict[str, Counter[str]]) -> None:
+def test_a_kill_at_any_sampled_line_loses_nothing(reached: dict[str, Counter[str]]) -> None:
     """In every scenario, behind lines that are spread over all of it."""
     faults = [Fault(name, where) for name in SCENARIOS for where in rounds.lines(reached[name], LINES, name)]
     check(rounds.run_all(faults, follow_lines=True), faults)
 
 
-def test_killed_at_random() -> None:
+def test_a_kill_at_a_random_moment_loses_nothing() -> None:
     """Many clients at once, and a kill from outside at a random moment."""
     faults = [Fault(LOAD, f"random:{seed.value()}-{number}") for number in range(RANDOM_KILLS)]
     figures = rounds.run_all(faults)
@@ -88,7 +88,7 @@ def test_killed_at_random() -> None:
     assert figures.uploads > RANDOM_KILLS
 
 
-def test_killed_on_postgresql(postgres: Databases, reached: dict[str, Counter[str]]) -> None:
+def test_a_kill_with_postgresql_loses_nothing(postgres: Databases, reached: dict[str, Counter[str]]) -> None:
     """The same where the database is a process of its own: transactions that were cut off, and random moments."""
     faults = [
         Fault(name, where)

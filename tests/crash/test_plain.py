@@ -14,7 +14,7 @@ pytestmark = pytest.mark.acceptance
 DATA = video(5000)
 
 
-def test_a_last_byte_and_no_answer(tmp_path: Path) -> None:
+def test_a_kill_after_the_last_byte_costs_nothing(tmp_path: Path) -> None:
     """Named by the environment: killed behind the transaction of the creation, and with every byte but no task."""
     server = ServerProcess(tmp_path, scheduler="none")
     server.module = "tests.harness.faulty_server"
@@ -40,7 +40,7 @@ def test_a_last_byte_and_no_answer(tmp_path: Path) -> None:
         server.close()
 
 
-def test_a_sweep_that_is_killed(tmp_path: Path) -> None:
+def test_a_killed_sweep_is_completed_by_the_next(tmp_path: Path) -> None:
     """Killed between the row and the file of an expired upload; the next sweep ends it."""
     server = ServerProcess(tmp_path, scheduler="none", upload_expiry=1)
     server.start()

@@ -34,7 +34,7 @@ def reached() -> dict[str, Counter[str]]:
     return rounds.record()
 
 
-def test_named_points(
+def test_a_kill_at_each_visit_of_each_point_loses_nothing(
     database: Databases, reached: dict[str, Counter[str]], capsys: pytest.CaptureFixture[str]
 ) -> None:
     """At each point, each time it is reached."""
@@ -42,13 +42,13 @@ def test_named_points(
     _soak(faults, database, capsys)
 
 
-def test_lines(reached: dict[str, Counter[str]], capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_kill_at_any_line_loses_nothing(reached: dict[str, Counter[str]], capsys: pytest.CaptureFixture[str]) -> None:
     """At every line, or SOAK_ROUNDS of them."""
     faults = [Fault(name, where) for name in SCENARIOS for where in rounds.lines(reached[name], LINES, name)]
     _soak(faults, rounds.sqlite, capsys, follow_lines=True)
 
 
-def test_random_moments(database: Databases, capsys: pytest.CaptureFixture[str]) -> None:
+def test_kills_at_random_moments_lose_nothing(database: Databases, capsys: pytest.CaptureFixture[str]) -> None:
     """SOAK_ROUNDS times at a random moment, other ones each time."""
     begin = time.time_ns()
     _soak([Fault(LOAD, f"random:{begin + number}") for number in range(ROUNDS)], database, capsys)

@@ -17,7 +17,7 @@ FIRST, LAST = "00000000-0000-4000-8000-000000000000", "ffffffff-ffff-4fff-bfff-f
 
 
 @pytest.mark.parametrize(("final", "part"), [(FIRST, LAST), (LAST, FIRST)], ids=["final first", "part first"])
-def test_a_final_whose_last_part_the_sweep_finishes(tmp_path: Path, final: str, part: str) -> None:
+def test_a_sweep_finishes_the_last_part_and_joins_the_final(tmp_path: Path, final: str, part: str) -> None:
     """The server died behind the part's last byte: the sweep finishes the part, and joins the final."""
     url = f"sqlite:///{tmp_path / 'test.db'}"
     migrate(url)

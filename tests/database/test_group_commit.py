@@ -65,7 +65,7 @@ async def all_at_once(database: Database, *works: Callable[[Session], Any]) -> l
     return await asyncio.gather(*running, return_exceptions=True)
 
 
-def test_what_waits_is_committed_together(database: Database, commits: list[int]) -> None:
+def test_waiting_writes_are_committed_together(database: Database, commits: list[int]) -> None:
     """A hundred writes that come while one commits take two transactions, and each has its own answer."""
     commits.clear()
     answers = asyncio.run(all_at_once(database, *(insert(number) for number in range(100))))
@@ -74,7 +74,7 @@ def test_what_waits_is_committed_together(database: Database, commits: list[int]
     assert numbers(database) == list(range(100))
 
 
-def test_one_that_raises_disturbs_no_other(database: Database) -> None:
+def test_a_write_that_raises_does_not_affect_the_others(database: Database) -> None:
     """Its rows are not there, and those before and after it are."""
 
     def fails(session: Session) -> None:
@@ -86,14 +86,14 @@ def test_one_that_raises_disturbs_no_other(database: Database) -> None:
     assert numbers(database) == [1, 2]
 
 
-def test_one_that_the_database_refuses_disturbs_no_other(database: Database) -> None:
+def test_a_write_that_breaks_a_constraint_does_not_affect_the_others(database: Database) -> None:
     """A broken constraint is an error of its own write."""
     answers = asyncio.run(all_at_once(database, insert(1), insert(1), insert(2)))
     assert [type(answer) for answer in answers] == [int, IntegrityError, int]
     assert numbers(database) == [1, 2]
 
 
-def test_a_commit_that_fails_is_tried_for_each_alone(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_after_a_failed_commit_each_write_is_tried_alone(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     """When the common transaction cannot be committed, only those fail that cannot be committed alone either."""
     failing = [2, 1]  # the common transaction is the second one; of the single ones the first fails, too
 
@@ -108,7 +108,7 @@ def test_a_commit_that_fails_is_tried_for_each_alone(database: Database, monkeyp
     assert numbers(database) == [2, 3]
 
 
-def test_no_answer_before_the_commit(database: Database) -> None:
+def test_a_write_returns_after_its_commit(database: Database) -> None:
     """When a write returns, another connection sees its row."""
 
     async def write_and_look() -> list[int]:
@@ -118,7 +118,7 @@ def test_no_answer_before_the_commit(database: Database) -> None:
     assert asyncio.run(write_and_look()) == [7]
 
 
-def test_a_caller_who_is_cancelled_waits_until_it_is_done(database: Database) -> None:
+def test_a_cancelled_caller_waits_for_its_write(database: Database) -> None:
     """What the write works on must not be let go under its hands."""
     entered, goes_on = threading.Event(), threading.Event()
 
@@ -141,7 +141,7 @@ def test_a_caller_who_is_cancelled_waits_until_it_is_done(database: Database) ->
     assert asyncio.run(cancel()) == (True, True)
 
 
-def test_closing_ends_the_writer(database: Database) -> None:
+def test_closing_commits_waiting_writes_and_ends_the_thread(database: Database) -> None:
     """What waits is done first; no thread is left."""
     asyncio.run(database.write_together(insert(1)))
     assert any(thread.name == "sql-writer" for thread in threading.enumerate())

@@ -81,7 +81,7 @@ def ask(url: str, heading: str) -> list[dict[str, Any]]:
     return query(url, QUERIES[heading])
 
 
-def test_the_page_has_no_other_queries() -> None:
+def test_every_query_of_the_page_is_tested() -> None:
     """Every SQL block of the page stands below a heading of its own, and a test here runs it."""
     assert PAGE.count("```sql") == len(QUERIES)
     source = Path(__file__).read_text()
@@ -97,7 +97,7 @@ def test_the_page_names_every_column_of_the_views(database: Database) -> None:
         assert re.findall(r"^\| `(\w+)`", rows, re.MULTILINE) == [one["name"] for one in looked.get_columns(view)]
 
 
-def test_uploads_per_day(database: Database, database_url: str) -> None:
+def test_uploads_are_counted_per_utc_day(database: Database, database_url: str) -> None:
     """Days are those of UTC; what is counted as completed, expired and resumed is as the page says."""
     upload(database)
     upload(database, resumed=True)
@@ -117,7 +117,7 @@ def test_uploads_per_day(database: Database, database_url: str) -> None:
     ]
 
 
-def test_tasks_by_status(database: Database, database_url: str) -> None:
+def test_tasks_by_status_have_their_waiting_and_total_seconds(database: Database, database_url: str) -> None:
     """Seconds from the last byte to the claim and to the end; none for what has not come to it."""
 
     def after(seconds: float) -> datetime:
@@ -138,7 +138,7 @@ def test_tasks_by_status(database: Database, database_url: str) -> None:
     assert ask(database_url, "Tasks by status") == [dict(zip(columns, row, strict=True)) for row in expected]
 
 
-def test_what_waits(database: Database, database_url: str) -> None:
+def test_open_tasks_are_listed_oldest_first_with_their_reason(database: Database, database_url: str) -> None:
     """Open tasks only, the oldest first, with the reason of one that was set aside."""
     task(database, TaskStatus.ERROR, finished_at=MONDAY)
     late = task(database, TaskStatus.UPLOADED, created_at=TUESDAY)
@@ -150,7 +150,7 @@ def test_what_waits(database: Database, database_url: str) -> None:
     ]
 
 
-def test_steps_that_fail(database: Database, database_url: str) -> None:
+def test_failed_steps_are_counted_by_step_and_code(database: Database, database_url: str) -> None:
     """Grouped by step and code, those with most files first; steps that succeeded are not in it."""
     for failures in (0, 2):
         one = file(database, task(database, TaskStatus.ERROR), FileStatus.ERROR)
@@ -165,7 +165,7 @@ def test_steps_that_fail(database: Database, database_url: str) -> None:
     ]
 
 
-def test_what_comes_in(database: Database, database_url: str) -> None:
+def test_completed_files_are_summed_by_codec(database: Database, database_url: str) -> None:
     """Files, bytes and hours by codec, of completed files only."""
     for codec, seconds in (("h264", 1800.0), ("h264", 5400.0), ("hevc", 900.0)):
         of = task(database, TaskStatus.COMPLETED)
@@ -177,7 +177,7 @@ def test_what_comes_in(database: Database, database_url: str) -> None:
     ]
 
 
-def test_who_stores_how_much(database: Database, database_url: str) -> None:
+def test_stored_bytes_are_summed_by_owner(database: Database, database_url: str) -> None:
     """Uploads that have bytes, by owner, the largest first."""
     upload(database, owner="bob", received=70)
     upload(database)
@@ -189,7 +189,7 @@ def test_who_stores_how_much(database: Database, database_url: str) -> None:
     ]
 
 
-def test_tasks_that_were_tried_again(database: Database, database_url: str) -> None:
+def test_retries_are_counted_by_task(database: Database, database_url: str) -> None:
     """The event `retried`, counted by task."""
     twice, failed = task(database, TaskStatus.COMPLETED), task(database, TaskStatus.ERROR)
     with database.change() as connection:
@@ -207,7 +207,7 @@ def append(server: ServerProcess, url: str, offset: int, body: bytes) -> None:
     assert server.http.patch(url, content=body, headers=headers).status_code == 204
 
 
-def test_an_upload_is_resumed_when_its_client_asked(
+def test_an_upload_counts_as_resumed_after_a_head_in_the_middle(
     start_server: StartServer, database_url: str, tmp_path: Path
 ) -> None:
     """Chunk after chunk is no resumption; a HEAD in the middle is, also when the last byte comes at once after it."""
@@ -224,13 +224,13 @@ def test_an_upload_is_resumed_when_its_client_asked(
             if body:
                 append(server, url, offset, body)
 
-    def told() -> dict[str, bool]:
+    def resumed() -> dict[str, bool]:
         rows = {row["id"]: bool(row["resumed"]) for row in query(database_url, "SELECT id, resumed FROM uploads")}
         return {name: rows[url.rpartition("/")[2]] for name, url in urls.items()}
 
-    until(lambda: any(told().values()), seconds=10, what="the row says that it was resumed")
+    until(lambda: any(resumed().values()), seconds=10, what="the row says that it was resumed")
     server.stop()  # whatever is still to be told is told
-    assert told() == {"straight": False, "begun": False, "resumed": True, "asked later": False}
+    assert resumed() == {"straight": False, "begun": False, "resumed": True, "asked later": False}
     (row,) = ask(database_url, "Uploads per day")
     assert (row["uploads"], row["completed"], row["resumed"]) == (4, 4, 1)
 
@@ -250,7 +250,7 @@ def upgrade():
 """
 
 
-def test_the_views_outlive_a_later_copy_of_their_tables(database_url: str, tmp_path: Path) -> None:
+def test_the_views_survive_a_migration_that_copies_their_tables(database_url: str, tmp_path: Path) -> None:
     """A revision that makes the tables anew, as SQLite needs it, leaves the views and the foreign keys as they were."""
     migration.upgrade(database_url)
     folder = tmp_path / "migrations"

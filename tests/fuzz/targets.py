@@ -25,7 +25,7 @@ ALL = protocol.extensions(can_append=True, can_delete=True, can_truncate=True, c
 OFFER = Offer((*ALL, protocol.CHECKSUM_TRAILER), checksums.ALGORITHMS, MAX_SIZE)
 
 
-class Told(Body):
+class GivenBody(Body):
     """A body that has all of its bytes already, in chunks; nobody ever waits for it."""
 
     def __init__(self, data: bytes, size: int) -> None:
@@ -147,7 +147,7 @@ def form(data: bytes) -> None:
 
 def _read(content_type: str, data: bytes, size: int) -> object:
     async def work() -> list[tuple[str, str | None, bytes]]:
-        reader = FormParser(Told(data, size), content_type, 1)
+        reader = FormParser(GivenBody(data, size), content_type, 1)
         found = []
         async for part in reader.parts():
             buffer = bytearray(len(data) + 1)

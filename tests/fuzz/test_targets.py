@@ -22,7 +22,7 @@ FOUND = {
 _PIECE = st.sampled_from([word.encode("latin-1") for word in WORDS]) | st.binary(max_size=12)
 
 
-def test_every_target_takes_its_seeds() -> None:
+def test_every_target_accepts_its_seeds() -> None:
     """A seed is good input: were it refused, the fuzzer would begin outside of what it is to explore."""
     assert set(GOOD) == set(TARGETS)
     for seed in SEEDS:
@@ -32,7 +32,7 @@ def test_every_target_takes_its_seeds() -> None:
 @pytest.mark.parametrize("target", TARGETS, ids=lambda target: target.__name__)
 @hypothesis_settings(max_examples=60, deadline=None)
 @given(data=st.data())
-def test_any_bytes(target: object, data: st.DataObject) -> None:
+def test_any_bytes_are_accepted_or_refused_as_promised(target: object, data: st.DataObject) -> None:
     """Whatever comes is taken as promised or refused with an error for the client."""
     seeds = [seed for seed in SEEDS if TARGETS[seed[0]] is target]
     seed = data.draw(st.sampled_from(seeds))
@@ -41,7 +41,7 @@ def test_any_bytes(target: object, data: st.DataObject) -> None:
 
 
 @pytest.mark.parametrize("name", FOUND)
-def test_what_was_found(name: str) -> None:
+def test_inputs_that_the_fuzzer_found_are_handled(name: str) -> None:
     """It stays mended."""
     target, data = FOUND[name]
     with contextlib.suppress(ClientError):

@@ -79,8 +79,8 @@ class Worker:
 
 
 @dataclass
-class Arena:
-    """A data folder with a database, its tasks, and those who work on them."""
+class ChaosScenario:
+    """A data folder with a database, its tasks and the workers that process them."""
 
     services: Services
     folder: Path
@@ -91,7 +91,7 @@ class Arena:
     orders: dict[str, list[Mapping[str, object]]] = field(default_factory=dict)
     frozen: set[int] = field(default_factory=set)
     done: Counter[str] = field(default_factory=Counter)
-    crew: list[Worker] = field(default_factory=list)
+    workers: list[Worker] = field(default_factory=list)
 
     def fill(self) -> None:
         """Register the tasks, of a few owners; poison among them."""
@@ -115,47 +115,47 @@ class Arena:
         for number, upload_id in enumerate(ids):
             # Of a length that no other file of the task has, so that facts which get mixed up are seen.
             data = json.dumps({**orders[number], "pad": "x" * number}).encode()
-            told: dict[str, Any] = {"task_id": task_id, "length": len(data)}
-            repository.insert(NewUpload(id=upload_id, owner=owner, protocol="multipart", filename="a.mp4", **told))
+            values: dict[str, Any] = {"task_id": task_id, "length": len(data)}
+            repository.insert(NewUpload(id=upload_id, owner=owner, protocol="multipart", filename="a.mp4", **values))
             self.services.store.local_path(upload_id).write_bytes(data)
             self.services.store.finish(upload_id)
         repository.complete_verified(dict.fromkeys(ids, "mp4"), task_id)
         self.orders[task_id] = orders
 
-    def disturb(self, hire: Callable[[str], Worker]) -> None:
+    def disturb(self, start_worker: Callable[[str], Worker]) -> None:
         """Kill, freeze, cancel, set the clock, restart the database, until the time is over."""
         begin = time.monotonic()
         acts = [self._kill] * 9 + [self._freeze] * 2 + [self._cancel] * 2 + [self._jump]
         restarts = [begin + self.plan.seconds * (n + 0.5) / self.plan.restarts for n in range(self.plan.restarts)]
         while time.monotonic() - begin < self.plan.seconds:
             time.sleep(self.dice.uniform(0.05, 0.3))
-            self.keep_up(hire)
+            self.replace_dead_workers(start_worker)
             if restarts and time.monotonic() > restarts[0] and self.restart:
                 restarts.pop(0)
                 self.restart()
                 self.done["restart"] += 1
             self.dice.choice(acts)()
 
-    def keep_up(self, hire: Callable[[str], Worker]) -> None:
-        """Replace who has ended."""
-        for worker in [worker for worker in self.crew if not worker.alive]:
-            self.crew.remove(worker)
-            self.crew.append(hire(worker.role))
+    def replace_dead_workers(self, start_worker: Callable[[str], Worker]) -> None:
+        """Start a worker for each one that has ended."""
+        for worker in [worker for worker in self.workers if not worker.alive]:
+            self.workers.remove(worker)
+            self.workers.append(start_worker(worker.role))
 
-    def calm(self) -> None:
-        """Everybody goes on."""
-        for worker in self.crew:
+    def wait_until_thawed(self) -> None:
+        """Wait until each frozen worker runs again."""
+        for worker in self.workers:
             if worker.thaw:
                 worker.thaw.join()
 
     def _kill(self) -> None:
         self.done["kill"] += 1
         with suppress(ProcessLookupError):
-            os.kill(self.dice.choice(self.crew).pid, signal.SIGKILL)
+            os.kill(self.dice.choice(self.workers).pid, signal.SIGKILL)
 
     def _freeze(self) -> None:
-        worker = self.dice.choice(self.crew)
-        if any(other.thaw and other.thaw.is_alive() for other in self.crew):
+        worker = self.dice.choice(self.workers)
+        if any(other.thaw and other.thaw.is_alive() for other in self.workers):
             return  # one at a time: on SQLite it may hold the lock that all others want
         self.done["freeze"] += 1
         with suppress(ProcessLookupError):
@@ -175,7 +175,7 @@ class Arena:
                 with suppress(TaskEndedError):
                     queue.cancel(session, task_id, owner, now=self.services.clock())
 
-        self.insist(cancel)
+        self.retry_while_away(cancel)
 
     def _jump(self) -> None:
         """The clock of the database is set forward or back by a day: what is in the rows stays."""
@@ -187,10 +187,10 @@ class Arena:
                 held = update(Task).where(Task.lease_expires_at.is_not(None))
                 changed(session, held.values(lease_expires_at=database_time(seconds)))
 
-        self.insist(jump)
+        self.retry_while_away(jump)
 
-    def insist(self, work: Callable[[], T]) -> T:
-        """Do it as soon as the database is there."""
+    def retry_while_away(self, work: Callable[[], T]) -> T:
+        """Do the work, and try it again while the database is away."""
         deadline = time.monotonic() + _PATIENCE
         while True:
             try:
@@ -207,9 +207,9 @@ def _go_on(pid: int) -> None:
 
 
 @contextmanager
-def nursery(folder: Path, settings: Settings) -> Iterator[Callable[[str], Worker]]:
-    """What starts a worker of a role; all of them end with it."""
-    told = {"settings": settings.model_dump(mode="json", exclude_defaults=True), "log": str(folder / "steps.log")}
+def worker_starter(folder: Path, settings: Settings) -> Iterator[Callable[[str], Worker]]:
+    """A function that starts a worker of a role; all workers end with the context."""
+    orders = {"settings": settings.model_dump(mode="json", exclude_defaults=True), "log": str(folder / "steps.log")}
     with subprocess.Popen(
         [sys.executable, "-m", "tests.harness.chaos_worker"],
         cwd=ROOT,
@@ -221,12 +221,12 @@ def nursery(folder: Path, settings: Settings) -> Iterator[Callable[[str], Worker
         assert stdin is not None
         assert stdout is not None
 
-        def hire(role: str) -> Worker:
-            stdin.write(json.dumps({**told, "role": role, "out": str(folder / f"{role}.out")}) + "\n")
+        def start_worker(role: str) -> Worker:
+            stdin.write(json.dumps({**orders, "role": role, "out": str(folder / f"{role}.out")}) + "\n")
             stdin.flush()
             return Worker(int(stdout.readline()), role)
 
         try:
-            yield hire
+            yield start_worker
         finally:
             parent.kill()

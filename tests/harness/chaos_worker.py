@@ -30,7 +30,7 @@ from server.observability import configure_logging
 from server.pipeline.step import StepContext, TryLaterError
 from server.settings import Settings
 from server.worker import attempt as attempt_module
-from server.worker import leader
+from server.worker import claimed_writes, leader
 from server.worker.runner import runner_of
 from server.worker.scheduler import scheduler_of
 from tests.harness.steps import FakeStep
@@ -75,7 +75,7 @@ class _Steps:
         if context.facts["width"] != context.size:
             raise StepError("original_missing")  # the facts of another file, or none
         file, found = _RESULTS[name]
-        (context.output / file).write_text(told(str(context.facts["task_id"]), str(context.facts["id"]), name))
+        (context.output / file).write_text(result_text(str(context.facts["task_id"]), str(context.facts["id"]), name))
         return found
 
     def _write(self, context: StepContext, name: str, attempt: int, what: str) -> None:
@@ -91,7 +91,7 @@ class _Steps:
         os.write(self._log, json.dumps(line).encode() + b"\n")
 
 
-def told(task_id: str, file_id: str, step: str) -> str:
+def result_text(task_id: str, file_id: str, step: str) -> str:
     """What stands in a result, so that one in the wrong place is seen."""
     return f"{task_id} {file_id} {step}"
 
@@ -108,7 +108,8 @@ def _misbehave(what: str) -> None:
 
 def _work(order: dict[str, Any]) -> NoReturn:
     configure_logging("warning", "json")
-    vars(attempt_module).update(STEPS=_Steps(Path(order["log"])).made(), HEARTBEAT_SECONDS=0.3, _RETRY_SECONDS=0.1)
+    vars(attempt_module).update(STEPS=_Steps(Path(order["log"])).made(), HEARTBEAT_SECONDS=0.3)
+    vars(claimed_writes).update(_RETRY_SECONDS=0.1)
     vars(leader).update(_LOOK_SECONDS=0.3, _LEAD_SECONDS=0.3)
     services = Services.open(Settings(**order["settings"]))
     if order["role"] == "scheduler":

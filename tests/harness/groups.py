@@ -111,14 +111,14 @@ class Group:
 
     def check_gathering(self, arrived: int) -> None:
         """It waits for the others, and says so."""
-        told = self.status()
-        assert (told["status"], told["message"]) == ("uploaded", f"等待其余文件 ({arrived}/{self.files})"), told
+        state = self.status()
+        assert (state["status"], state["message"]) == ("uploaded", f"等待其余文件 ({arrived}/{self.files})"), state
         assert self.row()["gather_until"] is not None
 
     def check_ready(self) -> None:
         """It waits for a worker, as any other task."""
-        told = self.status()
-        assert (told["status"], told["message"]) == ("uploaded", "文件上传完成，准备处理"), told
+        state = self.status()
+        assert (state["status"], state["message"]) == ("uploaded", "文件上传完成，准备处理"), state
         assert self.row()["gather_until"] is None
         assert self.events()[-1] == "gathered"
 
@@ -151,7 +151,7 @@ def check_tidy(live: LiveServer) -> None:
     assert not left
 
 
-class Crowd:
+class GroupClients:
     """Clients of one group, a thread each, that go on until all is there or they are told that it is over."""
 
     def __init__(self, group: Group, *, pieces: int = 3, refused: int = 0) -> None:

@@ -26,7 +26,7 @@ from server.storage.base import UploadStore
 from tests.harness.held import held_locks
 from tests.harness.migrated import migrate
 from tests.harness.postgres import PostgresServer
-from tests.harness.rows import execute, query, wait_told
+from tests.harness.rows import execute, query, wait_until_received
 from tests.harness.waiting import PATIENCE, until
 
 TIMEOUT = PATIENCE
@@ -300,9 +300,9 @@ class LiveServer:
         (row,) = self.query("SELECT * FROM uploads WHERE id = :id", id=upload_id)
         return row
 
-    def wait_told(self, upload_id: str, received: int) -> None:
+    def wait_until_received(self, upload_id: str, received: int) -> None:
         """Wait until the row of an open upload tells so many bytes: it hears of them once a second."""
-        wait_told(self.database_url, upload_id, received)
+        wait_until_received(self.database_url, upload_id, received)
 
     def query(self, sql: str, **parameters: object) -> list[dict[str, Any]]:
         """Rows of the server's database."""

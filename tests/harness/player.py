@@ -47,7 +47,7 @@ def watch(items: Sequence[Item], folder: Path, *, patience: float = 30) -> list[
         if event["event"] == "watched":
             seeks = [Seek(one["to"], one["picture"]) for one in event["seeks"]]
             size = (event["width"], event["height"])
-            told = (event["sound"], seeks, event["ended"], event["error"])
-            found.append(Watched(event["name"], event["duration"] or 0.0, size, *told))
+            rest = (event["sound"], seeks, event["ended"], event["error"])
+            found.append(Watched(event["name"], event["duration"] or 0.0, size, *rest))
     assert len(found) == len(items)
     return found

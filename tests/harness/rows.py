@@ -29,7 +29,7 @@ def execute(url: str, sql: str, **parameters: object) -> None:
         engine.dispose()
 
 
-def wait_told(url: str, upload_id: str, received: int) -> None:
+def wait_until_received(url: str, upload_id: str, received: int) -> None:
     """Wait until the row of an open upload tells so many bytes: it hears of them once a second."""
     sql = "SELECT received FROM uploads WHERE id = :id"
     until(lambda: query(url, sql, id=upload_id) == [{"received": received}], what=f"the row tells {received} bytes")

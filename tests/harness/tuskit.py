@@ -36,12 +36,12 @@ class UnexpectedAnswerError(Exception):
 
 @dataclass(frozen=True)
 class Exchange:
-    """A request, and what its answer told; `offset` and `told` are bytes. `status` is for tests, not for TUSKit."""
+    """A request, and the offset in its answer; both offsets are bytes. `status` is for tests, not for TUSKit."""
 
     method: str
     offset: int
     status: int
-    told: int | None
+    answer_offset: int | None
 
 
 @dataclass(frozen=True)

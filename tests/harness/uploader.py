@@ -1,4 +1,4 @@
-"""A tus client of a real server that does as it is told, and fails on any other answer than the expected one."""
+"""A tus client of a real server; it fails on any other answer than the expected one."""
 
 from collections.abc import Mapping
 
@@ -40,13 +40,13 @@ class Uploader:
 
     def join(self, *parts: str) -> str:
         """The final upload of these parts; its id."""
-        told = f"final;{' '.join(f'/files/{part}' for part in parts)}"
-        headers = VERSION | {"Upload-Concat": told, "Upload-Metadata": metadata(filename="whole.mp4")}
+        upload_concat = f"final;{' '.join(f'/files/{part}' for part in parts)}"
+        headers = VERSION | {"Upload-Concat": upload_concat, "Upload-Metadata": metadata(filename="whole.mp4")}
         answer = self.ask("POST", "/files", headers, b"", 201)
         return str(answer.headers["location"].rpartition("/")[2])
 
-    def told(self, upload: str, received: int) -> None:
-        """Wait until the row tells so many bytes."""
+    def wait_until_received(self, upload: str, received: int) -> None:
+        """Wait until the row says that so many bytes were received."""
         sql = "SELECT received FROM uploads WHERE id = :id"
         check = lambda: query(self.server.database_url, sql, id=upload) == [{"received": received}]  # noqa: E731
         until(check, seconds=10, what=f"the row tells {received} bytes")

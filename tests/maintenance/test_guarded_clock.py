@@ -8,7 +8,7 @@ from server.maintenance.guarded_clock import GuardedClock
 from tests.maintenance.filled_installation import DAY, FilledInstallation, fresh_retention, numbers
 
 
-def test_a_jump_counts_only_after_a_day() -> None:
+def test_a_forward_jump_of_the_clock_counts_after_a_day() -> None:
     """Up to an hour ahead counts at once; more counts after a day; backwards always does."""
     start = datetime(2026, 1, 1, tzinfo=UTC)
     wall, passed = [start], [1000.0]

@@ -72,7 +72,9 @@ def has_bytes(live: LiveServer, upload: str) -> bool:
         "of another folder",
     ],
 )  # fmt: skip
-def test_kept(live: LiveServer, services: Services, task: dict[str, Any], file: dict[str, Any]) -> None:
+def test_an_original_is_kept_while_it_is_needed(
+    live: LiveServer, services: Services, task: dict[str, Any], file: dict[str, Any]
+) -> None:
     """While a task runs, and for ever where nothing can be played in its place, the original stays."""
     upload = put(live, task, file)
     services.drop_originals(upload)
@@ -81,7 +83,7 @@ def test_kept(live: LiveServer, services: Services, task: dict[str, Any], file: 
 
 
 @pytest.mark.parametrize("result", ["has_mp4", "has_hls"])
-def test_dropped(live: LiveServer, services: Services, result: str) -> None:
+def test_a_sweep_removes_originals_of_playable_videos(live: LiveServer, services: Services, result: str) -> None:
     """A sweep removes it; the upload stays complete for its client, and gone for who would download it."""
     kept = put(live, {"status": "processing"}, PLAYABLE)
     upload = put(live, COMPLETED, {"status": "completed", "playable": True, result: True})
@@ -102,7 +104,7 @@ def test_dropped(live: LiveServer, services: Services, result: str) -> None:
     assert live.ask("GET", f"/api/task/status/{upload}").status == 200
 
 
-def test_kept_by_default(live: LiveServer) -> None:
+def test_originals_are_kept_by_default(live: LiveServer) -> None:
     """With `originals=keep` nothing is removed."""
     upload = put(live, COMPLETED, PLAYABLE)
     with Services.open(live.settings.model_copy(update={"originals": "keep"})) as services:
@@ -111,7 +113,9 @@ def test_kept_by_default(live: LiveServer) -> None:
     assert has_bytes(live, upload)
 
 
-def test_a_crash_between_file_and_row(live: LiveServer, services: Services, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_crash_between_file_and_row_is_completed_by_a_sweep(
+    live: LiveServer, services: Services, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A removal that was cut short before or behind the file is ended by the next sweep."""
     upload = put(live, COMPLETED, PLAYABLE)
 
@@ -133,7 +137,7 @@ def test_a_crash_between_file_and_row(live: LiveServer, services: Services, monk
     assert not has_bytes(live, upload)
 
 
-def test_whoever_holds_it_is_not_disturbed(live: LiveServer, services: Services) -> None:
+def test_an_original_of_a_locked_upload_waits_for_the_next_sweep(live: LiveServer, services: Services) -> None:
     """An upload whose lock is held is left for the next sweep."""
     upload = put(live, COMPLETED, PLAYABLE)
     with services.locks.try_hold(upload) as held:
@@ -153,7 +157,9 @@ def send(server: ServerProcess, *sources: Path) -> str:
 
 
 @pytest.mark.acceptance
-def test_a_worker_does_it_at_the_end(start_server: StartServer, database_url: str, tmp_path: Path) -> None:
+def test_a_worker_removes_the_original_after_its_task(
+    start_server: StartServer, database_url: str, tmp_path: Path
+) -> None:
     """Soon after the end of its task the original of a playable video is gone, that of a broken one is not."""
     server = start_server(database_url=database_url, transcode="mp4", originals="drop", sweep_interval=3600)
     good = make(tmp_path, "good.mp4", seconds=1, size="160x120", extra=("-preset", "ultrafast"))
@@ -172,7 +178,7 @@ def test_a_worker_does_it_at_the_end(start_server: StartServer, database_url: st
 
 
 @pytest.mark.acceptance
-def test_not_while_it_runs(start_server: StartServer, gate: Gate, tmp_path: Path) -> None:
+def test_no_original_goes_before_its_task_ends(start_server: StartServer, gate: Gate, tmp_path: Path) -> None:
     """A task whose first file can be played already keeps both originals until the second is done, too."""
     server = start_server(transcode="mp4", originals="drop", sweep_interval=0.5, ffmpeg=gate.path)
     sources = [make(tmp_path, f"{name}.mp4", seconds=1, size="160x120") for name in ("one", "two")]

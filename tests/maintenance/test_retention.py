@@ -103,7 +103,7 @@ def test_event_retention_removes_events_of_ended_tasks(installation: FilledInsta
     assert installation.sweep(event_retention=WEEK) == {}
 
 
-def test_one_retention_after_the_other_leaves_nothing_of_old_tasks(
+def test_all_retentions_together_leave_nothing_of_old_tasks(
     installation: FilledInstallation, two_ages: TwoAges
 ) -> None:
     """Each takes what those before it left; rows are the last, younger tasks keep everything, and all rows are true."""
@@ -159,7 +159,7 @@ def test_rows_of_uploads_without_a_task_go_by_the_age_of_their_end(installation:
     assert [row["id"] for row in installation.query("SELECT id FROM uploads")] == [young]
 
 
-def test_tasks_of_another_data_folder_stay(installation: FilledInstallation) -> None:
+def test_tasks_of_another_data_folder_are_not_removed(installation: FilledInstallation) -> None:
     """The sweep of their own data folder removes them."""
     installation.fill(10 * DAY)
     installation.execute("UPDATE tasks SET node = 'another'")

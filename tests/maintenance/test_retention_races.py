@@ -122,7 +122,7 @@ def test_a_retried_task_has_its_original_whatever_the_sweep_did(installation: Fi
     assert installation.services.checker.find_mismatches() == []
 
 
-def test_a_task_that_was_retried_after_the_query_keeps_everything(
+def test_a_task_retried_during_the_sweep_keeps_everything(
     in_memory: FilledInstallation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It waits again between the query of the sweep and the removal."""

@@ -64,7 +64,7 @@ STATES: dict[str, State] = {
 }
 
 
-class Bench:
+class SweepScenario:
     """Services on a database of their own, and uploads in the states of the table."""
 
     def __init__(self, folder: Path, database_url: str) -> None:
@@ -127,7 +127,7 @@ class Bench:
         return sorted(path for path in (self.settings.data_dir / "uploads").rglob("[!.]*") if path.is_file())
 
     def check(self, upload: str, state: State) -> None:
-        """It became what the table says."""
+        """The upload became what the table says."""
         row = self.row(upload)
         assert (row and row["status"]) == state.then
         assert self.stored(upload) == (state.stored if state.kept else None)
@@ -157,20 +157,20 @@ def memory() -> Iterator[Path]:
 
 
 @pytest.fixture
-def bench(memory: Path) -> Iterator[Bench]:
-    made = Bench(memory / "data", f"sqlite:///{memory / 'test.db'}")
+def scenario(memory: Path) -> Iterator[SweepScenario]:
+    made = SweepScenario(memory / "data", f"sqlite:///{memory / 'test.db'}")
     with made.services:
         yield made
 
 
 @pytest.fixture
-def both(tmp_path: Path, database_url: str) -> Iterator[Bench]:
-    made = Bench(tmp_path / "data", database_url)
+def both(tmp_path: Path, database_url: str) -> Iterator[SweepScenario]:
+    made = SweepScenario(tmp_path / "data", database_url)
     with made.services:
         yield made
 
 
-def test_every_state(both: Bench) -> None:
+def test_one_sweep_ends_every_state_and_a_second_does_nothing(both: SweepScenario) -> None:
     """One sweep over all states at once brings each to its end; a second one finds nothing to do."""
     uploads = {name: both.put(state) for name, state in STATES.items()}
     report = both.sweep()
@@ -189,43 +189,43 @@ def test_every_state(both: Bench) -> None:
 
 
 @pytest.mark.parametrize("name", STATES)
-def test_one_state(bench: Bench, name: str) -> None:
+def test_a_sweep_ends_each_state_and_frees_its_lock(scenario: SweepScenario, name: str) -> None:
     """The same one by one, so that a failure has a name; and the lock of the upload is free afterwards."""
-    upload = bench.put(STATES[name])
-    report = bench.sweep()
-    bench.check(upload, STATES[name])
-    bench.check_whole()
+    upload = scenario.put(STATES[name])
+    report = scenario.sweep()
+    scenario.check(upload, STATES[name])
+    scenario.check_whole()
     assert {key: value for key, value in report.numbers.items() if value} == STATES[name].report
-    assert [path.name for path in (bench.settings.data_dir / "locks").iterdir()] == [".held"]
+    assert [path.name for path in (scenario.settings.data_dir / "locks").iterdir()] == [".held"]
 
 
-def test_a_dry_run_tells_the_same(both: Bench) -> None:
+def test_a_dry_run_reports_what_the_sweep_does(both: SweepScenario) -> None:
     """Each upload once, though an upload may be due for two reasons; and nothing is changed."""
     for state in STATES.values():
         both.put(state)
     before = both.state()
-    told = both.services.sweeper.sweep(dry_run=True).numbers
+    planned = both.services.sweeper.sweep(dry_run=True).numbers
     assert both.state() == before
-    assert told == both.sweep().numbers
+    assert planned == both.sweep().numbers
 
 
-def test_what_is_held_is_not_touched(bench: Bench) -> None:
+def test_locked_uploads_are_skipped(scenario: SweepScenario) -> None:
     """Uploads whose lock somebody has (a form's is that of its task) are passed over, at once, and nobody evicted."""
-    uploads = [bench.put(state) for state in STATES.values()]
-    before = bench.state()
-    with contextlib.ExitStack() as stack, Services.open(bench.settings) as others:
+    uploads = [scenario.put(state) for state in STATES.values()]
+    before = scenario.state()
+    with contextlib.ExitStack() as stack, Services.open(scenario.settings) as others:
         for upload, state in zip(uploads, STATES.values(), strict=True):
-            row = bench.row(upload)
+            row = scenario.row(upload)
             assert row is not None
             name = upload if state.protocol == "tus" else row["task_id"]
             assert stack.enter_context(others.locks.try_hold(name))
-        assert bench.sweep().numbers == SweepReport().numbers
-        assert bench.state() == before
-    bench.sweep()
-    assert bench.state() != before
+        assert scenario.sweep().numbers == SweepReport().numbers
+        assert scenario.state() == before
+    scenario.sweep()
+    assert scenario.state() != before
 
 
-def test_complete_uploads_are_left_alone(both: Bench) -> None:
+def test_complete_uploads_with_a_task_are_kept(both: SweepScenario) -> None:
     """What has its task is nobody's leftover, however old it is, by tus or by form."""
     upload = both.put(STATES["all bytes"])
     both.sweep()
@@ -240,41 +240,41 @@ def test_complete_uploads_are_left_alone(both: Bench) -> None:
     assert both.stored(upload) == both.stored(form) == DATA
 
 
-def test_all_bytes_of_long_ago(bench: Bench) -> None:
+def test_an_expired_upload_with_all_bytes_is_completed(scenario: SweepScenario) -> None:
     """A crash behind the last byte costs nothing, also when nobody looked until the expiry: it is not unfinished."""
     state = State("complete", {"finished": 1}, DATA, kept=True, row=EXPIRED, task=True)
-    upload = bench.put(state)
-    bench.sweep()
-    bench.check(upload, state)
+    upload = scenario.put(state)
+    scenario.sweep()
+    scenario.check(upload, state)
 
 
-def test_bytes_that_are_missing(bench: Bench) -> None:
+def test_an_upload_without_its_file_is_reported_and_kept(scenario: SweepScenario) -> None:
     """An upload that had bytes and has no file is reported, and not touched: the store may only be away."""
-    upload = bench.put(State("open", {"missing": 1}, row={"received": 100}))
-    before = bench.state()
+    upload = scenario.put(State("open", {"missing": 1}, row={"received": 100}))
+    before = scenario.state()
     with capture_logs() as logs:
-        assert bench.sweep().numbers["missing"] == 1
-    assert bench.state() == before
+        assert scenario.sweep().numbers["missing"] == 1
+    assert scenario.state() == before
     assert [(line["event"], line["upload"]) for line in logs] == [("upload_bytes_missing", upload)]
 
 
-def test_a_store_that_is_away(bench: Bench) -> None:
+def test_without_the_upload_folder_the_sweep_fails_and_changes_nothing(scenario: SweepScenario) -> None:
     """Without the folder of uploads nothing is concluded: the sweep fails, and no row changes."""
     for state in STATES.values():
-        bench.put(state)
-    before = bench.state()
-    folder = bench.settings.data_dir / "uploads"
+        scenario.put(state)
+    before = scenario.state()
+    folder = scenario.settings.data_dir / "uploads"
     folder.rename(folder.with_name("elsewhere"))
     with pytest.raises(OSError):
-        bench.sweep()
+        scenario.sweep()
     folder.with_name("elsewhere").rename(folder)
-    assert bench.state() == before
+    assert scenario.state() == before
 
 
-def test_a_full_disk_is_swept(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_expired_uploads_are_removed_from_a_full_disk(scenario: SweepScenario, monkeypatch: pytest.MonkeyPatch) -> None:
     """Rule 16: just when the disk is full, expired uploads must go."""
     state = STATES["some bytes, expired"]
-    upload = bench.put(state)
+    upload = scenario.put(state)
     real = os.statvfs
 
     def full(path: str) -> os.statvfs_result:
@@ -283,13 +283,13 @@ def test_a_full_disk_is_swept(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> 
         return os.statvfs_result(found)
 
     monkeypatch.setattr("server.storage.disk.os.statvfs", full)
-    bench.sweep()
-    bench.check(upload, state)
+    scenario.sweep()
+    scenario.check(upload, state)
 
 
-def test_one_that_fails_does_not_stop_the_others(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_upload_that_fails_does_not_stop_the_sweep(scenario: SweepScenario, monkeypatch: pytest.MonkeyPatch) -> None:
     """A file that cannot be finished keeps its upload open; every other upload is swept all the same."""
-    uploads = sorted(bench.put(STATES["all bytes"]) for _ in range(5))
+    uploads = sorted(scenario.put(STATES["all bytes"]) for _ in range(5))
     broken = uploads[1]
     real = DiskStore.finish
 
@@ -300,14 +300,14 @@ def test_one_that_fails_does_not_stop_the_others(bench: Bench, monkeypatch: pyte
 
     with monkeypatch.context() as patched, contextlib.suppress(OSError), capture_logs():
         patched.setattr(DiskStore, "finish", finish)
-        bench.sweep()
-    assert [upload for upload in uploads if (bench.row(upload) or {})["status"] != "complete"] == [broken]
-    bench.sweep()
+        scenario.sweep()
+    assert [upload for upload in uploads if (scenario.row(upload) or {})["status"] != "complete"] == [broken]
+    scenario.sweep()
     for upload in uploads:
-        bench.check(upload, STATES["all bytes"])
+        scenario.check(upload, STATES["all bytes"])
 
 
-def test_two_sweeps_at_once(both: Bench) -> None:
+def test_two_sweeps_at_once_end_each_upload_once(both: SweepScenario) -> None:
     """Sweeps of two processes over the same uploads: each upload is ended once."""
     uploads = [(both.put(state), state) for _ in range(3) for state in STATES.values()]
     errors: list[BaseException] = []
@@ -333,13 +333,15 @@ def test_two_sweeps_at_once(both: Bench) -> None:
 
 
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
-def test_killed_anywhere(memory: Path, monkeypatch: pytest.MonkeyPatch, after: bool) -> None:
+def test_a_sweep_killed_at_any_step_is_completed_by_the_next(
+    memory: Path, monkeypatch: pytest.MonkeyPatch, after: bool
+) -> None:
     """A sweep that dies before or behind any of its steps leaves nothing that the next one cannot end."""
-    bench = Bench(memory / "data", f"sqlite:///{memory / 'test.db'}")
+    scenario = SweepScenario(memory / "data", f"sqlite:///{memory / 'test.db'}")
     steps = [(DiskStore, name) for name in ("delete", "finish", "size", "head")]
-    with bench.services:
+    with scenario.services:
         for at in range(1, 200):
-            uploads = [(bench.put(state), state) for state in STATES.values()]
+            uploads = [(scenario.put(state), state) for state in STATES.values()]
             point = KillPoint(at, after=after)
             with monkeypatch.context() as patched:
                 for owner, name in steps:
@@ -347,24 +349,24 @@ def test_killed_anywhere(memory: Path, monkeypatch: pytest.MonkeyPatch, after: b
                 patched.setattr(Database, "write", point.step(Database.write, after=False))
                 killed = False
                 try:
-                    bench.sweep()
+                    scenario.sweep()
                 except KilledError:
                     killed = True
-            bench.sweep()
+            scenario.sweep()
             for upload, state in uploads:
-                bench.check(upload, state)
-            bench.check_whole()
+                scenario.check(upload, state)
+            scenario.check_whole()
             if not killed:
                 break
             for table in ("task_events", "task_files", "tasks", "uploads"):
-                bench.execute(f"DELETE FROM {table}")
-            for path in bench.files():
+                scenario.execute(f"DELETE FROM {table}")
+            for path in scenario.files():
                 path.unlink()
         assert not killed, "the sweep has more steps than were tried"
         assert at > 20
 
 
-def test_bytes_that_the_row_does_not_know_count(both: Bench) -> None:
+def test_the_expiry_counts_from_the_last_byte_of_the_file(both: SweepScenario) -> None:
     """A body that was cut off by a crash never told its row: the expiry counts from the file's last byte."""
     upload = both.put(STATES["some bytes"])
     both.execute("UPDATE uploads SET expires_at = :past", past=PAST)

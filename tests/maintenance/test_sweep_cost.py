@@ -32,7 +32,7 @@ DATA = video(500)
 NOTHING = SweepReport().numbers
 
 
-class Crowd:
+class ManyOpenUploads:
     """A data folder with many open uploads, none of them due."""
 
     def __init__(self, folder: Path) -> None:
@@ -79,8 +79,8 @@ class Crowd:
 
 
 @pytest.fixture
-def crowd(tmp_path: Path) -> Iterator[Crowd]:
-    made = Crowd(tmp_path)
+def crowd(tmp_path: Path) -> Iterator[ManyOpenUploads]:
+    made = ManyOpenUploads(tmp_path)
     with made.services:
         yield made
 
@@ -100,7 +100,7 @@ def touched(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return seen
 
 
-def test_a_sweep_of_many_open_uploads(crowd: Crowd, touched: list[str]) -> None:
+def test_a_sweep_with_nothing_due_touches_no_file_and_no_lock(crowd: ManyOpenUploads, touched: list[str]) -> None:
     """Nothing is due: no file and no lock is touched, and each query goes along an index that holds what is due."""
     crowd.fill(OPEN)
     steps, asked = [0], []
@@ -140,7 +140,7 @@ _OF_DUE = re.compile(
 )
 
 
-def test_a_whole_look_takes_no_lock_of_what_is_as_told(crowd: Crowd, touched: list[str]) -> None:
+def test_a_full_sweep_locks_only_uploads_whose_row_is_wrong(crowd: ManyOpenUploads, touched: list[str]) -> None:
     """The first sweep of a process looks at each size, and at nothing else of an upload whose row is right."""
     right = [crowd.put(DATA[:100], received=100) for _ in range(20)]
     lags = crowd.put(DATA[:200], received=100)
@@ -161,7 +161,7 @@ DUE: dict[str, tuple[bytes, dict[str, object], str]] = {
 
 
 @pytest.mark.parametrize("name", DUE)
-def test_what_is_due_is_found(crowd: Crowd, name: str) -> None:
+def test_due_uploads_are_found_by_their_rows(crowd: ManyOpenUploads, name: str) -> None:
     """By the rows alone, among others that are not due."""
     crowd.fill(50)
     stored, row, status = DUE[name]
@@ -177,16 +177,16 @@ def test_what_is_due_is_found(crowd: Crowd, name: str) -> None:
         assert crowd.services.store.size(upload) == 100
 
 
-def test_an_upload_that_goes_on_expires_later(crowd: Crowd) -> None:
+def test_a_sweep_writes_the_later_expiry_of_a_growing_upload(crowd: ManyOpenUploads) -> None:
     """Its row hears when it really expires, so that it is not looked at by each sweep until then."""
     upload = crowd.put(DATA[:100], received=100, expires_at=PAST)
     assert crowd.sweep() == {}
     with sqlite3.connect(crowd.path) as connection:
-        (told,) = connection.execute("SELECT expires_at FROM uploads WHERE id = ?", (upload,)).fetchone()
-    assert told > datetime.now(UTC).strftime("%Y-%m-%d")
+        (expires_at,) = connection.execute("SELECT expires_at FROM uploads WHERE id = ?", (upload,)).fetchone()
+    assert expires_at > datetime.now(UTC).strftime("%Y-%m-%d")
 
 
-def test_a_process_that_died_is_followed_by_a_whole_look(crowd: Crowd) -> None:
+def test_after_a_process_died_a_full_sweep_follows(crowd: ManyOpenUploads) -> None:
     """Bytes of which no row tells are those of a dead process; what it has left in the folder of locks says so."""
     upload = crowd.put(DATA)
     assert crowd.sweep() == {}
@@ -197,18 +197,18 @@ def test_a_process_that_died_is_followed_by_a_whole_look(crowd: Crowd) -> None:
     assert crowd.status(upload) == "complete"
 
 
-def test_who_leads_begins_with_a_whole_look(crowd: Crowd, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_new_leader_begins_with_a_full_sweep(crowd: ManyOpenUploads, monkeypatch: pytest.MonkeyPatch) -> None:
     """The first sweep, one after a sweep that failed, and one every six hours look at every open upload."""
     looks: list[bool] = []
     fails = [False]
 
-    def told(_: Services, *, everything: bool) -> SweepReport:
+    def fake_sweep(_: Services, *, everything: bool) -> SweepReport:
         looks.append(everything)
         if fails[0]:
             raise OSError("the store is away")
         return SweepReport()
 
-    monkeypatch.setattr(Services, "sweep", told)
+    monkeypatch.setattr(Services, "sweep", fake_sweep)
     leader = scheduler_of(crowd.services)
     try:
         leader._lead()
@@ -226,7 +226,9 @@ def test_who_leads_begins_with_a_whole_look(crowd: Crowd, monkeypatch: pytest.Mo
 
 
 @pytest.mark.parametrize("failing", ["_register_complete", "record_offset"])
-def test_a_row_that_could_not_be_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failing: str) -> None:
+def test_a_row_is_updated_after_the_database_was_away(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failing: str
+) -> None:
     """The database is away when the last byte has come, or a body breaks off: the row hears of it later, and then a
     sweep of what is due ends the upload."""
     away = OperationalError("it is away", {}, Exception())
@@ -243,13 +245,13 @@ def test_a_row_that_could_not_be_told(tmp_path: Path, monkeypatch: pytest.Monkey
             else:
                 patched.setattr(DiskStore, "append", _breaking_off)
                 assert patch(live, upload, 0, DATA[:100]).status == 507
-        told = len(DATA) if failing == "_register_complete" else 60
-        live.wait_told(upload, told)
+        received = len(DATA) if failing == "_register_complete" else 60
+        live.wait_until_received(upload, received)
         with Services.open(live.settings) as services:
             report = services.sweep(everything=False)
         assert (report.numbers["finished"], live.row(upload)["received"]) == (
             int(failing == "_register_complete"),
-            told,
+            received,
         )
 
 

@@ -71,14 +71,14 @@ def _make(checkout: Path, folder: Path, url: str) -> None:
     server = old_server(checkout, folder, url, transcode="both", storyboard="on")
     server.start()
     try:
-        told = _fill(server, folder)
+        facts = _fill(server, folder)
         server.stop()
         # Nobody processes this one.
         idle = old_server(checkout, folder, url, scheduler="none")
         idle.start()
         client = Uploader(idle)
-        told["waiting"] = client.create(4000)
-        client.patch(told["waiting"], 0, video(4000, 9))
+        facts["waiting"] = client.create(4000)
+        client.patch(facts["waiting"], 0, video(4000, 9))
         idle.stop()
         idle.close()
     finally:
@@ -87,8 +87,8 @@ def _make(checkout: Path, folder: Path, url: str) -> None:
     (revision,) = query(server.database_url, "SELECT version_num FROM alembic_version")
     target = OLD / revision["version_num"]
     target.mkdir(parents=True, exist_ok=True)
-    told["reports"] = {view: query(server.database_url, f"SELECT * FROM {view} ORDER BY 1") for view in VIEWS}
-    (target / f"{kind}.json").write_text(json.dumps(told, indent=1, ensure_ascii=False, default=str) + "\n")
+    facts["reports"] = {view: query(server.database_url, f"SELECT * FROM {view} ORDER BY 1") for view in VIEWS}
+    (target / f"{kind}.json").write_text(json.dumps(facts, indent=1, ensure_ascii=False, default=str) + "\n")
     (target / f"{kind}.sql").write_text(_dump(server.database_url))
     with tarfile.open(target / f"{kind}.tar.gz", "w:gz") as archive:
         for name in ("node", "uploads", "results", "work"):
@@ -100,29 +100,29 @@ def _fill(server: ServerProcess, folder: Path) -> dict[str, Any]:
     client = Uploader(server)
     clip = make(folder, "clip.mp4", seconds=0.4, size="64x64", audio=False)
     _, answer = curl(server.url, [clip])
-    told: dict[str, Any] = {"completed": answer["task_id"]}
-    finish(server, told["completed"])
-    told["failed"] = client.create(3000)
-    client.patch(told["failed"], 0, video(3000, 1))
-    follow(server, told["failed"], until=["error"])
-    told["open"], told["empty"] = client.create(9000), client.create(9000)
-    client.patch(told["open"], 0, video(9000, 2)[:4000])
-    told["gone"] = client.create(100)
-    client.ask("DELETE", f"/files/{told['gone']}", VERSION)
-    told["parts"] = [client.create(2000, PART), client.create(3000, PART)]
-    client.patch(told["parts"][0], 0, video(5000, 3)[:2000])
-    told["final"] = client.join(*told["parts"])
+    facts: dict[str, Any] = {"completed": answer["task_id"]}
+    finish(server, facts["completed"])
+    facts["failed"] = client.create(3000)
+    client.patch(facts["failed"], 0, video(3000, 1))
+    follow(server, facts["failed"], until=["error"])
+    facts["open"], facts["empty"] = client.create(9000), client.create(9000)
+    client.patch(facts["open"], 0, video(9000, 2)[:4000])
+    facts["gone"] = client.create(100)
+    client.ask("DELETE", f"/files/{facts['gone']}", VERSION)
+    facts["parts"] = [client.create(2000, PART), client.create(3000, PART)]
+    client.patch(facts["parts"][0], 0, video(5000, 3)[:2000])
+    facts["final"] = client.join(*facts["parts"])
     ended = [client.create(2500, PART) for _ in range(2)]
     for part, data in zip(ended, (video(5000, 4)[:2500], video(5000, 4)[2500:]), strict=True):
         client.patch(part, 0, data)
-    told["joined"] = client.join(*ended)
-    follow(server, told["joined"], until=["error"])
-    client.told(told["open"], 4000)
-    told["answers"] = {
-        told[name]: json.loads(json.dumps(server.status(told[name])).replace(server.url, "http://server"))
+    facts["joined"] = client.join(*ended)
+    follow(server, facts["joined"], until=["error"])
+    client.wait_until_received(facts["open"], 4000)
+    facts["answers"] = {
+        facts[name]: json.loads(json.dumps(server.status(facts[name])).replace(server.url, "http://server"))
         for name in ("completed", "failed", "joined")
     }
-    return told
+    return facts
 
 
 def _dump(url: str) -> str:

@@ -48,7 +48,7 @@ def test_migrations_make_the_models_schema(engine: Engine) -> None:
     assert {table.name for table in reflect(engine)} == set(Base.metadata.tables)
 
 
-def test_the_comparison_sees_a_difference(engine: Engine, database_url: str) -> None:
+def test_the_schema_comparison_finds_differences(engine: Engine, database_url: str) -> None:
     """The comparison is no formality: a column too many and a missing index are found."""
     execute(database_url, "ALTER TABLE tasks ADD COLUMN surprise INTEGER")
     index = inspect(engine).get_indexes("task_files")[0]["name"]
@@ -108,7 +108,7 @@ def test_a_newer_database_is_refused(engine: Engine, database_url: str) -> None:
     assert rows(engine) == before
 
 
-def test_an_empty_database_is_refused_by_those_who_may_not_migrate(database_url: str) -> None:
+def test_check_head_refuses_an_unmigrated_database(database_url: str) -> None:
     """`check_head` says what to do, and does not do it."""
     engine = create_engine(database_url, poolclass=NullPool)
     with pytest.raises(StartError, match="videodock migrate"):
@@ -128,7 +128,7 @@ upgrade(url)
 """
 
 
-def test_servers_that_start_together_do_not_migrate_at_once(database_url: str, tmp_path: Path) -> None:
+def test_servers_that_start_together_migrate_once(database_url: str, tmp_path: Path) -> None:
     """Four processes upgrade one empty database at the same moment; all succeed, the schema is whole."""
     go = tmp_path / "go"
     signs = [tmp_path / f"ready-{number}" for number in range(4)]

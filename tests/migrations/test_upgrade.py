@@ -17,7 +17,7 @@ import pytest
 from sqlalchemy import Engine, NullPool, create_engine, inspect
 
 from server.database import migration
-from tests.backup.ground import findings
+from tests.backup.commands import findings
 from tests.conftest import StartServer
 from tests.harness.rows import query
 from tests.harness.server_process import ROOT
@@ -38,7 +38,7 @@ class Old(NamedTuple):
     revision: str
     data_dir: Path
     url: str
-    told: dict[str, Any]
+    facts: dict[str, Any]
 
 
 @pytest.fixture(params=sorted(path.name for path in OLD.iterdir()))
@@ -106,7 +106,7 @@ def as_told(now: Any, before: Any) -> Any:
     return now
 
 
-def test_up_and_back_leaves_every_row_and_the_schema(old: Old, engine: Engine) -> None:
+def test_an_upgrade_and_a_rollback_keep_every_row_and_the_schema(old: Old, engine: Engine) -> None:
     """What the earlier version finds after a rollback is what it left: each row, each column, index and view."""
     assert migration.current(old.url) == old.revision
     before, shape = rows(engine), schema(engine)
@@ -117,35 +117,35 @@ def test_up_and_back_leaves_every_row_and_the_schema(old: Old, engine: Engine) -
     assert schema(engine) == shape
 
 
-def test_the_new_version_goes_on_and_the_old_one_after_it(
+def test_open_work_is_completed_after_an_upgrade_and_after_a_rollback(
     old: Old, engine: Engine, start_server: StartServer, tmp_path: Path
 ) -> None:
     """Status, reports and bytes read as before; what was open comes to its end, on the new version and, after a
     rollback, on the old one's schema, which has every row that nobody touched as it was."""
-    told, before = old.told, rows(engine)
+    facts, before = old.facts, rows(engine)
     server = start_server(database_url=old.url, data_dir=old.data_dir, scheduler="none", **KEEPS)
-    for task, answer in told["answers"].items():
+    for task, answer in facts["answers"].items():
         now = json.loads(json.dumps(server.status(task)).replace(server.url, "http://server"))
         assert as_told(now, answer) == answer
     for view in VIEWS:
         figures = json.loads(json.dumps(query(old.url, f"SELECT * FROM {view} ORDER BY 1"), default=str))
-        assert [{name: row[name] for name in was} for row, was in zip(figures, told["reports"][view], strict=True)] == (
-            told["reports"][view]
-        )
+        assert [
+            {name: row[name] for name in was} for row, was in zip(figures, facts["reports"][view], strict=True)
+        ] == (facts["reports"][view])
     client = Uploader(server)
     for upload, offset, data in (
-        (told["open"], 4000, video(9000, 2)),
-        (told["empty"], 0, video(9000, 5)),
-        (told["parts"][1], 0, video(5000, 3)[2000:]),
+        (facts["open"], 4000, video(9000, 2)),
+        (facts["empty"], 0, video(9000, 5)),
+        (facts["parts"][1], 0, video(5000, 3)[2000:]),
     ):
         assert client.offset(upload) == offset
         client.patch(upload, offset, data[offset:])
-    assert server.stored(told["open"]).read_bytes() == video(9000, 2)
-    assert server.stored(told["final"]).read_bytes() == video(5000, 3)
-    client.ask("HEAD", f"/files/{told['gone']}", VERSION, expect=410)
+    assert server.stored(facts["open"]).read_bytes() == video(9000, 2)
+    assert server.stored(facts["final"]).read_bytes() == video(5000, 3)
+    client.ask("HEAD", f"/files/{facts['gone']}", VERSION, expect=410)
     server.stop()
     busy = start_server(database_url=old.url, data_dir=old.data_dir, **KEEPS)
-    for task in (told["waiting"], told["open"], told["final"]):
+    for task in (facts["waiting"], facts["open"], facts["final"]):
         follow(busy, task, until=["error"])
     half = Uploader(busy).create(6000)
     Uploader(busy).patch(half, 0, video(6000, 6)[:1000])
@@ -154,7 +154,7 @@ def test_the_new_version_goes_on_and_the_old_one_after_it(
 
     migrate(old, "--to", old.revision, "--yes")
     after = rows(engine)
-    touched = {told["waiting"], told["open"], told["empty"], told["final"], *told["parts"]}
+    touched = {facts["waiting"], facts["open"], facts["empty"], facts["final"], *facts["parts"]}
     for table in ("uploads", "tasks", "task_files", "upload_parts"):
         found = {tuple(row.values())[:2]: row for row in after[table]}
         for row in before[table]:
@@ -180,7 +180,7 @@ def _serve_with_old(old: Old, half: str, tmp_path: Path) -> None:
         server.start()
         try:
             client = Uploader(server)
-            for task, answer in old.told["answers"].items():
+            for task, answer in old.facts["answers"].items():
                 assert json.loads(json.dumps(server.status(task)).replace(server.url, "http://server")) == answer
             assert client.offset(half) == 1000
             client.patch(half, 1000, video(6000, 6)[1000:])
@@ -190,15 +190,13 @@ def _serve_with_old(old: Old, half: str, tmp_path: Path) -> None:
             server.close()
 
 
-def test_a_group_that_is_not_whole_ends_with_a_rollback(
-    start_server: StartServer, database_url: str, tmp_path: Path
-) -> None:
+def test_a_rollback_cancels_incomplete_groups(start_server: StartServer, database_url: str, tmp_path: Path) -> None:
     """The earlier version knows no groups: the task is cancelled, its open upload terminated, its bytes go."""
     server = start_server(database_url=database_url, scheduler="none")
     task = str(uuid.uuid4())
-    told = metadata(filename="clip.mp4", task=task, task_files="3")
+    upload_metadata = metadata(filename="clip.mp4", task=task, task_files="3")
     client = Uploader(server)
-    uploads = [client.create(1000, {"Upload-Metadata": told}) for _ in range(2)]
+    uploads = [client.create(1000, {"Upload-Metadata": upload_metadata}) for _ in range(2)]
     client.patch(uploads[0], 0, video(1000))
     assert server.status(task)["status"] == "uploaded"
     server.stop()

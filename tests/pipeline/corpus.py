@@ -61,7 +61,7 @@ _DAMAGES: tuple[Damage, ...] = ("cut", "zeros", "noise", "head")
 
 
 @dataclass(frozen=True)
-class Odd:
+class OddFile:
     """One file. `seconds` is how long pictures and sound go on, `sound_seconds` the sound; `may_fail` if there is no
     promise that anything can be made of it, but a reason."""
 
@@ -121,40 +121,40 @@ def _damaged(data: bytes, damage: Damage, name: str) -> bytes:
     return data[:middle] + filling + data[middle + length :]
 
 
-def _codecs_and_containers() -> Iterator[Odd]:
+def _codecs_and_containers() -> Iterator[OddFile]:
     for container, (videos, audios) in _CONTAINERS.items():
         for video, audio in product(videos, audios):
-            yield Odd(f"{video}-{audio}.{container}", video, audio)
+            yield OddFile(f"{video}-{audio}.{container}", video, audio)
 
 
-def _times_and_layouts() -> Iterator[Odd]:
+def _times_and_layouts() -> Iterator[OddFile]:
     for rate, (video, audio, container) in product(_RATES, (("h264-b", "aac", "mp4"), ("vp9", "opus", "mkv"))):
         seconds = 15.0 if rate == "1/5" else 4.0
-        yield Odd(f"rate-{rate.replace('/', '_')}-{video}.{container}", video, audio, rate, seconds)
+        yield OddFile(f"rate-{rate.replace('/', '_')}-{video}.{container}", video, audio, rate, seconds)
     for count, container in product(_LAYOUTS, ("mov", "mkv")):
-        yield Odd(f"channels-{count}.{container}", "h264", "pcm", channels=count)
+        yield OddFile(f"channels-{count}.{container}", "h264", "pcm", channels=count)
     for pictures, sound, container in ((1, 6, "mkv"), (6, 1, "mkv"), (1, 4, "mp4"), (4, 1, "mp4"), (0.04, 5, "mp4")):
         video, audio = ("vp9", "opus") if container == "mkv" else ("hevc", "aac")
-        yield Odd(f"lengths-{pictures}-{sound}.{container}", video, audio, "25", pictures, sound)
+        yield OddFile(f"lengths-{pictures}-{sound}.{container}", video, audio, "25", pictures, sound)
     for shape, video in product(("64/45", "1/2", "3/1"), ("mpeg4", "h264", "hevc")):
-        yield Odd(f"shape-{shape.replace('/', '_')}-{video}.mkv", video, "mp3", shape=shape)
+        yield OddFile(f"shape-{shape.replace('/', '_')}-{video}.mkv", video, "mp3", shape=shape)
     for size, video in product(("161x121", "2x2", "17x300", "1280x16"), ("ffv1", "mjpeg")):
-        yield Odd(f"size-{size}-{video}.mkv", video, "flac", size=size)
+        yield OddFile(f"size-{size}-{video}.mkv", video, "flac", size=size)
     for offset, container in product((5, 9000), ("mkv", "mp4", "flv")):
-        yield Odd(f"offset-{offset}.{container}", "h264-b", "aac", offset=offset)
+        yield OddFile(f"offset-{offset}.{container}", "h264-b", "aac", offset=offset)
 
 
-def _damages() -> Iterator[Odd]:
+def _damages() -> Iterator[OddFile]:
     kinds = (("h264-b", "aac", "mp4"), ("h264-b", "opus", "mkv"), ("mpeg4", "mp3", "avi"), ("h264", "aac", "flv"))
     for damage, (video, audio, container) in product(_DAMAGES, kinds):
         # An MP4 whose end is missing has no index, and nothing can be made of it.
         if (damage, container) != ("cut", "mp4"):
-            yield Odd(f"{damage}-{video}.{container}", video, audio, seconds=4, damage=damage)
+            yield OddFile(f"{damage}-{video}.{container}", video, audio, seconds=4, damage=damage)
 
 
-CORPUS: tuple[Odd, ...] = (*_codecs_and_containers(), *_times_and_layouts(), *_damages())
+CORPUS: tuple[OddFile, ...] = (*_codecs_and_containers(), *_times_and_layouts(), *_damages())
 
 
-def sample(seed: int, count: int) -> list[Odd]:
+def sample(seed: int, count: int) -> list[OddFile]:
     """Some of them."""
     return random.Random(seed).sample(CORPUS, count)

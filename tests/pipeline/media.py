@@ -11,7 +11,7 @@ from tests.harness.waiting import PATIENCE
 
 
 @dataclass(frozen=True)
-class Judged:
+class ProbedVideo:
     """What ffprobe tells of one video."""
 
     format: dict[str, Any]
@@ -35,13 +35,13 @@ class Judged:
         return float(self.format["duration"])
 
 
-def judge(path: Path) -> Judged:
+def judge(path: Path) -> ProbedVideo:
     """One video stream, perhaps sound, and nothing else."""
     found = _ffprobe("-show_format", "-show_streams", str(path))
     (video,) = [one for one in found["streams"] if one["codec_type"] == "video"]
     audio = [one for one in found["streams"] if one["codec_type"] == "audio"]
     assert len(audio) + 1 == len(found["streams"]), "there is something besides pictures and sound"
-    return Judged(found["format"], video, audio)
+    return ProbedVideo(found["format"], video, audio)
 
 
 def packets(path: Path, stream: str = "v:0") -> list[dict[str, Any]]:

@@ -128,7 +128,7 @@ def listener() -> Iterator[str]:
     ],
     ids=lambda make: make.__name__.replace("<lambda>", "fewer_frames"),
 )
-def test_what_is_no_video(
+def test_a_file_that_is_not_a_video_is_not_playable(
     make: Callable[[Path], Path], run: Run, tmp_path: Path, logged: Logged, caplog: pytest.LogCaptureFixture
 ) -> None:
     """The file has failed as not playable, at the first step that looks inside, and nobody is warned of it."""
@@ -143,7 +143,7 @@ def test_what_is_no_video(
 @pytest.mark.parametrize("as_video", [False, True])
 @pytest.mark.parametrize("kind", ["m3u8", "ffconcat"])
 @pytest.mark.parametrize("target", ["file", "passwd", "address"])
-def test_a_playlist(
+def test_a_playlist_reads_no_other_file_and_no_network(
     target: str,
     kind: str,
     as_video: bool,
@@ -168,7 +168,7 @@ def test_a_playlist(
 
 @pytest.mark.parametrize("step", [step for step in STEPS if step.name not in ("scan", "probe")], ids=NAME)
 @pytest.mark.parametrize("make", [bad_videos.no_frames, bad_videos.huge_pictures, bad_videos.truncated])
-def test_each_step_refuses_them_too(
+def test_each_step_refuses_bad_files_within_its_limits(
     make: Callable[[Path], Path], step: Step, context: Contexts, tmp_path: Path
 ) -> None:
     """Were such a file ever to get past the probe, each step has a reason of its own, within its limits."""
@@ -187,7 +187,7 @@ def test_each_step_refuses_them_too(
         (bad_videos.many_sounds, {"audio_tracks": 1000, "audio_codec": "aac"}),
     ],
 )
-def test_what_is_a_video(
+def test_odd_but_playable_videos_are_processed(
     make: Callable[[Path], Path], expected: Mapping[str, object], run: Run, tmp_path: Path
 ) -> None:
     """Odd as they are, these can be shown, and everything is made of them."""
@@ -203,13 +203,13 @@ def test_what_is_a_video(
     assert outcome.facts.items() >= {**expected, **made}.items()
 
 
-def test_more_tracks_than_there_is_room_for(run: Run, tmp_path: Path) -> None:
+def test_ten_thousand_tracks_are_refused_in_bounded_memory(run: Run, tmp_path: Path) -> None:
     """Ten thousand of them are refused before each has got its memory."""
     assert run(bad_videos.many_sounds(tmp_path, 10_000)).failed == "step_memory"
 
 
 @pytest.mark.parametrize("name", ["-i", "-y.mp4", "a;rm -rf.mp4", "%d.mp4", "%03d", "a\nb.mp4", "pipe:0", "$(id).mp4"])
-def test_names_are_only_names(name: str, run: Run, tmp_path: Path) -> None:
+def test_file_names_are_never_options_or_commands(name: str, run: Run, tmp_path: Path) -> None:
     """No step takes a name for an option, a pattern, a protocol or a command."""
     folder = tmp_path / "named"
     folder.mkdir()
@@ -222,7 +222,7 @@ def test_names_are_only_names(name: str, run: Run, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("extension", ["mov", "mp4"])
-def test_where_it_was_taken_goes_into_no_result(
+def test_no_result_has_the_place_or_the_device(
     extension: str, run: Run, context: Contexts, tmp_path: Path, logged: Logged, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Copied or encoded: no result has the place or the device, and no log line of a broken one."""
@@ -258,7 +258,7 @@ os.execv({ffmpeg!r}, [{ffmpeg!r}, *sys.argv[1:]])
 
 
 @pytest.mark.parametrize("step", WORKERS, ids=NAME)
-def test_ffmpeg_is_bound_by_the_limits(step: Step, context: Contexts, tmp_path: Path) -> None:
+def test_every_ffmpeg_has_the_limits_of_its_step(step: Step, context: Contexts, tmp_path: Path) -> None:
     """Every FFmpeg has the limits of its step, a low priority, and is in the group that is killed."""
     program = tmp_path / "noting-ffmpeg"
     source = samples.make(tmp_path, "a.mp4", size="64x48", seconds=1)
@@ -267,9 +267,9 @@ def test_ffmpeg_is_bound_by_the_limits(step: Step, context: Contexts, tmp_path: 
     program.write_text(NOTING.format(python=sys.executable, folder=str(given.output), ffmpeg=ffmpeg.find("auto")))
     program.chmod(0o755)
     step.run(replace(given, limits=step.limits(given.settings)))
-    told = [json.loads(path.read_text()) for path in given.output.glob("note-*")]
-    assert told
-    for note in told:
+    notes = [json.loads(path.read_text()) for path in given.output.glob("note-*")]
+    assert notes
+    for note in notes:
         assert note["AS"] == 700 << 20
         assert note["CPU"] == (77 + 5) * (os.cpu_count() or 1)
         assert (note["NOFILE"], note["CORE"]) == (64, 0)
@@ -288,7 +288,7 @@ def test_ffmpeg_is_bound_by_the_limits(step: Step, context: Contexts, tmp_path: 
     ],
     ids=["hangs", "devours"],
 )
-def test_an_ffmpeg_that_takes_too_much(
+def test_an_ffmpeg_beyond_its_limits_is_ended(
     script: str, limits: Limits, code: str, step: Step, context: Contexts, tmp_path: Path
 ) -> None:
     """One that hangs is out of time, one that devours memory out of memory; nothing of either stays (conftest)."""

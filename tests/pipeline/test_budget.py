@@ -33,7 +33,9 @@ def facts(width: int, height: int, duration: float | None, rate: float | None) -
         (1920, 1080, 24 * HOUR, 1.0, 50 * MB),  # time lapse of a day
     ],
 )
-def test_what_cameras_and_screens_make_passes(width: int, height: int, duration: float, rate: float, size: int) -> None:
+def test_usual_recordings_are_within_the_budget(
+    width: int, height: int, duration: float, rate: float, size: int
+) -> None:
     """It is within the limit, and its time is far more than an encode takes (50 million pixels a second)."""
     found = facts(width, height, duration, rate)
     budget.check(budget.pixels(found), size, DEFAULT)
@@ -69,13 +71,13 @@ def test_more_pixels_than_bytes_can_stand_for_are_refused(found: dict[str, objec
         (facts(1920, 1080, 60.0, 30.0), 12 * MB),
     ],
 )
-def test_small_files_get_no_six_hours(found: dict[str, object], size: int) -> None:
+def test_small_files_get_minutes_of_processing_time(found: dict[str, object], size: int) -> None:
     """A few frames, and a few bytes of unknown length, are given minutes; the setting is the most."""
     assert 120 <= budget.seconds(found, size, SIX_HOURS) < 1500
     assert budget.seconds(found, size, 60) == 60
 
 
-def test_broken_facts_are_no_numbers() -> None:
+def test_invalid_facts_count_as_unknown() -> None:
     """What is missing, negative or infinite counts as unknown."""
     for broken in (None, -1.0, float("inf"), float("nan"), "5"):
         assert budget.pixels({"width": 64, "height": 48, "duration": broken, "frame_rate": 25.0}) is None
@@ -85,7 +87,7 @@ def limited(pixels: int) -> Settings:
     return Settings().model_copy(update={"max_pixels": pixels / 1e9})
 
 
-def test_the_probe_refuses(context: Contexts, tmp_path: Path) -> None:
+def test_the_probe_refuses_more_pixels_than_the_limit(context: Contexts, tmp_path: Path) -> None:
     """A real video of 50 frames of 64 x 48 pixels passes a limit of 1,000,000 pixels and fails one of 100,000."""
     source = samples.make(tmp_path, "a.mp4", size="64x48", seconds=2)
     assert Probe().run(context(source, settings=limited(1_000_000)))["width"] == 64

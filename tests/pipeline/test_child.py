@@ -70,14 +70,14 @@ def test_the_child_finds_all_of_the_package() -> None:
     assert run("find_package", modules=modules) == {"folder": str(ROOT), "modules": modules}
 
 
-def test_a_reason_comes_back() -> None:
+def test_a_step_error_of_the_job_is_raised_in_the_parent() -> None:
     """A StepError of the job is raised in the parent with its parameters."""
     with pytest.raises(StepError) as caught:
         run("give_up", code="step_timeout", params={"seconds": 7})
     assert (caught.value.code, caught.value.params) == ("step_timeout", {"seconds": 7})
 
 
-def test_what_libraries_print_is_no_answer() -> None:
+def test_output_of_libraries_does_not_disturb_the_answer() -> None:
     """Standard output and a megabyte of standard error disturb nothing."""
     assert run("chatter") == {"honest": True}
 
@@ -86,7 +86,7 @@ def test_what_libraries_print_is_no_answer() -> None:
     "how",
     ["exit", "success without an answer", "abort", "segfault", "exception", "large file"],
 )
-def test_a_crash_is_a_crash(how: str, tmp_path: Path) -> None:
+def test_a_child_without_an_answer_is_step_crashed(how: str, tmp_path: Path) -> None:
     """However the child dies without an answer, the file gets step_crashed."""
     with pytest.raises(StepError) as caught:
         run("die", how=how, output=str(tmp_path))
@@ -94,7 +94,7 @@ def test_a_crash_is_a_crash(how: str, tmp_path: Path) -> None:
     assert not (tmp_path / "large").exists() or (tmp_path / "large").stat().st_size <= 64 << 20
 
 
-def test_who_was_killed_says_nothing_of_the_file() -> None:
+def test_a_killed_child_is_retried_and_its_file_not_blamed() -> None:
     """A child that somebody else killed (the system, out of memory) is tried again, and its file not blamed."""
     with pytest.raises(TryLaterError) as caught:
         run("die", how="kill")
@@ -103,7 +103,7 @@ def test_who_was_killed_says_nothing_of_the_file() -> None:
 
 
 @pytest.mark.parametrize("code", ["SIGKILL", "SIGTERM"])
-def test_a_program_that_was_killed_says_nothing_of_the_file(code: str) -> None:
+def test_a_killed_program_is_retried_and_its_file_not_blamed(code: str) -> None:
     """The same for a program of the child: no second, lesser way is tried because of it."""
     with pytest.raises(TryLaterError):
         run("kill_a_program", signal=code)
@@ -123,28 +123,28 @@ def test_a_program_that_was_killed_says_nothing_of_the_file(code: str) -> None:
         ('{"percent": 1}\n', 100_000),
     ],
 )
-def test_a_forged_answer_is_a_crash(line: str, times: int) -> None:
+def test_an_invalid_answer_is_step_crashed(line: str, times: int) -> None:
     """A child that says anything else than an answer, or too much, is ended and not believed."""
     with pytest.raises(StepError) as caught:
         run("forge", line=line, times=times)
     assert caught.value.code == "step_crashed"
 
 
-def test_a_forged_reason_keeps_only_what_a_sentence_can_use() -> None:
+def test_an_invalid_reason_keeps_only_texts_and_numbers() -> None:
     """Parameters that are no text or number are dropped, whatever their names are."""
     with pytest.raises(StepError) as caught:
         run("forge", line='{"error": {"code": "not_playable", "params": {"code": "x", "self": []}}}', times=1)
     assert (caught.value.code, caught.value.params) == ("not_playable", {"code": "x"})
 
 
-def test_memory_has_a_limit() -> None:
+def test_a_job_beyond_its_memory_is_step_memory() -> None:
     """A job that wants more address space than it may have gets step_memory with the limit in words."""
     with pytest.raises(StepError) as caught:
         run("devour", Limits(seconds=30, memory=512 << 20))
     assert (caught.value.code, caught.value.params) == ("step_memory", {"limit": "512 MiB"})
 
 
-def test_too_little_memory_to_start_is_said_so() -> None:
+def test_too_little_memory_to_start_is_step_memory() -> None:
     """With less than the decoder's libraries need, the reason is memory and not a damaged file."""
     with pytest.raises(StepError) as caught:
         child.run(
@@ -158,7 +158,7 @@ def test_too_little_memory_to_start_is_said_so() -> None:
 
 
 @pytest.mark.parametrize(("seconds", "said"), [(1.0, 1), (0.5, 0.5)])
-def test_time_has_a_limit(seconds: float, said: float) -> None:
+def test_a_job_beyond_its_time_is_killed(seconds: float, said: float) -> None:
     """A job that never ends is killed when its time is over, and the sentence can say how long that was."""
     start = Stopwatch()
     with pytest.raises(StepError) as caught:
@@ -208,7 +208,7 @@ def test_a_cancel_before_the_start_starts_nothing(monkeypatch: pytest.MonkeyPatc
         )
 
 
-def test_a_report_that_fails_ends_the_job() -> None:
+def test_an_error_of_the_report_ends_the_job() -> None:
     """What `report` raises (a lost lease) comes out, even if it looks like an error of reading."""
 
     def report(percent: int) -> None:
@@ -218,7 +218,7 @@ def test_a_report_that_fails_ends_the_job() -> None:
         child.run("tests.pipeline.jobs:spin", {}, limits=LIMITS, cancelled=threading.Event(), report=report)
 
 
-def test_a_program_left_behind_is_killed() -> None:
+def test_a_program_that_outlives_its_job_is_killed() -> None:
     """A job that succeeds and leaves a program running, in another session and group, leaves none."""
     run("abandon")
     left = {pid for pid in processes.everything() if processes.command(pid) == "sleep 601 "}
@@ -270,14 +270,14 @@ def test_nothing_is_started_for_a_parent_that_is_gone() -> None:
     assert (done.returncode, done.stdout, done.stderr) == (1, b"", b"")
 
 
-def test_many_threads_at_once() -> None:
+def test_children_of_many_threads_do_not_interfere() -> None:
     """Children started together neither wait for each other's pipes nor mix their answers."""
     with ThreadPoolExecutor(8) as pool:
         found = list(pool.map(lambda number: run("echo", number=number), range(16)))
     assert found == [{"number": number} for number in range(16)]
 
 
-def test_arguments_are_bounded() -> None:
+def test_arguments_that_are_too_large_are_refused() -> None:
     """A request that would not fit the pipe is refused before anything starts."""
     with pytest.raises(ValueError, match="arguments"):
         run("echo", text="x" * 40_000)
@@ -297,7 +297,7 @@ def test_a_child_has_no_network(tmp_path: Path) -> None:
     assert (tmp_path / "output" / "written").read_text() == "content"
 
 
-def test_a_broken_video_is_no_alarm() -> None:
+def test_a_broken_video_is_logged_as_information() -> None:
     """A reason that the job itself gave is logged as information, a crash as a warning."""
     with capture_logs() as logged:
         for job, arguments in (("give_up", {"code": "not_playable", "params": {}}), ("die", {"how": "exit"})):

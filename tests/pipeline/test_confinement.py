@@ -57,14 +57,14 @@ def supported() -> set[str]:
     return found
 
 
-def test_all_that_the_kernel_has_stands() -> None:
+def test_every_available_protection_is_active() -> None:
     """Every protection that can be had here is there, and the names are those of the log and `/readyz`."""
     standing = set(run("server.pipeline.sandbox.confinement:tell")["standing"])
     assert standing == supported()
     assert standing <= set(confinement.PROTECTIONS)
 
 
-class Prison:
+class ConfinedFolder:
     """A data folder as the server has it, and what an attempt to leave is told of it."""
 
     def __init__(self, folder: Path, port: int) -> None:
@@ -103,12 +103,12 @@ class Prison:
 
 
 @pytest.fixture
-def prison(tmp_path: Path) -> Iterator[Prison]:
+def prison(tmp_path: Path) -> Iterator[ConfinedFolder]:
     with socket.create_server(("127.0.0.1", 0)) as server:
-        yield Prison(tmp_path, server.getsockname()[1])
+        yield ConfinedFolder(tmp_path, server.getsockname()[1])
 
 
-def test_a_job_cannot_leave(prison: Prison) -> None:
+def test_a_confined_job_reaches_nothing_outside(prison: ConfinedFolder) -> None:
     """Database, other uploads, network, other processes, kernel: nothing; and its processes have a bound."""
     stands = supported()
     found = run("tests.pipeline.escapes:attempt", **prison.given)
@@ -118,7 +118,7 @@ def test_a_job_cannot_leave(prison: Prison) -> None:
 
 
 @pytest.fixture
-def traitor(prison: Prison) -> Path:
+def traitor(prison: ConfinedFolder) -> Path:
     """A program in the place of FFmpeg that tries to leave."""
     path = prison.output.parent / "ffmpeg"
     given = prison.given | {"write": [one for one in prison.given["write"] if one != str(prison.original)]}
@@ -131,7 +131,9 @@ def traitor(prison: Prison) -> Path:
 
 
 @pytest.mark.parametrize("step", WORKERS, ids=lambda step: step.name)
-def test_ffmpeg_cannot_leave(step: Step, prison: Prison, traitor: Path, context: Contexts, tmp_path: Path) -> None:
+def test_a_confined_ffmpeg_reaches_nothing_outside(
+    step: Step, prison: ConfinedFolder, traitor: Path, context: Contexts, tmp_path: Path
+) -> None:
     """The same from the program of each step that starts one; it may have threads, and not one more process."""
     source = samples.make(tmp_path, "a.mp4", size="64x48", seconds=1)
     given = context(source, ffmpeg=str(traitor), output=prison.output, settings={"transcode": "both"})
@@ -164,17 +166,17 @@ print(json.dumps([confinement.tell({{}}, print), escapes.attempt(given)]))
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else; the other tests are the same then")
-def test_without_being_root_a_job_cannot_leave_either(nobodys_folder: Path) -> None:
+def test_a_job_of_an_ordinary_user_is_confined_too(nobodys_folder: Path) -> None:
     """An ordinary user gets the same by a user namespace, stays who it is, and has no rights besides."""
     with socket.create_server(("127.0.0.1", 0)) as server:
-        prison = Prison(nobodys_folder, server.getsockname()[1])
+        prison = ConfinedFolder(nobodys_folder, server.getsockname()[1])
         for path in nobodys_folder.rglob("*"):
             os.chown(path, NOBODY, NOBODY)
         command = [sys.executable, "-c", _AS_NOBODY.format(NOBODY), json.dumps(prison.given)]
         done = subprocess.run(command, cwd=ROOT, capture_output=True, timeout=60, check=False, stdin=subprocess.DEVNULL)
     assert done.returncode == 0, done.stderr.decode()
-    told, found = json.loads(done.stdout)
-    stands = set(told["standing"])
+    report, found = json.loads(done.stdout)
+    stands = set(report["standing"])
     assert stands >= {"files", "system_calls"} & supported()
     assert ("network" in stands) == has(*_as_nobody("unshare", "-U", "-n", "true"))
     assert ("processes" in stands) == has(*_as_nobody("unshare", "-U", "-f", "-p", "true"))
@@ -228,7 +230,7 @@ def test_root_in_a_container_still_makes_posters(left: str, tmp_path: Path) -> N
     assert {"capabilities", "no_new_privileges"} <= set(done.stdout.decode().split())
 
 
-def test_what_is_made_belongs_to_the_server(context: Contexts, tmp_path: Path) -> None:
+def test_results_belong_to_the_user_of_the_server(context: Contexts, tmp_path: Path) -> None:
     """Whatever user a child of root becomes: its results are the server's own."""
     source = samples.make(tmp_path, "a.mp4", size="64x48", seconds=1)
     poster = next(step for step in STEPS if step.name == "poster")
@@ -237,7 +239,7 @@ def test_what_is_made_belongs_to_the_server(context: Contexts, tmp_path: Path) -
     assert {path.stat().st_uid for path in (given.output, *given.output.rglob("*"))} == {os.geteuid()}
 
 
-def test_the_filter_knows_every_call_on_both_machines() -> None:
+def test_the_filter_is_the_same_on_both_architectures() -> None:
     """What is refused on one machine is refused on the other, but for calls that the other has not."""
     x86, arm = (set(table) for table in (seccomp._REFUSED["x86_64"], seccomp._REFUSED["aarch64"]))
     assert x86 - arm == {"iopl", "ioperm", "modify_ldt", "mknod"}

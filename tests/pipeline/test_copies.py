@@ -44,7 +44,7 @@ def scan(path: Path, *, sound: int | None = None) -> CopyScan:
 
 
 @pytest.mark.parametrize("name", ["open.mp4", "open.mkv", "open.flv", "open.mov"])
-def test_open_groups_are_encoded(name: str, samples_folder: Path, context: Contexts) -> None:
+def test_open_gops_are_encoded(name: str, samples_folder: Path, context: Contexts) -> None:
     """A group of pictures whose first ones need the group before it: a seek to it kills a browser's player."""
     source = encode(samples_folder / name, *_OPEN)
     assert not scan(source).can_copy
@@ -63,7 +63,7 @@ def test_intra_refresh_is_encoded(samples_folder: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["closed.mp4", "closed.mkv", "closed.mov", "closed.flv"])
-def test_closed_groups_are_copied(name: str, samples_folder: Path) -> None:
+def test_closed_gops_are_copied(name: str, samples_folder: Path) -> None:
     """With an IDR picture at each key frame and B pictures between them."""
     found = scan(encode(samples_folder / name, *_CLOSED))
     assert (found.can_copy, found.has_remarks) == (True, False)
@@ -75,7 +75,7 @@ def test_a_cut_with_an_edit_list_is_copied(samples_folder: Path, context: Contex
     assert was_copied(make(context, source))
 
 
-def test_b_pictures_without_times_are_encoded(samples_folder: Path, context: Contexts) -> None:
+def test_b_frames_without_times_are_encoded(samples_folder: Path, context: Contexts) -> None:
     """AVI says when pictures are decoded, not when they are shown."""
     sound = ("-c:a", "libmp3lame")
     source = encode(samples_folder / "b-pictures.avi", "-bf", "3", sound=sound)
@@ -182,13 +182,13 @@ def test_a_long_video_is_sampled(samples_folder: Path, monkeypatch: pytest.Monke
         (b"\0\0\1\x09\x10", 0),
     ],
 )
-def test_bytes_that_are_no_picture(data: bytes, width: int) -> None:
+def test_invalid_h264_units_are_not_copied(data: bytes, width: int) -> None:
     """Lengths that do not fit, forbidden bits, unknown types, no picture, half an IDR picture."""
     with pytest.raises(ValueError, match=r"."):
         h264.read(data, width)
 
 
-def test_units_are_read_in_both_forms() -> None:
+def test_h264_units_are_read_by_length_and_by_start_code() -> None:
     """IDR or not, B or not, and the sets; by lengths and by start codes."""
     idr, b, sps = b"\x65\x88\x80", b"\x01\x9e\x40", b"\x67\x42\x00\x1e"
     for picture, expected in ((idr, (True, False)), (b, (False, True))):

@@ -19,7 +19,7 @@ from server.pipeline.steps.mp4 import Mp4
 from tests.harness.player import Item, Watched, watch
 from tests.pipeline import media
 from tests.pipeline.conftest import Contexts
-from tests.pipeline.corpus import CORPUS, Odd, sample
+from tests.pipeline.corpus import CORPUS, OddFile, sample
 
 _ONLY = os.environ.get("CORPUS_ONLY", "")
 _BINARIES: tuple[str, ...] = ("system", "bundled")
@@ -31,12 +31,12 @@ _SHOWN = 30.0  # the same for what a browser shows, whose picture may be a neigh
 _REASONS = {"not_playable", "no_video_stream", "transcode_failed"}
 
 
-def test_the_list_is_long_enough() -> None:
+def test_the_corpus_has_150_different_files() -> None:
     """At least 150, no two of one name."""
     assert len({odd.name for odd in CORPUS}) == len(CORPUS) >= 150
 
 
-def test_a_sample(tmp_path: Path, context: Contexts) -> None:
+def test_a_sample_of_the_corpus_is_processed_as_listed(tmp_path: Path, context: Contexts) -> None:
     """Some, chosen by a seed."""
     judge_all(sample(int(os.environ.get("CORPUS_SEED", "11")), _COUNT), tmp_path, context)
 
@@ -56,16 +56,18 @@ def test_those_named(binary: str, tmp_path: Path, context: Contexts) -> None:
 @pytest.mark.skipif(bool(_ONLY), reason="CORPUS_ONLY names others")
 @pytest.mark.parametrize("first", range(0, len(CORPUS), _BATCH))
 @pytest.mark.usefixtures("browser")
-def test_all(first: int, tmp_path: Path, context: Contexts) -> None:
+def test_the_whole_corpus_is_processed_as_listed(first: int, tmp_path: Path, context: Contexts) -> None:
     """All, a batch at a time."""
     judge_all(CORPUS[first : first + _BATCH], tmp_path, context)
 
 
-def judge_all(odds: Sequence[Odd], tmp_path: Path, context: Contexts, *, binaries: Sequence[str] = _BINARIES) -> None:
+def judge_all(
+    odds: Sequence[OddFile], tmp_path: Path, context: Contexts, *, binaries: Sequence[str] = _BINARIES
+) -> None:
     """Make everything of each, look at it, then watch all in one browser; every fault is told."""
     faults: list[str] = []
     items: list[Item] = []
-    shown: dict[str, tuple[Odd, list[bytes]]] = {}
+    shown: dict[str, tuple[OddFile, list[bytes]]] = {}
     for number, odd in enumerate(odds):
         source = odd.make(tmp_path)
         reference = pictures(source)
@@ -88,14 +90,14 @@ def judge_all(odds: Sequence[Odd], tmp_path: Path, context: Contexts, *, binarie
     assert faults == []
 
 
-def refusal(name: str, odd: Odd, error: StepError) -> list[str]:
+def refusal(name: str, odd: OddFile, error: StepError) -> list[str]:
     """A failure must be one that the file deserves, and have a sentence that fits."""
     if not odd.may_fail or error.code not in _REASONS or error.code not in messages.CODES:
         return [f"{name}: {error.code}"]
     return []
 
 
-def look(odd: Odd, made: Path, reference: list[bytes]) -> list[str]:
+def look(odd: OddFile, made: Path, reference: list[bytes]) -> list[str]:
     """What FFmpeg finds wrong with a result: its length, its sound, its pictures."""
     if odd.damage:
         return [] if pictures(made) else ["nothing can be decoded"]
@@ -113,7 +115,7 @@ def look(odd: Odd, made: Path, reference: list[bytes]) -> list[str]:
     return faults
 
 
-def seen_faults(seen: Watched, odd: Odd, reference: list[bytes]) -> list[str]:
+def seen_faults(seen: Watched, odd: OddFile, reference: list[bytes]) -> list[str]:
     """What a viewer would complain of."""
     if seen.error:
         return [seen.error]
@@ -129,7 +131,7 @@ def seen_faults(seen: Watched, odd: Odd, reference: list[bytes]) -> list[str]:
     return faults
 
 
-def rate(odd: Odd) -> float:
+def rate(odd: OddFile) -> float:
     """Pictures a second."""
     count, _, base = odd.rate.partition("/")
     return float(count) / float(base or 1)

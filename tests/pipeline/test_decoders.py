@@ -16,7 +16,7 @@ NAMES = set(DECODERS.split(","))
 _PICTURES = ("-f", "lavfi", "-i", "testsrc2=size=64x48:rate=5:duration=1")
 
 
-def test_what_recorders_and_editors_make_is_there() -> None:
+def test_the_usual_decoders_are_allowed() -> None:
     """Each codec's own decoder of PyAV's FFmpeg; none of those that games and consoles had."""
     for codec in ("h264", "hevc", "vp9", "vp8", "mpeg2video", "mpeg4", "mjpeg", "prores", "dnxhd", "dvvideo", "theora"):
         assert av.Codec(codec, "r").name in NAMES
@@ -27,7 +27,7 @@ def test_what_recorders_and_editors_make_is_there() -> None:
 
 
 @pytest.mark.parametrize("name", ["probe", "poster", "mp4", "storyboard"])
-def test_another_decoder_is_refused(name: str, context: Contexts, tmp_path: Path) -> None:
+def test_a_decoder_that_is_not_allowed_is_never_opened(name: str, context: Contexts, tmp_path: Path) -> None:
     """Pictures of SGI in a QuickTime file, which FFmpeg can decode: no step opens their decoder."""
     source = tmp_path / "a.mov"
     samples.run(*_PICTURES, "-c:v", "sgi", str(source))
@@ -38,7 +38,7 @@ def test_another_decoder_is_refused(name: str, context: Contexts, tmp_path: Path
 
 
 @pytest.mark.parametrize("choice", ["system", "bundled"])
-def test_both_programs_obey(choice: str, context: Contexts, tmp_path: Path) -> None:
+def test_both_ffmpeg_programs_use_allowed_decoders_only(choice: str, context: Contexts, tmp_path: Path) -> None:
     """The poster, which FFmpeg alone decodes, of a codec that is allowed and of one that is not."""
     poster = next(step for step in STEPS if step.name == "poster")
     for codec, is_allowed in (("mjpeg", True), ("sgi", False)):

@@ -44,7 +44,7 @@ def listener() -> Iterator[socket.socket]:
 
 @pytest.mark.parametrize("extension", samples.FORMATS)
 @pytest.mark.parametrize("disguise", DISGUISES)
-def test_probe_follows_nothing(
+def test_the_probe_opens_no_other_file(
     disguise: str,
     extension: str,
     samples_folder: Path,
@@ -62,7 +62,7 @@ def test_probe_follows_nothing(
 @pytest.mark.parametrize("binary", ["system", "bundled"])
 @pytest.mark.parametrize("extension", ["mp4", "mkv", "avi", "wmv", "flv"])
 @pytest.mark.parametrize("disguise", ["m3u8 of a file", "m3u8 of an address", "ffconcat of a file", "sdp"])
-def test_poster_follows_nothing(
+def test_the_poster_opens_no_other_file(
     disguise: str,
     extension: str,
     binary: str,
@@ -80,7 +80,7 @@ def test_poster_follows_nothing(
     assert list(given.output.iterdir()) == []
 
 
-def test_the_bait_is_good(samples_folder: Path, tmp_path: Path) -> None:
+def test_the_disguised_file_does_mislead_an_unprotected_ffmpeg(samples_folder: Path, tmp_path: Path) -> None:
     """The same script does lead FFmpeg to the other file when the content may choose: the tests above mean it."""
     secret = samples.make(samples_folder, "secret.mp4")
     script = tmp_path / "a.txt"
@@ -89,7 +89,7 @@ def test_the_bait_is_good(samples_folder: Path, tmp_path: Path) -> None:
     assert (tmp_path / "out.jpg").stat().st_size > 0
 
 
-def test_a_track_of_another_file(samples_folder: Path, tmp_path: Path, context: Contexts) -> None:
+def test_a_track_in_another_file_is_not_read(samples_folder: Path, tmp_path: Path, context: Contexts) -> None:
     """A QuickTime file whose track lies in another file has no frame here."""
     # The data reference "in this file" (flags 1) becomes an alias; the bytes of its own frames are blotted out.
     data = bytearray(samples.make(samples_folder, "a.mov", audio=False).read_bytes())

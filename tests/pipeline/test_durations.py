@@ -16,7 +16,9 @@ from tests.pipeline.films import film
 
 @pytest.mark.parametrize("extension", ["mp4", "mov", "mkv", "flv", "ts"])
 @pytest.mark.parametrize("offset", [90_000, 3])
-def test_a_start_that_is_not_zero(extension: str, offset: int, tmp_path: Path, context: Contexts) -> None:
+def test_the_duration_counts_from_the_first_frame(
+    extension: str, offset: int, tmp_path: Path, context: Contexts
+) -> None:
     """A clock that started a day before is no part of the duration, and the storyboard ends where the video does."""
     source = film(tmp_path / f"a.{extension}", "-output_ts_offset", str(offset))
     facts = dict(Probe().run(context(source)))
@@ -50,7 +52,9 @@ def _seen_seconds(source: Path) -> float:
 
 @pytest.mark.parametrize("kind", CUT)
 @pytest.mark.parametrize("share", [0.4, 0.6])
-def test_a_file_that_was_cut(kind: str, share: float, tmp_path: Path, context: Contexts) -> None:
+def test_a_truncated_file_has_its_real_duration_and_a_remark(
+    kind: str, share: float, tmp_path: Path, context: Contexts
+) -> None:
     """It tells how long it is, not how long its header wanted it to be, and that something is missing."""
     whole = film(tmp_path / f"whole.{kind}", *CUT[kind])
     assert "remarks" not in Probe().run(context(whole))

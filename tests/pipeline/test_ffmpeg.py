@@ -11,7 +11,7 @@ from server.pipeline.media import ffmpeg
 
 
 @pytest.mark.parametrize("choice", ["auto", "system", "bundled"])
-def test_each_choice_is_a_program_that_runs(choice: str) -> None:
+def test_each_setting_finds_an_ffmpeg_that_runs(choice: str) -> None:
     """What is found is an absolute path, and it is an FFmpeg."""
     found = ffmpeg.find(choice)
     assert Path(found).is_absolute()
@@ -19,7 +19,7 @@ def test_each_choice_is_a_program_that_runs(choice: str) -> None:
     assert said.startswith(b"ffmpeg version")
 
 
-def test_the_system_comes_first_and_the_wheel_suffices(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_auto_prefers_the_system_and_falls_back_to_the_wheel(monkeypatch: pytest.MonkeyPatch) -> None:
     """`auto` is the system's FFmpeg; without one it is the wheel's, so one pip install is enough."""
     assert ffmpeg.find("auto") == ffmpeg.find("system") != ffmpeg.find("bundled")
     monkeypatch.setenv("PATH", "/nowhere")
@@ -28,7 +28,7 @@ def test_the_system_comes_first_and_the_wheel_suffices(monkeypatch: pytest.Monke
         ffmpeg.find("system")
 
 
-def test_a_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_path_to_ffmpeg_is_checked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A path is taken, made absolute; one that is no program is refused with the setting's name."""
     program = tmp_path / "my ffmpeg"
     program.write_text("#!/bin/sh\n")

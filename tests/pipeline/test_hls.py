@@ -42,11 +42,11 @@ class Variant:
     """One size, as the master tells it."""
 
     playlist: Path
-    told: dict[str, str]
+    attributes: dict[str, str]
 
     @property
     def size(self) -> tuple[int, int]:
-        width, height = self.told["RESOLUTION"].split("x")
+        width, height = self.attributes["RESOLUTION"].split("x")
         return int(width), int(height)
 
 
@@ -140,14 +140,14 @@ def check_variant(one: Variant, audio: Path | None, tmp_path: Path) -> None:
     assert video.get("sample_aspect_ratio", "1:1") == "1:1"
     assert judged.audio == [], "sound has a playlist of its own"
     codecs = [f"avc1.6400{int(video['level']):02x}", *(["mp4a.40.2"] if audio else [])]
-    assert one.told["CODECS"].split(",") == codecs
-    assert one.told.get("AUDIO") == ("audio" if audio else None)
+    assert one.attributes["CODECS"].split(",") == codecs
+    assert one.attributes.get("AUDIO") == ("audio" if audio else None)
     parts, heard = segments(one.playlist), segments(audio) if audio else []
     peak = max(segment.bits for segment in parts if segment.seconds > 1 or len(parts) == 1)
     loud = max((segment.bits for segment in heard), default=0)
-    assert int(one.told["BANDWIDTH"]) >= int(one.told["AVERAGE-BANDWIDTH"]) > 0
-    assert int(one.told["BANDWIDTH"]) >= math.floor(peak)
-    assert int(one.told["BANDWIDTH"]) <= 2 * (peak + loud) + 1000
+    assert int(one.attributes["BANDWIDTH"]) >= int(one.attributes["AVERAGE-BANDWIDTH"]) > 0
+    assert int(one.attributes["BANDWIDTH"]) >= math.floor(peak)
+    assert int(one.attributes["BANDWIDTH"]) <= 2 * (peak + loud) + 1000
     for segment in parts:
         begins_with_key_frame(segment, tmp_path)
 
@@ -171,7 +171,7 @@ def check_names(master: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
-def test_every_kind(kind: Made, samples_folder: Path, tmp_path: Path, context: Contexts) -> None:
+def test_every_format_gets_valid_hls(kind: Made, samples_folder: Path, tmp_path: Path, context: Contexts) -> None:
     """The size and length of the source, and all rules kept."""
     binary = ffmpeg.find(BINARIES[KINDS.index(kind) % 2])
     master = make(context, kind.make(samples_folder), ffmpeg=binary, facts={"duration": kind.seconds})
@@ -184,13 +184,15 @@ def test_every_kind(kind: Made, samples_folder: Path, tmp_path: Path, context: C
         lengths.append(sum(segment.seconds for segment in segments(audio)))
     assert max(lengths) == pytest.approx(kind.seconds, abs=0.2)
     if kind.frame_rate:
-        assert float(found[0].told["FRAME-RATE"]) == pytest.approx(kind.frame_rate, rel=0.05)
+        assert float(found[0].attributes["FRAME-RATE"]) == pytest.approx(kind.frame_rate, rel=0.05)
         frames = len(media.packets(found[0].playlist))
         assert frames == pytest.approx(kind.frame_rate * min(lengths[0], kind.seconds), abs=2)
 
 
 @pytest.mark.parametrize("binary", BINARIES)
-def test_a_ladder(binary: str, samples_folder: Path, tmp_path: Path, context: Contexts) -> None:
+def test_a_large_video_gets_the_usual_renditions(
+    binary: str, samples_folder: Path, tmp_path: Path, context: Contexts
+) -> None:
     """From 720p: the usual sizes below it, a good one first, segments of 4 s with key frames every 2 s."""
     source = samples.make(samples_folder, "a.mkv", seconds=9, size="1280x720", codec="mpeg4")
     heard: list[int] = []
@@ -200,7 +202,7 @@ def test_a_ladder(binary: str, samples_folder: Path, tmp_path: Path, context: Co
     assert [one.size for one in found] == [(852, 480), (426, 240), (640, 360), (1280, 720)]
     assert [round(segment.seconds, 2) for segment in segments(found[0].playlist)] == [4, 4, 1]
     assert media.key_times(found[0].playlist) == pytest.approx([0, 2, 4, 6, 8], abs=0.05)
-    rates = [int(one.told["BANDWIDTH"]) for one in sorted(found, key=lambda one: one.size)]
+    rates = [int(one.attributes["BANDWIDTH"]) for one in sorted(found, key=lambda one: one.size)]
     assert rates == sorted(rates)
     assert heard == sorted(heard)
     assert heard[-1] == 100
@@ -234,24 +236,31 @@ def test_uneven_frames_have_even_key_frames(samples_folder: Path, tmp_path: Path
     assert min(b - a for a, b in pairwise(times)) > 1.9
 
 
-def test_nobody_learns_where_it_was(samples_folder: Path, context: Contexts) -> None:
+def test_hls_has_no_metadata_of_the_source(samples_folder: Path, context: Contexts) -> None:
     """No place and no title is in any of the files."""
-    told = ("-metadata", "location=+50.0755+014.4378/", "-metadata", "title=Private", "-metadata:s:v", "title=Private")
-    source = samples.make(samples_folder, "a.mp4", extra=told)
+    private_metadata = (
+        "-metadata",
+        "location=+50.0755+014.4378/",
+        "-metadata",
+        "title=Private",
+        "-metadata:s:v",
+        "title=Private",
+    )
+    source = samples.make(samples_folder, "a.mp4", extra=private_metadata)
     master = make(context, source)
     files = [path for path in master.parent.rglob("*") if path.is_file()]
     assert len(files) == 7
     assert not any(word in path.read_bytes() for path in files for word in (b"50.0755", b"Private"))
 
 
-def test_bright_tones_come_down(samples_folder: Path, context: Contexts) -> None:
+def test_hdr_is_mapped_to_sdr_in_hls(samples_folder: Path, context: Contexts) -> None:
     """All sizes are said to be BT.709."""
     source = next(kind for kind in SOURCES if kind.name == "hlg.mov").make(samples_folder)
     for one in variants(make(context, source)):
         assert media.judge(one.playlist).video["color_transfer"] == "bt709"
 
 
-def test_an_empty_track_costs_nothing_but_itself(samples_folder: Path, tmp_path: Path, context: Contexts) -> None:
+def test_an_empty_audio_track_does_not_fail_hls(samples_folder: Path, tmp_path: Path, context: Contexts) -> None:
     """A sound track without a packet does not cost the pictures."""
     source = samples_folder / "empty-track.mkv"
     video = samples.make(samples_folder, "a.mp4", audio=False)
@@ -262,7 +271,7 @@ def test_an_empty_track_costs_nothing_but_itself(samples_folder: Path, tmp_path:
     assert len(check(make(context, source), tmp_path)) == 1
 
 
-def test_a_cancel_ends_it_at_once(samples_folder: Path, context: Contexts) -> None:
+def test_a_cancel_ends_hls_within_two_seconds(samples_folder: Path, context: Contexts) -> None:
     """Well within 2 s of the wish all is over, encoders of four sizes included (processes: see conftest)."""
     cancelled, started = threading.Event(), threading.Event()
     source = samples.make(samples_folder, "long.mp4", seconds=20, size="1280x720", codec="mpeg4", audio=False)
@@ -278,7 +287,7 @@ def test_a_cancel_ends_it_at_once(samples_folder: Path, context: Contexts) -> No
         assert start.seconds < 2
 
 
-def test_a_result_has_a_bound(samples_folder: Path, tmp_path: Path, context: Contexts) -> None:
+def test_hls_that_grows_without_end_is_stopped(samples_folder: Path, tmp_path: Path, context: Contexts) -> None:
     """An FFmpeg that writes one segment after another without end is ended."""
     endless = tmp_path / "ffmpeg"
     endless.write_text(
@@ -293,7 +302,7 @@ def test_a_result_has_a_bound(samples_folder: Path, tmp_path: Path, context: Con
     assert len(list((given.output / "hls" / "240p").iterdir())) < 900
 
 
-def test_an_ffmpeg_that_makes_nothing(samples_folder: Path, tmp_path: Path, context: Contexts) -> None:
+def test_an_empty_hls_result_is_a_failure(samples_folder: Path, tmp_path: Path, context: Contexts) -> None:
     """Success without a result is a failure, with a reason."""
     lazy = tmp_path / "ffmpeg"
     lazy.write_text("#!/bin/sh\nexit 0\n")
@@ -303,7 +312,7 @@ def test_an_ffmpeg_that_makes_nothing(samples_folder: Path, tmp_path: Path, cont
     assert caught.value.code == "transcode_failed"
 
 
-def test_wanted_by_setting() -> None:
+def test_the_setting_decides_whether_hls_is_made() -> None:
     """Of the setting's four words two want it."""
     wanted = [word for word in ("none", "mp4", "hls", "both") if Hls().is_wanted(Settings(transcode=word))]
     assert wanted == ["hls", "both"]
@@ -331,18 +340,18 @@ function play(urls) {
 
 
 @pytest.mark.usefixtures("browser")
-def test_chromium_plays_both(start_server: StartServer, samples_folder: Path, tmp_path: Path) -> None:
+def test_chromium_plays_mp4_and_hls(start_server: StartServer, samples_folder: Path, tmp_path: Path) -> None:
     """Uploaded, transcoded, and played from start to end by a browser, from the URLs that the status tells."""
     server = start_server(transcode="both")
     source = samples.make(samples_folder, "a.avi", seconds=2)
     with source.open("rb") as file:
         answer = server.http.post(f"{server.url}/api/upload/videos", files={"videos": ("a.avi", file)}).json()
-    (told,) = tasks.finish(server, answer["task_id"])["files"]
-    assert told["playable"] is True
-    assert [step["status"] for step in told["steps"] if step["name"] in ("mp4", "hls")] == ["completed", "completed"]
+    (entry,) = tasks.finish(server, answer["task_id"])["files"]
+    assert entry["playable"] is True
+    assert [step["status"] for step in entry["steps"] if step["name"] in ("mp4", "hls")] == ["completed", "completed"]
     script = tmp_path / "play.js"
     script.write_text(PLAY)
     options: dict[str, Any] = {"origin": server.url, "script": str(script), "files": [], "until": "over"}
-    with drive("browser.mjs", tmp_path, call=f"play({[told['mp4_url'], told['hls_url']]})", **options) as browser:
+    with drive("browser.mjs", tmp_path, call=f"play({[entry['mp4_url'], entry['hls_url']]})", **options) as browser:
         said = [event["text"] for event in browser.finish() if event["event"] == "console"]
     assert said == ["playing 320x240 2 s", "ended 2 s"] * 2 + ["over"]

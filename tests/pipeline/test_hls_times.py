@@ -45,7 +45,7 @@ KINDS: dict[str, tuple[float, tuple[str, ...]]] = {
 
 
 @pytest.mark.usefixtures("browser")
-def test_all_kinds_play_and_seek(samples_folder: Path, tmp_path: Path, context: Contexts) -> None:
+def test_hls_of_any_frame_rate_plays_and_seeks(samples_folder: Path, tmp_path: Path, context: Contexts) -> None:
     """From a picture in 5 s to 120 in 1 s, with tracks of different length: the right duration, every seek, the end."""
     items = []
     for number, (name, (seconds, arguments)) in enumerate(KINDS.items()):
@@ -89,7 +89,7 @@ def test_pictures_without_times_come_at_once(rate: str, seconds: float, tmp_path
     assert sum(one.seconds for one in segments(playlist)) == pytest.approx(seconds, abs=0.001)
 
 
-def test_a_sparse_source_keeps_its_pictures(samples_folder: Path, context: Contexts) -> None:
+def test_hls_of_a_slow_source_shows_each_frame_on_time(samples_folder: Path, context: Contexts) -> None:
     """Slow pictures are repeated, and each is shown when it was."""
     source = samples_folder / "three-colours.mkv"
     colours = "color=red:size=160x120:rate=1/2:duration=6,geq=lum='60+60*N':cb=128:cr=128"

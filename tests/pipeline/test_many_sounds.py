@@ -29,7 +29,7 @@ print(1 + len(found.other_audio))
 """
 
 
-def test_a_thousand_sounds(tmp_path: Path) -> None:
+def test_a_thousand_audio_tracks_cost_no_memory(tmp_path: Path) -> None:
     """A look at the pictures opens no decoder of sound; what a look at everything took is gone before FFmpeg starts."""
     path = bad_videos.many_sounds(tmp_path)
     done = subprocess.run(

@@ -43,7 +43,7 @@ def was_copied(made: Path) -> bool:
 
 
 @pytest.mark.parametrize("kind", SOURCES, ids=lambda kind: kind.name)
-def test_every_kind_plays_everywhere(kind: Made, samples_folder: Path, context: Contexts) -> None:
+def test_every_format_gets_an_mp4_for_every_browser(kind: Made, samples_folder: Path, context: Contexts) -> None:
     """H.264 in 8 bits and AAC, index first, of the shown size and length, without an error from start to end."""
     source, binary = kind.make(samples_folder), ffmpeg.find("system" if SOURCES.index(kind) % 2 else "bundled")
     facts = {"duration": kind.seconds} if kind.facts is None else dict(kind.facts)
@@ -87,7 +87,9 @@ def test_at_most_60_frames_a_second(samples_folder: Path, context: Contexts) -> 
 
 @pytest.mark.parametrize("rotate", [90, 180, 270])
 @pytest.mark.parametrize("codec", ["libx264", "libx265"])
-def test_it_is_upright(codec: str, rotate: int, binary: str, samples_folder: Path, context: Contexts) -> None:
+def test_a_rotated_video_is_upright_in_the_mp4(
+    codec: str, rotate: int, binary: str, samples_folder: Path, context: Contexts
+) -> None:
     """What a telephone recorded sideways stands upright, be it copied or encoded."""
     tag = ("-tag:v", "hvc1", "-x265-params", "log-level=none") if codec == "libx265" else ()
     source = samples.make(
@@ -99,7 +101,7 @@ def test_it_is_upright(codec: str, rotate: int, binary: str, samples_folder: Pat
         assert media.colour(made, x, y) == pytest.approx(media.colour(source, x, y), abs=24)
 
 
-def test_bright_tones_come_down(binary: str, samples_folder: Path, context: Contexts) -> None:
+def test_hdr_is_mapped_to_sdr_in_the_mp4(binary: str, samples_folder: Path, context: Contexts) -> None:
     """A high dynamic range is mapped: said to be BT.709, and neither washed out nor black."""
     source = samples_folder / "white.mov"
     # 58% of the PQ scale is paper (203 cd/m2, ITU-R BT.2408), on the left; 75% is a light (1000 cd/m2), on the right.
@@ -119,7 +121,7 @@ def test_bright_tones_come_down(binary: str, samples_folder: Path, context: Cont
     assert 160 < paper < light - 10
 
 
-def test_without_the_filter_colours_are_cut(samples_folder: Path, tmp_path: Path, context: Contexts) -> None:
+def test_without_the_tone_filter_an_mp4_is_made(samples_folder: Path, tmp_path: Path, context: Contexts) -> None:
     """An FFmpeg that cannot map tones makes a video all the same."""
     poor = tmp_path / "ffmpeg"
     poor.write_text(f'#!/bin/sh\ncase "$*" in *zscale*) exit 8;; esac\nexec {ffmpeg.find("system")} "$@"\n')
@@ -130,7 +132,7 @@ def test_without_the_filter_colours_are_cut(samples_folder: Path, tmp_path: Path
 
 
 @pytest.mark.parametrize("default", [0, 1])
-def test_the_default_track_is_heard(default: int, samples_folder: Path, context: Contexts) -> None:
+def test_the_default_audio_track_is_used(default: int, samples_folder: Path, context: Contexts) -> None:
     """Of several tracks the one is taken that the file names as its default."""
     source = samples_folder / f"tracks-{default}.mkv"
     tones = [("-f", "lavfi", "-i", f"sine=frequency={hz}:duration=2") for hz in (300, 900)]
@@ -142,7 +144,7 @@ def test_the_default_track_is_heard(default: int, samples_folder: Path, context:
     assert media.loudest(make(context, source)) == pytest.approx((300, 900)[default], abs=10)
 
 
-def test_sound_and_pictures_stay_together(samples_folder: Path, context: Contexts) -> None:
+def test_audio_and_video_stay_in_sync(samples_folder: Path, context: Contexts) -> None:
     """What begins later begins later in the result, too."""
     for name, late in (("late-sound.mkv", "a:0"), ("late-video.mkv", "v:0")):
         source = next(kind for kind in SOURCES if kind.name == name).make(samples_folder)
@@ -155,7 +157,7 @@ def test_sound_and_pictures_stay_together(samples_folder: Path, context: Context
             assert len(media.packets(made)) == pytest.approx(75, abs=2)
 
 
-def test_an_empty_track_costs_nothing_but_itself(samples_folder: Path, binary: str, context: Contexts) -> None:
+def test_an_empty_audio_track_does_not_fail_the_mp4(samples_folder: Path, binary: str, context: Contexts) -> None:
     """A sound track that is announced and has not one packet does not cost the pictures."""
     source = samples_folder / "empty-track.mkv"
     video = samples.make(
@@ -170,7 +172,7 @@ def test_an_empty_track_costs_nothing_but_itself(samples_folder: Path, binary: s
     assert media.judge(made).duration == pytest.approx(2, abs=0.2)
 
 
-def test_a_larger_one_is_made_smaller(samples_folder: Path, context: Contexts) -> None:
+def test_a_video_beyond_the_setting_is_scaled_down(samples_folder: Path, context: Contexts) -> None:
     """Beyond the setting a video is not copied; upright ones are measured by their width."""
     for rotate, size in ((0, (256, 144)), (90, (144, 256))):
         source = samples.make(samples_folder, "a.mp4", size="640x360", rotate=rotate, seconds=0.4)
@@ -179,15 +181,16 @@ def test_a_larger_one_is_made_smaller(samples_folder: Path, context: Contexts) -
         made.unlink()
 
 
-def test_nobody_learns_where_it_was(binary: str, samples_folder: Path, context: Contexts) -> None:
+def test_the_mp4_has_no_metadata_of_the_source(binary: str, samples_folder: Path, context: Contexts) -> None:
     """No place, title, date, chapter or remark of the camera is in the result, be it copied or encoded."""
-    told = ("-metadata", f"location={PLACE.decode()}", "-metadata", "title=Private", "-metadata:s:v", "title=Private")
+    place, title = f"location={PLACE.decode()}", "title=Private"
+    private = ("-metadata", place, "-metadata", title, "-metadata:s:v", title)
     date = ("-metadata", "creation_time=2001-02-03T04:05:06", "-metadata", "com.apple.quicktime.make=Private")
     # A remark in the stream itself: H.264's SEI, "unregistered user data".
     remark = "h264_metadata=sei_user_data=086f3693-b7b3-4f2c-9653-21492feee5b8+Private" + PLACE.decode()
     for codec, extra in (("libx264", ("-bsf:v", remark)), ("mpeg4", ())):
         source = samples.make(
-            samples_folder, "a.mp4", codec=codec, extra=(*told, *date, "-movflags", "use_metadata_tags", *extra)
+            samples_folder, "a.mp4", codec=codec, extra=(*private, *date, "-movflags", "use_metadata_tags", *extra)
         )
         assert PLACE in source.read_bytes()
         made = make(context, source, ffmpeg=binary)
@@ -212,7 +215,9 @@ def test_a_copy_that_does_not_play_is_encoded(samples_folder: Path, tmp_path: Pa
         made.unlink()
 
 
-def test_a_video_that_breaks_off(binary: str, samples_folder: Path, tmp_path: Path, context: Contexts) -> None:
+def test_a_truncated_video_gets_an_mp4_of_what_it_has(
+    binary: str, samples_folder: Path, tmp_path: Path, context: Contexts
+) -> None:
     """What there is of it can be played."""
     whole = samples.make(samples_folder, "a.mkv", seconds=4).read_bytes()
     source = tmp_path / "a.mkv"
@@ -223,7 +228,7 @@ def test_a_video_that_breaks_off(binary: str, samples_folder: Path, tmp_path: Pa
 
 
 @pytest.mark.parametrize("content", [b"", b"just text", bytes(10_000)])
-def test_no_video(content: bytes, tmp_path: Path, context: Contexts) -> None:
+def test_a_file_without_frames_gets_a_reason_and_no_mp4(content: bytes, tmp_path: Path, context: Contexts) -> None:
     """Without a frame there is a reason, and nothing lies about."""
     source = tmp_path / "a.mp4"
     source.write_bytes(content)
@@ -234,7 +239,9 @@ def test_no_video(content: bytes, tmp_path: Path, context: Contexts) -> None:
     assert list(given.output.iterdir()) == []
 
 
-def test_a_decompression_bomb(samples_folder: Path, tmp_path: Path, context: Contexts) -> None:
+def test_a_decompression_bomb_is_not_decoded_for_the_mp4(
+    samples_folder: Path, tmp_path: Path, context: Contexts
+) -> None:
     """A frame beyond the bound is not decoded."""
     with pytest.raises(StepError) as caught:
         Mp4().run(context(bad_videos.huge_pictures(tmp_path, 16384)))
@@ -242,7 +249,9 @@ def test_a_decompression_bomb(samples_folder: Path, tmp_path: Path, context: Con
 
 
 @pytest.mark.parametrize("name", ["-i.mp4", "a:b.mkv", "http:a.mp4", "100%d%03d.mp4", "a\nb.mp4", "视频 *?.mp4"])
-def test_names_are_only_names(name: str, binary: str, samples_folder: Path, tmp_path: Path, context: Contexts) -> None:
+def test_file_names_are_never_options_of_the_mp4_step(
+    name: str, binary: str, samples_folder: Path, tmp_path: Path, context: Contexts
+) -> None:
     """Neither the video's name nor the output's is taken for an option, a protocol or a pattern."""
     source, output = tmp_path / name, tmp_path / f"{name} out"
     source.write_bytes(samples.make(samples_folder, f"a{source.suffix}").read_bytes())
@@ -250,7 +259,7 @@ def test_names_are_only_names(name: str, binary: str, samples_folder: Path, tmp_
     media.check_plays(make(context, source, ffmpeg=binary, output=output))
 
 
-def test_progress_rises(samples_folder: Path, context: Contexts) -> None:
+def test_the_progress_of_the_mp4_rises_to_100(samples_folder: Path, context: Contexts) -> None:
     """The percent comes from FFmpeg, rises, and ends with 100."""
     heard: list[int] = []
     source = samples.make(samples_folder, "b.mp4", seconds=12, size="1280x720", codec="mpeg4")
@@ -260,7 +269,7 @@ def test_progress_rises(samples_folder: Path, context: Contexts) -> None:
     assert any(10 < percent < 95 for percent in heard)
 
 
-def test_a_cancel_ends_it_at_once(binary: str, samples_folder: Path, context: Contexts) -> None:
+def test_a_cancel_ends_the_mp4_within_two_seconds(binary: str, samples_folder: Path, context: Contexts) -> None:
     """Well within 2 s of the wish all is over (processes: see conftest)."""
     cancelled, started = threading.Event(), threading.Event()
     source = samples.make(samples_folder, "long.mp4", seconds=20, size="1920x1080", codec="mpeg4", audio=False)
@@ -282,7 +291,7 @@ def test_a_cancel_ends_it_at_once(binary: str, samples_folder: Path, context: Co
         assert start.seconds < 2
 
 
-def test_time_has_a_limit_of_its_own(samples_folder: Path, tmp_path: Path, context: Contexts) -> None:
+def test_the_mp4_ends_after_transcode_time_limit(samples_folder: Path, tmp_path: Path, context: Contexts) -> None:
     """An FFmpeg that hangs is ended after `transcode_time_limit`, and the reason is time."""
     limits = Mp4().limits(Settings(transcode_time_limit=2, step_time_limit=600))
     assert (limits.seconds, limits.memory) == (2, 4 << 30)
@@ -294,7 +303,7 @@ def test_time_has_a_limit_of_its_own(samples_folder: Path, tmp_path: Path, conte
     assert (caught.value.code, caught.value.params) == ("step_timeout", {"seconds": 2})
 
 
-def test_too_little_memory(samples_folder: Path, context: Contexts) -> None:
+def test_too_little_memory_is_the_reason_of_a_failed_mp4(samples_folder: Path, context: Contexts) -> None:
     """When the decoders do not fit, the reason is memory and not the video."""
     source, limits = samples.make(samples_folder, "a.mp4"), Limits(seconds=60, memory=160 << 20)
     with pytest.raises(StepError) as caught:
@@ -302,7 +311,7 @@ def test_too_little_memory(samples_folder: Path, context: Contexts) -> None:
     assert (caught.value.code, caught.value.params) == ("step_memory", {"limit": "160 MiB"})
 
 
-def test_a_result_has_a_bound(samples_folder: Path, tmp_path: Path, context: Contexts) -> None:
+def test_an_mp4_that_grows_without_end_is_stopped(samples_folder: Path, tmp_path: Path, context: Contexts) -> None:
     """An FFmpeg that writes without end is ended: a small upload cannot fill the disk."""
     endless = tmp_path / "ffmpeg"
     endless.write_text("#!/bin/sh\nexec cat /dev/zero > video.mp4\n")
@@ -314,7 +323,9 @@ def test_a_result_has_a_bound(samples_folder: Path, tmp_path: Path, context: Con
     assert (given.output / "video.mp4").stat().st_size < 1 << 30
 
 
-def test_a_full_disk_is_no_fault_of_the_video(samples_folder: Path, tmp_path: Path, context: Contexts) -> None:
+def test_a_full_disk_is_retried_and_the_video_not_blamed(
+    samples_folder: Path, tmp_path: Path, context: Contexts
+) -> None:
     """ENOSPC comes out as the machine's error, so that it is tried again."""
     small = tmp_path / "small"
     small.mkdir()
@@ -327,14 +338,14 @@ def test_a_full_disk_is_no_fault_of_the_video(samples_folder: Path, tmp_path: Pa
     assert caught.value.errno == errno.ENOSPC
 
 
-def test_wanted_by_setting() -> None:
+def test_the_setting_decides_whether_an_mp4_is_made() -> None:
     """Of the setting's four words two want it."""
     wanted = [word for word in ("none", "mp4", "hls", "both") if Mp4().is_wanted(Settings(transcode=word))]
     assert wanted == ["mp4", "both"]
 
 
 @pytest.mark.parametrize("place", [10, 40])
-def test_remarks_are_found_wherever_they_are(
+def test_camera_remarks_are_removed_from_a_copy(
     place: int, samples_folder: Path, tmp_path: Path, context: Contexts
 ) -> None:
     """A remark of the camera in any one frame is taken out, and the video still copied."""
@@ -355,7 +366,9 @@ def test_remarks_are_found_wherever_they_are(
 
 
 @pytest.mark.parametrize("name", ["big.mp4", "big.mkv", "big.mov"])
-def test_a_large_file_is_written_once(name: str, binary: str, samples_folder: Path, context: Contexts) -> None:
+def test_a_large_copy_has_its_index_first_and_is_written_once(
+    name: str, binary: str, samples_folder: Path, context: Contexts
+) -> None:
     """The index of a long copy gets its place before it is known how long it will be, and is first all the same."""
     source, base = samples_folder / f"long-{name}", samples.make(samples_folder, "a.mp4", size="1280x720")
     if not source.exists():

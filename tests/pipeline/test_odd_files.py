@@ -26,7 +26,7 @@ BINARIES = ("system", "bundled")
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 5, 6, 7, 8, 9, 10, 12, 16, 22, 24, 32, 48, 64])
-def test_channels_of_any_number(count: int, tmp_path: Path) -> None:
+def test_any_number_of_audio_channels_is_read_safely(count: int, tmp_path: Path) -> None:
     """Each count is read several times from every track, and the heap survives it: QuickTime gives every channel a
     place of its own, in an order of its own."""
     source = tmp_path / "a.mov"
@@ -58,7 +58,7 @@ class CrashingMp4(Mp4):
 
 @pytest.mark.parametrize("binary", BINARIES)
 @pytest.mark.parametrize("rotate", [0, 90])
-def test_a_crash_of_the_library_is_not_the_end(
+def test_after_a_library_crash_the_ffmpeg_program_is_used(
     binary: str, rotate: int, samples_folder: Path, context: Contexts
 ) -> None:
     """When the child dies, FFmpeg's program alone finds out the same, and makes poster and MP4."""
@@ -78,7 +78,7 @@ def test_a_crash_of_the_library_is_not_the_end(
     assert media.judge(given.output / FILE_NAME).size == made.size
 
 
-def test_a_verdict_is_not_tried_again(tmp_path: Path, context: Contexts) -> None:
+def test_a_file_that_is_not_a_video_is_probed_once(tmp_path: Path, context: Contexts) -> None:
     """Only a crash leads to the second way: a file that is no video is judged once."""
     source = tmp_path / "a.mp4"
     source.write_bytes(b"just text\n" * 100)
@@ -92,7 +92,7 @@ def test_a_verdict_is_not_tried_again(tmp_path: Path, context: Contexts) -> None
 
 
 @pytest.mark.parametrize("kind", [28, 29, 30, 31, 99])
-def test_side_data_of_an_unknown_kind(kind: int) -> None:
+def test_unknown_side_data_is_ignored(kind: int) -> None:
     """It is passed over; what is known beside it is still read."""
     found = child.run(
         "tests.pipeline.jobs:name_side_data",
@@ -104,7 +104,7 @@ def test_side_data_of_an_unknown_kind(kind: int) -> None:
     assert found["name"] == f"UNKNOWN_{kind}"
 
 
-def test_a_codec_tag_that_is_no_text(samples_folder: Path, tmp_path: Path, context: Contexts) -> None:
+def test_a_binary_codec_tag_is_ignored(samples_folder: Path, tmp_path: Path, context: Contexts) -> None:
     """Letters of the codec that are no ASCII say nothing, and are no reason to refuse a video."""
     source = tmp_path / "a.avi"
     source.write_bytes(samples.make(samples_folder, "a.avi").read_bytes().replace(b"FMP4", b"\xe9\xff\xfe\x80"))
@@ -154,7 +154,7 @@ def corners(path: Path, within: tuple[float, float] = (1, 1)) -> str:
 
 @pytest.mark.parametrize("binary", BINARIES)
 @pytest.mark.parametrize("name", MATRICES)
-def test_every_result_is_turned_alike(
+def test_all_results_have_the_same_orientation(
     name: str, binary: str, samples_folder: Path, tmp_path: Path, context: Contexts
 ) -> None:
     """Status, poster, MP4 and storyboard agree; what is no quarter turn is shown as it is stored."""
@@ -179,7 +179,9 @@ BIG = ("-f", "lavfi", "-i", "testsrc2=size=640x480:rate=1:duration=1")
 
 @pytest.mark.parametrize("extension", ["mp4", "mkv"])
 @pytest.mark.parametrize("codec", ["mjpeg", "libx264", "png"])
-def test_a_still_before_the_video(codec: str, extension: str, tmp_path: Path, context: Contexts) -> None:
+def test_a_still_picture_before_the_video_is_skipped(
+    codec: str, extension: str, tmp_path: Path, context: Contexts
+) -> None:
     """A larger picture as the first track, not marked as one: every step takes the video behind it."""
     source = tmp_path / f"a.{extension}"
     moving = ("-f", "lavfi", "-i", f"{SMALL}=2")
@@ -195,7 +197,7 @@ def test_a_still_before_the_video(codec: str, extension: str, tmp_path: Path, co
 
 
 @pytest.mark.parametrize("default", [0, 1])
-def test_of_two_videos_the_default(default: int, tmp_path: Path, context: Contexts) -> None:
+def test_the_default_video_track_is_used(default: int, tmp_path: Path, context: Contexts) -> None:
     """And of two that are alike in that, the larger one."""
     source = tmp_path / "a.mkv"
     two = ("-f", "lavfi", "-i", f"{SMALL}=1", "-f", "lavfi", "-i", "testsrc2=size=128x96:rate=25:duration=1")
@@ -205,7 +207,7 @@ def test_of_two_videos_the_default(default: int, tmp_path: Path, context: Contex
 
 
 @pytest.mark.parametrize(("codec", "extension"), [("png", "mkv"), ("mjpeg", "mp4"), ("mjpeg", "avi")])
-def test_only_a_picture(codec: str, extension: str, tmp_path: Path, context: Contexts) -> None:
+def test_audio_with_a_picture_is_not_a_video(codec: str, extension: str, tmp_path: Path, context: Contexts) -> None:
     """A picture beside sound, not marked as a cover, is no video."""
     source = tmp_path / f"a.{extension}"
     tone = ("-f", "lavfi", "-i", "sine=duration=1")
@@ -213,7 +215,7 @@ def test_only_a_picture(codec: str, extension: str, tmp_path: Path, context: Con
     assert refusal(Probe(), context, source) == ("only_pictures", {})
 
 
-def test_a_poster_of_clean_frames(tmp_path: Path, context: Contexts) -> None:
+def test_the_poster_is_a_frame_that_decodes_alone(tmp_path: Path, context: Contexts) -> None:
     """A sync table that names frames which need others: the poster is of one that does not."""
     source = tmp_path / "a.3gp"
     still = "color=red:size=176x144:rate=25:duration=8,drawbox=y=ih/2:h=ih/2:color=blue:t=fill"
@@ -234,7 +236,7 @@ def test_a_poster_of_clean_frames(tmp_path: Path, context: Contexts) -> None:
 
 
 @pytest.mark.parametrize("extension", samples.MORE_FORMATS)
-def test_other_containers(extension: str, samples_folder: Path, context: Contexts) -> None:
+def test_additional_containers_go_through_every_step(extension: str, samples_folder: Path, context: Contexts) -> None:
     """What `accept_types` may add goes through every step."""
     source = samples.make(samples_folder, f"a.{extension}", size="352x288" if extension == "mxf" else "320x240")
     facts = dict(Probe().run(context(source)))

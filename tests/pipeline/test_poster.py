@@ -33,7 +33,7 @@ def take(context: Contexts, source: Path, **changes: object) -> Picture:
 
 
 @pytest.mark.parametrize("extension", samples.FORMATS)
-def test_every_format(extension: str, binary: str, samples_folder: Path, context: Contexts) -> None:
+def test_every_format_gets_a_poster(extension: str, binary: str, samples_folder: Path, context: Contexts) -> None:
     """Behind the probe, on all seven kinds: a poster of the video's size, progress by quarters."""
     heard: list[int] = []
     source = samples.make(samples_folder, f"a.{extension}")
@@ -57,7 +57,7 @@ def test_every_format(extension: str, binary: str, samples_folder: Path, context
         (270, (0.1, 0.5), (0.9, 0.5)),
     ],
 )
-def test_it_is_upright(
+def test_the_poster_of_a_rotated_video_is_upright(
     rotate: int,
     red: tuple[float, float],
     blue: tuple[float, float],
@@ -90,7 +90,7 @@ def test_it_is_upright(
         ("1920x128", "1", 0, 16, (16, 1)),
     ],
 )
-def test_its_size(
+def test_the_poster_has_the_shown_shape_and_a_bounded_size(
     size: str,
     sar: str,
     rotate: int,
@@ -116,13 +116,15 @@ def test_a_black_intro_is_passed_over(known: bool, binary: str, samples_folder: 
 
 
 @pytest.mark.parametrize("duration", [0.04, 1000.0, None])
-def test_one_frame(duration: float | None, binary: str, samples_folder: Path, context: Contexts) -> None:
+def test_a_video_of_one_frame_gets_a_poster(
+    duration: float | None, binary: str, samples_folder: Path, context: Contexts
+) -> None:
     """A video of one frame, and one whose duration is far off, have a poster from their start."""
     source = samples.make(samples_folder, "a.mp4", seconds=0.04, audio=False)
     assert take(context, source, ffmpeg=binary, facts={"duration": duration}).width == 320
 
 
-def test_a_telephone_video(binary: str, samples_folder: Path, context: Contexts) -> None:
+def test_an_hdr_phone_video_gets_a_poster(binary: str, samples_folder: Path, context: Contexts) -> None:
     """HEVC in 10 bits with HLG colours gives a poster; tones may differ, shapes may not."""
     hdr = ("-pix_fmt", "yuv420p10le", "-color_trc", "arib-std-b67", "-color_primaries", "bt2020")
     source = samples.make(
@@ -148,7 +150,9 @@ def test_cover_art_is_no_poster(binary: str, samples_folder: Path, tmp_path: Pat
     assert is_red(poster.at(0.5, 0.1))
 
 
-def test_a_video_that_breaks_off(binary: str, samples_folder: Path, tmp_path: Path, context: Contexts) -> None:
+def test_a_truncated_video_gets_an_earlier_frame_as_poster(
+    binary: str, samples_folder: Path, tmp_path: Path, context: Contexts
+) -> None:
     """Where the later part cannot be read, an earlier frame is taken."""
     whole = samples.make(samples_folder, "a.mkv", seconds=4).read_bytes()
     source = tmp_path / "a.mkv"
@@ -157,7 +161,7 @@ def test_a_video_that_breaks_off(binary: str, samples_folder: Path, tmp_path: Pa
 
 
 @pytest.mark.parametrize("content", [b"", b"just text", bytes(10_000)])
-def test_no_video(content: bytes, binary: str, tmp_path: Path, context: Contexts) -> None:
+def test_a_file_without_frames_is_poster_failed(content: bytes, binary: str, tmp_path: Path, context: Contexts) -> None:
     """Without any frame the reason is poster_failed, and nothing lies about."""
     source = tmp_path / "a.mp4"
     source.write_bytes(content)
@@ -168,14 +172,14 @@ def test_no_video(content: bytes, binary: str, tmp_path: Path, context: Contexts
     assert list(given.output.iterdir()) == []
 
 
-def test_a_decompression_bomb(binary: str, tmp_path: Path, context: Contexts) -> None:
+def test_a_decompression_bomb_is_not_decoded_for_the_poster(binary: str, tmp_path: Path, context: Contexts) -> None:
     """FFmpeg obeys the bound on pixels too."""
     with pytest.raises(StepError) as caught:
         Poster().run(context(huge_pictures(tmp_path, 16384), ffmpeg=binary))
     assert caught.value.code == "poster_failed"
 
 
-def test_too_little_memory(samples_folder: Path, context: Contexts) -> None:
+def test_too_little_memory_is_the_reason_of_a_failed_poster(samples_folder: Path, context: Contexts) -> None:
     """When not even FFmpeg's libraries fit, the reason is memory and not the video."""
     source, limits = samples.make(samples_folder, "a.mp4"), Limits(seconds=60, memory=160 << 20)
     with pytest.raises(StepError) as caught:
@@ -184,7 +188,9 @@ def test_too_little_memory(samples_folder: Path, context: Contexts) -> None:
 
 
 @pytest.mark.parametrize("name", ["-i.mp4", "a:b.mp4", "http:a.mp4", "100%d%03d.mp4", "a\nb.mp4", "视频 *?.mp4"])
-def test_names_are_only_names(name: str, binary: str, samples_folder: Path, tmp_path: Path, context: Contexts) -> None:
+def test_file_names_are_never_options_of_the_poster_step(
+    name: str, binary: str, samples_folder: Path, tmp_path: Path, context: Contexts
+) -> None:
     """Neither the video's name nor the output's is taken for an option, a protocol or a pattern."""
     source, output = tmp_path / name, tmp_path / f"{name} out"
     source.write_bytes(samples.make(samples_folder, "a.mp4").read_bytes())
@@ -192,7 +198,7 @@ def test_names_are_only_names(name: str, binary: str, samples_folder: Path, tmp_
     assert take(context, source, ffmpeg=binary, output=output).width == 320
 
 
-def test_the_file_says_nothing_of_its_origin(binary: str, samples_folder: Path, context: Contexts) -> None:
+def test_the_poster_has_no_metadata_of_the_source(binary: str, samples_folder: Path, context: Contexts) -> None:
     """Where a video was taken, and with what, does not go into the poster."""
     extra = ("-metadata", "location=+50.0+008.0/", "-metadata", "title=private")
     given = context(samples.make(samples_folder, "a.mp4", extra=extra), ffmpeg=binary)
@@ -201,7 +207,7 @@ def test_the_file_says_nothing_of_its_origin(binary: str, samples_folder: Path, 
     assert not any(word in data for word in (b"private", b"+50.0", b"Lavc"))
 
 
-def test_a_cancel_leaves_nothing(binary: str, samples_folder: Path, context: Contexts) -> None:
+def test_a_cancelled_poster_leaves_nothing(binary: str, samples_folder: Path, context: Contexts) -> None:
     """A cancel in the midst of it ends FFmpeg and removes what there was (processes: see conftest)."""
     cancelled, started = threading.Event(), threading.Event()
 
@@ -221,7 +227,7 @@ def test_a_cancel_leaves_nothing(binary: str, samples_folder: Path, context: Con
     assert list(given.output.iterdir()) == []
 
 
-def test_time_has_a_limit(samples_folder: Path, tmp_path: Path, context: Contexts) -> None:
+def test_a_poster_ends_after_its_time_limit(samples_folder: Path, tmp_path: Path, context: Contexts) -> None:
     """An FFmpeg that hangs is ended, and the reason is time."""
     hanging = tmp_path / "ffmpeg"
     hanging.write_text("#!/bin/sh\nexec sleep 600\n")

@@ -33,7 +33,7 @@ def refusal(context: Contexts, source: Path) -> str:
 
 
 @pytest.mark.parametrize("extension", samples.FORMATS)
-def test_every_format(extension: str, samples_folder: Path, context: Contexts) -> None:
+def test_every_format_is_probed(extension: str, samples_folder: Path, context: Contexts) -> None:
     """All columns of all seven kinds, and progress that ends at 100."""
     heard: list[int] = []
     found = dict(Probe().run(context(samples.make(samples_folder, f"a.{extension}"), report=heard.append)))
@@ -57,7 +57,7 @@ def test_every_format(extension: str, samples_folder: Path, context: Contexts) -
 
 
 @pytest.mark.parametrize(("rotate", "size"), [(0, (320, 240)), (90, (240, 320)), (180, (320, 240)), (270, (240, 320))])
-def test_width_and_height_are_those_that_are_seen(
+def test_width_and_height_are_those_after_rotation(
     rotate: int, size: tuple[int, int], samples_folder: Path, context: Contexts
 ) -> None:
     """A quarter turn swaps them."""
@@ -65,14 +65,14 @@ def test_width_and_height_are_those_that_are_seen(
     assert (found["width"], found["height"]) == size
 
 
-def test_a_silent_video(samples_folder: Path, context: Contexts) -> None:
+def test_a_video_without_audio_has_no_audio_codec(samples_folder: Path, context: Contexts) -> None:
     """Without sound the audio codec is None, and there is no track."""
     found = Probe().run(context(samples.make(samples_folder, "a.mp4", audio=False)))
     assert (found["audio_codec"], found["audio_tracks"]) == (None, 0)
 
 
 @pytest.mark.parametrize("extension", ["mp4", "mkv"])
-def test_several_audio_tracks(extension: str, samples_folder: Path, tmp_path: Path, context: Contexts) -> None:
+def test_all_audio_tracks_are_counted(extension: str, samples_folder: Path, tmp_path: Path, context: Contexts) -> None:
     """All are counted; the codec is the first one's."""
     video, source = samples.make(samples_folder, f"a.{extension}"), tmp_path / f"a.{extension}"
     tracks = ("-map", "0:v", *("-map", "0:a") * 3)
@@ -84,7 +84,9 @@ def test_several_audio_tracks(extension: str, samples_folder: Path, tmp_path: Pa
 
 
 @pytest.mark.parametrize("extension", ["mkv", "flv"])
-def test_a_streamed_recording(extension: str, samples_folder: Path, tmp_path: Path, context: Contexts) -> None:
+def test_a_recording_without_a_complete_header_is_playable(
+    extension: str, samples_folder: Path, tmp_path: Path, context: Contexts
+) -> None:
     """A recording whose header was never completed is playable; its duration is right or None."""
     source = samples.make(samples_folder, f"a.{extension}", audio=False)
     streamed = tmp_path / f"streamed.{extension}"
@@ -108,7 +110,7 @@ def test_a_streamed_recording(extension: str, samples_folder: Path, tmp_path: Pa
     ],
 )
 @pytest.mark.parametrize("extension", ["mp4", "mkv"])
-def test_high_dynamic_range(
+def test_pq_and_hlg_are_high_dynamic_range(
     depth: str,
     transfer: str | None,
     primaries: str | None,
@@ -128,7 +130,9 @@ def test_high_dynamic_range(
 
 @pytest.mark.parametrize("extension", ["mp4", "mkv", "flv", "mov"])
 @pytest.mark.parametrize("rate", ["24000/1001", "30000/1001", "60", "240", "1"])
-def test_an_even_frame_rate(rate: str, extension: str, samples_folder: Path, context: Contexts) -> None:
+def test_rounded_frame_times_are_a_constant_rate(
+    rate: str, extension: str, samples_folder: Path, context: Contexts
+) -> None:
     """Times that are only rounded are even, with frames that are stored in another order, too."""
     frames = ("-r", rate, "-vsync", "cfr", "-frames:v", "40", "-bf", "3", "-preset", "medium")
     source = samples.make(samples_folder, f"a.{extension}", size="64x48", seconds=41, audio=False, extra=frames)
@@ -136,7 +140,7 @@ def test_an_even_frame_rate(rate: str, extension: str, samples_folder: Path, con
 
 
 @pytest.mark.parametrize("before", [300, 303])
-def test_frames_that_were_not_looked_at_are_no_gaps(before: int, samples_folder: Path, context: Contexts) -> None:
+def test_frames_that_were_not_read_are_not_gaps(before: int, samples_folder: Path, context: Contexts) -> None:
     """Of a longer video, frames that are shown between those that were read may be stored behind them."""
     order = ("-bf", "7", "-b_strategy", "0", "-g", str(before), "-sc_threshold", "0", "-preset", "veryfast")
     source = samples.make(samples_folder, "a.mp4", size="64x48", seconds=14, audio=False, extra=order)
@@ -144,14 +148,14 @@ def test_frames_that_were_not_looked_at_are_no_gaps(before: int, samples_folder:
 
 
 @pytest.mark.parametrize("extension", samples.FORMATS)
-def test_an_uneven_frame_rate(extension: str, samples_folder: Path, context: Contexts) -> None:
+def test_missing_frames_are_a_variable_rate(extension: str, samples_folder: Path, context: Contexts) -> None:
     """Every fifth frame is missing."""
     fewer = ("-vf", "select='mod(n,5)'", "-vsync", "vfr")
     source = samples.make(samples_folder, f"a.{extension}", size="64x48", audio=False, extra=fewer)
     assert Probe().run(context(source))["variable_frame_rate"] is True
 
 
-def test_a_frame_rate_that_changes_late(samples_folder: Path, context: Contexts) -> None:
+def test_a_late_change_of_the_frame_rate_is_found(samples_folder: Path, context: Contexts) -> None:
     """A recording of a screen that stands still after its first 16 s: the MP4's index tells."""
     slower = ("-vf", "setpts='if(lt(N,400),N/25,16+(N-400)/5)/TB'", "-vsync", "vfr")
     source = samples.make(samples_folder, "a.mp4", size="64x48", seconds=18, audio=False, extra=slower)
@@ -159,13 +163,13 @@ def test_a_frame_rate_that_changes_late(samples_folder: Path, context: Contexts)
 
 
 @pytest.mark.parametrize("frames", [1, 4])
-def test_too_few_frames_to_tell(frames: int, samples_folder: Path, context: Contexts) -> None:
+def test_a_few_frames_have_no_known_rate(frames: int, samples_folder: Path, context: Contexts) -> None:
     """Nothing is said of the rate of a handful of frames."""
     source = samples.make(samples_folder, "a.mp4", audio=False, extra=("-frames:v", str(frames)))
     assert Probe().run(context(source))["variable_frame_rate"] is None
 
 
-def test_where_it_was_taken_is_not_told(samples_folder: Path, context: Contexts) -> None:
+def test_no_fact_has_the_place_or_the_device(samples_folder: Path, context: Contexts) -> None:
     """No place, device or title is among the facts."""
     source = samples.make(samples_folder, "a.mov", extra=PRIVATE)
     assert all(word.encode() in source.read_bytes() for word in PRIVATE_WORDS)
@@ -173,7 +177,7 @@ def test_where_it_was_taken_is_not_told(samples_folder: Path, context: Contexts)
     assert not any(word in found for word in PRIVATE_WORDS)
 
 
-def test_a_telephone_video(samples_folder: Path, context: Contexts) -> None:
+def test_a_rotated_hdr_phone_video_is_probed(samples_folder: Path, context: Contexts) -> None:
     """HEVC in 10 bits with HLG colours, rotated."""
     hdr = ("-pix_fmt", "yuv420p10le", "-color_trc", "arib-std-b67", "-color_primaries", "bt2020")
     source = samples.make(
@@ -187,14 +191,14 @@ def test_a_telephone_video(samples_folder: Path, context: Contexts) -> None:
     assert (found["width"], found["height"], found["video_codec"], found["hdr"]) == (240, 320, "hevc", True)
 
 
-def test_sound_only(tmp_path: Path, context: Contexts) -> None:
+def test_an_mp4_with_audio_only_is_not_a_video(tmp_path: Path, context: Contexts) -> None:
     """An MP4 with an MP3 in it has no pictures."""
     sound = tmp_path / "a.mp4"
     samples.run("-f", "lavfi", "-i", "sine=duration=1", "-c:a", "libmp3lame", "-f", "mp4", str(sound))
     assert refusal(context, sound) == "no_video_stream"
 
 
-def test_cover_art_is_no_video(samples_folder: Path, tmp_path: Path, context: Contexts) -> None:
+def test_cover_art_is_not_a_video(samples_folder: Path, tmp_path: Path, context: Contexts) -> None:
     """A song with a picture has only pictures; a video with one is measured by its video."""
     cover, song, film = tmp_path / "cover.jpg", tmp_path / "song.mp4", tmp_path / "film.mp4"
     samples.run("-f", "lavfi", "-i", "testsrc2=size=64x64", "-frames:v", "1", str(cover))
@@ -208,7 +212,7 @@ def test_cover_art_is_no_video(samples_folder: Path, tmp_path: Path, context: Co
     assert (found["width"], found["video_codec"]) == (320, "h264")
 
 
-def test_a_codec_that_nobody_knows(samples_folder: Path, tmp_path: Path, context: Contexts) -> None:
+def test_an_unknown_codec_is_named(samples_folder: Path, tmp_path: Path, context: Contexts) -> None:
     """Without a decoder the sentence speaks of the codec, not of the file."""
     unknown = tmp_path / "a.mp4"
     unknown.write_bytes(samples.make(samples_folder, "a.mp4").read_bytes().replace(b"avc1", b"zzz1"))
@@ -217,14 +221,14 @@ def test_a_codec_that_nobody_knows(samples_folder: Path, tmp_path: Path, context
 
 @pytest.mark.parametrize("extension", samples.FORMATS)
 @pytest.mark.parametrize("content", [b"", b"\0", b"just text\n" * 1000, bytes(100_000)])
-def test_no_video_at_all(extension: str, content: bytes, tmp_path: Path, context: Contexts) -> None:
+def test_text_and_zeros_are_not_a_video(extension: str, content: bytes, tmp_path: Path, context: Contexts) -> None:
     """Nothing, one byte, text and zeros, whatever they call themselves."""
     source = tmp_path / f"a.{extension}"
     source.write_bytes(content)
     assert refusal(context, source) in ("not_playable", "no_video_stream")
 
 
-def test_a_truncated_mp4(samples_folder: Path, tmp_path: Path, context: Contexts) -> None:
+def test_an_mp4_without_its_index_is_not_playable(samples_folder: Path, tmp_path: Path, context: Contexts) -> None:
     """An MP4 whose index never arrived is not playable."""
     whole = samples.make(samples_folder, "a.mp4").read_bytes()
     source = tmp_path / "a.mp4"
@@ -232,7 +236,7 @@ def test_a_truncated_mp4(samples_folder: Path, tmp_path: Path, context: Contexts
     assert refusal(context, source) == "not_playable"
 
 
-def test_an_index_without_pictures(samples_folder: Path, tmp_path: Path, context: Contexts) -> None:
+def test_a_header_without_frames_is_not_a_video(samples_folder: Path, tmp_path: Path, context: Contexts) -> None:
     """A good header alone does not make a video: a frame must be decoded."""
     data = bytearray(samples.make(samples_folder, "a.mp4", audio=False).read_bytes())
     start, end = data.index(b"mdat") + 4, data.index(b"moov") - 4
@@ -243,7 +247,7 @@ def test_an_index_without_pictures(samples_folder: Path, tmp_path: Path, context
 
 
 @pytest.mark.parametrize("edge", [65535, 16384])
-def test_a_decompression_bomb(edge: int, tmp_path: Path, context: Contexts) -> None:
+def test_a_decompression_bomb_is_refused_by_the_probe(edge: int, tmp_path: Path, context: Contexts) -> None:
     """A few kilobytes that declare a gigantic picture are refused before memory is taken for it."""
     source = huge_pictures(tmp_path, edge)
     with pytest.raises(StepError) as caught:
@@ -252,19 +256,21 @@ def test_a_decompression_bomb(edge: int, tmp_path: Path, context: Contexts) -> N
 
 
 @pytest.mark.parametrize("name", ["-i.mp4", "a:b.mp4", "http:a.mp4", "100%d%03d.mp4", "a\nb.mp4", "视频 *?.mp4"])
-def test_names_are_only_names(name: str, samples_folder: Path, tmp_path: Path, context: Contexts) -> None:
+def test_file_names_are_never_options_of_the_probe(
+    name: str, samples_folder: Path, tmp_path: Path, context: Contexts
+) -> None:
     """No name is taken for an option, a protocol or a pattern."""
     source = tmp_path / name
     source.write_bytes(samples.make(samples_folder, "a.mp4").read_bytes())
     assert Probe().run(context(source))["width"] == 320
 
 
-def test_an_original_that_is_gone(tmp_path: Path, context: Contexts) -> None:
+def test_a_missing_original_has_its_own_reason(tmp_path: Path, context: Contexts) -> None:
     """A file that was removed meanwhile has its own reason."""
     assert refusal(context, tmp_path / "absent.mp4") == "original_missing"
 
 
-def test_a_big_file_costs_no_more(samples_folder: Path, context: Contexts) -> None:
+def test_the_probe_reads_no_more_of_a_big_file(samples_folder: Path, context: Contexts) -> None:
     """Megabytes behind the video are not read."""
     source = samples.big(samples_folder, "big.mp4", 64 << 20)
     assert source.stat().st_size >= 64 << 20
@@ -273,7 +279,7 @@ def test_a_big_file_costs_no_more(samples_folder: Path, context: Contexts) -> No
     assert start.seconds < 5
 
 
-def test_it_is_for_videos() -> None:
+def test_a_file_of_unknown_type_is_not_probed() -> None:
     """A file of unknown type, which an operator may allow, is not probed."""
     assert not Probe().applies_to(None)
 
@@ -284,7 +290,7 @@ def test_the_parent_loads_no_decoder() -> None:
     assert subprocess.run([sys.executable, "-c", script], cwd=Path(__file__).parents[2], check=False).returncode == 0
 
 
-def test_many_at_once(samples_folder: Path, context: Contexts) -> None:
+def test_threads_may_share_a_step(samples_folder: Path, context: Contexts) -> None:
     """Steps have no state: threads may share them."""
     source = samples.make(samples_folder, "a.mp4")
     found: list[object] = []

@@ -156,12 +156,12 @@ ENCRYPTED: dict[str, Callable[[Path], Path]] = {
 
 
 @pytest.mark.parametrize("how", ENCRYPTED)
-def test_a_protected_video(how: str, tmp_path: Path, context: Contexts) -> None:
+def test_a_protected_video_is_refused_as_protected(how: str, tmp_path: Path, context: Contexts) -> None:
     """The sentence says that it is protected, however that is written, and no picture is made of noise."""
     assert refusal(Probe(), context, ENCRYPTED[how](tmp_path)) == ("protected", {})
 
 
-def test_marked_as_encrypted_and_in_the_clear(tmp_path: Path, context: Contexts) -> None:
+def test_a_clear_track_that_is_marked_as_encrypted_is_processed(tmp_path: Path, context: Contexts) -> None:
     """A track that may be encrypted and whose default is not to be so can be shown."""
     source = film(tmp_path / "a.mov", seconds=1, sound=False)
     data = bytearray(source.read_bytes())
@@ -188,7 +188,7 @@ def dolby_box(profile: int, compatibility: int, *, has_base: bool = True) -> byt
     ("profile", "compatibility", "has_base", "is_shown"),
     [(5, 0, True, False), (8, 1, True, True), (8, 4, True, True), (4, 0, False, False), (7, 6, True, True)],
 )
-def test_dolby_vision(
+def test_dolby_vision_is_processed_by_its_base_layer(
     profile: int, compatibility: int, has_base: bool, is_shown: bool, tmp_path: Path, context: Contexts
 ) -> None:
     """A base layer that usual decoders show is what counts; without one the sentence names the codec."""
@@ -202,7 +202,7 @@ def test_dolby_vision(
         assert refusal(Probe(), context, source) == expected
 
 
-def test_a_codec_that_ffmpeg_at_hand_lacks(tmp_path: Path, context: Contexts) -> None:
+def test_a_codec_that_ffmpeg_lacks_is_named(tmp_path: Path, context: Contexts) -> None:
     """VVC: the library may decode it, and the program that makes the results does not."""
     source = tmp_path / "a.mp4"
     bundled = ffmpeg.find("bundled")

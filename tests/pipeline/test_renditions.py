@@ -55,7 +55,9 @@ def shown(width: int, height: int) -> Source:
         (1920, 1080, 144, ["256x144"]),
     ],
 )
-def test_a_ladder(width: int, height: int, most: int, expected: list[str]) -> None:
+def test_renditions_go_from_small_to_the_size_of_the_source(
+    width: int, height: int, most: int, expected: list[str]
+) -> None:
     """From small to large, even, never larger than the source or the setting, upright ones by their width."""
     found = renditions.ladder(shown(width, height), most)
     assert [f"{one.width}x{one.height}" for one in found] == expected
@@ -64,7 +66,7 @@ def test_a_ladder(width: int, height: int, most: int, expected: list[str]) -> No
     assert renditions.single(shown(width, height), most) == found[-1]
 
 
-def test_no_source_is_enlarged_or_bent() -> None:
+def test_no_rendition_is_enlarged_or_distorted() -> None:
     """For any size: even edges, at most those of the source (but for the least there can be), of the same shape."""
     for width in range(1, 700, 7):
         for height in range(20, 700, 11):
@@ -100,7 +102,7 @@ def test_no_source_is_enlarged_or_bent() -> None:
         ({"frame_rate": 120.0}, False),
     ],
 )
-def test_what_may_be_copied(changes: dict[str, object], copied: bool) -> None:
+def test_only_h264_for_every_browser_is_copied(changes: dict[str, object], copied: bool) -> None:
     """Only what every browser and phone decodes, and within the setting."""
     assert renditions.can_copy_video(replace(SOURCE, **changes), 1080) == copied  # type: ignore[arg-type]
 
@@ -118,7 +120,7 @@ def test_what_may_be_copied(changes: dict[str, object], copied: bool) -> None:
         ({"sample_rate": 96000}, False),
     ],
 )
-def test_which_sound_may_be_copied(changes: dict[str, object], copied: bool) -> None:
+def test_only_usual_aac_is_copied(changes: dict[str, object], copied: bool) -> None:
     """AAC of the usual kinds."""
     assert renditions.can_copy_audio(replace(SOUND, **changes)) == copied  # type: ignore[arg-type]
 
@@ -127,7 +129,7 @@ def test_which_sound_may_be_copied(changes: dict[str, object], copied: bool) -> 
     ("rate", "made"),
     [(None, None), (25.0, 25.0), (60.0, 60.0), (59.94, 59.94), (120.0, 60.0), (90.0, 45.0), (240.0, 60.0)],
 )
-def test_frame_rates(rate: float | None, made: float | None) -> None:
+def test_frame_rates_are_at_most_60(rate: float | None, made: float | None) -> None:
     """At most 60 a second, by leaving out whole frames."""
     assert replace(SOURCE, frame_rate=rate).made_rate == made
 
@@ -147,12 +149,12 @@ def test_frame_rates(rate: float | None, made: float | None) -> None:
         (4096, 16, 25.0, 40),
     ],
 )
-def test_levels(width: int, height: int, rate: float | None, level: int) -> None:
+def test_the_h264_level_is_the_lowest_that_fits(width: int, height: int, rate: float | None, level: int) -> None:
     """The lowest level of ITU-T H.264 table A-1 that holds the size and the rate."""
     assert renditions.single(replace(shown(width, height), frame_rate=rate), 4320).level == level
 
 
-def test_rates() -> None:
+def test_the_bit_rate_follows_size_and_frame_rate() -> None:
     """A usual figure for each usual size, and more for 60 frames a second."""
     rates = {one.name: one.max_rate // 1000 for one in renditions.ladder(shown(3840, 2160), 2160)}
     assert rates == {
@@ -161,7 +163,7 @@ def test_rates() -> None:
     assert renditions.single(replace(SOURCE, frame_rate=60.0), 1080).max_rate == 7_000_000
 
 
-def test_bounds_in_bytes() -> None:
+def test_the_size_of_a_result_is_bounded() -> None:
     """A small file cannot become a large one, whatever duration it claims, and a usual one has room."""
     made = renditions.ladder(SOURCE, 1080)
     year = 366 * 86400.0
@@ -173,7 +175,7 @@ def test_bounds_in_bytes() -> None:
     assert 1 << 30 < renditions.copied_bytes(1 << 30) < 2 << 30
 
 
-def test_ffmpeg_is_told_what_it_may() -> None:
+def test_the_ffmpeg_command_limits_what_is_opened() -> None:
     """The demuxer, files only, a bound on pixels; and of QuickTime that tracks stay in their file."""
     given = ffmpeg_command.Input("/usr/bin/ffmpeg", "/data/-i:a.mp4", "mov", 64, 2)
     line = " ".join(ffmpeg_command.beginning(given))
@@ -183,7 +185,7 @@ def test_ffmpeg_is_told_what_it_may() -> None:
     assert line.index("-max_pixels") < line.index("-i file:")
 
 
-def test_one_decoding_for_all_sizes() -> None:
+def test_one_decoding_serves_all_renditions() -> None:
     """The filters split once; a high dynamic range is mapped before, at the largest size."""
     made = renditions.ladder(shown(640, 360), 1080)
     option, graph = ffmpeg_command.graph(replace(SOURCE, hdr="hlg"), made, "mapped")
@@ -205,7 +207,7 @@ def test_one_decoding_for_all_sizes() -> None:
         ({}, "scale=1920:1080", "bt709"),
     ],
 )
-def test_filters(changes: dict[str, object], filters: str, none: str) -> None:
+def test_each_filter_is_used_where_it_is_needed(changes: dict[str, object], filters: str, none: str) -> None:
     """Each only where it is needed."""
     source = replace(SOURCE, **changes)  # type: ignore[arg-type]
     graph = ffmpeg_command.graph(source, [renditions.single(source, 1080)], "kept")[1]
@@ -213,7 +215,7 @@ def test_filters(changes: dict[str, object], filters: str, none: str) -> None:
     assert none not in graph
 
 
-def test_a_master() -> None:
+def test_the_hls_master_playlist_follows_rfc_8216() -> None:
     """Attributes as RFC 8216 section 4.3.4 has them; rates of pictures and sound together."""
     made = [
         Variant("240p", 426, 240, "avc1.64001e", 25.0, Media(500, 400, ())),
@@ -252,7 +254,7 @@ segment-00002.m4s
 """
 
 
-def test_a_playlist_is_measured_and_corrected(tmp_path: Path) -> None:
+def test_the_segment_lengths_of_a_playlist_are_corrected(tmp_path: Path) -> None:
     """The last length is that of the segment itself, the announced one holds all, a short one makes no peak."""
     (tmp_path / "index.m3u8").write_text(PLAYLIST)
     (tmp_path / "segment-00001.m4s").write_bytes(bytes(4000))
@@ -275,7 +277,7 @@ def test_a_playlist_is_measured_and_corrected(tmp_path: Path) -> None:
         PLAYLIST.replace("#EXTINF:4.000000,\n", ""),
     ],
 )
-def test_a_playlist_that_is_not_whole(text: str, tmp_path: Path) -> None:
+def test_an_incomplete_playlist_is_refused(text: str, tmp_path: Path) -> None:
     """It is refused, whatever FFmpeg said of it."""
     (tmp_path / "index.m3u8").write_text(text)
     for name in ("segment-00001.m4s", "segment-00002.m4s"):
@@ -284,14 +286,14 @@ def test_a_playlist_that_is_not_whole(text: str, tmp_path: Path) -> None:
         hls_playlist.measure(tmp_path, lambda path: 1.0)
 
 
-def test_the_codec_is_read() -> None:
+def test_the_codec_is_read_from_the_initialization_segment() -> None:
     """Profile, constraints and level are those of the initialization segment."""
     assert hls_playlist.avc_codec(b"....avcC\x01\x64\x00\x1f\xff") == "avc1.64001f"
     with pytest.raises(ValueError, match="not found"):
         hls_playlist.avc_codec(b"no video")
 
 
-def test_names_of_sizes_can_be_handed_out() -> None:
+def test_rendition_folders_have_public_names() -> None:
     """The folder of a size is a name that results may have."""
     for one in renditions.ladder(shown(3840, 2160), 2160):
         assert isinstance(one, Rendition)
@@ -324,14 +326,14 @@ PICTURE = b"\x65picture"
         ([b"\x06\x01\xf0short", PICTURE], True),
     ],
 )
-def test_remarks(parts: list[bytes], found: bool) -> None:
+def test_user_data_of_the_camera_is_recognised_as_a_remark(parts: list[bytes], found: bool) -> None:
     """User data of anybody but the encoder is a remark; times, subtitles and the encoder's own settings are none."""
     for width in (2, 4):
         unit = b"".join(len(part).to_bytes(width, "big") + part for part in parts)
         assert sei_user_data.has_remark(memoryview(unit), width) == found
 
 
-def test_a_place_for_the_index() -> None:
+def test_space_for_the_index_is_reserved_in_large_files() -> None:
     """Only of large files whose packets are counted, and enough for every table of the index."""
     assert renditions.index_bytes(SOURCE, 1 << 20) is None
     assert renditions.index_bytes(replace(SOURCE, packets=None), 1 << 30) is None

@@ -70,21 +70,25 @@ def reason(address: str, data: bytes, folder: Path, seconds: float = PATIENCE) -
 
 @pytest.mark.parametrize("way", ADDRESSES)
 @pytest.mark.parametrize("size", [0, 1, 256 << 10, (256 << 10) + 1, 2 * MIB])
-def test_clean(clamd: Clamd, context: Contexts, tmp_path: Path, way: str, size: int) -> None:
+def test_a_file_without_a_signature_is_clean(
+    clamd: Clamd, context: Contexts, tmp_path: Path, way: str, size: int
+) -> None:
     """Whatever its size, a file without the signature is clean, and the progress tells how much was sent."""
-    told: list[int] = []
+    percents: list[int] = []
     made = context(
-        written(tmp_path, bytes(size)), settings={"clamd": ADDRESSES[way](clamd)}, report=lambda p: told.append(p)
+        written(tmp_path, bytes(size)), settings={"clamd": ADDRESSES[way](clamd)}, report=lambda p: percents.append(p)
     )
     assert Scan().run(made) == {"scan": "clean"}
-    assert told == sorted(told)
-    assert told[-1] == 100
-    assert len(told) >= 1 + -(-size // (256 << 10))
+    assert percents == sorted(percents)
+    assert percents[-1] == 100
+    assert len(percents) >= 1 + -(-size // (256 << 10))
 
 
 @pytest.mark.parametrize("way", ADDRESSES)
 @pytest.mark.parametrize("front", [0, 1000, (256 << 10) - 20, 2 * MIB])
-def test_infected(clamd: Clamd, context: Contexts, tmp_path: Path, way: str, front: int) -> None:
+def test_a_signature_is_found_anywhere_in_a_file(
+    clamd: Clamd, context: Contexts, tmp_path: Path, way: str, front: int
+) -> None:
     """The signature is found wherever it is, across two pieces too, and named in the sentence."""
     source = written(tmp_path, bytes(front) + EICAR + bytes(1000))
     error = refused(context, source, settings={"clamd": ADDRESSES[way](clamd)})
@@ -93,7 +97,9 @@ def test_infected(clamd: Clamd, context: Contexts, tmp_path: Path, way: str, fro
 
 @pytest.mark.parametrize("way", ADDRESSES)
 @pytest.mark.parametrize("size", [4 * MIB + 1, 16 * MIB, 3 * MIB + 1000])
-def test_beyond_the_limits_of_clamd(clamd: Clamd, context: Contexts, tmp_path: Path, way: str, size: int) -> None:
+def test_a_file_beyond_the_limits_of_clamd_is_never_clean(
+    clamd: Clamd, context: Contexts, tmp_path: Path, way: str, size: int
+) -> None:
     """Beyond StreamMaxLength clamd hangs up in the stream, beyond MaxFileSize it says so: never clean, and no virus."""
     source = written(tmp_path, bytes(size))
     settings = {"clamd": ADDRESSES[way](clamd)}
@@ -102,7 +108,7 @@ def test_beyond_the_limits_of_clamd(clamd: Clamd, context: Contexts, tmp_path: P
     assert Scan().run(context(source, settings={**settings, "scan_too_large": "mark"})) == {"scan": "too_large"}
 
 
-def test_beyond_our_limit_nobody_is_asked(context: Contexts, tmp_path: Path) -> None:
+def test_a_file_beyond_scan_max_size_is_not_sent(context: Contexts, tmp_path: Path) -> None:
     """A file that is larger than scan_max_size is judged by its size; exactly so large it would be sent."""
     source = written(tmp_path, bytes(2001))
     nobody = f"unix:{tmp_path}/none"
@@ -114,7 +120,7 @@ def test_beyond_our_limit_nobody_is_asked(context: Contexts, tmp_path: Path) -> 
         Scan().run(context(source, settings={**settings, "scan_max_size": 2001}))
 
 
-def test_it_is_first_and_for_everything() -> None:
+def test_the_scan_is_the_first_step_for_every_file() -> None:
     """Nothing comes before it, a file that is no video gets it too, and without a scanner it is not wanted."""
     assert isinstance(STEPS[0], Scan)
     assert [step.name for step in STEPS if step.applies_to(None)] == ["scan"]
@@ -124,7 +130,7 @@ def test_it_is_first_and_for_everything() -> None:
     assert Scan().is_wanted(load(clamd="tcp://127.0.0.1:3310"))
 
 
-def test_a_file_that_is_gone_or_short(clamd: Clamd, context: Contexts, tmp_path: Path) -> None:
+def test_a_missing_or_short_file_is_never_clean(clamd: Clamd, context: Contexts, tmp_path: Path) -> None:
     """Without its original the file has failed; one with fewer bytes than its row says is not called clean."""
     assert refused(context, tmp_path / "none.mp4", settings={"clamd": clamd.unix}).code == "original_missing"
     with pytest.raises(OSError, match="1000 bytes, and its row says 1001"):
@@ -181,7 +187,9 @@ def one_that_breaks_off(said: bytes) -> Iterator[str]:
 
 @pytest.mark.parametrize("said", [b"", b"stream: Can't allocate memory ERROR\0"])
 @pytest.mark.parametrize("size", [0, 1000, 8 * MIB])
-def test_a_scanner_that_breaks_off_over_a_file(context: Contexts, tmp_path: Path, size: int, said: bytes) -> None:
+def test_a_scanner_that_breaks_off_counts_as_a_failure(
+    context: Contexts, tmp_path: Path, size: int, said: bytes
+) -> None:
     """It answered just before, and not for this file: that is a failure which counts, and the file is not clean."""
     with one_that_breaks_off(said) as address:
         made = context(written(tmp_path, bytes(size)), settings={"clamd": address})
@@ -207,7 +215,7 @@ NONSENSE = {
 
 
 @pytest.mark.parametrize("answer", NONSENSE, ids=range(len(NONSENSE)))
-def test_nonsense_is_no_answer(answer: bytes, tmp_path: Path) -> None:
+def test_an_invalid_answer_counts_as_no_scanner(answer: bytes, tmp_path: Path) -> None:
     """Other words than clamd's, none, or half of them: the scanner is away, and what is logged is harmless."""
     with somebody_else(answer) as address:
         said = reason(address, bytes(300_000), tmp_path)
@@ -217,14 +225,14 @@ def test_nonsense_is_no_answer(answer: bytes, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("first", [b"stream: OK\0", b"stream: Some.Virus FOUND\0", b"220 mail.example ESMTP\r\n\0"])
-def test_an_answer_before_the_file_is_none(first: bytes, tmp_path: Path) -> None:
+def test_an_answer_before_the_file_is_ignored(first: bytes, tmp_path: Path) -> None:
     """Who calls a file clean, or infected, before it has the file, has not looked at it."""
     with somebody_else(b"", first=first) as address:
         time.sleep(0.05)
         assert "answered" in reason(address, bytes(64 * MIB), tmp_path)
 
 
-def test_nobody_there(own: Clamd, context: Contexts, tmp_path: Path) -> None:
+def test_an_unreachable_scanner_is_reported_as_away(own: Clamd, context: Contexts, tmp_path: Path) -> None:
     """No socket, a dead one, a refused connection, no such host: away each time, by the code that people are told."""
     own.kill()
     ways = [own.unix, own.tcp, f"unix:{tmp_path}/none", f"unix:/{'x' * 200}", "tcp://nowhere.invalid:3310"]
@@ -239,7 +247,9 @@ def test_nobody_there(own: Clamd, context: Contexts, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("way", ADDRESSES)
 @pytest.mark.parametrize("size", [1000, 64 * MIB])
-def test_a_clamd_that_hangs(own: Clamd, context: Contexts, tmp_path: Path, way: str, size: int) -> None:
+def test_a_clamd_that_hangs_is_away_after_the_time_limit(
+    own: Clamd, context: Contexts, tmp_path: Path, way: str, size: int
+) -> None:
     """Whether it takes no more bytes or gives no answer: after the step's time it is away. Later it answers again."""
     source = written(tmp_path, bytes(size))
     address = ADDRESSES[way](own)
@@ -256,7 +266,7 @@ def test_a_clamd_that_hangs(own: Clamd, context: Contexts, tmp_path: Path, way: 
 
 @pytest.mark.parametrize("way", ADDRESSES)
 @pytest.mark.parametrize("size", [1000, 64 * MIB])
-def test_a_clamd_that_dies_meanwhile(own: Clamd, tmp_path: Path, way: str, size: int) -> None:
+def test_a_clamd_that_dies_during_a_scan_is_away_at_once(own: Clamd, tmp_path: Path, way: str, size: int) -> None:
     """In the middle of the stream or while it is waited for: away, at once. Started again it finds the virus."""
     address = ADDRESSES[way](own)
     own.freeze()
@@ -289,7 +299,9 @@ def test_a_clamd_that_dies_meanwhile(own: Clamd, tmp_path: Path, way: str, size:
 
 @pytest.mark.parametrize("way", ADDRESSES)
 @pytest.mark.parametrize("size", [1000, 64 * MIB])
-def test_cancel(own: Clamd, context: Contexts, tmp_path: Path, way: str, size: int) -> None:
+def test_a_cancelled_scan_ends_within_two_seconds(
+    own: Clamd, context: Contexts, tmp_path: Path, way: str, size: int
+) -> None:
     """Whatever it waits for, a scan that is cancelled ends within two seconds and closes its connection."""
     own.freeze()
     cancelled = threading.Event()
@@ -302,7 +314,7 @@ def test_cancel(own: Clamd, context: Contexts, tmp_path: Path, way: str, size: i
     assert watch.seconds < 2.4
 
 
-def test_who_reports_may_end_it(clamd: Clamd, context: Contexts, tmp_path: Path) -> None:
+def test_an_error_of_the_report_ends_the_scan(clamd: Clamd, context: Contexts, tmp_path: Path) -> None:
     """What the report raises ends the step."""
 
     def report(_: int) -> None:

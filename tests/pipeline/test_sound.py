@@ -37,14 +37,14 @@ def test_channels_without_a_layout_are_mixed(
 
 
 @pytest.mark.parametrize("count", [1, 3, 6, 8])
-def test_usual_channels_are_no_remark(count: int, tmp_path: Path, context: Contexts) -> None:
+def test_up_to_eight_usual_channels_give_no_remark(count: int, tmp_path: Path, context: Contexts) -> None:
     """FFmpeg knows where up to eight belong."""
     given = context(many_channels(tmp_path / "a.mkv", count))
     assert "remarks" not in Mp4().run(given)
     assert len(media.judge(given.output / "video.mp4").audio) == 1
 
 
-def test_hls_has_the_sound_too(tmp_path: Path, context: Contexts) -> None:
+def test_hls_has_the_mixed_audio_too(tmp_path: Path, context: Contexts) -> None:
     """The same for the other step."""
     given = context(many_channels(tmp_path / "a.mkv", 11))
     assert Hls().run(given)["remarks"] == ["audio_downmixed"]
@@ -52,7 +52,9 @@ def test_hls_has_the_sound_too(tmp_path: Path, context: Contexts) -> None:
 
 
 @pytest.mark.parametrize(("video", "step"), [("libx264", Mp4()), ("mpeg4", Mp4()), ("libx264", Hls())])
-def test_sound_that_cannot_be_decoded_is_told(video: str, step: Mp4 | Hls, tmp_path: Path, context: Contexts) -> None:
+def test_audio_that_cannot_be_decoded_gives_a_remark(
+    video: str, step: Mp4 | Hls, tmp_path: Path, context: Contexts
+) -> None:
     """A codec without a decoder: the pictures are made, and the owner learns that the sound is missing."""
     source = tmp_path / "a.mkv"
     sound = ("-f", "lavfi", "-i", "sine=duration=2")
@@ -63,12 +65,12 @@ def test_sound_that_cannot_be_decoded_is_told(video: str, step: Mp4 | Hls, tmp_p
     assert step.run(context(source))["remarks"] == ["audio_missing"]
 
 
-def test_no_sound_is_no_remark(samples_folder: Path, context: Contexts) -> None:
+def test_a_video_without_audio_gives_no_remark(samples_folder: Path, context: Contexts) -> None:
     """A recording of a screen has none to lose."""
     assert "remarks" not in Mp4().run(context(samples.make(samples_folder, "a.mp4", audio=False)))
 
 
-def test_another_track_is_taken(tmp_path: Path, context: Contexts) -> None:
+def test_an_empty_default_audio_track_is_replaced_by_the_next(tmp_path: Path, context: Contexts) -> None:
     """When the default track has not one packet, the next one is heard, and nothing is missing."""
     source = tmp_path / "a.mkv"
     samples.run(

@@ -40,7 +40,7 @@ class Cue:
     height: int
 
 
-class Board:
+class CheckedStoryboard:
     """What the step made, checked as far as it holds for every video."""
 
     def __init__(self, output: Path, duration: float) -> None:
@@ -86,12 +86,12 @@ def _cue(match: re.Match[str]) -> Cue:
     return Cue(start, end, *map(int, place))
 
 
-def draw(context: Contexts, source: Path, duration: float, **changes: object) -> Board:
+def draw(context: Contexts, source: Path, duration: float, **changes: object) -> CheckedStoryboard:
     """Run the step on a video that is said to last so long, and look at what it made."""
     changes.setdefault("facts", {"duration": duration})
     given = context(source, **changes)
     assert Storyboard().run(given) == {"has_storyboard": True}
-    return Board(given.output, duration)
+    return CheckedStoryboard(given.output, duration)
 
 
 def coloured(folder: Path, name: str, *extra: str, seconds: int = 8, size: str = "320x240") -> Path:
@@ -109,7 +109,7 @@ def shown(colour: Colour) -> str:
 
 
 @pytest.mark.parametrize("extension", samples.FORMATS)
-def test_every_format(extension: str, samples_folder: Path, context: Contexts) -> None:
+def test_every_format_gets_a_storyboard(extension: str, samples_folder: Path, context: Contexts) -> None:
     """Each of the seven kinds gets a picture a second, in the video's shape, and each picture shows its second."""
     heard: list[int] = []
     source = coloured(samples_folder, f"a.{extension}", seconds=4)
@@ -121,7 +121,9 @@ def test_every_format(extension: str, samples_folder: Path, context: Contexts) -
 
 
 @pytest.mark.parametrize("key_frames", ["12", "25", "100", "1000"])
-def test_the_right_moment(key_frames: str, samples_folder: Path, context: Contexts) -> None:
+def test_each_picture_is_from_its_own_part_of_the_video(
+    key_frames: str, samples_folder: Path, context: Contexts
+) -> None:
     """However far apart the key frames are, a picture is of its own stretch of the video."""
     source = coloured(samples_folder, "a.mp4", "-g", key_frames, "-sc_threshold", "0")
     board = draw(context, source, 8.0)
@@ -130,7 +132,7 @@ def test_the_right_moment(key_frames: str, samples_folder: Path, context: Contex
 
 @pytest.mark.parametrize("known", [True, False])
 @pytest.mark.parametrize("name", ["long.mp4", "long.mkv", "long.flv", "long.avi", "long.wmv"])
-def test_a_long_video(known: bool, name: str, samples_folder: Path, context: Contexts) -> None:
+def test_a_long_video_gets_a_hundred_pictures(known: bool, name: str, samples_folder: Path, context: Contexts) -> None:
     """A longer video gets a hundred pictures that are further apart, on one sheet of bounded size."""
     source = coloured(samples_folder, name, "-g", "50", seconds=8)
     long = samples_folder / f"looped-{name}"
@@ -153,7 +155,7 @@ def test_a_long_video(known: bool, name: str, samples_folder: Path, context: Con
         (270, (0.15, 0.5), (0.85, 0.5)),
     ],
 )
-def test_it_is_upright(
+def test_the_storyboard_of_a_rotated_video_is_upright(
     rotate: int, red: tuple[float, float], blue: tuple[float, float], samples_folder: Path, context: Contexts
 ) -> None:
     """What a telephone recorded sideways stands as a player shows it, in every picture."""
@@ -177,7 +179,7 @@ def test_it_is_upright(
         ("1920x16", "1", 0, (160, 2)),
     ],
 )
-def test_its_shape(
+def test_storyboard_pictures_have_the_shown_shape(
     size: str, sar: str, rotate: int, expected: tuple[int, int], samples_folder: Path, context: Contexts
 ) -> None:
     """Nothing is enlarged, and shapes are those that are shown, also where pixels are not square."""
@@ -188,14 +190,14 @@ def test_its_shape(
 
 @pytest.mark.parametrize("seconds", [0.04, 0.2])
 @pytest.mark.parametrize("name", ["a.mp4", "a.mkv", "a.avi"])
-def test_a_short_video(seconds: float, name: str, samples_folder: Path, context: Contexts) -> None:
+def test_a_short_video_gets_one_picture(seconds: float, name: str, samples_folder: Path, context: Contexts) -> None:
     """One frame is enough, and what is shorter than a second is one stretch; also when the header tells nothing."""
     source = samples.make(samples_folder, name, seconds=seconds, audio=False)
     for facts in ({"duration": seconds}, {"duration": None}):
         assert len(draw(context, source, seconds, facts=facts).cues) == 1
 
 
-def test_a_header_that_says_too_much(samples_folder: Path, context: Contexts) -> None:
+def test_a_duration_that_is_too_long_repeats_the_last_picture(samples_folder: Path, context: Contexts) -> None:
     """Where the video is over long before its duration is, its last picture stands for the rest."""
     source = coloured(samples_folder, "a.mp4")
     board = draw(context, source, 1000.0)
@@ -204,7 +206,7 @@ def test_a_header_that_says_too_much(samples_folder: Path, context: Contexts) ->
     assert len(draw(context, source, 10.0).cues) == 8
 
 
-def test_a_damaged_stretch(samples_folder: Path, tmp_path: Path, context: Contexts) -> None:
+def test_a_damaged_part_costs_only_its_own_pictures(samples_folder: Path, tmp_path: Path, context: Contexts) -> None:
     """What cannot be decoded in the middle does not cost the pictures before and behind it."""
     data = bytearray(coloured(samples_folder, "a.mkv", "-g", "25").read_bytes())
     middle = len(data) // 2
@@ -217,7 +219,9 @@ def test_a_damaged_stretch(samples_folder: Path, tmp_path: Path, context: Contex
 
 
 @pytest.mark.parametrize("what", ["nothing", "text", "cut", "sound"])
-def test_no_picture(what: str, samples_folder: Path, tmp_path: Path, context: Contexts) -> None:
+def test_a_file_without_frames_gets_no_storyboard(
+    what: str, samples_folder: Path, tmp_path: Path, context: Contexts
+) -> None:
     """A file that shows nothing ends in the step's own refusal, and nothing is left of it."""
     source = tmp_path / "a.mp4"
     video = samples.make(samples_folder, "a.mp4").read_bytes()
@@ -231,14 +235,14 @@ def test_no_picture(what: str, samples_folder: Path, tmp_path: Path, context: Co
     assert list(given.output.iterdir()) == []
 
 
-def test_the_original_is_gone(tmp_path: Path, context: Contexts) -> None:
+def test_a_storyboard_of_a_missing_original_has_its_own_reason(tmp_path: Path, context: Contexts) -> None:
     """A missing original is told as such."""
     with pytest.raises(StepError) as raised:
         Storyboard().run(context(tmp_path / "a.mp4"))
     assert raised.value.code == "original_missing"
 
 
-def test_cancelled(samples_folder: Path, context: Contexts) -> None:
+def test_a_cancelled_storyboard_ends_at_once(samples_folder: Path, context: Contexts) -> None:
     """Whoever cancels does not wait for the pictures."""
     cancelled = threading.Event()
     source = samples.make(samples_folder, "large.mp4", size="1920x1080", seconds=3)
@@ -252,7 +256,7 @@ def test_cancelled(samples_folder: Path, context: Contexts) -> None:
     assert began.seconds < 30
 
 
-def test_it_is_the_settings_choice(tmp_path: Path) -> None:
+def test_the_setting_decides_whether_a_storyboard_is_made(tmp_path: Path) -> None:
     """The step is wanted when the setting says so, and never keeps a video from being completed."""
     step = Storyboard()
     assert step.is_wanted(Settings(data_dir=tmp_path, storyboard="on"))

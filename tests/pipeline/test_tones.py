@@ -40,7 +40,7 @@ def bright(folder: Path, transfer: str) -> Path:
 
 @pytest.mark.parametrize("binary", ["system", "bundled"])
 @pytest.mark.parametrize("transfer", list(_LEVELS))
-def test_pictures_look_like_the_mp4(
+def test_hdr_posters_and_storyboards_have_the_colours_of_the_mp4(
     transfer: str, binary: str, samples_folder: Path, tmp_path: Path, context: Contexts
 ) -> None:
     """Neither washed out nor black: each place has the colour that the MP4 shows there."""
@@ -61,7 +61,7 @@ def test_pictures_look_like_the_mp4(
     }  # fmt: skip
 
 
-def test_without_the_filters_there_are_pictures(samples_folder: Path, tmp_path: Path, context: Contexts) -> None:
+def test_without_the_tone_filters_pictures_are_made(samples_folder: Path, tmp_path: Path, context: Contexts) -> None:
     """An FFmpeg that cannot map tones makes a poster and a storyboard all the same."""
     poor = tmp_path / "ffmpeg"
     poor.write_text(f'#!/bin/sh\ncase "$*" in *zscale*) exit 8;; esac\nexec {ffmpeg.find("system")} "$@"\n')

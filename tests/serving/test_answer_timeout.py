@@ -80,7 +80,7 @@ WAYS = {
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_a_client_that_never_reads(probe: Probe, way: str) -> None:
+def test_a_client_that_never_reads_is_reset(probe: Probe, way: str) -> None:
     """Its connection is reset after the idle time, whatever stands in the buffers, and nothing is left of it."""
     with contextlib.closing(deaf(probe.port)) as client:
         client.sendall(WAYS[way])
@@ -124,7 +124,9 @@ class Time:
         (25.0, 10**6, False),
     ],
 )
-def test_who_is_kept(monkeypatch: pytest.MonkeyPatch, every: float, count: int, is_kept: bool) -> None:
+def test_a_client_is_kept_while_it_reads_in_time_and_fast_enough(
+    monkeypatch: pytest.MonkeyPatch, every: float, count: int, is_kept: bool
+) -> None:
     """At 20 s and 64 bytes a second: who takes something in time and keeps the rate; not who is slower in either."""
     ended: list[float] = []
     confirmed = 0
@@ -143,7 +145,7 @@ def test_who_is_kept(monkeypatch: pytest.MonkeyPatch, every: float, count: int, 
     assert not clocks
 
 
-def test_a_client_that_reads_too_slowly(probe: Probe, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_client_below_the_slowest_rate_is_reset(probe: Probe, monkeypatch: pytest.MonkeyPatch) -> None:
     """Who takes a few bytes now and then is given up, too: its average is below the slowest rate."""
     monkeypatch.setattr(probe.kind, "min_rate", 1 << 20)
     with contextlib.closing(deaf(probe.port)) as client:
@@ -152,7 +154,7 @@ def test_a_client_that_reads_too_slowly(probe: Probe, monkeypatch: pytest.Monkey
             read_all(client, 1 << 12, 0.1)
 
 
-def test_a_full_server_makes_room(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_server_closes_a_silent_reader_for_a_new_client(monkeypatch: pytest.MonkeyPatch) -> None:
     """As many silent readers as there may be connections do not keep others out: one that took nothing gives way."""
     monkeypatch.setattr(answer_timeout, "_STALLED_SECONDS", 0.3)
     made = BigProbe("uvloop")

@@ -15,7 +15,7 @@ from server.transport.body import End
 from tests.conftest import StartServer
 from tests.harness.http import Answer, Connection, LiveServer, Loop, request
 from tests.harness.waiting import PATIENCE, until
-from tests.transport.handed import REFUSED, Handed, certificate, tls, told
+from tests.transport.handed import REFUSED, Handed, certificate, expected_answer, tls
 from tests.tus.client import (
     MOUNT,
     VERSION,
@@ -52,7 +52,7 @@ def put(path: str, body: bytes, **headers: str) -> bytes:
 
 
 @pytest.mark.parametrize("piece", [10 * MIB, 70_001, 997])
-def test_pipelined(handed: Handed, piece: int) -> None:
+def test_pipelined_requests_after_a_body_are_answered_in_order(handed: Handed, piece: int) -> None:
     """Requests behind a body that was handed over are answered in order, in whatever pieces they come."""
     paths = [("/slow" if number % 3 == 0 else f"/{number}", SIZES[number % len(SIZES)]) for number in range(9)]
     if piece < 1000:
@@ -67,14 +67,14 @@ def test_pipelined(handed: Handed, piece: int) -> None:
         sender = threading.Thread(target=send)
         sender.start()
         for path, size in paths:
-            assert connection.answer().body == told(path, NOISE[:size])
-            assert connection.answer().body == told("/get", b"")
+            assert connection.answer().body == expected_answer(path, NOISE[:size])
+            assert connection.answer().body == expected_answer("/get", b"")
         sender.join()
-        assert connection.ask("PUT", "/last", body=b"more").body == told("/last", b"more")
+        assert connection.ask("PUT", "/last", body=b"more").body == expected_answer("/last", b"more")
     assert {kind for _, _, _, kind in handed.seen} == {"SocketBody"}
 
 
-def test_keep_alive(handed: Handed) -> None:
+def test_a_connection_carries_many_bodies(handed: Handed) -> None:
     """One connection, many bodies, each sent when the one before was answered; head and body apart or together."""
     with handed.connect() as connection:
         for number, size in enumerate(SIZES * 2):
@@ -86,11 +86,11 @@ def test_keep_alive(handed: Handed) -> None:
                 connection.send(whole[head:])
             else:
                 connection.send(whole)
-            assert connection.answer().body == told("/", NOISE[:size])
+            assert connection.answer().body == expected_answer("/", NOISE[:size])
 
 
 @pytest.mark.parametrize("size", [1, 100_000, 3 * MIB])
-def test_expect(handed: Handed, size: int) -> None:
+def test_the_interim_100_is_sent_once(handed: Handed, size: int) -> None:
     """100 comes once, when the body is asked for; a client that does not wait for it is served as well."""
     with handed.connect() as connection:
         for wait in (True, False):
@@ -103,11 +103,11 @@ def test_expect(handed: Handed, size: int) -> None:
                 connection.send(whole[head : head + 1])
             connection.send(whole[head if wait else head + 1 :])
             answer = connection.answer()
-            assert answer.body == told("/", NOISE[:size])
+            assert answer.body == expected_answer("/", NOISE[:size])
             assert answer.interim in ([(100,)] if wait else [(100,), ()])
 
 
-def test_expect_refused(handed: Handed) -> None:
+def test_a_refusal_sends_no_interim_100(handed: Handed) -> None:
     """A refusal says no 100, also when nothing else is said for long."""
     with handed.connect() as connection:
         connection.send(request("PUT", "/refuse", {"Expect": "100-continue", "Content-Length": str(50 * MIB)}))
@@ -118,7 +118,7 @@ def test_expect_refused(handed: Handed) -> None:
 
 @pytest.mark.parametrize("path", ["/refuse", "/peek"])
 @pytest.mark.parametrize("size", [100, MIB, 50 * MIB])
-def test_a_refusal_arrives(handed: Handed, path: str, size: int) -> None:
+def test_a_refusal_reaches_a_client_that_sends_everything_first(handed: Handed, path: str, size: int) -> None:
     """Who sends all of a body first, and looks only then, reads the refusal, however large the body is."""
     body = bytes(size)
     connection = http.client.HTTPConnection("127.0.0.1", handed.port, timeout=PATIENCE)
@@ -134,7 +134,7 @@ def test_a_refusal_arrives(handed: Handed, path: str, size: int) -> None:
         assert (answer.status, answer.body) == (413, REFUSED)
 
 
-def test_a_refusal_that_is_heard(handed: Handed) -> None:
+def test_a_refusal_reaches_a_client_that_reads_while_it_sends(handed: Handed) -> None:
     """Who listens while it sends gets the answer and a proper end, and no reset."""
     with handed.connect() as connection:
         connection.send(request("PUT", "/refuse", {"Content-Length": str(50 * MIB)}) + bytes(100_000))
@@ -144,7 +144,7 @@ def test_a_refusal_that_is_heard(handed: Handed) -> None:
 
 
 @pytest.mark.parametrize("piece", [10 * MIB, 50])
-def test_upgrade(handed: Handed, piece: int) -> None:
+def test_a_body_with_an_upgrade_header_is_handed_over(handed: Handed, piece: int) -> None:
     """A body of a request that asks for another protocol is handed over like any other."""
     wish = {"Connection": "Upgrade, HTTP2-Settings", "Upgrade": "h2c", "HTTP2-Settings": "AAMAAABkAAQAAP__"}
     body = NOISE[: 300_000 if piece > 50 else 2_000]
@@ -153,21 +153,21 @@ def test_upgrade(handed: Handed, piece: int) -> None:
         for at in range(0, len(data), piece):
             connection.send(data[at : at + piece])
         for path, expected in (("/a", body), ("/b", body), ("/c", b"")):
-            assert connection.answer().body == told(path, expected)
+            assert connection.answer().body == expected_answer(path, expected)
 
 
-def test_http_1_0(handed: Handed) -> None:
+def test_an_http_1_0_body_is_handed_over_and_the_connection_closed(handed: Handed) -> None:
     """HTTP/1.0: the body is read, answered, and the connection closed."""
     with handed.connect() as connection:
         connection.send(put("/", NOISE).replace(b"HTTP/1.1", b"HTTP/1.0", 1))
         answer = connection.answer()
-        assert answer.body == told("/", NOISE)
+        assert answer.body == expected_answer("/", NOISE)
         assert connection.ended()
 
 
 @pytest.mark.parametrize("count", [0, 10, 300_000])
 @pytest.mark.parametrize("how", ["close", "reset", "half_close"])
-def test_lost(handed: Handed, how: str, count: int) -> None:
+def test_a_lost_connection_keeps_the_bytes_that_came(handed: Handed, how: str, count: int) -> None:
     """A connection that is lost in a body: the application hears it, and has what came before."""
     with handed.connect() as connection:
         connection.send(request("PUT", "/", {"Content-Length": str(MIB)}) + NOISE[:count])
@@ -182,15 +182,15 @@ def test_lost(handed: Handed, how: str, count: int) -> None:
 
 
 @pytest.mark.parametrize("loop", LOOPS)
-def test_tls(loop: Loop, tmp_path: Path) -> None:
+def test_a_tls_body_is_read_without_a_handover(loop: Loop, tmp_path: Path) -> None:
     """With TLS a body goes the usual way, with the same answers; a refusal arrives."""
     with Handed(loop, certificate=certificate(tmp_path)) as made:
         with tls(made.port) as connection:
             connection.sendall(put("/a", NOISE) + put("/b", b"x"))
             data = b""
-            while data.count(b"HTTP/1.1 200") < 2 or not data.endswith(told("/b", b"x")):
+            while data.count(b"HTTP/1.1 200") < 2 or not data.endswith(expected_answer("/b", b"x")):
                 data += connection.recv(MIB)
-            assert told("/a", NOISE) in data
+            assert expected_answer("/a", NOISE) in data
         assert {kind for _, _, _, kind in made.seen} == {"AsgiBody"}
         with tls(made.port) as connection:
             connection.sendall(request("PUT", "/refuse", {"Content-Length": str(MIB)}))
@@ -203,7 +203,7 @@ def test_tls(loop: Loop, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("size", [MIB, 20 * MIB])
 @pytest.mark.parametrize("loop", LOOPS)
-def test_409_and_413_arrive(tmp_path: Path, loop: Loop, size: int) -> None:
+def test_answers_409_and_413_reach_the_client_after_its_body(tmp_path: Path, loop: Loop, size: int) -> None:
     """What tells a client where to go on reaches it behind a body that nobody wants."""
     with LiveServer(tmp_path / "live", loop=loop) as live:
         upload, _ = filled(live, 30 * MIB, 1000)
@@ -239,7 +239,7 @@ def stored_all(path: Path, size: int) -> None:
 
 @pytest.mark.parametrize("http", ["videodock", "portable"])
 @pytest.mark.parametrize("workers", [1, 2])
-def test_a_stop_waits_for_bodies(start_server: StartServer, workers: int, http: str) -> None:
+def test_a_stop_waits_for_bodies_within_the_grace_period(start_server: StartServer, workers: int, http: str) -> None:
     """SIGTERM: a body that comes to its end within the grace period is whole; one that does not keeps what it has, and
     its client is told to come again."""
     server = start_server(scheduler="none", shutdown_grace=3, workers=workers, http=http)
@@ -267,7 +267,7 @@ def test_a_stop_waits_for_bodies(start_server: StartServer, workers: int, http: 
     second.close()
 
 
-def test_a_second_signal_ends_at_once(start_server: StartServer) -> None:
+def test_a_second_signal_ends_the_server_and_keeps_the_bytes(start_server: StartServer) -> None:
     """The second SIGTERM ends a server whose bodies still run; what they had is kept."""
     server = start_server(scheduler="none", shutdown_grace=60)
     data = video(MIB)

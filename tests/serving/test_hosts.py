@@ -46,7 +46,7 @@ def fields(hosts: list[bytes]) -> list[tuple[bytes, bytes]]:
 
 
 @pytest.mark.parametrize("name", GOOD)
-def test_good(name: str) -> None:
+def test_a_valid_host_is_split_from_the_target(name: str) -> None:
     """The target without its authority, and the headers with the one host."""
     target, version, hosts, path, wanted = GOOD[name]
     headers = fields(hosts)
@@ -55,7 +55,7 @@ def test_good(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", BAD)
-def test_bad(name: str) -> None:
+def test_an_invalid_or_ambiguous_host_is_refused(name: str) -> None:
     """What names no host, or may be read as two, is refused."""
     target, version, hosts = BAD[name]
     with pytest.raises(HostError):
@@ -80,7 +80,7 @@ def raw(live: LiveServer, target: str, version: str, *hosts: str) -> tuple[int, 
 
 
 @pytest.mark.parametrize("hosts", [[], ["a.example", "b.example"], ["a.example/b"]], ids=["none", "two", "no host"])
-def test_refused(live: LiveServer, hosts: list[str]) -> None:
+def test_a_refused_host_creates_no_upload(live: LiveServer, hosts: list[str]) -> None:
     """400 and the end of the connection, and no upload."""
     status, location, text = raw(live, MOUNT, "1.1", *hosts)
     assert (status, location) == (400, "")
@@ -88,7 +88,7 @@ def test_refused(live: LiveServer, hosts: list[str]) -> None:
     assert live.query("SELECT id FROM uploads") == []
 
 
-def test_the_target_goes_before_host(live: LiveServer) -> None:
+def test_an_absolute_target_takes_precedence_over_host(live: LiveServer) -> None:
     """Location has the authority of an absolute target; HTTP/1.0 needs no Host."""
     assert raw(live, f"http://w.example:81{MOUNT}", "1.1", "v.example")[:2] == (201, f"http://w.example:81{MOUNT}")
     assert raw(live, MOUNT, "1.1", "v.example")[:2] == (201, f"http://v.example{MOUNT}")
@@ -96,7 +96,7 @@ def test_the_target_goes_before_host(live: LiveServer) -> None:
     live.execute("DELETE FROM uploads")
 
 
-def test_an_absolute_target_without_a_path(live: LiveServer) -> None:
+def test_an_absolute_target_without_a_path_is_the_root(live: LiveServer) -> None:
     """It is the root (RFC 9112 section 3.2.2)."""
     with live.connect() as connection:
         connection.send(b"GET http://w.example HTTP/1.1\r\nHost: w.example\r\n\r\n")

@@ -11,7 +11,7 @@ from tests.serving.probed import CHUNKED, LARGE, PATCH, TIMEOUT, seen
 from tests.transport.probe import Probe
 
 
-def test_pipelined_in_any_pieces(probe: Probe) -> None:
+def test_pipelined_requests_in_any_pieces_are_answered_in_order(probe: Probe) -> None:
     """Ten requests of every kind, cut anywhere, are answered in order on one connection."""
     data = b""
     for number in range(10):
@@ -60,7 +60,7 @@ def test_a_client_that_leaves_is_noticed(probe: Probe) -> None:
     assert probe.seen == [("/wait", b"")]
 
 
-def test_expect_continue(probe: Probe) -> None:
+def test_the_interim_100_is_sent_when_the_body_is_read(probe: Probe) -> None:
     """The interim answer comes when the body is asked for."""
     with probe.connect() as connection:
         connection.send(request("PATCH", "/", {"Expect": "100-continue", "Content-Length": "2"}))
@@ -94,7 +94,7 @@ def test_many_bad_connections_leave_nothing(hasty: Probe, monkeypatch: pytest.Mo
         connection.close()
 
 
-def test_a_stop_does_not_wait_for_who_is_refused() -> None:
+def test_a_stop_does_not_wait_for_lingering_connections() -> None:
     """A connection that lingers for its last words ends with the server."""
     with Probe("asyncio") as made, made.connect() as connection:
         connection.send(b"nonsense\r\n\r\n")

@@ -39,7 +39,7 @@ BAD = {
 
 
 @pytest.mark.parametrize("name", BAD)
-def test_bad_framing(probe: Probe, name: str) -> None:
+def test_ambiguous_framing_is_refused(probe: Probe, name: str) -> None:
     """Two readers could see two different requests: 400 and the end, and no application hears of it."""
     with probe.connect() as connection:
         connection.send(BAD[name])
@@ -51,7 +51,7 @@ def test_bad_framing(probe: Probe, name: str) -> None:
 
 
 @pytest.mark.parametrize("bad", [b"zz\r\n", b"1\r\nabc\r\n", b"1\na\n", b"f" * 17 + b"\r\n"])
-def test_a_bad_chunk(probe: Probe, bad: bytes) -> None:
+def test_a_bad_chunk_is_refused_and_ends_the_body(probe: Probe, bad: bytes) -> None:
     """400, and the application that reads the body hears that the client is gone."""
     with probe.connect() as connection:
         connection.send(request("PATCH", "/", CHUNKED) + chunked([b"abc"], end=False))
@@ -64,7 +64,7 @@ def test_a_bad_chunk(probe: Probe, bad: bytes) -> None:
     assert probe.seen == []
 
 
-def test_a_bad_chunk_after_the_answer_began(probe: Probe) -> None:
+def test_a_bad_chunk_writes_nothing_into_a_running_answer(probe: Probe) -> None:
     """Nothing is written into an answer."""
     with probe.connect() as connection:
         connection.send(request("PATCH", "/begun", CHUNKED))
@@ -76,7 +76,7 @@ def test_a_bad_chunk_after_the_answer_began(probe: Probe) -> None:
 
 
 @pytest.mark.parametrize("bad", [b"nonsense\r\n\r\n", PATCH + b"Transfer-Encoding: chunked\r\n\r\nzz\r\n"])
-def test_nonsense_behind_requests(probe: Probe, bad: bytes) -> None:
+def test_requests_before_invalid_bytes_are_answered_first(probe: Probe, bad: bytes) -> None:
     """Every request before it is answered first, in order; then 400 and the end."""
     with probe.connect() as connection:
         connection.send(request("GET", "/slow") + request("PATCH", "/", body=b"second") + bad)
@@ -91,7 +91,7 @@ def test_nonsense_behind_requests(probe: Probe, bad: bytes) -> None:
     assert [path for path, _ in probe.seen] == ["/slow", "/"]
 
 
-def test_trailers_are_kept_apart(probe: Probe) -> None:
+def test_trailers_do_not_change_the_headers(probe: Probe) -> None:
     """The headers never change; only what was announced is told, by lower-case name."""
     sent = [("X-Told", " a b "), ("Authorization", "Bearer x"), ("Content-Type", "text/html"), ("Expect", "x")]
     with probe.connect() as connection:
@@ -111,7 +111,7 @@ def test_trailers_are_kept_apart(probe: Probe) -> None:
         assert seen(connection)["trailers"] == {"a": "1, 2", "b": "3"}
 
 
-def test_trailers_of_pipelined_requests(probe: Probe) -> None:
+def test_each_pipelined_request_has_its_own_trailers(probe: Probe) -> None:
     """Each request has its own."""
     both = [
         request("PATCH", "/", CHUNKED | {"Trailer": "X"}) + trailing([b"a"], [("X", str(number))]) for number in (1, 2)
@@ -122,7 +122,7 @@ def test_trailers_of_pipelined_requests(probe: Probe) -> None:
 
 
 @pytest.mark.parametrize("name", ["Content-Length", "Transfer-Encoding"])
-def test_a_trailer_that_frames(probe: Probe, name: str) -> None:
+def test_a_trailer_cannot_change_the_framing(probe: Probe, name: str) -> None:
     """A trailer cannot change where the message ends."""
     sent = request("PATCH", "/", CHUNKED | {"Trailer": name}) + trailing([b"abc"], [(name, "5")])
     with probe.connect() as connection:

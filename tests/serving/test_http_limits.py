@@ -12,7 +12,7 @@ from tests.serving.probed import CHUNKED, LARGE, TIMEOUT, seen
 from tests.transport.probe import LIMIT, Probe, trailing
 
 
-def test_a_head_up_to_the_limit(probe: Probe) -> None:
+def test_a_head_up_to_the_limit_is_served(probe: Probe) -> None:
     """A head near the limit is served, in one piece and in many; the connection stays."""
     whole = request("GET", "/", {"X-Long": "a" * (LIMIT - 100)})
     with probe.connect() as connection:
@@ -26,7 +26,7 @@ def test_a_head_up_to_the_limit(probe: Probe) -> None:
 
 @pytest.mark.parametrize("size", [1 << 20, 1000])
 @pytest.mark.parametrize("name", LARGE)
-def test_a_head_over_the_limit(probe: Probe, name: str, size: int) -> None:
+def test_a_head_over_the_limit_is_431(probe: Probe, name: str, size: int) -> None:
     """431 with a sentence and the end, however it comes; the application never hears of the request."""
     data = LARGE[name]
     with probe.connect() as connection:
@@ -62,7 +62,7 @@ def test_a_head_without_end_costs_nothing(probe: Probe) -> None:
         tracemalloc.stop()
 
 
-def test_every_message_is_counted_anew(probe: Probe) -> None:
+def test_the_head_limit_counts_for_each_request(probe: Probe) -> None:
     """Many requests on one connection are together larger than a head may be, pipelined and with bodies too."""
     one = request("PATCH", "/", CHUNKED | {"X-Long": "a" * 3000, "Trailer": "X-T"})
     one += trailing([b"x" * 10], [("X-T", "b" * 3000)])
@@ -75,7 +75,7 @@ def test_every_message_is_counted_anew(probe: Probe) -> None:
             assert seen(connection)["body"] == "x" * 10
 
 
-def test_nothing_is_closed_in_silence(hasty: Probe) -> None:
+def test_a_connection_without_a_byte_is_closed_without_an_answer(hasty: Probe) -> None:
     """A connection without a byte is closed without a word."""
     began, watch = time.monotonic(), Stopwatch()
     with hasty.connect() as connection:
@@ -86,7 +86,7 @@ def test_nothing_is_closed_in_silence(hasty: Probe) -> None:
 
 @pytest.mark.parametrize("start", [b"GET /", b"GET / HTTP/1.1\r\nHost: a\r\nX-Sl", b"\r\n"])
 @pytest.mark.parametrize("later", [False, True])
-def test_a_slow_head(hasty: Probe, start: bytes, later: bool) -> None:
+def test_a_slow_head_is_408(hasty: Probe, start: bytes, later: bool) -> None:
     """A head that comes byte by byte is 408 after its time, on a new connection and on one that was used."""
     with hasty.connect() as connection:
         if later:
@@ -104,7 +104,7 @@ def test_a_slow_head(hasty: Probe, start: bytes, later: bool) -> None:
         assert watch.seconds < TIMEOUT + 2
 
 
-def test_idle_keep_alive_is_not_our_time(hasty: Probe) -> None:
+def test_the_head_timeout_does_not_count_between_requests(hasty: Probe) -> None:
     """Between requests uvicorn's own limit counts, which is longer here; a body is no head either."""
     with hasty.connect() as connection:
         assert connection.ask("GET", "/").status == 200
@@ -116,7 +116,7 @@ def test_idle_keep_alive_is_not_our_time(hasty: Probe) -> None:
         assert connection.ended()
 
 
-def test_a_head_behind_a_slow_request(hasty: Probe) -> None:
+def test_the_head_timeout_waits_for_a_running_request(hasty: Probe) -> None:
     """While a request is answered the head behind it has time; afterwards it has not."""
     with hasty.connect() as connection:
         connection.send(request("GET", "/slow") + b"GET /half HTTP/1.1\r\n")
@@ -128,7 +128,7 @@ def test_a_head_behind_a_slow_request(hasty: Probe) -> None:
         assert connection.ended()
 
 
-def test_a_body_that_the_answer_overtook(hasty: Probe) -> None:
+def test_the_rest_of_a_body_may_follow_its_answer(hasty: Probe) -> None:
     """What is left of it may come for a moment, and the connection goes on; if it does not come, it ends."""
     with hasty.connect() as connection:
         connection.send(request("PATCH", "/early", {"Content-Length": "2"}) + b"a")

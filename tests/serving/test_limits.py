@@ -19,7 +19,7 @@ def check_busy(answer: Answer) -> None:
     assert int(answer.headers["retry-after"]) > 0
 
 
-def test_connections(tmp_path: Path) -> None:
+def test_a_connection_over_the_limit_is_refused(tmp_path: Path) -> None:
     """A request on one connection more than there may be is refused; when one goes, the next is served."""
     with LiveServer(tmp_path, max_connections=3) as live:
         first = [live.connect() for _ in range(3)]
@@ -40,7 +40,7 @@ def test_connections(tmp_path: Path) -> None:
             one.close()
 
 
-def test_idle_connections(tmp_path: Path) -> None:
+def test_an_idle_connection_is_closed_after_keep_alive_timeout(tmp_path: Path) -> None:
     """A connection without another request is closed after `keep_alive_timeout`, which is 5 s by default."""
     with LiveServer(tmp_path, keep_alive_timeout=0.2) as live, live.connect() as one:
         assert one.ask("OPTIONS", MOUNT).status == 204
@@ -49,7 +49,7 @@ def test_idle_connections(tmp_path: Path) -> None:
         assert began.seconds < 4
 
 
-def test_the_urls_of_a_thousand_parts(tmp_path: Path) -> None:
+def test_a_final_upload_of_a_thousand_urls_is_accepted(tmp_path: Path) -> None:
     """A final upload of as many parts as there may be, by absolute URLs, is no request that is too large."""
     with LiveServer(tmp_path) as live:
         urls = [f"https://uploads.video.example.org/some/prefix{MOUNT}/{uuid.uuid4()}" for _ in range(1000)]
@@ -57,7 +57,7 @@ def test_the_urls_of_a_thousand_parts(tmp_path: Path) -> None:
         assert (answer.status, answer.code) == (400, "part_invalid")
 
 
-def test_descriptors(start_server: StartServer) -> None:
+def test_the_limit_of_open_files_is_raised(start_server: StartServer) -> None:
     """A server may open as many files as its user may: an upload needs three, and the soft limit is often 1,024."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(256, soft), hard))
@@ -71,7 +71,7 @@ def test_descriptors(start_server: StartServer) -> None:
 
 
 @pytest.mark.parametrize("http", ["videodock", "portable"])
-def test_bodies(tmp_path: Path, http: str) -> None:
+def test_a_body_over_the_limit_is_refused_unread(tmp_path: Path, http: str) -> None:
     """One body more is refused before a byte of it is read; requests without one go on."""
     with LiveServer(tmp_path, max_bodies=2, http=http) as live:
         data = video(1000)

@@ -58,7 +58,7 @@ def memory(server: ServerProcess) -> int:
 
 
 @pytest.mark.alone
-def test_many_silent_readers(start_server: StartServer) -> None:
+def test_many_silent_readers_keep_no_place_and_no_memory(start_server: StartServer) -> None:
     """Pages that are asked for one behind another and never read keep no place, no memory and no other client."""
     server = start_server(scheduler="none", max_connections=SILENT, body_idle_timeout=IDLE)
     assert is_served(server.port)
@@ -80,7 +80,7 @@ def kept_by_the_kernel(port: int) -> int:
     return sum(one[1].endswith(f":{port:04X}") and not one[4].startswith("00000000:") for one in fields)
 
 
-def test_the_kernel_keeps_no_answers_either(start_server: StartServer) -> None:
+def test_answers_in_kernel_buffers_are_given_up_too(start_server: StartServer) -> None:
     """Answers that fit into the kernel's buffer are given up, too, although the server has closed by then."""
     server = start_server(scheduler="none", body_idle_timeout=2)
     with silent(server.port, request("GET", "/page/rows.js") * 12, 5):
@@ -89,7 +89,7 @@ def test_the_kernel_keeps_no_answers_either(start_server: StartServer) -> None:
         assert is_served(server.port)
 
 
-def test_silent_downloads_make_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_silent_download_is_closed_for_a_new_client(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A download that goes from the file into the socket gives way as any other answer does."""
     monkeypatch.setattr(answer_timeout, "_STALLED_SECONDS", 0.3)
     with LiveServer(tmp_path, max_connections=3, downloads="on", body_idle_timeout=600, body_min_rate=0) as live:

@@ -137,7 +137,7 @@ def slow_request(url: str, path: str = "/api/upload/videos") -> socket.socket:
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_start_serve_stop_start(start: Start, number: int, tmp_path: Path) -> None:
+def test_a_server_starts_stops_and_starts_again(start: Start, number: int, tmp_path: Path) -> None:
     """An empty folder is migrated and served; a stop signal ends with 0; the second start is quick."""
     first = start()
     assert get(first.url + "/healthz").json() == {"status": "alive"}
@@ -203,7 +203,7 @@ def test_a_newer_database_is_refused(start: Start, tmp_path: Path) -> None:
         assert "Traceback" not in second.error
 
 
-def test_a_port_in_use(start: Start, tmp_path: Path) -> None:
+def test_a_port_in_use_is_a_sentence_and_exit_1(start: Start, tmp_path: Path) -> None:
     """A port in use is a sentence and exit 1, before the database is touched."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
@@ -216,7 +216,7 @@ def test_a_port_in_use(start: Start, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("host", "expected"), [("::1", "http://[::1]:"), ("0.0.0.0", "http://127.0.0.1:")])
-def test_hosts(start: Start, host: str, expected: str) -> None:
+def test_the_printed_address_can_be_opened(start: Start, host: str, expected: str) -> None:
     """The address that is printed is one to go to, on IPv6 too."""
     if host == "::1":
         try:
@@ -228,7 +228,7 @@ def test_hosts(start: Start, host: str, expected: str) -> None:
     assert get(server.url + "/healthz").status_code == 200
 
 
-def test_an_address_that_is_not_ours(start: Start) -> None:
+def test_an_address_of_another_machine_is_a_sentence_and_exit_1(start: Start) -> None:
     """An address of another machine is a sentence and exit 1."""
     refused = start("--host", "192.0.2.1")
     assert refused.end() == 1
@@ -237,7 +237,7 @@ def test_an_address_that_is_not_ours(start: Start) -> None:
 
 
 @pytest.mark.parametrize(
-    ("options", "told"),
+    ("options", "is_warned"),
     [
         (("--clamd", "unix:/nowhere/clamd.ctl"), True),
         (("--clamd", "unix:/nowhere/clamd.ctl", "--scan-too-large", "mark"), False),
@@ -246,15 +246,17 @@ def test_an_address_that_is_not_ours(start: Start) -> None:
     ],
     ids=["refused", "marked", "smaller", "no scanner"],
 )
-def test_a_scanner_that_takes_less_than_uploads_may_have(start: Start, options: tuple[str, ...], told: bool) -> None:
+def test_a_scanner_limit_below_the_upload_limit_is_a_warning(
+    start: Start, options: tuple[str, ...], is_warned: bool
+) -> None:
     """What the scanner's limit refuses is said at the start, with both limits; else nothing is."""
     server = start("--workers", "2", *options)
     assert server.url
     server.signal(signal.SIGTERM)
     assert server.end() == 0
     lines = [line for line in server.err if "scan_max_size" in line]
-    assert len(lines) == (1 if told else 0)
-    assert not told or ("25 MiB" in lines[0] and "10 GiB" in lines[0])
+    assert len(lines) == (1 if is_warned else 0)
+    assert not is_warned or ("25 MiB" in lines[0] and "10 GiB" in lines[0])
 
 
 def children(process: Process) -> list[int]:
@@ -278,7 +280,7 @@ def healthz_count(url: str) -> float:
     return float(line.split()[-1])
 
 
-def test_two_processes_count_together(start: Start, tmp_path: Path) -> None:
+def test_metrics_of_two_processes_are_summed(start: Start, tmp_path: Path) -> None:
     """With two workers either one's /metrics has the sum; a killed one is replaced and loses no count."""
     server = start("--workers", "2")
     for _ in range(40):
@@ -296,7 +298,7 @@ def test_two_processes_count_together(start: Start, tmp_path: Path) -> None:
     assert list((tmp_path / "data").glob("metrics-*")) == []
 
 
-def test_options_reach_the_serving_processes(start: Start) -> None:
+def test_options_of_the_command_line_reach_every_process(start: Start) -> None:
     """What the command line chose holds in each process, above the environment."""
     server = start("--workers", "2", "--root-path", "/video", VIDEODOCK_ROOT_PATH="/wrong")
     for _ in range(10):
@@ -326,7 +328,7 @@ def test_no_serving_process_outlives_its_supervisor(start: Start, tmp_path: Path
     assert following.end() == 0
 
 
-def test_what_hangs_while_stopping_is_cut_off() -> None:
+def test_a_hanging_thread_does_not_delay_the_exit() -> None:
     """A thread that never ends holds up no exit: after its time the process leaves, and says so."""
     program = (
         "import threading; from server.serving.supervisor import cut_off_after; "
@@ -378,7 +380,7 @@ def test_uvicorn_itself_serves_a_migrated_database(start: Start, tmp_path: Path)
     let_go(port)
 
 
-def test_worker(start: Start, tmp_path: Path) -> None:
+def test_a_worker_needs_a_migrated_database(start: Start, tmp_path: Path) -> None:
     """The worker refuses an unmigrated database; on a migrated one it runs until it is told to stop."""
     folder = str(tmp_path / "data")
     refused = start(command=("worker", "--data-dir", folder))

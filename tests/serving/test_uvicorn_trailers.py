@@ -35,7 +35,7 @@ def announced(upload: str, offset: int) -> bytes:
     return request("PATCH", target(upload), patch_headers(offset) | CHUNKED | {"Trailer": "Upload-Checksum"})
 
 
-def test_options_offers_the_trailer(live: LiveServer, tmp_path: Path) -> None:
+def test_checksum_trailer_is_advertised_by_our_class_only(live: LiveServer, tmp_path: Path) -> None:
     """checksum-trailer is advertised by this class, and neither offered nor ignored by uvicorn's own."""
     assert live.ask("OPTIONS", MOUNT).headers["tus-extension"].split(",")[-1] == "checksum-trailer"
     with LiveServer(tmp_path / "portable", http="portable") as portable:
@@ -50,7 +50,7 @@ def test_options_offers_the_trailer(live: LiveServer, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("algorithm", ["sha1", "sha256", "md5"])
-def test_the_right_checksum_behind_the_bytes(live: LiveServer, algorithm: str) -> None:
+def test_a_right_checksum_trailer_keeps_the_bytes(live: LiveServer, algorithm: str) -> None:
     """204 and the bytes are kept, chunk after chunk, the last one too; the connection stays."""
     data = video(300_000)
     upload = create(live, len(data))
@@ -78,7 +78,7 @@ WRONG: dict[str, tuple[list[tuple[str, str]], int, str]] = {
 
 @pytest.mark.parametrize("name", WRONG)
 @pytest.mark.parametrize("last", [False, True])
-def test_no_right_checksum_behind_the_bytes(live: LiveServer, name: str, last: bool) -> None:
+def test_a_wrong_checksum_trailer_changes_nothing(live: LiveServer, name: str, last: bool) -> None:
     """Refused, and offset, file and row are as before, even when these are the last bytes; a right one goes on."""
     sent, status, code = WRONG[name]
     data = video(1000)[: 600 if last else 1000]
@@ -97,7 +97,7 @@ def test_no_right_checksum_behind_the_bytes(live: LiveServer, name: str, last: b
     assert live.stored(upload) == data[:600]
 
 
-def test_the_trailer_comes_late(live: LiveServer) -> None:
+def test_bytes_count_only_after_their_trailer(live: LiveServer) -> None:
     """All bytes are there, the trailer is not: nothing counts before it came."""
     data = video(300)
     upload = create(live, 300)
@@ -113,7 +113,7 @@ def test_the_trailer_comes_late(live: LiveServer) -> None:
 
 
 @pytest.mark.parametrize("end", ["reset", "nonsense", "endless"])
-def test_no_whole_trailer(live: LiveServer, end: str) -> None:
+def test_a_cut_trailer_discards_the_bytes(live: LiveServer, end: str) -> None:
     """A connection that ends in the trailers has brought nothing."""
     data = video(300)
     upload = create(live, 300)
@@ -130,7 +130,7 @@ def test_no_whole_trailer(live: LiveServer, end: str) -> None:
     assert head(live, upload).headers["upload-offset"] == "0"
 
 
-def test_a_creation_with_a_checksum_behind_it(live: LiveServer) -> None:
+def test_a_creation_may_have_a_checksum_trailer(live: LiveServer) -> None:
     """Creation With Upload knows the trailer too."""
     data = video(300)
     headers = creation(300) | patch_headers(0) | CHUNKED | {"Trailer": "Upload-Checksum"}
@@ -145,7 +145,7 @@ def test_a_creation_with_a_checksum_behind_it(live: LiveServer) -> None:
             assert stored == (data if status == 201 else b"")
 
 
-def test_a_trailer_is_no_header_of_ours(live: LiveServer) -> None:
+def test_a_trailer_is_never_read_as_a_protocol_header(live: LiveServer) -> None:
     """Trailers that look like protocol headers change nothing."""
     data = video(300)
     upload = create(live, 600)
@@ -157,7 +157,7 @@ def test_a_trailer_is_no_header_of_ours(live: LiveServer) -> None:
         assert (answer.status, answer.headers["upload-offset"]) == (204, "300")
 
 
-def test_java_uploads(live: LiveServer) -> None:
+def test_a_java_client_that_asks_for_h2c_uploads(live: LiveServer) -> None:
     """java.net.http asks for h2c in every first request, a PATCH too; its bytes arrive."""
     data = video(300)
     upload = create(live, 300)
@@ -166,7 +166,7 @@ def test_java_uploads(live: LiveServer) -> None:
     assert live.stored(upload) == data
 
 
-def test_settings_reach_the_class(tmp_path: Path) -> None:
+def test_the_settings_set_the_limits_of_the_protocol_class(tmp_path: Path) -> None:
     """The limits are those of the settings; `portable` is uvicorn's own class."""
     assert http_class(Settings(http="portable")) is PortableHttp
     with LiveServer(tmp_path / "small", max_head_size=4096, head_timeout=0.3) as live:

@@ -12,10 +12,10 @@ from concurrent.futures import ThreadPoolExecutor
 from tests.soak import form_clients, programs, tus_clients
 from tests.soak.sender import GoneError, Sender
 from tests.soak.side import Side
-from tests.soak.tus_clients import Life
+from tests.soak.tus_clients import ServerRun
 from tests.soak.upload_records import End
 
-LIVES: Sequence[tuple[Life, int]] = (
+LIVES: Sequence[tuple[ServerRun, int]] = (
     (tus_clients.plain, 8),
     (tus_clients.leisurely, 4),
     (tus_clients.with_body, 6),
@@ -70,13 +70,13 @@ class ClientThreads:
             if thread.is_alive():
                 self._side.records.violation(f"a client of {self._side.name} has not ended in {seconds:.0f} s")
 
-    def _work(self, dice: random.Random, drawn: Sequence[tuple[Life, int]]) -> None:
+    def _work(self, dice: random.Random, drawn: Sequence[tuple[ServerRun, int]]) -> None:
         lives, weights = zip(*drawn, strict=True)
         while True:
             with self._side.gate.passing() as goes_on:
                 if not goes_on:
                     return
-                life: Life = dice.choices(lives, weights)[0]
+                life: ServerRun = dice.choices(lives, weights)[0]
                 with self._side.records.guarded(life.__name__):
                     life(self._side, dice)
             time.sleep(dice.uniform(0, 2 * self._pause))

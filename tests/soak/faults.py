@@ -33,7 +33,7 @@ LISTS: Sequence[Sequence[str]] = (
 )
 
 
-class Director:
+class FaultInjector:
     """Troubles `storm` by everything there is, and `steady` by what leaves its process alive.
 
     A restart of `storm` comes every `restart_every` seconds, in turn gently and by SIGKILL; something else every
@@ -173,10 +173,10 @@ class Director:
 
     def _run(self, side: Side, *command: str) -> None:
         self.done["operator's commands"] += 1
-        told = side.server.run(*command)
-        if told.returncode != 0 or "Traceback" in told.stderr:
-            out = f"{told.stdout[-500:]}{told.stderr[-1500:]}"
-            side.records.violation(f"videodock {' '.join(command)} ended with {told.returncode}: {out}")
+        done = side.server.run(*command)
+        if done.returncode != 0 or "Traceback" in done.stderr:
+            out = f"{done.stdout[-500:]}{done.stderr[-1500:]}"
+            side.records.violation(f"videodock {' '.join(command)} ended with {done.returncode}: {out}")
 
 
 class Prober:

@@ -22,7 +22,7 @@ from tests.harness.waiting import until
 from tests.soak.bad_line import BadLine
 from tests.soak.checker import check
 from tests.soak.client_threads import ClientThreads, burst
-from tests.soak.faults import KILLS, RESTARTS, Director, Prober, leftovers
+from tests.soak.faults import KILLS, RESTARTS, FaultInjector, Prober, leftovers
 from tests.soak.history import Auditor
 from tests.soak.sampler import Sampler, check_flat, check_lives, check_sizes, descriptors
 from tests.soak.side import Side, Times
@@ -163,7 +163,7 @@ class Soak:
 
     def _watchers(self, ends: ExitStack) -> None:
         plan = self.plan
-        self.director = Director(
+        self.director = FaultInjector(
             *self.sides,
             postgres=self.postgres,
             nginx=self.nginx,
@@ -267,8 +267,8 @@ class Soak:
         assert held_locks(server.data_dir) == []
 
     def _sweep(self, side: Side) -> None:
-        told = side.server.run("sweep")
-        assert told.returncode == 0, told.stderr[-1000:]
+        done = side.server.run("sweep")
+        assert done.returncode == 0, done.stderr[-1000:]
 
     def _close(self, side: Side) -> None:
         side.server.stop()

@@ -34,7 +34,7 @@ class Sample:
 
 
 @dataclass
-class Life:
+class ServerRun:
     """From a start of the server to its end. `idle` are the levels at which it had nothing to do."""
 
     pid: int
@@ -87,7 +87,7 @@ class Sampler:
     """Follows one server through its lives until it is stopped."""
 
     def __init__(self, server: ServerProcess, *, every: float = 2.0) -> None:
-        self.lives: list[Life] = []
+        self.lives: list[ServerRun] = []
         self.disk: list[tuple[float, Mapping[str, int]]] = []
         self._server = server
         self._every = every
@@ -148,9 +148,9 @@ class Sampler:
                     self.disk.append((time.monotonic(), self.sizes()))
             number += 1
 
-    def _life(self, pid: int) -> Life:
+    def _life(self, pid: int) -> ServerRun:
         if not self.lives or self.lives[-1].pid != pid:
-            self.lives.append(Life(pid))
+            self.lives.append(ServerRun(pid))
         return self.lives[-1]
 
 
@@ -165,7 +165,7 @@ def _size_of(url: str) -> dict[str, int]:
         engine.dispose()
 
 
-def check_flat(lives: list[Life], describe: Callable[[], list[str]] = list) -> list[str]:
+def check_flat(lives: list[ServerRun], describe: Callable[[], list[str]] = list) -> list[str]:
     """Is a life that was never restarted as lean at its end as after its warming up? What is not, in sentences."""
     wrong = []
     for life in lives:
@@ -184,7 +184,7 @@ def check_flat(lives: list[Life], describe: Callable[[], list[str]] = list) -> l
     return wrong
 
 
-def check_lives(lives: Sequence[Life]) -> list[str]:
+def check_lives(lives: Sequence[ServerRun]) -> list[str]:
     """Do later lives of a server take more memory? Only what they find on the disk could make it so."""
     peaks = [life.most("memory") for life in lives if life.seconds > _LONG_ENOUGH]
     third = len(peaks) // 3

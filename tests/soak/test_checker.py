@@ -9,7 +9,7 @@ import pytest
 
 from tests.soak.checker import check
 from tests.soak.history import History
-from tests.soak.sampler import MIB, Life, Sample, check_flat, check_lives, check_sizes
+from tests.soak.sampler import MIB, Sample, ServerRun, check_flat, check_lives, check_sizes
 from tests.soak.upload_records import End, Entry, UploadRecords, key_of
 
 DATA = b"the bytes of a video"
@@ -43,7 +43,7 @@ class Account:
         if digest:
             self.history.digests[upload] = digest
 
-    def told(self) -> list[str]:
+    def findings(self) -> list[str]:
         """What the checker says."""
         return check(self.records.entries, self.history)
 
@@ -147,7 +147,7 @@ def never_end(account: Account) -> None:
     account.entry.end = None
 
 
-def test_nothing_is_wrong_with_what_is_right() -> None:
+def test_a_correct_history_has_no_findings() -> None:
     """A complete upload with its task and content is accounted for, and so are refused, removed and expired ones."""
     account = Account()
     ends = {End.REFUSED: "rejected", End.TERMINATED: "terminated", End.ABANDONED: "expired", End.UNKNOWN: "expired"}
@@ -158,7 +158,7 @@ def test_nothing_is_wrong_with_what_is_right() -> None:
         account.history.uploads[f"e{number}"] = row
     lost = account.records.open("form", DATA)
     lost.end = End.UNKNOWN
-    assert account.told() == []
+    assert account.findings() == []
 
 
 @pytest.mark.parametrize(
@@ -183,14 +183,14 @@ def test_nothing_is_wrong_with_what_is_right() -> None:
         (never_end, "never came to an end"),
     ],
 )
-def test_each_wrong_is_found(spoil: Callable[[Account], None], sentence: str) -> None:
+def test_each_violation_is_found(spoil: Callable[[Account], None], sentence: str) -> None:
     """One thing that must never be is made so, and the account says it."""
     account = Account()
     spoil(account)
-    assert any(sentence in told for told in account.told()), account.told()
+    assert any(sentence in finding for finding in account.findings()), account.findings()
 
 
-def test_rows_that_go_too_early_are_found() -> None:
+def test_rows_removed_before_their_retention_are_found() -> None:
     """A row may go once it has ended and was kept for its time; an open upload, or one that has just ended, may not."""
     entry = UploadRecords().open("tus", DATA)
     old = datetime.now(UTC) - 2 * KEPT
@@ -202,47 +202,50 @@ def test_rows_that_go_too_early_are_found() -> None:
     }
     history = History()
     assert history.note(kinds, {"t": task_row("t"), "r": task_row("r", status="processing")}, {}, KEPT) == []
-    told = "\n".join(history.note({}, {}, {}, KEPT))
+    notes = "\n".join(history.note({}, {}, {}, KEPT))
     for name in ("early", "open", "t", "r"):
-        assert f" {name} " in told
-    assert "fine" not in told
-    assert "form" not in told
+        assert f" {name} " in notes
+    assert "fine" not in notes
+    assert "form" not in notes
     assert history.removed_rows == 6
 
 
-def test_an_end_that_is_left_is_found() -> None:
+def test_a_status_that_leaves_an_end_state_is_found() -> None:
     """What has expired stays so, and a task that is over is over."""
     entry = UploadRecords().open("tus", DATA)
     history = History()
     history.note({"u": upload_row("u", entry, status="expired")}, {"t": task_row("t", status="cancelled")}, {}, KEPT)
-    told = history.note({"u": upload_row("u", entry)}, {"t": task_row("t")}, {}, KEPT)
-    assert told == ["upload u was expired and is complete now", "task t was cancelled and is completed now"]
+    notes = history.note({"u": upload_row("u", entry)}, {"t": task_row("t")}, {}, KEPT)
+    assert notes == ["upload u was expired and is complete now", "task t was cancelled and is completed now"]
 
 
-def test_growth_is_found() -> None:
+def test_growth_of_descriptors_threads_or_memory_is_found() -> None:
     """More descriptors, threads or memory at rest than after the warming up are told; less is not."""
     first = Sample(0, 100 * MIB, 30, 20)
-    lean, fat = Life(1, idle=[first, Sample(9, 120 * MIB, 30, 19)]), Life(2, idle=[first, Sample(9, 140 * MIB, 31, 40)])
-    assert check_flat([lean, Life(3, idle=[first])]) == []
-    pool = Life(4, idle=[first, Sample(9, 100 * MIB, 36, 20, database=6)])
+    lean, fat = (
+        ServerRun(1, idle=[first, Sample(9, 120 * MIB, 30, 19)]),
+        ServerRun(2, idle=[first, Sample(9, 140 * MIB, 31, 40)]),
+    )
+    assert check_flat([lean, ServerRun(3, idle=[first])]) == []
+    pool = ServerRun(4, idle=[first, Sample(9, 100 * MIB, 36, 20, database=6)])
     assert check_flat([pool]) == []
-    told = check_flat([fat], lambda: ["a leaked file"])
-    assert [sentence.split()[0] for sentence in told] == ["descriptors", "threads", "memory"]
-    assert "a leaked file" in told[0]
+    growth = check_flat([fat], lambda: ["a leaked file"])
+    assert [sentence.split()[0] for sentence in growth] == ["descriptors", "threads", "memory"]
+    assert "a leaked file" in growth[0]
 
 
-def test_growth_from_life_to_life_is_found() -> None:
+def test_growth_between_server_runs_is_found() -> None:
     """Lives whose peaks rise are told, and short ones do not count."""
 
-    def life(seconds: float, memory: int) -> Life:
-        return Life(1, samples=[Sample(0, 90 * MIB, 30, 20), Sample(seconds, memory * MIB, 30, 20)])
+    def life(seconds: float, memory: int) -> ServerRun:
+        return ServerRun(1, samples=[Sample(0, 90 * MIB, 30, 20), Sample(seconds, memory * MIB, 30, 20)])
 
     level = [life(100, 100), life(100, 110), life(100, 120), life(5, 300)]
     assert check_lives(level) == check_lives([]) == []
     assert len(check_lives([*level, life(100, 140), life(100, 141), life(100, 131)])) == 1
 
 
-def test_growth_on_the_disk_is_found() -> None:
+def test_growth_of_the_database_file_is_found() -> None:
     """A database that goes on growing in the last third of a run is told, one that stays level is not."""
     level = [(float(at), {"database": 20 * MIB, "WAL": 4 * MIB}) for at in range(0, 1800, 10)]
     growing = [(at, sizes | {"database": int(at) * MIB // 10}) for at, sizes in level]
@@ -251,7 +254,7 @@ def test_growth_on_the_disk_is_found() -> None:
     assert check_sizes(growing[:30]) == []
 
 
-def test_names_are_found_wherever_a_client_puts_them() -> None:
+def test_the_key_is_found_in_any_clients_file_name() -> None:
     """The key of an entry stands in the names that clients send, also behind TUSKit's own."""
     entry = UploadRecords().open("TUSKit", DATA, "mov")
     assert key_of(f"11111111-2222-4333-8444-555555555555{entry.name}") == entry.key

@@ -34,7 +34,9 @@ SHORT = Plan(
 @pytest.mark.soak
 @pytest.mark.timeout(0)
 @pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
-def test_soak(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_every_upload_is_accounted_for_after_the_soak(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     """After SOAK_MINUTES of everything, every upload is accounted for, nothing is left, and nothing has grown."""
     _soak(tmp_path, Plan.of(MINUTES), kind, monkeypatch, capsys)
 
@@ -42,7 +44,9 @@ def test_soak(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
 @pytest.mark.soak
 @pytest.mark.timeout(400)
 @pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
-def test_short(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_every_upload_is_accounted_for_after_a_short_soak(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     """The same for a quarter of a minute."""
     _soak(tmp_path, SHORT, kind, monkeypatch, capsys)
 

@@ -17,7 +17,7 @@ from tests.soak.watcher import watch
 from tests.soak.wire import LostError
 from tests.tus.client import MOUNT
 
-Life = Callable[[Side, random.Random], None]
+ServerRun = Callable[[Side, random.Random], None]
 
 SIZES = (20_000, 150_000, 150_000, 700_000, 700_000, 2_500_000, 6_000_000)
 
@@ -288,8 +288,8 @@ def group(side: Side, dice: random.Random) -> None:
     for place in range(1, number + 1):
         data, extension = side.videos.make(dice, dice.choice(SIZES[:5]))
         entry = side.records.open("group", data, extension)
-        told = {"task": task, "task_files": str(number), "task_file": str(place)}
-        senders.append(Sender(side, entry, data, dice, **told))
+        group = {"task": task, "task_files": str(number), "task_file": str(place)}
+        senders.append(Sender(side, entry, data, dice, **group))
         entry.task_may_fail = bool(trouble)
     dice.shuffle(senders)
 

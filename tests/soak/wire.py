@@ -132,11 +132,11 @@ class Wire:
 
     def _judge(self, method: str, path: str, reply: Reply) -> None:
         route = "/".join(path.split("?")[0].split("/")[: 4 if path.startswith("/api") else 2])
-        told = f"{method} {route} {reply.status}"
-        self._records.status(f"{told} {reply.code}" if reply.status >= 400 and method != "HEAD" else told)
+        outcome = f"{method} {route} {reply.status}"
+        self._records.status(f"{outcome} {reply.code}" if reply.status >= 400 and method != "HEAD" else outcome)
         allowed = {503, 507} | ({502, 504} if self.origin.is_proxy else set())
         if reply.status >= 500 and reply.status not in allowed:
-            self._records.violation(f"{told} {reply.code}: request {reply.headers.get('x-request-id')}")
+            self._records.violation(f"{outcome} {reply.code}: request {reply.headers.get('x-request-id')}")
 
     def _connect(self) -> http.client.HTTPConnection:
         parts = urlsplit(self.origin.url)

@@ -12,7 +12,19 @@ from hypothesis.stateful import MultipleResults, RuleBasedStateMachine, invarian
 
 from tests.harness.http import Answer, Connection, request
 from tests.harness.waiting import until
-from tests.stateful.model import ANY, OWN_ID, SNIFFED, Append, Check, Create, Model, Said, Status, Upload, judge
+from tests.stateful.model import (
+    ANY,
+    OWN_ID,
+    SNIFFED,
+    Append,
+    Check,
+    Create,
+    Model,
+    ObservedAnswer,
+    Status,
+    Upload,
+    judge,
+)
 from tests.stateful.server_under_test import Content, ServerUnderTest, stream, written
 from tests.tus.client import MOUNT, VERSION, target
 
@@ -144,7 +156,7 @@ class Driver(RuleBasedStateMachine):
         note(f"{what}: {answer.status} {'' if head or answer.status < 400 else answer.code} {shown}")
         return answer
 
-    def created(self, said: Said, upload: Upload | None, answer: Answer) -> Added:
+    def created(self, said: ObservedAnswer, upload: Upload | None, answer: Answer) -> Added:
         """Compare the answer to a POST, and let the model know the id."""
         if upload is None:
             self.expect(said, answer, None, "POST")
@@ -159,7 +171,9 @@ class Driver(RuleBasedStateMachine):
             assert answer.headers["location"] == f"http://videodock.test{target(upload.id)}"
         return self.model.uploads.index(upload)
 
-    def expect(self, said: Said, answer: Answer, upload: Upload | None, what: str, *, is_head: bool = False) -> None:
+    def expect(
+        self, said: ObservedAnswer, answer: Answer, upload: Upload | None, what: str, *, is_head: bool = False
+    ) -> None:
         """Fail if the answer is another than the model's."""
         difference = differs(said, answer, upload.id if upload else "", is_head=is_head)
         assert difference is None, f"{what}: {difference}"
@@ -211,7 +225,7 @@ def nothing() -> MultipleResults[int]:
     return multiple()
 
 
-def differs(said: Said, answer: Answer, upload_id: str, *, is_head: bool = False) -> str | None:
+def differs(said: ObservedAnswer, answer: Answer, upload_id: str, *, is_head: bool = False) -> str | None:
     """What an answer says that it should not; None when it is as expected."""
     code = "" if is_head or answer.status < 400 else answer.code
     if (answer.status, code) != (said.status, said.code):

@@ -15,7 +15,7 @@ from hypothesis.stateful import Bundle, initialize, multiple, precondition, rule
 from tests.harness.http import request
 from tests.stateful.draws import CHECKS, CONTENTS, HOW_CUT, LENGTHS, METADATA, NAMED, SIZES, TRUE_MOSTLY
 from tests.stateful.driver import Added, Driver, differs, nothing
-from tests.stateful.model import MAX_SIZE, Append, Check, Create, Said, Status
+from tests.stateful.model import MAX_SIZE, Append, Check, Create, ObservedAnswer, Status
 from tests.stateful.server_under_test import Content, stream, written
 from tests.tus.client import MOUNT, VERSION, target
 
@@ -283,7 +283,7 @@ class TusMachine(Driver):
             self.wait_stored(it, it.offset + first)
             if newcomer in ("HEAD", "PATCH", "DELETE"):
                 self._evict(upload, append, first, newcomer, content)
-                self.expect(Said(423, "upload_locked"), connection.answer(), it, "the first")
+                self.expect(ObservedAnswer(423, "upload_locked"), connection.answer(), it, "the first")
             else:
                 self._pass_by(upload, append, first, newcomer)
                 connection.send(append.body[first:])
@@ -304,7 +304,7 @@ class TusMachine(Driver):
         truth = it.offset + (first if append.check is Check.NONE else 0)
         match newcomer:
             case "stale PATCH":
-                said = Said(409, "offset_mismatch", {"upload-offset": str(truth)})
+                said = ObservedAnswer(409, "offset_mismatch", {"upload-offset": str(truth)})
                 self.expect(said, self.say(self.patch_bytes(upload, Append(truth + 1, b"?")), newcomer), it, newcomer)
             case "GET":
                 self.get(upload)

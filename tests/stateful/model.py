@@ -50,7 +50,7 @@ class Check(StrEnum):
 
 
 @dataclass(frozen=True)
-class Said:
+class ObservedAnswer:
     """What an answer says: its status, error code (empty where there is none), headers that matter, and bytes."""
 
     status: int
@@ -143,7 +143,7 @@ class Model:
 
     # Requests
 
-    def create(self, create: Create, arrived: int | None = None) -> tuple[Said, Upload | None]:
+    def create(self, create: Create, arrived: int | None = None) -> tuple[ObservedAnswer, Upload | None]:
         """POST; `arrived` is how many bytes of its body came before the connection was cut."""
         refused = self.refusal_of(create)
         if refused:
@@ -156,58 +156,58 @@ class Model:
             # Every byte is there already: it is complete before anybody looks at a body.
             said = self._receive(upload, Append(0, b""), None)
             if said is None and create.has_body:
-                said = Said(409, "upload_complete", {"upload-offset": "0"})
+                said = ObservedAnswer(409, "upload_complete", {"upload-offset": "0"})
         elif create.has_body:
             said = self._receive(upload, create.first, arrived)
         if said is not None and said.status >= 400:
             # The client must learn where its upload is, unless there is none any more.
             where = {} if said.status == 415 else {"location": ANY}
-            return Said(said.status, said.code, {**said.headers, **where}), upload
-        return Said(201, headers={**self._progress(upload), "location": ANY}), upload
+            return ObservedAnswer(said.status, said.code, {**said.headers, **where}), upload
+        return ObservedAnswer(201, headers={**self._progress(upload), "location": ANY}), upload
 
     def create_final(
         self, parts: list[Upload], metadata: str | None, name: str | None, concat: str
-    ) -> tuple[Said, Upload | None]:
+    ) -> tuple[ObservedAnswer, Upload | None]:
         """POST with `Upload-Concat: final;…`. The same one again, while the first is open or complete, is that one."""
         if len(set(parts)) < len(parts):
-            return Said(400, "part_repeated"), None
+            return ObservedAnswer(400, "part_repeated"), None
         if name == "notes.txt":
-            return Said(415, "media_type_unsupported"), None
+            return ObservedAnswer(415, "media_type_unsupported"), None
         again = next((it for it in self.uploads if _is_same_final(it, parts, metadata)), None)
         if again is not None:
-            return Said(201, headers={"upload-offset": "0", **self._progress(again), "location": ANY}), again
+            return ObservedAnswer(201, headers={"upload-offset": "0", **self._progress(again), "location": ANY}), again
         if not all(part.is_partial and part.status in (Status.OPEN, Status.COMPLETE) for part in parts):
-            return Said(400, "part_invalid"), None
+            return ObservedAnswer(400, "part_invalid"), None
         lengths = [part.length for part in parts]
         known = [length for length in lengths if length is not None]
         if sum(known) > MAX_SIZE:
-            return Said(413, "upload_too_large"), None
+            return ObservedAnswer(413, "upload_too_large"), None
         if any(len(self._finals(part, Status.OPEN)) >= MAX_WAITING for part in parts):
-            return Said(409, "too_many_finals"), None
+            return ObservedAnswer(409, "too_many_finals"), None
         length = sum(known) if len(known) == len(lengths) else None
         upload = Upload(length, metadata, name, concat, tuple(parts), data=None)
         self.uploads.append(upload)
         code = self._join(upload)
         if code:
-            return Said(415, code), upload
-        return Said(201, headers={"upload-offset": "0", **self._progress(upload), "location": ANY}), upload
+            return ObservedAnswer(415, code), upload
+        return ObservedAnswer(201, headers={"upload-offset": "0", **self._progress(upload), "location": ANY}), upload
 
-    def append(self, upload: Upload, append: Append, arrived: int | None = None) -> Said:
+    def append(self, upload: Upload, append: Append, arrived: int | None = None) -> ObservedAnswer:
         """PATCH; `arrived` is how many bytes of its body came before the connection was cut."""
         refused = self.refusal(upload, append)
         if refused:
             return refused
         if upload.status is Status.OPEN:
             refused = self._receive(upload, append, arrived)
-        said = refused or Said(204, headers=self._progress(upload))
+        said = refused or ObservedAnswer(204, headers=self._progress(upload))
         self._join_waiting(upload)  # afterwards: a part may be given up by that
         return said
 
-    def head(self, upload: Upload) -> Said:
+    def head(self, upload: Upload) -> ObservedAnswer:
         """HEAD."""
         refused = _gone(upload)
         if refused:
-            return Said(refused.status)
+            return ObservedAnswer(refused.status)
         headers = self._progress(upload)
         if upload.length is not None:
             headers["upload-length"] = str(upload.length)
@@ -216,19 +216,19 @@ class Model:
         for header, value in (("upload-metadata", upload.metadata), ("upload-concat", upload.concat)):
             if value is not None:
                 headers[header] = value
-        return Said(200, headers=headers)
+        return ObservedAnswer(200, headers=headers)
 
-    def get(self, upload: Upload) -> Said:
+    def get(self, upload: Upload) -> ObservedAnswer:
         """GET, where originals are handed out."""
         if _gone(upload):
-            return Said(410, "upload_gone")
+            return ObservedAnswer(410, "upload_gone")
         if upload.is_partial:
-            return Said(403, "upload_partial")
+            return ObservedAnswer(403, "upload_partial")
         if upload.status is not Status.COMPLETE:
-            return Said(404, "upload_incomplete")
-        return Said(200, body=upload.data)
+            return ObservedAnswer(404, "upload_incomplete")
+        return ObservedAnswer(200, body=upload.data)
 
-    def delete(self, upload: Upload) -> Said:
+    def delete(self, upload: Upload) -> ObservedAnswer:
         """DELETE."""
         refused = _gone(upload)
         if refused:
@@ -236,7 +236,7 @@ class Model:
         upload.end(Status.TERMINATED)
         self.remove_task(upload)
         self._end_finals(upload)
-        return Said(204)
+        return ObservedAnswer(204)
 
     def remove_task(self, upload: Upload) -> None:
         """The task of a complete upload is removed with it."""
@@ -244,7 +244,7 @@ class Model:
             upload.was_cancelled = upload.task == "cancelled"
             upload.task = "removed"
 
-    def refusal(self, upload: Upload, append: Append) -> Said | None:
+    def refusal(self, upload: Upload, append: Append) -> ObservedAnswer | None:
         """Why a PATCH is refused before a byte of its body is read; None where it is not."""
         return next(self._refuse_append(upload, append), None)
 
@@ -271,60 +271,60 @@ class Model:
 
     # How it comes to that
 
-    def refusal_of(self, create: Create) -> Said | None:
+    def refusal_of(self, create: Create) -> ObservedAnswer | None:
         """Why a POST is refused before there is an upload; None where it is not."""
         first = create.first
         room = MAX_SIZE if create.length is None else create.length
         refusals = (
-            (not first.right_version, Said(412, "version_unsupported")),
-            (room > MAX_SIZE, Said(413, "upload_too_large")),
-            (create.has_body and not first.right_type, Said(415, "content_type_unsupported")),
-            (not first.chunked and len(first.body) > room, Said(413, "body_too_large")),
-            (create.has_body and first.check is Check.UNKNOWN, Said(400, "checksum_unsupported")),
-            (create.has_body and self._is_trailer_refused(first), Said(400, "extension_unsupported")),
-            (not create.is_partial and create.name == "notes.txt", Said(415, "media_type_unsupported")),
+            (not first.right_version, ObservedAnswer(412, "version_unsupported")),
+            (room > MAX_SIZE, ObservedAnswer(413, "upload_too_large")),
+            (create.has_body and not first.right_type, ObservedAnswer(415, "content_type_unsupported")),
+            (not first.chunked and len(first.body) > room, ObservedAnswer(413, "body_too_large")),
+            (create.has_body and first.check is Check.UNKNOWN, ObservedAnswer(400, "checksum_unsupported")),
+            (create.has_body and self._is_trailer_refused(first), ObservedAnswer(400, "extension_unsupported")),
+            (not create.is_partial and create.name == "notes.txt", ObservedAnswer(415, "media_type_unsupported")),
         )
         return next((said for is_refused, said in refusals if is_refused), None)
 
-    def _refuse_append(self, upload: Upload, append: Append) -> Iterator[Said]:
+    def _refuse_append(self, upload: Upload, append: Append) -> Iterator[ObservedAnswer]:
         """Every reason to refuse a PATCH before a byte of it is read, in the order in which they count."""
         yield from _refuse_head(append)
         gone = _gone(upload)
         if gone:
             yield gone
         if upload.is_final:
-            yield Said(403, "upload_final")
+            yield ObservedAnswer(403, "upload_final")
         truth = {"upload-offset": str(upload.offset)}
         if append.offset != upload.offset:
-            yield Said(409, "offset_mismatch", truth)
+            yield ObservedAnswer(409, "offset_mismatch", truth)
         yield from self._refuse_length(upload, append)
         room = _room(upload, append)
         is_whole = upload.status is Status.COMPLETE
         if is_whole and append.body and not append.chunked:
-            yield Said(409, "upload_complete", truth)
+            yield ObservedAnswer(409, "upload_complete", truth)
         if not append.chunked and len(append.body) > room:
-            yield Said(413, "body_too_large")
+            yield ObservedAnswer(413, "body_too_large")
         if self._is_trailer_refused(append):
-            yield Said(400, "extension_unsupported")
+            yield ObservedAnswer(400, "extension_unsupported")
         if is_whole and append.body:  # only its first byte tells of a chunked one that it is not empty
-            yield Said(409, "upload_complete", truth)
+            yield ObservedAnswer(409, "upload_complete", truth)
 
-    def _refuse_length(self, upload: Upload, append: Append) -> Iterator[Said]:
+    def _refuse_length(self, upload: Upload, append: Append) -> Iterator[ObservedAnswer]:
         if append.length is None:
             return
         if upload.length is not None:
             if append.length != upload.length:
-                yield Said(400, "header_invalid")
+                yield ObservedAnswer(400, "header_invalid")
             return
         if append.length > MAX_SIZE:
-            yield Said(413, "upload_too_large")
+            yield ObservedAnswer(413, "upload_too_large")
         if append.length < upload.offset:
-            yield Said(400, "header_invalid")
+            yield ObservedAnswer(400, "header_invalid")
 
     def _is_trailer_refused(self, append: Append) -> bool:
         return append.check.is_trailing and not self._has_trailers
 
-    def _receive(self, upload: Upload, append: Append, arrived: int | None) -> Said | None:
+    def _receive(self, upload: Upload, append: Append, arrived: int | None) -> ObservedAnswer | None:
         """Take in a body that was not refused; the refusal that its bytes earn, if they do."""
         got = append.body[:arrived]
         room = _room(upload, append)
@@ -336,12 +336,12 @@ class Model:
             code = judge(upload.name, head)
             if code:
                 upload.end(Status.REJECTED)
-                return Said(415, code)
+                return ObservedAnswer(415, code)
         if len(got) > limit:
-            return Said(413, "body_too_large")  # nothing stays of a chunked body that does not fit
+            return ObservedAnswer(413, "body_too_large")  # nothing stays of a chunked body that does not fit
         is_whole = arrived is None or (not append.chunked and arrived >= len(append.body))
         if is_whole and not append.check.is_right:
-            return Said(460, "checksum_mismatch")
+            return ObservedAnswer(460, "checksum_mismatch")
         upload.length = whole  # what a head said counts, also when its body is cut off; but not when it is refused
         if is_whole or append.check is Check.NONE:
             upload.data = (upload.data or b"") + got
@@ -404,23 +404,23 @@ class Model:
         return headers
 
 
-def _refuse_head(append: Append) -> Iterator[Said]:
+def _refuse_head(append: Append) -> Iterator[ObservedAnswer]:
     if not append.right_version:
-        yield Said(412, "version_unsupported")
+        yield ObservedAnswer(412, "version_unsupported")
     if not append.right_type:
-        yield Said(415, "content_type_unsupported")
+        yield ObservedAnswer(415, "content_type_unsupported")
     if append.check is Check.UNKNOWN:
-        yield Said(400, "checksum_unsupported")
+        yield ObservedAnswer(400, "checksum_unsupported")
     if append.offset is None:
-        yield Said(400, "header_missing")
+        yield ObservedAnswer(400, "header_missing")
 
 
-def _gone(upload: Upload) -> Said | None:
+def _gone(upload: Upload) -> ObservedAnswer | None:
     if upload.status is Status.REJECTED:
-        return Said(415, "media_type_unsupported")
+        return ObservedAnswer(415, "media_type_unsupported")
     is_ended = upload.status in (Status.EXPIRED, Status.TERMINATED)
     if is_ended or (upload.status is Status.OPEN and upload.is_old):
-        return Said(410, "upload_gone")
+        return ObservedAnswer(410, "upload_gone")
     return None
 
 

@@ -56,7 +56,7 @@ def how(examples: int) -> settings:
 
 
 @EVERY_RUN
-def test_sequences(kind: Kind, http: Http) -> None:
+def test_the_server_agrees_with_the_model_on_fixed_sequences(kind: Kind, http: Http) -> None:
     """The same random sequences each time, others for each store and server."""
     run(kind, http, how(EXAMPLES), number=RUNS.index((kind, http)))
 
@@ -64,6 +64,6 @@ def test_sequences(kind: Kind, http: Http) -> None:
 @pytest.mark.soak
 @pytest.mark.timeout(0)
 @EVERY_RUN
-def test_many_sequences(kind: Kind, http: Http) -> None:
+def test_the_server_agrees_with_the_model_on_new_sequences(kind: Kind, http: Http) -> None:
     """New sequences each time, as many as SOAK_EXAMPLES says."""
     run(kind, http, how(SOAK_EXAMPLES))

@@ -71,7 +71,7 @@ def content(store: UploadStore, upload: str) -> bytes:
     return data
 
 
-def test_an_upload_from_birth_to_death(store: UploadStore) -> None:
+def test_an_upload_is_created_appended_finished_and_deleted(store: UploadStore) -> None:
     """Create, append in pieces, truncate, finish, delete: size and bytes follow, and each can be asked again."""
     assert (store.size(ID), store.modified(ID)) == (None, None)
     store.create(ID)
@@ -100,14 +100,16 @@ def test_an_upload_from_birth_to_death(store: UploadStore) -> None:
         ([chunk(b"", more=False)], (0, "complete")),
     ],
 )
-def test_what_arrived_stays(store: UploadStore, messages: list[Message], moved: tuple[int, str]) -> None:
+def test_reported_bytes_are_stored_however_the_body_ends(
+    store: UploadStore, messages: list[Message], moved: tuple[int, str]
+) -> None:
     """However a body ends, what it reported is there, and nothing else."""
     made(store, ID, b"12345")
     assert _append(store, 5, messages) == (moved, b"abc"[: moved[0]])
     assert content(store, ID) == b"12345abc"[: 5 + moved[0]]
 
 
-def test_the_last_byte(store: UploadStore) -> None:
+def test_modified_is_the_time_of_the_last_byte(store: UploadStore) -> None:
     """`modified` is when the last byte came, and no other time: not that of a look at the bytes."""
     before = datetime.fromtimestamp(time.time() - 1, UTC)  # file systems count coarsely
     made(store, ID, b"abc")
@@ -124,7 +126,7 @@ def test_the_last_byte(store: UploadStore) -> None:
     assert again >= before
 
 
-def test_uploads_are_apart(store: UploadStore) -> None:
+def test_uploads_do_not_affect_each_other(store: UploadStore) -> None:
     """Two uploads do not touch each other."""
     made(store, ID, b"abc")
     made(store, OTHER, b"12")
@@ -134,7 +136,7 @@ def test_uploads_are_apart(store: UploadStore) -> None:
     assert content(store, ID) == b"abc"
 
 
-def test_what_is_not_there(store: UploadStore) -> None:
+def test_an_unknown_upload_is_never_created_by_accident(store: UploadStore) -> None:
     """An upload that the store does not have is never made by accident."""
     with pytest.raises(FileNotFoundError):
         append(store, 0, whole([b"abc"]))
@@ -150,7 +152,7 @@ def test_what_is_not_there(store: UploadStore) -> None:
     assert not store.local_path(ID).exists()
 
 
-def test_a_path_outlives_its_upload(store: UploadStore) -> None:
+def test_a_path_never_shows_another_uploads_bytes(store: UploadStore) -> None:
     """Who has a path, or has it open, never reads another upload's bytes by it; a child process may read it too."""
     made(store, ID, b"mine")
     path = store.local_path(ID)
@@ -164,7 +166,9 @@ def test_a_path_outlives_its_upload(store: UploadStore) -> None:
 
 
 @pytest.mark.parametrize("error", [errno.ENOSPC, errno.EDQUOT, errno.EFBIG])
-def test_a_full_store(store: UploadStore, monkeypatch: pytest.MonkeyPatch, error: int) -> None:
+def test_a_full_store_raises_storage_full_and_keeps_its_bytes(
+    store: UploadStore, monkeypatch: pytest.MonkeyPatch, error: int
+) -> None:
     """A store that takes no more is `StorageFullError`; what it took counts."""
     store.create(ID)
     real = os.pwrite
@@ -181,7 +185,7 @@ def test_a_full_store(store: UploadStore, monkeypatch: pytest.MonkeyPatch, error
     assert content(store, ID) == b"abcd"
 
 
-def test_another_error_is_not_a_full_store(store: UploadStore, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_io_error_is_not_reported_as_a_full_store(store: UploadStore, monkeypatch: pytest.MonkeyPatch) -> None:
     """EIO stays EIO: to tell a client that the store is full would be a lie."""
     store.create(ID)
 
@@ -194,7 +198,7 @@ def test_another_error_is_not_a_full_store(store: UploadStore, monkeypatch: pyte
     assert caught.value.errno == errno.EIO
 
 
-def test_concatenate(store: UploadStore) -> None:
+def test_parts_are_joined_in_order_and_repeats_change_nothing(store: UploadStore) -> None:
     """In order; the first part is taken only where that is allowed; a call that is repeated changes nothing."""
     for name, data in (("a1", b"one"), ("b1", b""), ("c1", b"three")):
         made(store, name, data)
@@ -211,7 +215,7 @@ def test_concatenate(store: UploadStore) -> None:
         store.concatenate("f3", [("c1", 5), ("gone", 3)], may_share=False)
 
 
-def test_a_join_that_finds_no_room(store: UploadStore, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_join_without_room_goes_on_when_there_is_room(store: UploadStore, monkeypatch: pytest.MonkeyPatch) -> None:
     """It is `StorageFullError`, no part has lost a byte, and with room it goes on."""
     made(store, "a1", b"one")
     made(store, "c1", b"three")
@@ -232,7 +236,7 @@ def test_a_join_that_finds_no_room(store: UploadStore, monkeypatch: pytest.Monke
 
 @pytest.mark.parametrize("there", range(9))
 @pytest.mark.parametrize("taken", [False, True])
-def test_a_join_that_was_cut_short(store: UploadStore, there: int, taken: bool) -> None:
+def test_an_interrupted_join_goes_on_where_it_was(store: UploadStore, there: int, taken: bool) -> None:
     """Called again, it goes on where it was, also when the first part has become the final."""
     data = b"onethree"
     if not taken:
@@ -244,7 +248,7 @@ def test_a_join_that_was_cut_short(store: UploadStore, there: int, taken: bool) 
     assert content(store, "c1") == b"three"
 
 
-def test_what_is_shown(store: UploadStore) -> None:
+def test_bytes_from_an_offset_are_read_in_bounded_memory(store: UploadStore) -> None:
     """What lies behind an offset is shown in order, and in pieces: memory does not depend on the size."""
     data = os.urandom((1 << 20) + 10)
     made(store, ID, b"")
@@ -255,7 +259,7 @@ def test_what_is_shown(store: UploadStore) -> None:
     assert max(map(len, seen)) <= 1 << 20
 
 
-def test_claim(store: UploadStore) -> None:
+def test_a_store_is_usable_after_its_claim_only(store: UploadStore) -> None:
     """A store that was never used is no place to conclude anything from, and says to the operator what it is."""
     assert not store.is_claimed()
     assert store.unclaimed.endswith(".")
@@ -268,6 +272,6 @@ def test_claim(store: UploadStore) -> None:
     assert store.room() > 0
 
 
-def test_capabilities(store: UploadStore) -> None:
+def test_every_store_has_all_capabilities(store: UploadStore) -> None:
     """Both can do everything that a store may be able to do, so tus is offered whole."""
     assert store.capabilities == set(Capability)

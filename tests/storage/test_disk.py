@@ -21,7 +21,7 @@ def store(tmp_path: Path) -> Iterator[DiskStore]:
     assert len(list(DESCRIPTORS.iterdir())) <= opened, "a descriptor was left open"
 
 
-def test_nobody_else_may_read(store: DiskStore) -> None:
+def test_files_and_folders_are_private(store: DiskStore) -> None:
     """Files and folders are their owner's only."""
     store.create(ID)
     path = store.local_path(ID)
@@ -29,7 +29,7 @@ def test_nobody_else_may_read(store: DiskStore) -> None:
     assert path.parent.stat().st_mode & 0o777 == path.parent.parent.stat().st_mode & 0o777 == 0o700
 
 
-def test_finish_reaches_the_disk(store: DiskStore, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_finish_syncs_the_file_and_its_folders(store: DiskStore, monkeypatch: pytest.MonkeyPatch) -> None:
     """Finish syncs the file, its folder and the folder of that: each is needed to find the bytes after a power cut."""
     store.create(ID)
     synced: list[Path] = []
@@ -45,7 +45,9 @@ def test_finish_reaches_the_disk(store: DiskStore, monkeypatch: pytest.MonkeyPat
     assert set(synced) == {path, path.parent, path.parent.parent}
 
 
-def test_check(store: DiskStore, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_check_reports_free_space_and_a_missing_folder(
+    store: DiskStore, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     """A store says how much room there is, and that it is away when its folder is."""
     store.check()
     assert store.room() > 0

@@ -89,7 +89,7 @@ async def take(locks: UploadLocks, seconds: list[float]) -> None:
         seconds.append(started.seconds)
 
 
-def test_another_process_is_asked(folder: Path, holders: list[Holder]) -> None:
+def test_a_holder_in_another_process_is_asked_to_release(folder: Path, holders: list[Holder]) -> None:
     """A holder in another process is told that somebody waits, and the lock changes hands within 2 s."""
     holders.append(Holder(folder))
     seconds: list[float] = []
@@ -115,7 +115,7 @@ def test_a_killed_holder_frees_its_lock(folder: Path, holders: list[Holder]) -> 
     assert left(folder) == []
 
 
-def test_who_does_not_let_go_is_not_robbed(
+def test_a_lock_that_is_not_released_has_no_second_holder(
     folder: Path, holders: list[Holder], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A lock that is not given in time is an error, never a second holder."""
@@ -127,7 +127,7 @@ def test_who_does_not_let_go_is_not_robbed(
     assert holders[0].line() == "asked"
 
 
-def test_clean(folder: Path, holders: list[Holder]) -> None:
+def test_clean_removes_fifos_of_dead_processes_only(folder: Path, holders: list[Holder]) -> None:
     """FIFOs of the dead go, also of one who died while he made his; who listens or is about to keeps his."""
     holders.append(Holder(folder, obliging=False))
     alive = left(folder)
@@ -155,7 +155,7 @@ def test_clean(folder: Path, holders: list[Holder]) -> None:
         assert not held
 
 
-def test_nonsense_in_the_fifo(folder: Path) -> None:
+def test_invalid_messages_in_the_fifo_release_no_lock(folder: Path) -> None:
     """Whatever somebody writes to a process, only an upload that it holds and a later arrival make it let go."""
 
     async def main() -> None:
@@ -179,7 +179,7 @@ def test_nonsense_in_the_fifo(folder: Path) -> None:
     asyncio.run(main())
 
 
-def test_a_dead_fifo_hides_nobody(folder: Path, holders: list[Holder]) -> None:
+def test_fifos_of_dead_processes_do_not_block_a_request(folder: Path, holders: list[Holder]) -> None:
     """FIFOs of dead processes, and full ones, do not keep the others from being asked."""
     for name in ("0.fifo", "~.fifo"):
         if not folder.exists():
@@ -194,7 +194,7 @@ def test_a_dead_fifo_hides_nobody(folder: Path, holders: list[Holder]) -> None:
     assert (holders[0].line(), holders[0].line()) == ("asked", "let go")
 
 
-def test_tasks_never_overlap(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_tasks_hold_a_lock_one_at_a_time(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A hundred tasks contend through two sets of locks: at any time one is inside, and all get their turn."""
     # On a busy machine a hundred turns take longer than a request waits.
     monkeypatch.setattr(locks_module, "PATIENCE_SECONDS", PATIENCE)
@@ -227,7 +227,7 @@ def test_tasks_never_overlap(folder: Path, monkeypatch: pytest.MonkeyPatch) -> N
     assert left(folder) == []
 
 
-def test_threads_never_overlap(folder: Path) -> None:
+def test_threads_hold_a_lock_one_at_a_time(folder: Path) -> None:
     """Threads that try at the same time, with `clean` in between: one holds, or none."""
     inside = threading.Semaphore(1)
     errors: list[str] = []
@@ -263,18 +263,18 @@ def test_threads_never_overlap(folder: Path) -> None:
     assert left(folder) == []
 
 
-def test_attached_too_late(folder: Path) -> None:
+def test_a_request_before_the_attach_is_delivered(folder: Path) -> None:
     """Who was asked before it attached is told at once; the next holder starts unasked."""
 
     async def main() -> None:
         locks = UploadLocks(folder)
-        told = asyncio.Event()
+        asked = asyncio.Event()
         async with locks.hold(ID) as held:
             waiting = asyncio.ensure_future(take(locks, []))
             while not held.wanted:
                 await asyncio.sleep(0.01)
-            held.attach(told.set)
-            assert told.is_set()
+            held.attach(asked.set)
+            assert asked.is_set()
         await waiting
         async with locks.hold(ID) as held:
             assert not held.wanted
@@ -282,7 +282,7 @@ def test_attached_too_late(folder: Path) -> None:
     asyncio.run(main())
 
 
-def test_sweeps_ask_nobody(folder: Path) -> None:
+def test_try_hold_and_clean_ask_no_holder(folder: Path) -> None:
     """`try_hold` and `clean` disturb no holder."""
 
     async def main() -> None:
@@ -298,7 +298,7 @@ def test_sweeps_ask_nobody(folder: Path) -> None:
     asyncio.run(main())
 
 
-def test_an_error_frees_the_lock(folder: Path) -> None:
+def test_a_holder_that_fails_releases_its_lock(folder: Path) -> None:
     """A holder that fails lets go."""
 
     async def fail(locks: UploadLocks) -> None:
@@ -315,7 +315,7 @@ def test_an_error_frees_the_lock(folder: Path) -> None:
     assert left(folder) == []
 
 
-def test_a_waiter_that_gives_up_holds_nothing(folder: Path) -> None:
+def test_a_cancelled_waiter_gets_no_lock(folder: Path) -> None:
     """A request that is cancelled while it waits for a lock does not get it afterwards."""
 
     async def main() -> None:
@@ -339,7 +339,7 @@ def test_a_waiter_that_gives_up_holds_nothing(folder: Path) -> None:
     assert left(folder) == []
 
 
-def test_other_uploads_are_not_concerned(folder: Path) -> None:
+def test_a_lock_concerns_one_upload(folder: Path) -> None:
     """A lock is of one upload."""
     locks = UploadLocks(folder)
     with locks.try_hold(ID) as first, locks.try_hold(ID.replace("8a6b", "8a6c")) as second:

@@ -52,7 +52,7 @@ def check_aside(store: DiskStore, folder: Path) -> None:
     assert not store.local_path(ID).exists()
 
 
-def test_the_store_has_it_no_more(store: UploadStore) -> None:
+def test_a_quarantined_upload_has_left_the_store(store: UploadStore) -> None:
     """Aside it is out of reach; the others stay; again, and of what is not there, it is nothing."""
     made(store)
     made(store, OTHER)
@@ -67,7 +67,7 @@ def test_the_store_has_it_no_more(store: UploadStore) -> None:
         assert set(store.quarantined) == {ID}
 
 
-def test_on_the_same_disk(tmp_path: Path) -> None:
+def test_quarantine_on_the_same_disk_is_a_private_rename(tmp_path: Path) -> None:
     """The file is renamed, not copied, and only its owner may read it."""
     store = DiskStore(tmp_path / "uploads")
     made(store)
@@ -78,14 +78,14 @@ def test_on_the_same_disk(tmp_path: Path) -> None:
     assert (tmp_path / "quarantine" / ID).stat().st_ino == before
 
 
-def test_on_another_disk(far: DiskStore, tmp_path: Path) -> None:
+def test_quarantine_on_another_disk_copies_and_then_removes(far: DiskStore, tmp_path: Path) -> None:
     """Where it must be copied it arrives whole, and then goes."""
     made(far)
     far.quarantine(ID)
     check_aside(far, tmp_path)
 
 
-def test_a_copy_that_was_cut_short(far: DiskStore, tmp_path: Path) -> None:
+def test_an_interrupted_copy_into_quarantine_is_made_again(far: DiskStore, tmp_path: Path) -> None:
     """Half a copy is thrown away and made again; a whole one whose original is still there too."""
     for name, data in ((f".{ID}", DATA[:1000]), (ID, DATA)):
         made(far)
@@ -95,7 +95,7 @@ def test_a_copy_that_was_cut_short(far: DiskStore, tmp_path: Path) -> None:
         check_aside(far, tmp_path)
 
 
-def test_a_quarantine_without_room(tmp_path: Path) -> None:
+def test_a_full_quarantine_leaves_the_upload_in_place(tmp_path: Path) -> None:
     """Full: the error of the contract, the upload stays where it was, and no half of it in the quarantine."""
     folder = tmp_path / "quarantine"
     folder.mkdir(mode=0o700)

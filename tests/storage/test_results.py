@@ -28,7 +28,7 @@ def found(results: Results) -> bytes | None:
     return path.read_bytes() if path else None
 
 
-def test_published_whole(results: Results, tmp_path: Path) -> None:
+def test_only_published_results_are_found(results: Results, tmp_path: Path) -> None:
     """What is in the making is not found; what is published is, and by its public name only."""
     folder = make(results, 1, b"one")
     (folder / "notes.txt").write_text("private")
@@ -44,7 +44,7 @@ def test_published_whole(results: Results, tmp_path: Path) -> None:
     assert list((tmp_path / "work").iterdir()) == []
 
 
-def test_published_again(results: Results, tmp_path: Path) -> None:
+def test_a_later_attempt_replaces_published_results(results: Results, tmp_path: Path) -> None:
     """A later attempt replaces what an earlier one, cut short behind its rename, had put there."""
     make(results, 1, b"one")
     results.publish(TASK, 1, FILE, STEP)
@@ -56,7 +56,7 @@ def test_published_again(results: Results, tmp_path: Path) -> None:
     assert list((tmp_path / "work").iterdir()) == []
 
 
-def test_nothing_was_made(results: Results) -> None:
+def test_publishing_nothing_keeps_earlier_results(results: Results) -> None:
     """A file of which nothing was to be made has no results, and an earlier one is not lost by it."""
     results.begin(TASK, 1, FILE, STEP)
     results.publish(TASK, 1, FILE, STEP)
@@ -68,13 +68,13 @@ def test_nothing_was_made(results: Results) -> None:
     assert found(results) == b"two"
 
 
-def test_an_attempt_begins_empty(results: Results) -> None:
+def test_an_attempt_begins_with_an_empty_folder(results: Results) -> None:
     """What an attempt of that number left is not taken for its own."""
     make(results, 1, b"old")
     assert list(results.begin(TASK, 1, FILE, STEP).iterdir()) == []
 
 
-def test_attempts_do_not_meet(results: Results) -> None:
+def test_attempts_write_to_separate_folders(results: Results) -> None:
     """Two attempts at the same time write to different folders; discarding one leaves the other."""
     assert make(results, 1, b"one") != make(results, 2, b"two")
     results.discard(TASK, 1)
@@ -83,7 +83,7 @@ def test_attempts_do_not_meet(results: Results) -> None:
     assert found(results) == b"two"
 
 
-def test_files_do_not_meet(results: Results) -> None:
+def test_files_of_a_task_are_published_separately(results: Results) -> None:
     """The files of a task are published one by one."""
     other = FILE.replace("2", "3")
     make(results, 1, b"one")
@@ -93,7 +93,7 @@ def test_files_do_not_meet(results: Results) -> None:
     assert results.find(TASK, other, NAME) is not None
 
 
-def test_steps_do_not_meet(results: Results) -> None:
+def test_steps_of_a_file_add_to_its_results(results: Results) -> None:
     """Each step of a file adds what it made, and takes nothing of the others' away."""
     make(results, 1, b"poster")
     made = results.begin(TASK, 1, FILE, "mp4")
@@ -105,7 +105,7 @@ def test_steps_do_not_meet(results: Results) -> None:
     assert found(results) == b"poster"
 
 
-def test_a_folder_is_published_whole(results: Results, tmp_path: Path) -> None:
+def test_a_folder_is_published_and_replaced_as_a_whole(results: Results, tmp_path: Path) -> None:
     """A playlist and its segments appear together; a later attempt's replace all of an earlier one's."""
     for attempt, names in ((1, ("index.m3u8", "240p/a.m4s", "240p/old.m4s")), (2, ("index.m3u8", "240p/a.m4s"))):
         made = results.begin(TASK, attempt, FILE, "hls")
@@ -123,7 +123,7 @@ def test_a_folder_is_published_whole(results: Results, tmp_path: Path) -> None:
     assert list((tmp_path / "work").iterdir()) == []
 
 
-def test_what_others_put_into_the_folder(results: Results, tmp_path: Path) -> None:
+def test_unknown_names_in_the_work_folder_are_ignored(results: Results, tmp_path: Path) -> None:
     """Names that are no attempt are passed over."""
     for name in ("lost+found", ".hidden", "x.y"):
         (tmp_path / "work" / name).mkdir()

@@ -59,7 +59,7 @@ async def fill(store: DiskStore, *counts: int) -> None:
 
 
 @pytest.mark.parametrize("fsync", ["complete", "patch"])
-async def test_each_window_that_is_full_goes_once(
+async def test_each_full_window_is_written_back_once(
     tmp_path: Path, begun: list[tuple[str, int, int]], fsync: Fsync
 ) -> None:
     """Whatever the requests are: a window counts from the start of the file, and what is not full waits for the end."""
@@ -68,13 +68,13 @@ async def test_each_window_that_is_full_goes_once(
     assert begun == [(ID, at * WINDOW_BYTES, WINDOW_BYTES) for at in range(3)]
 
 
-async def test_who_wants_no_sync_gets_none(tmp_path: Path, begun: list[tuple[str, int, int]]) -> None:
+async def test_fsync_never_starts_no_write_back(tmp_path: Path, begun: list[tuple[str, int, int]]) -> None:
     """With `never` the system writes when it likes."""
     await fill(DiskStore(tmp_path / "uploads", "never"), WINDOW_BYTES + 1)
     assert begun == []
 
 
-def test_the_caller_keeps_its_descriptor(tmp_path: Path) -> None:
+def test_write_back_keeps_no_descriptor_of_the_caller(tmp_path: Path) -> None:
     """It may be closed at once, nothing is left open, and a range that is not there hurts nobody."""
     before = len(list(DESCRIPTORS.iterdir()))
     for _ in range(100):
@@ -87,7 +87,7 @@ def test_the_caller_keeps_its_descriptor(tmp_path: Path) -> None:
     assert len(list(DESCRIPTORS.iterdir())) == before
 
 
-def test_the_system_call(tmp_path: Path) -> None:
+def test_the_kernel_is_asked_to_begin_and_not_to_wait(tmp_path: Path) -> None:
     """The kernel is asked for exactly that range, to begin and not to wait."""
     script = (
         "import os; from server.storage import write_back; "

@@ -13,7 +13,7 @@ from server.lifecycle import TaskStatus
 from server.tasks import fair_queue, queue
 from server.tasks.queue import Claim, Failure
 from tests.harness.waiting import PATIENCE
-from tests.tasks.ground import LEASE, NOW, claim, claimed, file_ids, move_lease, new_id, register, task, write
+from tests.tasks.queued_tasks import LEASE, NOW, claim, claimed, file_ids, move_lease, new_id, register, task, write
 
 BEHIND = 100
 """More tasks than a claim looks at."""
@@ -32,7 +32,7 @@ def test_the_owner_with_the_fewest_running_tasks_comes_first(database: Database)
     assert claim(database) is None
 
 
-def test_what_has_ended_or_waits_counts_no_more(database: Database) -> None:
+def test_ended_and_postponed_tasks_do_not_count_as_running(database: Database) -> None:
     """Of two that ran, one is set aside and one gives up: both owners have their turn again."""
     registered(database, "a", "b", "a", "b")
     ran = [claimed(database), claimed(database)]
@@ -44,7 +44,7 @@ def test_what_has_ended_or_waits_counts_no_more(database: Database) -> None:
 
 
 @pytest.mark.parametrize("limit", [0, 1])
-def test_nobody_stands_behind_all_tasks_of_another(database: Database, limit: int) -> None:
+def test_an_owner_with_many_tasks_does_not_delay_the_others(database: Database, limit: int) -> None:
     """One owner has put in more tasks than a claim looks at: the next one goes to whoever came last of all."""
     tasks = registered(database, *["a"] * BEHIND, "b", "c")
     found = [claimed(database, owner_limit=limit) for _ in range(3)]
@@ -66,7 +66,7 @@ def test_an_owner_has_no_more_running_than_the_limit(database: Database) -> None
     assert claimed(database, owner_limit=2).task_id == second
 
 
-def test_a_named_task_is_given_only_while_nobody_has_it(database: Database) -> None:
+def test_a_named_task_is_claimed_once(database: Database) -> None:
     """The one that was asked for, once, and no other in its place."""
     first, second = registered(database, "a", "a")
     assert claimed(database, task_id=second).task_id == second
@@ -76,7 +76,7 @@ def test_a_named_task_is_given_only_while_nobody_has_it(database: Database) -> N
 
 
 @pytest.mark.parametrize("owners", [1, 4])
-def test_many_at_once_never_exceed_the_limit(database: Database, owners: int) -> None:
+def test_concurrent_claims_never_exceed_the_owner_limit(database: Database, owners: int) -> None:
     """Eight workers claim at the same moment, again and again: each owner has exactly its limit."""
     registered(database, *[f"owner-{number % owners}" for number in range(24)])
     at_once = threading.Barrier(8)
@@ -94,7 +94,7 @@ def test_many_at_once_never_exceed_the_limit(database: Database, owners: int) ->
     assert Counter(one.owner for one in claims) == {f"owner-{number}": 3 for number in range(owners)}
 
 
-def test_a_claim_that_is_not_committed_counts_already(database: Database) -> None:
+def test_an_uncommitted_claim_counts_against_the_limit(database: Database) -> None:
     """While one claims, the next one waits where there is a limit: it finds the owner at it."""
     registered(database, "a", "a")
     with ThreadPoolExecutor(1) as pool:
@@ -105,7 +105,7 @@ def test_a_claim_that_is_not_committed_counts_already(database: Database) -> Non
         assert other.result(30) is None
 
 
-def test_many_at_once_get_one_each(database: Database) -> None:
+def test_concurrent_workers_claim_one_task_each(database: Database) -> None:
     """Eight workers claim at the same moment where one owner has enough for all: nobody goes away empty."""
     registered(database, *["a"] * BEHIND)
     at_once = threading.Barrier(8)
@@ -120,7 +120,9 @@ def test_many_at_once_get_one_each(database: Database) -> None:
 
 @pytest.mark.parametrize("set_aside", [False, True])
 @pytest.mark.parametrize(("seconds", "is_free"), [(-1, True), (10, False), (299, False), (3600, True), (DAY, True)])
-def test_a_lease_that_nobody_gave_is_over(database: Database, seconds: float, is_free: bool, set_aside: bool) -> None:
+def test_a_lease_beyond_the_longest_has_expired(
+    database: Database, seconds: float, is_free: bool, set_aside: bool
+) -> None:
     """The clock was set back by an hour or a day: what is left of a lease is no reason to wait as long."""
     (task_id,) = registered(database, "a")
     mine = claimed(database)
@@ -136,7 +138,7 @@ def test_a_lease_that_nobody_gave_is_over(database: Database, seconds: float, is
             break
 
 
-def test_a_long_lease_is_believed(database: Database) -> None:
+def test_a_configured_long_lease_is_respected(database: Database) -> None:
     """Where workers ask for an hour, an hour is no jump of the clock."""
     (task_id,) = registered(database, "a")
     claimed(database)
@@ -148,7 +150,7 @@ def test_a_long_lease_is_believed(database: Database) -> None:
         assert queue.claim(session, "node/2", node="node", lease=3600, now=NOW) is not None
 
 
-def test_the_worker_that_lives_takes_its_lease_back_after_a_jump(database: Database) -> None:
+def test_a_heartbeat_renews_the_lease_after_a_clock_jump(database: Database) -> None:
     """Its next heartbeat sets the lease by the clock as it is now, and the task is nobody else's."""
     (task_id,) = registered(database, "a")
     mine = claimed(database)
@@ -160,7 +162,7 @@ def test_the_worker_that_lives_takes_its_lease_back_after_a_jump(database: Datab
         assert claim(database, "node/2") is None
 
 
-def test_a_late_heartbeat_does_not_move_the_pause(database: Database) -> None:
+def test_a_late_heartbeat_does_not_change_the_pause(database: Database) -> None:
     """Whoever set a task aside, or gave it back, holds it no more, though the attempt is still the last one."""
     (task_id,) = registered(database, "a")
     mine = claimed(database)
@@ -173,7 +175,7 @@ def test_a_late_heartbeat_does_not_move_the_pause(database: Database) -> None:
     assert file_ids(database, task_id)
 
 
-def test_a_claim_reads_along_indexes(tmp_path_factory: pytest.TempPathFactory, database: Database) -> None:
+def test_a_claim_uses_indexes_only(tmp_path_factory: pytest.TempPathFactory, database: Database) -> None:
     """SQLite's plan: no statement of a claim reads the table from end to end. (`bench/queue.py` measures both.)"""
     if database.engine.dialect.name != "sqlite":
         return

@@ -10,7 +10,7 @@ from server.database.session import Database
 from server.lifecycle import TaskStatus
 from server.tasks import file_steps, queue
 from server.tasks.queue import Claim, Failure
-from tests.tasks.ground import NOW, claimed, file_ids, let_lease_run_out, register, task, write
+from tests.tasks.queued_tasks import NOW, claimed, file_ids, let_lease_run_out, register, task, write
 
 STEPS = {"scan": False, "probe": True, "poster": True, "mp4": True}
 POISON = Failure("too_many_attempts", {})
@@ -68,7 +68,7 @@ def test_no_step_runs_or_waits_when_its_file_has_ended(database: Database, how: 
     }
 
 
-def test_what_went_wrong_last_is_kept_when_a_task_is_given_up(database: Database) -> None:
+def test_the_last_error_of_a_step_is_kept_when_its_task_is_given_up(database: Database) -> None:
     """The step had said why it was tried again: that outlives the workers that fell silent."""
     mine, (first, second) = begun(database)
     why = Failure("storage_full", {"room": 3})
@@ -88,7 +88,7 @@ def test_what_went_wrong_last_is_kept_when_a_task_is_given_up(database: Database
     assert states == [("error", "too_many_attempts")] * 2
 
 
-def test_a_file_that_was_done_keeps_its_steps(database: Database) -> None:
+def test_a_cancel_leaves_steps_of_completed_files(database: Database) -> None:
     """Cancelled in the second file: the first one's steps stay as they were."""
     mine, (first, second) = begun(database)
     write(database, file_steps.complete_file, mine, first, now=NOW)
@@ -99,7 +99,7 @@ def test_a_file_that_was_done_keeps_its_steps(database: Database) -> None:
     assert {status for status, _ in steps(database, second).values()} == {"skipped", "cancelled"}
 
 
-def test_a_step_that_was_tried_before_stands_where_it_stood(database: Database) -> None:
+def test_a_new_attempt_keeps_completed_steps_and_first_starts(database: Database) -> None:
     """Another attempt: what was completed is not begun again, what ran is, and its first begin stays."""
     mine, (first, _) = begun(database)
     let_lease_run_out(database, mine.task_id)
@@ -124,11 +124,11 @@ def test_remarks_of_several_steps_are_all_kept(database: Database) -> None:
         assert write(database, file_steps.begin_step, mine, first, step, now=NOW)
         assert write(database, file_steps.complete_step, mine, first, step, {"has_poster": True} | found, now=NOW)
     with database.read() as session:
-        told = [file.remarks for file in queue.files_of(session, mine.task_id)]
-    assert told == [["truncated", "audio_missing"], []]
+        remarks = [file.remarks for file in queue.files_of(session, mine.task_id)]
+    assert remarks == [["truncated", "audio_missing"], []]
 
 
-def test_playable_is_told_when_every_file_is_that_has_not_failed(database: Database) -> None:
+def test_a_task_is_playable_when_every_file_that_has_not_failed_is(database: Database) -> None:
     """One of two files can be played: the task not yet. The other has failed: now the task can be."""
     mine, (first, second) = begun(database)
     write(database, file_steps.complete_step, mine, first, "poster", {"playable": True}, now=NOW)

@@ -15,7 +15,7 @@ from server.errors import TaskEndedError, TaskNotFoundError
 from server.lifecycle import TASK_MOVES, FileStatus, TaskStatus, ends
 from server.tasks import file_steps, queue
 from server.tasks.queue import Claim, Failure
-from tests.tasks.ground import (
+from tests.tasks.queued_tasks import (
     LEASE,
     NOW,
     STEPS,
@@ -31,7 +31,7 @@ from tests.tasks.ground import (
 )
 
 
-def test_a_task_goes_through_its_life(database: Database) -> None:
+def test_a_task_is_registered_claimed_and_finished(database: Database) -> None:
     """Registered, claimed, both files done, finished: every state, event and time is there."""
     task_id = register(database, files=2)
     assert (task(database, task_id).status, task(database, task_id).progress) == (TaskStatus.UPLOADED, 0)
@@ -50,7 +50,9 @@ def test_a_task_goes_through_its_life(database: Database) -> None:
 @pytest.mark.parametrize(
     ("failing", "status", "partial"), [(1, TaskStatus.COMPLETED, True), (2, TaskStatus.ERROR, False)]
 )
-def test_failed_files_decide_the_end(database: Database, failing: int, status: TaskStatus, partial: bool) -> None:
+def test_failed_files_decide_how_a_task_ends(
+    database: Database, failing: int, status: TaskStatus, partial: bool
+) -> None:
     """Some files failed: completed and partial; all failed: error, with the first one's reason."""
     task_id = register(database, files=2)
     mine = claimed(database)
@@ -102,7 +104,7 @@ def test_many_workers_claim_every_task_exactly_once(database: Database) -> None:
     assert {one.attempt for one in claims} == {1}
 
 
-def test_a_lease_that_ran_out_is_taken_over_and_the_slow_worker_can_do_no_harm(database: Database) -> None:
+def test_an_expired_lease_is_taken_over_and_the_slow_workers_writes_match_nothing(database: Database) -> None:
     """The second attempt owns the task; every write of the first matches nothing and changes nothing."""
     task_id = register(database)
     slow = claimed(database)
@@ -130,7 +132,7 @@ def test_a_lease_that_ran_out_is_taken_over_and_the_slow_worker_can_do_no_harm(d
     assert kinds(database, task_id) == ["uploaded", "processing", "processing"]
 
 
-def test_failures_count_silence_and_not_what_was_given_back(database: Database) -> None:
+def test_failures_count_silent_workers_and_not_tasks_given_back(database: Database) -> None:
     """A worker that fell silent counts as a failure, one that gave the task back does not."""
     task_id = register(database)
     first = claimed(database)
@@ -142,7 +144,7 @@ def test_failures_count_silence_and_not_what_was_given_back(database: Database) 
     assert (third.attempt, write(database, queue.count_failed_attempts, third)) == (3, 1)
 
 
-def test_orphans_of_a_dead_node_are_free_at_once(database: Database) -> None:
+def test_tasks_of_a_dead_node_can_be_claimed_at_once(database: Database) -> None:
     """Only the tasks of that node; the lease of another stays."""
     mine, others = register(database), register(database, at=NOW + timedelta(seconds=1))
     claimed(database, "dead%/1")
@@ -170,7 +172,7 @@ def test_progress_never_falls(database: Database) -> None:
 
 
 @pytest.mark.parametrize("claim_first", [False, True])
-def test_a_cancelled_task_is_cancelled_at_once_and_for_good(database: Database, claim_first: bool) -> None:
+def test_a_cancel_counts_at_once_and_is_final(database: Database, claim_first: bool) -> None:
     """Waiting or processing: status and files are cancelled, its worker is out, cancelling again is the same."""
     task_id = register(database, files=2)
     mine = claimed(database) if claim_first else None
@@ -188,7 +190,7 @@ def test_a_cancelled_task_is_cancelled_at_once_and_for_good(database: Database, 
     assert kinds(database, task_id).count("cancelled") == 1
 
 
-def test_what_has_ended_cannot_be_cancelled_and_strangers_see_nothing(database: Database) -> None:
+def test_an_ended_task_cannot_be_cancelled_and_other_owners_find_none(database: Database) -> None:
     """Completed is 409's error, another owner's or an unknown task 404's."""
     task_id = register(database)
     mine = claimed(database)
@@ -204,7 +206,7 @@ def test_what_has_ended_cannot_be_cancelled_and_strangers_see_nothing(database: 
     assert task(database, task_id).status is TaskStatus.COMPLETED
 
 
-def test_give_up_ends_open_files_only(database: Database) -> None:
+def test_giving_up_a_task_ends_open_files_only(database: Database) -> None:
     """A poison task: what was not done is an error with its reason; the file that was done stays done."""
     task_id = register(database, files=2)
     mine = claimed(database)
@@ -232,7 +234,7 @@ def test_leases_are_set_by_the_databases_clock(database: Database) -> None:
     assert abs(lease.timestamp() - float(now or 0) - LEASE) < 5
 
 
-def test_no_move_leaves_an_end(database: Database) -> None:
+def test_no_transition_leaves_an_end_state(database: Database) -> None:
     """The table itself: ended states have no way out, and a claim finds none of them."""
     over = {TaskStatus.COMPLETED, TaskStatus.ERROR, TaskStatus.CANCELLED, TaskStatus.REMOVED}
     assert set(ends(TASK_MOVES)) == over
@@ -242,9 +244,7 @@ def test_no_move_leaves_an_end(database: Database) -> None:
         assert claim(database) is None
 
 
-def test_whoever_is_cut_off_in_a_transaction_does_not_keep_its_locks(
-    database: Database, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_worker_cut_off_in_a_transaction_loses_its_locks(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     """PostgreSQL: a worker holds its task's row and is heard of no more; after a while the task can be cancelled."""
     if database.engine.dialect.name != "postgresql":
         return  # the kernel ends a dead process's locks, and SQLite's processes are on one machine

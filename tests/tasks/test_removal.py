@@ -10,7 +10,7 @@ from server.lifecycle import FileStatus, StepStatus, TaskStatus, UploadStatus
 from server.tasks import file_steps, queue, removal
 from server.tasks.queue import Failure
 from server.tasks.retry import NotRetriedError, retry
-from tests.tasks.ground import NOW, STEPS, claim, claimed, file_ids, kinds, new_id, register, task, write
+from tests.tasks.queued_tasks import NOW, STEPS, claim, claimed, file_ids, kinds, new_id, register, task, write
 
 
 def uploads_of(database: Database, task_id: str) -> list[str]:
@@ -37,7 +37,7 @@ def end_file(database: Database, mine: queue.Claim, file_id: str, *, works: bool
         assert write(database, file_steps.fail_file, mine, file_id, Failure("not_playable", {}), now=NOW)
 
 
-def test_one_of_several_files(database: Database) -> None:
+def test_removing_one_file_leaves_the_task_with_the_others(database: Database) -> None:
     """The task waits on with the others; with its last file it is removed, and no worker gets it."""
     task_id = register(database, files=2)
     first, second = uploads_of(database, task_id)
@@ -52,7 +52,7 @@ def test_one_of_several_files(database: Database) -> None:
     assert not write(database, removal.remove_file, new_id(), now=NOW)
 
 
-def test_the_running_file(database: Database) -> None:
+def test_removing_the_running_file_stops_writes_for_it(database: Database) -> None:
     """Nothing that its worker writes of it matches any more; the worker is told so, and ends the others."""
     task_id = register(database, files=2)
     first, second = file_ids(database, task_id)
@@ -77,7 +77,7 @@ def test_the_running_file(database: Database) -> None:
     assert rows(database, task_id) == [("removed", True, False), ("completed", False, True)]
 
 
-def test_the_rest_has_failed(database: Database) -> None:
+def test_a_removed_file_does_not_make_a_task_completed(database: Database) -> None:
     """A file that was removed does not make a task completed: what is left of it has failed."""
     task_id = register(database, files=2)
     first, _ = file_ids(database, task_id)
@@ -88,7 +88,7 @@ def test_the_rest_has_failed(database: Database) -> None:
     assert task(database, task_id).error_code == "not_playable"
 
 
-def test_playable_is_told_anew(database: Database) -> None:
+def test_removing_a_file_updates_playable(database: Database) -> None:
     """A running task can be played once the file goes that was on its way there; an ended one no more with its only
     playable file."""
     task_id = register(database, files=3)
@@ -106,7 +106,7 @@ def test_playable_is_told_anew(database: Database) -> None:
     assert (ended.status, ended.partial, ended.playable) == (TaskStatus.COMPLETED, True, False)
 
 
-def test_a_task_that_was_set_aside_for_the_file(database: Database) -> None:
+def test_removing_the_file_that_waits_ends_the_pause_of_its_task(database: Database) -> None:
     """The others need not wait for the end of its pause."""
     task_id = register(database, files=2)
     first, _ = file_ids(database, task_id)
@@ -120,7 +120,7 @@ def test_a_task_that_was_set_aside_for_the_file(database: Database) -> None:
 
 
 @pytest.mark.parametrize("end", [None, TaskStatus.PROCESSING, *(TaskStatus.COMPLETED, TaskStatus.ERROR)])
-def test_a_whole_task(database: Database, end: TaskStatus | None) -> None:
+def test_a_task_is_removed_once_with_all_its_files(database: Database, end: TaskStatus | None) -> None:
     """Waiting, running or over, it is removed with all its files and uploads, once; nobody may work on it or retry it.
 
     When it had ended before is kept."""
@@ -152,7 +152,7 @@ def test_a_whole_task(database: Database, end: TaskStatus | None) -> None:
         write(database, retry, task_id, node="node", has_bytes=lambda _: True, now=NOW)
 
 
-def test_whose_task_it_is(database: Database) -> None:
+def test_only_the_owner_or_an_operator_removes_a_task(database: Database) -> None:
     """Another owner's task is not found; an operator (no owner) may remove any."""
     task_id = register(database, owner="somebody")
     with pytest.raises(TaskNotFoundError):
@@ -163,7 +163,7 @@ def test_whose_task_it_is(database: Database) -> None:
     assert task(database, task_id).status is TaskStatus.REMOVED
 
 
-def test_what_a_step_had_told_is_told_no_more(database: Database) -> None:
+def test_a_removed_file_has_no_result_in_its_columns(database: Database) -> None:
     """Nothing of a removed file has an address: no column says that there is a result."""
     task_id = register(database)
     (file_id,) = file_ids(database, task_id)

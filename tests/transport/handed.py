@@ -109,7 +109,7 @@ class Handed:
         until(lambda: not state.connections and not state.tasks, seconds=8, what="everything is let go")
 
 
-def told(path: str, body: bytes) -> bytes:
+def expected_answer(path: str, body: bytes) -> bytes:
     """What the application answers when that was the body."""
     return f"{path} {len(body)} {hashlib.sha256(body).hexdigest()}".encode()
 

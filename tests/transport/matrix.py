@@ -96,9 +96,9 @@ class Sending:
     def stored(self) -> int:
         """Check what the server has; the size of it. A form has nothing but what it has whole."""
         assert self.kind != "form"
-        told = head(self.live, self.upload)
-        assert told.status == 200, self.label
-        offset = int(told.headers["upload-offset"])
+        answer = head(self.live, self.upload)
+        assert answer.status == 200, self.label
+        offset = int(answer.headers["upload-offset"])
         file = self.live.stored(self.upload)
         assert file is not None
         assert len(file) == offset, self.label

@@ -41,19 +41,19 @@ class Line:
         self._server.setblocking(False)
         self._front = front
         self._rest = length - len(front)
-        self.told: list[str] = []
+        self.calls: list[str] = []
         self.body = SocketBody(self, idle, pace)
 
     def take(self) -> Taken:
-        assert "take" not in self.told, "a body is taken once"
-        self.told.append("take")
+        assert "take" not in self.calls, "a body is taken once"
+        self.calls.append("take")
         return Taken(self._front, os.dup(self._server.fileno()) if self._rest else -1, self._rest)
 
     def give_back(self) -> None:
-        self.told.append("give_back")
+        self.calls.append("give_back")
 
     def gone(self) -> None:
-        self.told.append("gone")
+        self.calls.append("gone")
 
     def left(self) -> bytes:
         """What is still in the server's socket."""

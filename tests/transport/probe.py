@@ -72,13 +72,13 @@ class Probe:
                 pass
             self.ends.append(path)
             return
-        told = {
+        facts = {
             "body": body.decode("latin-1"),
             "headers": [[name.decode(), value.decode("latin-1")] for name, value in scope["headers"]],
             "same": before == scope["headers"],
             "trailers": trailers,
         }
-        await _answer(send, json.dumps(told).encode())
+        await _answer(send, json.dumps(facts).encode())
 
     def __enter__(self) -> Self:
         self._listener = socket.create_server(("127.0.0.1", 0))

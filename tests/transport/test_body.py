@@ -87,7 +87,7 @@ ENDS: dict[str, tuple[list[Message], int, bytes, End]] = {
 
 @pytest.mark.parametrize("name", ENDS)
 @pytest.mark.parametrize("how", ["peek", "read", "drain", "write"])
-def test_ends(file: tuple[int, Path], name: str, how: str) -> None:
+def test_each_way_to_use_a_body_reports_bytes_and_reason(file: tuple[int, Path], name: str, how: str) -> None:
     """Each way of using a body tells exactly what came and why it stopped; `moved` counts what was taken."""
     messages, limit, expected, end = ENDS[name]
     use: Use = {"peek": by_peek, "read": by_read, "drain": by_drain, "write": by_write(*file)}[how]
@@ -108,7 +108,7 @@ def test_ends(file: tuple[int, Path], name: str, how: str) -> None:
 
 
 @pytest.mark.parametrize("how", ["peek", "read", "drain", "write"])
-def test_stop(file: tuple[int, Path], how: str) -> None:
+def test_a_stop_ends_a_wait_and_every_later_call(file: tuple[int, Path], how: str) -> None:
     """`stop` ends a wait at once, keeps what had come, and every later call ends so too."""
     use: Use = {"peek": by_peek, "read": by_read, "drain": by_drain, "write": by_write(*file)}[how]
 
@@ -129,7 +129,7 @@ def test_stop(file: tuple[int, Path], how: str) -> None:
     run(work())
 
 
-def test_stop_before_the_first_byte(file: tuple[int, Path]) -> None:
+def test_a_body_stopped_before_its_first_byte_is_never_read(file: tuple[int, Path]) -> None:
     """A body that was told to let go before anybody asked is never read."""
     descriptor, path = file
 
@@ -145,7 +145,7 @@ def test_stop_before_the_first_byte(file: tuple[int, Path]) -> None:
     assert path.read_bytes() == b""
 
 
-def test_nothing_is_read_unasked() -> None:
+def test_a_body_is_read_only_on_demand() -> None:
     """Making a body reads nothing; a peek reads no more messages than it needs."""
 
     async def work() -> None:
@@ -165,7 +165,7 @@ def test_nothing_is_read_unasked() -> None:
     run(work())
 
 
-def test_idle_counts_silence_not_time() -> None:
+def test_the_idle_limit_counts_silence() -> None:
     """A body that brings a byte before each limit is never idle, however long it takes."""
 
     async def work() -> None:
@@ -186,7 +186,7 @@ def test_idle_counts_silence_not_time() -> None:
     run(work())
 
 
-def test_small_pieces_are_written_though_more_may_come(file: tuple[int, Path]) -> None:
+def test_small_pieces_are_written_soon(file: tuple[int, Path]) -> None:
     """What has come is in the file soon, not only when there is more: a crash loses a moment."""
     descriptor, path = file
 
@@ -205,7 +205,7 @@ def test_small_pieces_are_written_though_more_may_come(file: tuple[int, Path]) -
     run(work())
 
 
-def test_a_stream_of_crumbs_is_written(file: tuple[int, Path]) -> None:
+def test_a_fast_stream_of_small_pieces_is_written(file: tuple[int, Path]) -> None:
     """Pieces that come in no time, one after the other without end, do not keep each other from the file."""
     descriptor, path = file
 
@@ -228,7 +228,7 @@ def test_a_stream_of_crumbs_is_written(file: tuple[int, Path]) -> None:
     run(work())
 
 
-def test_written_at_its_place(file: tuple[int, Path]) -> None:
+def test_bytes_are_written_at_their_offset(file: tuple[int, Path]) -> None:
     """Bytes go to the offset that was asked for, not one behind the limit, and what stood before it stays."""
     descriptor, path = file
     path.write_bytes(b"0123456789")
@@ -243,7 +243,7 @@ def test_written_at_its_place(file: tuple[int, Path]) -> None:
     assert path.read_bytes() == b"012abcd789"
 
 
-def test_a_file_that_takes_no_more(file: tuple[int, Path]) -> None:
+def test_an_error_of_the_file_is_raised(file: tuple[int, Path]) -> None:
     """An error of the file is raised; an error is never mistaken for an end of the body."""
     _, path = file
     only_read = os.open(path, os.O_RDONLY)
@@ -258,7 +258,7 @@ def test_a_file_that_takes_no_more(file: tuple[int, Path]) -> None:
     os.close(only_read)
 
 
-def test_short_writes(file: tuple[int, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_short_writes_are_continued(file: tuple[int, Path], monkeypatch: pytest.MonkeyPatch) -> None:
     """A kernel that takes less than it was given gets the rest again."""
     descriptor, path = file
     real = os.pwrite
@@ -298,7 +298,7 @@ def test_many_bytes_in_bounded_memory(file: tuple[int, Path]) -> None:
     assert path.stat().st_size == 32 * MIB
 
 
-def test_a_cancelled_writer_is_waited_for(file: tuple[int, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_cancelled_request_waits_for_its_writer(file: tuple[int, Path], monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing is written after the answer: a request that is cancelled ends when its thread has ended.
 
     Else the store closes the descriptor under the thread, and its number may be another upload's by then.
@@ -344,7 +344,7 @@ Step = tuple[str, int]
     steps=st.lists(st.tuples(st.sampled_from(["peek", "read", "write", "drain"]), st.integers(0, 70)), max_size=12),
     end=st.sampled_from(["complete", "gone", "last message has bytes"]),
 )
-def test_any_chunking_and_any_use(pieces: list[bytes], steps: list[Step], end: str) -> None:
+def test_any_chunks_give_the_same_bytes_in_order(pieces: list[bytes], steps: list[Step], end: str) -> None:
     """Whatever the chunks and whatever is done with them, the bytes come in order, each once."""
     data = b"".join(pieces)
     messages = whole(pieces)

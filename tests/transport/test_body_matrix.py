@@ -90,7 +90,7 @@ def check_refused(made: list[Sending], status: int) -> None:
 
 
 @pytest.mark.parametrize("size", EDGES)
-def test_whole(live: LiveServer, size: int) -> None:
+def test_every_byte_of_a_body_is_stored(live: LiveServer, size: int) -> None:
     """204 or 200, every byte, and the connection goes on with the next request."""
     with nothing_left(live):
         made = sendings(live, size=size)
@@ -111,7 +111,7 @@ def test_whole(live: LiveServer, size: int) -> None:
         assert [path.read_bytes() for path in form_files(live, made)] == [made[-1].data[:size]] * 2
 
 
-def test_empty(live: LiveServer) -> None:
+def test_an_empty_body_changes_nothing(live: LiveServer) -> None:
     """A body without a byte changes nothing, and the connection goes on."""
     with nothing_left(live):
         made = [Sending(live, kind, framing, 0) for kind, framing in CASES if kind != "form"]
@@ -126,7 +126,7 @@ def test_empty(live: LiveServer) -> None:
 
 @pytest.mark.parametrize("count", [10, 65_536, FIRST])
 @pytest.mark.parametrize("how", ["FIN", "RST"])
-def test_cut(live: LiveServer, way: Way, how: str, count: int) -> None:
+def test_a_cut_body_keeps_what_came(live: LiveServer, way: Way, how: str, count: int) -> None:
     """A client that leaves: what came before is kept, up to what the kernel may forget after a reset."""
     with nothing_left(live):
         made = sendings(live)
@@ -145,7 +145,7 @@ def test_cut(live: LiveServer, way: Way, how: str, count: int) -> None:
         check_ended(made)
 
 
-def test_idle(way: Way, tmp_path: Path) -> None:
+def test_a_silent_body_is_408_and_keeps_what_came(way: Way, tmp_path: Path) -> None:
     """A client that falls silent: 408, what came is kept, and a form is dropped."""
     with way.server(tmp_path / "idle", body_idle_timeout=0.6) as live, nothing_left(live):
         for count in (10, FIRST):
@@ -157,7 +157,7 @@ def test_idle(way: Way, tmp_path: Path) -> None:
             close_all(made)
 
 
-def test_evicted(live: LiveServer) -> None:
+def test_an_evicted_body_is_423_and_writes_nothing_late(live: LiveServer) -> None:
     """A newer request takes the upload over: 423 for the old one, whose late bytes reach nothing."""
     with nothing_left(live):
         made = sendings(live, forms=False)
@@ -167,9 +167,9 @@ def test_evicted(live: LiveServer) -> None:
             sending.wait_stored(FIRST)
         for sending in made:
             began = Stopwatch()
-            told = head(live, sending.upload).headers["upload-offset"]
+            offset = head(live, sending.upload).headers["upload-offset"]
             assert began.seconds < 5  # it waited for no timeout
-            assert told == ("0" if sending.kind == "checksum" else str(FIRST)), sending.label
+            assert offset == ("0" if sending.kind == "checksum" else str(FIRST)), sending.label
             with contextlib.suppress(OSError):
                 sending.connection.send(b"\xff" * 100_000)
         check_refused(made, 423)
@@ -177,7 +177,7 @@ def test_evicted(live: LiveServer) -> None:
         close_all(made)
 
 
-def test_evicted_in_full_flow(live: LiveServer) -> None:
+def test_a_body_at_full_speed_is_evicted(live: LiveServer) -> None:
     """The same while bytes come as fast as they can."""
     with nothing_left(live):
         made = sendings(live, forms=False, size=60 * MIB)
@@ -194,7 +194,7 @@ def test_evicted_in_full_flow(live: LiveServer) -> None:
         close_all(made)
 
 
-def test_stopped(way: Way, tmp_path: Path) -> None:
+def test_a_server_stop_ends_a_body_without_loss(way: Way, tmp_path: Path) -> None:
     """A server that stops: the connection ends with an error or without an answer, and nothing is lost or invented."""
     # uvicorn ends its loop with connections that are not closed yet; that the loop says so must not stop it.
     with warnings.catch_warnings(action="ignore", category=ResourceWarning):
@@ -238,7 +238,7 @@ def _resize(folder: Path, size: str) -> None:
     subprocess.run(["mount", "-o", f"remount,size={size}", str(folder / "uploads")], check=True)
 
 
-def test_no_space(way: Way, small_disk: Path) -> None:
+def test_a_full_disk_is_507_and_keeps_what_fits(way: Way, small_disk: Path) -> None:
     """A full disk: 507, what fitted is kept, and the next upload, once there is room, has its own bytes only."""
     with way.server(small_disk) as live, nothing_left(live):
         for kind, framing in CASES:
@@ -266,15 +266,15 @@ def test_no_space(way: Way, small_disk: Path) -> None:
             sending.connection.close()
             small = Sending(live, "plain", "length", MIB)
             small.begin()
-            told = small.answer()
-            assert told is not None
-            assert told.status == 204
+            answer = small.answer()
+            assert answer is not None
+            assert answer.status == 204
             small.go_on()
             small.connection.close()
             live.path(small.upload).unlink()
 
 
-def test_broken_disk(live: LiveServer, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failing_disk_is_500_and_keeps_what_was_written(live: LiveServer, monkeypatch: pytest.MonkeyPatch) -> None:
     """A disk that fails: 500, what was written is kept, and the next upload has its own bytes only."""
     splice, pwrite = os.splice, os.pwrite
     failed = []
@@ -307,7 +307,7 @@ def test_broken_disk(live: LiveServer, monkeypatch: pytest.MonkeyPatch) -> None:
         close_all(made)
 
 
-def test_nothing_grows(live: LiveServer) -> None:
+def test_bodies_leave_no_descriptors_threads_or_pipes(live: LiveServer) -> None:
     """Fifty bodies that end in every way, again and again: no more descriptors, threads and pipes than before."""
 
     def round_of() -> tuple[int, int]:

@@ -126,7 +126,7 @@ def forms(draw: st.DrawFn) -> tuple[Parts, str]:
 )
 @example(([("a", b"\r\n--a" * 50)], "aa"), [0], 0, b"", b"", [0])
 @example(([("a", b"\r"), ("b", b"\r\n"), ("c", b"\r\n--"), ("d", b"")], "aa"), list(range(600)), 0, b"", b"", [0])
-def test_any_form_any_pieces(
+def test_any_form_in_any_pieces_gives_its_parts(
     made: tuple[Parts, str], cuts: list[int], front: int, preamble: bytes, epilogue: bytes, uses: list[int]
 ) -> None:
     """Every part, whatever it looks like and however it is read; what stands around the parts is nobody's."""
@@ -139,7 +139,7 @@ BIG = 1 << 20
 
 
 @pytest.mark.parametrize("around", range(-4, 12))
-def test_a_delimiter_across_the_edge_of_a_buffer(around: int) -> None:
+def test_a_delimiter_across_two_reads_is_found(around: int) -> None:
     """A delimiter at every place around the end of a read of a MiB, in a file of \"\\r\\n--a\"."""
     start = len(form([("a.mp4", b"")], "aa")) - len("\r\n--aa--")
     data = (b"\r\n--a" * BIG)[: BIG - start - around]
@@ -157,7 +157,7 @@ def test_a_delimiter_across_the_edge_of_a_buffer(around: int) -> None:
     cuts=st.lists(st.integers(0, 80), max_size=20),
     room=st.integers(0, 80),
 )
-def test_scanner(data: bytes, cuts: list[int], room: int) -> None:
+def test_the_scanner_stops_at_the_first_delimiter(data: bytes, cuts: list[int], room: int) -> None:
     """What comes before the first delimiter goes on, up to what the target takes; what follows is left alone."""
     scanner, got = Scanner(b"aa"), bytearray()
     scanner.start()
@@ -198,7 +198,7 @@ BAD = {
 
 
 @pytest.mark.parametrize("name", BAD)
-def test_no_form(name: str) -> None:
+def test_a_body_that_is_not_a_form_is_refused(name: str) -> None:
     """What is no form is refused, on both ways, in whatever pieces it comes."""
 
     async def work() -> None:
@@ -229,7 +229,7 @@ def _send(line: Line, data: bytes) -> None:
         line.client.sendall(data)
 
 
-def test_line_feeds_cost_little() -> None:
+def test_line_feeds_before_a_form_take_linear_time() -> None:
     """Line feeds before a form are passed over as one, not one by one with a copy of the others for each."""
 
     async def work() -> int:

@@ -43,7 +43,7 @@ WAITS: dict[str, tuple[list[tuple[float, int]], float]] = {
 
 
 @pytest.mark.parametrize("name", WAITS)
-def test_pace(name: str) -> None:
+def test_bytes_earn_patience_at_the_slowest_rate(name: str) -> None:
     """Waiting spends a window of patience, bytes earn it back at the rate, and never more than the window."""
     waits, left = WAITS[name]
     clock = Clock()
@@ -52,12 +52,12 @@ def test_pace(name: str) -> None:
         clock.now += 1000  # between two waits the server is at work, and nobody counts that
         pace.wait()
         clock.now += seconds
-        told = pace.check(count)
-        assert told == (pace.left > 0)
+        is_patient = pace.check(count)
+        assert is_patient == (pace.left > 0)
     assert pace.left == pytest.approx(left)
 
 
-def test_no_pace() -> None:
+def test_without_a_rate_nothing_is_too_slow() -> None:
     """Without a rate nothing is ever too slow."""
     clock = Clock()
     pace = Pace(0, 60, clock)
@@ -68,7 +68,7 @@ def test_no_pace() -> None:
 
 @hypothesis_settings(max_examples=200, deadline=None)
 @given(st.lists(st.tuples(st.floats(0, 50), st.integers(0, 2000)), max_size=60))
-def test_an_average_is_enough(waits: list[tuple[float, int]]) -> None:
+def test_a_body_is_given_up_only_below_the_average_rate(waits: list[tuple[float, int]]) -> None:
     """A body is given up only after a stretch of more than the window in which it was slower than the rate."""
     clock = Clock()
     pace = Pace(10, 60, clock)
@@ -101,7 +101,7 @@ async def by_write(body: AsgiBody, path: Path) -> tuple[bytes, End]:
 
 
 @pytest.mark.parametrize("use", [by_peek, by_read, by_write])
-def test_a_trickle(tmp_path: Path, use: Use) -> None:
+def test_a_trickling_body_is_given_up_and_its_bytes_counted(tmp_path: Path, use: Use) -> None:
     """A body of a byte a second is given up, whatever is done with it; every byte that came is accounted for."""
     clock = Clock()
 
@@ -121,7 +121,7 @@ def test_a_trickle(tmp_path: Path, use: Use) -> None:
     asyncio.run(work())
 
 
-def test_a_trickle_that_comes_to_its_end() -> None:
+def test_a_slow_body_that_is_complete_is_accepted() -> None:
     """The last byte is the last, however late it is: a body that is whole is never given up."""
     clock = Clock()
 
@@ -137,7 +137,7 @@ def test_a_trickle_that_comes_to_its_end() -> None:
     asyncio.run(work())
 
 
-def test_patience_ends_in_silence() -> None:
+def test_a_slow_body_that_falls_silent_is_given_up_early() -> None:
     """A body that used up its patience is not waited for as long as one that falls silent."""
 
     async def work() -> None:

@@ -87,7 +87,9 @@ def moved(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 @pytest.mark.parametrize(
     "path", ["/0-0", "/5-1", "/0-65536", WHOLE, f"/1-{7 * MIB}", "/a/10-20/b/0-0/c/20-1/100-900000/d"]
 )
-def test_bytes(files: Files, monkeypatch: pytest.MonkeyPatch, moved: list[int], path: str, turn: int) -> None:
+def test_files_and_ranges_are_sent_by_sendfile(
+    files: Files, monkeypatch: pytest.MonkeyPatch, moved: list[int], path: str, turn: int
+) -> None:
     """Whole files, stretches of them, and text between: the bytes that were asked for, and by sendfile."""
     monkeypatch.setattr(time_slice, "SLICE_BYTES", turn)
     with files.connect() as connection:
@@ -99,7 +101,7 @@ def test_bytes(files: Files, monkeypatch: pytest.MonkeyPatch, moved: list[int], 
     assert [one.sent for one in files.senders] == [count] * 3
 
 
-def test_behind_what_waits(files: Files, moved: list[int]) -> None:
+def test_a_file_follows_bytes_that_wait_in_the_buffer(files: Files, moved: list[int]) -> None:
     """What the server still has to write comes first, however long its client takes for it; many at once."""
     path = f"/x*{9 * MIB}/0-{3 * MIB}/y*{2 * MIB}/7-100/z"
     slow = [slowly(files, path) for _ in range(3)]
@@ -111,7 +113,7 @@ def test_behind_what_waits(files: Files, moved: list[int]) -> None:
         assert connection.ask("GET", "/next").body == b"next"
 
 
-def test_behind_a_little_that_waits(files: Files) -> None:
+def test_a_file_follows_a_few_bytes_that_wait(files: Files) -> None:
     """The same for so few bytes that the server would not call its buffer full."""
     files.send_buffer = 4096
     for path in ("/x*50000/0-100/y*10000/5-1000/z*3000/0-9", "/x*15000/0-100"):
@@ -122,7 +124,7 @@ def test_behind_a_little_that_waits(files: Files) -> None:
         assert connection.answer().body == expected(path)
 
 
-def test_pipelined(files: Files) -> None:
+def test_pipelined_requests_after_a_file_are_answered_in_order(files: Files) -> None:
     """Requests that wait behind a file are answered in order, on a connection that stays."""
     paths = [WHOLE, "/a", "/0-0", "/0-10/b", f"/3-{MIB}", WHOLE, "/end"] * 2
     with files.connect() as connection:
@@ -133,7 +135,7 @@ def test_pipelined(files: Files) -> None:
         assert connection.ask("PUT", "/0-9", body=b"x" * 100_000).body == DATA[:9]
 
 
-def test_http_1_0_and_close(files: Files) -> None:
+def test_the_connection_is_closed_after_the_answer(files: Files) -> None:
     """Where the connection ends behind the answer, it ends there and not before."""
     closing = {"Connection": "close"}
     for asked in (request("GET", WHOLE).replace(b"HTTP/1.1", b"HTTP/1.0", 1), request("GET", WHOLE, closing)):
@@ -157,7 +159,7 @@ def test_idle_downloads_hold_no_thread(files: Files) -> None:
 
 @pytest.mark.parametrize("behind", [0, 3])
 @pytest.mark.parametrize("how", ["close", "reset", "half_close"])
-def test_the_client_leaves(files: Files, how: str, behind: int) -> None:
+def test_a_client_that_leaves_frees_everything(files: Files, how: str, behind: int) -> None:
     """A client that goes in the middle, while the server waits for it: all is let go, also when requests wait."""
     connection = slowly(files, WHOLE)
     connection.send(request("GET", "/a") * behind)
@@ -172,7 +174,7 @@ def test_the_client_leaves(files: Files, how: str, behind: int) -> None:
 
 
 @pytest.mark.parametrize("how", ["close", "reset"])
-def test_the_client_leaves_in_full_flow(files: Files, how: str) -> None:
+def test_a_client_that_leaves_at_full_speed_frees_everything(files: Files, how: str) -> None:
     """The same while bytes are moved."""
     for count in (1, 100_000, 5_000_000):
         with files.connect() as connection:
@@ -184,7 +186,9 @@ def test_the_client_leaves_in_full_flow(files: Files, how: str) -> None:
 
 
 @pytest.mark.parametrize("left", [0, 100, 10 * MIB])
-def test_truncated(files: Files, left: int, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_file_that_became_shorter_cuts_the_connection(
+    files: Files, left: int, caplog: pytest.LogCaptureFixture
+) -> None:
     """A file that got shorter: what it still has arrives, then the connection is cut, and somebody is told."""
     connection = slowly(files, WHOLE)
     all_wait(files, 1)
@@ -200,7 +204,7 @@ def test_truncated(files: Files, left: int, caplog: pytest.LogCaptureFixture) ->
     assert [record.exc_info is not None for record in caplog.records if record.levelno == logging.ERROR] == [True]
 
 
-def test_an_idle_client(files: Files, caplog: pytest.LogCaptureFixture) -> None:
+def test_an_idle_reader_is_reset(files: Files, caplog: pytest.LogCaptureFixture) -> None:
     """Who takes no byte for too long is reset, in the file and in what comes before it; nobody calls it an error."""
     files.idle_seconds = IDLE
     for path in (WHOLE, f"/x*{9 * MIB}/0-10"):
@@ -214,7 +218,7 @@ def test_an_idle_client(files: Files, caplog: pytest.LogCaptureFixture) -> None:
     assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
 
 
-def test_a_slow_client(files: Files) -> None:
+def test_a_slow_reader_is_not_idle(files: Files) -> None:
     """Who takes a little again and again is not idle, although the socket takes nothing for longer than that."""
     files.idle_seconds = IDLE
     connection = slowly(files, WHOLE)
@@ -229,7 +233,7 @@ def test_a_slow_client(files: Files) -> None:
     assert in_a_hurry(connection).answer().body == DATA
 
 
-def test_too_slow_a_client(files: Files) -> None:
+def test_a_reader_below_the_slowest_rate_is_given_up(files: Files) -> None:
     """Who takes fewer bytes a second than a download must have is given up, however busy it is."""
     files.idle_seconds, files.rate = IDLE, 100 * MIB
     connection = slowly(files, WHOLE)
@@ -241,7 +245,7 @@ def test_too_slow_a_client(files: Files) -> None:
     assert files.ends == [False]
 
 
-def test_without_sendfile(files: Files, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_system_without_sendfile_is_read(files: Files, monkeypatch: pytest.MonkeyPatch) -> None:
     """A file system that cannot be sent from is read."""
 
     def sendfile(*_: int) -> int:
@@ -259,7 +263,7 @@ def test_without_sendfile(files: Files, monkeypatch: pytest.MonkeyPatch) -> None
     assert files.ends[-1] is sendfile_module.FileTooShortError
 
 
-def test_a_disk_that_fails(files: Files, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_read_error_cuts_the_connection(files: Files, monkeypatch: pytest.MonkeyPatch) -> None:
     """Bytes that cannot be read cut the connection."""
     real = os.sendfile
 
@@ -277,7 +281,7 @@ def test_a_disk_that_fails(files: Files, monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 @pytest.mark.parametrize("path", ["/0-100", "/a*50/0-50", WHOLE])
-def test_more_than_announced(files: Files, path: str) -> None:
+def test_nothing_is_sent_beyond_the_announced_length(files: Files, path: str) -> None:
     """No byte behind the end of an answer: what has no room is not begun."""
     files.missing = 1
     with files.connect() as connection:
@@ -288,7 +292,7 @@ def test_more_than_announced(files: Files, path: str) -> None:
 
 
 @pytest.mark.parametrize("loop", LOOPS)
-def test_stop(loop: Loop, tmp_path: Path) -> None:
+def test_a_stop_lets_active_readers_finish(loop: Loop, tmp_path: Path) -> None:
     """A stop lets those end who read, and cuts off the others; nothing is left of either."""
     file = tmp_path / "file"
     file.write_bytes(DATA)
@@ -312,7 +316,7 @@ def test_stop(loop: Loop, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("loop", LOOPS)
-def test_tls(loop: Loop, tmp_path: Path) -> None:
+def test_a_tls_socket_is_never_used_for_sendfile(loop: Loop, tmp_path: Path) -> None:
     """A socket with TLS is never let out: its bytes would go in the clear."""
     seen: list[set[str]] = []
 

@@ -35,7 +35,7 @@ def target(tmp_path: Path) -> Iterator[Target]:
 
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("size", SIZES)
-def test_whole(loop: str, target: Target, size: int, way: str) -> None:
+def test_a_body_is_read_to_its_end_and_not_beyond(loop: str, target: Target, size: int, way: str) -> None:
     """A body of any size, some of it read by the parser already: all of it, and not a byte of what is behind it."""
 
     async def work() -> None:
@@ -48,7 +48,7 @@ def test_whole(loop: str, target: Target, size: int, way: str) -> None:
                 assert found == NOISE[:size]
                 assert end is End.COMPLETE
                 assert line.body.moved == (0 if way == "peek" else size)
-                assert line.told == (["take", "give_back"] if front < size else ["take"])
+                assert line.calls == (["take", "give_back"] if front < size else ["take"])
                 assert line.body.consumed(size)
                 await asyncio.sleep(0)
                 assert line.left() == b"next"
@@ -57,7 +57,7 @@ def test_whole(loop: str, target: Target, size: int, way: str) -> None:
 
 
 @pytest.mark.parametrize("way", ["write", "see", "feed", "read"])
-def test_limits(loop: str, target: Target, way: str) -> None:
+def test_a_call_reads_no_more_than_its_limit(loop: str, target: Target, way: str) -> None:
     """Never more than was asked for; what is left comes with the next call, also after a look at it."""
 
     async def work() -> None:
@@ -93,7 +93,7 @@ def end_by_reset(client: socket.socket) -> None:
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_cut(loop: str, target: Target, way: str) -> None:
+def test_a_cut_or_silent_body_keeps_what_came(loop: str, target: Target, way: str) -> None:
     """A client that leaves, or falls silent: what came is there, and every later call says the same."""
 
     async def cut(how: Callable[[socket.socket], None] | None, sent: int) -> None:
@@ -107,7 +107,7 @@ def test_cut(loop: str, target: Target, way: str) -> None:
                 found, end = await using
                 assert found == NOISE[: 5 + sent]
                 assert end is (End.GONE if how else End.IDLE)
-                assert line.told == (["take", "gone"] if how else ["take"])
+                assert line.calls == (["take", "gone"] if how else ["take"])
                 assert (await line.body.write_to(own.descriptor, 0, MIB)).end is end
                 assert line.body.moved == 5 + sent
 
@@ -118,7 +118,7 @@ def test_cut(loop: str, target: Target, way: str) -> None:
     run(loop, work())
 
 
-def test_a_sink_that_has_enough(loop: str) -> None:
+def test_bytes_that_a_sink_leaves_stay_in_the_body(loop: str) -> None:
     """What a sink leaves stays in the body, wherever it stops: in what the parser had, in a read, between two."""
 
     async def work() -> None:
@@ -164,7 +164,9 @@ def refuse(monkeypatch: pytest.MonkeyPatch, number: int, *, after: int, into_pip
 
 @pytest.mark.parametrize("way", ["write", "see"])
 @pytest.mark.parametrize("after", [0, 100_000, 3 * MIB + 1])
-def test_no_splice(loop: str, target: Target, monkeypatch: pytest.MonkeyPatch, way: str, after: int) -> None:
+def test_a_file_system_without_splice_gets_every_byte(
+    loop: str, target: Target, monkeypatch: pytest.MonkeyPatch, way: str, after: int
+) -> None:
     """A file system without splice: every byte is there, through a buffer, and splice is not asked again."""
     calls = refuse(monkeypatch, errno.EINVAL, after=after)
 
@@ -204,7 +206,7 @@ def test_a_pipe_that_is_not_empty_is_not_used_again(
     run(loop, work())
 
 
-def test_an_urgent_byte_does_not_keep_a_thread(loop: str, target: Target) -> None:
+def test_an_urgent_byte_does_not_block_a_thread(loop: str, target: Target) -> None:
     """Splice stops before an urgent byte for ever, though the socket polls as readable: reading passes over it."""
 
     async def work() -> None:
@@ -221,7 +223,7 @@ def test_an_urgent_byte_does_not_keep_a_thread(loop: str, target: Target) -> Non
     run(loop, work())
 
 
-def test_checksum(loop: str, target: Target) -> None:
+def test_a_hash_sees_every_byte_in_order(loop: str, target: Target) -> None:
     """A hash that looks on sees the bytes of the file, in order, over several calls."""
 
     async def work() -> None:
@@ -238,7 +240,7 @@ def test_checksum(loop: str, target: Target) -> None:
     run(loop, work())
 
 
-def test_a_hash_that_fails(loop: str, target: Target) -> None:
+def test_an_error_of_the_hash_is_raised(loop: str, target: Target) -> None:
     """What looking on raises is raised, and what was written is counted."""
 
     async def work() -> None:
@@ -258,17 +260,17 @@ def test_a_hash_that_fails(loop: str, target: Target) -> None:
     run(loop, work())
 
 
-def test_gone_before_it_was_taken(loop: str, target: Target) -> None:
+def test_a_connection_lost_before_the_handover_keeps_parsed_bytes(loop: str, target: Target) -> None:
     """A connection that was lost before: what the parser had is kept."""
 
     async def work() -> None:
         async with Line(100, b"front") as line:
             line._rest = 0  # so that there is no descriptor
             taken = line.take()
-            line.told.clear()
+            line.calls.clear()
             line.take = lambda: type(taken)(b"front", -1, 95)  # type: ignore[method-assign]
             assert await by_write(line.body, target, 100) == (b"front", End.GONE)
-            assert line.told == ["gone"]
+            assert line.calls == ["gone"]
             assert await line.body.peek(1) == (b"", End.GONE)
 
     run(loop, work())

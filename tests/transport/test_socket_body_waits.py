@@ -27,7 +27,7 @@ def target(tmp_path: Path) -> Iterator[Target]:
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_stop_while_waiting(loop: str, target: Target, way: str) -> None:
+def test_a_stop_ends_a_waiting_body_at_once(loop: str, target: Target, way: str) -> None:
     """A body that waits lets go at once, on the loop and in its thread."""
 
     async def stop(sent: int, pause: float) -> None:
@@ -54,7 +54,7 @@ def test_stop_while_waiting(loop: str, target: Target, way: str) -> None:
 
 
 @pytest.mark.parametrize("way", ["write", "see", "feed"])
-def test_stop_in_full_flow(loop: str, target: Target, way: str) -> None:
+def test_a_stop_at_full_speed_writes_nothing_afterwards(loop: str, target: Target, way: str) -> None:
     """A stop in the middle of a big body: what was counted is in the file, and nothing is written afterwards."""
     size = 1 << 40
 
@@ -79,7 +79,7 @@ def test_stop_in_full_flow(loop: str, target: Target, way: str) -> None:
     run(loop, work())
 
 
-def test_cancelled(loop: str, target: Target) -> None:
+def test_a_cancelled_body_waits_for_its_thread(loop: str, target: Target) -> None:
     """Who is cancelled waits for his thread: afterwards the file is as long as was counted, and stays so."""
 
     async def work() -> None:
@@ -132,7 +132,7 @@ def test_idle_bodies_hold_no_thread(loop: str, target: Target) -> None:
     run(loop, work())
 
 
-def test_the_wait_for_a_thread_is_not_the_client_s(loop: str, target: Target) -> None:
+def test_a_wait_for_a_thread_is_not_counted_against_the_client(loop: str, target: Target) -> None:
     """While every thread is busy a body waits for one; nobody blames its client for that."""
 
     async def work() -> None:

@@ -88,7 +88,7 @@ CASES = [
 
 
 @pytest.mark.parametrize("case", CASES, ids=[case.rule for case in CASES])
-def test_append(case: Case) -> None:
+def test_each_patch_is_one_decision_or_one_error(case: Case) -> None:
     """Each PATCH is one decision or one error, and only the right errors carry an offset."""
     asked = head("PATCH", VERSION, OCTETS, ("Upload-Offset", case.offset), *case.body)
     try:
@@ -98,7 +98,7 @@ def test_append(case: Case) -> None:
     assert found == case.expected
 
 
-def test_what_is_checked_first() -> None:
+def test_checks_come_in_the_documented_order() -> None:
     """Rule 2: the version before anything else, what the head alone tells before what the upload tells."""
     gone = facts(State.GONE)
     order = [
@@ -114,13 +114,13 @@ def test_what_is_checked_first() -> None:
 
 
 @pytest.mark.parametrize("kind", ["application/offset+octet-stream; charset=x", "Application/Offset+Octet-Stream"])
-def test_content_type(kind: str) -> None:
+def test_content_type_ignores_parameters_and_case(kind: str) -> None:
     """Parameters and case of the Content-Type do not matter."""
     asked = head("PATCH", VERSION, ("Content-Type", kind), ("Upload-Offset", "30"))
     assert protocol.decide_append(asked, facts(), OFFERED) == Append(30, 0, exact=True)
 
 
-def test_create() -> None:
+def test_a_creation_decides_length_name_and_body() -> None:
     """A creation knows length, name and whether a body comes; a chunked body may be one."""
     meta = ("Upload-Metadata", "name Yi5tcDQ=,filename YS5tcDQ=")
     asked = head("POST", VERSION, ("Upload-Length", "5"), meta)
@@ -137,7 +137,7 @@ def test_create() -> None:
         (COMPLETE, {"Upload-Offset": "100", "Upload-Length": "100", "Upload-Task": "id"}),
     ],
 )
-def test_describe(given: Facts, expected: dict[str, str]) -> None:
+def test_head_describes_offset_length_metadata_and_expiry(given: Facts, expected: dict[str, str]) -> None:
     """Rule 4: HEAD tells offset and length (or that it is open), the metadata as they came, expiry or task."""
     found = protocol.describe(given)
     if "Upload-Task" not in expected:
@@ -145,7 +145,7 @@ def test_describe(given: Facts, expected: dict[str, str]) -> None:
     assert found == expected | {"Upload-Metadata": "filename YQ=="}
 
 
-def test_describe_many_parts() -> None:
+def test_head_of_a_final_upload_fits_16_kib() -> None:
     """HEAD of a final upload tells its parts while Node's client can read that: 16 KiB of head in all."""
     few = "final;" + " ".join([f"https://video.example.org/files/{uuid4()}"] * 100)
     many = "final;" + " ".join([f"https://video.example.org/files/{uuid4()}"] * 1000)
@@ -166,7 +166,7 @@ def test_describe_many_parts() -> None:
         ("can_concatenate", ("concatenation", "concatenation-unfinished")),
     ],
 )
-def test_extensions(can: str, expected: tuple[str, ...]) -> None:
+def test_extensions_follow_from_the_capabilities_of_the_store(can: str, expected: tuple[str, ...]) -> None:
     """Extensions are what the store can do, each by its own ability."""
     nothing = {"can_append": False, "can_delete": False}
     assert protocol.extensions(**nothing) == ()
@@ -186,7 +186,7 @@ def test_extensions(can: str, expected: tuple[str, ...]) -> None:
         ("k-!+~ YQ==", {"k-!+~": b"a"}),
     ],
 )
-def test_metadata(raw: str | None, expected: dict[str, bytes]) -> None:
+def test_metadata_is_pairs_of_key_and_base64(raw: str | None, expected: dict[str, bytes]) -> None:
     """Rule 6: pairs of key and base64, values may be missing or empty."""
     assert parse_metadata(raw) == expected
 
@@ -202,7 +202,7 @@ def test_metadata(raw: str | None, expected: dict[str, bytes]) -> None:
         ({"filename": b"\xff.mp4"}, "�.mp4"),
     ],
 )
-def test_file_name(metadata: dict[str, bytes], expected: str | None) -> None:
+def test_the_file_name_is_filename_or_name(metadata: dict[str, bytes], expected: str | None) -> None:
     """Rule 17: `filename`, else `name`."""
     assert file_name(metadata) == expected
 
@@ -220,12 +220,12 @@ def test_file_name(metadata: dict[str, bytes], expected: str | None) -> None:
         ("PURGE", "POST", "POST"),
     ],
 )
-def test_method_override(method: str, override: str, expected: str) -> None:
+def test_the_override_header_replaces_the_method(method: str, override: str, expected: str) -> None:
     """Rule 10: the actual method is ignored, whatever it is."""
     assert head(method, ("X-HTTP-Method-Override", override)).method == expected
 
 
-def test_expires_in_any_zone() -> None:
+def test_the_expiry_is_written_in_gmt() -> None:
     """Rule 16: an IMF-fixdate is in GMT, wherever the moment came from."""
     moment = datetime(2026, 1, 2, 1, 4, 5, tzinfo=UTC).astimezone()
     assert format_expires(moment) == "Fri, 02 Jan 2026 01:04:05 GMT"

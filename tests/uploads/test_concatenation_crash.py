@@ -123,7 +123,7 @@ def kill(patched: pytest.MonkeyPatch, at: int, *, after: bool) -> None:
 
 
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
-def test_killed_anywhere(monkeypatch: pytest.MonkeyPatch, after: bool) -> None:
+def test_a_join_killed_at_any_step_is_completed(monkeypatch: pytest.MonkeyPatch, after: bool) -> None:
     """Before or behind every transaction and every move of bytes; a restart and one sweep bring it to an end."""
     with tempfile.TemporaryDirectory(dir="/dev/shm" if Path("/dev/shm").is_dir() else None) as folder:
         scenario = JoinCrashScenario(Path(folder))
@@ -140,7 +140,7 @@ def test_killed_anywhere(monkeypatch: pytest.MonkeyPatch, after: bool) -> None:
 
 
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
-def test_killed_anywhere_and_removed(monkeypatch: pytest.MonkeyPatch, after: bool) -> None:
+def test_a_killed_join_whose_final_is_removed_loses_no_part(monkeypatch: pytest.MonkeyPatch, after: bool) -> None:
     """Cut anywhere in the join, then the final is removed, and that is cut anywhere too: no part loses a byte."""
     cut = 0
     with tempfile.TemporaryDirectory(dir="/dev/shm" if Path("/dev/shm").is_dir() else None) as folder:
@@ -165,7 +165,7 @@ def test_killed_anywhere_and_removed(monkeypatch: pytest.MonkeyPatch, after: boo
         pytest.fail("it never came to its end")
 
 
-def test_half_a_copy_goes_on(tmp_path: Path) -> None:
+def test_a_half_copied_part_is_copied_to_its_end(tmp_path: Path) -> None:
     """Killed in the middle of a part: the store says how far it was, and the rest follows."""
     scenario = JoinCrashScenario(tmp_path)
     parts = scenario.parts()
@@ -182,7 +182,7 @@ def test_half_a_copy_goes_on(tmp_path: Path) -> None:
     scenario.check(parts)
 
 
-def test_a_small_part_that_was_copied_is_not_judged_twice(tmp_path: Path) -> None:
+def test_the_type_check_sees_each_byte_of_a_copied_part_once(tmp_path: Path) -> None:
     """Killed after a first part of 7 bytes was copied, not taken: the type check sees each byte once."""
     scenario = JoinCrashScenario(tmp_path)
     parts = scenario.parts((DATA[:7], DATA[7:20], DATA[20:]))

@@ -42,9 +42,9 @@ def test_three_uploads_are_one_task(live: LiveServer) -> None:
     assert claim(live, group.task) is None, "somebody could claim it before all are there"
     second = group.whole(1)
     group.check_gathering(2)
-    told = head(live, first)
-    assert (told.headers["upload-task"], told.headers["upload-offset"]) == (group.task, "200")
-    assert "upload-expires" in told.headers
+    answer = head(live, first)
+    assert (answer.headers["upload-task"], answer.headers["upload-offset"]) == (group.task, "200")
+    assert "upload-expires" in answer.headers
     last = patch(live, first, 200, DATA[200:])
     assert (last.status, last.headers["upload-task"]) == (204, group.task)
     assert "upload-expires" not in last.headers
@@ -57,7 +57,7 @@ def test_three_uploads_are_one_task(live: LiveServer) -> None:
     check_tidy(live)
 
 
-def test_one_file(live: LiveServer) -> None:
+def test_a_group_of_one_has_the_chosen_id(live: LiveServer) -> None:
     """A group of one has the id that its client chose, however that was spelled, and its state is found by both."""
     task = str(uuid.uuid4())
     group = Group(live, files=1, task=task)
@@ -65,12 +65,12 @@ def test_one_file(live: LiveServer) -> None:
     assert (answer.status, answer.headers["upload-task"]) == (201, task)
     assert patch(live, id_of(answer), 0, DATA).headers["upload-task"] == task
     group.check_ready()
-    told = live.ask("GET", f"/api/task/status/{task.upper()}")
-    assert json.loads(told.body)["task_id"] == task
+    answer = live.ask("GET", f"/api/task/status/{task.upper()}")
+    assert json.loads(answer.body)["task_id"] == task
 
 
 @pytest.mark.parametrize("body", [DATA, DATA[:100]], ids=["all", "some"])
-def test_bytes_with_the_creation(live: LiveServer, body: bytes) -> None:
+def test_a_member_may_bring_bytes_with_its_creation(live: LiveServer, body: bytes) -> None:
     """A member may come in one request, or begin with it."""
     group = Group(live, files=1)
     answer = group.ask(1, {"Content-Type": "application/offset+octet-stream"}, body)
@@ -101,7 +101,7 @@ def test_bytes_with_the_creation(live: LiveServer, body: bytes) -> None:
     ],
     ids=str,
 )
-def test_metadata_that_makes_no_group(live: LiveServer, said: dict[str, Any]) -> None:
+def test_invalid_group_metadata_is_refused(live: LiveServer, said: dict[str, Any]) -> None:
     """What cannot be understood is 400, and nothing comes of it."""
     group = Group(live)
     answer = group.ask(1, **said)
@@ -111,7 +111,7 @@ def test_metadata_that_makes_no_group(live: LiveServer, said: dict[str, Any]) ->
 
 
 @pytest.mark.parametrize("keys", [("task",), ("task_files",), ("task_file",), ("task", "task_file")], ids=str)
-def test_half_of_a_group(live: LiveServer, keys: tuple[str, ...]) -> None:
+def test_incomplete_group_metadata_is_refused(live: LiveServer, keys: tuple[str, ...]) -> None:
     """One key without the other it needs is 400: nobody is to wait for a file that went elsewhere."""
     all_of_them = {"task": str(uuid.uuid4()), "task_files": "2", "task_file": "1"}
     said = metadata(**{key: all_of_them[key] for key in keys})
@@ -120,7 +120,7 @@ def test_half_of_a_group(live: LiveServer, keys: tuple[str, ...]) -> None:
     assert "needs" in answer.text
 
 
-def test_ids_that_are_in_use(live: LiveServer) -> None:
+def test_a_group_id_that_is_in_use_is_refused(live: LiveServer) -> None:
     """The id of an upload, of its task, of a form's task, of a member, of another owner's group: 409, all alike."""
     alone = create(live, LENGTH)
     done = create(live, LENGTH)
@@ -138,7 +138,7 @@ def test_ids_that_are_in_use(live: LiveServer) -> None:
     group.check_gathering(0)
 
 
-def test_collisions_within_a_group(live: LiveServer) -> None:
+def test_conflicting_members_are_refused(live: LiveServer) -> None:
     """Another number of files, a place that is taken, one file too many: 409, and the group is as it was."""
     group = Group(live, files=2)
     group.create(2)
@@ -154,7 +154,7 @@ def test_collisions_within_a_group(live: LiveServer) -> None:
 
 
 @pytest.mark.parametrize("end", ["ready", "cancelled", "error", "late"])
-def test_a_group_that_has_ended(live: LiveServer, end: str) -> None:
+def test_an_ended_group_takes_no_member(live: LiveServer, end: str) -> None:
     """A group that waits for no more files takes none: 409."""
     group = Group(live, files=2)
     first = group.whole(1)
@@ -171,7 +171,7 @@ def test_a_group_that_has_ended(live: LiveServer, end: str) -> None:
         assert (answer.status, answer.code) == (409, "group_ended")
 
 
-def test_a_creation_whose_answer_was_lost(live: LiveServer) -> None:
+def test_a_repeated_creation_finds_its_upload(live: LiveServer) -> None:
     """The same creation again at its place is the same upload, however far that is; only its own client knows it."""
     group = Group(live, files=2)
     first = group.create(1)
@@ -191,7 +191,7 @@ def test_a_creation_whose_answer_was_lost(live: LiveServer) -> None:
     assert len(live.query("SELECT id FROM uploads WHERE task_id = :id", id=group.task)) == 2
 
 
-def test_a_creation_without_a_place_again(live: LiveServer) -> None:
+def test_a_repeated_creation_without_a_place_makes_a_new_member(live: LiveServer) -> None:
     """Files that look the same are files of their own as long as there is room; then it is one without bytes."""
     group = Group(live, files=2)
     first, second = group.create(None), group.create(None)
@@ -203,7 +203,7 @@ def test_a_creation_without_a_place_again(live: LiveServer) -> None:
     assert group.ask(None).code == "group_full"
 
 
-def test_a_creation_again_needs_no_more_room(live: LiveServer, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_repeated_creation_reserves_no_more_space(live: LiveServer, monkeypatch: pytest.MonkeyPatch) -> None:
     """What was promised to the first one is not asked for again; another one is refused."""
     group = Group(live, files=3)
     first = group.create(1)
@@ -213,7 +213,7 @@ def test_a_creation_again_needs_no_more_room(live: LiveServer, monkeypatch: pyte
     assert len(live.query("SELECT id FROM uploads WHERE task_id = :id", id=group.task)) == 1
 
 
-def test_a_disk_that_is_full_while_its_group_ends(live: LiveServer, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_creation_refused_for_a_full_disk_leaves_nothing(live: LiveServer, monkeypatch: pytest.MonkeyPatch) -> None:
     """The creation is refused for the disk, and nothing stays of it but what the task tells."""
     group = Group(live, files=2)
 
@@ -239,7 +239,7 @@ def test_a_creation_that_is_refused_takes_no_place(live: LiveServer) -> None:
 
 
 @pytest.mark.parametrize("placed", [True, False])
-def test_the_last_place(live: LiveServer, placed: bool) -> None:
+def test_the_last_place_is_given_once(live: LiveServer, placed: bool) -> None:
     """Of many that ask for the last place at once, one gets it; the very first creations make one task."""
     group = Group(live, files=2)
     for last in (False, True):
@@ -270,7 +270,7 @@ def at_once(group: Group, name: str, place: int | None) -> list[Answer]:
     return answers
 
 
-def test_a_member_of_unknown_length(live: LiveServer) -> None:
+def test_a_member_may_defer_its_length(live: LiveServer) -> None:
     """A deferred length is told with the bytes; the task's file has it when it is whole."""
     group = Group(live, files=1)
     upload = group.create(1, length=None)
@@ -281,7 +281,7 @@ def test_a_member_of_unknown_length(live: LiveServer) -> None:
     group.check_ready()
 
 
-def test_a_task_of_another_data_folder(live: LiveServer) -> None:
+def test_a_group_in_another_data_folder_takes_no_member(live: LiveServer) -> None:
     """A task whose bytes lie in another data folder takes no member here: no worker would find all of it."""
     group = Group(live, files=2)
     group.create(1)
@@ -292,7 +292,7 @@ def test_a_task_of_another_data_folder(live: LiveServer) -> None:
     assert group.ask(2).code == "task_taken", "a row that was removed leaves its uploads, and its id is no other's"
 
 
-def test_finals_are_members(live: LiveServer) -> None:
+def test_a_final_upload_can_be_a_member(live: LiveServer) -> None:
     """Parts say nothing of a group; the upload that they become is the member, also when its creation comes again."""
     group = Group(live, files=2)
     parts = []
@@ -316,7 +316,7 @@ def test_finals_are_members(live: LiveServer) -> None:
     check_tidy(live)
 
 
-def test_a_final_that_waits_ends_with_its_group(live: LiveServer) -> None:
+def test_a_waiting_final_is_removed_with_its_group(live: LiveServer) -> None:
     """A member whose parts are still coming is removed with the others."""
     group = Group(live, files=2)
     part = id_of(live.ask("POST", MOUNT, VERSION | {"Upload-Length": str(LENGTH), "Upload-Concat": "partial"}))
@@ -329,7 +329,9 @@ def test_a_final_that_waits_ends_with_its_group(live: LiveServer) -> None:
     check_tidy(live)
 
 
-def test_a_group_that_ends_while_a_final_is_joined(live: LiveServer, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_parts_keep_their_bytes_when_a_group_ends_during_a_join(
+    live: LiveServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The parts keep their bytes, and another final is made of them."""
     parts = []
     for data in (DATA[:300], DATA[300:]):
@@ -352,7 +354,7 @@ def test_a_group_that_ends_while_a_final_is_joined(live: LiveServer, monkeypatch
     assert live.stored(id_of(final)) == DATA
 
 
-def test_a_checksum_that_is_wrong(live: LiveServer) -> None:
+def test_a_wrong_checksum_leaves_a_member_unchanged(live: LiveServer) -> None:
     """A chunk that is not what its client hashed leaves a member as it was."""
     group = Group(live, files=1)
     upload = group.create(1)

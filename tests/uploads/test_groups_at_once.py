@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from tests.harness.groups import Crowd, Group, check_tidy
+from tests.harness.groups import Group, GroupClients, check_tidy
 from tests.harness.http import Answer, LiveServer, serving
 from tests.harness.waiting import PATIENCE, until
 from tests.tus.client import head
@@ -21,11 +21,11 @@ def live(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
         yield made
 
 
-def test_all_at_once(live: LiveServer) -> None:
+def test_concurrent_members_make_one_task(live: LiveServer) -> None:
     """Creations and bytes of all files side by side: one task, every file in its place, and it waits for a worker."""
     for number in range(ROUNDS):
         group = Group(live, files=5)
-        crowd = Crowd(group, pieces=1 + number % 3, refused=number % 6)
+        crowd = GroupClients(group, pieces=1 + number % 3, refused=number % 6)
         with crowd:
             pass
         group.check_ready()
@@ -38,12 +38,12 @@ def test_all_at_once(live: LiveServer) -> None:
     check_tidy(live)
 
 
-def remove_one(group: Group, crowd: Crowd) -> Answer:
+def remove_one(group: Group, crowd: GroupClients) -> Answer:
     until(lambda: crowd.uploads, every=0.001, what="one is created")
     return group.delete(random.choice(list(crowd.uploads.values())))
 
 
-def remove_all(group: Group, crowd: Crowd) -> Answer:
+def remove_all(group: Group, crowd: GroupClients) -> Answer:
     """Several members at once: each would fail the group, and end the others."""
     first = remove_one(group, crowd)
     answers: list[Answer] = []
@@ -60,7 +60,7 @@ def remove_all(group: Group, crowd: Crowd) -> Answer:
     return first
 
 
-def cancel(group: Group, crowd: Crowd) -> Answer:
+def cancel(group: Group, crowd: GroupClients) -> Answer:
     deadline = time.monotonic() + PATIENCE
     while (answer := group.cancel()).status == 404:  # the task appears with its first member
         assert time.monotonic() < deadline
@@ -81,11 +81,13 @@ def check_deleted(live: LiveServer, group: Group, answer: Answer) -> None:
 
 
 @pytest.mark.parametrize("end", [remove_one, remove_all, cancel])
-def test_an_end_in_the_middle(live: LiveServer, end: Callable[[Group, Crowd], Answer]) -> None:
+def test_a_group_that_ends_during_uploads_leaves_nothing_open(
+    live: LiveServer, end: Callable[[Group, GroupClients], Answer]
+) -> None:
     """Wherever it strikes, the group is over for all: no client goes on, and no open upload and no byte is left."""
     for number in range(ROUNDS):
         group = Group(live, files=4)
-        crowd = Crowd(group, pieces=4)
+        crowd = GroupClients(group, pieces=4)
         with crowd:
             time.sleep(number * 0.01)
             answer = end(group, crowd)

@@ -169,7 +169,7 @@ STEPS: Sequence[tuple[type, str]] = [
 @pytest.mark.parametrize("most", [8, pytest.param(NEVER, marks=pytest.mark.soak)], ids=["sample", "all"])
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
 @pytest.mark.parametrize("name", SCENARIOS)
-def test_a_group_that_is_killed_at_any_step_ends_as_without(
+def test_a_group_killed_at_any_step_ends_as_without_a_kill(
     scenario: GroupCrashScenario, monkeypatch: pytest.MonkeyPatch, name: str, after: bool, most: int
 ) -> None:
     """Killed before or after a step; the clients do again what was not answered: the same as without.

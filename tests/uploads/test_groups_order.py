@@ -70,7 +70,7 @@ PLANS = st.builds(
 
 
 @dataclass
-class Story:
+class GroupSchedule:
     """Files of a group, and who does his next step when; -1 is a sweep, -2 what ends the group early."""
 
     plans: list[Plan]
@@ -81,17 +81,17 @@ class Story:
 
 
 @st.composite
-def stories(draw: st.DrawFn, *, ends_early: bool) -> Story:
+def stories(draw: st.DrawFn, *, ends_early: bool) -> GroupSchedule:
     plans = draw(st.lists(PLANS, min_size=1, max_size=4))
     steps = [number for number, plan in enumerate(plans) for _ in range(plan.steps)]
     others = [-1] * draw(st.integers(0, 2)) + [-2] * ends_early
     order = draw(st.permutations(steps + others))
     event = draw(st.sampled_from(EVENTS)) if ends_early else ""
-    return Story(plans, order, event, draw(st.integers(0, len(plans) - 1)), draw(st.booleans()))
+    return GroupSchedule(plans, order, event, draw(st.integers(0, len(plans) - 1)), draw(st.booleans()))
 
 
 @dataclass
-class Told:
+class Expected:
     """What a story must come to: a file's place, and what became of it."""
 
     status: str = "uploaded"
@@ -105,8 +105,8 @@ class Told:
         return self.status != "uploaded" or len(self.whole | self.refused | self.removed) == count
 
 
-class Ground:
-    """A data folder, and a group in it."""
+class GroupInstallation:
+    """A data folder with its database, for many groups in turn."""
 
     def __init__(self, folder: Path, url: str) -> None:
         self.url = url
@@ -120,7 +120,7 @@ class Ground:
 
 
 @pytest.fixture(scope="module", params=["sqlite", "postgresql"])
-def ground(request: pytest.FixtureRequest) -> Iterator[Ground]:
+def installation(request: pytest.FixtureRequest) -> Iterator[GroupInstallation]:
     shared = Path("/dev/shm")  # nobody cuts the power here
     with tempfile.TemporaryDirectory(dir=shared if shared.is_dir() else None) as folder:
         url = f"sqlite:///{folder}/test.db"
@@ -128,22 +128,22 @@ def ground(request: pytest.FixtureRequest) -> Iterator[Ground]:
         if request.param == "postgresql":
             cluster = request.getfixturevalue("postgres_server")
             url = cluster.create_database()
-        made = Ground(Path(folder) / "data", url)
+        made = GroupInstallation(Path(folder) / "data", url)
         yield made
         made.close()
         if cluster is not None:
             cluster.drop_database(url)
 
 
-class Play:
+class GroupRun:
     """A story as it is played, and what it must come to."""
 
-    def __init__(self, services: Services, url: str, story: Story) -> None:
+    def __init__(self, services: Services, url: str, story: GroupSchedule) -> None:
         self.services = services
         self.url = url
         self.story = story
         self.task = str(uuid.uuid4())
-        self.told = Told()
+        self.expected = Expected()
         self.uploads: dict[int, str] = {}
         self.parts: dict[int, str] = {}
         self.done = dict.fromkeys(range(len(story.plans)), 0)
@@ -171,7 +171,7 @@ class Play:
 
     async def refusing(self, who: int, work: Callable[[int], Awaitable[None]]) -> None:
         """What comes after the end is refused; before it, nothing is but text."""
-        is_over = self.told.status != "uploaded"
+        is_over = self.expected.status != "uploaded"
         try:
             await work(who)
         except (UploadGoneError, GroupEndedError) as error:
@@ -195,11 +195,11 @@ class Play:
         facts = await self.made(who)
         assert facts.group == self.task
         self.uploads[who] = facts.id
-        if who not in self.told.created:
-            self.told.created.append(who)
+        if who not in self.expected.created:
+            self.expected.created.append(who)
 
     async def repeat(self, who: int) -> None:
-        if who in self.uploads and self.story.placed and who not in self.told.removed:
+        if who in self.uploads and self.story.placed and who not in self.expected.removed:
             assert (await self.made(who)).id == self.uploads[who]
 
     async def made(self, who: int) -> Facts:
@@ -218,7 +218,7 @@ class Play:
     async def append(self, who: int) -> None:
         plan = self.story.plans[who]
         upload = self.parts.get(who, self.uploads.get(who))
-        if upload is None or who in self.told.refused | self.told.whole | self.told.removed:
+        if upload is None or who in self.expected.refused | self.expected.whole | self.expected.removed:
             return
         pieces_left = plan.steps - self.done[who]
         data = (DATA if plan.is_video else TEXT)[:LENGTH]
@@ -233,14 +233,14 @@ class Play:
         end = LENGTH if not pieces_left else min(offset + 70, LENGTH)
         sent = data[offset:end]
         body = scripted(whole([sent]) if end == LENGTH else [chunk(sent), GONE])
-        is_over = self.told.ended(len(self.story.plans))
+        is_over = self.expected.ended(len(self.story.plans))
         try:
             facts = await self.services.uploads.append(upload, OWNER, decide, body)
             await self.services.finals.join_waiting(facts)
         except ClientGoneError:
             return
         except MediaTypeUnsupportedError:
-            self.told.refused.add(who)
+            self.expected.refused.add(who)
             self.settle()
             raise
         finally:
@@ -248,12 +248,12 @@ class Play:
         if end < LENGTH or (is_over and who in self.parts):
             return
         # A final is judged when it is joined.
-        (self.told.whole if plan.is_video else self.told.refused).add(who)
+        (self.expected.whole if plan.is_video else self.expected.refused).add(who)
         self.settle()
 
     def settle(self) -> None:
-        if len(self.told.refused) == len(self.story.plans):
-            self.told.status, self.told.code = "error", "media_type_mismatch"
+        if len(self.expected.refused) == len(self.story.plans):
+            self.expected.status, self.expected.code = "error", "media_type_mismatch"
 
     # What ends it early
 
@@ -264,11 +264,11 @@ class Play:
         try:
             await self.services.database.run(self.services.deletion.cancel, self.task, OWNER)
         except TaskNotFoundError:
-            assert not self.told.created
+            assert not self.expected.created
         except TaskEndedError:
-            assert self.told.status == "error"
+            assert self.expected.status == "error"
         else:
-            self.told.status = "cancelled"
+            self.expected.status = "cancelled"
 
     async def terminate(self) -> None:
         who = self.story.victim
@@ -277,21 +277,21 @@ class Play:
         try:
             await self.services.removal.terminate(self.uploads[who], OWNER, check_upload)
         except (UploadGoneError, MediaTypeUnsupportedError, FileEmptyError) as refused:
-            if not self.told.ended(len(self.story.plans)) and who not in self.told.refused:
+            if not self.expected.ended(len(self.story.plans)) and who not in self.expected.refused:
                 raise AssertionError("a member of a group that waits may go") from refused
         else:
-            waits = not self.told.ended(len(self.story.plans))
-            if who in self.told.whole:
-                self.told.removed.add(who)
-                self.told.whole.discard(who)
+            waits = not self.expected.ended(len(self.story.plans))
+            if who in self.expected.whole:
+                self.expected.removed.add(who)
+                self.expected.whole.discard(who)
             if waits:
                 self.fail("group_member_removed")
-            elif self.told.removed == set(self.told.created):
-                self.told.status = "removed"
+            elif self.expected.removed == set(self.expected.created):
+                self.expected.status = "removed"
 
     async def expire(self) -> None:
         who = self.story.victim
-        if who not in self.uploads or who in self.told.whole | self.told.refused:
+        if who not in self.uploads or who in self.expected.whole | self.expected.refused:
             return
         execute(self.url, "UPDATE uploads SET expires_at = :past WHERE id = :id", past=PAST, id=self.uploads[who])
         path = self.services.store.local_path(self.uploads[who])
@@ -308,29 +308,29 @@ class Play:
             id=self.task,
         )
         await anyio.to_thread.run_sync(self.services.sweep)
-        if self.told.created and len(self.told.created) < len(self.story.plans):
+        if self.expected.created and len(self.expected.created) < len(self.story.plans):
             self.fail("group_late")
 
     def fail(self, code: str) -> None:
-        if self.told.status == "uploaded":
-            self.told.status, self.told.code = "error", code
+        if self.expected.status == "uploaded":
+            self.expected.status, self.expected.code = "error", code
 
     # The end
 
     def check(self) -> None:
         self.services.sweep()
         rows = query(self.url, "SELECT * FROM tasks WHERE id = :id", id=self.task)
-        if not self.told.created:
+        if not self.expected.created:
             assert rows == [], "a task of nothing"
             return
         (task,) = rows
-        assert (task["status"], task["error_code"]) == (self.told.status, self.told.code)
-        assert (task["gather_until"] is None) == self.told.ended(len(self.story.plans))
+        assert (task["status"], task["error_code"]) == (self.expected.status, self.expected.code)
+        assert (task["gather_until"] is None) == self.expected.ended(len(self.story.plans))
         uploads = query(self.url, "SELECT id, status, has_bytes FROM uploads WHERE task_id = :id", id=self.task)
         assert {row["id"] for row in uploads if row["status"] == "complete"} == {
-            self.uploads[who] for who in self.told.whole if who in self.uploads
+            self.uploads[who] for who in self.expected.whole if who in self.uploads
         }
-        if self.told.ended(len(self.story.plans)):
+        if self.expected.ended(len(self.story.plans)):
             assert not [row for row in uploads if row["status"] == "open"], "a group that ended has an open member"
         stored = {row["id"] for row in uploads if self.services.store.size(row["id"]) is not None}
         assert stored == {row["id"] for row in uploads if row["has_bytes"]} - self.waiting(uploads)
@@ -343,54 +343,56 @@ class Play:
 
     def check_files(self) -> None:
         files = query(self.url, "SELECT * FROM task_files WHERE task_id = :id ORDER BY position", id=self.task)
-        names = [f"{who}.mp4" for who in (sorted(self.told.created) if self.story.placed else self.told.created)]
+        names = [
+            f"{who}.mp4" for who in (sorted(self.expected.created) if self.story.placed else self.expected.created)
+        ]
         assert [file["name"] for file in files] == names
         for file in files:
             who = int(file["name"].partition(".")[0])
             assert file["upload_id"] == self.uploads[who]
-            if who in self.told.removed:
+            if who in self.expected.removed:
                 assert (file["status"], bool(file["removing"])) == ("removed", False)
-            elif who in self.told.refused:
+            elif who in self.expected.refused:
                 assert (file["status"], file["error_code"]) == ("error", "media_type_mismatch")
-            elif self.told.status == "uploaded":
+            elif self.expected.status == "uploaded":
                 assert file["status"] == "waiting"
             else:
-                assert (file["status"], file["error_code"]) == (self.told.status, self.told.code)
-            if who in self.told.whole:
+                assert (file["status"], file["error_code"]) == (self.expected.status, self.expected.code)
+            if who in self.expected.whole:
                 assert (file["size"], file["media_type"]) == (LENGTH, "mp4")
 
 
-def play(ground: Ground, story: Story) -> Play:
-    made = Play(ground.services, ground.url, story)
+def play(installation: GroupInstallation, story: GroupSchedule) -> GroupRun:
+    made = GroupRun(installation.services, installation.url, story)
     anyio.run(made.run)
     made.check()
     return made
 
 
-def how(ground: Ground) -> settings:
-    count = EXAMPLES[ground.services.database.engine.dialect.name]
+def how(installation: GroupInstallation) -> settings:
+    count = EXAMPLES[installation.services.database.engine.dialect.name]
     quiet = list(HealthCheck)
     return settings(max_examples=count, deadline=None, suppress_health_check=quiet, derandomize=not MORE, database=None)
 
 
-def test_any_order(ground: Ground) -> None:
+def test_any_order_of_events_gives_the_same_task(installation: GroupInstallation) -> None:
     """Creations, bytes, repetitions, sweeps and deaths in any order: the task has the same files in the same places."""
 
-    @how(ground)
+    @how(installation)
     @given(stories(ends_early=False))
-    def run(story: Story) -> None:
-        made = play(ground, story)
-        assert made.told.ended(len(story.plans)), "a story that was told to its end leaves nobody waiting"
+    def run(story: GroupSchedule) -> None:
+        made = play(installation, story)
+        assert made.expected.ended(len(story.plans)), "a story that has ended leaves no client waiting"
 
     run()
 
 
-def test_any_end(ground: Ground) -> None:
+def test_any_end_of_a_group_ends_all_its_members(installation: GroupInstallation) -> None:
     """Wherever a member is removed or expires, the time is over or the task is cancelled: that is the end of all."""
 
-    @how(ground)
+    @how(installation)
     @given(stories(ends_early=True))
-    def run(story: Story) -> None:
-        play(ground, story)
+    def run(story: GroupSchedule) -> None:
+        play(installation, story)
 
     run()

@@ -35,8 +35,8 @@ def services(tmp_path: Path, database_url: str) -> Iterator[Services]:
 def upload(services: Services) -> str:
     """The id of an upload without a byte."""
     upload_id = services.new_id()
-    told: dict[str, Any] = {"protocol": "tus", "task_id": upload_id, "length": 1000}
-    services.repository.insert(NewUpload(id=upload_id, owner=DEFAULT_OWNER, filename="a.mp4", **told))
+    values: dict[str, Any] = {"protocol": "tus", "task_id": upload_id, "length": 1000}
+    services.repository.insert(NewUpload(id=upload_id, owner=DEFAULT_OWNER, filename="a.mp4", **values))
     return upload_id
 
 
@@ -57,17 +57,17 @@ async def quiet(progress: ProgressWriter) -> None:
             await asyncio.sleep(0.01)
 
 
-def test_what_is_older_is_never_written_over_what_is_newer(
+def test_an_older_offset_never_replaces_a_newer_one(
     services: Services, upload: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The first transaction is slow, there is news meanwhile: the row has the newest in the end, and so it stays."""
     begun, go_on, real = threading.Event(), threading.Event(), ProgressWriter._write_rows
 
-    def slow(self: ProgressWriter, *told: Any) -> None:
+    def slow(self: ProgressWriter, *update: Any) -> None:
         if not begun.is_set():
             begun.set()
             go_on.wait(PATIENCE)
-        real(self, *told)
+        real(self, *update)
 
     monkeypatch.setattr(ProgressWriter, "_write_rows", slow)
 
@@ -85,18 +85,18 @@ def test_what_is_older_is_never_written_over_what_is_newer(
     assert received(services, upload) == 700
 
 
-def test_a_database_that_is_away_is_told_later(
+def test_an_offset_is_written_after_the_database_was_away(
     services: Services, upload: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Also when there is no news any more."""
     calls: list[object] = []
     real = ProgressWriter._write_rows
 
-    def away(self: ProgressWriter, *told: Any) -> None:
-        calls.append(told)
+    def away(self: ProgressWriter, *update: Any) -> None:
+        calls.append(update)
         if len(calls) < 3:
             raise OperationalError("UPDATE", {}, Exception("the database is away"))
-        real(self, *told)
+        real(self, *update)
 
     monkeypatch.setattr(ProgressWriter, "_write_rows", away)
 

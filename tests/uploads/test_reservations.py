@@ -44,8 +44,8 @@ class Disk(MemoryStore):
         return self.free
 
 
-class Bench:
-    """Uploads that are rows and numbers only."""
+class ReservationScenario:
+    """Uploads without bytes: rows, and numbers for the space on the disk."""
 
     def __init__(self, database: Database, folder: Path, free: int, reserve: int = 0) -> None:
         self.database = database
@@ -95,11 +95,11 @@ def row(upload_id: str, reserved: int) -> dict[str, object]:
 
 
 @pytest.fixture
-def make(database_url: str, tmp_path: Path) -> Iterator[Callable[..., Bench]]:
-    """Makes a bench with so much room."""
+def make(database_url: str, tmp_path: Path) -> Iterator[Callable[..., ReservationScenario]]:
+    """Makes a scenario with so many bytes free."""
     migrate(database_url)
     database = Database(database_url, 10, "never")
-    yield lambda free, reserve=0: Bench(database, tmp_path, free, reserve)
+    yield lambda free, reserve=0: ReservationScenario(database, tmp_path, free, reserve)
     database.close()
 
 
@@ -115,68 +115,72 @@ def make(database_url: str, tmp_path: Path) -> Iterator[Callable[..., Bench]]:
         ("10GiB", 40 * GIB, 10 * GIB),
     ],
 )
-def test_the_reserve(setting: str, capacity: int, reserve: int) -> None:
+def test_the_reserve_is_five_percent_or_the_setting(setting: str, capacity: int, reserve: int) -> None:
     """5% of the disk, 2 GiB at most; or what the setting says."""
     assert reserve_bytes(setting, capacity) == reserve
 
 
-def test_room_is_promised_once(make: Callable[..., Bench]) -> None:
+def test_space_is_reserved_once(make: Callable[..., ReservationScenario]) -> None:
     """What one upload was promised is not promised to another, to the last byte; the reserve is nobody's."""
-    bench = make(1000, 100)
-    bench.create(500)
+    scenario = make(1000, 100)
+    scenario.create(500)
     with pytest.raises(NoRoomError) as caught:
-        bench.create(401)
+        scenario.create(401)
     assert caught.value.params == {"needed": 401, "room": 400}
     assert "400 B is left for uploads" in sentence(caught.value.code, caught.value.params, "en")
-    bench.create(400)
-    bench.create(0)  # an upload without bytes takes nothing
+    scenario.create(400)
+    scenario.create(0)  # an upload without bytes takes nothing
     with pytest.raises(NoRoomError):
-        bench.create(1)
-    assert bench.space.measure() == DiskSpace(1000, 900, 100)
+        scenario.create(1)
+    assert scenario.space.measure() == DiskSpace(1000, 900, 100)
 
 
-def test_a_promise_shrinks_with_what_arrives_and_ends_with_its_upload(make: Callable[..., Bench]) -> None:
+def test_a_reservation_shrinks_with_received_bytes_and_ends_with_its_upload(
+    make: Callable[..., ReservationScenario],
+) -> None:
     """Bytes that are on the disk are not promised any more; those of an upload that is over are free again."""
-    bench = make(1000)
-    first, second = bench.create(600), bench.create(400)
-    bench.receive(first, 150, 150)
-    assert bench.space.measure() == DiskSpace(850, 850, 0)
-    bench.change(second, status=UploadStatus.TERMINATED)
-    assert bench.space.measure() == DiskSpace(850, 450, 0)
-    bench.receive(first, 600, 450)
-    bench.change(first, status=UploadStatus.COMPLETE)
-    assert bench.space.measure() == DiskSpace(400, 0, 0)
-    bench.create(400)
+    scenario = make(1000)
+    first, second = scenario.create(600), scenario.create(400)
+    scenario.receive(first, 150, 150)
+    assert scenario.space.measure() == DiskSpace(850, 850, 0)
+    scenario.change(second, status=UploadStatus.TERMINATED)
+    assert scenario.space.measure() == DiskSpace(850, 450, 0)
+    scenario.receive(first, 600, 450)
+    scenario.change(first, status=UploadStatus.COMPLETE)
+    assert scenario.space.measure() == DiskSpace(400, 0, 0)
+    scenario.create(400)
 
 
-def test_bytes_that_nobody_promised_take_no_others_promise_away(make: Callable[..., Bench]) -> None:
+def test_unreserved_bytes_do_not_reduce_other_reservations(make: Callable[..., ReservationScenario]) -> None:
     """An upload of unknown length that has more than it was promised does not make the promises of others smaller."""
-    bench = make(1000)
-    bench.create(300)
-    unknown = bench.create(0)
-    bench.receive(unknown, 500, 500)
-    assert bench.space.measure().left == 200
+    scenario = make(1000)
+    scenario.create(300)
+    unknown = scenario.create(0)
+    scenario.receive(unknown, 500, 500)
+    assert scenario.space.measure().left == 200
 
 
-def test_a_disk_that_others_filled(make: Callable[..., Bench]) -> None:
+def test_no_space_is_granted_on_a_disk_that_others_filled(make: Callable[..., ReservationScenario]) -> None:
     """With less free than is promised nothing is granted, not even an upload of unknown length."""
-    bench = make(GIB)
-    bench.create(1000)
-    bench.disk.free = 999
+    scenario = make(GIB)
+    scenario.create(1000)
+    scenario.disk.free = 999
     for need in (0, 1):
         with pytest.raises(NoRoomError) as caught:
-            bench.create(need)
+            scenario.create(need)
         assert caught.value.params["room"] == 0
     with pytest.raises(NoRoomError):
-        bench.space.check(0)
-    bench.disk.free = 1000
-    bench.create(0)
+        scenario.space.check(0)
+    scenario.disk.free = 1000
+    scenario.create(0)
 
 
-def test_the_rows_are_not_added_up_for_each(make: Callable[..., Bench], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_one_sum_of_the_rows_serves_many_creations(
+    make: Callable[..., ReservationScenario], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """One sum is enough for many uploads of several processes; who would be refused by it adds up anew."""
-    bench = make(1000_000)
-    other = bench.another()
+    scenario = make(1000_000)
+    other = scenario.another()
     sums: list[DiskSpace] = []
     real = DiskReservations.measure
 
@@ -186,85 +190,87 @@ def test_the_rows_are_not_added_up_for_each(make: Callable[..., Bench], monkeypa
 
     monkeypatch.setattr(DiskReservations, "measure", look)
     monkeypatch.setattr(reservations, "_SUM_SECONDS", 60.0)
-    made = [bench.create(1000, by) for by in (bench.space, other) * 25]
+    made = [scenario.create(1000, by) for by in (scenario.space, other) * 25]
     assert len(sums) == 1
-    bench.create(900_000)
+    scenario.create(900_000)
     assert len(sums) == 1
     with pytest.raises(NoRoomError):
-        bench.create(100_000)
+        scenario.create(100_000)
     assert len(sums) == 2
     for upload_id in made:
-        bench.change(upload_id, status=UploadStatus.TERMINATED)
-    bench.create(100_000)
+        scenario.change(upload_id, status=UploadStatus.TERMINATED)
+    scenario.create(100_000)
     assert len(sums) == 3
     monkeypatch.setattr(reservations, "_SUM_SECONDS", 0.0)
-    bench.create(0)
+    scenario.create(0)
     assert len(sums) == 4
 
 
-def test_a_sum_of_before_the_machine_started_is_none(make: Callable[..., Bench]) -> None:
+def test_a_sum_from_before_a_reboot_is_not_used(make: Callable[..., ReservationScenario]) -> None:
     """The clock by which sums are old starts anew with the machine."""
-    bench = make(1000)
-    bench.path.write_bytes(struct.pack("qq", 1 << 62, 1000))
-    bench.create(1000)
+    scenario = make(1000)
+    scenario.path.write_bytes(struct.pack("qq", 1 << 62, 1000))
+    scenario.create(1000)
 
 
-def test_an_upload_that_is_not_committed_yet_is_counted(make: Callable[..., Bench]) -> None:
+def test_an_uncommitted_reservation_is_counted(make: Callable[..., ReservationScenario]) -> None:
     """Whoever adds up waits for the rows of those who were granted something."""
-    bench = make(1000)
+    scenario = make(1000)
     made: list[str] = []
     refused: list[NoRoomError] = []
 
     def second() -> None:
         try:
-            made.append(bench.create(600, bench.another()))
+            made.append(scenario.create(600, scenario.another()))
         except NoRoomError as error:
             refused.append(error)
 
     thread = threading.Thread(target=second)
-    with bench.space.reserve(600):
+    with scenario.space.reserve(600):
         thread.start()
         thread.join(0.3)
         assert thread.is_alive()
-        with bench.database.change() as connection:
+        with scenario.database.change() as connection:
             connection.execute(insert(Upload), row(str(uuid.uuid4()), 600))
     thread.join(PATIENCE)
     assert (made, len(refused)) == ([], 1)
 
 
-def test_an_old_sum_does_not_know_of_a_disk_that_was_filled(make: Callable[..., Bench]) -> None:
+def test_free_space_is_measured_each_time(make: Callable[..., ReservationScenario]) -> None:
     """What is free is asked each time."""
-    bench = make(GIB)
-    bench.create(1000)
-    bench.disk.free = 1500
+    scenario = make(GIB)
+    scenario.create(1000)
+    scenario.disk.free = 1500
     with pytest.raises(NoRoomError):
-        bench.create(501)
+        scenario.create(501)
 
 
-def test_a_row_that_is_not_inserted_was_promised_nothing(make: Callable[..., Bench]) -> None:
+def test_a_failed_creation_leaves_no_reservation(make: Callable[..., ReservationScenario]) -> None:
     """A creation that fails after it was granted leaves no promise, and no lock."""
-    bench = make(1000)
-    with pytest.raises(RuntimeError), bench.space.reserve(900):
+    scenario = make(1000)
+    with pytest.raises(RuntimeError), scenario.space.reserve(900):
         raise RuntimeError
-    bench.create(1000)
+    scenario.create(1000)
 
 
-def test_the_log_says_it_once(make: Callable[..., Bench], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_log_reports_begin_and_end_of_refusals_once(
+    make: Callable[..., ReservationScenario], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A line when it begins to refuse, and one when there is room again for what was refused."""
     monkeypatch.setattr(reservations, "_SUM_SECONDS", 0.0)
-    bench = make(1000)
-    first = bench.create(600)
+    scenario = make(1000)
+    first = scenario.create(600)
     with capture_logs() as logs:
         for need in (900, 500, 700):
             with pytest.raises(NoRoomError):
-                bench.create(need)
-        bench.create(10)
+                scenario.create(need)
+        scenario.create(10)
         assert [line["event"] for line in logs] == ["uploads_refused"]
-        bench.change(first, status=UploadStatus.TERMINATED)
-        bench.create(10)
-        bench.create(10)
+        scenario.change(first, status=UploadStatus.TERMINATED)
+        scenario.create(10)
+        scenario.create(10)
     assert [line["event"] for line in logs] == ["uploads_refused", "uploads_accepted_again"]
-    assert bench.space.problem() is None
+    assert scenario.space.problem() is None
 
 
 STEPS = st.lists(
@@ -275,13 +281,13 @@ STEPS = st.lists(
 
 @given(steps=STEPS, seed=st.integers(0, 100))
 @settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
-def test_never_more_than_there_is(steps: list[tuple[str, int]], seed: int, tmp_path: Path) -> None:
+def test_reservations_never_exceed_the_free_space(steps: list[tuple[str, int]], seed: int, tmp_path: Path) -> None:
     """Whatever happens: all that was promised and has not come yet fits beside the reserve, when it was promised."""
     url = f"sqlite:///{tmp_path / f'{uuid.uuid4()}.db'}"
     migrate(url)
     database = Database(url, 3, "never")
-    bench = Bench(database, tmp_path, 2000, 100)
-    processes = [bench.space, bench.another(), bench.another()]
+    scenario = ReservationScenario(database, tmp_path, 2000, 100)
+    processes = [scenario.space, scenario.another(), scenario.another()]
     chance = random.Random(seed)
     lacking: dict[str, int] = {}  # the truth
     received: dict[str, int] = {}
@@ -291,26 +297,26 @@ def test_never_more_than_there_is(steps: list[tuple[str, int]], seed: int, tmp_p
             chosen = chance.choice(sorted(lacking)) if lacking else None
             if what == "create":
                 with contextlib.suppress(NoRoomError):
-                    made = bench.create(number, chance.choice(processes))
+                    made = scenario.create(number, chance.choice(processes))
                     lacking[made], received[made], lengths[made] = number, 0, number
-                    assert sum(lacking.values()) + bench.reserve <= bench.disk.free
+                    assert sum(lacking.values()) + scenario.reserve <= scenario.disk.free
             elif what == "fill":
-                bench.disk.free = max(0, bench.disk.free - number // 10)
+                scenario.disk.free = max(0, scenario.disk.free - number // 10)
             elif chosen is None:
                 continue
             elif what == "receive":  # bytes come, and the row hears of them later
                 count = min(number, lacking[chosen])
-                bench.disk.free -= count
+                scenario.disk.free -= count
                 lacking[chosen] -= count
             elif what == "tell":
                 received[chosen] = lengths[chosen] - lacking[chosen]
-                bench.change(chosen, received=received[chosen])
+                scenario.change(chosen, received=received[chosen])
             elif what == "complete":
-                bench.disk.free -= lacking.pop(chosen)
-                bench.change(chosen, status=UploadStatus.COMPLETE)
+                scenario.disk.free -= lacking.pop(chosen)
+                scenario.change(chosen, status=UploadStatus.COMPLETE)
             else:
-                bench.change(chosen, status=UploadStatus.TERMINATED)
-                bench.disk.free += lengths[chosen] - lacking.pop(chosen)
+                scenario.change(chosen, status=UploadStatus.TERMINATED)
+                scenario.disk.free += lengths[chosen] - lacking.pop(chosen)
     finally:
         database.close()
 
@@ -322,10 +328,10 @@ from sqlalchemy import insert
 from server.database.models import Upload
 from server.database.session import Database
 from server.errors import NoRoomError
-from tests.uploads.test_reservations import Bench, row
+from tests.uploads.test_reservations import ReservationScenario, row
 
 url, folder, free, seed = sys.argv[1], Path(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4])
-bench = Bench(Database(url, 4, "never"), folder, free)
+scenario = ReservationScenario(Database(url, 4, "never"), folder, free)
 sizes = [1, 7, 2000, 90_000, 13, 400, 30_000]
 print("ready", flush=True)
 sys.stdin.readline()
@@ -333,7 +339,7 @@ granted, refused = 0, 0
 for number in range(150):
     need = sizes[(number + seed) % len(sizes)]
     try:
-        bench.create(need)
+        scenario.create(need)
         granted += need
     except NoRoomError:
         refused += 1
@@ -341,10 +347,12 @@ print(granted, refused, flush=True)
 """
 
 
-def test_several_processes_at_once(make: Callable[..., Bench], database_url: str, tmp_path: Path) -> None:
+def test_several_processes_never_reserve_more_than_there_is(
+    make: Callable[..., ReservationScenario], database_url: str, tmp_path: Path
+) -> None:
     """Four processes ask for far more than there is: what they were granted fits, and little is left."""
     free = 1_000_000
-    bench = make(free)
+    scenario = make(free)
     command = [sys.executable, "-c", CREATOR, database_url, str(tmp_path), str(free)]
     started = [
         subprocess.Popen([*command, str(seed)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
@@ -366,5 +374,5 @@ def test_several_processes_at_once(make: Callable[..., Bench], database_url: str
     granted, refused = sum(int(one[0]) for one in said), sum(int(one[1]) for one in said)
     assert refused > 0
     assert 0.99 * free < granted <= free
-    assert bench.space.measure().promised == granted
+    assert scenario.space.measure().promised == granted
     assert query(database_url, "SELECT sum(reserved) AS all_of_it FROM uploads")[0]["all_of_it"] == granted

@@ -149,7 +149,7 @@ def test_one_line_and_one_count_a_request() -> None:
     assert dict(exchange.sent[0]["headers"])[b"x-own"] == b"1"
 
 
-def test_extensions_and_messages_pass_untouched() -> None:
+def test_extensions_and_messages_pass_unchanged() -> None:
     """Inside, `extensions` is the very object of the server, and unknown messages arrive."""
     seen: list[Any] = []
 
@@ -178,7 +178,7 @@ def test_extensions_and_messages_pass_untouched() -> None:
         (None, "made-id"),
     ],
 )
-def test_request_id(given: str | None, expected: str) -> None:
+def test_a_valid_request_id_is_kept_and_any_other_replaced(given: str | None, expected: str) -> None:
     """A well-formed id of the client is kept, any other is replaced; it is in answer, state and log context."""
     bound: list[Any] = []
 
@@ -192,7 +192,7 @@ def test_request_id(given: str | None, expected: str) -> None:
     assert structlog.contextvars.get_contextvars() == {}
 
 
-def test_an_id_set_inside_is_not_doubled() -> None:
+def test_a_request_id_set_by_the_app_is_sent_once() -> None:
     """An app that sets the header itself gets it once."""
 
     async def app(_scope: Scope, _receive: Receive, send: Send) -> None:
@@ -212,7 +212,9 @@ def test_an_id_set_inside_is_not_doubled() -> None:
         (broken_late, 200, RuntimeError),
     ],
 )
-def test_what_has_no_good_end_is_counted_too(app: ASGIApp, status: int, error: type[BaseException] | None) -> None:
+def test_requests_without_a_response_are_logged_and_counted(
+    app: ASGIApp, status: int, error: type[BaseException] | None
+) -> None:
     """A client that went away, a stop and an exception each leave a line and a count; exceptions go on."""
     exchange = Exchange(app)
     assert exchange.line["status"] == status
@@ -237,7 +239,7 @@ def test_an_unhandled_exception_is_answered_with_the_request_id(on_error: OnErro
     assert exchange.line["status"] == 500
 
 
-def test_half_an_answer_is_broken_off() -> None:
+def test_an_exception_after_the_response_began_ends_it() -> None:
     """Once the answer has begun, an exception is not turned into a second one."""
     exchange = Exchange(broken_late, _plain)
     assert isinstance(exchange.error, RuntimeError)
@@ -251,7 +253,7 @@ def test_unusual_methods_share_a_label() -> None:
     assert exchange.line["method"] == "BREW"
 
 
-def test_other_scopes_pass() -> None:
+def test_lifespan_and_websockets_pass_unchanged() -> None:
     """Lifespan and web sockets are none of its business."""
     seen: list[str] = []
 
@@ -263,12 +265,12 @@ def test_other_scopes_pass() -> None:
     assert exchange.lines == []
 
 
-def test_a_unix_socket_has_no_client_address() -> None:
+def test_a_request_without_a_client_address_is_logged() -> None:
     """A connection without a peer address is logged as such."""
     assert Exchange(reading, client=None).line["client"] is None
 
 
-def test_json_lines_are_as_the_general_renderer_makes_them(logging_as_json: Path) -> None:
+def test_access_lines_equal_those_of_structlog(logging_as_json: Path) -> None:
     """The quick way writes byte for byte the fields that structlog writes for the same request, stamps aside."""
     facts = RequestFacts('made-"id', "POST", "/a\nb\x1b\udcff视频", 201, 2.123456, 8, 5, None)
     quick, general = AccessLines(), structlog.stdlib.get_logger("videodock.access")
@@ -282,7 +284,7 @@ def test_json_lines_are_as_the_general_renderer_makes_them(logging_as_json: Path
     assert re.fullmatch(r': "\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z"}', first[2])
 
 
-def test_a_reader_who_stops_costs_lines_and_no_time(logging_as_json: Path) -> None:
+def test_a_blocked_log_reader_costs_lines_and_not_requests(logging_as_json: Path) -> None:
     """Of more lines than are kept the newest are missing, and one line says how many."""
     lines = AccessLines(most=3)
     lines._owner = os.getpid()  # its thread is as stuck as the reader

@@ -19,7 +19,7 @@ from server.transport.pipes import _KEPT
 from tests.harness import processes
 from tests.harness.held import held_locks
 from tests.harness.http import Answer, Connection, request
-from tests.harness.rows import query, wait_told
+from tests.harness.rows import query, wait_until_received
 from tests.harness.server_process import ServerProcess
 from tests.harness.waiting import PATIENCE, until
 from tests.transport.probe import trailing
@@ -52,7 +52,7 @@ class Server(ServerProcess):
         self.http.close()  # it keeps a connection
         self.upload = self.create(cases.LENGTH)
         assert self.ask("PATCH", target(self.upload), patch_headers(0), DATA[:HAVE]).status == 204
-        self.wait_told()
+        self.wait_until_received()
 
     def ask(self, method: str, where: str, headers: dict[str, str], body: bytes | None = None) -> Answer:
         """One request on a connection of its own."""
@@ -71,9 +71,9 @@ class Server(ServerProcess):
         assert answer.status == 200, answer
         return int(answer.headers["upload-offset"])
 
-    def wait_told(self) -> None:
+    def wait_until_received(self) -> None:
         """Wait until the row of the one upload tells its bytes, which it hears of within a second."""
-        wait_told(self.database_url, self.upload, HAVE)
+        wait_until_received(self.database_url, self.upload, HAVE)
 
     def locks(self) -> list[str]:
         """Locks that are held."""
@@ -115,10 +115,10 @@ def send(server: Server, case: Case) -> tuple[int, str]:
         with contextlib.suppress(ConnectionError):  # answered and closed before all of it was sent
             connection.send(case.bytes_for(server.upload))
         answer = connection.answer(head=case.has_no_text)
-    return answer.status, case.expected(server.kind)[1] if case.has_no_text else told(answer)
+    return answer.status, case.expected(server.kind)[1] if case.has_no_text else error_code(answer)
 
 
-def told(answer: Answer) -> str:
+def error_code(answer: Answer) -> str:
     """The code of a refusal; it has a sentence, and nothing else."""
     if answer.text == INVALID:
         return FRAMING
@@ -133,7 +133,7 @@ def told(answer: Answer) -> str:
 
 
 @pytest.mark.parametrize("case", CASES, ids=[case.name for case in CASES])
-def test_refused(server: Server, case: Case) -> None:
+def test_each_bad_request_is_refused_and_changes_nothing(server: Server, case: Case) -> None:
     """The refusal of the table, and nothing has changed."""
     before = server.state()
     assert send(server, case) == case.expected(server.kind)
@@ -142,11 +142,11 @@ def test_refused(server: Server, case: Case) -> None:
 
 
 @pytest.mark.parametrize("path", ["/", MOUNT, cases.FORM, "/healthz", "/metrics", "/page/page.js"])
-def test_a_line_feed_makes_another_address(server: Server, path: str) -> None:
+def test_an_encoded_line_feed_is_not_ignored_in_a_path(server: Server, path: str) -> None:
     """What is there is not there with `%0a` behind it."""
     assert server.ask("OPTIONS" if path in (MOUNT, cases.FORM) else "GET", path, {}).status != 404
     answer = server.ask("POST" if path in (MOUNT, cases.FORM) else "GET", f"{path}%0a", {}, b"")
-    assert (answer.status, told(answer)) == (404, "not_found")
+    assert (answer.status, error_code(answer)) == (404, "not_found")
 
 
 def cut(server: Server, upload: str, data: bytes, how: str) -> None:
@@ -158,7 +158,7 @@ def cut(server: Server, upload: str, data: bytes, how: str) -> None:
 
 @pytest.mark.parametrize("how", LEAVE)
 @pytest.mark.parametrize("phase", ends.cuts())
-def test_cut(server: Server, phase: str, how: str) -> None:
+def test_a_request_cut_anywhere_leaves_a_resumable_upload(server: Server, phase: str, how: str) -> None:
     """Whatever came is a beginning of what was sent; the upload goes on from there to its end."""
     data = ends.cuts()[phase]
     upload = server.create()
@@ -178,7 +178,7 @@ def test_cut(server: Server, phase: str, how: str) -> None:
 
 
 @pytest.mark.parametrize("phase", ends.cuts())
-def test_nothing_is_made_of_half_a_head(server: Server, phase: str) -> None:
+def test_a_cut_head_stores_no_byte(server: Server, phase: str) -> None:
     """Bytes of a body are kept only of a request whose head was whole."""
     data = ends.cuts()[phase]
     upload = server.create()
@@ -212,7 +212,7 @@ def trickle(server: Server, slow: Slow, upload: str) -> tuple[int, str]:
                 connection.send(slow.tick)
         connection._socket.settimeout(PATIENCE)
         answer = connection.answer()
-    return answer.status, told(answer)
+    return answer.status, error_code(answer)
 
 
 def trickles(server: Server) -> dict[str, tuple[Slow, str, tuple[int, str]]]:
@@ -226,7 +226,7 @@ def trickles(server: Server) -> dict[str, tuple[Slow, str, tuple[int, str]]]:
         return {name: (slow, upload, answer.result()) for name, (slow, upload, answer) in running.items()}
 
 
-def test_slow(server: Server) -> None:
+def test_a_request_that_comes_byte_by_byte_is_given_up(server: Server) -> None:
     """Whatever comes byte by byte is refused, holds nothing any more, and what is true of it is kept."""
     found = trickles(server)
     assert {name: answer for name, (_, _, answer) in found.items()} == {
@@ -245,7 +245,7 @@ def test_slow(server: Server) -> None:
 @pytest.mark.parametrize(
     "more", [b"\0" * 100, request("GET", "/files/x"), b"\r\n\r\n\0"], ids=["zeros", "a request", "blank lines"]
 )
-def test_a_body_longer_than_announced(server: Server, more: bytes) -> None:
+def test_bytes_beyond_the_announced_length_are_the_next_request(server: Server, more: bytes) -> None:
     """What is beyond the announced length is the next request, good or bad, and never a part of the upload."""
     upload = server.create()
     whole = request("PATCH", target(upload), patch_headers(0) | {"Content-Length": "400"})
@@ -273,7 +273,7 @@ INJECTED = {
 
 
 @pytest.mark.parametrize("name", INJECTED)
-def test_trailers_are_no_headers(server: Server, name: str) -> None:
+def test_trailers_have_no_effect_on_their_request(server: Server, name: str) -> None:
     """What comes behind a body has no effect on its request, on uvicorn's own class too, which appends it."""
     method, value = INJECTED[name]
     made = server.ask("POST", MOUNT, VERSION | {"Upload-Defer-Length": "1"})
@@ -296,7 +296,7 @@ def test_trailers_are_no_headers(server: Server, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", INJECTED)
-def test_trailers_that_come_with_the_head(server: Server, name: str) -> None:
+def test_trailers_in_one_piece_with_the_head_have_no_effect(server: Server, name: str) -> None:
     """The same in one piece: uvicorn has read the trailers before the application hears of the request."""
     method, value = INJECTED[name]
     upload = id_of(server.ask("POST", MOUNT, VERSION | {"Upload-Defer-Length": "1"}))
@@ -310,7 +310,7 @@ def test_trailers_that_come_with_the_head(server: Server, name: str) -> None:
     assert row == {"status": "open", "length": None}
 
 
-def test_a_late_refusal_reads_the_head(server: Server) -> None:
+def test_trailers_do_not_change_the_language_of_a_refusal(server: Server) -> None:
     """A trailer changes nothing of an answer that is made when it is already there: here, its language."""
     upload = server.create()
     headers = patch_headers(0) | CHUNKED | {"Upload-Checksum": "sha1 AAAA", "Expect": "100-continue"}
@@ -351,7 +351,7 @@ def held(server: Server) -> tuple[list[str], int]:
 
 
 @pytest.mark.alone
-def test_nothing_grows(server: Server) -> None:
+def test_bad_requests_leave_no_descriptors_or_threads(server: Server) -> None:
     """After the whole list, some times over, the server holds what it held, and answers as before."""
     everything(server)
     descriptors, threads = settled(server)

@@ -91,7 +91,7 @@ def check_tidy(live: LiveServer) -> None:
     assert [row for row in rows if row["status"] == "open"] == []
 
 
-def test_the_same_final_three_times_at_once(two: tuple[LiveServer, LiveServer]) -> None:
+def test_a_repeated_final_creation_is_one_upload(two: tuple[LiveServer, LiveServer]) -> None:
     """What a client or proxy does after a slow answer, to two processes: three times 201, one upload, one task."""
     first, second = two
     for _ in range(ROUNDS):
@@ -105,7 +105,7 @@ def test_the_same_final_three_times_at_once(two: tuple[LiveServer, LiveServer]) 
     check_tidy(first)
 
 
-def test_a_part_is_removed_while_its_final_is_created(two: tuple[LiveServer, LiveServer]) -> None:
+def test_a_part_removed_during_the_creation_of_its_final_loses_no_other(two: tuple[LiveServer, LiveServer]) -> None:
     """Either the final has every byte, or the part went first: then the final is refused and the others stay."""
     first, second = two
     for number in range(ROUNDS):
@@ -127,7 +127,7 @@ def test_a_part_is_removed_while_its_final_is_created(two: tuple[LiveServer, Liv
 
 
 @pytest.mark.parametrize("more", [{}, NAMED])
-def test_a_creation_that_comes_again_finds_its_upload(live: LiveServer, more: dict[str, str]) -> None:
+def test_a_repeated_creation_of_a_final_finds_its_upload(live: LiveServer, more: dict[str, str]) -> None:
     """Open or complete, by URLs or paths: the same parts and metadata are the same upload. Others are not."""
     parts = [part(live, DATA[:1000], 400), part(live, DATA[1000:])]
     waiting = id_of(join(live, parts, more))
@@ -185,7 +185,9 @@ def _full(*_: object) -> int:
 
 
 @pytest.mark.parametrize("end", ["joined", "deleted", "expired"])
-def test_a_join_that_met_a_full_disk(live: LiveServer, monkeypatch: pytest.MonkeyPatch, end: str) -> None:
+def test_a_join_on_a_full_disk_is_507_and_loses_no_byte(
+    live: LiveServer, monkeypatch: pytest.MonkeyPatch, end: str
+) -> None:
     """507, and however the final ends: the parts have their bytes, or it has all of them."""
     parts = parts_of(live)
     copy, calls = disk._copy, []
@@ -218,7 +220,7 @@ def test_a_join_that_met_a_full_disk(live: LiveServer, monkeypatch: pytest.Monke
     check_tidy(live)
 
 
-def test_two_finals_of_one_part(live: LiveServer, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_two_finals_of_one_part_do_not_share_its_file(live: LiveServer, monkeypatch: pytest.MonkeyPatch) -> None:
     """Only one of them grows in the file of the part that both begin with; the other has a copy."""
     first, late = part(live, DATA[:1000]), part(live, DATA[1000:], 1)
     small = id_of(join(live, [first, late]))
@@ -242,7 +244,7 @@ def test_two_finals_of_one_part(live: LiveServer, monkeypatch: pytest.MonkeyPatc
     check_tidy(live)
 
 
-def test_a_part_without_bytes_ends_what_wants_it(live: LiveServer) -> None:
+def test_a_part_whose_file_is_lost_ends_its_finals(live: LiveServer) -> None:
     """A row that says complete, and no file: no 500 and no final that is tried again for a week."""
     parts = parts_of(live)
     live.path(parts[1]).unlink()
@@ -253,7 +255,7 @@ def test_a_part_without_bytes_ends_what_wants_it(live: LiveServer) -> None:
     assert [live.stored(parts[0]), live.stored(parts[2])] == [PIECES[0], PIECES[2]]
 
 
-def test_a_final_of_an_earlier_version_gives_back(live: LiveServer) -> None:
+def test_an_interrupted_final_of_an_earlier_version_returns_its_bytes(live: LiveServer) -> None:
     """It had taken the first part's file and was cut off: joined, it is whole; removed, the part has its bytes."""
     for is_removed in (True, False):
         parts = [part(live, DATA[:1000]), part(live, DATA[1000:], 1)]
@@ -271,7 +273,7 @@ def test_a_final_of_an_earlier_version_gives_back(live: LiveServer) -> None:
             assert live.stored(final) == DATA
 
 
-def test_a_part_is_named_once(one: LiveServer) -> None:
+def test_a_final_may_name_a_part_only_once(one: LiveServer) -> None:
     """44 kB of request must not make the server write a part's bytes 1,000 times."""
     upload = part(one, DATA)
     refused = join(one, [upload] * 1000)
@@ -280,7 +282,7 @@ def test_a_part_is_named_once(one: LiveServer) -> None:
     assert join(one, [upload]).status == 201
 
 
-def test_few_finals_wait_for_a_part(one: LiveServer) -> None:
+def test_the_number_of_finals_waiting_for_a_part_is_limited(one: LiveServer) -> None:
     """Each of them would write its bytes once more; one that has ended makes place."""
     upload = part(one, DATA, 1)
 
@@ -299,7 +301,7 @@ def test_few_finals_wait_for_a_part(one: LiveServer) -> None:
     assert head(one, upload).status == 410
 
 
-def test_a_long_join_is_not_waited_for(one: LiveServer, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_requests_are_answered_during_a_long_join(one: LiveServer, monkeypatch: pytest.MonkeyPatch) -> None:
     """The last PATCH, a HEAD and a creation that comes again are answered while gigabytes are joined, which goes on."""
     goes_on, concatenate = threading.Event(), disk.DiskStore.concatenate
 
@@ -322,7 +324,7 @@ def test_a_long_join_is_not_waited_for(one: LiveServer, monkeypatch: pytest.Monk
     assert one.stored(final) == DATA
 
 
-def test_a_thousand_parts(one: LiveServer, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_thousand_parts_are_joined_in_few_transactions(one: LiveServer, monkeypatch: pytest.MonkeyPatch) -> None:
     """Answered with every byte and in a few transactions, not in some for each part."""
     data = video(100_000)
     parts = [part(one, data[at : at + 100]) for at in range(0, len(data), 100)]

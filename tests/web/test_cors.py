@@ -74,7 +74,7 @@ def test_chosen_origins_may_send_chosen_headers(one: LiveServer, path: str) -> N
 
 
 @pytest.mark.parametrize("path", ADDRESSES)
-def test_protocols_that_we_do_not_speak_are_not_offered(one: LiveServer, path: str) -> None:
+def test_headers_of_other_protocols_are_not_allowed(one: LiveServer, path: str) -> None:
     """No header of the IETF's resumable uploads is allowed or exposed: a client would take it for an offer."""
     answer = preflight(one, path, "")
     foreign = {"upload-complete", "upload-incomplete", "upload-draft-interop-version", "upload-limit"}
@@ -82,7 +82,7 @@ def test_protocols_that_we_do_not_speak_are_not_offered(one: LiveServer, path: s
     assert not foreign & names(answer.headers["access-control-expose-headers"])
 
 
-def test_a_page_uploads_by_form_and_polls(one: LiveServer) -> None:
+def test_answers_of_the_api_are_readable_for_allowed_origins_only(one: LiveServer) -> None:
     """Answers of the documented API may be read by the allowed origin, refusals too, and by no other."""
     kind = {"Content-Type": "multipart/form-data; boundary=b"}
     sent = one.ask("POST", PATH, PAGE | kind, form_body("b", [("videos", "a.mp4", video(500))]))
@@ -108,7 +108,7 @@ def test_a_page_uploads_by_form_and_polls(one: LiveServer) -> None:
     assert "access-control-allow-origin" not in other.headers
 
 
-def test_options_tells_the_methods(everybody: LiveServer) -> None:
+def test_options_lists_the_methods(everybody: LiveServer) -> None:
     """OPTIONS without an origin is answered too; a wrong method names the right ones."""
     assert everybody.ask("OPTIONS", PATH).headers["allow"] == "POST, OPTIONS"
     refused = everybody.ask("DELETE", PATH)

@@ -87,7 +87,7 @@ def stop_task(live: LiveServer, upload: str) -> None:
     live.execute("UPDATE tasks SET status = 'completed' WHERE id = :id", id=upload)
 
 
-def test_whole(live: LiveServer) -> None:
+def test_a_download_has_every_byte_and_safe_headers(live: LiveServer) -> None:
     """Every byte, with what a browser needs to keep it safely; HEAD by tus stays the one of tus."""
     upload, data = filled(live, 300_000, 300_000)
     answer = get(live, upload)
@@ -110,7 +110,7 @@ def test_whole(live: LiveServer) -> None:
     assert not {"etag", "accept-ranges", "content-disposition", "content-length"} & set(looked.headers)
 
 
-def test_the_head_of_a_download(one: LiveServer, off: LiveServer, whole: str) -> None:
+def test_head_without_tus_describes_the_download(one: LiveServer, off: LiveServer, whole: str) -> None:
     """HEAD without Tus-Resumable is the head of the GET, for `curl -I` and players; not where GET is refused."""
     shown = get(one, whole)
     for headers in ({}, {"Range": "bytes=0-9"}):
@@ -145,7 +145,7 @@ def test_the_head_of_a_download(one: LiveServer, off: LiveServer, whole: str) ->
         (None, "video.mp4", None),
     ],
 )
-def test_names(one: LiveServer, given: str | None, plain: str, full: str | None) -> None:
+def test_the_download_has_the_safe_file_name(one: LiveServer, given: str | None, plain: str, full: str | None) -> None:
     """The safe name, and no other header, whatever a client called its file; filename* where ASCII does not do."""
     upload = create(one, SIZE, given)
     assert patch(one, upload, 0, DATA).status == 204
@@ -160,7 +160,7 @@ def test_names(one: LiveServer, given: str | None, plain: str, full: str | None)
 
 
 @pytest.mark.parametrize(("name", "shown"), [("page.html", "page.html"), (None, "video")])
-def test_unknown_type(tmp_path: Path, name: str | None, shown: str) -> None:
+def test_an_unknown_type_is_downloaded_as_bytes(tmp_path: Path, name: str | None, shown: str) -> None:
     """What nobody verified is bytes to save, never a page to open."""
     with LiveServer(tmp_path / "any", accept="any", downloads="on") as live:
         data = b"<script>alert(1)</script>"
@@ -175,7 +175,7 @@ def test_unknown_type(tmp_path: Path, name: str | None, shown: str) -> None:
             assert (get(live, empty, {"Range": asked}).status, get(live, empty).body) == (200, b"")
 
 
-def test_off(off: LiveServer) -> None:
+def test_downloads_are_off_by_default(off: LiveServer) -> None:
     """By default nobody gets an original, and nobody learns by trying which uploads there are."""
     complete, _ = filled(off, SIZE, SIZE)
     started, _ = filled(off, SIZE, 10)
@@ -188,7 +188,7 @@ def test_off(off: LiveServer) -> None:
     assert refusal(get(off, complete)) == (403, "downloads_off")
 
 
-def test_not_complete(live: LiveServer) -> None:
+def test_a_download_of_an_open_upload_is_404(live: LiveServer) -> None:
     """An upload that still lacks bytes is 404, and asking for it disturbs nobody who is sending them."""
     for have in (0, 10, SIZE - 1):
         upload, data = filled(live, SIZE, have)
@@ -203,7 +203,7 @@ def test_not_complete(live: LiveServer) -> None:
     assert get(live, upload).body == data
 
 
-def test_parts(live: LiveServer) -> None:
+def test_a_partial_upload_is_never_downloaded(live: LiveServer) -> None:
     """A partial upload is never for download, complete or not; the final one is, once it is joined."""
     partial = {"Upload-Concat": "partial"}
     first, second = create(live, 400, None, partial), create(live, 600, None, partial)
@@ -221,7 +221,7 @@ def test_parts(live: LiveServer) -> None:
         assert get(live, part).status in (403, 410)
 
 
-def test_gone(live: LiveServer) -> None:
+def test_a_download_of_an_ended_upload_is_410(live: LiveServer) -> None:
     """Terminated, expired, rejected and lost uploads are 410, unknown ones and what is no id 404."""
     terminated, _ = filled(live, SIZE, SIZE)
     stop_task(live, terminated)
@@ -240,7 +240,7 @@ def test_gone(live: LiveServer) -> None:
     assert get(live, kept).body == DATA  # what is complete does not expire
 
 
-def test_damaged(one: LiveServer, lines: list[Any]) -> None:
+def test_a_truncated_original_is_500(one: LiveServer, lines: list[Any]) -> None:
     """A file that is not as long as it was: 500 and a line for the operator, never bytes that are not the upload's."""
     upload, data = filled(one, SIZE, SIZE)
     one.path(upload).write_bytes(data[:-1])
@@ -250,7 +250,7 @@ def test_damaged(one: LiveServer, lines: list[Any]) -> None:
     lines.clear()
 
 
-def test_delete_while_reading(live: LiveServer) -> None:
+def test_a_delete_during_a_download_sends_no_other_bytes(live: LiveServer) -> None:
     """Who was reading when the upload was deleted gets every byte of it, or a cut, and never other bytes."""
     data = video(24_000_000)
     upload = create(live, len(data))
@@ -271,7 +271,9 @@ def test_delete_while_reading(live: LiveServer) -> None:
 
 
 @pytest.mark.parametrize("asked", ["", "bytes=5-9", "bytes=5-9,20-29"])
-def test_deleted_before_it_was_opened(one: LiveServer, monkeypatch: pytest.MonkeyPatch, asked: str) -> None:
+def test_a_file_deleted_before_the_download_opens_it_is_410(
+    one: LiveServer, monkeypatch: pytest.MonkeyPatch, asked: str
+) -> None:
     """A file that goes after it was found and before it is opened is 410, not half an answer."""
     upload, _ = filled(one, SIZE, SIZE)
 
@@ -287,7 +289,7 @@ def test_deleted_before_it_was_opened(one: LiveServer, monkeypatch: pytest.Monke
         assert connection.ask("HEAD", target(upload), VERSION).status == 200
 
 
-def test_the_client_goes_away(one: LiveServer) -> None:
+def test_a_client_that_leaves_a_download_harms_nobody(one: LiveServer) -> None:
     """A download that its client breaks off, by FIN or by reset, harms nobody."""
     data = video(24_000_000)
     upload = create(one, len(data))
@@ -300,7 +302,7 @@ def test_the_client_goes_away(one: LiveServer) -> None:
     assert get(one, upload, {"Range": "bytes=-10"}).body == data[-10:]
 
 
-def test_a_slow_client(one: LiveServer) -> None:
+def test_a_slow_client_gets_every_byte(one: LiveServer) -> None:
     """Who reads late gets every byte, of ranges too, and the server goes on with what waits behind."""
     data = video(24_000_000)
     upload = create(one, len(data))
@@ -321,7 +323,7 @@ def test_a_slow_client(one: LiveServer) -> None:
 
 
 @pytest.mark.parametrize("asked", ["", "bytes=0-99", "bytes=-1", "bytes=0-9,20-29", "bytes=0-0,5-5,9-"])
-def test_how_bytes_leave(
+def test_downloads_use_sendfile_on_our_server_only(
     one: LiveServer, whole: str, monkeypatch: pytest.MonkeyPatch, lines: list[Any], asked: str
 ) -> None:
     """By sendfile where the server is ours, and never elsewhere; the log has the number of bytes in any case."""
@@ -363,7 +365,7 @@ def test_a_stop_lets_a_download_end(tmp_path: Path) -> None:
         assert reads.answer().body == data
 
 
-def test_a_stop_does_not_wait_for_ever(tmp_path: Path) -> None:
+def test_a_stop_cuts_off_a_download_that_is_not_read(tmp_path: Path) -> None:
     """A download that nobody reads is cut off."""
     with stopping(tmp_path, video(24_000_000), 1) as sleeps:
         pass
@@ -371,7 +373,7 @@ def test_a_stop_does_not_wait_for_ever(tmp_path: Path) -> None:
         sleeps.answer()
 
 
-def test_keep_alive(one: LiveServer, whole: str) -> None:
+def test_a_connection_serves_many_downloads(one: LiveServer, whole: str) -> None:
     """Requests on one connection, pipelined too, a body that nobody wants and a method that was hidden included."""
     with one.connect() as connection:
         for asked, body in (("bytes=0-9", DATA[:10]), ("bytes=-5", DATA[-5:]), ("x", DATA)):
@@ -384,7 +386,7 @@ def test_keep_alive(one: LiveServer, whole: str) -> None:
     assert one.ask("GET", target(whole), {}, b"nobody reads this").body == DATA
 
 
-def test_cors(one: LiveServer, whole: str) -> None:
+def test_an_allowed_origin_may_read_ranges(one: LiveServer, whole: str) -> None:
     """A page of an allowed origin may ask for ranges and read what the answers say of them."""
     origin = {"Origin": "https://a.example"}
     preflight = one.ask("OPTIONS", target(whole), origin | {"Access-Control-Request-Method": "GET"})

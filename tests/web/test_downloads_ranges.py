@@ -45,7 +45,7 @@ def whole(one: LiveServer) -> str:
         ("bytes=5000-,-10", 990, SIZE),
     ],
 )  # fmt: skip
-def test_one_range(one: LiveServer, whole: str, asked: str, start: int, end: int) -> None:
+def test_one_range_is_206_with_its_bytes(one: LiveServer, whole: str, asked: str, start: int, end: int) -> None:
     """206 with just these bytes; of several ranges, those that touch are one and those outside do not count."""
     answer = get(one, whole, {"Range": asked})
     assert (answer.status, answer.body) == (206, DATA[start:end])
@@ -64,7 +64,9 @@ def test_one_range(one: LiveServer, whole: str, asked: str, start: int, end: int
         ("bytes=" + ",".join(f"{at}-{at}" for at in range(0, 200, 2)), [(at, at + 1) for at in range(0, 200, 2)]),
     ],
 )
-def test_several_ranges(one: LiveServer, whole: str, asked: str, expected: list[tuple[int, int]]) -> None:
+def test_several_ranges_are_multipart_byteranges(
+    one: LiveServer, whole: str, asked: str, expected: list[tuple[int, int]]
+) -> None:
     """206 with the parts as multipart/byteranges, each with its own bytes and place."""
     answer = get(one, whole, {"Range": asked})
     assert answer.status == 206
@@ -94,14 +96,14 @@ def test_several_ranges(one: LiveServer, whole: str, asked: str, expected: list[
         "seconds=0-5", "bytes=²-5", "bytes=0-" + "9" * 5000, "bytes=" + ",".join(["0-0"] * 101),
     ],
 )  # fmt: skip
-def test_no_range(one: LiveServer, whole: str, asked: str) -> None:
+def test_an_invalid_range_is_ignored(one: LiveServer, whole: str, asked: str) -> None:
     """RFC 9110 section 14.2: a Range that nobody understands, of other units or absurd, is as if it were not there."""
     answer = get(one, whole, {"Range": asked})
     assert (answer.status, answer.body) == (200, DATA)
     assert "content-range" not in answer.headers
 
 
-def test_two_range_headers(one: LiveServer, whole: str) -> None:
+def test_two_range_headers_are_ignored(one: LiveServer, whole: str) -> None:
     """Range is no list header: two of them are none."""
     answer = one.ask("GET", target(whole), [("Range", "bytes=0-5"), ("Range", "bytes=7-9")])
     assert (answer.status, answer.body) == (200, DATA)
@@ -110,7 +112,7 @@ def test_two_range_headers(one: LiveServer, whole: str) -> None:
 @pytest.mark.parametrize(
     "asked", ["bytes=1000-", "bytes=5000-6000", "bytes=-0", "bytes=1000-,-0", "bytes=" + "9" * 50 + "-"]
 )
-def test_a_range_outside(one: LiveServer, whole: str, asked: str) -> None:
+def test_a_range_outside_the_file_is_416(one: LiveServer, whole: str, asked: str) -> None:
     """416 tells how long the file is, and is dressed like every answer of the mount."""
     answer = get(one, whole, {"Range": asked, "Origin": "https://a.example"})
     assert (answer.status, answer.code) == (416, "range_unsatisfiable")
@@ -119,7 +121,7 @@ def test_a_range_outside(one: LiveServer, whole: str, asked: str) -> None:
     assert "etag" not in answer.headers
 
 
-def test_if_range(one: LiveServer, whole: str) -> None:
+def test_if_range_sends_the_range_of_the_same_file_only(one: LiveServer, whole: str) -> None:
     """A part only of the bytes that the client has begun with; otherwise everything, even for a range outside."""
     first = get(one, whole).headers
     tag, modified = first["etag"], first["last-modified"]
@@ -143,7 +145,7 @@ def test_if_range(one: LiveServer, whole: str) -> None:
             assert answer.body == (DATA[10:20] if status == 206 else DATA), condition
 
 
-def test_conditions(one: LiveServer, whole: str) -> None:
+def test_conditional_requests_follow_rfc_9110(one: LiveServer, whole: str) -> None:
     """RFC 9110 section 13.2.2: 304 for who has the bytes, 412 for who wants others, in the order that it demands."""
     first = get(one, whole).headers
     tag, modified = first["etag"], first["last-modified"]

@@ -57,7 +57,7 @@ def send(
 
 
 @pytest.mark.parametrize("apart", [False, True], ids=["at once", "apart"])
-def test_patch_of_a_complete_upload(live: LiveServer, apart: bool) -> None:
+def test_an_empty_patch_of_a_complete_upload_is_204(live: LiveServer, apart: bool) -> None:
     """204 for no byte, 409 with the offset for a byte; the upload stays what it is."""
     upload, data = filled(live, SIZE, SIZE)
     for body, status in ((b"", 204), (b"x", 409), (b"", 204)):
@@ -68,7 +68,7 @@ def test_patch_of_a_complete_upload(live: LiveServer, apart: bool) -> None:
     assert len(live.query("SELECT id FROM tasks WHERE id = :id", id=upload)) == 1
 
 
-def test_patch_that_completes_an_empty_part(live: LiveServer) -> None:
+def test_an_empty_part_is_complete_from_its_creation(live: LiveServer) -> None:
     """Uploads without a byte: complete from their creation on, and the PATCH that brings nothing is 204."""
     upload = create(live, 0, None, PARTIAL)
     answer = send(live, "PATCH", target(upload), patch_headers(0))
@@ -76,7 +76,7 @@ def test_patch_that_completes_an_empty_part(live: LiveServer) -> None:
     assert live.row(upload)["status"] == "complete"
 
 
-def test_patch_of_an_open_upload(live: LiveServer) -> None:
+def test_an_empty_patch_of_an_open_upload_moves_nothing(live: LiveServer) -> None:
     """No byte moves nothing, with the right offset; with a wrong one it is 409, without waiting for a byte."""
     upload, data = filled(live, SIZE, 300)
     answer = send(live, "PATCH", target(upload), patch_headers(300))
@@ -94,7 +94,7 @@ def test_patch_of_an_open_upload(live: LiveServer) -> None:
     # With the type of tus the server asks for a body only after the creation.
     [("", False), ("", True), ("application/octet-stream", False), ("text/plain", True), (OCTETS, False)],
 )
-def test_creation(live: LiveServer, kind: str, apart: bool) -> None:
+def test_a_creation_without_bytes_may_have_any_content_type(live: LiveServer, kind: str, apart: bool) -> None:
     """201 for no byte, whatever its type; bytes need the type of tus, and are refused without a trace."""
     headers = creation(SIZE) | ({"Content-Type": kind} if kind else {})
     answer = send(live, "POST", MOUNT, headers, apart=apart)
@@ -107,7 +107,7 @@ def test_creation(live: LiveServer, kind: str, apart: bool) -> None:
         assert live.query("SELECT count(*) AS number FROM uploads") == before
 
 
-def test_creation_with_a_checksum_of_nothing(live: LiveServer) -> None:
+def test_a_checksum_of_an_empty_creation_is_ignored(live: LiveServer) -> None:
     """A checksum speaks of bytes: where there are none it is passed over, with either framing."""
     for checksum in ("sha1 AAAA", "nonsense AAAA"):
         headers = creation(SIZE) | {"Content-Type": OCTETS, "Upload-Checksum": checksum}
@@ -115,7 +115,7 @@ def test_creation_with_a_checksum_of_nothing(live: LiveServer) -> None:
         assert send(live, "POST", MOUNT, headers).status == 201
 
 
-def test_creation_of_an_empty_part_with_bytes(live: LiveServer) -> None:
+def test_an_empty_part_takes_no_bytes(live: LiveServer) -> None:
     """An upload of no byte takes none, also when they come with its creation."""
     headers = creation(0, None) | PARTIAL | {"Content-Type": OCTETS}
     assert send(live, "POST", MOUNT, headers).status == 201
@@ -124,7 +124,7 @@ def test_creation_of_an_empty_part_with_bytes(live: LiveServer) -> None:
     assert live.stored(id_of(answer)) == b""
 
 
-def test_final_upload(live: LiveServer) -> None:
+def test_a_final_creation_takes_no_bytes(live: LiveServer) -> None:
     """The parts are joined when the body has no byte; a byte is refused, and the parts stay."""
     data = video(SIZE)
     parts = []
@@ -141,7 +141,7 @@ def test_final_upload(live: LiveServer) -> None:
     assert live.stored(id_of(answer)) == data
 
 
-def test_a_body_that_does_not_come_holds_nobody_up(live: LiveServer) -> None:
+def test_a_missing_body_does_not_block_other_requests(live: LiveServer) -> None:
     """Who sends neither a byte nor the end to a complete upload does not keep others from it."""
     upload, _ = filled(live, SIZE, SIZE)
     with live.connect() as stalled:
@@ -154,7 +154,7 @@ def test_a_body_that_does_not_come_holds_nobody_up(live: LiveServer) -> None:
         assert stalled.answer().status == 409
 
 
-def test_the_connection_goes_on(live: LiveServer) -> None:
+def test_the_connection_continues_after_an_empty_body(live: LiveServer) -> None:
     """What was looked at is what was sent: the next request on the connection is answered."""
     upload, _ = filled(live, SIZE, SIZE)
     with live.connect() as connection:

@@ -106,7 +106,7 @@ def ways(body: bytes) -> list[range | tuple[int, ...]]:
 
 
 @pytest.mark.parametrize("name", FORMS)
-def test_grammar(name: str) -> None:
+def test_each_form_gives_its_parts_in_any_pieces(name: str) -> None:
     """The parts that the grammar has, in whatever pieces the body comes; none is lost and none swallows another."""
     text, expected = FORMS[name]
     for places in ways(text.encode()):
@@ -114,7 +114,7 @@ def test_grammar(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", REFUSED)
-def test_refused(name: str) -> None:
+def test_a_form_that_breaks_the_grammar_is_refused(name: str) -> None:
     """A form that breaks the grammar is refused with the reason, in both languages, in whatever pieces it comes."""
     text, reason = REFUSED[name]
     for places in ways(text.encode()):
@@ -171,7 +171,7 @@ CRUMBS = [
 ]
 
 
-def test_against_a_whole_body_reader() -> None:
+def test_random_forms_are_read_as_by_a_reader_of_whole_bodies() -> None:
     """Random bodies of what forms are made of, in random pieces: the same parts, or both refuse."""
     draw = random.Random(11)
     forms = 0
@@ -216,7 +216,7 @@ COUNTS = {"long heads": 500, "small parts": 500}
 
 @pytest.mark.alone
 @pytest.mark.parametrize("name", HOSTILE)
-def test_cost_is_linear(name: str) -> None:
+def test_parsing_takes_linear_time(name: str) -> None:
     """1,000 heads of 16 KiB, and long runs of what nearly is a delimiter: twice as many cost twice the time."""
 
     def cost(count: int) -> float:
@@ -232,7 +232,7 @@ def test_cost_is_linear(name: str) -> None:
 
 
 @pytest.mark.alone
-def test_a_head_byte_by_byte_is_linear() -> None:
+def test_a_part_head_in_single_bytes_takes_linear_time() -> None:
     """A head that comes in single bytes is not searched from its start for each of them."""
 
     def cost(length: int) -> float:

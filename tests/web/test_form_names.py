@@ -129,7 +129,7 @@ def end() -> bytes:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_names(name: str) -> None:
+def test_file_names_are_decoded_as_the_client_meant(name: str) -> None:
     """The name that the client meant, whole and byte by byte."""
     written, expected = NAMES[name]
     body = part(written.encode() if isinstance(written, str) else written) + b"x" + end()
@@ -161,7 +161,7 @@ def raw_name(kind: str) -> bytes:
 
 @pytest.mark.parametrize("how", ["field", "part", "form"])
 @pytest.mark.parametrize("kind", DECLARED)
-def test_declared_charsets(kind: str, how: str) -> None:
+def test_file_names_in_declared_charsets_are_decoded(kind: str, how: str) -> None:
     """A name in another character set, which a field `_charset_`, the part or the form declares."""
     text, charset = DECLARED[kind]
     plain = f'--{B}\r\nContent-Disposition: form-data; name="_charset_"\r\n\r\n{charset}\r\n'.encode()
@@ -177,7 +177,7 @@ def test_declared_charsets(kind: str, how: str) -> None:
 
 @hypothesis_settings(max_examples=200, deadline=None)
 @given(st.text(st.characters(codec="utf-8", exclude_categories=["Cc", "Cs"]), min_size=1, max_size=40))
-def test_any_name_by_filename_star(name: str) -> None:
+def test_any_name_survives_filename_star(name: str) -> None:
     """What `filename*` or a word says comes out as it went in."""
     _, found = mime.parameters(f"form-data; filename*={extended(name)}")
     assert mime.best(found, "filename") == name
@@ -185,7 +185,7 @@ def test_any_name_by_filename_star(name: str) -> None:
     assert mime.best(found, "filename") == name
 
 
-def test_invented_charsets_are_not_looked_up(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unknown_charsets_are_not_looked_up(monkeypatch: pytest.MonkeyPatch) -> None:
     """Python remembers every name that it was asked for; a client's inventions must not reach it."""
     monkeypatch.setattr("codecs.lookup", None)
     for charset in ("klingon", "a" * 5000, "\u212a", "..", "idna", "unicode_escape", "zip", "utf_7", ""):
@@ -222,7 +222,7 @@ UNNAMED: dict[str, tuple[bytes, str | None]] = {
 
 @pytest.mark.parametrize("rest", [b"x=y", b'filename=""'])
 @pytest.mark.parametrize("kind", UNNAMED)
-def test_a_video_without_a_name(live: LiveServer, kind: str, rest: bytes) -> None:
+def test_an_unnamed_video_gets_a_name_of_its_type(live: LiveServer, kind: str, rest: bytes) -> None:
     """A part that is declared a video is a file, and gets a name of its type."""
     more, expected = UNNAMED[kind]
     said = post(live, part(rest, more) + GOOD)
@@ -232,13 +232,13 @@ def test_a_video_without_a_name(live: LiveServer, kind: str, rest: bytes) -> Non
         assert said["names"] == [expected]
 
 
-def test_an_unnamed_video_of_another_type_is_told(live: LiveServer) -> None:
+def test_an_unnamed_video_of_another_type_is_refused_by_name(live: LiveServer) -> None:
     """It is refused by name, and not lost without a word."""
     said = post(live, part(b"x=y", b"\r\nContent-Type: video/x-dream") + bytes(100), part(b'filename="a.mp4"') + GOOD)
     assert (said["names"], said["invalid_files"]) == (["a.mp4"], ["video.dream"])
 
 
-def test_an_empty_field_that_says_video(live: LiveServer) -> None:
+def test_an_empty_file_field_is_not_a_file(live: LiveServer) -> None:
     """A file field that was left empty is no file, whatever type it says."""
     said = post(live, part(b'filename=""', b"\r\nContent-Type: video/mp4"), part(b'filename="a.mp4"') + GOOD)
     assert (said["names"], said["invalid_files"]) == (["a.mp4"], None)
@@ -261,14 +261,14 @@ ENCODED: dict[str, tuple[bytes, str, str]] = {
 @pytest.mark.parametrize("kind", ENCODED)
 def test_an_encoded_file_is_refused(live: LiveServer, kind: str) -> None:
     """The file is named with the reason, in both languages, none of its bytes is stored, and the others go on."""
-    field, code, told = ENCODED[kind]
+    field, code, expected = ENCODED[kind]
     files = len(live.files())
     said = post(live, part(b'filename="e.mp4"', b"\r\n" + field) + GOOD, part(b'filename="a.mp4"') + GOOD)
     assert (said["names"], said["invalid_files"]) == (["a.mp4"], ["e.mp4"])
     details: Any = said["invalid_details"]
     (detail,) = details
     assert detail["code"] == code
-    assert told in detail["message"]
+    assert expected in detail["message"]
     assert len(live.files()) == files + 1
 
 
@@ -281,12 +281,12 @@ def test_an_encoded_file_is_refused(live: LiveServer, kind: str) -> None:
         "Content-Transfer-Encoding: 7bit",
     ],
 )
-def test_what_encodes_nothing_is_taken(live: LiveServer, field: str) -> None:
+def test_an_identity_transfer_encoding_is_accepted(live: LiveServer, field: str) -> None:
     """Many clients say that the bytes are as they are."""
     assert post(live, part(b'filename="a.mp4"', b"\r\n" + field.encode()) + GOOD)["names"] == ["a.mp4"]
 
 
-def test_a_chinese_name_end_to_end(live: LiveServer, tmp_path: Path) -> None:
+def test_a_chinese_name_is_shown_in_the_status(live: LiveServer, tmp_path: Path) -> None:
     """The name in the status is that of the client, whichever way it was written."""
     for written in (f"filename*={extended(NAME)}", f'filename="{word(NAME)}"', f'filename="C:\\x\\{NAME}"'):
         said = post(live, part(written.encode()) + GOOD)

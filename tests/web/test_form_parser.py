@@ -84,7 +84,7 @@ NASTY: Found = [
 ]
 
 
-def test_every_cut() -> None:
+def test_a_form_cut_at_any_byte_gives_the_same_parts() -> None:
     """A form full of what looks like boundaries, cut in two at every byte, in three, and into single bytes."""
     data = form(NASTY)
     assert read(whole([data])).parts == NASTY
@@ -112,7 +112,9 @@ _NAMES = st.text(_LETTERS, max_size=12)
     trailer=st.sampled_from([b"", b"epilogue", b"\r\n--", b"\r\n--" + B.encode() + b"\r\n"]),
 )
 @example(parts=[("videos", "a.mp4", b"\r\n--")], cuts=[], uses=[], trailer=b"")
-def test_any_form_any_cuts(parts: Found, cuts: list[int], uses: list[str], trailer: bytes) -> None:
+def test_any_form_cut_anywhere_gives_the_same_parts(
+    parts: Found, cuts: list[int], uses: list[str], trailer: bytes
+) -> None:
     """Any parts, cut anywhere, read in any way: the same names, the same bytes; an epilogue is no part."""
     found = read(cut_at(form(parts) + trailer, *cuts), uses=uses)
     assert found.cut is None
@@ -142,7 +144,7 @@ HEADERS: dict[str, tuple[bytes, tuple[str, str | None]]] = {
 
 @pytest.mark.parametrize("name", HEADERS)
 @pytest.mark.parametrize("field", ["Content-Disposition", "content-disposition"])
-def test_disposition(name: str, field: str) -> None:
+def test_content_disposition_is_parsed_as_clients_write_it(name: str, field: str) -> None:
     """Names of fields and files as clients write them."""
     value, expected = HEADERS[name]
     head = f"--{B}\r\nContent-Type: video/mp4\r\n{field}: ".encode() + value + b"\r\nX-More: 1\r\n\r\n"
@@ -157,7 +159,7 @@ def test_headers_belong_to_one_part() -> None:
     assert read(whole([body])).parts == [("videos", "a.mp4", b"x"), ("", None, b"nameless")]
 
 
-def test_a_form_in_a_part_is_data() -> None:
+def test_a_form_inside_a_file_is_data() -> None:
     """A form of another boundary inside a file is the file's bytes."""
     inner = form([("videos", "inner.mp4", b"y")], boundary="inner")
     assert read(whole([form([("videos", "outer.mp4", inner)])])).parts == [("videos", "outer.mp4", inner)]
@@ -184,7 +186,7 @@ INVALID: dict[str, bytes] = {
 
 @pytest.mark.parametrize("name", INVALID)
 @pytest.mark.parametrize("size", [0, 1000])
-def test_invalid(name: str, size: int) -> None:
+def test_an_invalid_or_incomplete_form_is_refused(name: str, size: int) -> None:
     """What is no form, or not all of one, is refused with a reason; never silently less than was sent."""
     body = INVALID[name]
     places = range(0, len(body), size) if size else ()
@@ -193,12 +195,12 @@ def test_invalid(name: str, size: int) -> None:
     assert caught.value.params["reason"]
 
 
-def test_as_many_parts_as_may_be() -> None:
+def test_a_form_of_2000_parts_is_accepted() -> None:
     """2,000 parts are a form."""
     assert len(read(whole([form([("f", None, b"")] * 2000)])).parts) == 2000
 
 
-def test_headers_are_bounded_while_they_come() -> None:
+def test_an_endless_part_header_is_refused_early() -> None:
     """An endless header is refused soon, not when it ends."""
     endless = [chunk(f"--{B}\r\nX: ".encode()), *[chunk(b"y" * 1000)] * 1000]
     with pytest.raises(MultipartInvalidError):
@@ -206,26 +208,26 @@ def test_headers_are_bounded_while_they_come() -> None:
 
 
 @pytest.mark.parametrize("lead", [b"\r\n", b"\r\n\r\n", b"\n"])
-def test_blank_lines_before_the_first_boundary(lead: bytes) -> None:
+def test_blank_lines_before_the_first_boundary_are_ignored(lead: bytes) -> None:
     """Some clients begin with a line break; it is no part."""
     assert read(whole([lead + GOOD])).parts == read(whole([GOOD])).parts
 
 
 @pytest.mark.parametrize("size", [0, 1, 7])
-def test_around_the_parts(size: int) -> None:
+def test_preamble_and_epilogue_are_ignored(size: int) -> None:
     """What stands before the first boundary and behind the last one is nobody's (RFC 2046 section 5.1.1)."""
     body = b"preamble\r\n--" + B.encode()[:-1] + b"\r\n" + GOOD + b"epilogue"
     places = range(0, len(body), size) if size else ()
     assert read(cut_at(body, *places)).parts == read(whole([GOOD])).parts
 
 
-def test_a_form_without_parts() -> None:
+def test_a_form_without_parts_is_empty() -> None:
     """Only the last boundary: a form with nothing in it."""
     assert read(whole([f"--{B}--\r\n".encode()])).parts == []
 
 
 @pytest.mark.parametrize("length", range(len(GOOD) - 4))
-def test_a_client_that_goes_away(length: int) -> None:
+def test_a_client_that_leaves_is_reported_with_no_invented_byte(length: int) -> None:
     """Wherever a client leaves before the end, the reader says so, and gives out no byte that was not sent."""
     found = read([chunk(GOOD[:length]), GONE])
     assert found.cut is End.GONE
@@ -248,7 +250,7 @@ TYPES: dict[str, str | None] = {
 
 
 @pytest.mark.parametrize("name", TYPES)
-def test_content_types(name: str) -> None:
+def test_only_multipart_form_data_with_a_boundary_is_a_form(name: str) -> None:
     """Only multipart/form-data with a boundary is a form, and nothing is read to find that out."""
     with pytest.raises(MultipartInvalidError):
         read([], TYPES[name])
@@ -258,6 +260,6 @@ def test_content_types(name: str) -> None:
     "content_type",
     [f'multipart/form-data; boundary="{B}"', f"Multipart/Form-Data; charset=utf-8; boundary={B}", f"{TYPE} "],
 )
-def test_content_types_as_clients_write_them(content_type: str) -> None:
+def test_usual_spellings_of_the_content_type_are_accepted(content_type: str) -> None:
     """Quoted boundaries, other parameters before it, any case."""
     assert len(read(whole([GOOD]), content_type).parts) == 1

@@ -39,13 +39,13 @@ def get(path: str, checks: Mapping[str, Check], time_limit: float = 2.0) -> http
     return ask(routes(checks, Metrics(lambda: (1, {"uploaded": 2})), time_limit), path)[0]
 
 
-def test_alive_whatever_is_ill() -> None:
+def test_healthz_needs_no_other_part() -> None:
     """/healthz asks nobody."""
     answer = get("/healthz", {"database": failing})
     assert (answer.status_code, answer.json()) == (200, {"status": "alive"})
 
 
-def test_ready() -> None:
+def test_readyz_names_each_part() -> None:
     """All checks well: 200, and each part is named."""
     answer = get("/readyz", {"database": fine, "store": fine, "scheduler": fine})
     assert answer.status_code == 200
@@ -64,7 +64,7 @@ def test_ready() -> None:
         (lambda: time.sleep(1.0), "no answer within 0.1 s"),
     ],
 )
-def test_not_ready_names_the_part_and_no_secret(check: Check, sentence: str) -> None:
+def test_readyz_names_a_failing_part_and_no_secret(check: Check, sentence: str) -> None:
     """One part that raises, complains or hangs gives 503 with a sentence; the others stay ok."""
     with capture_logs() as lines:
         answer = get("/readyz", {"database": fine, "store": check}, time_limit=0.1)
@@ -92,7 +92,7 @@ def test_hanging_checks_do_not_pile_up_threads() -> None:
     assert len(running) == 4
 
 
-def test_checks_run_side_by_side() -> None:
+def test_checks_run_in_parallel() -> None:
     """Three slow checks take as long as one."""
     meeting = threading.Barrier(3, timeout=PATIENCE)
 
@@ -102,7 +102,7 @@ def test_checks_run_side_by_side() -> None:
     assert get("/readyz", {"a": meet, "b": meet, "c": meet}).status_code == 200
 
 
-def test_metrics() -> None:
+def test_metrics_have_the_prometheus_format() -> None:
     """/metrics has Prometheus' form and the gauges of the moment."""
     answer = get("/metrics", {})
     assert answer.headers["content-type"].startswith("text/plain; version=")
@@ -110,6 +110,6 @@ def test_metrics() -> None:
     assert 'videodock_tasks{status="uploaded"} 2.0' in answer.text
 
 
-def test_only_get() -> None:
+def test_health_pages_allow_get_only() -> None:
     """Other methods are refused."""
     assert ask(routes({}, Metrics()), "/healthz", method="POST")[0].status_code == 405

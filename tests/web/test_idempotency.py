@@ -84,7 +84,7 @@ FORMS: dict[str, tuple[Sequence[Part], int]] = {
 
 
 @pytest.mark.parametrize("name", FORMS)
-def test_the_same_form(live: LiveServer, name: str) -> None:
+def test_a_repeated_form_gets_the_first_answer(live: LiveServer, name: str) -> None:
     """A repeat, in another frame, is answered byte by byte as the first, whatever it was, and stores nothing."""
     parts, status = FORMS[name]
     first = post(live, '"k1"', parts)
@@ -123,7 +123,7 @@ CHANGED: dict[str, Sequence[Part]] = {
 }
 
 
-def test_another_form(live: LiveServer) -> None:
+def test_another_form_with_the_same_key_is_422(live: LiveServer) -> None:
     """A form that differs in anything is 422, changes nothing, and does not take the key from the first."""
     first = post(live, "key", FIRST)
     before = state(live)
@@ -135,7 +135,7 @@ def test_another_form(live: LiveServer) -> None:
     assert post(live, "key", FIRST).body == first.body
 
 
-def test_a_form_that_is_no_form(live: LiveServer) -> None:
+def test_an_invalid_form_takes_no_key(live: LiveServer) -> None:
     """A form that cannot be understood takes no key: the next one with it is a first one."""
     broken = live.ask("POST", PATH, head("key"), form_body(B, FIRST)[:-5])
     assert (broken.status, said(broken)["code"]) == (400, "multipart_invalid")
@@ -156,7 +156,7 @@ def begun(live: LiveServer, key: str, parts: Sequence[Part], *, left: int, **mor
     return connection
 
 
-def test_while_the_first_is_running(live: LiveServer) -> None:
+def test_a_repeat_is_409_while_the_first_form_is_received(live: LiveServer) -> None:
     """Meanwhile, the same key is 409 with `Retry-After`, whatever comes with it; then it is the first one's answer."""
     with begun(live, "key", FIRST, left=10) as first:
         other = post(live, "key", CHANGED["another name"])
@@ -174,7 +174,7 @@ def test_while_the_first_is_running(live: LiveServer) -> None:
 
 
 @pytest.mark.parametrize("how", ["reset", "close"])
-def test_a_client_that_goes_away(live: LiveServer, how: str) -> None:
+def test_a_cut_form_releases_its_key(live: LiveServer, how: str) -> None:
     """A form that was cut off gives its key back: the repeat is a first one, and nothing of the other stays."""
     connection = begun(live, "key", FIRST, left=500)
     getattr(connection, how)()
@@ -185,7 +185,7 @@ def test_a_client_that_goes_away(live: LiveServer, how: str) -> None:
     assert len(live.query("SELECT id FROM tasks")) == 1
 
 
-def test_a_form_that_is_too_slow(tmp_path: Path) -> None:
+def test_a_form_timeout_releases_its_key(tmp_path: Path) -> None:
     """408 gives the key back, too, of a first form and of a repeat."""
     with LiveServer(tmp_path / "live", body_idle_timeout=0.5) as live:
         with begun(live, "key", FIRST, left=10) as connection:
@@ -197,7 +197,7 @@ def test_a_form_that_is_too_slow(tmp_path: Path) -> None:
         assert post(live, "key", FIRST).headers["idempotent-replayed"] == "true"
 
 
-def test_a_client_that_waits_for_our_word(live: LiveServer) -> None:
+def test_a_refusal_comes_before_100_continue(live: LiveServer) -> None:
     """`Expect: 100-continue`: a refusal comes before the body, an answer that depends on it only behind it."""
     body = form_body(B, FIRST)
     expecting = request("POST", PATH, head("key", Expect="100-continue", **{"Content-Length": str(len(body))}))
@@ -223,7 +223,7 @@ def test_a_client_that_waits_for_our_word(live: LiveServer) -> None:
         assert connection.answer().status == 422
 
 
-def test_no_key(live: LiveServer) -> None:
+def test_without_a_key_each_form_is_its_own(live: LiveServer) -> None:
     """Without the header each form is its own, and no row is written for it."""
     headers = {"Content-Type": f"multipart/form-data; boundary={B}"}
     tasks = {said(live.ask("POST", PATH, headers, form_body(B, FIRST)))["task_id"] for _ in range(2)}
@@ -256,7 +256,7 @@ KEYS: dict[str, str | None] = {
 
 
 @pytest.mark.parametrize("raw", KEYS)
-def test_keys(raw: str) -> None:
+def test_a_key_may_be_quoted(raw: str) -> None:
     """A key is the same in quotes and without; what is none is refused."""
     expected = KEYS[raw]
     if expected is not None:
@@ -266,7 +266,7 @@ def test_keys(raw: str) -> None:
         parse_key(raw)
 
 
-def test_a_key_that_is_none(live: LiveServer) -> None:
+def test_an_invalid_key_is_400(live: LiveServer) -> None:
     """400 for a key that is none, and for two of them, before a byte is stored."""
     for fields in ([("Idempotency-Key", "x" * 256)], [("Idempotency-Key", "a"), ("Idempotency-Key", "a")]):
         headers = [("Content-Type", f"multipart/form-data; boundary={B}"), *fields]
@@ -276,7 +276,7 @@ def test_a_key_that_is_none(live: LiveServer) -> None:
     assert (live.query("SELECT key FROM form_answers"), live.files()) == ([], [])
 
 
-def test_fingerprints_are_apart() -> None:
+def test_different_forms_have_different_fingerprints() -> None:
     """No two lists of files make one fingerprint because bytes of names and contents could be read in two ways."""
     seen = set()
     lists = [[], [("", b"")], [("a", b"b")], [("ab", b"")], [("a", b""), ("b", b"")], [("b", b""), ("a", b"")]]
@@ -307,7 +307,7 @@ def expire(live: LiveServer) -> None:
     live.execute("UPDATE form_answers SET expires_at = :past WHERE fingerprint IS NOT NULL", past=PAST)
 
 
-def test_expiry(live: LiveServer) -> None:
+def test_a_key_is_free_after_its_expiry(live: LiveServer) -> None:
     """After its time the key may be used anew, for the same form and for another; the answer's time is a setting's."""
     first = said(post(live, "key", FIRST))
     (row,) = query(live.database_url, "SELECT created_at, expires_at FROM form_answers")
@@ -341,7 +341,7 @@ def test_expired_answers_are_swept(live: LiveServer, monkeypatch: pytest.MonkeyP
     assert post(live, "running", FIRST).headers["idempotent-replayed"] == "true"
 
 
-def test_a_key_of_a_dead_process(live: LiveServer) -> None:
+def test_a_key_of_a_dead_process_is_taken_over(live: LiveServer) -> None:
     """A row without an answer that nobody holds is taken over, however fresh it is."""
     live.execute(DEAD, t="2100-01-01 00:00:00.000000")
     answer = post(live, "dead", FIRST)
@@ -352,7 +352,7 @@ def test_a_key_of_a_dead_process(live: LiveServer) -> None:
 
 
 @pytest.mark.parametrize("before", ["nothing", "a dead process", "an expired answer"])
-def test_one_takes_a_key(database_url: str, tmp_path: Path, before: str) -> None:
+def test_one_of_many_requests_gets_a_key(database_url: str, tmp_path: Path, before: str) -> None:
     """Of many who want a key at the same moment one gets it, whatever its row was; the others are told to wait."""
     settings = Settings(data_dir=tmp_path, database_url=database_url)
     migration.upgrade(settings.sqlalchemy_url)
@@ -383,7 +383,7 @@ def test_one_takes_a_key(database_url: str, tmp_path: Path, before: str) -> None
             assert row == {"task_id": winner.task_id, "fingerprint": None, "answer": None}, number
 
 
-def test_owners_are_apart(live: LiveServer) -> None:
+def test_keys_of_different_owners_are_separate(live: LiveServer) -> None:
     """The same key of another owner is another key."""
     post(live, "key", FIRST)
     live.execute("UPDATE form_answers SET owner = 'somebody'")
@@ -391,7 +391,7 @@ def test_owners_are_apart(live: LiveServer) -> None:
     assert len(live.query("SELECT key FROM form_answers")) == 2
 
 
-def test_an_answer_outlives_its_task(live: LiveServer) -> None:
+def test_a_stored_answer_remains_after_its_task_is_gone(live: LiveServer) -> None:
     """The first answer is given again when its task was cancelled, and when every row of it is gone."""
     first = post(live, "key", FIRST)
     task = said(first)["task_id"]
@@ -403,7 +403,7 @@ def test_an_answer_outlives_its_task(live: LiveServer) -> None:
     assert live.query("SELECT id FROM tasks") == []
 
 
-def test_a_row_that_was_taken_away(live: LiveServer) -> None:
+def test_a_form_that_lost_its_key_makes_no_task(live: LiveServer) -> None:
     """Whoever lost the row of its key makes no task without it, and leaves nothing."""
     with begun(live, "key", FIRST, left=10) as connection:
         live.execute("DELETE FROM form_answers")

@@ -36,7 +36,7 @@ def poster(live: LiveServer) -> str:
     return f"/media/{upload}/{file['id']}/poster.jpg"
 
 
-def test_whole(live: LiveServer, poster: str) -> None:
+def test_a_poster_is_served_by_get_and_head(live: LiveServer, poster: str) -> None:
     """Every byte by GET and none by HEAD, on one connection."""
     with live.connect() as connection:
         connection.send(request("HEAD", poster, {"Range": "bytes=0-9"}) + request("GET", poster))
@@ -50,7 +50,7 @@ def test_whole(live: LiveServer, poster: str) -> None:
         assert connection.ask("GET", poster).body == POSTER
 
 
-def test_ranges(live: LiveServer, poster: str) -> None:
+def test_a_range_of_a_poster_is_served(live: LiveServer, poster: str) -> None:
     """A range is sent while the poster is the one that it was begun with; one outside is refused."""
     tag = live.ask("GET", poster).headers["etag"]
     part = live.ask("GET", poster, {"Range": "bytes=10-19", "If-Range": tag})
@@ -63,7 +63,7 @@ def test_ranges(live: LiveServer, poster: str) -> None:
     assert b"range_unsatisfiable" in outside.body
 
 
-def test_none(live: LiveServer, poster: str) -> None:
+def test_an_unknown_poster_is_404(live: LiveServer, poster: str) -> None:
     """404 for unknown tasks, files and names and for a poster that is lost; 405 for what is no reading."""
     _, _, task, file, _ = poster.split("/")
     for path in (f"/media/{UNKNOWN}/{file}/poster.jpg", f"/media/{task}/{UNKNOWN}/poster.jpg", f"/media/{task}/x/y"):

@@ -74,16 +74,16 @@ def put(live: LiveServer, *names: str, columns: Mapping[str, bool] | None = None
     return f"/media/{task}/{row['id']}/"
 
 
-def test_remarks_are_told_in_the_language_of_the_reader(live: LiveServer) -> None:
+def test_remarks_are_in_the_language_of_the_reader(live: LiveServer) -> None:
     """A file without remarks says so by an empty list; each remark is a code and its sentence."""
     task, file = put(live, "poster.jpg").split("/")[2:4]
-    told = json.loads(live.ask("GET", f"/api/task/status/{task}").body)
-    assert told["files"][0]["remarks"] == []
+    state = json.loads(live.ask("GET", f"/api/task/status/{task}").body)
+    assert state["files"][0]["remarks"] == []
     live.execute("UPDATE task_files SET remarks = '[\"truncated\"]' WHERE id = :id", id=file)
     for language, place in (("zh", 0), ("en", 1)):
-        told = json.loads(live.ask("GET", f"/api/task/status/{task}", {"Accept-Language": language}).body)
+        state = json.loads(live.ask("GET", f"/api/task/status/{task}", {"Accept-Language": language}).body)
         sentence = templates("truncated")[place]
-        assert told["files"][0]["remarks"] == [{"code": "truncated", "message": sentence}]
+        assert state["files"][0]["remarks"] == [{"code": "truncated", "message": sentence}]
 
 
 @pytest.mark.parametrize(
@@ -99,7 +99,7 @@ def test_remarks_are_told_in_the_language_of_the_reader(live: LiveServer) -> Non
         (STEP.format("skipped"), 200),
     ],
 )
-def test_what_may_not_be_seen(live: LiveServer, change: str, status: int) -> None:
+def test_results_of_unscanned_infected_or_failed_files_are_hidden(live: LiveServer, change: str, status: int) -> None:
     """Nothing that was made is shown while a scan is due (a scanner may be set between two attempts), of an infected
     file, or once the file has failed or was cancelled; and the status does not promise it."""
     place = put(live, "poster.jpg", "video.mp4")
@@ -107,9 +107,9 @@ def test_what_may_not_be_seen(live: LiveServer, change: str, status: int) -> Non
     live.execute("UPDATE task_files SET playable = true WHERE id = :id", id=place.split("/")[3])
     live.execute(change, id=place.split("/")[3])
     assert [live.ask("GET", place + name).status for name in ("poster.jpg", "video.mp4")] == [status] * 2
-    told = json.loads(live.ask("GET", f"/api/task/status/{place.split('/')[2]}").body)
-    assert {told["playable"], told["files"][0]["playable"]} == {status == 200}
-    assert all((told["files"][0][key] is not None) == (status == 200) for key in ("mp4_url", "poster_url"))
+    state = json.loads(live.ask("GET", f"/api/task/status/{place.split('/')[2]}").body)
+    assert {state["playable"], state["files"][0]["playable"]} == {status == 200}
+    assert all((state["files"][0][key] is not None) == (status == 200) for key in ("mp4_url", "poster_url"))
 
 
 def check_refused(answer: Answer, status: int) -> None:
@@ -121,7 +121,7 @@ def check_refused(answer: Answer, status: int) -> None:
 
 
 @pytest.mark.parametrize("name", FILES)
-def test_its_type(live: LiveServer, place: str, name: str) -> None:
+def test_each_result_has_its_media_type(live: LiveServer, place: str, name: str) -> None:
     """Every result comes whole, in the type that players ask for, and HEAD says the same without a body."""
     answer, looked = live.ask("GET", place + name), live.ask("HEAD", place + name)
     assert (answer.status, answer.body) == (200, content(name))
@@ -136,7 +136,7 @@ def test_its_type(live: LiveServer, place: str, name: str) -> None:
 
 
 @pytest.mark.parametrize("column", COLUMNS)
-def test_its_column_shows_it(live: LiveServer, column: str) -> None:
+def test_a_result_is_served_when_its_column_says_so(live: LiveServer, column: str) -> None:
     """What lies in place is shown when its own column says so, and hidden while only the others do."""
     hidden = put(live, *FILES, columns={column: False})
     shown = put(live, *FILES, columns={other: other == column for other in COLUMNS})
@@ -145,19 +145,19 @@ def test_its_column_shows_it(live: LiveServer, column: str) -> None:
         assert (live.ask("GET", hidden + name).status, live.ask("GET", shown + name).status) == expected, name
 
 
-def test_the_status_tells_where(live: LiveServer, place: str) -> None:
+def test_the_status_has_the_urls_of_the_results(live: LiveServer, place: str) -> None:
     """The addresses in the status are those of the results; what is not there is null."""
     _, _, task, file, _ = place.split("/")
     base = f"{live.url}/media/{task}/{file}"
     answer = live.ask("GET", f"/api/task/status/{task}", {"Host": f"127.0.0.1:{live.port}"})
-    (told,) = json.loads(answer.body)["files"]
-    assert told["poster_url"] == f"{base}/poster.jpg"
-    assert told["mp4_url"] == f"{base}/video.mp4"
-    assert told["hls_url"] == f"{base}/hls/index.m3u8"
-    assert told["storyboard_url"] == f"{base}/storyboard.vtt"
+    (entry,) = json.loads(answer.body)["files"]
+    assert entry["poster_url"] == f"{base}/poster.jpg"
+    assert entry["mp4_url"] == f"{base}/video.mp4"
+    assert entry["hls_url"] == f"{base}/hls/index.m3u8"
+    assert entry["storyboard_url"] == f"{base}/storyboard.vtt"
 
 
-def test_ranges(live: LiveServer, place: str) -> None:
+def test_a_range_of_a_result_is_served(live: LiveServer, place: str) -> None:
     """A player gets the part that it asks for, while it is of the file that it began with."""
     url, data = place + "video.mp4", content("video.mp4")
     tag = live.ask("HEAD", url).headers["etag"]
@@ -171,7 +171,7 @@ def test_ranges(live: LiveServer, place: str) -> None:
     assert (outside.status, outside.headers["content-range"]) == (416, f"bytes */{len(data)}")
 
 
-def test_asked_again(live: LiveServer, place: str) -> None:
+def test_an_unchanged_result_is_304(live: LiveServer, place: str) -> None:
     """Whoever has it already is told so, and gets it when it is another one."""
     url = place + "hls/720p/segment-00001.m4s"
     first = live.ask("GET", url)
@@ -227,7 +227,7 @@ def test_asked_again(live: LiveServer, place: str) -> None:
         "%ff%fe.jpg",
     ],
 )  # fmt: skip
-def test_no_such_name(live: LiveServer, place: str, name: str) -> None:
+def test_an_unknown_result_name_is_404(live: LiveServer, place: str, name: str) -> None:
     """Whatever else is written behind a file's address is 404, and no way out of its folder."""
     for method in ("GET", "HEAD"):
         answer = live.ask(method, place + name)
@@ -237,12 +237,12 @@ def test_no_such_name(live: LiveServer, place: str, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["notes.txt", "video.mp4.part", ".hidden.jpg", "hls/key.bin"])
-def test_what_is_not_public(live: LiveServer, name: str) -> None:
+def test_other_files_of_a_step_are_not_served(live: LiveServer, name: str) -> None:
     """A file that a step left beside its results is not handed out."""
     check_refused(live.ask("GET", put(live, name) + name), 404)
 
 
-def test_between_ids(live: LiveServer, place: str) -> None:
+def test_a_result_is_served_for_its_own_ids_only(live: LiveServer, place: str) -> None:
     """A result belongs to its task and its file, and ids are nothing but ids."""
     _, _, task, file, _ = place.split("/")
     _, _, other_task, other_file, _ = put(live, *FILES).split("/")
@@ -261,7 +261,7 @@ def test_between_ids(live: LiveServer, place: str) -> None:
         check_refused(live.ask("GET", f"/media/{path}"), 404)
 
 
-def test_pages_of_other_origins(live: LiveServer, place: str) -> None:
+def test_an_allowed_origin_may_read_results(live: LiveServer, place: str) -> None:
     """A page that the setting names may read results, ranges and refusals; another may not."""
     url = place + "video.mp4"
     for path, headers, status in (
@@ -283,7 +283,7 @@ def test_pages_of_other_origins(live: LiveServer, place: str) -> None:
         assert refused.headers["vary"] == "Origin"
 
 
-def test_before_a_request(live: LiveServer, place: str) -> None:
+def test_a_preflight_allows_ranges_of_results(live: LiveServer, place: str) -> None:
     """A browser that asks first whether a page may send ranges is told so; nothing else may be done to results."""
     asked = {"Origin": PAGE, "Access-Control-Request-Method": "GET", "Access-Control-Request-Headers": "range"}
     answer = live.ask("OPTIONS", place + "video.mp4", asked)
@@ -296,7 +296,7 @@ def test_before_a_request(live: LiveServer, place: str) -> None:
         assert (refused.status, refused.headers["allow"]) == (405, "GET, HEAD, OPTIONS")
 
 
-def test_any_origin(tmp_path_factory: pytest.TempPathFactory) -> None:
+def test_by_default_every_origin_may_read_results(tmp_path_factory: pytest.TempPathFactory) -> None:
     """By default every page may play what it knows the address of."""
     with LiveServer(tmp_path_factory.mktemp("any")) as live:
         answer = live.ask("GET", put(live, *FILES) + "hls/index.m3u8", {"Origin": STRANGER})

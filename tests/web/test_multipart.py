@@ -145,7 +145,7 @@ CASES: dict[str, Case] = {
 
 @pytest.mark.parametrize("how", ["length", "chunked"])
 @pytest.mark.parametrize("name", CASES)
-def test_forms(live: LiveServer, name: str, how: str) -> None:
+def test_each_file_of_a_form_is_accepted_or_named_with_its_reason(live: LiveServer, name: str, how: str) -> None:
     """Each file is taken or named with its reason; what was refused left no row and no byte."""
     case = CASES[name]
     before = len(live.files()), len(live.query("SELECT id FROM uploads")), len(live.query("SELECT id FROM tasks"))
@@ -178,7 +178,7 @@ def test_forms(live: LiveServer, name: str, how: str) -> None:
     assert live.locks() == []
 
 
-def test_rows_of_a_form(both: LiveServer) -> None:
+def test_a_form_becomes_one_task_with_its_files(both: LiveServer) -> None:
     """A form becomes one task with its files in order, complete uploads and one event, on both databases."""
     _, said = post(both, form_body(B, [file("a.mp4", GOOD), file("t.mp4", TEXT), file("\u202eb.mp4", OTHER)]))
     task = said["task_id"]
@@ -198,7 +198,7 @@ def test_rows_of_a_form(both: LiveServer) -> None:
     assert both.query("SELECT type FROM task_events") == [{"type": "uploaded"}]
 
 
-def test_a_long_name(live: LiveServer) -> None:
+def test_a_long_name_is_accepted_and_keeps_its_extension(live: LiveServer) -> None:
     """A name of two thousand characters is taken, and its safe form keeps the extension within 255 bytes."""
     _, said = post(live, form_body(B, [file("é" * 2000 + ".mp4", GOOD)]))
     assert said["success"], said
@@ -207,7 +207,7 @@ def test_a_long_name(live: LiveServer) -> None:
     assert len(row["safe_name"].encode()) <= 255
 
 
-def test_english(live: LiveServer) -> None:
+def test_answers_follow_accept_language(live: LiveServer) -> None:
     """Sentences follow Accept-Language."""
     body = form_body(B, [file("t.mp4", TEXT)])
     _, said = post(live, body, **{"Accept-Language": "en"})
@@ -231,7 +231,7 @@ BROKEN: dict[str, tuple[dict[str, str], bytes]] = {
 
 
 @pytest.mark.parametrize("name", BROKEN)
-def test_broken_forms(live: LiveServer, name: str) -> None:
+def test_a_broken_form_is_400_and_leaves_nothing(live: LiveServer, name: str) -> None:
     """What is no whole form is 400 with a reason, and nothing of it stays."""
     before = state(live)
     headers, body = BROKEN[name]
@@ -243,7 +243,7 @@ def test_broken_forms(live: LiveServer, name: str) -> None:
     assert state(live) == before
 
 
-def test_a_refused_form_on_its_way(live: LiveServer) -> None:
+def test_a_refusal_reaches_a_client_that_still_sends_its_form(live: LiveServer) -> None:
     """A request that is no form is refused before its body is asked for; the answer reaches who sends all the same."""
     before = state(live)
     headers = {"Content-Type": "text/plain", "Content-Length": str(50_000_000)}
@@ -258,7 +258,7 @@ def test_a_refused_form_on_its_way(live: LiveServer) -> None:
     assert state(live) == before
 
 
-def test_other_methods(live: LiveServer) -> None:
+def test_other_methods_are_405(live: LiveServer) -> None:
     """405 in the documented form, and it says what is possible."""
     for method in ("GET", "PUT", "PATCH", "DELETE"):
         answer = live.ask(method, PATH, TYPE)
@@ -292,7 +292,7 @@ LEAVE: dict[str, Callable[[Connection], None]] = {
 
 @pytest.mark.parametrize("how", LEAVE)
 @pytest.mark.parametrize("phase", PHASES)
-def test_a_client_that_disappears(live: LiveServer, phase: str, how: str) -> None:
+def test_a_form_whose_client_left_leaves_nothing(live: LiveServer, phase: str, how: str) -> None:
     """Wherever a client leaves, no row, no file and no lock of its form stays."""
     before = state(live)
     count = PHASES[phase]
@@ -308,7 +308,7 @@ def test_a_client_that_disappears(live: LiveServer, phase: str, how: str) -> Non
         until(lambda: state(live) == before, seconds=5, what="nothing is left")
 
 
-def test_a_client_that_falls_silent(tmp_path: Path) -> None:
+def test_a_silent_form_is_408_and_leaves_nothing(tmp_path: Path) -> None:
     """A form without a byte for too long is 408, and nothing of it stays."""
     with LiveServer(tmp_path / "idle", body_idle_timeout=0.2) as live:
         before = state(live)
@@ -321,7 +321,7 @@ def test_a_client_that_falls_silent(tmp_path: Path) -> None:
             assert state(live) == before
 
 
-def test_content_length_lies(live: LiveServer) -> None:
+def test_a_wrong_content_length_loses_no_byte(live: LiveServer) -> None:
     """A length below the truth is a form cut short; one above it is waited for, and what is there is not lost."""
     before = state(live)
     body = form_body(B, [file("a.mp4", GOOD)])
@@ -338,7 +338,7 @@ def test_content_length_lies(live: LiveServer) -> None:
     assert live.locks() == []
 
 
-def test_one_byte_at_a_time(live: LiveServer) -> None:
+def test_a_form_may_arrive_byte_by_byte(live: LiveServer) -> None:
     """A form that arrives byte by byte is the same form."""
     body = form_body(B, [file("a.mp4", GOOD[:300]), file("t.mp4", TEXT[:100])])
     with live.connect() as connection:
@@ -350,7 +350,7 @@ def test_one_byte_at_a_time(live: LiveServer) -> None:
     assert taken(live, said["task_id"]) == [("a.mp4", GOOD[:300])]
 
 
-def test_a_full_disk_in_a_form(live: LiveServer, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_is_507_and_leaves_nothing_of_a_form(live: LiveServer, monkeypatch: pytest.MonkeyPatch) -> None:
     """A disk that takes no more ends the form with 507, and gives back what the form had taken."""
     before = state(live)
 
@@ -364,7 +364,7 @@ def test_a_full_disk_in_a_form(live: LiveServer, monkeypatch: pytest.MonkeyPatch
     assert state(live) == before
 
 
-def test_the_transaction_fails(live: LiveServer) -> None:
+def test_a_failed_transaction_leaves_nothing_of_a_form(live: LiveServer) -> None:
     """Where the task cannot be registered the form has failed as a whole, and nothing of it stays."""
     before = state(live)
     live.execute("ALTER TABLE task_events RENAME TO away")
@@ -383,9 +383,9 @@ def test_a_compressed_form_is_refused_unread(live: LiveServer, coding: str) -> N
     with live.connect() as connection:
         connection.send(request("POST", PATH, sent | {"Accept-Language": "en"}))
         answer = connection.answer()
-    told = json.loads(answer.body)
-    assert (answer.status, told["code"], answer.interim) == (415, "content_encoding_unsupported", ())
-    assert coding.rpartition(" ")[2] in told["message"]
+    refusal = json.loads(answer.body)
+    assert (answer.status, refusal["code"], answer.interim) == (415, "content_encoding_unsupported", ())
+    assert coding.rpartition(" ")[2] in refusal["message"]
     assert answer.headers["accept-encoding"] == "identity"
     assert state(live) == before
     body = form_body(B, [file("a.mp4", GOOD)])

@@ -70,7 +70,7 @@ def test_each_file_is_served(live: LiveServer, name: str) -> None:
 
 
 @pytest.mark.parametrize("path", ["/", "/page/page.js"])
-def test_what_has_not_changed_is_not_sent_again(live: LiveServer, path: str) -> None:
+def test_an_unchanged_file_is_304(live: LiveServer, path: str) -> None:
     """RFC 9110 section 13: 304 without a body while tag or date still hold, 200 when they do not; a tag goes first."""
     first = live.ask("GET", path)
     tag, date = first.headers["etag"], first.headers["last-modified"]
@@ -121,21 +121,21 @@ def test_what_has_not_changed_is_not_sent_again(live: LiveServer, path: str) -> 
         "/page.js",
     ],
 )
-def test_there_is_nothing_else(live: LiveServer, path: str) -> None:
+def test_any_other_address_of_the_page_is_404(live: LiveServer, path: str) -> None:
     """No listing, no way out of the folder, one address for each file: all else is the API's 404."""
     answer = live.ask("GET", path)
     assert (answer.status, answer.headers["content-type"]) == (404, "application/json")
     assert json.loads(answer.body)["message"]
 
 
-def test_only_get_and_head(live: LiveServer) -> None:
+def test_the_page_allows_get_and_head_only(live: LiveServer) -> None:
     """Other methods are refused with 405 and told which there are."""
     answer = live.ask("POST", "/page/page.js", body=b"")
     assert answer.status == 405
     assert {name.strip() for name in answer.headers["allow"].split(",")} == {"GET", "HEAD"}
 
 
-def test_the_label_is_bounded(live: LiveServer) -> None:
+def test_metrics_of_the_page_have_bounded_labels(live: LiveServer) -> None:
     """Metrics name the files that there are; what a client made up counts as `other`."""
     for path in ("/", "/page/texts.js", "/page/made-up.js"):
         live.ask("GET", path)
@@ -144,7 +144,7 @@ def test_the_label_is_bounded(live: LiveServer) -> None:
     assert labels <= {*map(address, NAMES), "other", "/metrics"}
 
 
-def test_all_that_the_page_asks_for_is_there() -> None:
+def test_every_address_in_the_page_exists_and_is_relative() -> None:
     """Addresses in the page and imports in the scripts are relative, so that a prefix may go before them."""
     html = (FOLDER / "index.html").read_text()
     asked = set(re.findall(r'(?:href|src)="([^"#]+)"', html))

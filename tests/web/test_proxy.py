@@ -158,7 +158,7 @@ HOST = ("Host", "inside:8000")
         ),
     ],
 )
-def test_what_a_trusted_proxy_says_is_the_address(headers: Headers, url: str, client: str) -> None:
+def test_a_trusted_proxy_sets_the_public_address(headers: Headers, url: str, client: str) -> None:
     """Scheme, host and client come from the outermost trusted proxy; nonsense changes nothing."""
     scope = passed([HOST, *headers])
     assert (base_url(scope), scope["client"][0]) == (url, client)
@@ -221,7 +221,7 @@ def test_everybody_trusted_means_the_first_address() -> None:
         ("/files", None, "/files"),
     ],
 )
-def test_prefix(setting: str, header: str | None, root_path: str) -> None:
+def test_a_prefix_comes_from_the_setting_or_a_trusted_proxy(setting: str, header: str | None, root_path: str) -> None:
     """A prefix is the setting or a trusted proxy's well-formed one, and the path begins with it."""
     scope = passed([HOST] + ([("X-Forwarded-Prefix", header)] if header else []), root_path=setting)
     assert scope["root_path"] == root_path
@@ -230,7 +230,7 @@ def test_prefix(setting: str, header: str | None, root_path: str) -> None:
     assert base_url(scope) == "http://inside:8000" + root_path
 
 
-def test_a_prefix_replaces_the_one_of_the_server() -> None:
+def test_a_prefix_is_not_repeated_after_root_path() -> None:
     """A prefix that uvicorn's own --root-path put there is not there twice."""
     scope = passed(
         [HOST, ("X-Forwarded-Prefix", "/new")],
@@ -239,7 +239,7 @@ def test_a_prefix_replaces_the_one_of_the_server() -> None:
     assert (scope["root_path"], scope["path"]) == ("/new", "/new/files/1")
 
 
-def test_websockets_and_lifespan_pass() -> None:
+def test_websockets_get_wss_and_lifespan_passes() -> None:
     """A web socket gets wss from https; other scopes are left alone."""
     scope = passed([HOST, ("X-Forwarded-Proto", "https")], scope={"type": "websocket", "scheme": "ws"})
     assert scope["scheme"] == "wss"
@@ -261,7 +261,7 @@ def test_websockets_and_lifespan_pass() -> None:
         ("a/b", ("::1", 8000), "http://[::1]:8000"),
     ],
 )
-def test_base_url_without_a_usable_host(host: str | None, server: Any, url: str) -> None:
+def test_without_a_valid_host_the_server_address_is_used(host: str | None, server: Any, url: str) -> None:
     """Without a valid Host the address that accepted the connection stands in."""
     headers = [("Host", host)] if host else []
     assert base_url(passed(headers, scope={"server": server})) == url
@@ -270,7 +270,7 @@ def test_base_url_without_a_usable_host(host: str | None, server: Any, url: str)
 @pytest.mark.parametrize(
     "host", ["v.example", "v.example:80", "localhost", "192.0.2.1:8000", "[::1]", "[2001:db8::1]:1"]
 )
-def test_good_hosts(host: str) -> None:
+def test_valid_hosts_are_accepted(host: str) -> None:
     """Names, addresses and ports make a host."""
     assert valid_host(host)
 
@@ -296,7 +296,7 @@ def test_good_hosts(host: str) -> None:
         "ä",
     ],
 )
-def test_bad_hosts(host: str) -> None:
+def test_invalid_hosts_are_refused(host: str) -> None:
     """What could bend a URL, or break a header, is no host."""
     assert not valid_host(host)
 

@@ -82,7 +82,9 @@ ASKED: dict[str, Callable[[LiveServer, str], Answer]] = {
 
 
 @pytest.mark.parametrize("asked", ASKED)
-def test_no_answer_says_finished_before_it_is(live: LiveServer, failing_finish: Callable[[], None], asked: str) -> None:
+def test_no_answer_has_the_full_offset_before_the_upload_is_complete(
+    live: LiveServer, failing_finish: Callable[[], None], asked: str
+) -> None:
     """Rule 3: while the finish fails, no answer carries Upload-Offset = length; afterwards HEAD ends it, once."""
     upload, data = filled(live, LENGTH, LENGTH - 1)
     answer = patch(live, upload, LENGTH - 1, data[-1:])
@@ -104,7 +106,7 @@ def test_no_answer_says_finished_before_it_is(live: LiveServer, failing_finish: 
 
 
 @pytest.mark.parametrize("asked", ASKED)
-def test_whoever_finds_all_bytes_finishes(live: LiveServer, asked: str) -> None:
+def test_a_request_that_finds_all_bytes_completes_the_upload(live: LiveServer, asked: str) -> None:
     """Rules 3 and 11: an answer that says Upload-Offset = length is given for a registered task only."""
     upload = unfinished(live)
     answer = ASKED[asked](live, upload)
@@ -116,7 +118,9 @@ def test_whoever_finds_all_bytes_finishes(live: LiveServer, asked: str) -> None:
     assert live.stored(upload) == video(LENGTH)
 
 
-def test_creation_with_the_whole_upload_fails_to_finish(live: LiveServer, failing_finish: Callable[[], None]) -> None:
+def test_a_creation_that_cannot_complete_is_completed_by_head(
+    live: LiveServer, failing_finish: Callable[[], None]
+) -> None:
     """Rule 3: the same for a POST; it tells where the upload is, and HEAD there ends it."""
     headers = creation(LENGTH) | {"Content-Type": OCTETS}
     answer = live.ask("POST", MOUNT, headers, video(LENGTH))
@@ -128,7 +132,7 @@ def test_creation_with_the_whole_upload_fails_to_finish(live: LiveServer, failin
     check_complete(live, upload)
 
 
-def test_the_transaction_fails(live: LiveServer) -> None:
+def test_a_failed_transaction_leaves_the_upload_open(live: LiveServer) -> None:
     """One transaction: where the event cannot be written there is no task, no file and no complete upload."""
     upload, data = filled(live, LENGTH, LENGTH - 1)
     live.execute("ALTER TABLE task_events RENAME TO away")
@@ -142,7 +146,7 @@ def test_the_transaction_fails(live: LiveServer) -> None:
     check_complete(live, upload)
 
 
-def test_finished_once(live: LiveServer) -> None:
+def test_concurrent_requests_complete_an_upload_once(live: LiveServer) -> None:
     """Rule 11: twenty HEADs and replayed PATCHes at the same time: each succeeds, and there is one task."""
     upload = unfinished(live)
     asked = ["HEAD", "replayed last PATCH"] * 10
@@ -155,7 +159,7 @@ def test_finished_once(live: LiveServer) -> None:
     check_complete(live, upload)
 
 
-def test_the_last_byte_twenty_times(live: LiveServer) -> None:
+def test_twenty_concurrent_last_patches_add_one_byte(live: LiveServer) -> None:
     """Twenty last PATCHes at the same time: one adds the byte; the others were evicted or hear that it is there."""
     upload, data = filled(live, LENGTH, LENGTH - 1)
     with concurrent.futures.ThreadPoolExecutor(20) as pool:
@@ -168,7 +172,7 @@ def test_the_last_byte_twenty_times(live: LiveServer) -> None:
     check_complete(live, upload)
 
 
-def test_a_lost_answer(live: LiveServer) -> None:
+def test_an_upload_is_complete_once_after_a_lost_answer(live: LiveServer) -> None:
     """Rule 11: the connection breaks after the last byte; the upload is complete all the same, once."""
     upload, data = filled(live, LENGTH, 10)
     connection = live.connect()
@@ -196,7 +200,7 @@ def test_a_replay_keeps_the_task_as_it_is(live: LiveServer) -> None:
 
 
 @pytest.mark.parametrize("error", [errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO])
-def test_a_full_disk(live: LiveServer, monkeypatch: pytest.MonkeyPatch, error: int) -> None:
+def test_a_full_disk_is_507_and_keeps_what_fits(live: LiveServer, monkeypatch: pytest.MonkeyPatch, error: int) -> None:
     """A disk that takes no more: 507 (500 when broken) without an offset; what it took is kept, and truthful."""
     upload, data = filled(live, LENGTH, 100)
     real = os.pwrite
@@ -217,13 +221,13 @@ def test_a_full_disk(live: LiveServer, monkeypatch: pytest.MonkeyPatch, error: i
     assert (answer.status, answer.code) == expected
     assert "upload-offset" not in answer.headers
     assert head(live, upload).headers["upload-offset"] == str(room)
-    live.wait_told(upload, room)
+    live.wait_until_received(upload, room)
     assert live.stored(upload) == data[:room]
     assert patch(live, upload, room, data[room:]).headers["upload-task"] == upload
     check_complete(live, upload)
 
 
-def test_creation_on_a_full_disk(live: LiveServer, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_creation_on_a_full_disk_leaves_no_row(live: LiveServer, monkeypatch: pytest.MonkeyPatch) -> None:
     """A file that cannot be made leaves no row."""
     before = live.query("SELECT id FROM uploads ORDER BY id"), live.files()
     with monkeypatch.context() as patched:
@@ -245,7 +249,7 @@ def _refusing(real: Callable[..., int], folder: str) -> Callable[..., int]:
     return refuse
 
 
-def test_bytes_that_vanished(live: LiveServer) -> None:
+def test_an_upload_without_its_file_is_410(live: LiveServer) -> None:
     """An upload whose file is gone is 410, never an offset that is not true."""
     upload, data = filled(live, LENGTH, 100)
     live.path(upload).unlink()

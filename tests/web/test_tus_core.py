@@ -57,7 +57,7 @@ def names(text: str) -> set[str]:
     return {name.strip() for name in text.split(",")}
 
 
-def test_a_life(live: LiveServer) -> None:
+def test_an_upload_is_created_filled_completed_and_removed(live: LiveServer) -> None:
     """Rules 4, 7, 11, 16, 18: created, filled in pieces, complete, replayed, kept by its task, removed, gone."""
     data = video(2000)
     raw = metadata(filename="clip.mp4")
@@ -74,7 +74,7 @@ def test_a_life(live: LiveServer) -> None:
         assert looked.headers["upload-metadata"] == raw
         assert "upload-defer-length" not in looked.headers
         assert live.stored(upload) == data[:end]
-        live.wait_told(upload, end)
+        live.wait_until_received(upload, end)
     last = patch(live, upload, 1999, data[1999:])
     assert (last.status, last.headers["upload-offset"], last.headers["upload-task"]) == (204, "2000", upload)
     replayed = patch(live, upload, 2000, b"")
@@ -117,7 +117,7 @@ def test_a_complete_upload_is_removed_with_its_task(live: LiveServer, status: st
 
 
 @pytest.mark.parametrize("have", [0, 300, 499])
-def test_termination(live: LiveServer, have: int) -> None:
+def test_a_termination_is_204_and_later_requests_are_410(live: LiveServer, have: int) -> None:
     """Termination: exactly 204 without a body; the bytes are gone, the row says so, later requests are 410."""
     upload, _ = filled(live, 500, have)
     answer = live.ask("DELETE", target(upload), VERSION)
@@ -132,7 +132,7 @@ def test_termination(live: LiveServer, have: int) -> None:
     assert live.query("SELECT id FROM tasks WHERE id = :id", id=upload) == []
 
 
-def test_options(one: LiveServer) -> None:
+def test_options_is_204_without_a_version(one: LiveServer) -> None:
     """Rules 5 and 7: 204 without needing a version, on the mount and on uploads; lists without spaces."""
     for path in (MOUNT, MOUNT + "/", target("8a6b1c6e-3f0e-4a58-9f57-0d8f1f1f9c11")):
         answer = one.ask("OPTIONS", path)
@@ -143,7 +143,7 @@ def test_options(one: LiveServer) -> None:
         assert answer.headers["tus-max-size"] == "5000"
 
 
-def test_cors(one: LiveServer) -> None:
+def test_a_preflight_lists_exactly_the_documented_headers(one: LiveServer) -> None:
     """Rule 15: a preflight lists exactly these headers, and every answer exposes those, for this origin only."""
     upload = create(one, 100)
     for origin, allowed in (("https://a.example", "https://a.example"), ("https://b.example", None), (None, None)):
@@ -169,14 +169,14 @@ def test_cors(one: LiveServer) -> None:
             assert exposed == names(EXPOSED) | {"Retry-After"}
 
 
-def test_cors_for_everybody(live: LiveServer) -> None:
+def test_every_origin_is_allowed_by_default(live: LiveServer) -> None:
     """Rule 15: by default every origin is allowed, refusals included."""
     for headers in (creation(10), {}):
         answer = live.ask("POST", MOUNT, {"Origin": "https://a.example", **headers})
         assert answer.headers["access-control-allow-origin"] == "*"
 
 
-def test_method_override(live: LiveServer) -> None:
+def test_the_override_header_replaces_the_method(live: LiveServer) -> None:
     """Rule 10: a request with X-HTTP-Method-Override is of that method, in any case; the actual one is ignored."""
     data = video(100)
     upload = create(live, 100)
@@ -199,7 +199,7 @@ def test_method_override(live: LiveServer) -> None:
     assert made.status == 201
 
 
-def test_expiry_moves_on(live: LiveServer) -> None:
+def test_a_patch_extends_the_expiry(live: LiveServer) -> None:
     """Rule 16: a PATCH puts the expiry off, and says until when."""
     upload, data = filled(live, 500, 100)
     soon = (datetime.now(UTC) + timedelta(hours=1)).replace(microsecond=0)
@@ -221,7 +221,7 @@ def test_a_complete_upload_does_not_expire(live: LiveServer) -> None:
     assert "upload-expires" not in answer.headers
 
 
-def test_keep_alive(one: LiveServer) -> None:
+def test_a_connection_serves_many_requests(one: LiveServer) -> None:
     """A connection serves one request after the other, bodies of every kind included."""
     data = video(4000)
     upload = create(one, 4000)
@@ -240,7 +240,7 @@ def test_keep_alive(one: LiveServer) -> None:
     assert one.stored(upload) == data
 
 
-def test_pipelined(one: LiveServer) -> None:
+def test_pipelined_requests_are_answered_in_order(one: LiveServer) -> None:
     """Requests that were sent without waiting are answered in order, and each body goes to its own request."""
     data = video(900)
     upload, other = create(one, 900), create(one, 900)
@@ -259,7 +259,7 @@ def test_pipelined(one: LiveServer) -> None:
     assert one.stored(upload) == one.stored(other) == data
 
 
-def test_one_byte_at_a_time(one: LiveServer) -> None:
+def test_a_body_may_arrive_byte_by_byte(one: LiveServer) -> None:
     """A body that arrives byte by byte is the same body."""
     data = video(300)
     upload = create(one, 300)
@@ -270,7 +270,7 @@ def test_one_byte_at_a_time(one: LiveServer) -> None:
     assert one.stored(upload) == data
 
 
-def test_large_bodies(one: LiveServer, tmp_path: Path) -> None:
+def test_large_bodies_are_stored_as_sent(one: LiveServer, tmp_path: Path) -> None:
     """Some megabytes in one PATCH, by length and in chunks of any size, are stored as they came."""
     with LiveServer(tmp_path / "large") as live:
         data = video(5_000_000)
@@ -284,7 +284,7 @@ def test_large_bodies(one: LiveServer, tmp_path: Path) -> None:
         assert live.stored(upload) == data
 
 
-def test_an_empty_upload(one: LiveServer, tmp_path: Path) -> None:
+def test_an_empty_upload_is_refused_as_a_video(one: LiveServer, tmp_path: Path) -> None:
     """Length 0: no video, so it is refused and rejected; where anything is accepted it is complete at once."""
     answer = one.ask("POST", MOUNT, creation(0))
     assert (answer.status, answer.code) == (415, "file_empty")
@@ -298,7 +298,7 @@ def test_an_empty_upload(one: LiveServer, tmp_path: Path) -> None:
         assert len(live.query("SELECT id FROM tasks")) == 1
 
 
-def test_many_at_once(live: LiveServer) -> None:
+def test_fifty_concurrent_uploads_keep_their_own_bytes(live: LiveServer) -> None:
     """Fifty uploads at the same time, more than there are connections to the database: each has its own bytes."""
     before = len(live.query("SELECT id FROM tasks"))
 
@@ -315,7 +315,7 @@ def test_many_at_once(live: LiveServer) -> None:
     assert live.locks() == []
 
 
-def test_creation_with_upload_of_text(live: LiveServer) -> None:
+def test_an_error_is_a_code_and_a_sentence(live: LiveServer) -> None:
     """Errors are `code: sentence`, plain text."""
     answer = live.ask("POST", MOUNT, creation(100) | {"Content-Type": OCTETS}, b"x" * 100)
     assert re.fullmatch(r"[a-z_]+: [A-Z][^\n]+\n", answer.text)

@@ -95,7 +95,7 @@ CASES = [
 
 
 @pytest.mark.parametrize("case", CASES, ids=[case.rule for case in CASES])
-def test_creation(live: LiveServer, case: Case) -> None:
+def test_each_creation_makes_one_upload_or_nothing(live: LiveServer, case: Case) -> None:
     """Each case creates one empty upload with one row and tells its offset, or makes nothing at all."""
     rows, files = len(live.query("SELECT id FROM uploads")), len(live.files())
     answer = live.ask("POST", MOUNT, case.headers, case.body)
@@ -132,7 +132,9 @@ def test_creation(live: LiveServer, case: Case) -> None:
     ],
     ids=["host", "port", "x-forwarded", "forwarded"],
 )
-def test_location(live: LiveServer, mount: str, headers: dict[str, str], base: str) -> None:
+def test_location_is_an_absolute_url_with_a_uuid(
+    live: LiveServer, mount: str, headers: dict[str, str], base: str
+) -> None:
     """Rules 1 and 19: Location is absolute, as the client sees the server, and ends with a version-4 UUID."""
     answer = live.ask("POST", mount, creation(10) | headers)
     assert answer.status == 201
@@ -140,7 +142,7 @@ def test_location(live: LiveServer, mount: str, headers: dict[str, str], base: s
     assert UUID4.fullmatch(id_of(answer))
 
 
-def test_forwarded_headers_of_a_stranger(tmp_path_factory: pytest.TempPathFactory) -> None:
+def test_forwarded_headers_count_from_trusted_proxies_only(tmp_path_factory: pytest.TempPathFactory) -> None:
     """Rule 1: forwarded headers count from trusted proxies only."""
     with LiveServer(tmp_path_factory.mktemp("distrust"), trusted_proxies="192.0.2.7") as live:
         more = {"X-Forwarded-Host": "evil.example", "X-Forwarded-Prefix": "/evil", "X-Forwarded-Proto": "https"}
@@ -148,13 +150,13 @@ def test_forwarded_headers_of_a_stranger(tmp_path_factory: pytest.TempPathFactor
         assert answer.headers["location"].startswith(f"http://videos.example{MOUNT}/")
 
 
-def test_expiry(live: LiveServer) -> None:
+def test_a_creation_tells_the_expiry(live: LiveServer) -> None:
     """Rule 16: POST tells when the upload expires, as an IMF-fixdate, and it is what the row says."""
     answer = live.ask("POST", MOUNT, creation(10))
-    told = answer.headers["upload-expires"]
-    assert re.fullmatch(r"[A-Z][a-z]{2}, \d\d [A-Z][a-z]{2} \d{4} \d\d:\d\d:\d\d GMT", told)
+    expires = answer.headers["upload-expires"]
+    assert re.fullmatch(r"[A-Z][a-z]{2}, \d\d [A-Z][a-z]{2} \d{4} \d\d:\d\d:\d\d GMT", expires)
     row = live.row(id_of(answer))
-    assert parsedate_to_datetime(told).strftime("%Y-%m-%d %H:%M:%S") == row["expires_at"].partition(".")[0]
+    assert parsedate_to_datetime(expires).strftime("%Y-%m-%d %H:%M:%S") == row["expires_at"].partition(".")[0]
     assert (row["status"], row["length"], row["has_bytes"], row["owner"]) == ("open", 10, 1, "default")
 
 
@@ -168,7 +170,7 @@ def test_expiry(live: LiveServer) -> None:
         None,
     ],
 )
-def test_metadata_is_echoed(live: LiveServer, raw: str | None) -> None:
+def test_head_echoes_metadata_byte_for_byte(live: LiveServer, raw: str | None) -> None:
     """Rule 6: HEAD echoes metadata byte for byte as it came, and has none when none came."""
     upload = create(live, 10, None, {} if raw is None else {"Upload-Metadata": raw})
     assert head(live, upload).headers.get("upload-metadata") == raw
@@ -176,7 +178,7 @@ def test_metadata_is_echoed(live: LiveServer, raw: str | None) -> None:
 
 @pytest.mark.parametrize("size", [40, 64, 100, 700])
 @pytest.mark.parametrize("how", ["length", "chunked"])
-def test_creation_with_upload(live: LiveServer, size: int, how: str) -> None:
+def test_a_creation_may_bring_the_first_bytes(live: LiveServer, size: int, how: str) -> None:
     """Creation With Upload: the body of the POST is the beginning of the upload."""
     data = video(size)
     headers = creation(LIMIT) | {"Content-Type": OCTETS}
@@ -194,7 +196,7 @@ def test_creation_with_upload(live: LiveServer, size: int, how: str) -> None:
     assert head(live, id_of(answer)).headers["upload-offset"] == str(size)
 
 
-def test_creation_with_the_whole_upload(live: LiveServer) -> None:
+def test_a_creation_with_all_bytes_completes_the_upload(live: LiveServer) -> None:
     """Creation With Upload and rule 11: a POST with all bytes completes the upload and registers its task."""
     data = video(200)
     answer = live.ask("POST", MOUNT, creation(200) | {"Content-Type": OCTETS}, data)
@@ -206,7 +208,7 @@ def test_creation_with_the_whole_upload(live: LiveServer) -> None:
     ]
 
 
-def test_creation_with_upload_longer_than_it_said(live: LiveServer) -> None:
+def test_a_creation_with_too_many_bytes_is_refused(live: LiveServer) -> None:
     """A chunked body beyond the length is refused, nothing of it is stored, and the client learns the Location."""
     headers = creation(100) | {"Content-Type": OCTETS, "Transfer-Encoding": "chunked"}
     with live.connect() as connection:
@@ -225,7 +227,7 @@ def test_a_long_name_keeps_its_extension(live: LiveServer) -> None:
     assert answer.status == 204, answer
 
 
-def test_methods_that_the_mount_has_not(live: LiveServer) -> None:
+def test_an_unknown_method_is_405(live: LiveServer) -> None:
     """405 names what is possible; GET, which needs no version, is told so too."""
     for method in ("GET", "PUT", "PATCH", "DELETE"):
         answer = live.ask(method, MOUNT, VERSION)

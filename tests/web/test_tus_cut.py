@@ -59,7 +59,7 @@ CUTS: dict[str, Callable[[Connection], None]] = {
 @pytest.mark.parametrize("how", CUTS)
 @pytest.mark.parametrize("first", [1, 40, 64, FIRST])
 @pytest.mark.parametrize("kind", ["length", "chunked"])
-def test_cut(live: LiveServer, how: str, first: int, kind: str) -> None:
+def test_a_cut_patch_keeps_what_came(live: LiveServer, how: str, first: int, kind: str) -> None:
     """Rule 13: what came before the cut is kept, the offset is the truth, and the upload goes on from there."""
     data = video(LENGTH)
     upload = create(live, LENGTH)
@@ -74,7 +74,7 @@ def test_cut(live: LiveServer, how: str, first: int, kind: str) -> None:
         CUTS[how](connection)
         stored(live, upload, first)
         until(lambda: not live.locks(), seconds=5, what="the request is over")
-    live.wait_told(upload, first)
+    live.wait_until_received(upload, first)
     assert head(live, upload).headers["upload-offset"] == str(first)
     assert live.stored(upload) == data[:first]
     assert patch(live, upload, first, data[first:]).headers["upload-task"] == upload
@@ -82,7 +82,7 @@ def test_cut(live: LiveServer, how: str, first: int, kind: str) -> None:
 
 
 @pytest.mark.parametrize("how", CUTS)
-def test_cut_creation(live: LiveServer, how: str) -> None:
+def test_a_cut_creation_keeps_what_came(live: LiveServer, how: str) -> None:
     """Rule 13: the same for the body of a POST."""
     data = video(LENGTH)
     before = {path.name for path in live.files()}
@@ -98,7 +98,7 @@ def test_cut_creation(live: LiveServer, how: str) -> None:
     assert live.stored(upload) == data[:FIRST]
 
 
-def test_idle(tmp_path: Path) -> None:
+def test_a_silent_body_is_408_and_keeps_what_came(tmp_path: Path) -> None:
     """Rule 13: a body that falls silent is given up with 408; what came is kept, and 408 has no offset."""
     with LiveServer(tmp_path / "idle", body_idle_timeout=0.3) as live:
         data = video(LENGTH)
@@ -145,7 +145,7 @@ def check_evicted(live: LiveServer, upload: str, holder: Connection, data: bytes
 
 
 @pytest.mark.parametrize("first", [10, FIRST])
-def test_head_evicts(live: LiveServer, first: int) -> None:
+def test_head_evicts_a_running_body(live: LiveServer, first: int) -> None:
     """Rule 14: HEAD gets the true offset within 2 s though a body is being received; what it had is kept."""
     data = video(LENGTH)
     upload = create(live, LENGTH)
@@ -168,7 +168,7 @@ def test_head_evicts(live: LiveServer, first: int) -> None:
     assert live.stored(upload) == data
 
 
-def test_patch_evicts(live: LiveServer) -> None:
+def test_a_patch_at_the_true_offset_evicts_a_running_body(live: LiveServer) -> None:
     """Rule 14: a PATCH at the true offset takes over; the late bytes of the old one never reach the file."""
     data = video(LENGTH)
     upload = create(live, LENGTH)
@@ -185,7 +185,7 @@ def test_patch_evicts(live: LiveServer) -> None:
     assert live.stored(upload) == data
 
 
-def test_a_refused_patch_disturbs_nobody(live: LiveServer) -> None:
+def test_a_patch_at_a_wrong_offset_does_not_evict(live: LiveServer) -> None:
     """Rules 2 and 3: a PATCH at a wrong offset is told the truth at once, and the body goes on that holds the lock."""
     data = video(LENGTH)
     upload = create(live, LENGTH)
@@ -202,7 +202,7 @@ def test_a_refused_patch_disturbs_nobody(live: LiveServer) -> None:
     assert live.stored(upload) == data
 
 
-def test_delete_evicts(live: LiveServer) -> None:
+def test_delete_evicts_a_running_body(live: LiveServer) -> None:
     """Rule 14: DELETE removes an upload whose body is being received; late bytes bring no file back."""
     data = video(LENGTH)
     upload = create(live, LENGTH)
@@ -216,7 +216,7 @@ def test_delete_evicts(live: LiveServer) -> None:
     assert live.row(upload)["status"] == "terminated"
 
 
-def test_a_flood_is_evicted(live: LiveServer) -> None:
+def test_a_body_at_full_speed_is_evicted(live: LiveServer) -> None:
     """Rule 14: a body at full speed lets go too; what the offset says is what the file has, then and later."""
     size = 400_000_000
     data = video(1 << 20)
@@ -266,7 +266,7 @@ def test_refused_requests_do_not_evict(live: LiveServer) -> None:
     assert live.stored(upload) == data
 
 
-def test_two_patches_at_once(live: LiveServer) -> None:
+def test_concurrent_patches_write_each_byte_once(live: LiveServer) -> None:
     """Rule 14: of PATCHes that race for the same offset one writes each byte; the file is never a mixture."""
     length = 60_000
     ours, theirs = video(length, 1), video(length, 2)
@@ -298,7 +298,7 @@ def test_two_patches_at_once(live: LiveServer) -> None:
             assert len(found) == length
 
 
-def test_a_chain_of_newcomers(live: LiveServer) -> None:
+def test_twenty_evictions_in_turn_leave_the_file_whole(live: LiveServer) -> None:
     """Rule 14: twenty clients that each take the upload over in turn: the file is whole in the end."""
     data = video(LENGTH)
     upload = create(live, LENGTH)
@@ -313,7 +313,7 @@ def test_a_chain_of_newcomers(live: LiveServer) -> None:
 
 
 @pytest.mark.parametrize("method", ["HEAD", "PATCH", "DELETE"])
-def test_eviction_across_processes(start_server: StartServer, method: str) -> None:
+def test_a_body_in_another_process_is_evicted(start_server: StartServer, method: str) -> None:
     """Rule 14: a newcomer evicts a stalled body also when another serving process holds it, each time."""
     server = start_server(workers=2, scheduler="none")
     data = video(LENGTH)

@@ -70,7 +70,7 @@ def part(live: LiveServer, data: bytes, have: int | None = None) -> str:
     return upload
 
 
-def test_everything_is_advertised(one: LiveServer) -> None:
+def test_options_lists_all_extensions_and_algorithms(one: LiveServer) -> None:
     """OPTIONS lists the extensions and algorithms, with commas and no spaces (rule 5)."""
     headers = one.ask("OPTIONS", MOUNT).headers
     assert headers["tus-extension"] == (
@@ -83,7 +83,7 @@ def test_everything_is_advertised(one: LiveServer) -> None:
 # creation-defer-length
 
 
-def test_a_deferred_length_is_told_once(live: LiveServer) -> None:
+def test_a_deferred_length_is_set_once(live: LiveServer) -> None:
     """Bytes first, the length with a later PATCH; then it is set: the same again is harmless, another is 400."""
     data = video(300)
     answer = live.ask("POST", MOUNT, VERSION | NAME | {"Upload-Defer-Length": "1"})
@@ -91,8 +91,8 @@ def test_a_deferred_length_is_told_once(live: LiveServer) -> None:
     assert head(live, upload).headers["upload-defer-length"] == "1"
     assert "upload-length" not in head(live, upload).headers
     assert patch(live, upload, 0, data[:100]).status == 204
-    told = live.ask("PATCH", target(upload), patch_headers(100) | {"Upload-Length": "300"}, data[100:200])
-    assert (told.status, told.headers["upload-offset"]) == (204, "200")
+    answer = live.ask("PATCH", target(upload), patch_headers(100) | {"Upload-Length": "300"}, data[100:200])
+    assert (answer.status, answer.headers["upload-offset"]) == (204, "200")
     shown = head(live, upload).headers
     assert (shown["upload-length"], "upload-defer-length" in shown) == ("300", False)
     again = live.ask("PATCH", target(upload), patch_headers(200) | {"Upload-Length": "301"}, data[200:])
@@ -111,14 +111,14 @@ def test_a_deferred_length_is_told_once(live: LiveServer) -> None:
         ({}, "header_missing"),
     ],
 )
-def test_a_length_is_told_or_deferred(one: LiveServer, headers: dict[str, str], code: str) -> None:
+def test_a_creation_has_a_length_or_defers_it(one: LiveServer, headers: dict[str, str], code: str) -> None:
     """Neither both nor none nor anything but 1."""
     answer = one.ask("POST", MOUNT, VERSION | NAME | headers)
     assert (answer.status, answer.code) == (400, code)
     assert one.query("SELECT id FROM uploads") == []
 
 
-def test_a_told_length_must_hold(tmp_path: Path) -> None:
+def test_a_deferred_length_must_fit_the_bytes(tmp_path: Path) -> None:
     """Less than is there is 400, more than the limit 413, a body beyond it 413; nothing is changed by them."""
     with LiveServer(tmp_path / "one", tus_max_size=1000) as live:
         upload = id_of(live.ask("POST", MOUNT, VERSION | NAME | {"Upload-Defer-Length": "1"}))
@@ -138,7 +138,7 @@ def test_a_told_length_must_hold(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("algorithm", ["sha1", "sha256", "sha512", "md5", "crc32c"])
-def test_a_checksum_is_checked(one: LiveServer, algorithm: str) -> None:
+def test_a_wrong_checksum_is_460_and_changes_nothing(one: LiveServer, algorithm: str) -> None:
     """Right: stored. Wrong: 460, and offset, file and row are as before (rule 12)."""
     data = video(3000)
     upload = create(one, 3000)
@@ -161,7 +161,7 @@ def test_a_checksum_is_checked(one: LiveServer, algorithm: str) -> None:
         ("", "header_invalid"),
     ],
 )
-def test_a_checksum_that_cannot_be_checked(one: LiveServer, value: str, code: str) -> None:
+def test_an_unusable_checksum_is_400(one: LiveServer, value: str, code: str) -> None:
     """400 before a byte is stored."""
     upload = create(one, 3000)
     answer = one.ask("PATCH", target(upload), patch_headers(0) | {"Upload-Checksum": value}, video(100))
@@ -169,7 +169,7 @@ def test_a_checksum_that_cannot_be_checked(one: LiveServer, value: str, code: st
     assert one.stored(upload) == b""
 
 
-def test_a_checksum_with_the_creation(one: LiveServer) -> None:
+def test_the_body_of_a_creation_is_checked(one: LiveServer) -> None:
     """The body of a POST is checked too; a wrong one leaves an empty upload whose place is told."""
     data = video(100)
     good = one.ask("POST", MOUNT, creation(100) | {"Content-Type": OCTETS} | checksum(data), data)
@@ -193,7 +193,7 @@ def test_an_interrupted_checked_chunk_is_discarded(live: LiveServer) -> None:
     assert live.row(upload)["checked_from"] is None
 
 
-def test_a_checked_chunk_whose_server_died_is_taken_back(live: LiveServer) -> None:
+def test_a_checked_chunk_is_discarded_after_a_kill(live: LiveServer) -> None:
     """Rows and file as a kill -9 in a checked append leaves them: the next request finds the old offset."""
     data = video(3000)
     upload = create(live, 3000)
@@ -205,7 +205,7 @@ def test_a_checked_chunk_whose_server_died_is_taken_back(live: LiveServer) -> No
     assert live.stored(upload) == data[:2000]
 
 
-def test_a_chunked_body_with_a_checksum(one: LiveServer) -> None:
+def test_a_chunked_body_is_checked_at_its_end(one: LiveServer) -> None:
     """Without a Content-Length the bytes are checked at the end of the body."""
     data = video(3000)
     upload = create(one, 3000)
@@ -221,7 +221,7 @@ def test_a_chunked_body_with_a_checksum(one: LiveServer) -> None:
 
 
 @pytest.mark.parametrize("prefix", [MOUNT, "http://127.0.0.1/files", "https://elsewhere.example/x/files"])
-def test_parts_become_one(live: LiveServer, prefix: str) -> None:
+def test_parts_are_joined_in_order_into_one_task(live: LiveServer, prefix: str) -> None:
     """Three parts, by paths (aiotus) or URLs (tus-js-client): their bytes in order, one task, parts gone (rule 9)."""
     data = video(3000)
     parts = [part(live, data[:1000]), part(live, data[1000:1500]), part(live, data[1500:])]
@@ -257,7 +257,7 @@ def test_a_final_may_come_before_its_parts_are_whole(live: LiveServer) -> None:
     assert live.stored(final) == data
 
 
-def test_a_part_may_stand_in_several_finals(one: LiveServer) -> None:
+def test_a_part_may_be_in_several_finals(one: LiveServer) -> None:
     """In a final, and in another one that waits: nobody loses bytes."""
     data = video(1000)
     first, open_part = part(one, data), part(one, b"y" * 10, 1)
@@ -272,7 +272,7 @@ def test_a_part_may_stand_in_several_finals(one: LiveServer) -> None:
     assert [head(one, upload).status for upload in (first, open_part)] == [410, 410]
 
 
-def test_only_the_final_is_judged(one: LiveServer) -> None:
+def test_only_the_final_is_checked_for_its_type(one: LiveServer) -> None:
     """Rule 17: parts are exempt from the type check, also by name; the final is not, and its parts stay."""
     parts = [part(one, b"no video " * 20), part(one, video(100))]
     refused = join(one, *parts)
@@ -297,7 +297,9 @@ def test_only_the_final_is_judged(one: LiveServer) -> None:
         ("final;{part} https://elsewhere.example{part}", {}, 400, "part_repeated"),
     ],
 )
-def test_finals_that_cannot_be(one: LiveServer, concat: str, more: dict[str, str], status: int, code: str) -> None:
+def test_an_invalid_final_is_refused(
+    one: LiveServer, concat: str, more: dict[str, str], status: int, code: str
+) -> None:
     """Unknown, foreign or malformed parts and a length of its own are refused, and nothing is made."""
     known = {"part": f"/files/{part(one, video(100))}", "plain": f"/files/{create(one, 100)}"}
     before = one.query("SELECT id FROM uploads ORDER BY id")
@@ -306,7 +308,7 @@ def test_finals_that_cannot_be(one: LiveServer, concat: str, more: dict[str, str
     assert one.query("SELECT id FROM uploads ORDER BY id") == before
 
 
-def test_a_final_takes_no_bytes(one: LiveServer) -> None:
+def test_a_patch_on_a_final_is_403(one: LiveServer) -> None:
     """PATCH on a final is 403, joined or not; on a part it may bear Upload-Concat: partial."""
     data = video(200)
     first, second = part(one, data[:100]), part(one, data[100:], 1)
@@ -318,7 +320,7 @@ def test_a_final_takes_no_bytes(one: LiveServer) -> None:
     assert one.stored(final) == data
 
 
-def test_too_large_together(tmp_path: Path) -> None:
+def test_the_size_limit_holds_for_the_final(tmp_path: Path) -> None:
     """The limit holds for the whole, not only for each part."""
     with LiveServer(tmp_path / "one", tus_max_size=150) as live:
         parts = [part(live, video(100)), part(live, b"x" * 100)]

@@ -77,7 +77,7 @@ CASES = [
 
 @pytest.mark.parametrize("expect", [False, True], ids=["body", "expect"])
 @pytest.mark.parametrize("case", CASES, ids=[case.rule for case in CASES])
-def test_refused_unread(live: LiveServer, case: Case, expect: bool) -> None:
+def test_a_patch_is_refused_before_its_body_is_read(live: LiveServer, case: Case, expect: bool) -> None:
     """Rule 2: the refusal comes though no byte of the body was sent, no 100 invites one, row and file stay."""
     upload, _ = filled(live, LENGTH, HAVE)
     before = state(live, upload)
@@ -103,7 +103,7 @@ def test_refused_unread(live: LiveServer, case: Case, expect: bool) -> None:
 
 
 @pytest.mark.parametrize("case", CASES[:12], ids=[case.rule for case in CASES[:12]])
-def test_refused_with_a_body_on_its_way(live: LiveServer, case: Case) -> None:
+def test_a_refusal_reaches_a_client_that_still_sends(live: LiveServer, case: Case) -> None:
     """Rule 2: the answer reaches a client that goes on sending, and no byte of what it sent is stored."""
     upload, _ = filled(live, LENGTH, HAVE)
     before = state(live, upload)
@@ -116,7 +116,7 @@ def test_refused_with_a_body_on_its_way(live: LiveServer, case: Case) -> None:
     assert state(live, upload) == before
 
 
-def test_refusal_of_a_large_body(live: LiveServer) -> None:
+def test_a_refusal_of_a_large_body_ends_the_connection_soon(live: LiveServer) -> None:
     """A refusal is answered at once, and the connection ends soon, though 64 MiB of body were announced."""
     upload = create(live, 64 * MIB)
     started = Stopwatch()
@@ -131,7 +131,7 @@ def test_refusal_of_a_large_body(live: LiveServer) -> None:
     assert live.stored(upload) == b""
 
 
-def test_refused_while_sending(live: LiveServer) -> None:
+def test_a_refusal_is_not_lost_to_a_connection_reset(live: LiveServer) -> None:
     """A client that sends all of its body before it reads is not cut off: no reset overtakes the answer."""
     upload = create(live, MIB)
     with live.connect() as connection:
@@ -145,7 +145,7 @@ def test_refused_while_sending(live: LiveServer) -> None:
     assert live.stored(upload) == b""
 
 
-def test_refused_creation_invites_no_body(live: LiveServer) -> None:
+def test_a_refused_creation_sends_no_100_continue(live: LiveServer) -> None:
     """Rule 2: a POST with a body is refused before 100 Continue; one that is accepted gets it."""
     expecting = {"Content-Type": OCTETS, "Content-Length": "100", "Expect": "100-continue"}
     for length, status, interim in ((99, 413, ()), (100, 201, (100,))):
@@ -158,7 +158,7 @@ def test_refused_creation_invites_no_body(live: LiveServer) -> None:
         assert (answer.status, answer.interim) == (status, interim)
 
 
-def test_invited(live: LiveServer) -> None:
+def test_an_accepted_patch_gets_100_continue(live: LiveServer) -> None:
     """The counterpart of the refusals: a PATCH that is accepted gets its 100 before it sends a byte."""
     upload, data = filled(live, LENGTH, HAVE)
     headers = patch_headers(HAVE) | {"Expect": "100-continue", "Content-Length": "700"}
@@ -172,7 +172,7 @@ def test_invited(live: LiveServer) -> None:
 
 
 @pytest.mark.parametrize("over", [1, 5000])
-def test_chunked_body_longer_than_the_upload(live: LiveServer, over: int) -> None:
+def test_a_chunked_body_that_does_not_fit_is_refused(live: LiveServer, over: int) -> None:
     """A chunked body that does not fit is refused when that shows, and nothing of it is stored."""
     upload, data = filled(live, LENGTH, HAVE)
     with live.connect() as connection:
@@ -189,7 +189,7 @@ def test_chunked_body_longer_than_the_upload(live: LiveServer, over: int) -> Non
 
 
 @pytest.mark.parametrize("method", ["PATCH", "DELETE", "HEAD"])
-def test_an_expired_upload(live: LiveServer, method: str) -> None:
+def test_an_expired_upload_is_410_to_every_request(live: LiveServer, method: str) -> None:
     """Rules 2, 4 and 16: 410 to everything, without an offset; row and file wait for the sweep."""
     upload, data = filled(live, LENGTH, HAVE)
     live.expire(upload)
@@ -220,7 +220,7 @@ IDS = {
 
 @pytest.mark.parametrize("method", ["HEAD", "PATCH", "DELETE"])
 @pytest.mark.parametrize("kind", IDS)
-def test_ids(live: LiveServer, method: str, kind: str) -> None:
+def test_an_invalid_or_unknown_id_is_404(live: LiveServer, method: str, kind: str) -> None:
     """Rules 4 and 19: what is no id, or nobody's, is 404 without an offset, and leaves no lock behind."""
     answer = live.ask(method, target(IDS[kind]), patch_headers(0), b"abc" if method == "PATCH" else None)
     assert answer.status == 404
@@ -231,7 +231,7 @@ def test_ids(live: LiveServer, method: str, kind: str) -> None:
     assert live.locks() == []
 
 
-def test_an_upload_of_a_form_is_no_tus_upload(live: LiveServer) -> None:
+def test_an_upload_of_a_form_is_not_on_the_tus_mount(live: LiveServer) -> None:
     """An upload that came by a form has no place on the tus mount."""
     upload, _ = filled(live, LENGTH, HAVE)
     live.execute("UPDATE uploads SET protocol = 'multipart' WHERE id = :id", id=upload)
@@ -240,7 +240,7 @@ def test_an_upload_of_a_form_is_no_tus_upload(live: LiveServer) -> None:
     assert live.stored(upload) is not None
 
 
-def test_another_owner_sees_nothing(live: LiveServer) -> None:
+def test_an_upload_of_another_owner_is_404(live: LiveServer) -> None:
     """An upload of another owner does not exist."""
     upload, data = filled(live, LENGTH, HAVE)
     live.execute("UPDATE uploads SET owner = 'somebody' WHERE id = :id", id=upload)
@@ -250,7 +250,7 @@ def test_another_owner_sees_nothing(live: LiveServer) -> None:
     assert live.stored(upload) == data[:HAVE]
 
 
-def test_language(live: LiveServer) -> None:
+def test_refusals_follow_accept_language(live: LiveServer) -> None:
     """The sentence follows Accept-Language, the code never does."""
     upload, _ = filled(live, LENGTH, HAVE)
     for language, words in (("zh-CN", "服务器已有 300 字节"), ("fr", "The upload has 300 bytes")):
@@ -259,7 +259,7 @@ def test_language(live: LiveServer) -> None:
         assert words in answer.text
 
 
-def test_json_has_every_language(live: LiveServer) -> None:
+def test_a_json_refusal_has_every_language(live: LiveServer) -> None:
     """`Accept: application/json`, and nothing less exact, gets the sentence in each language, to be switched later."""
     upload, _ = filled(live, LENGTH, HAVE)
     for accept in ("application/json", "*/*", "application/json, text/plain, */*"):
@@ -274,7 +274,7 @@ def test_json_has_every_language(live: LiveServer) -> None:
             assert answer.code == "offset_mismatch"
 
 
-def test_no_secret_in_an_internal_error(live: LiveServer, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_internal_error_shows_no_path_and_no_traceback(live: LiveServer, monkeypatch: pytest.MonkeyPatch) -> None:
     """What nobody expected is 500 with the number of the request, and no path or traceback."""
     upload, _ = filled(live, LENGTH, HAVE)
 

@@ -19,7 +19,7 @@ def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveServer]:
         yield made
 
 
-def test_rejected_before_its_length_was_told(live: LiveServer) -> None:
+def test_a_rejected_upload_of_deferred_length_stays_415(live: LiveServer) -> None:
     """Rule 17 holds for a deferred length too: every later request is 415, not 410 as if it had been removed."""
     deferred = VERSION | {"Upload-Defer-Length": "1", "Upload-Metadata": metadata(filename="clip.mp4")}
     upload = id_of(live.ask("POST", MOUNT, deferred))
@@ -31,7 +31,7 @@ def test_rejected_before_its_length_was_told(live: LiveServer) -> None:
 
 
 @pytest.mark.parametrize("how", ["cut", "evicted"])
-def test_bytes_that_were_taken_back_prove_nothing(live: LiveServer, how: str) -> None:
+def test_discarded_first_bytes_do_not_count_for_the_type_check(live: LiveServer, how: str) -> None:
     """A video's first bytes that were discarded, for want of the checksum's rest, let no other bytes in behind them."""
     upload, data = create(live, len(NOISE)), video(len(NOISE))
     digest = base64.b64encode(hashlib.sha1(data).digest()).decode()
@@ -50,7 +50,7 @@ def test_bytes_that_were_taken_back_prove_nothing(live: LiveServer, how: str) ->
 
 
 @pytest.mark.parametrize("checksum", [False, True])
-def test_what_is_refused_tells_no_length(live: LiveServer, checksum: bool) -> None:
+def test_a_refused_patch_sets_no_length(live: LiveServer, checksum: bool) -> None:
     """Upload-Length of a PATCH that is refused for its body does not count: it could complete the upload."""
     deferred = VERSION | {"Upload-Defer-Length": "1", "Upload-Metadata": metadata(filename="clip.mp4")}
     upload, data = id_of(live.ask("POST", MOUNT, deferred)), video(150)

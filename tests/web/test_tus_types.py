@@ -53,7 +53,7 @@ def check_rejected(live: LiveServer, upload: str) -> None:
     assert live.locks() == []
 
 
-def test_a_whole_first_chunk(live: LiveServer) -> None:
+def test_text_in_the_first_chunk_is_415(live: LiveServer) -> None:
     """Text under a video's name: 415 with the first bytes, and the client that goes on sending hears it."""
     upload = create(live, LENGTH)
     answer = patch(live, upload, 0, TEXT[:LENGTH])
@@ -62,7 +62,7 @@ def test_a_whole_first_chunk(live: LiveServer) -> None:
     check_rejected(live, upload)
 
 
-def test_refused_as_soon_as_64_bytes_are_there(one: LiveServer) -> None:
+def test_text_is_refused_with_its_64th_byte(one: LiveServer) -> None:
     """The answer comes with the 64th byte though megabytes were announced, and nothing was stored before."""
     upload = create(one, 10_000_000)
     with one.connect() as connection:
@@ -74,7 +74,7 @@ def test_refused_as_soon_as_64_bytes_are_there(one: LiveServer) -> None:
     assert one.row(upload)["status"] == "rejected"
 
 
-def test_in_one_byte_patches(live: LiveServer) -> None:
+def test_text_in_one_byte_patches_is_refused_with_its_64th_byte(live: LiveServer) -> None:
     """First bytes that come one PATCH each are judged with the 64th; until then they are kept."""
     upload = create(live, LENGTH)
     for offset in range(63):
@@ -86,22 +86,22 @@ def test_in_one_byte_patches(live: LiveServer) -> None:
     check_rejected(live, upload)
 
 
-def test_a_video_in_one_byte_patches(one: LiveServer) -> None:
+def test_a_video_in_one_byte_patches_is_accepted(one: LiveServer) -> None:
     """The counterpart: a video that comes so is taken, and its type is in its row soon after the 64th byte."""
     data = video(70)
     upload = create(one, 70)
     for offset in range(70):
         if offset == 63:
-            one.wait_told(upload, 63)
+            one.wait_until_received(upload, 63)
             assert one.row(upload)["media_type"] is None
         if offset == 69:
-            one.wait_told(upload, 69)
+            one.wait_until_received(upload, 69)
             assert one.row(upload)["media_type"] == "mp4"
         assert patch(one, upload, offset, data[offset : offset + 1]).status == 204
     assert one.stored(upload) == data
 
 
-def test_with_creation(live: LiveServer) -> None:
+def test_text_in_a_creation_is_415(live: LiveServer) -> None:
     """The same for the body of a POST; there is no Location to go on at."""
     answer = live.ask("POST", MOUNT, creation(LENGTH) | {"Content-Type": OCTETS}, TEXT[:100])
     assert (answer.status, answer.code) == (415, "media_type_mismatch")
@@ -136,7 +136,7 @@ CASES = {
 
 @pytest.mark.parametrize("kind", CASES)
 @pytest.mark.parametrize("how", ["length", "chunked"])
-def test_decided_by_name_and_first_bytes(one: LiveServer, kind: str, how: str) -> None:
+def test_the_type_is_decided_by_name_and_first_bytes(one: LiveServer, kind: str, how: str) -> None:
     """Name and bytes must agree; without a name the bytes decide; an upload shorter than 64 bytes by all it has."""
     case = CASES[kind]
     upload = create(one, case.length, case.name)
@@ -168,7 +168,7 @@ STREAM = (bytes.fromhex("474000100000b00d0001c100000001f0002ab104b2") + bytes(16
         ("mp4,webm", {"a.webm": "webm", "a.mkv": None, "a.m4v": None}, {"a.webm": "webm", "a.mov": None}),
     ],
 )
-def test_the_setting_for_types(
+def test_accept_types_decides_what_is_accepted(
     tmp_path: Path, types: str, by_tus: dict[str, str | None], by_form: dict[str, str | None]
 ) -> None:
     """WebM and M4V come in by tus; the documented form keeps its seven; a list holds for both and is told in full."""
@@ -192,7 +192,7 @@ def test_the_setting_for_types(
             assert answer.status == (200 if kind else 400), (name, answer.body)
 
 
-def test_anything(tmp_path: Path) -> None:
+def test_accept_any_accepts_any_name_and_bytes(tmp_path: Path) -> None:
     """`accept=any`: any name and any bytes; what is a video is known as one, so that it is processed."""
     with LiveServer(tmp_path / "any", accept="any") as live:
         for name, data, kind in (

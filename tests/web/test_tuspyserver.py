@@ -16,7 +16,7 @@ from server.web.tuspyserver.storage import Storage
 from tests.conftest import StartServer
 from tests.harness.arrival import check_arrived
 from tests.harness.http import Connection, LiveServer, chunked, request
-from tests.harness.rows import execute, query, wait_told
+from tests.harness.rows import execute, query, wait_until_received
 from tests.harness.server_process import ServerProcess
 from tests.samples import big
 from tests.tus.client import (
@@ -70,7 +70,7 @@ def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return big(tmp_path_factory.mktemp("clip"), "假期 holiday.mp4", 4 * MIB + 12_345)
 
 
-def test_it_is_tuspyserver_that_works(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_requests_go_through_tuspyserver(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Creation, looking, bytes and removal go through tuspyserver, in the order in which they came."""
     seen: list[tuple[str, bytes]] = []
 
@@ -102,7 +102,7 @@ def test_it_is_tuspyserver_that_works(tmp_path: Path, monkeypatch: pytest.Monkey
         assert live.stored(upload) == data
 
 
-def test_what_tuspyserver_refuses_is_no_success(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_refusal_by_tuspyserver_is_a_500_without_an_offset(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """When tuspyserver says no to what was judged good, the client gets a 500 without an offset, and can go on."""
     data = video(LENGTH)
     with LiveServer(tmp_path, tus_engine="tuspyserver") as live:
@@ -143,7 +143,7 @@ def test_a_video_becomes_one_task(start_server: StartServer, database_url: str, 
     assert looked.headers["cache-control"] == "no-store"
 
 
-def test_a_stale_offset_tells_the_true_one(engine: ServerProcess) -> None:
+def test_a_stale_offset_is_409_with_the_true_one(engine: ServerProcess) -> None:
     """A PATCH at another offset is 409 with the store's, before and after some bytes came; row and file stay."""
     data = video(LENGTH)
     upload = made(engine, LENGTH)
@@ -176,11 +176,11 @@ REFUSED: dict[str, tuple[dict[str, str], int, str]] = {
 }
 
 
-def test_a_refusal_reads_nothing(engine: ServerProcess) -> None:
+def test_a_patch_is_refused_before_its_body_is_read(engine: ServerProcess) -> None:
     """What the head of a PATCH can refuse is refused with no byte of its body sent or invited; nothing changes."""
     upload = made(engine, 1000)
     assert ask(engine, "PATCH", target(upload), patch_headers(0), video(300)).status == 204
-    wait_told(engine.database_url, upload, 300)
+    wait_until_received(engine.database_url, upload, 300)
     before = state(engine, upload)
     for headers, status, code in REFUSED.values():
         fields = {"Content-Length": "700", "Expect": "100-continue", **headers}
@@ -197,7 +197,7 @@ def test_a_refusal_reads_nothing(engine: ServerProcess) -> None:
     assert ask(engine, "PATCH", target(upload), GOOD, video(1000)[300:]).headers["upload-task"] == upload
 
 
-def test_a_creation_that_is_refused_leaves_nothing(start_server: StartServer) -> None:
+def test_a_refused_creation_leaves_nothing(start_server: StartServer) -> None:
     """A creation of the wrong version, name, length or metadata makes no row and no file."""
     server = start_server(tus_engine="tuspyserver", scheduler="none", tus_max_size=5000)
     for headers, status, code in (
@@ -218,7 +218,7 @@ def test_a_creation_that_is_refused_leaves_nothing(start_server: StartServer) ->
     assert server.stored_files() == []
 
 
-def test_what_is_no_video_is_refused(engine: ServerProcess) -> None:
+def test_a_file_that_is_not_a_video_is_refused(engine: ServerProcess) -> None:
     """The first bytes are judged as soon as they are there: 415, nothing is stored, and the upload is rejected."""
     upload = made(engine, LENGTH)
     with Connection(engine.port) as connection:
@@ -235,7 +235,7 @@ def test_what_is_no_video_is_refused(engine: ServerProcess) -> None:
     assert registered(engine, upload) == []
 
 
-def test_removal(engine: ServerProcess) -> None:
+def test_a_delete_removes_the_bytes_and_keeps_the_row(engine: ServerProcess) -> None:
     """DELETE takes the bytes and keeps the row, also of what became a task that waits."""
     upload = made(engine, LENGTH)
     assert ask(engine, "PATCH", target(upload), patch_headers(0), video(FIRST)).status == 204
@@ -258,7 +258,7 @@ def test_removal(engine: ServerProcess) -> None:
     assert ask(engine, "DELETE", target(whole), VERSION).status == 410
 
 
-def test_expiry(engine: ServerProcess) -> None:
+def test_an_expired_upload_is_410_and_swept(engine: ServerProcess) -> None:
     """Upload-Expires is told; what has expired is 410 before a byte, and a sweep removes it."""
     answer = ask(engine, "POST", MOUNT, creation(LENGTH))
     assert answer.headers["upload-expires"].endswith(" GMT")
@@ -275,7 +275,7 @@ def test_expiry(engine: ServerProcess) -> None:
     assert (row["status"], stored) == ("expired", None)
 
 
-def test_what_is_advertised_works(engine: ServerProcess) -> None:
+def test_every_advertised_extension_works(engine: ServerProcess) -> None:
     """Tus-Extension names what was tried here: each extension with this engine, byte for byte."""
     answer = ask(engine, "OPTIONS", MOUNT)
     assert answer.status == 204
@@ -284,8 +284,8 @@ def test_what_is_advertised_works(engine: ServerProcess) -> None:
         "creation": test_a_video_becomes_one_task,
         "creation-with-upload": creation_with_upload,
         "creation-defer-length": deferred_length,
-        "termination": test_removal,
-        "expiration": test_expiry,
+        "termination": test_a_delete_removes_the_bytes_and_keeps_the_row,
+        "expiration": test_an_expired_upload_is_410_and_swept,
         "checksum": checked,
         "checksum-trailer": checked_by_a_trailer,
         "concatenation": joined,
@@ -318,8 +318,8 @@ def deferred_length(server: ServerProcess) -> None:
     assert ask(server, "PATCH", target(upload), patch_headers(0), data[:FIRST]).status == 204
     looked = ask(server, "HEAD", target(upload), VERSION)
     assert (looked.headers["upload-defer-length"], "upload-length" in looked.headers) == ("1", False)
-    told = patch_headers(FIRST) | {"Upload-Length": str(LENGTH)}
-    assert ask(server, "PATCH", target(upload), told, data[FIRST:]).headers["upload-task"] == upload
+    headers = patch_headers(FIRST) | {"Upload-Length": str(LENGTH)}
+    assert ask(server, "PATCH", target(upload), headers, data[FIRST:]).headers["upload-task"] == upload
     assert server.stored(upload).read_bytes() == data
 
 
@@ -373,7 +373,7 @@ def joined(server: ServerProcess) -> None:
     assert set(tasks(server)) - before == {id_of(answer)}
 
 
-def test_no_metadata(light: ServerProcess) -> None:
+def test_head_works_without_metadata(light: ServerProcess) -> None:
     """HEAD tells the metadata byte for byte, and works without any, though tuspyserver alone would answer 400."""
     for raw in (None, "", "filename Y2xpcC5tcDQ=,a,b ", "name Y2xpcC5tcDQ="):
         more = {} if raw is None else {"Upload-Metadata": raw}

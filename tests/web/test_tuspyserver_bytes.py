@@ -51,7 +51,7 @@ def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize("how", [Connection.close, Connection.reset], ids=["FIN", "RST"])
 @pytest.mark.parametrize("kind", ["length", "chunked"])
-def test_a_cut_is_resumed(light: ServerProcess, how: Callable[[Connection], None], kind: str) -> None:
+def test_a_cut_upload_is_resumed(light: ServerProcess, how: Callable[[Connection], None], kind: str) -> None:
     """What came before a cut is kept, HEAD tells it, and the upload goes on there."""
     data = video(LENGTH)
     upload = made(light, LENGTH)
@@ -72,7 +72,7 @@ def test_a_cut_is_resumed(light: ServerProcess, how: Callable[[Connection], None
 
 @pytest.mark.parametrize("method", ["HEAD", "PATCH", "DELETE"])
 @pytest.mark.parametrize("workers", [1, 2])
-def test_a_newcomer_evicts(start_server: StartServer, method: str, workers: int) -> None:
+def test_a_new_request_evicts_a_stalled_body(start_server: StartServer, method: str, workers: int) -> None:
     """A newcomer takes the upload from a stalled body within 2 s, in another process too; no late byte is stored."""
     server = start_server(tus_engine="tuspyserver", scheduler="none", workers=workers)
     data = video(LENGTH)
@@ -98,7 +98,7 @@ def test_a_newcomer_evicts(start_server: StartServer, method: str, workers: int)
             assert server.stored(upload).read_bytes() == (data if method == "PATCH" else data[:FIRST])
 
 
-def test_no_byte_of_the_evicted_comes_late(light: ServerProcess) -> None:
+def test_an_evicted_body_writes_no_late_byte(light: ServerProcess) -> None:
     """A body at full speed is evicted too; while it goes on sending, the file stays what the newcomer was told."""
     size = 400_000_000
     data = video(MIB)
@@ -128,7 +128,7 @@ def test_no_byte_of_the_evicted_comes_late(light: ServerProcess) -> None:
     assert ask(light, "DELETE", target(upload), VERSION).status == 204
 
 
-def test_killed_in_the_middle(engine: ServerProcess) -> None:
+def test_an_upload_is_resumed_after_a_kill(engine: ServerProcess) -> None:
     """After a kill -9 in a body HEAD tells what the file has, which is what was sent, and the upload goes on."""
     data = video(LENGTH)
     upload = made(engine, LENGTH)
@@ -143,7 +143,7 @@ def test_killed_in_the_middle(engine: ServerProcess) -> None:
     assert registered(engine, upload) == ["uploaded"]
 
 
-def test_killed_before_its_task_was_registered(engine: ServerProcess) -> None:
+def test_an_upload_without_its_task_is_completed_by_the_next_request(engine: ServerProcess) -> None:
     """All bytes there and no task, as a crash leaves it: whoever looks next completes it, once."""
     data = video(LENGTH)
     upload = made(engine, LENGTH)
@@ -157,7 +157,7 @@ def test_killed_before_its_task_was_registered(engine: ServerProcess) -> None:
     assert registered(engine, upload) == ["uploaded"]
 
 
-def test_a_silent_body(start_server: StartServer) -> None:
+def test_a_silent_body_is_408_and_keeps_what_came(start_server: StartServer) -> None:
     """A body that falls silent is given up with 408; what came is kept."""
     server = start_server(tus_engine="tuspyserver", scheduler="none", body_idle_timeout=0.5)
     data = video(LENGTH)
@@ -170,7 +170,7 @@ def test_a_silent_body(start_server: StartServer) -> None:
     assert server.stored(upload).read_bytes() == data[:FIRST]
 
 
-def test_the_last_patch_again(engine: ServerProcess) -> None:
+def test_a_repeated_last_patch_changes_nothing(engine: ServerProcess) -> None:
     """A last PATCH whose answer was lost is answered again, and nothing happens twice."""
     data = video(LENGTH)
     upload = made(engine, LENGTH)
@@ -186,7 +186,7 @@ def test_the_last_patch_again(engine: ServerProcess) -> None:
     assert engine.stored(upload).read_bytes() == data
 
 
-def test_a_chunked_body_that_does_not_fit(light: ServerProcess) -> None:
+def test_a_chunked_body_that_does_not_fit_is_413(light: ServerProcess) -> None:
     """A body without a length that turns out too long is 413 and leaves nothing; one that fits is whole."""
     data = video(1000)
     upload = made(light, 1000)
@@ -198,7 +198,7 @@ def test_a_chunked_body_that_does_not_fit(light: ServerProcess) -> None:
         assert light.stored(upload).read_bytes() == (b"" if extra else data)
 
 
-def test_tus_js_client(start_server: StartServer, clip: Path, tmp_path: Path) -> None:
+def test_tus_js_client_uploads_over_a_cut_connection(start_server: StartServer, clip: Path, tmp_path: Path) -> None:
     """tus-js-client brings a video over a connection that is cut on the way; it is whole and processed."""
     server = start_server(tus_engine="tuspyserver")
     with CuttingProxy(server.port, cuts=[2 * MIB]) as proxy:
@@ -216,7 +216,7 @@ def test_tus_js_client(start_server: StartServer, clip: Path, tmp_path: Path) ->
     check_arrived(server, end["url"], clip)
 
 
-def test_tus_js_client_in_parts(start_server: StartServer, clip: Path, tmp_path: Path) -> None:
+def test_tus_js_client_uploads_in_parts(start_server: StartServer, clip: Path, tmp_path: Path) -> None:
     """Three parts at once become one video."""
     server = start_server(tus_engine="tuspyserver")
     given = {
@@ -247,7 +247,9 @@ def opened() -> Iterator[type[Uploader]]:
         file.close()
 
 
-def test_tuspy(start_server: StartServer, clip: Path, opened: type[Uploader]) -> None:
+def test_tuspy_uploads_with_checksums_and_resumes(
+    start_server: StartServer, clip: Path, opened: type[Uploader]
+) -> None:
     """tuspy brings the same in chunks with a checksum each, and goes on after a restart of the server."""
     server = start_server(tus_engine="tuspyserver")
     named = {"filename": clip.name, "filetype": "video/mp4"}

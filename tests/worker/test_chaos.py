@@ -13,7 +13,7 @@ from sqlalchemy import func, select
 from server.bootstrap import Services
 from server.database.models import Task
 from server.settings import Settings
-from tests.harness.chaos import Arena, Plan, nursery
+from tests.harness.chaos import ChaosScenario, Plan, worker_starter
 from tests.harness.chaos_check import figures, findings
 from tests.harness.migrated import migrate
 from tests.harness.postgres import PostgresServer
@@ -71,7 +71,7 @@ def restart(kind: str, request: pytest.FixtureRequest) -> Callable[[], None] | N
     return again
 
 
-def play(folder: Path, url: str, plan: Plan, seed: int, restart: Callable[[], None] | None) -> str:
+def run_chaos(folder: Path, url: str, plan: Plan, seed: int, restart: Callable[[], None] | None) -> str:
     """One round; what happened. Fails for anything that is not as it must be."""
     migrate(url)
     settings = Settings(
@@ -88,22 +88,22 @@ def play(folder: Path, url: str, plan: Plan, seed: int, restart: Callable[[], No
     )
     with Services.open(settings) as services:
         services.claim_store()
-        arena = Arena(services, folder, plan, random.Random(seed), restart)
-        arena.fill()
-        with nursery(folder, settings) as hire:
+        scenario = ChaosScenario(services, folder, plan, random.Random(seed), restart)
+        scenario.fill()
+        with worker_starter(folder, settings) as start_worker:
             roles = ["scheduler"] * plan.schedulers + ["worker"] * plan.workers
-            arena.crew = [hire(role) for role in roles]
-            arena.disturb(hire)
-            arena.calm()
+            scenario.workers = [start_worker(role) for role in roles]
+            scenario.disturb(start_worker)
+            scenario.wait_until_thawed()
 
             def all_ended() -> bool:
-                arena.keep_up(hire)  # poison kills on
-                return not arena.insist(lambda: waiting(services))
+                scenario.replace_dead_workers(start_worker)  # poison kills on
+                return not scenario.retry_while_away(lambda: waiting(services))
 
             until(all_ended, seconds=TO_THE_END, what=f"seed {seed}: all tasks end", every=0.2)
             until(lambda: not services.results.attempts(), seconds=20, what=f"seed {seed}: no work folder is left")
-        assert findings(arena) == [], f"seed {seed}: {figures(arena)}"
-        return figures(arena)
+        assert findings(scenario) == [], f"seed {seed}: {figures(scenario)}"
+        return figures(scenario)
 
 
 def waiting(services: Services) -> int:
@@ -116,7 +116,7 @@ def test_every_task_ends_exactly_once(
     kind: str, new_url: Callable[[], str], restart: Callable[[], None] | None, tmp_path: Path
 ) -> None:
     """One end each, as the events say; results for all that completed; no lease, step or folder left over."""
-    print(play(tmp_path, new_url(), PLANS[kind], 5, restart))
+    print(run_chaos(tmp_path, new_url(), PLANS[kind], 5, restart))
 
 
 @pytest.mark.soak
@@ -131,6 +131,6 @@ def test_every_task_ends_exactly_once_for_hours(
     """SOAK_ROUNDS times, with another seed and an empty database each time."""
     begin = time.time_ns() % 1_000_000
     for seed in range(begin, begin + ROUNDS):
-        told = play(tmp_path / str(seed), new_url(), PLANS[kind], seed, restart)
+        summary = run_chaos(tmp_path / str(seed), new_url(), PLANS[kind], seed, restart)
         with capsys.disabled():
-            print(f"\n{kind}, seed {seed}: {told}")
+            print(f"\n{kind}, seed {seed}: {summary}")

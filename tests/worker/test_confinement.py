@@ -29,7 +29,7 @@ def tried(monkeypatch: pytest.MonkeyPatch, answer: Mapping[str, object] | Except
     return one.trouble(), logs[0]["event"]
 
 
-def test_what_the_machine_refuses_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_protections_are_logged(monkeypatch: pytest.MonkeyPatch) -> None:
     """All: nothing to tell. Some: their names, as a warning. No answer: that, and why in the log."""
     assert tried(monkeypatch, {"standing": list(PROTECTIONS)}) == (None, "confinement_complete")
     most = [name for name in PROTECTIONS if name not in ("files", "processes")]
@@ -41,7 +41,7 @@ def test_what_the_machine_refuses_is_told(monkeypatch: pytest.MonkeyPatch) -> No
     assert tried(monkeypatch, {"standing": "all"})[1] == "confinement_incomplete"
 
 
-def test_a_server_tries_it_for_itself() -> None:
+def test_a_server_tries_the_protections_at_its_start() -> None:
     """A real child tells what stands, and a stop in the middle leaves nothing."""
     one = Trial()
     one.start()

@@ -108,7 +108,7 @@ def raising(error: Exception) -> Work:
     return work
 
 
-def test_something_to_play_is_made_first_and_the_poster_beside_it() -> None:
+def test_the_mp4_is_made_first_and_the_poster_in_parallel() -> None:
     """Scan and probe come first, small pictures last; without an MP4 the poster comes before HLS."""
     assert [[step.name for step in group] for group in groups(STEPS)] == [
         ["scan"],
@@ -122,7 +122,7 @@ def test_something_to_play_is_made_first_and_the_poster_beside_it() -> None:
 
 
 @pytest.mark.parametrize("first", BOTH)
-def test_each_appears_when_it_is_done(begin: Run, first: str) -> None:
+def test_each_result_appears_when_its_step_ends(begin: Run, first: str) -> None:
     """Whichever is quicker: its step is completed and its column there while the other still runs."""
     gates = {name: threading.Event() for name in BOTH}
     found = {"mp4": {"has_mp4": True, "playable": True}, "poster": {"has_poster": True}}
@@ -155,7 +155,7 @@ def test_a_step_that_blames_the_file_stops_the_other(begin: Run, blamed: str) ->
     assert begin.steps() == {blamed: "error", other: "skipped", "storyboard": "skipped"}
 
 
-def test_what_is_away_for_one_does_not_cost_the_other_its_work(begin: Run) -> None:
+def test_a_step_that_must_wait_does_not_discard_a_parallel_result(begin: Run) -> None:
     """The task is set aside when the other has ended, and what the other made stays."""
     gate = threading.Event()
     begin(after(gate, {"has_mp4": True, "playable": True}), raising(TryLaterError("storage_full", counts=False)))
@@ -167,7 +167,7 @@ def test_what_is_away_for_one_does_not_cost_the_other_its_work(begin: Run) -> No
     assert begin.row("tasks")["waiting_code"] == "storage_full"
 
 
-def test_a_worker_that_is_told_to_stop_stops_both(begin: Run) -> None:
+def test_a_stopped_worker_stops_all_parallel_steps(begin: Run) -> None:
     """Both steps end, and the task is given back."""
     never = threading.Event()
     begin(after(never, {}), after(never, {}))
@@ -180,7 +180,7 @@ def test_a_worker_that_is_told_to_stop_stops_both(begin: Run) -> None:
     assert begin.row("tasks")["worker"] is None
 
 
-def test_a_step_gets_the_time_that_its_video_asks_for(services: Services, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_time_limit_of_a_step_follows_the_video(services: Services, monkeypatch: pytest.MonkeyPatch) -> None:
     """Before the probe it is the setting's; afterwards two minutes and what the pixels and bytes are worth."""
     seen: dict[str, float] = {}
 

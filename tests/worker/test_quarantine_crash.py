@@ -31,7 +31,7 @@ def clamd() -> Iterator[Clamd]:
         yield made
 
 
-class Scene:
+class QuarantineScenario:
     """A data folder with one task: a playable video that is infected."""
 
     def __init__(self, folder: Path, clamd: Clamd) -> None:
@@ -64,20 +64,20 @@ class Scene:
     def url(self) -> str:
         return f"sqlite:///{self.folder / 'videodock.db'}"
 
-    def check(self, folder: Path, told: str) -> None:
-        """It ended in this copy of the folder as if nobody had been killed."""
-        assert (folder / "quarantine" / self.upload).read_bytes() == self.data, told
+    def check(self, folder: Path, where: str) -> None:
+        """In this copy of the folder the task ended as it does without a kill; `where` names the kill."""
+        assert (folder / "quarantine" / self.upload).read_bytes() == self.data, where
         for place in ("uploads", "results", "work"):
-            assert not [path for path in (folder / place).rglob("[!.]*") if path.is_file()], (told, place)
+            assert not [path for path in (folder / place).rglob("[!.]*") if path.is_file()], (where, place)
         url = f"sqlite:///{folder / 'videodock.db'}"
-        assert query(url, "SELECT status, has_bytes FROM uploads") == [{"status": "complete", "has_bytes": 0}], told
+        assert query(url, "SELECT status, has_bytes FROM uploads") == [{"status": "complete", "has_bytes": 0}], where
         assert query(url, "SELECT status, error_code FROM tasks") == [{"status": "error", "error_code": "infected"}]
-        assert query(url, "SELECT scan, status FROM task_files") == [{"scan": "infected", "status": "error"}], told
+        assert query(url, "SELECT scan, status FROM task_files") == [{"scan": "infected", "status": "error"}], where
         types = [row["type"] for row in query(url, "SELECT type FROM task_events ORDER BY id")]
-        assert [types.count(kind) for kind in ("infected", "file_error", "error")] == [1, 1, 1], (told, types)
+        assert [types.count(kind) for kind in ("infected", "file_error", "error")] == [1, 1, 1], (where, types)
         steps = {row["name"]: row["status"] for row in query(url, "SELECT name, status FROM task_steps")}
-        assert steps.pop("scan") == "error", told
-        assert set(steps.values()) <= {"waiting", "skipped"}, (told, steps)
+        assert steps.pop("scan") == "error", where
+        assert set(steps.values()) <= {"waiting", "skipped"}, (where, steps)
 
 
 class Workers:
@@ -125,14 +125,14 @@ class Workers:
         self._process.stdout.close()
 
 
-def copied(scene: Scene, folder: Path) -> Path:
-    """The same again; the FIFO of the wakes is made by who starts."""
-    return shutil.copytree(scene.folder, folder, ignore=shutil.ignore_patterns("*.fifo"))
+def copied(scenario: QuarantineScenario, folder: Path) -> Path:
+    """A copy of the data folder, without the FIFO of the wakes: a start makes it."""
+    return shutil.copytree(scenario.folder, folder, ignore=shutil.ignore_patterns("*.fifo"))
 
 
 @pytest.fixture
-def scene(tmp_path: Path, clamd: Clamd) -> Scene:
-    return Scene(tmp_path / "scene", clamd)
+def scenario(tmp_path: Path, clamd: Clamd) -> QuarantineScenario:
+    return QuarantineScenario(tmp_path / "scenario", clamd)
 
 
 @pytest.fixture
@@ -142,33 +142,37 @@ def workers(tmp_path: Path, clamd: Clamd) -> Iterator[Workers]:
     made.close()
 
 
-def test_killed_anywhere(scene: Scene, workers: Workers, tmp_path: Path) -> None:
+def test_a_quarantine_killed_at_any_point_is_completed(
+    scenario: QuarantineScenario, workers: Workers, tmp_path: Path
+) -> None:
     """At every point that moves a file or a row: whoever comes next ends it, once, and no step after the scan runs."""
-    plain = copied(scene, tmp_path / "plain")
+    plain = copied(scenario, tmp_path / "plain")
     points = [point for point in workers.points(plain) if not point.startswith("lock.")]
-    scene.check(plain, "nobody was killed")
+    scenario.check(plain, "nobody was killed")
     assert {"store.quarantine.before:1", "file.rename.after:1"} <= set(points)
     killed = 0
     for fault in points:
-        folder = copied(scene, tmp_path / fault.replace(":", "-"))
+        folder = copied(scenario, tmp_path / fault.replace(":", "-"))
         killed += workers.run(folder, fault) == -signal.SIGKILL
         workers.run(folder)
-        scene.check(folder, fault)
+        scenario.check(folder, fault)
         shutil.rmtree(folder)
     # The transactions of a heartbeat come and go; no other point is missed.
     assert killed >= len(points) - 6, (killed, points)
 
 
-def test_a_quarantine_that_failed_is_ended_by_the_sweep(scene: Scene, workers: Workers) -> None:
+def test_a_failed_quarantine_is_completed_by_the_sweep(scenario: QuarantineScenario, workers: Workers) -> None:
     """A disk that takes no file now takes it later; meanwhile the row keeps the file from everybody."""
-    aside = scene.folder / "quarantine"
+    aside = scenario.folder / "quarantine"
     aside.write_text("in the way")
-    workers.run(scene.folder)
-    assert query(scene.url, "SELECT has_bytes FROM uploads") == [{"has_bytes": 1}]
-    assert query(scene.url, "SELECT status, error_code FROM tasks") == [{"status": "error", "error_code": "infected"}]
+    workers.run(scenario.folder)
+    assert query(scenario.url, "SELECT has_bytes FROM uploads") == [{"has_bytes": 1}]
+    assert query(scenario.url, "SELECT status, error_code FROM tasks") == [
+        {"status": "error", "error_code": "infected"}
+    ]
     aside.unlink()
-    with Services.open(scene.settings) as services:
+    with Services.open(scenario.settings) as services:
         report = services.sweep()
         assert (report.numbers["quarantined"], report.numbers["failed"]) == (1, 0)
         assert services.sweep().numbers["quarantined"] == 0
-    scene.check(scene.folder, "swept")
+    scenario.check(scenario.folder, "swept")

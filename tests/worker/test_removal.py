@@ -48,9 +48,9 @@ def registered(services: Services, count: int = 1, protocol: str = "multipart") 
     """A task of so many files that waits, and its uploads."""
     ids = [services.new_id() for _ in range(count)]
     task_id = ids[0] if protocol == "tus" else services.new_id()
-    told: dict[str, Any] = {"protocol": protocol, "task_id": task_id, "length": 5}
+    values: dict[str, Any] = {"protocol": protocol, "task_id": task_id, "length": 5}
     for upload_id in ids:
-        services.repository.insert(NewUpload(id=upload_id, owner=DEFAULT_OWNER, filename="a.mp4", **told))
+        services.repository.insert(NewUpload(id=upload_id, owner=DEFAULT_OWNER, filename="a.mp4", **values))
         services.store.local_path(upload_id).write_bytes(b"12345")
         services.store.finish(upload_id)
     services.repository.complete_verified(dict.fromkeys(ids, "mp4"), task_id)
@@ -130,7 +130,7 @@ def check_gone(services: Services, task_id: str) -> None:
     assert services.checker.find_mismatches() == []
 
 
-def test_the_running_file_of_several(services: Services, put: Put) -> None:
+def test_removing_the_running_file_stops_its_step(services: Services, put: Put) -> None:
     """Its step stops within 2 s and leaves nothing, while the task is still at work; the others are completed."""
     gate, begun = threading.Event(), threading.Event()
 
@@ -166,7 +166,9 @@ def test_the_running_file_of_several(services: Services, put: Put) -> None:
 
 
 @pytest.mark.parametrize("error", [StepError("original_missing"), OSError("gone"), RuntimeError("a bug")])
-def test_a_step_that_fails_for_its_original_is_gone(services: Services, put: Put, error: Exception) -> None:
+def test_a_step_that_fails_for_a_deleted_original_is_not_a_failure(
+    services: Services, put: Put, error: Exception
+) -> None:
     """What the step says of a deleted file counts for nothing: not as a failure, and not as a reason to wait."""
 
     def delete_and_fail(_: StepContext) -> Mapping[str, object]:
@@ -182,7 +184,9 @@ def test_a_step_that_fails_for_its_original_is_gone(services: Services, put: Put
     assert not task(services, task_id)["partial"]
 
 
-def test_while_a_result_is_published(services: Services, put: Put, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_removal_waits_for_a_running_publication(
+    services: Services, put: Put, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The deletion waits for the transaction that publishes, and takes that result too."""
     real, inside, go_on = Results.publish, threading.Event(), threading.Event()
 
@@ -202,7 +206,7 @@ def test_while_a_result_is_published(services: Services, put: Put, monkeypatch: 
 
 
 @pytest.mark.parametrize("protocol", ["tus", "multipart"])
-def test_a_whole_task_that_runs(services: Services, put: Put, protocol: str) -> None:
+def test_removing_a_running_task_stops_its_worker(services: Services, put: Put, protocol: str) -> None:
     """Its worker stops within 2 s; originals, results and what was in the making are gone."""
     gate, slow = threading.Event(), FakeStep("slow")
     slow.work = held(gate)
@@ -222,7 +226,7 @@ def test_a_whole_task_that_runs(services: Services, put: Put, protocol: str) -> 
         services.deletion.cancel(task_id, DEFAULT_OWNER)
 
 
-def test_an_infected_file(services: Services, put: Put) -> None:
+def test_removing_an_infected_file_empties_the_quarantine(services: Services, put: Put) -> None:
     """What lies in quarantine goes too; the deletion and the quarantine may come in either order."""
     put(FakeStep("scan", failing(*[StepError("infected", signature="Eicar")] * 2)))
     task_id, (upload_id,) = registered(services)
@@ -237,7 +241,7 @@ def test_an_infected_file(services: Services, put: Put) -> None:
     check_gone(services, other)
 
 
-def test_what_is_locked_is_left_for_the_sweep(services: Services, put: Put) -> None:
+def test_a_removal_of_a_locked_file_is_completed_by_the_sweep(services: Services, put: Put) -> None:
     """The rows say it at once, `check` and a dry run tell what is left, and one sweep ends it."""
     put(FakeStep("mp4", video))
     task_id, (upload_id,) = registered(services)
@@ -253,8 +257,8 @@ def test_what_is_locked_is_left_for_the_sweep(services: Services, put: Put) -> N
     kinds = {found.kind: found.kind.is_swept for found in services.checker.find_mismatches()}
     assert kinds == {"file_half_removed": True, "upload_half_removed": True}
     before = on_disk(services, task_id, upload_id)
-    told = services.sweep(dry_run=True)
-    assert (told.numbers["removed"], told.numbers["removed_results"], told.freed) == (1, 1, 10)
+    report = services.sweep(dry_run=True)
+    assert (report.numbers["removed"], report.numbers["removed_results"], report.freed) == (1, 1, 10)
     assert on_disk(services, task_id, upload_id) == before
     done = services.sweep()
     assert (done.numbers["removed"], done.numbers["removed_results"], done.freed, done.numbers["failed"]) == (
@@ -267,7 +271,7 @@ def test_what_is_locked_is_left_for_the_sweep(services: Services, put: Put) -> N
 
 
 @pytest.mark.parametrize("status", ["error", "cancelled", "completed"])
-def test_of_an_ended_task_one_file_after_the_other(services: Services, put: Put, status: str) -> None:
+def test_an_ended_task_is_removed_with_its_last_file(services: Services, put: Put, status: str) -> None:
     """The task stays what it was while a file is left; then it is removed, and an operator cannot retry it."""
     put(FakeStep("mp4", video if status != "error" else failing(*[StepError("not_playable")] * 2)))
     task_id, (first, second) = registered(services, 2)
@@ -286,7 +290,7 @@ def test_of_an_ended_task_one_file_after_the_other(services: Services, put: Put,
     check_gone(services, task_id)
 
 
-def test_another_data_folder_is_not_touched(services: Services, put: Put) -> None:
+def test_files_in_another_data_folder_are_removed_by_their_own_server(services: Services, put: Put) -> None:
     """A task whose files lie elsewhere is removed in the rows; its own server's sweep takes them away."""
     put(FakeStep("mp4", video))
     task_id, uploads = registered(services)
@@ -306,7 +310,7 @@ def test_another_data_folder_is_not_touched(services: Services, put: Put) -> Non
     check_gone(services, task_id)
 
 
-def test_workers_and_deletions_at_once(services: Services, put: Put) -> None:
+def test_concurrent_workers_and_deletions_leave_no_inconsistency(services: Services, put: Put) -> None:
     """Workers, deletions of files and tasks, and sweeps: in the end nothing is left of what was deleted, all else is
     there, and everything fits together."""
     dice = random.Random(11)

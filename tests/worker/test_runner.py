@@ -17,7 +17,7 @@ from tests.worker.attempts import ATTEMPTS, SetSteps, end_pauses, events, regist
 
 
 @pytest.mark.parametrize("error", [TryLaterError("storage_full"), RuntimeError("a bug of ours")])
-def test_a_failure_of_the_server_is_tried_again_and_then_given_up(
+def test_a_failure_of_the_server_is_retried_and_then_given_up(
     services: Services, set_steps: SetSteps, error: Exception
 ) -> None:
     """The pauses grow, what waits says why, and after three failures the step, its file and the task are an error."""
@@ -55,7 +55,7 @@ def test_a_failure_of_the_server_is_tried_again_and_then_given_up(
     assert services.results.attempts() == []
 
 
-def test_a_pause_is_at_most_five_minutes(settings: Settings, set_steps: SetSteps) -> None:
+def test_a_pause_before_a_retry_is_at_most_five_minutes(settings: Settings, set_steps: SetSteps) -> None:
     """Pauses double after each failure until then."""
     set_steps(FakeStep("flaky", failing(*[TryLaterError("storage_full")] * 99)))
     with Services.open(settings.model_copy(update={"task_max_attempts": 12})) as services:
@@ -64,11 +64,11 @@ def test_a_pause_is_at_most_five_minutes(settings: Settings, set_steps: SetSteps
         while task(services)["status"] != "error":
             assert run_attempt(services)
             end_pauses(services)
-        told = [data["seconds"] for _, data in events(services, "waiting")]
-    assert told == [5, 10, 20, 40, 80, 160, 300, 300, 300, 300, 300]
+        pauses = [data["seconds"] for _, data in events(services, "waiting")]
+    assert pauses == [5, 10, 20, 40, 80, 160, 300, 300, 300, 300, 300]
 
 
-def test_an_unavailable_part_is_waited_for_without_a_limit(services: Services, set_steps: SetSteps) -> None:
+def test_a_wait_for_an_unavailable_part_has_no_limit(services: Services, set_steps: SetSteps) -> None:
     """Far more often than failures are tried again; afterwards no trace of the wait is left in the rows."""
     times = 4 * ATTEMPTS
     waiting = FakeStep("scan", failing(*[TryLaterError("storage_full", counts=False)] * times))

@@ -19,7 +19,8 @@ from server.settings import Settings
 from server.tasks import file_steps, queue
 from server.tasks.queue import Failure
 from server.worker import attempt as attempt_module
-from server.worker.attempt import Attempt
+from server.worker import claimed_writes
+from server.worker.claimed_writes import ClaimedWrites
 from server.worker.runner import runner_of
 from tests.harness.rows import query
 from tests.harness.server_process import ROOT
@@ -56,7 +57,7 @@ def test_a_failure_that_an_earlier_attempt_recorded_still_holds(services: Servic
     assert (scan.calls, later.calls) == ([], [])
 
 
-def test_a_virus_stays_one_when_the_scanner_is_switched_off(
+def test_a_found_virus_counts_after_the_scanner_is_switched_off(
     services: Services, set_steps: SetSteps, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It was found, the worker died before it told so of the file, and the next attempt has no scanner: it is infected
@@ -191,7 +192,7 @@ def test_a_commit_without_an_acknowledgement_counts_once(
     services: Services, set_steps: SetSteps, monkeypatch: pytest.MonkeyPatch, lost: int
 ) -> None:
     """Whichever move it was: the attempt goes on, each step has run once, and each event is there once."""
-    monkeypatch.setattr(attempt_module, "_RETRY_SECONDS", 0.01)
+    monkeypatch.setattr(claimed_writes, "_RETRY_SECONDS", 0.01)
     database = LostAcknowledgements(services.database)
     object.__setattr__(services, "database", database)
 
@@ -203,13 +204,13 @@ def test_a_commit_without_an_acknowledgement_counts_once(
     task_id = register_task(services)
     claimed = runner_of(services).claim_next("test/1")
     assert claimed
-    real, moves = Attempt._transact, iter(range(99))
+    real, moves = ClaimedWrites.transact, iter(range(99))
 
-    def transact(self: Attempt, work: Callable[[Session], Any]) -> Any:
+    def transact(self: ClaimedWrites, work: Callable[[Session], Any]) -> Any:
         database.left = int(next(moves) == lost)
         return real(self, work)
 
-    monkeypatch.setattr(Attempt, "_transact", transact)
+    monkeypatch.setattr(ClaimedWrites, "transact", transact)
     monkeypatch.setattr(attempt_module, "HEARTBEAT_SECONDS", 60.0)
     runner_of(services).attempt(claimed, "").run()
     assert next(moves) == 6, "every move has had its turn"

@@ -37,7 +37,7 @@ def test_progress_and_remaining_seconds_are_written_while_a_step_runs(services: 
     set_steps(FakeStep("probe"), FakeStep("mp4", half, weight=9))
     register_task(services)
     with running(services):
-        until(lambda: task(services)["eta_seconds"] is not None, seconds=20, what="the time left is told")
+        until(lambda: task(services)["eta_seconds"] is not None, seconds=20, what="the row has the remaining seconds")
         assert 0 < task(services)["eta_seconds"] < 30
         assert (task(services)["progress"], step(services, "mp4")["progress"]) == (55, 50)
         gate.set()

@@ -98,7 +98,7 @@ def events(services: Services, task_id: str) -> list[str]:
     return [row["type"] for row in query(services.settings.sqlalchemy_url, sql, id=task_id)]
 
 
-def test_tasks_are_found_and_ended(services: Services, run: Callable[..., Scheduler], tmp_path: Path) -> None:
+def test_waiting_and_new_tasks_are_processed(services: Services, run: Callable[..., Scheduler], tmp_path: Path) -> None:
     """One waited before the start, one came by a wake; both get posters, and nothing is left in the making."""
     video = make(tmp_path, "a.mp4")
     before = upload(services, video)
@@ -196,7 +196,7 @@ def test_a_stopped_scheduler_gives_its_task_back(
     assert events(services, task_id).count("completed") == 1
 
 
-def test_a_scheduler_takes_no_task_from_itself(
+def test_a_scheduler_does_not_take_over_its_own_task(
     settings: Settings, gate: Gate, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """The lease of a task runs out while its step runs, since no heartbeat came through: nobody has crashed."""
@@ -216,7 +216,7 @@ def test_a_scheduler_takes_no_task_from_itself(
     assert attempts(settings) == [(1, 0)]
 
 
-def test_a_database_that_somebody_else_keeps_locked_is_no_crash(
+def test_a_locked_database_does_not_count_as_a_crash(
     tmp_path: Path, gate: Gate, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """SQLite, held for longer than a lease: the step is stopped, and afterwards the task goes on with no failure."""
@@ -280,7 +280,7 @@ def test_a_cancelled_step_ends_within_two_seconds(settings: Settings, gate: Gate
             scheduler.stop()
 
 
-def test_the_leader_that_died_is_replaced_at_once(settings: Settings, services: Services, tmp_path: Path) -> None:
+def test_a_dead_leader_is_replaced_at_once(settings: Settings, services: Services, tmp_path: Path) -> None:
     """Whoever claimed a task is killed with -9: the next scheduler takes it over without waiting for the lease."""
     long = settings.model_copy(update={"task_lease": 3600.0})
     task_id = upload(services, make(tmp_path, "a.mp4"))

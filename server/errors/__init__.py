@@ -1,7 +1,8 @@
 """Every refusal that Videodock knows.
 
 Rule: an error carries a stable `code`, a `status` hint and the parameters of its sentence. It knows no HTTP
-beyond that hint and no language: `messages/` has the sentences, `web/errors.py` makes responses.
+beyond that hint and no language: `messages/` has the sentences, `web/errors.py` makes responses. `base.py` has the
+kinds of errors; each refusal is a class here.
 
     VideodockError
     ├── ClientError                     the request is at fault; repeating it will not help
@@ -70,34 +71,13 @@ beyond that hint and no language: `messages/` has the sentences, `web/errors.py`
     └── StepError                       a step of the pipeline gave up on a file
 """
 
-from typing import ClassVar
-
-Param = str | int | float
-
-
-class VideodockError(Exception):
-    """Base of all. `params` fill the sentence of `code`."""
-
-    code: ClassVar[str] = "internal_error"
-    status: ClassVar[int] = 500
-
-    def __init__(self, **params: Param) -> None:
-        super().__init__(self.code, params)
-        self.params = params
-
-    @property
-    def status_hint(self) -> int:
-        """The HTTP status that fits; an instance may know better than its class."""
-        return self.status
-
-    @property
-    def upload_offset(self) -> int | None:
-        """The true offset in bytes, for the errors that carry it."""
-        return None
-
-
-class ClientError(VideodockError):
-    status = 400
+from server.errors.base import BusyError as BusyError
+from server.errors.base import ClientError as ClientError
+from server.errors.base import OffsetError as OffsetError
+from server.errors.base import Param as Param
+from server.errors.base import StartError as StartError
+from server.errors.base import StepError as StepError
+from server.errors.base import VideodockError as VideodockError
 
 
 class HeaderMissingError(ClientError):
@@ -222,23 +202,11 @@ class MethodNotAllowedError(ClientError):
     status = 405
 
 
-class _OffsetError(ClientError):
-    status = 409
-
-    def __init__(self, *, offset: int) -> None:
-        super().__init__(offset=offset)
-        self._offset = offset
-
-    @property
-    def upload_offset(self) -> int | None:
-        return self._offset
-
-
-class OffsetMismatchError(_OffsetError):
+class OffsetMismatchError(OffsetError):
     code = "offset_mismatch"
 
 
-class UploadCompleteError(_OffsetError):
+class UploadCompleteError(OffsetError):
     code = "upload_complete"
 
 
@@ -347,11 +315,6 @@ class ChecksumMismatchError(ClientError):
     status = 460
 
 
-class BusyError(VideodockError):
-    status = 503
-    retry_seconds: ClassVar[int] = 2
-
-
 class HeadTimeoutError(BusyError):
     code = "head_timeout"
     status = 408
@@ -410,24 +373,3 @@ class StorageFullError(BusyError):
     code = "storage_full"
     status = 507
     retry_seconds = 10
-
-
-class StartError(VideodockError):
-    """The server cannot start. `sentence` is English, for the operator's terminal."""
-
-    code = "start_failed"
-
-    def __init__(self, sentence: str) -> None:
-        super().__init__(reason=sentence)
-        self.sentence = sentence
-
-    def __str__(self) -> str:
-        return self.sentence
-
-
-class StepError(VideodockError):
-    """A step gave up on a file, for good. `code` and `params` become the file's `error`."""
-
-    def __init__(self, code: str, **params: Param) -> None:
-        self.code = code  # type: ignore[misc]  # the one error whose code is data: a child process sends it
-        super().__init__(**params)

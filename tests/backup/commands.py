@@ -1,4 +1,4 @@
-"""What there is, all of it: every row of a database and every byte of a data folder, to be compared."""
+"""Runs backups and restores, and reads every row of a database and every byte of a data folder, to compare them."""
 
 import json
 import subprocess
@@ -20,7 +20,7 @@ TREES = ("uploads", "results", "quarantine")
 
 
 class File(NamedTuple):
-    """What is compared of a file."""
+    """The facts of a file that are compared."""
 
     size: int
     sha256: str
@@ -78,19 +78,19 @@ def back_up(folder: Path, *, data_dir: Path, database_url: str = "") -> dict[str
     """A backup that must succeed; its summary."""
     done = command("backup", str(folder), "--json", data_dir=data_dir, database_url=database_url)
     assert (done.returncode, done.stderr) == (0, ""), (done.returncode, done.stderr)
-    told: dict[str, Any] = json.loads(done.stdout)
+    summary: dict[str, Any] = json.loads(done.stdout)
     check_modes(folder)
     assert not any((data_dir / tree / ".backup").exists() for tree in TREES), "a hold is left"
-    return told
+    return summary
 
 
 def restore(folder: Path, *, data_dir: Path, database_url: str = "") -> dict[str, Any]:
     """A restore that must succeed; its summary."""
     done = command("restore", str(folder), "--json", data_dir=data_dir, database_url=database_url)
     assert (done.returncode, done.stderr) == (0, ""), (done.returncode, done.stderr)
-    told: dict[str, Any] = json.loads(done.stdout)
+    summary: dict[str, Any] = json.loads(done.stdout)
     check_modes(data_dir)
-    return told
+    return summary
 
 
 def findings(data_dir: Path, database_url: str) -> list[str]:

@@ -1,4 +1,4 @@
-"""What the tests of the queue share: tasks on an empty database, and a look at their rows."""
+"""Tasks on an empty database, and their rows, for the tests of the queue."""
 
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -52,7 +52,7 @@ def register(
 
 
 def claim(database: Database, worker: str = "node/1", **asked: Any) -> Claim | None:
-    """Whatever a worker gets."""
+    """The task that a worker gets, or None."""
     with database.write() as session:
         return queue.claim(session, worker, node="node", lease=LEASE, now=NOW, **asked)
 

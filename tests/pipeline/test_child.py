@@ -193,24 +193,6 @@ def test_a_cancel_ends_the_job_and_its_programs() -> None:
     assert not left, "a process or a zombie is left"
 
 
-def test_a_job_and_its_programs_give_way_to_uploads() -> None:
-    """Also where the kernel shares processors between sessions: then the niceness of the child's own group counts."""
-    cancelled = threading.Event()
-    with ThreadPoolExecutor(1) as pool:
-        job = "tests.pipeline.jobs:program"
-        running = pool.submit(child.run, job, {}, limits=LIMITS, cancelled=cancelled, report=lambda percent: None)
-        try:
-            _, program, _ = processes.wait_for_program(os.getpid())
-            niceness = os.getpriority(os.PRIO_PROCESS, program)
-            group = Path(f"/proc/{program}/autogroup")
-            of_group = group.read_text() if group.exists() else "nice 10"
-        finally:
-            cancelled.set()
-        with pytest.raises(Cancelled):
-            running.result(PATIENCE)
-    assert (niceness, of_group.split()[-1]) == (10, "10")
-
-
 def test_a_cancel_before_the_start_starts_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     """A job that is not wanted any more never runs."""
     monkeypatch.setattr(subprocess, "Popen", lambda *_, **__: pytest.fail("a process was started"))

@@ -19,7 +19,6 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -31,7 +30,6 @@ Job: TypeAlias = Callable[[Mapping[str, Any], Callable[[int], None]], Mapping[st
 
 _STDIN, _STDOUT, _STDERR = 0, 1, 2
 _JOB_NAME, _SPARE_NAME = "videodock-job", "videodock-spare"  # 15 characters at most
-_NICENESS = 10  # uploads and downloads come first
 _OPEN_FILES = 64
 _CPU_MARGIN = 5  # seconds between SIGXCPU and SIGKILL
 _WATCHER_STACK = 256 << 10
@@ -97,11 +95,7 @@ def _limit(limits: Mapping[str, Any]) -> None:
         # Beyond the hard limit the kernel sends SIGKILL, which would look as if another process had killed it.
         hard = value + _CPU_MARGIN if kind == resource.RLIMIT_CPU else value
         resource.setrlimit(kind, (value, hard if ceiling == resource.RLIM_INFINITY else min(hard, ceiling)))
-    os.nice(_NICENESS)
-    # Where the kernel groups processes by session (sched(7), autogroup), niceness counts within the group only, and
-    # this child leads a session: its group has a niceness of its own.
-    with suppress(OSError), open("/proc/self/autogroup", "w") as group:  # noqa: PTH123
-        group.write(str(_NICENESS))
+    os.nice(10)
 
 
 def _watch() -> None:

@@ -110,8 +110,8 @@ def process(server: ServerProcess, source: Path, good: Path) -> dict[str, Any]:
     before = sum(map(used, folders))
     with Watch(server.pid, *folders) as watch:
         first, second = put(server, source), put(server, good)
-        end = follow(server, first, until=ENDS, seconds=150)[-1]
-        check_plays(finish(server, second, seconds=60)["files"][0])
+        end = follow(server, first, until=ENDS, seconds=600)[-1]
+        check_plays(finish(server, second, seconds=300)["files"][0])
     print(watch, f"server {processes.memory(server.pid)[1] >> 20} MiB")  # for who wants to know
     assert watch.memory < MEMORY, watch
     assert processes.memory(server.pid)[1] < OWN_MEMORY

@@ -8,7 +8,7 @@ import contextlib
 import itertools
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -21,7 +21,8 @@ class Watch:
     """Within `with`, watches the descendants of `pid`; afterwards the properties say what they used.
 
     `memory` is in bytes resident, of all of them at the same time; `largest` the highest of one of them; `disk` the
-    most bytes in `folders`; `seconds` the processor time of those that have ended and were waited for.
+    most bytes in `folders`; `seconds` the processor time of those that have ended and were waited for. Of the
+    descendants of this process itself, only those count that are started meanwhile: a browser of other tests does not.
     """
 
     def __init__(self, pid: int, *folders: Path) -> None:
@@ -30,6 +31,7 @@ class Watch:
         self._pid = pid
         self._folders = folders
         self._before = _ended_seconds(pid)
+        self._others = frozenset(_descendants(pid) if pid == os.getpid() else ())
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._follow, name="watch")
 
@@ -50,7 +52,7 @@ class Watch:
 
     def _follow(self) -> None:
         for look in itertools.count():
-            sizes = [_memory(pid) for pid in _descendants(self._pid)]
+            sizes = [_memory(pid) for pid in _descendants(self._pid, self._others)]
             self.memory = max(self.memory, sum(now for now, _ in sizes))
             self.largest = max([self.largest, *(peak for _, peak in sizes)])
             if look % 10 == 0:
@@ -74,14 +76,15 @@ def _ended_seconds(pid: int) -> float:
     return (int(fields[13]) + int(fields[14])) / _TICKS
 
 
-def _descendants(pid: int) -> Iterator[int]:
+def _descendants(pid: int, others: Set[int] = frozenset()) -> Iterator[int]:
     children: list[int] = []
     with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # it has ended meanwhile
         for thread in os.listdir(f"/proc/{pid}/task"):  # noqa: PTH208  # a server has dozens: this is the quick way
             children += map(int, _read(f"/proc/{pid}/task/{thread}/children").split())
     for child in children:
-        yield child
-        yield from _descendants(child)
+        if child not in others:
+            yield child
+            yield from _descendants(child, others)
 
 
 def _memory(pid: int) -> tuple[int, int]:

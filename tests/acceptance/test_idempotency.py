@@ -197,6 +197,8 @@ def test_a_form_killed_while_it_is_received_is_one_task_when_repeated(
                 server.kill()
             for worker in workers:
                 worker.kill()
+            # One that is still about to end has the port.
+            until(lambda: not processes.still_alive(workers), what="the killed ones have ended")  # noqa: B023
             if whom == "everybody":
                 server.start()
             else:

@@ -26,7 +26,9 @@ def in_track(source: Path, target: Path, added: bytes) -> Path:
     tracks = bytes.fromhex("1654ae6b")
     at = data.index(tracks, data.index(tracks) + 1) + 4  # the first one is in the table of contents
     size, length = _coded(data, at)
-    track = data.index(b"\xae", at + length, at + length + 8) + 1  # behind a checksum, which goes
+    checksum = 6 if data[at + length] == 0xBF else 0  # it goes; it may hold any byte
+    track = at + length + checksum + 1
+    assert data[track - 1] == 0xAE, "the first track comes first"
     track_size, track_length = _coded(data, track)
     end = track + track_length + track_size
     inner = data[track + track_length : end] + added

@@ -23,6 +23,7 @@ def _logging_as_before() -> Iterator[None]:
     root = logging.getLogger()
     handlers, level = root.handlers[:], root.level
     structlog.contextvars.clear_contextvars()
+    logging.captureWarnings(capture=False)  # left on by another test, it would not be switched on again
     yield
     root.handlers[:] = handlers
     root.setLevel(level)

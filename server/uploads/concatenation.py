@@ -242,7 +242,14 @@ class FinalService:
             again = _made_before(session, owner, decision, self.clock())
             if again is not None:
                 return again
-            found = _parts_of(session, owner, decision)
+            try:
+                found = _parts_of(session, owner, decision)
+            except PartInvalidError:
+                # PostgreSQL: an equal request may have used the parts up since the statement before.
+                again = _made_before(session, owner, decision, self.clock())
+                if again is None:
+                    raise
+                return again
             is_wanted = bool(_waiting(session, decision.parts[:1]))
         lengths = [found[part_id].length for part_id in decision.parts]
         known = [length for length in lengths if length is not None]

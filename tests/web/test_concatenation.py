@@ -105,6 +105,26 @@ def test_a_repeated_final_creation_is_one_upload(two: tuple[LiveServer, LiveServ
     check_tidy(first)
 
 
+def test_an_equal_creation_that_ends_during_the_other_is_found(
+    two: tuple[LiveServer, LiveServer], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first one is looked for in vain, and has used the parts up by the time that they are looked for."""
+    first, second = two
+    parts = parts_of(first)
+    look, others = concatenation._made_before, list[Any]()
+
+    def ends_meanwhile(*args: Any) -> str | None:
+        found = look(*args)
+        if not others:
+            others.append(None)
+            others[0] = join(second, parts)
+        return found
+
+    monkeypatch.setattr(concatenation, "_made_before", ends_meanwhile)
+    answer = join(first, parts)
+    assert (answer.status, others[0].status, id_of(answer)) == (201, 201, id_of(others[0]))
+
+
 def test_a_part_removed_during_the_creation_of_its_final_loses_no_other(two: tuple[LiveServer, LiveServer]) -> None:
     """Either the final has every byte, or the part went first: then the final is refused and the others stay."""
     first, second = two

@@ -50,8 +50,8 @@ class MismatchKind(StrEnum):
         member.is_swept = is_swept
         return member
 
-    UPLOAD_UNKNOWN = "upload_unknown", _LEFT, "The folder of uploads has a file of which no row tells."
-    UPLOAD_MISSING = "upload_missing", _LEFT, "The row says that there are bytes, and there is no file."
+    UPLOAD_UNKNOWN = "upload_unknown", _LEFT, "The folder of uploads has a file without a row."
+    UPLOAD_MISSING = "upload_missing", _LEFT, "The row says that there are bytes, but there is no file."
     UPLOAD_SIZE = "upload_size", _LEFT, "The file has another size than the row says."
     UPLOAD_UNREGISTERED = (
         "upload_unregistered",
@@ -67,15 +67,15 @@ class MismatchKind(StrEnum):
         _SWEPT,
         "The upload is open, and the task that it was meant for is over.",
     )
-    QUARANTINE_UNKNOWN = "quarantine_unknown", _LEFT, "The quarantine has a file of which no row tells."
+    QUARANTINE_UNKNOWN = "quarantine_unknown", _LEFT, "The quarantine has a file without a row."
     QUARANTINE_MISSING = "quarantine_missing", _LEFT, "The row says that the file is in quarantine, and it is not."
     TASK_WITHOUT_FILES = "task_without_files", _LEFT, "The task has no files."
     FILE_WITHOUT_UPLOAD = "file_without_upload", _LEFT, "The file of a task has no upload."
     FILE_HALF_REMOVED = "file_half_removed", _SWEPT, "The deletion of this file of a task was cut short."
     GROUP_INCONSISTENT = "group_inconsistent", _LEFT, "The group waits, though nothing is left for it to wait for."
-    RESULTS_UNKNOWN = "results_unknown", _LEFT, "Results lie here of which no row tells."
+    RESULTS_UNKNOWN = "results_unknown", _LEFT, "There are results here without a row."
     RESULTS_MISSING = "results_missing", _LEFT, "The row says that there are results, and some of them are not there."
-    WORK_LEFTOVER = "work_leftover", _SWEPT, "An attempt that nobody works on has left this."
+    WORK_LEFTOVER = "work_leftover", _SWEPT, "An attempt that no worker is running left this."
     FIFO_LEFTOVER = "fifo_leftover", _SWEPT, "A process that died has left this."
     TEMPORARY_LEFTOVER = "temporary_leftover", _SWEPT, "A process that died has left this."
     FORM_ANSWER_UNANSWERED = "form_answer_unanswered", _SWEPT, "The form of this answer is not being received any more."

@@ -7,6 +7,7 @@ choose its demuxer may also choose one that reads other files or the network (pl
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 
 from server.errors import MediaTypeMismatchError, MediaTypeUnsupportedError
 
@@ -71,6 +72,7 @@ _TUS = _ALL[:9]
 _MPEG = ("mpegts", "mpeg")
 
 
+@cache
 def listed(types: Types) -> str:
     """The extensions of these types, as a sentence lists them."""
     return ", ".join(extension for kind in types for extension in kind.extensions)
@@ -78,6 +80,11 @@ def listed(types: Types) -> str:
 
 def accepted(names: Sequence[str], *, by_form: bool) -> Types:
     """The types that the setting `accept_types` names: extensions, `default` or `all`. Raises `KeyError` for others."""
+    return _accepted(tuple(names), by_form)
+
+
+@cache  # every request asks, and names come from settings
+def _accepted(names: tuple[str, ...], by_form: bool) -> Types:
     sets = {"default": DOCUMENTED if by_form else _TUS, "all": _ALL}
     chosen = [kind for name in names for kind in sets.get(name) or (_BY_EXTENSION[name],)]
     return tuple(kind for kind in _ALL if kind in chosen)

@@ -8,6 +8,7 @@ import logging
 import os
 import sys
 from collections.abc import Callable, Iterator, Mapping
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, TextIO
 
 if TYPE_CHECKING:
@@ -40,6 +41,7 @@ def configure_logging(level: str, form: str) -> None:
 
     shared: list[Processor] = [
         structlog.contextvars.merge_contextvars,
+        _add_request_id,
         structlog.stdlib.add_logger_name,
         structlog.stdlib.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
@@ -72,6 +74,10 @@ def configure_logging(level: str, form: str) -> None:
     root.setLevel(level.upper())
     _quieten(level)
     logging.captureWarnings(capture=True)
+
+
+REQUEST_ID: ContextVar[str | None] = ContextVar("request_id", default=None)
+"""The request that is being answered: lines of the log that come from it have its id."""
 
 
 class JsonHandler(logging.StreamHandler[TextIO]):
@@ -111,6 +117,13 @@ def _quieten(level: str) -> None:
         logger.propagate = name != "uvicorn.access"  # middleware/access_log.py writes the access log
     for name in _CHATTY:
         logging.getLogger(name).setLevel(logging.NOTSET if level == "debug" else logging.WARNING)
+
+
+def _add_request_id(_logger: "WrappedLogger", _method: str, event: "EventDict") -> "EventDict":
+    request_id = REQUEST_ID.get()
+    if request_id is not None:
+        event["request_id"] = request_id
+    return event
 
 
 def _drop_colour(_logger: "WrappedLogger", _method: str, event: "EventDict") -> "EventDict":

@@ -5,30 +5,37 @@ caller gets a result before the commit; and when the common transaction fails, e
 may change rows and nothing else: it may run twice.
 
 There is one thread. While it commits, other writes gather for the next transaction: a lone write does not wait, and a
-burst of 500 needs a few dozen commits.
+burst of 500 needs a few dozen commits. A write may have something to do after its commit (`then`), which the thread
+does before it answers: so a request that creates a row and a file goes to one thread, once. What nobody waits for
+(`later`) goes with the next transaction, or has one of its own a moment later.
 """
 
 import asyncio
 import queue
 import threading
+from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, TypeVar, cast
 
+import structlog
 from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
-from sqlalchemy.orm import Session
 
 from server import threads
 
 T = TypeVar("T")
 
-Work = Callable[[Session], T]
+Work = Callable[[Connection], T]
+Then = Callable[[T], object]
 Begin = Callable[[bool], Any]
 """Begins a transaction that writes, as a context manager of its connection; lazy or not."""
 
 _MOST = 64  # of one transaction: writers in other processes wait for it
+_LATER_SECONDS = 0.05
+
+_log = structlog.stdlib.get_logger("videodock.database")
 
 
 @dataclass(slots=True)
@@ -36,10 +43,17 @@ class _Write:
     work: Work[Any]
     is_lazy: bool
     done: Callable[[Any, BaseException | None], None]
+    then: Then[Any] | None = None
     result: Any = None
     error: BaseException | None = None
 
     def answer(self) -> None:
+        """After the commit, or after the failure of this write."""
+        if self.then is not None and self.error is None:
+            try:
+                self.then(self.result)
+            except BaseException as error:
+                self.error = error
         self.done(self.result, self.error)
 
 
@@ -49,13 +63,14 @@ class GroupCommit:
     def __init__(self, begin: Begin) -> None:
         self._begin = begin
         self._waiting: queue.SimpleQueue[_Write | None] = queue.SimpleQueue()
+        self._later: deque[_Write] = deque()
         self._thread: threading.Thread | None = None
         self._starting = threading.Lock()
 
-    async def run(self, work: Work[T], *, lazy: bool = False) -> T:
-        """`work` with a session, committed when this returns. Raises what it raises, or what the commit raises.
+    async def run(self, work: Work[T], *, then: Then[T] | None = None, lazy: bool = False) -> T:
+        """`work` with a connection, committed when this returns, and `then` done with its result.
 
-        Once begun, it completes even if the caller is cancelled.
+        Raises what they raise, or what the commit raises. Once begun, it completes even if the caller is cancelled.
         """
         loop = asyncio.get_running_loop()
         future: asyncio.Future[T] = loop.create_future()
@@ -64,8 +79,14 @@ class GroupCommit:
             with suppress(RuntimeError):  # the loop is closed: its process ends
                 loop.call_soon_threadsafe(_settle, future, result, error)
 
-        self._put(_Write(work, lazy, done))
+        self._put(_Write(work, lazy, done, then))
         return await threads.finished(future)
+
+    def later(self, work: Work[object]) -> None:
+        """`work` with one of the next transactions. Its errors are logged. Does not block."""
+        self._later.append(_Write(work, is_lazy=True, done=_report))
+        if threading.current_thread() is not self._thread:
+            self._put(_Write(lambda _: None, is_lazy=True, done=_report))
 
     def close(self) -> None:
         """Complete the waiting writes, and end. Blocking."""
@@ -86,56 +107,74 @@ class GroupCommit:
         last = False
         while not last:
             batch: list[_Write] = []
-            item = self._waiting.get()
+            try:
+                item = self._waiting.get(timeout=_LATER_SECONDS if self._later else None)
+            except queue.Empty:
+                self._take_later(batch)
+                self._commit(batch)
+                continue
             while item is not None:
                 batch.append(item)
                 if len(batch) == _MOST or self._waiting.empty():
                     break
                 item = self._waiting.get()
             last = item is None
-            if batch:
-                self._commit(batch)
+            self._take_later(batch)
+            self._commit(batch)
+        while self._later:  # of the last ones
+            self._take_later(batch := [])
+            self._commit(batch)
+
+    def _take_later(self, batch: list[_Write]) -> None:
+        while self._later:
+            batch.append(self._later.popleft())
 
     def _commit(self, batch: list[_Write]) -> None:
-        try:
-            self._try(batch)
-        except BaseException as error:
-            if len(batch) == 1:
-                batch[0].error = error
-            else:
-                for write in batch:
-                    self._commit([write])
-                return
+        self._settle_all(batch)
         for write in batch:
             write.answer()
 
-    def _try(self, batch: list[_Write]) -> None:
-        with self._begin(all(write.is_lazy for write in batch)) as connection:
-            for write in batch:
-                write.result = write.error = None
-                if len(batch) == 1:
-                    write.result = _perform(write.work, connection)
-                else:
-                    _perform_apart(write, connection)
+    def _settle_all(self, batch: list[_Write]) -> None:
+        """Commit these writes; those that fail have an error, and no effect."""
+        left = batch
+        while left:
+            failed = self._try(left)
+            if failed is None:
+                return
+            if failed.is_its_own or len(left) == 1:
+                failed.write.error = failed.error
+                left = [write for write in left if write is not failed.write]
+            else:
+                # Perhaps the transaction itself failed: on a full disk, say.
+                for write in left:
+                    self._settle_all([write])
+                return
+
+    def _try(self, batch: list[_Write]) -> "_Failure | None":
+        """One transaction for all, or none of them and the first failure."""
+        current, at_work = batch[0], True
+        try:
+            with self._begin(all(write.is_lazy for write in batch)) as connection:
+                for current in batch:
+                    current.result = current.work(connection)
+                at_work = False
+        except BaseException as error:
+            return _Failure(current, error, is_its_own=at_work and not isinstance(error, DBAPIError))
+        return None
 
 
-def _perform(work: Work[T], connection: Connection) -> T:
-    with Session(connection, join_transaction_mode="rollback_only", expire_on_commit=False) as session:
-        result = work(session)
-        session.flush()
-        return result
+@dataclass(frozen=True)
+class _Failure:
+    """What ended a transaction; `is_its_own` if that was surely the fault of this write alone."""
+
+    write: _Write
+    error: BaseException
+    is_its_own: bool
 
 
-def _perform_apart(write: _Write, connection: Connection) -> None:
-    connection.exec_driver_sql("SAVEPOINT one")
-    try:
-        write.result = _perform(write.work, connection)
-    except DBAPIError:
-        raise  # the transaction itself may be gone: a full disk rolls all of it back
-    except Exception as error:
-        write.error = error
-        connection.exec_driver_sql("ROLLBACK TO one")
-    connection.exec_driver_sql("RELEASE one")
+def _report(_: object, error: BaseException | None) -> None:
+    if error is not None:
+        _log.warning("write_failed", reason=" ".join(str(error).split()))
 
 
 def _settle(future: "asyncio.Future[Any]", result: object, error: BaseException | None) -> None:

@@ -9,6 +9,8 @@ Rules:
   SQLite, which waits for no disk: the next one that is not lazy syncs it too. The setting `fsync` changes this.
 - There is one data layer and it is synchronous; the event loop calls it through `run`, on a pool that has no
   more threads than there are connections, so that no thread waits for a connection.
+- The one exception is `find_at_once`: a row by its primary key, from a file of this machine, which takes less time than
+  handing the work to a thread (docs/decisions/0016).
 """
 
 import os
@@ -25,13 +27,15 @@ from typing import Any, TypeVar, cast
 from sqlalchemy import Connection, CursorResult, Engine, ExceptionContext, Executable, create_engine, event
 from sqlalchemy.engine import make_url
 from sqlalchemy.engine.interfaces import DBAPIConnection
-from sqlalchemy.exc import InterfaceError, OperationalError
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.orm import Session
 from sqlalchemy.pool import ConnectionPoolEntry, QueuePool
 
 from server import threads
+from server.database.at_once import ReaderAtOnce
 from server.database.group_commit import GroupCommit
+from server.database.prepared import Parameters, Prepared, Row
 from server.errors import StartError
 from server.storage.ballast import Ballast
 
@@ -58,6 +62,7 @@ def make_engine(url: str, pool_size: int) -> Engine:
     options: dict[str, Any] = {"pool_size": pool_size, "max_overflow": 0, "pool_timeout": _BUSY_SECONDS}
     if sqlite:
         options |= {
+            "pool_size": pool_size + 1,  # the thread that writes for many keeps one
             "poolclass": QueuePool,
             "connect_args": {"timeout": _BUSY_SECONDS, "check_same_thread": False},
         }
@@ -145,6 +150,7 @@ class Database:
         self._single = self.engine.execution_options(videodock_single=True)
         self._writing = self.engine.execution_options(videodock_write=True, videodock_lazy=fsync == "never")
         self._lazy = self._writing.execution_options(videodock_lazy=fsync != "patch")
+        self._always_lazy, self._may_be_lazy = fsync == "never", fsync != "patch"
         is_sqlite = self.engine.dialect.name == "sqlite"
         self._line = threading.Lock() if is_sqlite else nullcontext()
         threads_at_most = min(pool_size, _SQLITE_THREADS) if is_sqlite else pool_size
@@ -152,6 +158,8 @@ class Database:
         self._is_sqlite = is_sqlite
         self._spare = spare
         self._writer = GroupCommit(self._begin_common) if is_sqlite else None
+        self._writers_connection: Connection | None = None
+        self._reader = ReaderAtOnce(Path(file)) if is_sqlite and (file := self.engine.url.database) else None
 
     @contextmanager
     def read(self) -> Iterator[Session]:
@@ -195,28 +203,60 @@ class Database:
                     connection.exec_driver_sql("PRAGMA wal_checkpoint(PASSIVE)")
             raise
 
+    def find_at_once(self, statement: Prepared, parameters: Parameters) -> Row | None:
+        """The row of a look-up by key, on the event loop. Raises `BlockingIOError` when only a thread may look."""
+        if self._reader is None:
+            raise BlockingIOError
+        return self._reader.find(statement, parameters)
+
     async def run(self, work: Callable[..., T], *args: object) -> T:
         """`work(*args)` on a thread of the database's own pool."""
         return await threads.run(work, *args, pool=self._threads)
 
-    async def write_together(self, work: Callable[[Session], T], *, lazy: bool = False) -> T:
+    async def write_together(
+        self, work: Callable[[Connection], T], *, then: Callable[[T], object] | None = None, lazy: bool = False
+    ) -> T:
         """`work` in a transaction that may change rows, committed when this returns; lazy as with `write`.
 
         It changes rows and nothing else, since it may run twice. On SQLite, where writers wait in a queue anyway,
-        concurrent ones share a transaction; other databases commit side by side.
+        concurrent ones share a transaction; other databases commit side by side. `then` gets the result after the
+        commit, on the same thread, for a moment's work; what it raises is raised.
         """
         if self._writer is not None:
-            return await self._writer.run(work, lazy=lazy)
-        return await self.run(self._write_alone, work, lazy)
+            return await self._writer.run(work, then=then, lazy=lazy)
+        return await self.run(self._write_alone, work, then, lazy)
 
-    def _write_alone(self, work: Callable[[Session], T], lazy: bool) -> T:
-        with self.write(lazy=lazy) as session:
-            return work(session)
+    def write_later(self, work: Callable[[Connection], object]) -> None:
+        """`work` in a transaction with the next ones, or soon; blocks where writes do not share transactions.
+
+        For what a sweep would do, too: it may be lost, and its errors are only logged.
+        """
+        if self._writer is not None:
+            self._writer.later(work)
+        else:
+            self._write_alone(work, None, lazy=True)
+
+    def _write_alone(self, work: Callable[[Connection], T], then: Callable[[T], object] | None, lazy: bool) -> T:
+        with self.change(lazy=lazy) as connection:
+            result = work(connection)
+        if then is not None:
+            then(result)
+        return result
 
     @contextmanager
     def _begin_common(self, lazy: bool) -> Iterator[Connection]:
-        with self._relief(), self._line, (self._lazy if lazy else self._writing).begin() as connection:
-            yield connection
+        """A transaction of the writing thread, which keeps its connection: taking one costs as much as a write."""
+        connection = self._writers_connection or self._writing.connect()
+        self._writers_connection = connection.execution_options(
+            videodock_lazy=self._may_be_lazy if lazy else self._always_lazy
+        )
+        try:
+            with self._relief(), self._line, connection.begin():
+                yield connection
+        except DBAPIError:
+            self._writers_connection = None
+            connection.close()
+            raise
 
     def check(self) -> None:
         """Raise whatever the driver raises when the database cannot be reached."""
@@ -226,6 +266,11 @@ class Database:
     def close(self) -> None:
         if self._writer is not None:
             self._writer.close()
+        if self._writers_connection is not None:
+            self._writers_connection.close()
+            self._writers_connection = None
+        if self._reader is not None:
+            self._reader.close()
         self._threads.shutdown(wait=False)
         self.engine.dispose()
 

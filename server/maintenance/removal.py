@@ -78,6 +78,11 @@ class Removal:
                 self.remove_upload(upload_id)
 
         async with self.locks.hold(upload_id):
+            facts = self.repository.facts_at_once(upload_id, owner)
+            if facts is not None and facts.is_open and facts.group is None and facts.concat is None:
+                check(facts)
+                if await self.deletion.terminate_open(facts):
+                    return
             await self.database.run(checked)
 
     def remove_upload(self, upload_id: str) -> bool:

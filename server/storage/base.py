@@ -31,6 +31,9 @@ class UploadStore(ABC):
     """The contract. Blocking methods run on a thread; none is called twice at once for the same upload."""
 
     capabilities: AbstractSet[Capability]
+    is_quick: bool = False
+    """Whether `create`, `size`, `modified` and `delete` take microseconds, so that the event loop may call `size` and
+    `modified`, and the thread that writes for many the others."""
 
     @abstractmethod
     def create(self, upload_id: str) -> None:

@@ -28,9 +28,10 @@ import struct
 import threading
 import time
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import AbstractAsyncContextManager, contextmanager
 from pathlib import Path
+from typing import cast
 
 from server import threads
 from server.errors import UploadLockedError
@@ -56,8 +57,9 @@ _FLOCK = struct.Struct("hhqqi4x")
 class HeldLock:
     """A lock that is held. Attached callbacks are called when another request wants the lock."""
 
-    def __init__(self, upload_id: str, arrival: int) -> None:
+    def __init__(self, upload_id: str, place: int, arrival: int) -> None:
         self.upload_id = upload_id
+        self.place = place
         self.arrival = arrival
         self.wanted = False
         self._callbacks: list[Callable[[], None]] = []
@@ -114,8 +116,7 @@ class UploadLocks:
         with contextlib.suppress(AttributeError, OSError):
             os.close(self._table)
 
-    @asynccontextmanager
-    async def hold(self, upload_id: str, before_asking: BeforeAsking | None = None) -> AsyncIterator[HeldLock]:
+    def hold(self, upload_id: str, before_asking: BeforeAsking | None = None) -> AbstractAsyncContextManager[HeldLock]:
         """Hold the lock, and ask its holder to release it.
 
         When it is held, `before_asking` is called first: if it raises, the holder is left alone, since a request
@@ -129,26 +130,15 @@ class UploadLocks:
                 await before_asking()
             return False
 
-        held = await self._acquire(upload_id, time.monotonic_ns(), is_needless)
-        if held is None:
-            raise UploadLockedError
-        try:
-            yield held
-        finally:
-            self._release(held)
+        # It never enters with None, since `is_needless` is always false.
+        return cast("AbstractAsyncContextManager[HeldLock]", _Holding(self, upload_id, is_needless))
 
-    @asynccontextmanager
-    async def hold_unless(self, upload_id: str, is_needless: IsNeedless) -> AsyncIterator[HeldLock | None]:
-        """The same, but yields None without the lock when that is held and `is_needless` returns true.
+    def hold_unless(self, upload_id: str, is_needless: IsNeedless) -> AbstractAsyncContextManager[HeldLock | None]:
+        """The same, but enters with None, without the lock, when that is held and `is_needless` returns true.
 
         It is called once, before the holder is asked. Raises what it raises, and as `hold`.
         """
-        held = await self._acquire(upload_id, time.monotonic_ns(), is_needless)
-        try:
-            yield held
-        finally:
-            if held is not None:
-                self._release(held)
+        return _Holding(self, upload_id, is_needless)
 
     def request_release(self, upload_id: str) -> None:
         """Ask the holder to release the lock, without waiting. Blocking."""
@@ -204,14 +194,13 @@ class UploadLocks:
             # The kernel's locks are between processes; this one is between the tasks and threads of a process.
             if place in self._held or not self._lock(place, fcntl.F_WRLCK):
                 return None
-            held = self._held[place] = HeldLock(upload_id, arrival)
+            held = self._held[place] = HeldLock(upload_id, place, arrival)
         return held
 
     def _release(self, held: HeldLock) -> None:
-        place = _place(held.upload_id)
         with self._guard:
-            del self._held[place]
-            self._lock(place, fcntl.F_UNLCK)
+            del self._held[held.place]
+            self._lock(held.place, fcntl.F_UNLCK)
 
     def _lock(self, place: int, kind: int) -> bool:
         """Take or free a byte; False when another process has it."""
@@ -259,6 +248,29 @@ class UploadLocks:
             with self.try_hold(path.name) as free:
                 return free and path.exists()
         return False
+
+
+class _Holding:
+    """A lock for the time of an `async with`; None where it is not needed.
+
+    A class, because a generator as a context manager costs more than the lock.
+    """
+
+    __slots__ = ("_held", "_is_needless", "_locks", "_upload_id")
+
+    def __init__(self, locks: UploadLocks, upload_id: str, is_needless: IsNeedless) -> None:
+        self._locks = locks
+        self._upload_id = upload_id
+        self._is_needless = is_needless
+        self._held: HeldLock | None = None
+
+    async def __aenter__(self) -> HeldLock | None:
+        self._held = await self._locks._acquire(self._upload_id, time.monotonic_ns(), self._is_needless)
+        return self._held
+
+    async def __aexit__(self, *_: object) -> None:
+        if self._held is not None:
+            self._locks._release(self._held)
 
 
 def _place(upload_id: str) -> int:

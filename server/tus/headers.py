@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import format_datetime
+from functools import lru_cache
 
 from server.errors import HeaderInvalidError, HeaderMissingError, MetadataInvalidError, PartRepeatedError
 
@@ -177,4 +178,9 @@ def file_name(metadata: Mapping[str, bytes]) -> str | None:
 
 def format_expires(moment: datetime) -> str:
     """Upload-Expires (protocol 1.0.0, Expiration): an RFC 9110 IMF-fixdate."""
-    return format_datetime(moment.astimezone(UTC), usegmt=True)
+    return _format_second(int(moment.timestamp()))
+
+
+@lru_cache(1024)  # uploads of one time expire at one time
+def _format_second(second: int) -> str:
+    return format_datetime(datetime.fromtimestamp(second, UTC), usegmt=True)

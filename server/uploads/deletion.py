@@ -11,12 +11,14 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from typing import cast
 
-from sqlalchemy import Table, and_, bindparam, func, select, update
+from sqlalchemy import Connection, Table, and_, bindparam, func, select, update
 from sqlalchemy.orm import Session
 
 from server.database.models import Upload, UploadPart
+from server.database.prepared import Prepared
 from server.database.session import Database
 from server.errors import VideodockError
 from server.lifecycle import UPLOAD_MOVES, UploadStatus, sources
@@ -26,7 +28,7 @@ from server.storage.base import UploadStore
 from server.storage.locks import UploadLocks
 from server.tasks import removal
 from server.tasks.wake import Wake
-from server.tus.protocol import is_final, is_partial
+from server.tus.protocol import Facts, is_final, is_partial
 from server.uploads import groups
 from server.uploads.repository import FIND, UploadRepository
 
@@ -35,6 +37,12 @@ _RETRY_SECONDS = 0.02
 
 _uploads = cast("Table", Upload.__table__)
 _parts = cast("Table", UploadPart.__table__)
+_TERMINATE_OPEN = Prepared(
+    update(_uploads)
+    .where(_uploads.c.id == bindparam("upload"), _uploads.c.status == UploadStatus.OPEN)
+    .values(status=UploadStatus.TERMINATED, updated_at=bindparam("now"), received=bindparam("size"))
+)
+_CLEAR_HAS_BYTES = Prepared(update(_uploads).where(_uploads.c.id == bindparam("upload")).values(has_bytes=False))
 _HAS_NO_BYTES = update(_uploads).where(_uploads.c.id == bindparam("upload")).values(has_bytes=False)
 _LEFT_QUARANTINE = update(_uploads).where(_uploads.c.id == bindparam("upload")).values(in_quarantine=False)
 _final = _uploads.alias("final")
@@ -95,7 +103,7 @@ class UploadDeletion:
         with self.database.change(lazy=lazy) as connection:
             session = Session(connection)
             task = None if group is None else groups.lock_row(session, group)
-            row = connection.execute(FIND, {"upload": upload_id}).one_or_none()
+            row = FIND.one_or_none(connection, {"upload": upload_id})
             is_whole = row is not None and row.status is UploadStatus.COMPLETE
             if is_whole and target is UploadStatus.TERMINATED:
                 is_in_task = removal.remove_file(session, upload_id, now=now)
@@ -114,6 +122,23 @@ class UploadDeletion:
         if row is not None and is_partial(row.concat):
             self._end_finals(upload_id)
         return True
+
+    async def terminate_open(self, facts: Facts) -> bool:
+        """Remove an open upload that is in no group and no part of another, from the event loop, with one hop.
+
+        Under its lock. False if it is not open any more.
+        """
+        upload_id = facts.id
+        parameters = {"upload": upload_id, "now": self.clock(), "size": facts.offset}
+
+        def delete(moved: int) -> None:
+            if moved and not pins.is_pinned(self.settings.data_dir):
+                self.store.delete(upload_id)
+                self.database.write_later(partial(_CLEAR_HAS_BYTES.change, parameters={"upload": upload_id}))
+
+        terminate: Callable[[Connection], int] = partial(_TERMINATE_OPEN.change, parameters=parameters)
+        moved: int = await self.database.write_together(terminate, then=delete, lazy=True)
+        return moved > 0
 
     def waiting(self, part_id: str) -> list[str]:
         """The open finals that want this part. Blocking."""

@@ -6,7 +6,7 @@ Rule: it has what the caller knows. The repository adds the id and the times of 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, ClassVar
 
 from server import filenames
 from server.tus.group_metadata import Group
@@ -19,6 +19,12 @@ class NewUpload:
     `parts` are the ids that a final upload is made of. With `group` the upload takes a place there. It reserves disk
     space for `reserved` bytes, or else for its length; from the upload `heir_of` it takes over the reservation instead.
     """
+
+    COLUMNS: ClassVar = (
+        "id", "owner", "protocol", "length", "metadata_raw", "filename", "media_type", "concat", "reserved", "task_id",
+        "created_at", "updated_at", "expires_at",
+    )  # fmt: skip
+    """The columns of `row`."""
 
     id: str
     owner: str

@@ -17,10 +17,12 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 from sqlalchemy import Connection, Table, bindparam, delete, exists, insert, select, update
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from server import media_types, threads
 from server.database.models import TUS, TaskFile, Upload, UploadPart
+from server.database.prepared import Prepared
 from server.database.session import Database, changed
 from server.errors import NoRoomError, UploadGoneError, UploadLockedError, UploadNotFoundError
 from server.lifecycle import UPLOAD_MOVES, UploadStatus, sources
@@ -46,8 +48,8 @@ _STATES = {
 
 # What every request needs, made once and without a session.
 _uploads = cast("Table", Upload.__table__)
-FIND = select(_uploads).where(_uploads.c.id == bindparam("upload"))
-_INSERT = insert(_uploads)
+FIND = Prepared(select(_uploads).where(_uploads.c.id == bindparam("upload")))
+_INSERT = Prepared(insert(_uploads), NewUpload.COLUMNS)
 _parts = cast("Table", UploadPart.__table__)
 _INSERT_PARTS = insert(_parts)
 _RECORD_RECEIVED = (
@@ -104,6 +106,28 @@ class UploadRepository:
                 except Exception:
                     self.discard([new.id])
                     raise
+        return self._facts_of_new(new, now)
+
+    async def insert_from_loop(self, new: NewUpload) -> Facts:
+        """The same for the event loop and an upload that is neither in a group nor final: with others in one
+        transaction, and with one hop to a thread."""
+        reservation = self.reservations.reserve_at_once(new.room) if self.store.is_quick else None
+        if reservation is None:
+            return await self.database.run(self.insert, new)
+        now = self.clock()
+        row = new.row(now, self.expiry(now))
+        with reservation, self.locks.try_hold(new.id):
+            try:
+                insert_row: Callable[[Connection], int] = partial(_INSERT.change, parameters=row)
+                await self.database.write_together(insert_row, then=lambda _: self.store.create(new.id), lazy=True)
+            except SQLAlchemyError:
+                raise
+            except Exception:
+                await self.database.run(self.discard, [new.id])
+                raise
+        return self._facts_of_new(new, now)
+
+    def _facts_of_new(self, new: NewUpload, now: datetime) -> Facts:
         row = SimpleNamespace(**new.row(now, self.expiry(now)), status=UploadStatus.OPEN)
         return self._facts(row, 0, now)
 
@@ -122,7 +146,7 @@ class UploadRepository:
                 return again
             if no_room is not None:
                 raise no_room
-            connection.execute(_INSERT, new.row(now, self.expiry(now)))
+            _INSERT.change(connection, new.row(now, self.expiry(now)))
             if new.heir_of:
                 connection.execute(_PROMISED_NOTHING, {"upload": new.heir_of})
             if new.parts:
@@ -245,12 +269,18 @@ class UploadRepository:
         Syncing gigabytes takes long, and the threads of the database are few: the sync has threads of its own.
         """
         await threads.run(self._finish_bytes, verified)
-        if await self.database.write_together(partial(self._register_complete, verified, task_id, also)):
+        if await self.database.write_together(partial(self._register, verified, task_id, also)):
             self.wake.notify()
 
     def _finish_bytes(self, upload_ids: Iterable[str]) -> None:
         for upload_id in upload_ids:
             self.store.finish(upload_id)
+
+    def _register(self, verified: Verified, task_id: str, also: Also | None, connection: Connection) -> bool:
+        with Session(connection, join_transaction_mode="rollback_only", expire_on_commit=False) as session:
+            is_task = self._register_complete(verified, task_id, also, session)
+            session.flush()
+            return is_task
 
     def _register_complete(self, verified: Verified, task_id: str, also: Also | None, session: Session) -> bool:
         """Update the rows; returns whether there is new work for a scheduler. It may be rolled back and run again."""
@@ -343,10 +373,20 @@ class UploadRepository:
             row = self.find(upload_id)
         return self._visible_facts(row, owner)
 
+    def facts_at_once(self, upload_id: str, owner: str) -> Facts | None:
+        """`locked_facts` on the event loop; None where that might block, so that a thread has to find them."""
+        if not self.store.is_quick:
+            return None
+        try:
+            row = self.database.find_at_once(FIND, {"upload": upload_id})
+        except BlockingIOError:
+            return None
+        return None if self._is_unchecked(row) else self._visible_facts(row, owner)
+
     def find(self, upload_id: str) -> _Row | None:
         """The row of an upload. Blocking."""
         with self.database.look() as connection:
-            return connection.execute(FIND, {"upload": upload_id}).one_or_none()
+            return FIND.one_or_none(connection, {"upload": upload_id})
 
     def _is_unchecked(self, row: _Row | None) -> bool:
         return row is not None and row.checked_from is not None and row.status is UploadStatus.OPEN

@@ -81,6 +81,8 @@ class UploadService:
             filename=decision.filename,
             concat=decision.concat,
         )
+        if new.group is None:
+            return await self.repository.insert_from_loop(new)
         return await self.database.run(self.repository.insert, new)
 
     # Bytes
@@ -269,7 +271,10 @@ class UploadService:
 
     async def _locked_facts(self, upload_id: str, owner: str) -> Facts:
         """The facts under the upload's lock; an upload whose completion was interrupted is completed first."""
-        return await self._complete_if_whole(await self.database.run(self.repository.locked_facts, upload_id, owner))
+        facts = self.repository.facts_at_once(upload_id, owner)
+        if facts is None:
+            facts = await self.database.run(self.repository.locked_facts, upload_id, owner)
+        return await self._complete_if_whole(facts)
 
     async def _complete_if_whole(self, facts: Facts) -> Facts:
         """Complete an open upload that has every byte, after its completion was interrupted, before all else.

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import event, text
+from sqlalchemy import Connection, event, text
 from sqlalchemy.exc import IntegrityError, OperationalError
-from sqlalchemy.orm import Session
 
+from server.database import group_commit
 from server.database.session import Database
 from tests.harness.waiting import until
 
@@ -33,11 +33,11 @@ def commits(database: Database) -> list[int]:
     return seen
 
 
-def insert(number: int) -> Callable[[Session], int]:
+def insert(number: int) -> Callable[[Connection], int]:
     """A write that adds a number and answers with it."""
 
-    def work(session: Session) -> int:
-        session.execute(text("INSERT INTO numbers VALUES (:number)"), {"number": number})
+    def work(connection: Connection) -> int:
+        connection.execute(text("INSERT INTO numbers VALUES (:number)"), {"number": number})
         return number
 
     return work
@@ -48,11 +48,11 @@ def numbers(database: Database) -> list[int]:
         return list(session.scalars(text("SELECT number FROM numbers ORDER BY number")))
 
 
-async def all_at_once(database: Database, *works: Callable[[Session], Any]) -> list[Any]:
+async def all_at_once(database: Database, *works: Callable[[Connection], Any]) -> list[Any]:
     """Their results and errors; they are all there before the writer looks for the second time."""
     entered, goes_on = threading.Event(), threading.Event()
 
-    def first(_: Session) -> None:
+    def first(_: Connection) -> None:
         entered.set()
         assert goes_on.wait(30)
 
@@ -77,8 +77,8 @@ def test_waiting_writes_are_committed_together(database: Database, commits: list
 def test_a_write_that_raises_does_not_affect_the_others(database: Database) -> None:
     """Its rows are not there, and those before and after it are."""
 
-    def fails(session: Session) -> None:
-        insert(50)(session)
+    def fails(connection: Connection) -> None:
+        insert(50)(connection)
         raise KeyError("no")
 
     answers = asyncio.run(all_at_once(database, insert(1), fails, insert(2)))
@@ -118,14 +118,64 @@ def test_a_write_returns_after_its_commit(database: Database) -> None:
     assert asyncio.run(write_and_look()) == [7]
 
 
+def test_what_follows_a_commit_is_done_before_the_answer(database: Database) -> None:
+    """It gets the result, and sees the row; what it raises is raised, and the row stays."""
+    seen: list[tuple[int, list[int]]] = []
+
+    async def write() -> None:
+        assert await database.write_together(insert(7), then=lambda n: seen.append((n, numbers(database)))) == 7
+        with pytest.raises(IndexError):
+            await database.write_together(insert(8), then=lambda _: [][1])
+        with pytest.raises(IntegrityError):
+            await database.write_together(insert(8), then=lambda n: seen.append((n, [])))
+
+    asyncio.run(write())
+    assert seen == [(7, [7])]
+    assert numbers(database) == [7, 8]
+
+
+def test_what_follows_one_write_goes_with_the_next_transaction(
+    database: Database, commits: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two transactions for three writes."""
+    monkeypatch.setattr(group_commit, "_LATER_SECONDS", 600)
+
+    async def write() -> None:
+        commits.clear()
+        await database.write_together(insert(1), then=lambda _: database.write_later(insert(2)))
+        await database.write_together(insert(3))
+
+    asyncio.run(write())
+    assert (len(commits), numbers(database)) == (2, [1, 2, 3])
+
+
+def test_what_is_for_later_is_written_soon_also_without_another_write(database: Database) -> None:
+    """Its failure is nobody's, and does not disturb what comes with it."""
+
+    async def write() -> None:
+        await database.write_together(insert(4), then=lambda _: database.write_later(insert(4)))
+        await database.write_together(insert(5), then=lambda _: database.write_later(insert(6)))
+
+    asyncio.run(write())
+    until(lambda: numbers(database) == [4, 5, 6], what="the last one is written by itself")
+
+
+def test_closing_writes_what_was_for_later(database: Database) -> None:
+    """Also what the very last write left."""
+    asyncio.run(database.write_together(insert(1), then=lambda _: database.write_later(insert(2))))
+    database.write_later(insert(3))
+    database.close()
+    assert numbers(database) == [1, 2, 3]
+
+
 def test_a_cancelled_caller_waits_for_its_write(database: Database) -> None:
     """What the write works on must not be let go under its hands."""
     entered, goes_on = threading.Event(), threading.Event()
 
-    def slowly(session: Session) -> None:
+    def slowly(connection: Connection) -> None:
         entered.set()
         assert goes_on.wait(30)
-        insert(9)(session)
+        insert(9)(connection)
 
     async def cancel() -> tuple[bool, bool]:
         running = asyncio.ensure_future(database.write_together(slowly))

@@ -135,6 +135,40 @@ def test_space_is_reserved_once(make: Callable[..., ReservationScenario]) -> Non
     assert scenario.space.measure() == DiskSpace(1000, 900, 100)
 
 
+def test_space_reserved_at_once_counts_like_any_other(make: Callable[..., ReservationScenario]) -> None:
+    """Where there is room: the next sum has it, and so has every process."""
+    scenario = make(1000, 100)
+    scenario.create(100)  # from now on there is a sum
+    promise = scenario.space.reserve_at_once(600)
+    assert promise is not None
+    with promise, scenario.database.change(lazy=True) as connection:
+        upload_id = str(uuid.uuid4())
+        connection.execute(insert(Upload), row(upload_id, 600))
+    with pytest.raises(NoRoomError) as caught:
+        scenario.create(201, by=scenario.another())
+    assert caught.value.params == {"needed": 201, "room": 200}
+    scenario.create(200)
+
+
+def test_space_is_reserved_at_once_or_left_to_a_thread(make: Callable[..., ReservationScenario]) -> None:
+    """Without a sum, without room, or while another holds the lock, nothing is reserved and nothing waits."""
+    scenario = make(1000)
+    assert scenario.space.reserve_at_once(1) is None  # nobody has summed up yet
+    scenario.create(100)
+    assert scenario.space.reserve_at_once(901) is None
+    with scenario.another()._file():
+        assert scenario.space.reserve_at_once(1) is None
+    promise = scenario.space.reserve_at_once(900)
+    assert promise is not None
+    with promise:
+        again = scenario.space.reserve_at_once(0)
+        assert again is not None
+        with again:
+            pass
+        assert scenario.space.reserve_at_once(1) is None
+    scenario.create(900)  # the promise ended without a row: a new sum does not have it
+
+
 def test_a_reservation_shrinks_with_received_bytes_and_ends_with_its_upload(
     make: Callable[..., ReservationScenario],
 ) -> None:

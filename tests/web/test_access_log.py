@@ -17,7 +17,7 @@ from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from structlog.testing import capture_logs
 
-from server.observability import Metrics, configure_logging
+from server.observability import REQUEST_ID, Metrics, configure_logging
 from server.web.middleware.access_lines import AccessLines, RequestFacts
 from server.web.middleware.access_log import AccessLog, OnError
 
@@ -183,13 +183,13 @@ def test_a_valid_request_id_is_kept_and_any_other_replaced(given: str | None, ex
     bound: list[Any] = []
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
-        bound.append((scope["state"]["request_id"], structlog.contextvars.get_contextvars()))
+        bound.append((scope["state"]["request_id"], REQUEST_ID.get()))
         await reading(scope, receive, send)
 
     exchange = Exchange(app, headers={} if given is None else {"X-Request-ID": given})
     assert exchange.header == expected
-    assert bound == [(expected, {"request_id": expected})]
-    assert structlog.contextvars.get_contextvars() == {}
+    assert bound == [(expected, expected)]
+    assert REQUEST_ID.get() is None
 
 
 def test_a_request_id_set_by_the_app_is_sent_once() -> None:
@@ -277,8 +277,9 @@ def test_access_lines_equal_those_of_structlog(logging_as_json: Path) -> None:
     quick.add(facts)
     quick.flush()
     given = {name: getattr(facts, name) for name in RequestFacts.__slots__ if name != "request_id"}
-    with structlog.contextvars.bound_contextvars(request_id=facts.request_id):
-        general.info("request", **given | {"seconds": round(facts.seconds, 4)})
+    bound = REQUEST_ID.set(facts.request_id)
+    general.info("request", **given | {"seconds": round(facts.seconds, 4)})
+    REQUEST_ID.reset(bound)
     first, second = (line.rpartition('"timestamp"') for line in logging_as_json.read_text().splitlines())
     assert first[0] == second[0]
     assert re.fullmatch(r': "\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z"}', first[2])

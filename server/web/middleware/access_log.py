@@ -14,9 +14,8 @@ from uuid import uuid4
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
-from structlog.contextvars import bind_contextvars, reset_contextvars
 
-from server.observability import Metrics
+from server.observability import REQUEST_ID, Metrics
 from server.web.middleware.access_lines import AccessLines, RequestFacts
 
 OnError = Callable[[Request, Exception], Response | Awaitable[Response]]
@@ -65,7 +64,7 @@ class AccessLog:
         passage = _ObservedRequest(request_id, receive, send)
         path = scope["path"]  # as the client sent it; inner code may put a prefix before it
         started = self._clock()
-        bound = bind_contextvars(request_id=request_id)
+        bound = REQUEST_ID.set(request_id)
         try:
             await self._app(scope, passage.receive, passage.send)
         except Exception as error:
@@ -77,7 +76,7 @@ class AccessLog:
             await response(scope, passage.receive, passage.send)
         finally:
             self._record(scope, path, passage, self._clock() - started)
-            reset_contextvars(**bound)
+            REQUEST_ID.reset(bound)
 
     def _record(self, scope: Scope, path: str, passage: "_ObservedRequest", seconds: float) -> None:
         method, state, client = scope["method"], scope["state"], scope.get("client")

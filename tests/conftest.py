@@ -8,7 +8,7 @@ import pytest
 from hypothesis import HealthCheck
 from hypothesis import settings as hypothesis_settings
 
-from tests.harness import leftovers, order, run_folder, seed
+from tests.harness import leftovers, logging_state, order, run_folder, seed
 from tests.harness.brokers import broker, postgres_url, rabbitmq_server, redis_server  # noqa: F401  # fixtures
 from tests.harness.gate import Gate
 from tests.harness.postgres import PostgresServer
@@ -19,6 +19,12 @@ StartServer = Callable[..., ServerProcess]
 SERVERS = pytest.StashKey[list[ServerProcess]]()
 FAILED = pytest.StashKey[bool]()
 LOG_TAIL = 12_000
+
+
+@pytest.fixture(autouse=True)
+def _logging_as_before() -> Iterator[None]:
+    with logging_state.unchanged():
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -8,7 +8,6 @@ import subprocess
 import sys
 import textwrap
 import warnings
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -16,22 +15,6 @@ import structlog
 
 from server import observability
 from server.observability import Metrics, configure_logging
-
-
-@pytest.fixture(autouse=True)
-def _logging_as_before() -> Iterator[None]:
-    root = logging.getLogger()
-    handlers, level = root.handlers[:], root.level
-    structlog.contextvars.clear_contextvars()
-    logging.captureWarnings(capture=False)  # left on by another test, it would not be switched on again
-    yield
-    root.handlers[:] = handlers
-    root.setLevel(level)
-    logging.captureWarnings(capture=False)
-    structlog.reset_defaults()
-    for name in ("uvicorn.access", "uvicorn.error", "apscheduler", "alembic"):
-        logging.getLogger(name).setLevel(logging.NOTSET)
-        logging.getLogger(name).propagate = True
 
 
 def lines(capsys: pytest.CaptureFixture[str]) -> list[dict[str, object]]:

@@ -28,7 +28,8 @@ class Prepared:
     defaults of the model."""
 
     def __init__(self, statement: Select[Any] | Update | Insert, columns: Iterable[str] = ()) -> None:
-        self.statement = statement
+        # Nobody wants back the key that the database made.
+        self.statement = statement.inline() if isinstance(statement, Insert) else statement
         self._columns = tuple(columns)
         self._compiled: _Compiled | None = None
 
@@ -96,6 +97,8 @@ def _compile(statement: Select[Any] | Update | Insert, columns: Sequence[str]) -
     compiled: Any = statement.compile(dialect=dialect, column_keys=list(columns) or None)
     fixed: dict[str, object] = {name: value for name, value in compiled.params.items() if value is not None}
     for column in compiled.insert_prefetch if isinstance(statement, Insert) else ():
+        if not column.default.is_scalar:
+            raise TypeError(f"the default of {column} is made anew for each row: give its value")
         fixed[column.key] = column.default.arg
     parameters = [(name, _bind(compiled.binds[name].type, dialect)) for name in compiled.positiontup]
     results: list[_Convert] = []

@@ -12,12 +12,13 @@ Rules:
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, cast
 
-from sqlalchemy import JSON, ColumnElement, and_, case, func, insert, literal, select, update
+from sqlalchemy import JSON, ColumnElement, Table, and_, case, func, insert, literal, select, update
 from sqlalchemy.orm import Session
 
 from server.database.models import Task, TaskFile, TaskStep
+from server.database.prepared import Prepared
 from server.database.session import changed
 from server.database.types import database_time
 from server.errors import TaskEndedError, TaskNotFoundError
@@ -34,6 +35,14 @@ from server.lifecycle import (
 )
 from server.tasks import events, fair_queue
 from server.tasks.claimable import claimable, horizon, is_claimed
+
+_INSERT_TASK = Prepared(
+    insert(cast("Table", Task.__table__)), ("id", "owner", "node", "file_count", "created_at", "updated_at")
+)
+_INSERT_FILE = Prepared(
+    insert(cast("Table", TaskFile.__table__)),
+    ("id", "task_id", "upload_id", "position", "name", "safe_name", "size", "media_type", "remarks"),
+)
 
 # The columns that are cleared when no worker has the task, nor will.
 _IDLE: Mapping[str, Any] = {
@@ -89,32 +98,23 @@ def register(
 
     An upload that is in a task already raises `IntegrityError`.
     """
-    session.execute(
-        insert(Task).values(
-            id=task_id,
-            owner=owner,
-            node=node,
-            file_count=len(files),
-            created_at=now,
-            updated_at=now,
-        )
-    )
-    session.execute(
-        insert(TaskFile),
-        [
-            {
-                "id": new_id(),
-                "task_id": task_id,
-                "upload_id": file.upload_id,
-                "position": position,
-                "name": file.name,
-                "safe_name": file.safe_name,
-                "size": file.size,
-                "media_type": file.media_type,
-            }
-            for position, file in enumerate(files, 1)
-        ],
-    )
+    session.flush()
+    connection = session.connection()
+    task = {"id": task_id, "owner": owner, "node": node, "file_count": len(files), "created_at": now, "updated_at": now}
+    _INSERT_TASK.change(connection, task)
+    for position, file in enumerate(files, 1):
+        row = {
+            "id": new_id(),
+            "task_id": task_id,
+            "upload_id": file.upload_id,
+            "position": position,
+            "name": file.name,
+            "safe_name": file.safe_name,
+            "size": file.size,
+            "media_type": file.media_type,
+            "remarks": [],
+        }
+        _INSERT_FILE.change(connection, row)
     events.append(session, task_id, "uploaded", at=now, data={"files": len(files)})
 
 

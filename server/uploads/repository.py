@@ -25,13 +25,13 @@ from server.database.models import TUS, TaskFile, Upload, UploadPart
 from server.database.prepared import Prepared
 from server.database.session import Database, changed
 from server.errors import NoRoomError, UploadGoneError, UploadLockedError, UploadNotFoundError
-from server.lifecycle import UPLOAD_MOVES, UploadStatus, sources
+from server.lifecycle import UploadStatus
 from server.settings import Settings
 from server.storage.base import UploadStore
 from server.storage.locks import UploadLocks
 from server.tasks.wake import Wake
 from server.tus.group_metadata import Group
-from server.tus.protocol import Append, Facts, State, is_final
+from server.tus.protocol import Append, Facts, State, is_final, is_partial
 from server.uploads import groups
 from server.uploads.new_upload import NewUpload
 from server.uploads.policy import UploadPolicy
@@ -50,6 +50,19 @@ _STATES = {
 _uploads = cast("Table", Upload.__table__)
 FIND = Prepared(select(_uploads).where(_uploads.c.id == bindparam("upload")))
 _INSERT = Prepared(insert(_uploads), NewUpload.COLUMNS)
+_COMPLETE = Prepared(
+    update(_uploads)
+    .where(_uploads.c.id == bindparam("upload"), _uploads.c.status == UploadStatus.OPEN)
+    .values(
+        status=UploadStatus.COMPLETE,
+        updated_at=bindparam("now"),
+        completed_at=bindparam("now"),
+        expires_at=bindparam("until"),
+        length=bindparam("size"),
+        received=bindparam("size"),
+        media_type=bindparam("type"),
+    )
+)
 _parts = cast("Table", UploadPart.__table__)
 _INSERT_PARTS = insert(_parts)
 _RECORD_RECEIVED = (
@@ -284,35 +297,36 @@ class UploadRepository:
 
     def _register_complete(self, verified: Verified, task_id: str, also: Also | None, session: Session) -> bool:
         """Update the rows; returns whether there is new work for a scheduler. It may be rolled back and run again."""
-        upload_ids = list(verified)
         now = self.clock()
-        task = self._hold_group(session, upload_ids[0])
+        rows = self._rows(session, verified)
+        group = groups.group_of(rows[0]) if rows else None
+        task = None if group is None else groups.lock_row(session, group)
         # A complete part gets a new expiry, so that it can still be joined.
-        times = {"updated_at": now, "completed_at": now, "expires_at": self.expiry(now)}
-        values = {"status": UploadStatus.COMPLETE, **times}
+        times = {"now": now, "until": self.expiry(now)}
         moved = 0
-        for upload_id in upload_ids:
-            size = self.store.size(upload_id)
-            may_move = (Upload.id == upload_id, Upload.status.in_(sources(UPLOAD_MOVES, UploadStatus.COMPLETE)))
-            whole = {**values, "length": size, "received": size, "media_type": verified[upload_id]}
-            moved += changed(session, update(Upload).where(*may_move).values(**whole))
-        rows = session.scalars(select(Upload).where(Upload.id.in_(upload_ids))).all()
-        if moved != len(upload_ids):
+        for upload_id, media_type in verified.items():
+            values = {"upload": upload_id, "size": self.store.size(upload_id), "type": media_type, **times}
+            moved += _COMPLETE.change(session.connection(), values)
+        rows = self._rows(session, verified)
+        if moved != len(verified):
             if moved == 0 and rows and all(row.status is UploadStatus.COMPLETE for row in rows):
                 return False
             raise UploadGoneError
-        if all(row.is_partial for row in rows):
+        if all(is_partial(row.concat) for row in rows):
             return False  # a partial upload is not processed by itself
-        by_id = {row.id: row for row in rows}
         if task is not None:
             groups.member_completed(session, task, rows[0], now)
         elif any(row.task_id != task_id for row in rows):
             raise UploadGoneError  # its group no longer waits
         else:
-            self.policy.register_task(session, task_id, [by_id[upload_id] for upload_id in upload_ids], now)
+            self.policy.register_task(session, task_id, rows, now)
         if also is not None:
             also(session)
         return True
+
+    def _rows(self, session: Session, upload_ids: Iterable[str]) -> list[_Row]:
+        found = (FIND.one_or_none(session.connection(), {"upload": upload_id}) for upload_id in upload_ids)
+        return [row for row in found if row is not None]
 
     def discard(self, upload_ids: Sequence[str]) -> None:
         """Remove the rows and bytes of open uploads whose request was never accepted. Blocking.
@@ -428,11 +442,6 @@ class UploadRepository:
             now=now,
             accepted=media_types.listed(media_types.accepted(self.settings.accept_types, by_form=False)),
         )
-
-    def _hold_group(self, session: Session, upload_id: str) -> _Row | None:
-        """The locked row of the group that this upload is a member of, while it gathers."""
-        group = groups.find(session, upload_id)
-        return None if group is None else groups.lock_row(session, group)
 
     def expiry(self, now: datetime) -> datetime:
         """The expiry of an upload that changes now."""

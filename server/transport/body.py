@@ -91,10 +91,14 @@ class Pace:
 
     def check(self, moved: int) -> bool:
         """After a wait, if there was one: `moved` bytes came, maybe none; returns whether the body may go on."""
-        if self._rate:
-            waited = 0 if self._since is None else self._clock() - self._since
-            self.left = min(self.left - waited + moved / self._rate, self._window)
+        waited = 0 if self._since is None else self._clock() - self._since
         self._since = None
+        return self.count(waited, moved)
+
+    def count(self, waited: float, moved: int) -> bool:
+        """The same for a wait of so many seconds, which another clock has measured."""
+        if self._rate:
+            self.left = min(self.left - waited + moved / self._rate, self._window)
         return self.left > 0
 
 

@@ -10,19 +10,15 @@ from the socket until the body is given back.
 
 Bytes are moved by a thread: splice takes them from the socket into a pipe and from the pipe into the file, inside the
 kernel. The socket does not block. When it is empty the thread waits for a moment, if bytes came in plenty before, and
-then ends its time slice: waiting is done on the event loop, so that a thousand idle bodies hold no thread. A slow body
-is read less and less often, down to once in two seconds, unless much has come or its end: the kernel keeps its packets
-together. A slice also ends after a while (`time_slice.py`), so that no body keeps a thread for itself.
+then ends its time slice: waiting for a fast body is done on the event loop. A slow body goes to the mover (`mover.py`),
+one thread for all of them, and comes back when it is over or has become fast. A slice also ends after a while
+(`time_slice.py`), so that no body keeps a thread for itself.
 
 A checksum reads the file after the writer, in a second thread: hashing and writing overlap, and what is hashed is what
 the file holds. Where splice cannot be used (some file systems refuse it), bytes go through a buffer.
 """
 
-import fcntl
 import os
-import random
-import sys
-import termios
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -30,17 +26,22 @@ from typing import Protocol
 
 from server import threads
 from server.transport.body import Body, End, Moved, Pace, Sink, Tap, Target, Writer, writers
+from server.transport.mover import SlowBody, bytes_waiting, mover
 from server.transport.time_slice import PLENTY, Socket, SocketWaiter
 from server.transport.trailing_hash import TrailingHash
-from server.transport.transfer import FeedTransfer, SpliceTransfer, Transfer, set_low_water_mark
+from server.transport.transfer import FeedTransfer, SpliceTransfer, Transfer
 
 # The key in an ASGI scope's extensions under which a server that hands bodies over puts its `Handover`.
 HANDOVER = "videodock.body"
 
 _READ_BYTES = 1 << 16  # of one read on the event loop
 _MOMENT_MS = 10
-_FIRST_PAUSE = 0.05  # seconds between two checks of a slow body
-_LONGEST_PAUSE = 2.0  # and of one that stays slow
+_FIRST_MOMENT_MS = 1  # in a body's first slice: when 500 phones begin at once, few have sent more than their heads
+
+
+Begin = Callable[[int, int, int, bytes], Transfer]
+"""A slice: after so many bytes that were moved, at most so many more, with so many milliseconds of patience, and with
+bytes that go first."""
 
 
 @dataclass(frozen=True)
@@ -84,13 +85,20 @@ class SocketBody(Body):
         self._last_byte_at = 0.0  # when the last byte came
         self._patience_ms = _MOMENT_MS  # how long a thread waits for more
         self._was_ready = False  # the last wait ended because the socket was readable
-        self._pause = _FIRST_PAUSE
+        self._slow: SlowBody | None = None  # while the mover has it
         self._waiter = SocketWaiter(self._pace)
         self._can_splice = hasattr(os, "splice")
 
     def stop(self) -> None:
         self._stopping = True
         self._waiter.wake()
+        if self._slow is not None:
+            mover.release(self._slow)
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether it holds no thread, since no byte is there."""
+        return self._waiter.is_waiting or (self._slow is not None and mover.holds(self._slow))
 
     def consumed(self, length: int | None) -> bool:
         return length == 0 or (self._taken and self._rest == 0)
@@ -137,11 +145,11 @@ class SocketBody(Body):
             raise BlockingIOError from None
         except OSError:
             return b""  # a reset, or a network that is gone
-        self._came(len(chunk))
+        self._pace.check(len(chunk))
+        self._took(len(chunk))
         return chunk
 
-    def _came(self, count: int) -> None:
-        self._pace.check(count)
+    def _took(self, count: int) -> None:
         self._rest -= count
         if self._rest == 0 and count:
             self._handover.give_back()
@@ -199,49 +207,80 @@ class SocketBody(Body):
         if front:
             self._store_arrived(front)
 
-    async def _move(self, limit: int, begin: Callable[[int, int, int, bytes], Transfer], front: bytes = b"") -> Moved:
-        """One time slice after another; between them, when the socket is empty, a wait that costs no thread.
+    async def _move(self, limit: int, begin: Begin, front: bytes = b"") -> Moved:
+        """One time slice after another on a thread, while bytes come in plenty; else the mover takes them as they come.
 
         The first slice begins with the bytes of `front`, which were read before.
         """
-        moved, self._last_byte_at, self._patience_ms, self._was_ready = 0, time.monotonic(), _MOMENT_MS, False
+        moved, self._last_byte_at, self._patience_ms, self._was_ready = 0, time.monotonic(), _FIRST_MOMENT_MS, False
+        is_slow = False
         while moved < limit:
             if not front and (self._over or self._descriptor < 0 or (self._stopping and not self._has_last_bytes())):
                 return Moved(moved, self._finally())
             most = min(limit - moved - len(front), self._rest) if self._descriptor >= 0 else 0
-            transfer, front = begin(moved, most, self._patience_ms, front), b""
+            part: Transfer | SlowBody
+            if is_slow and not self._stopping:
+                part = self._slow = self._slowly(begin, moved, most)
+                work = mover.move(part)
+            else:
+                part, front = begin(moved, most, self._patience_ms, front), b""
+                work = threads.run(part.run, pool=writers)
             self._took_last = self._stopping
             try:
-                await threads.run(transfer.run, pool=writers)
+                await work
             finally:
-                moved += transfer.moved
-                self.moved += transfer.moved
-                self._came(transfer.count)
-            if transfer.left:  # the sink has enough
-                self._store_arrived(transfer.left)
+                self._slow = None
+                moved += part.moved
+                self.moved += part.moved
+                self._took(part.count)
+            if part.left:  # the sink has enough
+                self._store_arrived(part.left)
                 return Moved(moved, End.LIMIT)
-            self._over = await self._after(transfer)
+            self._can_splice = self._can_splice and part.can_splice
+            if self._rest == 0:
+                self._over = End.COMPLETE
+            elif part.gone or part.ended:
+                self._over = self._lost()
+            elif isinstance(part, SlowBody):
+                is_slow = self._goes_on_slowly(part)
+            else:
+                is_slow = await self._is_slow_now(part)
         return Moved(moved, End.LIMIT)
 
-    async def _after(self, transfer: Transfer) -> End | None:
-        """The end of the body after a slice, or None. When the socket is empty, waits until there is more."""
-        self._can_splice = self._can_splice and transfer.can_splice
-        if transfer.count:
-            self._last_byte_at, self._patience_ms = time.monotonic(), _MOMENT_MS if transfer.count >= PLENTY else 0
-        if self._patience_ms:
-            self._pause = _FIRST_PAUSE
-        if self._rest == 0:
-            return End.COMPLETE
-        if transfer.gone or transfer.ended:
-            return self._lost()
-        if transfer.blocked:
-            if self._was_ready and not transfer.count:
-                # splice stops before an urgent byte, for ever. Reading skips that byte, as it does everywhere.
-                self._can_splice = False
-            left = self._last_byte_at + self._idle_seconds - time.monotonic()
-            self._was_ready = await (self._readable(left) if self._patience_ms else self._gathered(left))
-            return None if self._was_ready else End.IDLE
-        return None
+    def _slowly(self, begin: Begin, moved: int, most: int) -> SlowBody:
+        return SlowBody(
+            self._descriptor,
+            lambda more, at_most: begin(moved + more, at_most, 0, b""),
+            most,
+            pace=self._pace,
+            idle_seconds=self._idle_seconds,
+            last_byte_at=self._last_byte_at,
+        )
+
+    def _goes_on_slowly(self, part: SlowBody) -> bool:
+        """Whether the mover gets the body again, which it gave back."""
+        self._last_byte_at = part.last_byte_at
+        if part.is_idle:
+            self._over = End.IDLE
+        if part.is_stuck:
+            # splice stops before an urgent byte, for ever. Reading skips that byte, as it does everywhere.
+            self._can_splice = False
+        if part.is_fast:
+            self._patience_ms = _MOMENT_MS
+        return not (part.is_fast or part.is_stuck)
+
+    async def _is_slow_now(self, part: Transfer) -> bool:
+        """Whether the mover gets the body after a slice on a thread. When it is fast, waits until there is more."""
+        self._pace.check(part.count)
+        if part.count:
+            self._last_byte_at, self._patience_ms = time.monotonic(), _MOMENT_MS if part.count >= PLENTY else 0
+        if not part.blocked or not self._patience_ms:
+            return part.blocked
+        if self._was_ready and not part.count:
+            self._can_splice = False  # the same, for a fast body
+        self._was_ready = await self._readable(self._last_byte_at + self._idle_seconds - time.monotonic())
+        self._over = None if self._was_ready else End.IDLE
+        return False
 
     def _must_stop(self) -> bool:
         """Whether the current slice has to end. One that began after the stop takes the last bytes."""
@@ -249,33 +288,7 @@ class SocketBody(Body):
 
     def _has_last_bytes(self) -> bool:
         """A stopped body takes the bytes that have come, once, and no more."""
-        return not self._took_last and self._rest > 0 and self._waiting() > 0
-
-    async def _gathered(self, seconds: float) -> bool:
-        """The same wait for a slow body: until much has come, or its end, or a pause is over and some bytes are there.
-
-        A thousand of them, each with a packet now and then, would keep the threads and the loop busy with few bytes.
-        """
-        end = time.monotonic() + seconds
-        set_low_water_mark(self._descriptor, min(PLENTY // 2, self._rest))
-        try:
-            while True:
-                left = end - time.monotonic()
-                # Each at a random time, also when their packets come all at once.
-                pause = min(self._pause * random.uniform(0.5, 1.5), self._idle_seconds / 4)  # noqa: S311
-                self._pause = min(2 * self._pause, _LONGEST_PAUSE)
-                if await self._readable(min(left, pause)) or self._waiting():
-                    return True
-                if left <= pause or self._pace.left <= 0:
-                    return False
-        finally:
-            set_low_water_mark(self._descriptor, 1)
-
-    def _waiting(self) -> int:
-        """Bytes that are there to be read."""
-        found = bytearray(4)
-        fcntl.ioctl(self._descriptor, termios.FIONREAD, found)
-        return int.from_bytes(found, sys.byteorder)
+        return not self._took_last and self._rest > 0 and bytes_waiting(self._descriptor) > 0
 
     def _finally(self) -> End:
         if self._over is None:

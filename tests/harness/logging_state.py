@@ -23,7 +23,7 @@ def unchanged() -> Iterator[None]:
     if _own(root) != own:
         # Those of pytest come and go with the phases of a test.
         root.handlers[:] = [*own, *(handler for handler in root.handlers if _is_pytests(handler))]
-    if structlog.is_configured():
+        # Not without a reason: a server that lives for several tests has its own (`capture_logs`).
         structlog.reset_defaults()
     root.setLevel(level)
     logging.captureWarnings(capture=False)

@@ -16,6 +16,7 @@ import uvloop
 
 from server.transport import transfer
 from server.transport.body import End, Pace
+from server.transport.mover import mover
 from server.transport.socket_body import SocketBody, Taken
 from tests.harness.processes import descriptors
 from tests.harness.waiting import PATIENCE
@@ -97,6 +98,7 @@ def run(loop: str, work: Coroutine[Any, Any, Any]) -> Any:
 
     async def watched() -> Any:
         transfer.pipes.close()
+        mover.start()  # it has descriptors of its own
         before = descriptors()
         found = await asyncio.wait_for(work, 2 * PATIENCE)
         assert asyncio.all_tasks() == {asyncio.current_task()}, "a task is left"

@@ -151,7 +151,7 @@ class Services:
     ) -> "Services":
         """The parts that have no files or connections of their own, each with what it uses."""
         policy = UploadPolicy(settings, node, new_id)
-        progress = ProgressWriter(database)
+        progress = ProgressWriter(database, is_quick=store.is_quick)
         repository = UploadRepository(
             settings=settings,
             database=database,

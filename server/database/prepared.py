@@ -52,6 +52,14 @@ class Prepared:
         raw = cast("sqlite3.Connection", connection.connection.driver_connection)
         return self._execute(raw, parameters).rowcount
 
+    def change_all(self, connection: Connection, rows: Sequence[Parameters]) -> None:
+        """Execute it once for each of `rows`. Blocking."""
+        if connection.dialect.name == "sqlite":
+            for row in rows:
+                self.change(connection, row)
+        elif rows:
+            connection.execute(self.statement, rows)
+
     def _execute(self, connection: sqlite3.Connection, parameters: Parameters) -> sqlite3.Cursor:
         compiled = self._form()
         try:

@@ -45,6 +45,7 @@ class DiskStore(UploadStore):
     def __init__(self, folder: Path, fsync: Fsync = "complete") -> None:
         self._folder = folder
         self._root = f"{folder}/"
+        self._synced: set[str] = set()  # folders whose own entry is on the disk; none is ever removed
         self._quarantine = folder.with_name("quarantine")
         self._fsync = fsync
         self._kept = 0
@@ -81,7 +82,7 @@ class DiskStore(UploadStore):
             return None
 
     async def append(self, upload_id: str, offset: int, body: Body, limit: int, see: Tap | None = None) -> Moved:
-        file = _LazyFile(self.local_path(upload_id), offset, early=self._fsync != "never", kept=self._kept)
+        file = _LazyFile(self._path(upload_id), offset, early=self._fsync != "never", kept=self._kept)
         try:
             try:
                 return await body.write_to(file, offset, limit, see)
@@ -169,7 +170,10 @@ class DiskStore(UploadStore):
         if self._fsync != "never":
             path = self.local_path(upload_id)
             # The file, its entry, and the entry of its folder: all three must be there after a power cut.
-            sync(path, path.parent, self._folder)
+            sync(path, path.parent)
+            if path.parent.name not in self._synced:
+                sync(self._folder)
+                self._synced.add(path.parent.name)
 
     def delete(self, upload_id: str) -> None:
         self.local_path(upload_id).unlink(missing_ok=True)
@@ -283,7 +287,7 @@ class _LazyFile:
     disk are free.
     """
 
-    def __init__(self, path: Path, offset: int, *, early: bool, kept: int) -> None:
+    def __init__(self, path: str, offset: int, *, early: bool, kept: int) -> None:
         self._path = path
         self._kept = kept
         self._descriptor = -1

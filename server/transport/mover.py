@@ -32,11 +32,13 @@ from server.transport.transfer import Transfer, set_low_water_mark
 
 _LOW_WATER = PLENTY // 2
 _TICK_SECONDS = 0.1  # between two looks at the bodies whose pause is over
+_FAST_RATE = 16 << 20  # bytes a second; below that a thread of its own gains nothing
 _FIRST_PAUSE = 0.05  # seconds until what came is taken, however little
 _LONGEST_PAUSE = 2.0  # and of a body that stays slow
 
-Begin = Callable[[int, int], Transfer]
-"""A slice that does not wait: after so many bytes that were moved, at most so many more."""
+Begin = Callable[[int, int, int, bytes], Transfer]
+"""A slice: after so many bytes that were moved, at most so many more, with so many milliseconds of patience, and with
+bytes that go first."""
 
 
 class SlowBody:
@@ -46,10 +48,23 @@ class SlowBody:
     """
 
     def __init__(
-        self, descriptor: int, begin: Begin, limit: int, *, pace: Pace, idle_seconds: float, last_byte_at: float
+        self,
+        descriptor: int,
+        begin: Begin,
+        limit: int,
+        *,
+        before: int,
+        front: bytes,
+        pace: Pace,
+        idle_seconds: float,
+        last_byte_at: float,
     ) -> None:
+        """`limit` bytes of the socket at most; `front` was read before and goes first; `before` that, so many were
+        moved."""
         self.descriptor = descriptor
         self._begin = begin
+        self._before = before
+        self._front = front
         self._limit = limit
         self._pace = pace
         self._idle_seconds = idle_seconds
@@ -68,10 +83,20 @@ class SlowBody:
         self.error: BaseException | None = None
         self._pause = _FIRST_PAUSE
         self._due = self._waiting_since = 0.0
+        self._taken_at = last_byte_at
+        self._marked = 1
+
+    def enter(self, now: float, waited: float) -> bool:
+        """Write what was read before, if there is anything, and wait; returns whether it goes back."""
+        self._waiting_since = waited
+        if self._front:
+            return self.take(now, waited)
+        self.wait(now, waited)
+        return False
 
     def wait(self, now: float, waited: float) -> None:
         """Begin to wait; `waited` is how long the mover has waited in its life."""
-        set_low_water_mark(self.descriptor, min(_LOW_WATER, max(1, self._limit - self.count)))
+        self._mark(min(_LOW_WATER, max(1, self._limit - self.count)))
         # Each at a random time, also when their packets come all at once.
         pause = min(self._pause * random.uniform(0.5, 1.5), self._idle_seconds / 4, max(0.0, self._pace.left))  # noqa: S311
         self._pause = min(2 * self._pause, _LONGEST_PAUSE)
@@ -80,7 +105,8 @@ class SlowBody:
 
     def take(self, now: float, waited: float) -> bool:
         """Move what is there, and wait again; returns whether the body goes back to the event loop."""
-        part = self._begin(self.moved, min(MOVE_BYTES, self._limit - self.count))
+        front, self._front = self._front, b""
+        part = self._begin(self._before + self.moved, min(MOVE_BYTES, self._limit - self.count), 0, front)
         try:
             part.run()
         finally:
@@ -90,8 +116,10 @@ class SlowBody:
         if part.count:
             self.last_byte_at = now
         self.left, self.gone, self.ended, self.can_splice = part.left, part.gone, part.ended, part.can_splice
-        self.is_fast = part.count >= PLENTY
-        self.is_stuck = part.blocked and not part.count
+        # By its rate: after a moment in which this thread stood still, much is there of every body.
+        self.is_fast = part.count >= PLENTY and part.count >= _FAST_RATE * (now - self._taken_at)
+        self._taken_at = now
+        self.is_stuck = part.blocked and not part.count and not front
         is_over = self.left or self.is_fast or self.is_stuck or not self.can_splice or self.count == self._limit
         if is_over or not part.blocked:
             return True
@@ -111,7 +139,12 @@ class SlowBody:
 
     def leave(self) -> None:
         """After the last wait."""
-        set_low_water_mark(self.descriptor, 1)
+        self._mark(1)
+
+    def _mark(self, count: int) -> None:
+        if count != self._marked:
+            self._marked = count
+            set_low_water_mark(self.descriptor, count)
 
 
 class Mover:
@@ -205,9 +238,8 @@ class Mover:
                 self._step(body, self._enter)
 
     def _enter(self, body: SlowBody, now: float, waited: float) -> bool:
-        body.wait(now, waited)
         self._selector.register(body.descriptor, selectors.EVENT_READ, body)
-        return False
+        return body.enter(now, waited)
 
     def _step(self, body: SlowBody, work: Callable[[SlowBody, float, float], bool]) -> None:
         if body not in self._bodies:

@@ -20,13 +20,12 @@ the file holds. Where splice cannot be used (some file systems refuse it), bytes
 
 import os
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
 from server import threads
 from server.transport.body import Body, End, Moved, Pace, Sink, Tap, Target, Writer, writers
-from server.transport.mover import SlowBody, bytes_waiting, mover
+from server.transport.mover import Begin, SlowBody, bytes_waiting, mover
 from server.transport.time_slice import PLENTY, Socket, SocketWaiter
 from server.transport.trailing_hash import TrailingHash
 from server.transport.transfer import FeedTransfer, SpliceTransfer, Transfer
@@ -35,13 +34,8 @@ from server.transport.transfer import FeedTransfer, SpliceTransfer, Transfer
 HANDOVER = "videodock.body"
 
 _READ_BYTES = 1 << 16  # of one read on the event loop
-_MOMENT_MS = 10
+_MOMENT_MS = 2
 _FIRST_MOMENT_MS = 1  # in a body's first slice: when 500 phones begin at once, few have sent more than their heads
-
-
-Begin = Callable[[int, int, int, bytes], Transfer]
-"""A slice: after so many bytes that were moved, at most so many more, with so many milliseconds of patience, and with
-bytes that go first."""
 
 
 @dataclass(frozen=True)
@@ -213,15 +207,15 @@ class SocketBody(Body):
         The first slice begins with the bytes of `front`, which were read before.
         """
         moved, self._last_byte_at, self._patience_ms, self._was_ready = 0, time.monotonic(), _FIRST_MOMENT_MS, False
-        is_slow = False
+        is_slow = self._seems_slow(front)
         while moved < limit:
             if not front and (self._over or self._descriptor < 0 or (self._stopping and not self._has_last_bytes())):
                 return Moved(moved, self._finally())
             most = min(limit - moved - len(front), self._rest) if self._descriptor >= 0 else 0
             part: Transfer | SlowBody
             if is_slow and not self._stopping:
-                part = self._slow = self._slowly(begin, moved, most)
-                work = mover.move(part)
+                part = self._slow = self._slowly(begin, moved, most, front)
+                front, work = b"", mover.move(part)
             else:
                 part, front = begin(moved, most, self._patience_ms, front), b""
                 work = threads.run(part.run, pool=writers)
@@ -247,11 +241,19 @@ class SocketBody(Body):
                 is_slow = await self._is_slow_now(part)
         return Moved(moved, End.LIMIT)
 
-    def _slowly(self, begin: Begin, moved: int, most: int) -> SlowBody:
+    def _seems_slow(self, front: bytes) -> bool:
+        """Whether little of the body is there when it begins. A guess: the mover gives back what is fast."""
+        if self._descriptor < 0 or not self._rest:
+            return False
+        return len(front) + bytes_waiting(self._descriptor) < min(PLENTY // 2, len(front) + self._rest)
+
+    def _slowly(self, begin: Begin, moved: int, most: int, front: bytes) -> SlowBody:
         return SlowBody(
             self._descriptor,
-            lambda more, at_most: begin(moved + more, at_most, 0, b""),
+            begin,
             most,
+            before=moved,
+            front=front,
             pace=self._pace,
             idle_seconds=self._idle_seconds,
             last_byte_at=self._last_byte_at,

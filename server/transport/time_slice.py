@@ -79,9 +79,13 @@ class TimeSlice:
             if count == 0:
                 self.ended = True
                 return
+            asked = min(MOVE_BYTES, SLICE_BYTES - self.count, self._limit - self.count)
             self.count += count
             waited = False
             yield count
+            if not self._patience_ms and count < asked:  # that was all; another call would only find that out
+                self.blocked = self.count < self._limit
+                return
             if self.count >= SLICE_BYTES or time.monotonic() > end:
                 return
 

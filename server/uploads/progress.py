@@ -17,6 +17,7 @@ from sqlalchemy import Table, bindparam, func, update
 
 from server import threads
 from server.database.models import Upload
+from server.database.prepared import Prepared
 from server.database.session import AWAY, Database, reason
 from server.lifecycle import UploadStatus
 
@@ -26,7 +27,7 @@ _log = structlog.stdlib.get_logger("videodock.uploads")
 
 _uploads = cast("Table", Upload.__table__)
 _RECORD_RESUMED = update(_uploads).where(_uploads.c.id == bindparam("upload")).values(resumed=True)
-_RECORD_PROGRESS = (
+_RECORD_PROGRESS = Prepared(
     update(_uploads)
     .where(_uploads.c.id == bindparam("upload"), _uploads.c.status == UploadStatus.OPEN)
     .values(
@@ -46,13 +47,22 @@ class ProgressUpdate:
     updated_at: datetime
 
 
-class ProgressWriter:
-    """Gathers updates on the event loop, and writes those of a second in one transaction."""
+Look = Callable[[str], ProgressUpdate | None]
+"""What the store has of an upload now."""
 
-    def __init__(self, database: Database) -> None:
+
+class ProgressWriter:
+    """Gathers updates on the event loop, and writes those of a second in one transaction.
+
+    With `is_quick`, looking at the size of an upload takes microseconds, and needs no thread.
+    """
+
+    def __init__(self, database: Database, *, is_quick: bool = False) -> None:
         self._database = database
+        self._is_quick = is_quick
         self._updates: dict[str, ProgressUpdate] = {}
         self._resumed: set[str] = set()
+        self._tracked: dict[str, Look] = {}
         self._telling: asyncio.Task[None] | None = None
 
     def record(self, upload_id: str, latest: ProgressUpdate) -> None:
@@ -64,25 +74,23 @@ class ProgressWriter:
         self._schedule_write()
 
     @contextmanager
-    def tracking(self, upload_id: str, look: Callable[[str], ProgressUpdate | None]) -> Iterator[None]:
+    def tracking(self, upload_id: str, look: Look) -> Iterator[None]:
         """Call `look`, which blocks, once a second for the progress of a body that is being received."""
-        asking: list[asyncio.Task[None]] = []
-        loop = asyncio.get_running_loop()
         # Most bodies have ended by then, and cost no more than this.
-        timer = loop.call_later(_SECONDS, lambda: asking.append(loop.create_task(self._poll(upload_id, look))))
+        self._tracked[upload_id] = look
+        self._schedule_write()
         try:
             yield
         finally:
-            timer.cancel()
-            for task in asking:
-                task.cancel()
+            del self._tracked[upload_id]
 
-    async def _poll(self, upload_id: str, look: Callable[[str], ProgressUpdate | None]) -> None:
-        while True:
-            latest = await threads.run(look, upload_id)
-            if latest is not None:
+    async def _look(self) -> None:
+        """Record the progress of all bodies that are being received: one turn for all, whatever their number."""
+        tracked = list(self._tracked.items())
+        found = _look_at(tracked) if self._is_quick or not tracked else await threads.run(_look_at, tracked)
+        for upload_id, latest in found:
+            if latest is not None and upload_id in self._tracked:
                 self.record(upload_id, latest)
-            await asyncio.sleep(_SECONDS)
 
     def record_resumed(self, upload_id: str) -> None:
         """Record that a HEAD on an unfinished upload asked where to resume."""
@@ -103,8 +111,9 @@ class ProgressWriter:
     async def _write_later(self) -> None:
         try:
             # One write at a time: otherwise an older value could overwrite a newer one, and stay.
-            while self._updates or self._resumed:
+            while self._updates or self._resumed or self._tracked:
                 await asyncio.sleep(_SECONDS)
+                await self._look()
                 await self._write()
         finally:
             self._telling = None
@@ -133,8 +142,11 @@ class ProgressWriter:
             for upload_id, one in sorted(updates.items(), key=itemgetter(0))
         ]
         with self._database.change(lazy=True) as connection:
-            if rows:
-                connection.execute(_RECORD_PROGRESS, rows)
+            _RECORD_PROGRESS.change_all(connection, rows)
         if resumed:  # perhaps complete by now; in a second transaction, since these rows have an order of their own
             with self._database.change(lazy=True) as connection:
                 connection.execute(_RECORD_RESUMED, [{"upload": upload_id} for upload_id in sorted(resumed)])
+
+
+def _look_at(tracked: list[tuple[str, Look]]) -> list[tuple[str, ProgressUpdate | None]]:
+    return [(upload_id, look(upload_id)) for upload_id, look in tracked]

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from server.transport import transfer
+from server.transport.mover import mover
 from tests.harness.http import Answer, Connection, LiveServer, chunked, request
 from tests.harness.multipart import PATH, form_body
 from tests.harness.waiting import until
@@ -118,6 +119,7 @@ class Sending:
 @contextlib.contextmanager
 def nothing_left(live: LiveServer) -> Iterator[None]:
     """After the block, no socket, no open file of an upload, no pipe out of the pool and no lock is left."""
+    mover.start()  # it has descriptors of its own
     before = _open()
     yield
     until(lambda: not live.locks(), seconds=15, what="no lock is held")

@@ -18,6 +18,7 @@ Address = IPv4Address | IPv6Address
 
 _HOST = re.compile(r"(?P<name>\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]{1,255})(?::(?P<port>[0-9]{1,5}))?")
 _PREFIX = next(item.pattern for item in Settings.model_fields["root_path"].metadata if hasattr(item, "pattern"))
+_MOST_KNOWN = 1024  # addresses of which is remembered whether they are trusted
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 
 # RFC 7239 section 4: a token or a quoted string after each name.
@@ -43,10 +44,19 @@ class TrustedProxies:
         self._trusts_all = "*" in trusted
         self._networks: list[IPv4Network | IPv6Network] = [ip_network(part) for part in trusted if part != "*"]
 
+        self._known: dict[Address, bool] = {}
+
     def __contains__(self, address: Address | None) -> bool:
         if self._trusts_all:
             return True
-        return address is not None and any(address in network for network in self._networks)
+        if address is None:
+            return False
+        known = self._known.get(address)
+        if known is None:
+            if len(self._known) >= _MOST_KNOWN:
+                self._known.clear()
+            known = self._known[address] = any(address in network for network in self._networks)
+        return known
 
 
 class Proxy:
@@ -65,7 +75,7 @@ class Proxy:
         if scope["type"] in ("http", "websocket"):
             prefix = self._root_path
             client = scope.get("client")
-            if (_address(client[0]) if client else None) in self._trusted:
+            if (_address(client[0]) if client else None) in self._trusted and _is_forwarded(scope):
                 headers = _Headers(scope)
                 _apply(scope, _public(headers.hops(), self._trusted))
                 prefix = _prefix(headers.last("x-forwarded-prefix")) or prefix
@@ -122,6 +132,11 @@ def _with_port(scheme: str, host: str, port: int | None) -> str:
     if port is None or port in foreign or not valid_host(host) or _split(host)[1]:
         return host
     return f"{host}:{port}"
+
+
+def _is_forwarded(scope: Scope) -> bool:
+    """Whether a proxy has added something: most requests of a server without one need no more than this."""
+    return any(name.startswith(b"x-forwarded-") or name == b"forwarded" for name, _ in scope["headers"])
 
 
 def _header(scope: Scope, wanted: bytes) -> str:

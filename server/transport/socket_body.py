@@ -14,12 +14,15 @@ then ends its time slice: waiting for a fast body is done on the event loop. A s
 one thread for all of them, and comes back when it is over or has become fast. A slice also ends after a while
 (`time_slice.py`), so that no body keeps a thread for itself.
 
-A checksum reads the file after the writer, in a second thread: hashing and writing overlap, and what is hashed is what
-the file holds. Where splice cannot be used (some file systems refuse it), bytes go through a buffer.
+For a checksum, the bytes go through a buffer that is hashed and written by one thread. Only a body that has the machine
+to itself is spliced, and a second thread reads the file after the writer: then hashing and writing overlap. Where
+splice cannot be used (some file systems refuse it), bytes go through a buffer.
 """
 
 import os
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -35,7 +38,25 @@ HANDOVER = "videodock.body"
 
 _READ_BYTES = 1 << 16  # of one read on the event loop
 _MOMENT_MS = 2
+_FAST_BEGIN = 1 << 15  # bytes that are there when a fast body begins: half of what the kernel takes at first
 _FIRST_MOMENT_MS = 1  # in a body's first slice: when 500 phones begin at once, few have sent more than their heads
+
+
+class _Shown:
+    """The bodies of this process whose bytes are shown to a checksum just now. For the event loop."""
+
+    number = 0
+
+    @contextmanager
+    def count(self) -> Iterator[None]:
+        self.number += 1
+        try:
+            yield
+        finally:
+            self.number -= 1
+
+
+_shown = _Shown()
 
 
 @dataclass(frozen=True)
@@ -175,26 +196,42 @@ class SocketBody(Body):
         return Moved(fed.count + rest.count, rest.end)
 
     async def write_to(self, target: Target, offset: int, limit: int, see: Tap | None = None) -> Moved:
-        follower = TrailingHash(target, offset, see) if see else None
-
-        def begin(moved: int, most: int, patience: int, front: bytes) -> Transfer:
-            if self._can_splice:
-                return SpliceTransfer(self._source, most, patience, target, offset + moved, follower, front)
-            return FeedTransfer(
-                self._source, most, patience, _followed(Writer(target, offset + moved, None), follower), front
-            )
-
         self._keep_front()
         size = min(limit, self._pending_bytes)
         pieces: list[bytes] = []
         while size > sum(map(len, pieces)):
             pieces.append(self._pop(size - sum(map(len, pieces))))
         self.moved -= size  # they are in the file when the first slice has written them
+        front = b"".join(pieces)
+        if see is None:
+            return await self._move(limit, self._splicing(target, offset, None), front)
+        with _shown.count():
+            if _shown.number > 1 or self._seems_slow(front):
+                return await self._move(limit, self._through_buffer(target, offset, see), front)
+            return await self._write_and_follow(target, offset, limit, see, front)
+
+    def _splicing(self, target: Target, offset: int, follower: TrailingHash | None) -> Begin:
+        def begin(moved: int, most: int, patience: int, front: bytes) -> Transfer:
+            if self._can_splice:
+                return SpliceTransfer(self._source, most, patience, target, offset + moved, follower, front)
+            sink = _followed(Writer(target, offset + moved, None), follower)
+            return FeedTransfer(self._source, most, patience, sink, front)
+
+        return begin
+
+    def _through_buffer(self, target: Target, offset: int, see: Tap) -> Begin:
+        """Shows and writes the same buffer: of several bodies at once, each has a processor for one thread at most."""
+        return lambda moved, most, patience, front: FeedTransfer(
+            self._source, most, patience, Writer(target, offset + moved, see), front
+        )
+
+    async def _write_and_follow(self, target: Target, offset: int, limit: int, see: Tap, front: bytes) -> Moved:
+        """Writes, and shows what is written in a second thread: alone on the machine, a body has two processors."""
+        follower = TrailingHash(target, offset, see)
         try:
-            return await self._move(limit, begin, b"".join(pieces))
+            return await self._move(limit, self._splicing(target, offset, follower), front)
         finally:
-            if follower:
-                await threads.run(follower.end, pool=writers)
+            await threads.run(follower.end, pool=writers)
 
     def _keep_front(self) -> None:
         front = self._take_over()
@@ -245,7 +282,7 @@ class SocketBody(Body):
         """Whether little of the body is there when it begins. A guess: the mover gives back what is fast."""
         if self._descriptor < 0 or not self._rest:
             return False
-        return len(front) + bytes_waiting(self._descriptor) < min(PLENTY // 2, len(front) + self._rest)
+        return len(front) + bytes_waiting(self._descriptor) < min(_FAST_BEGIN, len(front) + self._rest)
 
     def _slowly(self, begin: Begin, moved: int, most: int, front: bytes) -> SlowBody:
         return SlowBody(

@@ -14,7 +14,7 @@ from typing import Any, Self
 
 import uvloop
 
-from server.transport import transfer
+from server.transport import socket_body, transfer
 from server.transport.body import End, Pace
 from server.transport.mover import mover
 from server.transport.socket_body import SocketBody, Taken
@@ -153,6 +153,11 @@ async def by_see(body: SocketBody, target: Target, limit: int) -> tuple[bytes, E
     return bytes(seen), moved.end
 
 
+async def by_see_beside_others(body: SocketBody, target: Target, limit: int) -> tuple[bytes, End]:
+    with socket_body._shown.count():
+        return await by_see(body, target, limit)
+
+
 async def by_feed(body: SocketBody, target: Target, limit: int) -> tuple[bytes, End]:
     seen = bytearray()
 
@@ -175,4 +180,11 @@ async def by_peek(body: SocketBody, target: Target, limit: int) -> tuple[bytes, 
     return await body.peek(limit)
 
 
-WAYS: dict[str, Take] = {"write": by_write, "see": by_see, "feed": by_feed, "read": by_read, "peek": by_peek}
+WAYS: dict[str, Take] = {
+    "write": by_write,
+    "see": by_see,
+    "beside": by_see_beside_others,
+    "feed": by_feed,
+    "read": by_read,
+    "peek": by_peek,
+}

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from server.transport.body import End, Moved
+from server.transport.mover import bytes_waiting
 from tests.harness.waiting import PATIENCE
 from tests.transport.pairs import LOOPS, MIB, NOISE, WAYS, Line, Target, by_read, by_write, run, send_later
 
@@ -173,6 +174,8 @@ def test_a_file_system_without_splice_gets_every_byte(
     async def work() -> None:
         async with Line(6 * MIB, NOISE[:9]) as line:
             sender = send_later(line.client, NOISE[9:])
+            while bytes_waiting(line._server.fileno()) < 1 << 15:  # else it would be a slow body
+                await asyncio.sleep(0.005)
             assert await WAYS[way](line.body, target, 7 * MIB) == (NOISE, End.COMPLETE)
             sender.join()
             assert not line.body._can_splice

@@ -139,23 +139,21 @@ def test_idle_bodies_hold_no_thread(loop: str, target: Target) -> None:
 
 
 def test_a_wait_for_a_thread_is_not_counted_against_the_client(loop: str, target: Target) -> None:
-    """While every thread is busy a body waits for one; nobody blames its client for that."""
+    """While every thread is busy a fast body waits for one; nobody blames its client for that."""
+    size = 40_000
 
     async def work() -> None:
         pace = Pace(10, 1)
-        async with Line(2, pace=pace) as line:
-            using = asyncio.ensure_future(line.body.write_to(target.descriptor, 0, 2))
-            while not line.body._waiter.is_waiting:
-                await asyncio.sleep(0.005)
-            gate = threading.Event()
+        gate = threading.Event()
+        async with Line(size, pace=pace) as line:
+            line.client.sendall(NOISE[:size])
             for _ in range(16):
                 writers.submit(gate.wait, PATIENCE)
-            line.client.send(b"a")
+            using = asyncio.ensure_future(line.body.write_to(target.descriptor, 0, size))
             await asyncio.sleep(1.3)
             assert not using.done()
             gate.set()
-            line.client.send(b"b")
-            assert await using == Moved(2, End.LIMIT)
+            assert await using == Moved(size, End.LIMIT)
             assert pace.left > 0
 
     run(loop, work())

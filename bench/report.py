@@ -132,7 +132,7 @@ def _method(machine: Mapping[str, Any], groups: Sequence[Group], results: Result
         "- HEAD beside slow uploads: a process of its own sends 50 per second; the time of an answer counts from "
         "when the request was due. Beside phones all answers count, from before the first upload begins until the last "
         "has ended. Beside trickling uploads the first two seconds, in which all start at once, have a column of "
-        "their own."
+        "their own; they and the end, when all are sent to their last byte at once, count for the maximum only."
     )
     yield (
         "- Videodock: `videodock serve` with default settings except the size limits, without processing; one "

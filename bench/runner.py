@@ -12,9 +12,10 @@ from pathlib import Path
 
 from bench.clients import Plan
 from bench.measure import Cell, Run, Work, clean, forget, run_cell, warm
+from bench.runs import Form, Uploads
 from bench.servers.base import Ability, ClientError, Server
 from bench.source import MIB, Source, WrongBytesError
-from bench.works import Form, Group, Uploads
+from bench.works import Group
 
 Say = Callable[[str], None]
 _WARM_MOST = 2 << 30  # more would be written to the disk before it is deleted

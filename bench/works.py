@@ -1,21 +1,19 @@
-"""What the clients do: the rows of the goals.
+"""What the clients do, how much of it, and which servers take part: the rows of the goals.
 
-Rule: a work prepares what is not measured, and hands back which bytes must be stored where. Works of one group run
-interleaved with each other.
+Rule: works of one group run interleaved with each other.
 """
 
 import math
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from bench.clients import FormSender, Plan, Uploader, together
-from bench.cycles import BODY_BYTES, Cycles
-from bench.measure import Outcome, Run, Work
-from bench.phones import Phones
-from bench.servers.base import Ability, Server
-from bench.source import MIB, Slice, Source
-from bench.trickle import BEGIN_SECONDS, PIECE, Trickle
+from bench.clients import Plan
+from bench.cycles import BODY_BYTES
+from bench.measure import Work
+from bench.runs import Form, ManyPhones, SlowOnes, SmallOnes, Uploads
+from bench.servers.base import Ability
+from bench.source import MIB, Source
+from bench.trickle import BEGIN_SECONDS, PIECE
 
 MB = 1_000_000
 GB = 1_000_000_000
@@ -77,106 +75,6 @@ class Group:
     only: Sequence[str] = ()  # names of servers; empty is all that can
     fresh: bool = False  # each cell on a server that was just started
     rounds: int | None = None
-
-
-class Uploads(Run):
-    """As many uploads at once as there are contents."""
-
-    def __init__(self, server: Server, contents: Sequence[Slice], plan: Plan) -> None:
-        self._server = server
-        self._uploaders = [Uploader(server, content, plan) for content in contents]
-        for uploader in self._uploaders:
-            uploader.reckon()
-        for uploader in self._uploaders:
-            uploader.create()
-
-    def run(self) -> Outcome:
-        seconds = together([uploader.run for uploader in self._uploaders])
-        stored = [(self._server.stored(one.target, one.answer), one.content) for one in self._uploaders]
-        hashing = sum(one.hash_seconds for one in self._uploaders)
-        values = {"hash_times": seconds / hashing} if hashing else {}
-        return Outcome(seconds, sum(one.content.length for one in self._uploaders), stored, values)
-
-    def close(self) -> None:
-        for uploader in self._uploaders:
-            uploader.close()
-
-
-class Form(Run):
-    """One form with one file."""
-
-    def __init__(self, server: Server, content: Slice) -> None:
-        self._server = server
-        self._sender = FormSender(server, content)
-
-    def run(self) -> Outcome:
-        seconds = together([self._sender.run])
-        assert self._sender.answer is not None
-        content = self._sender.content
-        return Outcome(seconds, content.length, [(self._server.stored_form(self._sender.answer), content)])
-
-    def close(self) -> None:
-        self._sender.close()
-
-
-class SmallOnes(Run):
-    """Cycles, and at the end one upload whose bytes are compared: the others are gone."""
-
-    def __init__(self, server: Server, content: Slice, connections: int, seconds: float) -> None:
-        self._server = server
-        self._last = Slice(content.source, content.start, BODY_BYTES)
-        self._cycles = Cycles(server, content, connections)
-        self._seconds = seconds
-
-    def run(self) -> Outcome:
-        count, seconds = self._cycles.run(self._seconds)
-        # Not created before: a server may close a connection that was silent for so long.
-        last = Uploads(self._server, [self._last], Plan(0))
-        try:
-            return Outcome(seconds, count, last.run().stored)
-        finally:
-            last.close()
-
-    def close(self) -> None:
-        self._cycles.close()
-
-
-class SlowOnes(Run):
-    """Trickling uploads."""
-
-    def __init__(self, server: Server, contents: list[Slice], seconds: float) -> None:
-        self._server = server
-        self._trickle = Trickle(server, contents, seconds)
-        self._seconds = seconds
-        self._trickle.prepare()
-
-    def run(self) -> Outcome:
-        values = self._trickle.run()
-        stored = [(self._server.stored(path, answer), content) for content, path, answer in self._trickle.whole()]
-        return Outcome(self._seconds, len(stored), stored, values)
-
-    def close(self) -> None:
-        self._trickle.close()
-
-
-class ManyPhones(Run):
-    """Uploads at one rate that begin and end together."""
-
-    def __init__(self, server: Server, contents: list[Slice], rate: int) -> None:
-        self._server = server
-        self._phones = Phones(server, contents, rate)
-        self._phones.prepare()
-
-    def run(self) -> Outcome:
-        began = time.perf_counter()
-        values = self._phones.run()
-        seconds = time.perf_counter() - began
-        whole = self._phones.whole()
-        stored = [(self._server.stored(path, answer), content) for content, path, answer in whole]
-        return Outcome(seconds, sum(content.length for content, _, _ in whole), stored, values)
-
-    def close(self) -> None:
-        self._phones.close()
 
 
 def groups(source: Source, scale: Scale) -> list[Group]:

@@ -117,7 +117,8 @@ def _method(machine: Mapping[str, Any], groups: Sequence[Group], results: Result
     )
     yield (
         "- Clients: raw sockets and `sendfile` from random data in memory, one thread per connection, cycles by "
-        f"one thread with epoll.{shown}"
+        f"one thread with epoll.{shown} `client, cores` is their CPU time by the time that passed: where it is near 1 "
+        "for one connection or for cycles, the client is the limit."
     )
     yield (
         "- Bytes: each stored file is compared with what was sent, after the time was measured. A failed transfer "
@@ -135,8 +136,9 @@ def _method(machine: Mapping[str, Any], groups: Sequence[Group], results: Result
         "their own; they and the end, when all are sent to their last byte at once, count for the maximum only."
     )
     yield (
-        "- Videodock: `videodock serve` with default settings except the size limits, without processing; one "
-        "process, SQLite. Peers: as their documentation starts them, with one process; tusd and rustus use all cores."
+        "- Videodock: `videodock serve` with default settings except the size limits, without processing; SQLite; one "
+        "process unless it says `workers=2`. Peers: as their documentation starts them, with one process; tusd and "
+        "rustus use all cores."
     )
     yield "- Durability differs, and its cost depends on the disk: see the last table.\n"
 

@@ -53,7 +53,7 @@ def run_groups(
         with ExitStack() as stack:
             running = []
             for kind in servers:
-                if not group.needs <= kind.abilities or (group.only and kind.name not in group.only):
+                if not _takes_part(kind, group):
                     continue
                 server = kind(folder / group.name / kind.name)
                 stack.callback(forget, server.folder)
@@ -66,6 +66,11 @@ def run_groups(
                         say(f"  {work.name:<20} {turn + 1}  left out: the time is over")
                     else:
                         _all_servers(group, work, running, turn, source, results, say)
+
+
+def _takes_part(kind: type[Server], group: Group) -> bool:
+    chosen = kind.name in group.only if group.only else group.name.startswith(kind.groups)
+    return chosen and group.needs <= kind.abilities
 
 
 def _all_servers(

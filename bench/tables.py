@@ -27,17 +27,20 @@ COLUMNS = {
     "per_s": Column("per_s", "cycles/s", 0),
     "head_p99_ms": Column("head_p99_ms", "HEAD p99, ms", 1),
 }
+_PEAK = Column("peak_mb", "peak MB", 0)
+_CLIENT = Column("client_cores", "client, cores", 2)
 _MORE = {
-    "mb_s": (Column("cpu_s_gb", "CPU-s a GB", 2), Column("peak_mb", "peak MB", 0)),
-    "per_s": (Column("cpu_ms", "CPU-ms a cycle", 2), Column("peak_mb", "peak MB", 0)),
+    "mb_s": (Column("cpu_s_gb", "CPU-s a GB", 2), _PEAK, _CLIENT),
+    "per_s": (Column("cpu_ms", "CPU-ms a cycle", 2), _PEAK, _CLIENT),
     "head_p99_ms": (
         Column("head_p50_ms", "HEAD p50, ms", 1),
         Column("head_max_ms", "HEAD max, ms", 1),
         Column("begin_ms", "longest while all begin, ms", 0),
         Column("broken", "broken", 0),
-        Column("peak_mb", "peak MB", 0),
+        _PEAK,
         Column("cpu_s", "CPU-s", 1),
         Column("cpu_s_gb", "CPU-s a GB", 1),
+        _CLIENT,
     ),
 }
 
@@ -100,12 +103,11 @@ def _comparison(group: Group, kinds: Sequence[type[Server]], results: Results) -
 def _growth(group: Group, kinds: Sequence[type[Server]], results: Results) -> str:
     column = COLUMNS[group.metric]
     head = ["server", *(f"{work.label}, {column.title}" for work in group.works)]
-    peak = Column("peak_mb", "peak MB", 0)
-    head += [f"{work.label}, {peak.title}" for work in group.works]
+    head += [f"{work.label}, {_PEAK.title}" for work in group.works]
     rows = []
     for kind in ordered(group, kinds, results):
         row = [_name(kind)]
-        for shown in (column, peak):
+        for shown in (column, _PEAK):
             row += [
                 _number(results, work.name, kind.name, shown, spread_too=shown is column)
                 or failure(results, work.name, kind.name)
@@ -132,7 +134,7 @@ def _ratio(results: Results, group: Group, ours: type[Server], kind: type[Server
 
 
 def _name(kind: type[Server]) -> str:
-    if kind.role is Role.OURS:
+    if kind.role in (Role.OURS, Role.VARIANT):
         return f"**{kind.label}**"
     return f"*{kind.label}*" if kind.role is Role.LIMIT else kind.label
 

@@ -64,6 +64,7 @@ class Role(Enum):
 
     OURS = "ours"
     PEER = "peer"
+    VARIANT = "variant"  # ours with other settings, for which there are no goals
     LIMIT = "limit"  # not a choice that a user has: it shows what is possible
 
 
@@ -74,6 +75,8 @@ class Server:
     label: ClassVar[str]
     role: ClassVar[Role] = Role.PEER
     abilities: ClassVar[frozenset[Ability]]
+    groups: ClassVar[tuple[str, ...]] = ("",)
+    """How the names begin of the groups in which it takes part, as far as it can."""
     largest_body: ClassVar[int | None] = None
     """Bytes; None is any. For those that keep a whole body in memory."""
     durable: ClassVar[str] = "no fsync"

@@ -99,6 +99,18 @@ class VideodockWithoutFsync(Videodock):
         return [*super().command(), "--fsync", "never"]
 
 
+class VideodockTwo(Videodock):
+    """The same on two cores, where requests are many."""
+
+    name = "videodock-two"
+    label = "Videodock, workers=2"
+    role = Role.VARIANT
+    groups = ("chunks", "cycles", "phones")
+
+    def command(self) -> list[str]:
+        return [*super().command(), "--workers", "2"]
+
+
 class VideodockPortable(Videodock):
     """The path for every other HTTP server: bodies by ASGI messages."""
 

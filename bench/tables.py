@@ -47,14 +47,16 @@ _MORE = {
 
 def table(group: Group, kinds: Sequence[type[Server]], results: Results) -> str:
     """The table of one group."""
-    if len(group.works) > 1:
+    if len(group.works) > 1 and not group.tall:
         return _growth(group, kinds, results)
     return _comparison(group, kinds, results)
 
 
-def ordered(group: Group, kinds: Sequence[type[Server]], results: Results) -> list[type[Server]]:
-    """The servers that took part, the best one first, those without a number last."""
-    work = group.works[0].name
+def ordered(
+    group: Group, kinds: Sequence[type[Server]], results: Results, work: str | None = None
+) -> list[type[Server]]:
+    """The servers that took part in a work (None: the first), the best one first, those without a number last."""
+    work = work or group.works[0].name
     found = [kind for kind in kinds if results.of(work, kind.name)]
     sign = -1 if is_higher_better(group) else 1
 
@@ -80,24 +82,25 @@ def failure(results: Results, work: str, server: str) -> str:
 
 
 def _comparison(group: Group, kinds: Sequence[type[Server]], results: Results) -> str:
-    work = group.works[0].name
-    present = ordered(group, kinds, results)
-    ours = next((kind for kind in kinds if kind.role is Role.OURS and kind in present), None)
+    every = [(work, kind) for work in group.works for kind in ordered(group, kinds, results, work.name)]
+    ours = next((kind for kind in kinds if kind.role is Role.OURS and kind in {kind for _, kind in every}), None)
     columns = [
         column
         for column in (COLUMNS[group.metric], *_MORE[group.metric])
-        if column.metric == group.metric or any(values(results, work, kind.name, column.metric) for kind in present)
+        if column.metric == group.metric
+        or any(values(results, work.name, kind.name, column.metric) for work, kind in every)
     ]
     shows_ratio = is_higher_better(group) and ours is not None
     head = ["server", columns[0].title, *(["Videodock is"] if shows_ratio else []), *(c.title for c in columns[1:])]
     rows = []
-    for kind in present:
-        cells = [_number(results, work, kind.name, column, spread_too=column is columns[0]) for column in columns]
+    for work, kind in every:
+        cells = [_number(results, work.name, kind.name, column, spread_too=column is columns[0]) for column in columns]
         if shows_ratio and ours is not None:
-            cells.insert(1, _ratio(results, group, ours, kind))
-        problem = failure(results, work, kind.name)
-        rows.append([_name(kind) + (f" ({problem})" if problem else ""), *cells])
-    return "\n".join(_markdown(head, rows))
+            cells.insert(1, _ratio(results, group, work.name, ours, kind))
+        problem = failure(results, work.name, kind.name)
+        cells.insert(0, _name(kind) + (f" ({problem})" if problem else ""))
+        rows.append([work.label, *cells] if group.tall else cells)
+    return "\n".join(_markdown(["work", *head] if group.tall else head, rows))
 
 
 def _growth(group: Group, kinds: Sequence[type[Server]], results: Results) -> str:
@@ -125,8 +128,7 @@ def _number(results: Results, work: str, server: str, column: Column, *, spread_
     return f"{mid} ({low}–{high})" if spread_too and len(found) > 1 else mid
 
 
-def _ratio(results: Results, group: Group, ours: type[Server], kind: type[Server]) -> str:
-    work = group.works[0].name
+def _ratio(results: Results, group: Group, work: str, ours: type[Server], kind: type[Server]) -> str:
     mine, theirs = (middle(results, work, one.name, group.metric) for one in (ours, kind))
     if kind is ours or not mine or not theirs:
         return ""
@@ -141,6 +143,7 @@ def _name(kind: type[Server]) -> str:
 
 def _markdown(head: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
     yield "| " + " | ".join(head) + " |"
-    yield "| --- |" + " ---: |" * (len(head) - 1)
+    texts = head.index("server") + 1
+    yield "|" + " --- |" * texts + " ---: |" * (len(head) - texts)
     for row in rows:
         yield "| " + " | ".join(cell.replace("|", "\\|").replace("\n", " ") for cell in row) + " |"

@@ -11,56 +11,13 @@ from bench.clients import Plan
 from bench.cycles import BODY_BYTES
 from bench.measure import Work
 from bench.runs import Form, ManyPhones, SlowOnes, SmallOnes, Uploads
+from bench.scale import GB, KIB, MB, Scale
 from bench.servers.base import Ability
 from bench.source import MIB, Source
 from bench.trickle import BEGIN_SECONDS, PIECE
 
-MB = 1_000_000
-GB = 1_000_000_000
 GROWERS = ("videodock", "videodock-no-fsync", "splice-loop", "tuspyserver", "tus-node")
-
-
-@dataclass(frozen=True)
-class Scale:
-    """How much of everything."""
-
-    rounds: int
-    size: int  # bytes of one whole upload, and of all chunks together
-    small_size: int  # bytes with 500 KiB chunks
-    seconds: float  # of cycles, of slow uploads and of phones
-    trickles: Sequence[int]
-    phones: int
-    rates: Sequence[int]  # bytes a second of each phone
-    sizes: Sequence[int]
-    clients: Sequence[int]
-    rows: Sequence[int]
-
-
-FULL = Scale(
-    5,
-    GB,
-    512 * MB,
-    8,
-    (500, 1000),
-    500,
-    (20_000, 80_000, 300_000),
-    (100 * MB, GB, 10 * GB),
-    (1, 4, 16, 64),
-    (1_000, 10_000, 100_000),
-)
-USUAL = Scale(
-    5,
-    GB,
-    512 * MB,
-    8,
-    (500, 1000),
-    500,
-    (20_000, 80_000, 300_000),
-    (100 * MB, GB),
-    (1, 4, 16, 64),
-    (1_000, 10_000, 100_000),
-)
-QUICK = Scale(1, 256 * MB, 64 * MB, 2, (100,), 100, (80_000,), (32 * MB, 256 * MB), (1, 16), (1_000, 10_000))
+CHUNKERS = ("videodock", "videodock-two", "splice-loop", "plain-asgi", "tus-node")
 
 
 @dataclass(frozen=True)
@@ -75,6 +32,7 @@ class Group:
     only: Sequence[str] = ()  # names of servers; empty is all that can
     fresh: bool = False  # each cell on a server that was just started
     rounds: int | None = None
+    tall: bool = False  # in the table a row for each work and server, otherwise one for each server
 
 
 def groups(source: Source, scale: Scale) -> list[Group]:
@@ -92,9 +50,10 @@ def groups(source: Source, scale: Scale) -> list[Group]:
         Group(
             "chunks-500k",
             f"One client, {_size(small)} in 500 KiB chunks",
-            [_uploads(source, "chunks-500k", "", small, 1, 500 << 10)],
+            [_uploads(source, "chunks-500k", "", small, 1, 500 * KIB)],
             tus,
         ),
+        *(_chunks(source, scale, count) for count in scale.chunk_clients),
         Group("multipart", f"{_size(size)} as one file of a form", [_form(source, size)], frozenset({Ability.FORM})),
         Group(
             "cycles",
@@ -152,17 +111,22 @@ def groups(source: Source, scale: Scale) -> list[Group]:
     ]
 
 
-def source_size(scale: Scale) -> int:
-    """Bytes that the source needs so that no two uploads at once are alike; larger ones begin again."""
-    return max(scale.size, 64 * MB)
-
-
 def _uploads(
     source: Source, name: str, label: str, total: int, count: int, chunk: int, *, checksum: bool = False
 ) -> Work:
     contents = source.slices(count, total // count)
     plan = Plan(chunk, checksum)
     return Work(name, label, total, chunk or total // count, lambda server: Uploads(server, contents, plan))
+
+
+def _chunks(source: Source, scale: Scale, count: int) -> Group:
+    name = f"chunks-{count}-clients"
+    works = []
+    for chunk in scale.chunks:
+        label, total = _binary(chunk), scale.chunks_together(chunk, count)
+        works.append(_uploads(source, f"{name}-{label.replace(' ', '').lower()}", label, total, count, chunk))
+    title = f"Chunks of different sizes, {count} {'client' if count == 1 else 'clients'}"
+    return Group(name, title, works, frozenset({Ability.TUS}), only=CHUNKERS, rounds=min(2, scale.rounds), tall=True)
 
 
 def _form(source: Source, size: int) -> Work:
@@ -197,6 +161,10 @@ def _phones(source: Source, count: int, rate: int, seconds: float) -> Group:
 
 def _size(size: int) -> str:
     return f"{size / GB:g} GB" if size >= GB else f"{size / MB:g} MB"
+
+
+def _binary(size: int) -> str:
+    return f"{size // MIB} MiB" if size >= MIB else f"{size // KIB} KiB"
 
 
 def _word(size: int) -> str:

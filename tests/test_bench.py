@@ -12,6 +12,7 @@ from bench import machine, report, works
 from bench.goals import GOALS, Ratio
 from bench.measure import Cell
 from bench.runner import Results, run_groups
+from bench.scale import KIB, USUAL, Scale
 from bench.servers import SERVERS
 from bench.servers.base import Answer, Server
 from bench.servers.ours import Videodock
@@ -19,7 +20,21 @@ from bench.servers.peers import PlainAsgi, SpliceLoop, StarletteForm, Tuspyserve
 from bench.source import MIB, Slice, Source, WrongBytesError
 
 SIZE = 8 * MIB
-TINY = works.Scale(2, SIZE, 2 * MIB, 0.5, (10,), 5, (80_000,), (MIB, SIZE), (1, 4), (100, 1000))
+TINY = Scale(
+    rounds=2,
+    size=SIZE,
+    small_size=2 * MIB,
+    seconds=0.5,
+    chunks=(500 * KIB, 2 * MIB),
+    chunk_clients=(2,),
+    chunk_size=MIB,
+    trickles=(10,),
+    phones=5,
+    rates=(80_000,),
+    sizes=(MIB, SIZE),
+    clients=(1, 4),
+    rows=(100, 1000),
+)
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +69,7 @@ def test_uploads_are_measured_and_reported(source: Source, tmp_path: Path) -> No
     assert [cell.error for cell in results.cells] == [None] * len(names) * len(kinds)
     for cell in results.cells:
         expected = {"per_s", "cpu_ms"} if cell.work == "cycles" else {"mb_s", "cpu_s_gb"}
-        assert expected | {"seconds", "cpu_s", "client_cpu_s", "peak_mb"} == set(cell.values)
+        assert expected | {"seconds", "cpu_s", "client_cpu_s", "client_cores", "peak_mb"} == set(cell.values)
         assert cell.values["peak_mb"] > 5, "no server is that small"
         assert cell.values["seconds"] > 0
 
@@ -79,8 +94,8 @@ def test_the_other_workloads_are_measured(source: Source, tmp_path: Path) -> Non
     """The works that need something else: chunks, a form, patience, a filled table, checksums."""
     _, forms = run(source, tmp_path, ["multipart"], [Videodock, StarletteForm])
     assert [(cell.server, cell.error) for cell in forms.cells] == [("videodock", None), ("starlette-form", None)]
-    _, chunks = run(source, tmp_path, ["chunks-8m", "chunks-500k", "sha1-8m"], [SpliceLoop])
-    assert [cell.error for cell in chunks.cells] == [None] * 3
+    _, chunks = run(source, tmp_path, ["chunks-8m", "chunks-500k", "chunks-2-clients", "sha1-8m"], [SpliceLoop])
+    assert [cell.error for cell in chunks.cells] == [None] * 5
     _, slow = run(source, tmp_path, ["trickle-10"], [PlainAsgi])
     (cell,) = slow.cells
     assert cell.error is None
@@ -199,7 +214,7 @@ def test_a_goal_is_evaluated_by_medians(ours: list[float], theirs: list[float], 
 
 def test_goals_name_existing_workloads_and_servers(source: Source) -> None:
     """A goal with a misspelt name would be "not measured" for ever."""
-    names = {group.name for group in works.groups(source, works.USUAL)}
+    names = {group.name for group in works.groups(source, USUAL)}
     servers = {kind.name for kind in SERVERS}
     for goal in GOALS:
         assert goal.group in names | {""}

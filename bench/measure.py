@@ -131,7 +131,8 @@ def run_cell(work: Work, server: Server, turn: int) -> Cell:
     if work.counts_bytes:
         values |= {"mb_s": outcome.amount / outcome.seconds / _MB, "cpu_s_gb": cpu / outcome.amount * 1e9}
     else:
-        values |= {"per_s": outcome.amount / outcome.seconds, "cpu_ms": cpu / max(1, outcome.amount) * 1000}
+        values |= {"per_s": outcome.amount / outcome.seconds, "cpu_ms": cpu / max(1, outcome.amount) * 1e3}
+        values["cpu_us"] = values["cpu_ms"] * 1e3
     return Cell(work.name, server.name, turn, {name: round(value, 4) for name, value in values.items()})
 
 

@@ -3,14 +3,18 @@
 Rule: a run prepares what is not measured, and hands back which bytes must be stored where.
 """
 
+import itertools
 import time
 from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
 
-from bench.clients import FormSender, Plan, Uploader, together
+from bench.clients import Connection, FormSender, Plan, Uploader, together
 from bench.cycles import BODY_BYTES, Cycles
 from bench.measure import Outcome, Run
 from bench.phones import Phones
-from bench.servers.base import Server
+from bench.requests import Request, Requests
+from bench.servers.base import ClientError, Server
 from bench.source import Slice
 from bench.trickle import Trickle
 
@@ -75,6 +79,43 @@ class SmallOnes(Run):
 
     def close(self) -> None:
         self._cycles.close()
+
+
+class Polls(Run):
+    """The status of finished uploads, a client each; with an interval each asks once in it."""
+
+    def __init__(self, server: Server, contents: Sequence[Slice], seconds: float, interval: float | None) -> None:
+        self._server = server
+        self._seconds = seconds
+        self._stored: list[tuple[Path, Slice]] = []
+        with Connection(server.port) as connection:
+            requests = [self._poll(connection, content) for content in contents]
+        self._requests = Requests(server.port, [itertools.repeat(one) for one in requests], interval)
+
+    def run(self) -> Outcome:
+        count, seconds, values = self._requests.run(self._seconds)
+        return Outcome(seconds, count, self._stored, values)
+
+    def close(self) -> None:
+        self._requests.close()
+
+    def _poll(self, connection: Connection, content: Slice) -> Request:
+        """Upload it; the request whose answer is the same from now on, as nothing is processed."""
+        server = self._server
+        target = server.created(connection.ask(server.create_request(content.length)))
+        head = server.append_request(target, 0, content.length, {})
+        answer = connection.ask(head, partial(content.send, offset=0, length=content.length))
+        server.check_appended(answer, content.length)
+        self._stored.append((server.stored(target, answer), content))
+        asking = server.status_request(answer)
+        status = connection.ask(asking)
+        server.check_status(status, answer)
+        return Request(asking, partial(_check_same, b"\r\n\r\n" + status.body))
+
+
+def _check_same(end: bytes, answer: bytes) -> None:
+    if answer[9:12] != b"200" or not answer.endswith(end):
+        raise ClientError(f"another status than before: {answer[-300:].decode(errors='replace')}")
 
 
 class SlowOnes(Run):

@@ -27,6 +27,7 @@ class Scale:
     sizes: Sequence[int]
     clients: Sequence[int]
     rows: Sequence[int]
+    pollers: int = 200  # clients that ask for the status
 
     def chunks_together(self, chunk: int, clients: int) -> int:
         """Bytes of so many clients, at least two chunks each."""

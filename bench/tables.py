@@ -25,6 +25,7 @@ class Column(NamedTuple):
 COLUMNS = {
     "mb_s": Column("mb_s", "MB/s", 0),
     "per_s": Column("per_s", "cycles/s", 0),
+    "requests_s": Column("requests_s", "requests/s", 0),
     "head_p99_ms": Column("head_p99_ms", "HEAD p99, ms", 1),
 }
 _PEAK = Column("peak_mb", "peak MB", 0)
@@ -32,6 +33,14 @@ _CLIENT = Column("client_cores", "client, cores", 2)
 _MORE = {
     "mb_s": (Column("cpu_s_gb", "CPU-s a GB", 2), _PEAK, _CLIENT),
     "per_s": (Column("cpu_ms", "CPU-ms a cycle", 2), _PEAK, _CLIENT),
+    "requests_s": (
+        Column("p50_ms", "p50, ms", 1),
+        Column("p99_ms", "p99, ms", 1),
+        Column("max_ms", "max, ms", 1),
+        Column("cpu_us", "CPU-us a request", 0),
+        _PEAK,
+        _CLIENT,
+    ),
     "head_p99_ms": (
         Column("head_p50_ms", "HEAD p50, ms", 1),
         Column("head_max_ms", "HEAD max, ms", 1),

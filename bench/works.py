@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from bench.clients import Plan
 from bench.cycles import BODY_BYTES
 from bench.measure import Work
-from bench.runs import Form, ManyPhones, SlowOnes, SmallOnes, Uploads
+from bench.runs import Form, ManyPhones, Polls, SlowOnes, SmallOnes, Uploads
 from bench.scale import GB, KIB, MB, Scale
 from bench.servers.base import Ability
 from bench.source import MIB, Source
@@ -83,6 +83,7 @@ def groups(source: Source, scale: Scale) -> list[Group]:
         ),
         *(_phones(source, scale.phones, rate, scale.seconds) for rate in scale.rates),
         *(_trickle(source, count, scale.seconds) for count in scale.trickles),
+        _polls(source, scale),
         Group(
             "growth-size",
             "Growth: size of one upload",
@@ -140,6 +141,17 @@ def _cycles(source: Source, name: str, seconds: float, rows: int | None = None, 
     return Work(
         name, label, 0, BODY_BYTES, lambda server: SmallOnes(server, content, connections, seconds), False, rows
     )
+
+
+def _polls(source: Source, scale: Scale) -> Group:
+    contents = source.slices(scale.pollers, BODY_BYTES)
+
+    def work(name: str, label: str, interval: float | None) -> Work:
+        return Work(name, label, 0, BODY_BYTES, lambda s: Polls(s, contents, scale.seconds, interval), False)
+
+    works = [work("polls-at-once", "at once again", None), work("polls-second", "once a second each", 1.0)]
+    title = f"GET of the status by {scale.pollers} clients"
+    return Group("polls", title, works, frozenset({Ability.STATUS}), metric="requests_s", tall=True)
 
 
 def _trickle(source: Source, count: int, seconds: float) -> Group:

@@ -57,6 +57,7 @@ class Ability(Enum):
     SHA1 = auto()  # Upload-Checksum
     FORM = auto()  # multipart/form-data with one file
     TABLE = auto()  # can be filled with uploads beforehand
+    STATUS = auto()  # tells what became of an upload
 
 
 class Role(Enum):
@@ -213,6 +214,14 @@ class Server:
     def stored_form(self, answer: Answer) -> Path:
         """The file with the bytes of the form's file."""
         return self.folder / "data" / answer.expect(200).body.decode()
+
+    def status_request(self, answer: Answer) -> bytes:
+        """The request for the status of the upload whose last answer this is."""
+        raise NotImplementedError
+
+    def check_status(self, status: Answer, answer: Answer) -> str:
+        """The status that this answer tells; raises `ClientError` for that of another upload."""
+        raise NotImplementedError
 
     def fill(self, uploads: int) -> None:
         """Make sure that its table has so many uploads beside those of the benchmark."""

@@ -53,6 +53,15 @@ class Videodock(Server):
             raise ClientError("its database has no upload of that task")
         return self.stored(row[0], None)
 
+    def status_request(self, answer: Answer) -> bytes:
+        return self.request("GET", f"/api/task/status/{answer.headers['upload-task']}", {})
+
+    def check_status(self, status: Answer, answer: Answer) -> str:
+        found = json.loads(status.expect(200).body)
+        if not found["success"] or found["task_id"] != answer.headers["upload-task"]:
+            raise ClientError("it told the status of another task")
+        return str(found["status"])
+
     def fill(self, uploads: int) -> None:
         rows = (
             # One in ten is unfinished; the others are complete, as in a table that has grown over months.

@@ -64,12 +64,9 @@ class Work:
     body: int  # bytes of its largest request
     make: Callable[[Server], Run]
     counts_bytes: bool = True
-    rows: int | None = None  # uploads that the table must have
 
     def prepare(self, server: Server) -> Run:
         """All that is not measured: connections, created uploads, checksums, a filled table."""
-        if self.rows is not None:
-            server.fill(self.rows)
         return self.make(server)
 
 

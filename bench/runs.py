@@ -5,11 +5,11 @@ Rule: a run prepares what is not measured, and hands back which bytes must be st
 
 import itertools
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
-from bench.clients import Connection, FormSender, Plan, Uploader, together
+from bench.clients import Connection, FormSender, Plan, Uploader, parse, together
 from bench.cycles import BODY_BYTES, Cycles
 from bench.measure import Outcome, Run
 from bench.phones import Phones
@@ -17,6 +17,8 @@ from bench.requests import Request, Requests
 from bench.servers.base import ClientError, Server
 from bench.source import Slice
 from bench.trickle import Trickle
+
+_LOOKERS = 8
 
 
 class Uploads(Run):
@@ -60,10 +62,15 @@ class Form(Run):
 
 
 class SmallOnes(Run):
-    """Cycles, and at the end one upload whose bytes are compared: the others are gone."""
+    """Cycles, and at the end one upload whose bytes are compared: the others are gone.
 
-    def __init__(self, server: Server, content: Slice, connections: int, seconds: float) -> None:
+    With `others`, so many uploads of a filled table are open meanwhile.
+    """
+
+    def __init__(self, server: Server, content: Slice, connections: int, seconds: float, others: int = 0) -> None:
         self._server = server
+        if others:
+            server.fill(others)
         self._last = Slice(content.source, content.start, BODY_BYTES)
         self._cycles = Cycles(server, content, connections)
         self._seconds = seconds
@@ -116,6 +123,32 @@ class Polls(Run):
 def _check_same(end: bytes, answer: bytes) -> None:
     if answer[9:12] != b"200" or not answer.endswith(end):
         raise ClientError(f"another status than before: {answer[-300:].decode(errors='replace')}")
+
+
+class Looks(Run):
+    """HEAD of so many open uploads, one after the other on each of eight connections."""
+
+    def __init__(self, server: Server, seconds: float, count: int) -> None:
+        self._seconds = seconds
+        targets = server.fill(count)
+
+        def requests(first: int) -> Iterator[Request]:
+            for target in itertools.cycle(targets[first::_LOOKERS] or targets):
+                yield Request(server.head_request(target), _check_empty)
+
+        self._requests = Requests(server.port, [requests(first) for first in range(_LOOKERS)])
+
+    def run(self) -> Outcome:
+        count, seconds, values = self._requests.run(self._seconds)
+        return Outcome(seconds, count, [], values)
+
+    def close(self) -> None:
+        self._requests.close()
+
+
+def _check_empty(answer: bytes) -> None:
+    if parse(answer).expect(200, 204).headers.get("upload-offset") != "0":
+        raise ClientError("it says that an upload has bytes which nobody has sent")
 
 
 class SlowOnes(Run):

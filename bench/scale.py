@@ -26,7 +26,7 @@ class Scale:
     rates: Sequence[int]  # bytes a second of each phone
     sizes: Sequence[int]
     clients: Sequence[int]
-    rows: Sequence[int]
+    open: Sequence[int] = (10, 1_000, 100_000)  # uploads in the table
     pollers: int = 200  # clients that ask for the status
 
     def chunks_together(self, chunk: int, clients: int) -> int:
@@ -50,7 +50,6 @@ USUAL = Scale(
     rates=(20_000, 80_000, 300_000),
     sizes=(100 * MB, GB),
     clients=(1, 4, 16, 64),
-    rows=(1_000, 10_000, 100_000),
 )
 FULL = replace(USUAL, sizes=(*USUAL.sizes, 10 * GB))
 QUICK = Scale(
@@ -65,5 +64,5 @@ QUICK = Scale(
     rates=(80_000,),
     sizes=(32 * MB, 256 * MB),
     clients=(1, 16),
-    rows=(1_000, 10_000),
+    open=(10, 10_000),
 )

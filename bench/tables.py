@@ -99,7 +99,7 @@ def _comparison(group: Group, kinds: Sequence[type[Server]], results: Results) -
         if column.metric == group.metric
         or any(values(results, work.name, kind.name, column.metric) for work, kind in every)
     ]
-    shows_ratio = is_higher_better(group) and ours is not None
+    shows_ratio = is_higher_better(group) and ours is not None and len({kind for _, kind in every}) > 1
     head = ["server", columns[0].title, *(["Videodock is"] if shows_ratio else []), *(c.title for c in columns[1:])]
     rows = []
     for work, kind in every:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from bench.clients import Plan
 from bench.cycles import BODY_BYTES
 from bench.measure import Work
-from bench.runs import Form, ManyPhones, Polls, SlowOnes, SmallOnes, Uploads
+from bench.runs import Form, Looks, ManyPhones, Polls, SlowOnes, SmallOnes, Uploads
 from bench.scale import GB, KIB, MB, Scale
 from bench.servers.base import Ability
 from bench.source import MIB, Source
@@ -101,13 +101,17 @@ def groups(source: Source, scale: Scale) -> list[Group]:
             only=GROWERS,
             rounds=min(3, scale.rounds),
         ),
-        Group(
-            "growth-rows",
-            "Growth: uploads in the table; the same cycles",
-            [_cycles(source, f"growth-rows-{n}", scale.seconds, n) for n in scale.rows],
-            frozenset({Ability.TABLE}),
-            metric="per_s",
-            rounds=min(3, scale.rounds),
+        _growth(
+            "growth-cycles",
+            "Growth: open uploads in the table; cycles on 8 connections",
+            [_cycles(source, f"growth-cycles-{n}", scale.seconds, n) for n in scale.open],
+            "per_s",
+        ),
+        _growth(
+            "growth-heads",
+            "Growth: open uploads in the table; HEAD of each by turns on 8 connections",
+            [_looks(f"growth-heads-{n}", scale.seconds, n) for n in scale.open],
+            "requests_s",
         ),
     ]
 
@@ -135,12 +139,18 @@ def _form(source: Source, size: int) -> Work:
     return Work("multipart", "", size, size, lambda server: Form(server, content))
 
 
-def _cycles(source: Source, name: str, seconds: float, rows: int | None = None, connections: int = 8) -> Work:
+def _cycles(source: Source, name: str, seconds: float, others: int = 0, connections: int = 8) -> Work:
     content = source.slices(1, MIB)[0]
-    label = "" if rows is None else f"{rows:,} uploads"
-    return Work(
-        name, label, 0, BODY_BYTES, lambda server: SmallOnes(server, content, connections, seconds), False, rows
-    )
+    label = f"{others:,} open" if others else ""
+    return Work(name, label, 0, BODY_BYTES, lambda s: SmallOnes(s, content, connections, seconds, others), False)
+
+
+def _looks(name: str, seconds: float, count: int) -> Work:
+    return Work(name, f"{count:,} open", 0, 0, lambda server: Looks(server, seconds, count), False)
+
+
+def _growth(name: str, title: str, works: Sequence[Work], metric: str) -> Group:
+    return Group(name, title, works, frozenset({Ability.TABLE}), metric, ("videodock",), rounds=2, tall=True)
 
 
 def _polls(source: Source, scale: Scale) -> Group:

@@ -33,7 +33,7 @@ TINY = Scale(
     rates=(80_000,),
     sizes=(MIB, SIZE),
     clients=(1, 4),
-    rows=(100, 1000),
+    open=(10, 100),
     pollers=4,
 )
 
@@ -106,8 +106,9 @@ def test_the_other_workloads_are_measured(source: Source, tmp_path: Path) -> Non
     (cell,) = phones.cells
     assert (cell.error, cell.values["broken"]) == (None, 0)
     assert 0 < cell.values["head_p50_ms"] <= cell.values["head_p99_ms"] <= cell.values["head_max_ms"]
-    _, rows = run(source, tmp_path, ["growth-rows"], [Videodock])
-    assert [(cell.work, cell.error) for cell in rows.cells] == [("growth-rows-100", None), ("growth-rows-1000", None)]
+    _, grown = run(source, tmp_path, ["growth-cycles", "growth-heads"], [Videodock])
+    names = [f"growth-{what}-{count}" for what in ("cycles", "heads") for count in (10, 100)]
+    assert [(cell.work, cell.error) for cell in grown.cells] == [(name, None) for name in names]
 
 
 class Corrupting(SpliceLoop):

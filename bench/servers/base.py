@@ -223,8 +223,9 @@ class Server:
         """The status that this answer tells; raises `ClientError` for that of another upload."""
         raise NotImplementedError
 
-    def fill(self, uploads: int) -> None:
-        """Make sure that its table has so many uploads beside those of the benchmark."""
+    def fill(self, uploads: int) -> list[str]:
+        """Make its table have so many open uploads without bytes, and as many complete ones, beside those of the
+        benchmark; the paths of the open ones."""
         raise NotImplementedError
 
 

@@ -103,6 +103,7 @@ class Memory(Goal):
             group.title: max(found)
             for group in groups
             if not group.name.startswith("trickle")
+            and not group.processing
             and (found := [peak for work in group.works for peak in values(results, work.name, ours, "peak_mb")])
         }
         if not peaks:

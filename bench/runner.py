@@ -56,6 +56,7 @@ def run_groups(
                 if not _takes_part(kind, group):
                     continue
                 server = kind(folder / group.name / kind.name)
+                server.processing = group.processing
                 stack.callback(forget, server.folder)
                 stack.callback(server.stop)
                 running.append(server)
@@ -90,6 +91,8 @@ def _one(group: Group, work: Work, server: Server, turn: int, source: Source) ->
     try:
         if group.fresh:
             server.stop()
+        if group.processing:
+            forget(server.folder)  # it would go on with the videos of the cell before
         if not server.running:
             server.start()
             _greet(server, source)
@@ -98,9 +101,9 @@ def _one(group: Group, work: Work, server: Server, turn: int, source: Source) ->
         return Cell(work.name, server.name, turn, error=str(error))
     warm(server.folder, min(max(work.size, 64 * MIB), _WARM_MOST))
     cell = run_cell(work, server, turn)
-    clean(server)
-    if cell.error is not None:
+    if cell.error is not None or group.processing:
         server.stop()
+    clean(server)
     return cell
 
 

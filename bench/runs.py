@@ -5,7 +5,7 @@ Rule: a run prepares what is not measured, and hands back which bytes must be st
 
 import itertools
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -13,10 +13,12 @@ from bench.clients import Connection, FormSender, Plan, Uploader, parse, togethe
 from bench.cycles import BODY_BYTES, Cycles
 from bench.measure import Outcome, Run
 from bench.phones import Phones
+from bench.probe import Probe, latency
 from bench.requests import Request, Requests
 from bench.servers.base import ClientError, Server
 from bench.source import Slice
 from bench.trickle import Trickle
+from bench.videos import Queue, Video, wait_until_idle
 
 _LOOKERS = 8
 
@@ -149,6 +151,44 @@ class Looks(Run):
 def _check_empty(answer: bytes) -> None:
     if parse(answer).expect(200, 204).headers.get("upload-offset") != "0":
         raise ClientError("it says that an upload has bytes which nobody has sent")
+
+
+class Heads(Run):
+    """HEAD of one upload at fixed times, of a server that was idle before."""
+
+    def __init__(self, server: Server, seconds: float) -> None:
+        self._server = server
+        self._seconds = seconds
+        with Connection(server.port) as connection:
+            self._target = server.created(connection.ask(server.create_request(BODY_BYTES)))
+        wait_until_idle(server)
+
+    def run(self) -> Outcome:
+        with Probe(self._server.port, self._server.head_request(self._target)) as probe:
+            time.sleep(self._seconds)
+            times = probe.times()
+        return Outcome(self._seconds, len(times), [], latency(times))
+
+
+class WhileEncoding(Run):
+    """Another run, while the server encodes as many videos as it will at once."""
+
+    def __init__(self, server: Server, video: Video, make: Callable[[Server], Run]) -> None:
+        self._queue = Queue(server, video)
+        self._run = make(server)
+        try:
+            self._queue.start()
+        except BaseException:
+            self._run.close()
+            raise
+
+    def run(self) -> Outcome:
+        outcome = self._run.run()
+        self._queue.check()
+        return outcome
+
+    def close(self) -> None:
+        self._run.close()
 
 
 class SlowOnes(Run):

@@ -28,6 +28,7 @@ class Scale:
     clients: Sequence[int]
     open: Sequence[int] = (10, 1_000, 100_000)  # uploads in the table
     pollers: int = 200  # clients that ask for the status
+    video_seconds: int = 30  # of each of the videos that are encoded meanwhile
 
     def chunks_together(self, chunk: int, clients: int) -> int:
         """Bytes of so many clients, at least two chunks each."""
@@ -65,4 +66,5 @@ QUICK = Scale(
     sizes=(32 * MB, 256 * MB),
     clients=(1, 16),
     open=(10, 10_000),
+    video_seconds=10,
 )

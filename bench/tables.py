@@ -30,6 +30,7 @@ COLUMNS = {
 }
 _PEAK = Column("peak_mb", "peak MB", 0)
 _CLIENT = Column("client_cores", "client, cores", 2)
+_COSTS = ("peak_mb", "cpu_s", "cpu_s_gb")  # beside which encoding would be all that is seen
 _MORE = {
     "mb_s": (Column("cpu_s_gb", "CPU-s a GB", 2), _PEAK, _CLIENT),
     "per_s": (Column("cpu_ms", "CPU-ms a cycle", 2), _PEAK, _CLIENT),
@@ -96,6 +97,7 @@ def _comparison(group: Group, kinds: Sequence[type[Server]], results: Results) -
     columns = [
         column
         for column in (COLUMNS[group.metric], *_MORE[group.metric])
+        if not (group.processing and column.metric in _COSTS)
         if column.metric == group.metric
         or any(values(results, work.name, kind.name, column.metric) for work, kind in every)
     ]

@@ -5,18 +5,21 @@ Rule: works of one group run interleaved with each other.
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from bench.clients import Plan
 from bench.cycles import BODY_BYTES
-from bench.measure import Work
-from bench.runs import Form, Looks, ManyPhones, Polls, SlowOnes, SmallOnes, Uploads
+from bench.measure import Run, Work
+from bench.runs import Form, Heads, Looks, ManyPhones, Polls, SlowOnes, SmallOnes, Uploads, WhileEncoding
 from bench.scale import GB, KIB, MB, Scale
-from bench.servers.base import Ability
+from bench.servers.base import Ability, Server
 from bench.source import MIB, Source
 from bench.trickle import BEGIN_SECONDS, PIECE
+from bench.videos import Video
 
 GROWERS = ("videodock", "videodock-no-fsync", "splice-loop", "tuspyserver", "tus-node")
+_PHONE_RATE = 80_000  # bytes a second, where there is one rate only
+_NONE = "no video is encoded"
 CHUNKERS = ("videodock", "videodock-two", "splice-loop", "plain-asgi", "tus-node")
 
 
@@ -32,6 +35,7 @@ class Group:
     only: Sequence[str] = ()  # names of servers; empty is all that can
     fresh: bool = False  # each cell on a server that was just started
     rounds: int | None = None
+    processing: bool = False  # the server processes what is uploaded; each cell begins with an empty server
     tall: bool = False  # in the table a row for each work and server, otherwise one for each server
 
 
@@ -82,6 +86,7 @@ def groups(source: Source, scale: Scale) -> list[Group]:
             frozenset({Ability.SHA1}),
         ),
         *(_phones(source, scale.phones, rate, scale.seconds) for rate in scale.rates),
+        *_encoding(source, scale),
         *(_trickle(source, count, scale.seconds) for count in scale.trickles),
         _polls(source, scale),
         Group(
@@ -174,11 +179,49 @@ def _trickle(source: Source, count: int, seconds: float) -> Group:
 
 
 def _phones(source: Source, count: int, rate: int, seconds: float) -> Group:
-    contents = source.slices(count, int(rate * seconds))
     name = f"phones-{rate // 1000}"
-    work = Work(name, "", count * contents[0].length, MIB, lambda server: ManyPhones(server, contents, rate))
+    work = _phones_work(source, name, count, rate, seconds)
     title = f"{count:,} phones at {rate // 1000} KB/s that begin and end within a second"
     return Group(name, title, [work], frozenset({Ability.BODY}), metric="head_p99_ms", fresh=True, rounds=3)
+
+
+def _phones_work(source: Source, name: str, count: int, rate: int, seconds: float, label: str = "") -> Work:
+    contents = source.slices(count, int(rate * seconds))
+    return Work(name, label, count * contents[0].length, MIB, lambda server: ManyPhones(server, contents, rate))
+
+
+def _encoding(source: Source, scale: Scale) -> list[Group]:
+    """What else goes on while the server encodes as many videos as it will at once, and when it encodes none."""
+    video = Video(scale.video_seconds)
+
+    def both(name: str, alone: Work) -> list[Work]:
+        def make(server: Server) -> Run:
+            return WhileEncoding(server, video, alone.make)
+
+        return [alone, replace(alone, name=name, label="videos are encoded", make=make)]
+
+    count, seconds = scale.phones, scale.seconds
+    heads = Work("encoding-heads-none", _NONE, 0, 0, lambda server: Heads(server, seconds), False)
+    phones = _phones_work(source, "encoding-phones-none", count, _PHONE_RATE, seconds, _NONE)
+    titles = {
+        "encoding-heads": "HEAD of one upload, 50 a second, while the server encodes videos",
+        "encoding-phones": f"{count:,} phones at {_PHONE_RATE // 1000} KB/s while the server encodes videos",
+    }
+    return [
+        Group(
+            name,
+            titles[name],
+            both(f"{name}-all", work),
+            frozenset({Ability.PROCESSING}),
+            metric="head_p99_ms",
+            only=("videodock",),
+            fresh=True,
+            rounds=3,
+            processing=True,
+            tall=True,
+        )
+        for name, work in (("encoding-heads", heads), ("encoding-phones", phones))
+    ]
 
 
 def _size(size: int) -> str:

@@ -17,7 +17,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum, auto
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 from urllib.parse import urlsplit
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -58,6 +58,7 @@ class Ability(Enum):
     FORM = auto()  # multipart/form-data with one file
     TABLE = auto()  # can be filled with uploads beforehand
     STATUS = auto()  # tells what became of an upload
+    PROCESSING = auto()  # encodes uploaded videos
 
 
 class Role(Enum):
@@ -86,6 +87,7 @@ class Server:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.port = 0
+        self.processing = False  # whether it processes what was uploaded, if it can; before the start
         self._process: subprocess.Popen[bytes] | None = None
 
     # What it is
@@ -219,8 +221,8 @@ class Server:
         """The request for the status of the upload whose last answer this is."""
         raise NotImplementedError
 
-    def check_status(self, status: Answer, answer: Answer) -> str:
-        """The status that this answer tells; raises `ClientError` for that of another upload."""
+    def check_status(self, status: Answer, answer: Answer) -> Mapping[str, Any]:
+        """What this answer tells, `status` and `step` among it; raises `ClientError` when it is of another upload."""
         raise NotImplementedError
 
     def fill(self, uploads: int) -> list[str]:

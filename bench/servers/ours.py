@@ -1,4 +1,4 @@
-"""Videodock as a user starts it: `python -m server serve`, one process, SQLite; nothing is processed meanwhile."""
+"""Videodock as a user starts it: `python -m server serve`, one process, SQLite. It processes nothing unless asked to."""
 
 import contextlib
 import json
@@ -7,6 +7,7 @@ import sys
 import uuid
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from bench.servers.base import Ability, Answer, ClientError, Role, Server, versions
 from server import __version__
@@ -57,7 +58,8 @@ class Videodock(Server):
     def command(self) -> list[str]:
         where = ["--port", str(self.port), "--data-dir", str(self.folder / "data")]
         sizes = ["--max-file-size", _SIZE_LIMIT, "--tus-max-size", _SIZE_LIMIT]
-        return [sys.executable, "-m", "server", "serve", *where, *sizes, "--scheduler", "none"]
+        scheduler = "embedded" if self.processing else "none"
+        return [sys.executable, "-m", "server", "serve", *where, *sizes, "--scheduler", scheduler]
 
     def stored(self, target: str, answer: Answer | None) -> Path:
         upload = target.rpartition("/")[2]
@@ -78,11 +80,11 @@ class Videodock(Server):
     def status_request(self, answer: Answer) -> bytes:
         return self.request("GET", f"/api/task/status/{answer.headers['upload-task']}", {})
 
-    def check_status(self, status: Answer, answer: Answer) -> str:
-        found = json.loads(status.expect(200).body)
+    def check_status(self, status: Answer, answer: Answer) -> Mapping[str, Any]:
+        found: dict[str, Any] = json.loads(status.expect(200).body)
         if not found["success"] or found["task_id"] != answer.headers["upload-task"]:
             raise ClientError("it told the status of another task")
-        return str(found["status"])
+        return found
 
     def fill(self, uploads: int) -> list[str]:
         ids = [str(uuid.uuid4()) for _ in range(2 * uploads)]

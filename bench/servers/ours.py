@@ -1,4 +1,4 @@
-"""Videodock as a user starts it: `python -m server serve`, one process, SQLite. It processes nothing unless asked to."""
+"""Videodock as a user starts it: `python -m server serve`, one process, SQLite. It processes nothing unless told to."""
 
 import contextlib
 import json

@@ -17,7 +17,8 @@ from bench.servers.base import Answer, ClientError, Server
 from server.pipeline.media import ffmpeg
 
 BEGIN_SECONDS = 60.0  # in which the server begins to encode, or becomes idle
-_COUNT = 20
+AT_ONCE = len(os.sched_getaffinity(0))  # videos that a server encodes, with default settings
+COUNT = 10 * AT_ONCE
 _LOOK_SECONDS = 0.3
 _IDLE_SHARE = 0.1  # of a core
 
@@ -46,20 +47,19 @@ class Queue:
         self._server = server
         self._video = video
         self._answers: list[Answer] = []
-        self._at_once = len(os.sched_getaffinity(0))
 
     def start(self) -> None:
         """Upload them, and wait until the server encodes one a core. Raises `ClientError`."""
         data = self._video.data
         with Connection(self._server.port) as connection:
-            for _ in range(_COUNT):
+            for _ in range(COUNT):
                 target = self._server.created(connection.ask(self._server.create_request(len(data))))
                 head = self._server.append_request(target, 0, len(data), {})
                 answer = connection.ask(head, lambda to: to.sendall(data))
                 self._server.check_appended(answer, len(data))
                 self._answers.append(answer)
             deadline = time.monotonic() + BEGIN_SECONDS
-            while self._count(connection, "mp4") < self._at_once:
+            while self._steps(connection).count("mp4") < AT_ONCE:
                 if time.monotonic() > deadline:
                     raise ClientError("it does not encode as many videos at once as there are cores")
                 time.sleep(_LOOK_SECONDS)
@@ -67,16 +67,14 @@ class Queue:
     def check(self) -> None:
         """Raise `ClientError` when it has not been busy all the time."""
         with Connection(self._server.port) as connection:
-            if self._count(connection, "mp4", None) < self._at_once:
+            if len(self._steps(connection)) < AT_ONCE:
                 raise ClientError("it had no videos to encode any more")
 
-    def _count(self, connection: Connection, *steps: str | None) -> int:
-        """How many are not at their end, and at one of these steps."""
-        count = 0
-        for answer in self._answers:
-            found = self._server.check_status(connection.ask(self._server.status_request(answer)), answer)
-            count += found["status"] in ("uploaded", "processing") and found["step"] in steps
-        return count
+    def _steps(self, connection: Connection) -> list[str | None]:
+        """At which step those are that have not come to their end; None waits."""
+        asked = [(connection.ask(self._server.status_request(answer)), answer) for answer in self._answers]
+        found = [self._server.check_status(status, answer) for status, answer in asked]
+        return [one["step"] for one in found if one["status"] in ("uploaded", "processing")]
 
 
 def wait_until_idle(server: Server) -> None:

@@ -1,10 +1,11 @@
 """Small requests over and over on many connections, by one thread and epoll.
 
 Rules: every answer is checked. Its time counts from when its request was due: when the answer before it had come, or,
-with an interval, once in each, whether or not the server has kept up. What was asked before the end is waited for.
+with an interval, once in each, whether or not the server has kept up. What was due before the end is waited for.
 """
 
 import heapq
+import math
 import selectors
 import socket
 import time
@@ -15,7 +16,7 @@ from bench.clients import connect, is_whole
 from bench.probe import latency
 from bench.servers.base import ClientError
 
-_SILENCE = 30  # seconds
+_SILENCE = 30  # seconds after the end
 
 
 @dataclass(frozen=True)
@@ -53,12 +54,14 @@ class Requests:
         for number in range(len(self._askers)):
             offset = 0.0 if self._interval is None else self._interval * number / len(self._askers)
             heapq.heappush(self._turns, (began + offset, number))
-        waiting = 0
-        while (now := time.perf_counter()) < began + seconds or waiting:
-            while self._turns and self._turns[0][0] <= now < began + seconds:
+        end, waiting = began + seconds, 0
+        while (now := time.perf_counter()) < end or waiting or self._next() < end:
+            while self._next() <= now and self._next() < end:
                 self._ask(*heapq.heappop(self._turns))
                 waiting += 1
-            waiting -= self._listen(began + seconds, waiting)
+            waiting -= self._listen(min(self._next(), end) if now < end else now + 1)
+            if now > end + _SILENCE:
+                raise ClientError(f"no answer within {_SILENCE} s")
         took = time.perf_counter() - began
         return len(self._times), took, {"requests_s": len(self._times) / took, **latency(self._times, "")}
 
@@ -76,13 +79,13 @@ class Requests:
         except OSError as error:
             raise ClientError(f"the connection broke: {error.strerror}") from None
 
-    def _listen(self, end: float, waiting: int) -> int:
-        """Read until the next request is due; how many answers have come."""
-        now = time.perf_counter()
-        next_due = min(self._turns[0][0], end) if self._turns and now < end else end
-        ready = self._selector.select(max(0.0, next_due - now) if now < end else _SILENCE)
-        if not ready and now >= end and waiting:
-            raise ClientError(f"no answer within {_SILENCE} s")
+    def _next(self) -> float:
+        """When the next is due of those that wait for no answer."""
+        return self._turns[0][0] if self._turns else math.inf
+
+    def _listen(self, until: float) -> int:
+        """Read what has come until then; how many answers are whole."""
+        ready = self._selector.select(max(0.0, until - time.perf_counter()))
         return sum(self._read(key.data) for key, _ in ready)
 
     def _read(self, number: int) -> bool:

@@ -127,9 +127,18 @@ class Server:
         """Start, and wait until it accepts connections. Raises `ClientError`."""
         self.folder.mkdir(parents=True, exist_ok=True)
         self.port = _free_port()
+        self._process = self._launch()
+        deadline = time.monotonic() + _START_SECONDS
+        while not self._accepts():
+            if not self.running or time.monotonic() > deadline:
+                self.stop()
+                raise ClientError(f"it does not start: {self.log()[-300:]}")
+            time.sleep(0.02)
+
+    def _launch(self) -> subprocess.Popen[bytes]:
         kept = {name: value for name, value in os.environ.items() if not name.startswith(("VIDEODOCK_", "RUSTUS_"))}
         with (self.folder / "log").open("ab") as log:
-            self._process = subprocess.Popen(
+            return subprocess.Popen(
                 self.command(),
                 cwd=ROOT,
                 env=kept | self.environment(),
@@ -138,12 +147,6 @@ class Server:
                 stderr=log,
                 start_new_session=True,
             )
-        deadline = time.monotonic() + _START_SECONDS
-        while not self._accepts():
-            if not self.running or time.monotonic() > deadline:
-                self.stop()
-                raise ClientError(f"it does not start: {self.log()[-300:]}")
-            time.sleep(0.02)
 
     def stop(self) -> None:
         """End it and whatever it has started."""

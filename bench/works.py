@@ -166,7 +166,8 @@ def _polls(source: Source, scale: Scale) -> Group:
 
     works = [work("polls-at-once", "at once again", None), work("polls-second", "once a second each", 1.0)]
     title = f"GET of the status by {scale.pollers} clients"
-    return Group("polls", title, works, frozenset({Ability.STATUS}), metric="requests_s", tall=True)
+    needs = frozenset({Ability.STATUS})
+    return Group("polls", title, works, needs, "requests_s", ("videodock", "videodock-two"), rounds=3, tall=True)
 
 
 def _trickle(source: Source, count: int, seconds: float) -> Group:

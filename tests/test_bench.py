@@ -4,13 +4,15 @@ import json
 import os
 import re
 import xml.etree.ElementTree as ElementTree
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from bench import machine, phones, report, runner, trickle, videos, works
+from bench.clients import Connection
 from bench.measure import warm
 from bench.runner import Results, run_groups
 from bench.scale import KIB, Scale
@@ -240,6 +242,15 @@ class Inventing(Growing):
         return targets
 
 
+class Changing(Videodock):
+    """Tells another status than before, as each task is cancelled once its status was asked for."""
+
+    def check_status(self, status: Answer, answer: Answer) -> Mapping[str, Any]:
+        with Connection(self.port) as connection:
+            connection.ask(self.request("POST", f"/api/task/cancel/{answer.headers['upload-task']}", {}, 0)).expect(200)
+        return super().check_status(status, answer)
+
+
 class Refusing(SpliceLoop):
     """Says that it has less than it was sent."""
 
@@ -278,6 +289,14 @@ def test_an_upload_that_is_looked_at_must_be_as_it_was(source: Source, tmp_path:
     for kind, complaint in ((Growing, None), (Inventing, "it says that an upload has bytes which nobody has sent")):
         _, results = run(source, tmp_path / kind.__name__, ["growth-heads"], [kind])
         assert [cell.error for cell in results.cells] == [complaint] * 2
+
+
+def test_a_status_that_changes_has_no_figure(source: Source, tmp_path: Path) -> None:
+    """Each answer to a poll is compared with the first one."""
+    _, results = run(source, tmp_path, ["polls"], [Changing])
+    assert len(results.cells) == 2
+    for cell in results.cells:
+        assert (cell.values, (cell.error or "")[:26]) == ({}, "another status than before")
 
 
 def test_a_run_leaves_no_process_and_no_folder(source: Source, tmp_path: Path) -> None:

@@ -1,4 +1,7 @@
-"""How much of everything a run does: for the report, with `--full`, and with `--quick`."""
+"""How much of everything a run does: for the report, with `--full`, and with `--quick`.
+
+Rule: amounts only; what is done with them, and by which servers, is in `works.py`.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace

@@ -179,7 +179,7 @@ class Encoding(SpliceLoop):
 class OutOfVideos(Encoding):
     """Comes to the end of its queue while something is measured."""
 
-    steps = ("probe", "mp4", "done")
+    steps = ("mp4", "done")
 
 
 class Lazy(Encoding):

@@ -11,7 +11,7 @@ from types import FrameType
 
 import click
 
-from bench import works
+from bench import scale, works
 from bench.machine import describe
 from bench.report import write
 from bench.runner import Results, run_groups
@@ -46,7 +46,7 @@ def main(
     """Run upload servers side by side and compare them."""
     if quick and full:
         raise click.UsageError("--quick and --full do not go together")
-    scale = works.QUICK if quick else works.FULL if full else works.USUAL
+    much = scale.QUICK if quick else scale.FULL if full else scale.USUAL
     output = output or (None if quick or only or servers else Path("docs"))
     _allow_descriptors()
     # However it is ended, the servers are ended with it; a run in the background has no SIGINT otherwise.
@@ -55,9 +55,9 @@ def main(
     with (
         tempfile.TemporaryDirectory(prefix="bench-source-", dir=_MEMORY if _MEMORY.is_dir() else None) as memory,
         tempfile.TemporaryDirectory(prefix="bench-", dir=folder) as place,
-        Source(Path(memory), works.source_size(scale)) as source,
+        Source(Path(memory), much.source_size) as source,
     ):
-        groups = [group for group in works.groups(source, scale) if _is_wanted(group.name, only)]
+        groups = [group for group in works.groups(source, much) if _is_wanted(group.name, only)]
         if not groups:
             raise click.UsageError(f"no work is called {only}")
         kinds, missing = _choose(servers)
@@ -68,7 +68,7 @@ def main(
         seconds = _QUICK_SECONDS if quick else math.inf
         results = Results()
         try:
-            run_groups(groups, kinds, source, Path(place), rounds or scale.rounds, click.echo, results, seconds)
+            run_groups(groups, kinds, source, Path(place), rounds or much.rounds, click.echo, results, seconds)
         except SystemExit:  # a signal; what was measured is reported all the same
             machine["cut"] = True
         machine["minutes"] = round((time.monotonic() - began) / 60, 1)
@@ -104,7 +104,7 @@ def _allow_descriptors() -> None:
 
 def _code(results: Results) -> int:
     """1 when a transfer to our own server failed: that is an error, not a result."""
-    ours = {kind.name for kind in SERVERS if kind.role is Role.OURS}
+    ours = {kind.name for kind in SERVERS if kind.role in (Role.OURS, Role.VARIANT)}
     return int(any(cell.error is not None for cell in results.cells if cell.server in ours))
 
 

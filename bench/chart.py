@@ -62,7 +62,7 @@ def _panel(group: Group, kinds: Sequence[type[Server]], results: Results, top: i
     for kind, number in bars:
         width = max(1, round((_WIDTH - _LABEL - _VALUE) * number / most))
         middle_line = top + _BAR - 4
-        css = {Role.OURS: "ours", Role.PEER: "peer", Role.LIMIT: "limit"}[kind.role]
+        css = {Role.OURS: "ours", Role.VARIANT: "ours", Role.PEER: "peer", Role.LIMIT: "limit"}[kind.role]
         parts += [
             f'<text class="label" x="{_LABEL - 8}" y="{middle_line}" text-anchor="end">{escape(kind.label)}</text>',
             f'<rect class="{css}" x="{_LABEL}" y="{top}" width="{width}" height="{_BAR}" rx="2"/>',

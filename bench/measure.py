@@ -1,10 +1,12 @@
 """What a server costs while it works, read from /proc, and one measured cell.
 
-Rule: everything that a server's session contains is counted, children that ended included; memory is the sum of the
-highest resident sizes of its processes since the cell began (pages that they share count for each).
+Rule: everything that a server's session contains is counted, and all that those processes have started, children that
+ended included; memory is the sum of the highest resident sizes of its processes since the cell began (pages that they
+share count for each).
 """
 
 import os
+import resource
 import shutil
 import time
 from collections.abc import Callable
@@ -62,23 +64,20 @@ class Work:
     body: int  # bytes of its largest request
     make: Callable[[Server], Run]
     counts_bytes: bool = True
-    rows: int | None = None  # uploads that the table must have
 
     def prepare(self, server: Server) -> Run:
         """All that is not measured: connections, created uploads, checksums, a filled table."""
-        if self.rows is not None:
-            server.fill(self.rows)
         return self.make(server)
 
 
 class Meter:
-    """The processes of one server."""
+    """The processes of one server: its session, and what these have started in sessions of their own."""
 
     def __init__(self, server: Server) -> None:
         self._session = server.pid
 
     def cpu_seconds(self) -> float:
-        """CPU time of all processes of the session, and of those children that ended."""
+        """CPU time of all of them, and of those children that ended."""
         return sum(_ticks(fields) for _, fields in self._processes()) / _TICKS
 
     def forget_peaks(self) -> None:
@@ -94,13 +93,14 @@ class Meter:
         return sum(_peak(pid) for pid, _ in self._processes())
 
     def _processes(self) -> list[tuple[str, list[str]]]:
-        found = []
-        for entry in Path("/proc").iterdir():
-            if entry.name.isdigit():
-                fields = _stat(entry)
-                if fields and int(fields[3]) == self._session:
-                    found.append((entry.name, fields))
-        return found
+        every = {entry.name: _stat(entry) for entry in Path("/proc").iterdir() if entry.name.isdigit()}
+        every = {pid: fields for pid, fields in every.items() if fields}
+        found = {pid for pid, fields in every.items() if int(fields[3]) == self._session}
+        known = 0
+        while known < len(found):
+            known = len(found)
+            found |= {pid for pid, fields in every.items() if fields[1] in found}
+        return [(pid, every[pid]) for pid in found]
 
 
 def run_cell(work: Work, server: Server, turn: int) -> Cell:
@@ -112,9 +112,10 @@ def run_cell(work: Work, server: Server, turn: int) -> Cell:
     meter = Meter(server)
     try:
         meter.forget_peaks()
-        before, mine = meter.cpu_seconds(), time.process_time()
+        before, mine, began = meter.cpu_seconds(), _own_cpu_seconds(), time.perf_counter()
         outcome = run.run()
-        cpu, mine = meter.cpu_seconds() - before, time.process_time() - mine
+        cpu, mine = meter.cpu_seconds() - before, _own_cpu_seconds() - mine
+        cores = mine / (time.perf_counter() - began)
         peak = meter.peak_bytes()
         for path, content in outcome.stored:
             content.compare(path)
@@ -122,11 +123,13 @@ def run_cell(work: Work, server: Server, turn: int) -> Cell:
         return Cell(work.name, server.name, turn, error=_why(error))
     finally:
         run.close()
-    values = {"seconds": outcome.seconds, "cpu_s": cpu, "client_cpu_s": mine, "peak_mb": peak / _MB, **outcome.values}
+    values = {"seconds": outcome.seconds, "cpu_s": cpu, "peak_mb": peak / _MB, **outcome.values}
+    values |= {"client_cpu_s": mine, "client_cores": cores}
     if work.counts_bytes:
         values |= {"mb_s": outcome.amount / outcome.seconds / _MB, "cpu_s_gb": cpu / outcome.amount * 1e9}
     else:
-        values |= {"per_s": outcome.amount / outcome.seconds, "cpu_ms": cpu / max(1, outcome.amount) * 1000}
+        values |= {"per_s": outcome.amount / outcome.seconds, "cpu_ms": cpu / max(1, outcome.amount) * 1e3}
+        values["cpu_us"] = values["cpu_ms"] * 1e3
     return Cell(work.name, server.name, turn, {name: round(value, 4) for name, value in values.items()})
 
 
@@ -156,6 +159,12 @@ def spread(values: list[float]) -> tuple[float, float, float]:
 def forget(folder: Path) -> None:
     """Remove a server's folder."""
     shutil.rmtree(folder, ignore_errors=True)
+
+
+def _own_cpu_seconds() -> float:
+    """CPU time of this process, which is the client, and of those children that ended."""
+    own, children = (resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    return own.ru_utime + own.ru_stime + children.ru_utime + children.ru_stime
 
 
 def _why(error: Exception) -> str:

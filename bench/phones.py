@@ -7,16 +7,15 @@ not come to its end is counted as broken.
 """
 
 import contextlib
-import json
 import selectors
 import socket
 import time
 from dataclasses import dataclass
 
 from bench.clients import Connection, connect, is_whole, parse
+from bench.probe import Probe, latency
 from bench.servers.base import Answer, ClientError, Server
 from bench.source import Slice
-from bench.trickle import start_probe
 
 BEGIN_SECONDS = 1.0  # within which all begin
 PERIOD = 0.2  # seconds between two pieces of one upload
@@ -69,24 +68,10 @@ class Phones:
 
     def run(self) -> dict[str, float]:
         """`broken` uploads, and of the HEADs over the whole time p50, p99 and the maximum in ms."""
-        longest = max(phone.content.length for phone in self._phones) / self._rate
-        seconds = BEGIN_SECONDS + longest + 3
-        probe = start_probe(self._server.port, self._server.head_request(self._other), seconds)
-        try:
-            assert probe.stdout is not None
-            probe.stdout.readline()  # it asks from now on
+        with Probe(self._server.port, self._server.head_request(self._other)) as probe:
             self._flow()
-            found, _ = probe.communicate(timeout=seconds + _END_SECONDS)
-        finally:
-            probe.kill()
-            probe.wait()
-        times = sorted(json.loads(found))
-        return {
-            "broken": sum(phone.answer is None for phone in self._phones),
-            "head_p50_ms": times[len(times) // 2] * 1000,
-            "head_p99_ms": times[len(times) * 99 // 100] * 1000,
-            "head_max_ms": times[-1] * 1000,
-        }
+            times = probe.times()
+        return {"broken": sum(phone.answer is None for phone in self._phones), **latency(times)}
 
     def whole(self) -> list[tuple[Slice, str, Answer]]:
         """Content, path and last answer of the uploads that came to their end."""

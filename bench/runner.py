@@ -12,9 +12,10 @@ from pathlib import Path
 
 from bench.clients import Plan
 from bench.measure import Cell, Run, Work, clean, forget, run_cell, warm
+from bench.runs import Form, Uploads
 from bench.servers.base import Ability, ClientError, Server
 from bench.source import MIB, Source, WrongBytesError
-from bench.works import Form, Group, Uploads
+from bench.works import Group
 
 Say = Callable[[str], None]
 _WARM_MOST = 2 << 30  # more would be written to the disk before it is deleted
@@ -52,9 +53,10 @@ def run_groups(
         with ExitStack() as stack:
             running = []
             for kind in servers:
-                if not group.needs <= kind.abilities or (group.only and kind.name not in group.only):
+                if not _takes_part(kind, group):
                     continue
                 server = kind(folder / group.name / kind.name)
+                server.processing = group.processing
                 stack.callback(forget, server.folder)
                 stack.callback(server.stop)
                 running.append(server)
@@ -65,6 +67,11 @@ def run_groups(
                         say(f"  {work.name:<20} {turn + 1}  left out: the time is over")
                     else:
                         _all_servers(group, work, running, turn, source, results, say)
+
+
+def _takes_part(kind: type[Server], group: Group) -> bool:
+    chosen = kind.name in group.only if group.only else group.name.startswith(kind.groups)
+    return chosen and group.needs <= kind.abilities
 
 
 def _all_servers(
@@ -84,6 +91,8 @@ def _one(group: Group, work: Work, server: Server, turn: int, source: Source) ->
     try:
         if group.fresh:
             server.stop()
+        if group.processing:
+            forget(server.folder)  # it would go on with the videos of the cell before
         if not server.running:
             server.start()
             _greet(server, source)
@@ -92,9 +101,9 @@ def _one(group: Group, work: Work, server: Server, turn: int, source: Source) ->
         return Cell(work.name, server.name, turn, error=str(error))
     warm(server.folder, min(max(work.size, 64 * MIB), _WARM_MOST))
     cell = run_cell(work, server, turn)
-    clean(server)
-    if cell.error is not None:
+    if cell.error is not None or group.processing:
         server.stop()
+    clean(server)
     return cell
 
 

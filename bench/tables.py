@@ -25,33 +25,48 @@ class Column(NamedTuple):
 COLUMNS = {
     "mb_s": Column("mb_s", "MB/s", 0),
     "per_s": Column("per_s", "cycles/s", 0),
+    "requests_s": Column("requests_s", "requests/s", 0),
     "head_p99_ms": Column("head_p99_ms", "HEAD p99, ms", 1),
 }
+_PEAK = Column("peak_mb", "peak MB", 0)
+_CLIENT = Column("client_cores", "client, cores", 2)
+_COSTS = ("peak_mb", "cpu_s", "cpu_s_gb")  # beside which encoding would be all that is seen
 _MORE = {
-    "mb_s": (Column("cpu_s_gb", "CPU-s a GB", 2), Column("peak_mb", "peak MB", 0)),
-    "per_s": (Column("cpu_ms", "CPU-ms a cycle", 2), Column("peak_mb", "peak MB", 0)),
+    "mb_s": (Column("cpu_s_gb", "CPU-s a GB", 2), _PEAK, _CLIENT),
+    "per_s": (Column("cpu_ms", "CPU-ms a cycle", 2), _PEAK, _CLIENT),
+    "requests_s": (
+        Column("p50_ms", "p50, ms", 1),
+        Column("p99_ms", "p99, ms", 1),
+        Column("max_ms", "max, ms", 1),
+        Column("cpu_us", "CPU-us a request", 0),
+        _PEAK,
+        _CLIENT,
+    ),
     "head_p99_ms": (
         Column("head_p50_ms", "HEAD p50, ms", 1),
         Column("head_max_ms", "HEAD max, ms", 1),
         Column("begin_ms", "longest while all begin, ms", 0),
         Column("broken", "broken", 0),
-        Column("peak_mb", "peak MB", 0),
+        _PEAK,
         Column("cpu_s", "CPU-s", 1),
         Column("cpu_s_gb", "CPU-s a GB", 1),
+        _CLIENT,
     ),
 }
 
 
 def table(group: Group, kinds: Sequence[type[Server]], results: Results) -> str:
     """The table of one group."""
-    if len(group.works) > 1:
+    if len(group.works) > 1 and not group.tall:
         return _growth(group, kinds, results)
     return _comparison(group, kinds, results)
 
 
-def ordered(group: Group, kinds: Sequence[type[Server]], results: Results) -> list[type[Server]]:
-    """The servers that took part, the best one first, those without a number last."""
-    work = group.works[0].name
+def ordered(
+    group: Group, kinds: Sequence[type[Server]], results: Results, work: str | None = None
+) -> list[type[Server]]:
+    """The servers that took part in a work (None: the first), the best one first, those without a number last."""
+    work = work or group.works[0].name
     found = [kind for kind in kinds if results.of(work, kind.name)]
     sign = -1 if is_higher_better(group) else 1
 
@@ -77,35 +92,36 @@ def failure(results: Results, work: str, server: str) -> str:
 
 
 def _comparison(group: Group, kinds: Sequence[type[Server]], results: Results) -> str:
-    work = group.works[0].name
-    present = ordered(group, kinds, results)
-    ours = next((kind for kind in kinds if kind.role is Role.OURS and kind in present), None)
+    every = [(work, kind) for work in group.works for kind in ordered(group, kinds, results, work.name)]
+    ours = next((kind for kind in kinds if kind.role is Role.OURS and kind in {kind for _, kind in every}), None)
     columns = [
         column
         for column in (COLUMNS[group.metric], *_MORE[group.metric])
-        if column.metric == group.metric or any(values(results, work, kind.name, column.metric) for kind in present)
+        if not (group.processing and column.metric in _COSTS)
+        if column.metric == group.metric
+        or any(values(results, work.name, kind.name, column.metric) for work, kind in every)
     ]
-    shows_ratio = is_higher_better(group) and ours is not None
+    shows_ratio = is_higher_better(group) and ours is not None and len({kind for _, kind in every}) > 1
     head = ["server", columns[0].title, *(["Videodock is"] if shows_ratio else []), *(c.title for c in columns[1:])]
     rows = []
-    for kind in present:
-        cells = [_number(results, work, kind.name, column, spread_too=column is columns[0]) for column in columns]
+    for work, kind in every:
+        cells = [_number(results, work.name, kind.name, column, spread_too=column is columns[0]) for column in columns]
         if shows_ratio and ours is not None:
-            cells.insert(1, _ratio(results, group, ours, kind))
-        problem = failure(results, work, kind.name)
-        rows.append([_name(kind) + (f" ({problem})" if problem else ""), *cells])
-    return "\n".join(_markdown(head, rows))
+            cells.insert(1, _ratio(results, group, work.name, ours, kind))
+        problem = failure(results, work.name, kind.name)
+        cells.insert(0, _name(kind) + (f" ({problem})" if problem else ""))
+        rows.append([work.label, *cells] if group.tall else cells)
+    return "\n".join(_markdown(["work", *head] if group.tall else head, rows))
 
 
 def _growth(group: Group, kinds: Sequence[type[Server]], results: Results) -> str:
     column = COLUMNS[group.metric]
     head = ["server", *(f"{work.label}, {column.title}" for work in group.works)]
-    peak = Column("peak_mb", "peak MB", 0)
-    head += [f"{work.label}, {peak.title}" for work in group.works]
+    head += [f"{work.label}, {_PEAK.title}" for work in group.works]
     rows = []
     for kind in ordered(group, kinds, results):
         row = [_name(kind)]
-        for shown in (column, peak):
+        for shown in (column, _PEAK):
             row += [
                 _number(results, work.name, kind.name, shown, spread_too=shown is column)
                 or failure(results, work.name, kind.name)
@@ -123,8 +139,7 @@ def _number(results: Results, work: str, server: str, column: Column, *, spread_
     return f"{mid} ({low}–{high})" if spread_too and len(found) > 1 else mid
 
 
-def _ratio(results: Results, group: Group, ours: type[Server], kind: type[Server]) -> str:
-    work = group.works[0].name
+def _ratio(results: Results, group: Group, work: str, ours: type[Server], kind: type[Server]) -> str:
     mine, theirs = (middle(results, work, one.name, group.metric) for one in (ours, kind))
     if kind is ours or not mine or not theirs:
         return ""
@@ -132,13 +147,14 @@ def _ratio(results: Results, group: Group, ours: type[Server], kind: type[Server
 
 
 def _name(kind: type[Server]) -> str:
-    if kind.role is Role.OURS:
+    if kind.role in (Role.OURS, Role.VARIANT):
         return f"**{kind.label}**"
     return f"*{kind.label}*" if kind.role is Role.LIMIT else kind.label
 
 
 def _markdown(head: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
     yield "| " + " | ".join(head) + " |"
-    yield "| --- |" + " ---: |" * (len(head) - 1)
+    texts = head.index("server") + 1
+    yield "|" + " --- |" * texts + " ---: |" * (len(head) - texts)
     for row in rows:
         yield "| " + " | ".join(cell.replace("|", "\\|").replace("\n", " ") for cell in row) + " |"

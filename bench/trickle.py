@@ -1,27 +1,23 @@
 """Many slow uploads at once, and how long a HEAD on another upload takes meanwhile.
 
-Rules: one thread begins them all at once, and then sends a piece on each connection once a second; a process of its
-own asks for HEAD at fixed times, and an answer's time counts from when it should have been asked, so that a stall is
-not measured only once. An upload whose connection broke, or that did not come to its end, is counted as broken, and
-that is a result.
+Rules: one thread begins them all at once, and then sends a piece on each connection once a second; the HEADs of
+beginning and end count only for the maximum, and the longest of the beginning is told apart. An upload whose connection
+broke, or that did not come to its end, is counted as broken, and that is a result.
 """
 
 import contextlib
-import json
 import math
 import socket
-import subprocess
-import sys
 import time
 from dataclasses import dataclass
 
 from bench.clients import Connection, connect, is_whole, parse
-from bench.servers.base import ROOT, Answer, ClientError, Server
+from bench.probe import INTERVAL, Probe, latency
+from bench.servers.base import Answer, ClientError, Server
 from bench.source import Slice
 
 PIECE = 512  # bytes a second on each connection
-INTERVAL = 0.02  # seconds between two HEADs
-BEGIN_SECONDS = 2  # in which all uploads begin; the HEADs of this time are counted apart
+BEGIN_SECONDS = 2  # in which all uploads begin
 _CONNECT_SECONDS = 10
 _END_SECONDS = 60
 
@@ -60,30 +56,22 @@ class Trickle:
 
     def run(self) -> dict[str, float]:
         """`broken` connections, the `head_p50_ms`, `head_p99_ms` of the HEADs, and the longest at the beginning."""
-        probe = start_probe(self._server.port, self._server.head_request(self._other), self._seconds)
-        try:
-            assert probe.stdout is not None
-            probe.stdout.readline()  # it asks from now on
+        with Probe(self._server.port, self._server.head_request(self._other)) as probe:
             for slow in self._slow:
                 self._open(slow)
             self._send_slowly()
-            found, _ = probe.communicate(timeout=_END_SECONDS)
-        finally:
-            probe.kill()
-            probe.wait()
-        every = json.loads(found)
-        count = int(BEGIN_SECONDS / INTERVAL)
-        begin, times = every[:count], sorted(every[count:])
-        for slow in self._slow:
-            self._send(slow, slow.content.length - slow.sent)
-        deadline = time.monotonic() + _END_SECONDS
-        for slow in self._slow:
-            self._end(slow, deadline)
+            for slow in self._slow:
+                self._send(slow, slow.content.length - slow.sent)
+            deadline = time.monotonic() + _END_SECONDS
+            for slow in self._slow:
+                self._end(slow, deadline)
+            times = probe.times()
+        begin, end = int(BEGIN_SECONDS / INTERVAL), int(self._seconds / INTERVAL)
         return {
             "broken": sum(slow.answer is None for slow in self._slow),
-            "begin_ms": max(begin) * 1000,
-            "head_p50_ms": times[len(times) // 2] * 1000,
-            "head_p99_ms": times[len(times) * 99 // 100] * 1000,
+            **latency(times[begin:end]),
+            "head_max_ms": max(times) * 1000,
+            "begin_ms": max(times[:begin]) * 1000,
         }
 
     def whole(self) -> list[tuple[Slice, str, Answer]]:
@@ -153,35 +141,3 @@ def _drop(slow: _Slow) -> None:
     if slow.connection is not None:
         slow.connection.close()
         slow.connection = None
-
-
-def start_probe(port: int, request: bytes, seconds: float) -> subprocess.Popen[str]:
-    """A process that asks that HEAD at fixed times; says a line when it begins, and at its end all times as JSON."""
-    command = [sys.executable, "-m", "bench.trickle", str(port), request.decode("latin-1"), str(seconds)]
-    return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
-
-
-def _probe(port: int, request: bytes, seconds: float) -> list[float]:
-    """Seconds that each HEAD took from when it was due; one that was not answered counts as the time limit."""
-    times = []
-    with Connection(port, _CONNECT_SECONDS) as connection:
-        sys.stdout.write("begin\n")
-        sys.stdout.flush()
-        began = time.perf_counter()
-        for number in range(int(seconds / INTERVAL)):
-            due = began + number * INTERVAL
-            time.sleep(max(0.0, due - time.perf_counter()))
-            try:
-                connection.ask(request).expect(200, 204)
-            except ClientError:
-                times.append(float(_CONNECT_SECONDS))
-                connection.close()
-            else:
-                times.append(time.perf_counter() - due)
-            if time.perf_counter() - began > seconds + _CONNECT_SECONDS:
-                break  # it does not keep up at all; what is missing would only be slower
-    return times
-
-
-if __name__ == "__main__":
-    sys.stdout.write(json.dumps(_probe(int(sys.argv[1]), sys.argv[2].encode("latin-1"), float(sys.argv[3]))))

@@ -1,68 +1,26 @@
-"""What the clients do: the rows of the goals.
+"""What the clients do, how much of it, and which servers take part: the rows of the goals.
 
-Rule: a work prepares what is not measured, and hands back which bytes must be stored where. Works of one group run
-interleaved with each other.
+Rule: works of one group run interleaved with each other.
 """
 
 import math
-import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from bench.clients import FormSender, Plan, Uploader, together
-from bench.cycles import BODY_BYTES, Cycles
-from bench.measure import Outcome, Run, Work
-from bench.phones import Phones
+from bench.clients import Plan
+from bench.cycles import BODY_BYTES
+from bench.measure import Run, Work
+from bench.runs import Form, Heads, Looks, ManyPhones, Polls, SlowOnes, SmallOnes, Uploads, WhileEncoding
+from bench.scale import GB, KIB, MB, Scale
 from bench.servers.base import Ability, Server
-from bench.source import MIB, Slice, Source
-from bench.trickle import BEGIN_SECONDS, PIECE, Trickle
+from bench.source import MIB, Source
+from bench.trickle import BEGIN_SECONDS, PIECE
+from bench.videos import Video
 
-MB = 1_000_000
-GB = 1_000_000_000
 GROWERS = ("videodock", "videodock-no-fsync", "splice-loop", "tuspyserver", "tus-node")
-
-
-@dataclass(frozen=True)
-class Scale:
-    """How much of everything."""
-
-    rounds: int
-    size: int  # bytes of one whole upload, and of all chunks together
-    small_size: int  # bytes with 500 KiB chunks
-    seconds: float  # of cycles, of slow uploads and of phones
-    trickles: Sequence[int]
-    phones: int
-    rates: Sequence[int]  # bytes a second of each phone
-    sizes: Sequence[int]
-    clients: Sequence[int]
-    rows: Sequence[int]
-
-
-FULL = Scale(
-    5,
-    GB,
-    512 * MB,
-    8,
-    (500, 1000),
-    500,
-    (20_000, 80_000, 300_000),
-    (100 * MB, GB, 10 * GB),
-    (1, 4, 16, 64),
-    (1_000, 10_000, 100_000),
-)
-USUAL = Scale(
-    5,
-    GB,
-    512 * MB,
-    8,
-    (500, 1000),
-    500,
-    (20_000, 80_000, 300_000),
-    (100 * MB, GB),
-    (1, 4, 16, 64),
-    (1_000, 10_000, 100_000),
-)
-QUICK = Scale(1, 256 * MB, 64 * MB, 2, (100,), 100, (80_000,), (32 * MB, 256 * MB), (1, 16), (1_000, 10_000))
+_PHONE_RATE = 80_000  # bytes a second, where there is one rate only
+_NONE = "no video is encoded"
+CHUNKERS = ("videodock", "videodock-two", "splice-loop", "plain-asgi", "tus-node")
 
 
 @dataclass(frozen=True)
@@ -77,106 +35,8 @@ class Group:
     only: Sequence[str] = ()  # names of servers; empty is all that can
     fresh: bool = False  # each cell on a server that was just started
     rounds: int | None = None
-
-
-class Uploads(Run):
-    """As many uploads at once as there are contents."""
-
-    def __init__(self, server: Server, contents: Sequence[Slice], plan: Plan) -> None:
-        self._server = server
-        self._uploaders = [Uploader(server, content, plan) for content in contents]
-        for uploader in self._uploaders:
-            uploader.reckon()
-        for uploader in self._uploaders:
-            uploader.create()
-
-    def run(self) -> Outcome:
-        seconds = together([uploader.run for uploader in self._uploaders])
-        stored = [(self._server.stored(one.target, one.answer), one.content) for one in self._uploaders]
-        hashing = sum(one.hash_seconds for one in self._uploaders)
-        values = {"hash_times": seconds / hashing} if hashing else {}
-        return Outcome(seconds, sum(one.content.length for one in self._uploaders), stored, values)
-
-    def close(self) -> None:
-        for uploader in self._uploaders:
-            uploader.close()
-
-
-class Form(Run):
-    """One form with one file."""
-
-    def __init__(self, server: Server, content: Slice) -> None:
-        self._server = server
-        self._sender = FormSender(server, content)
-
-    def run(self) -> Outcome:
-        seconds = together([self._sender.run])
-        assert self._sender.answer is not None
-        content = self._sender.content
-        return Outcome(seconds, content.length, [(self._server.stored_form(self._sender.answer), content)])
-
-    def close(self) -> None:
-        self._sender.close()
-
-
-class SmallOnes(Run):
-    """Cycles, and at the end one upload whose bytes are compared: the others are gone."""
-
-    def __init__(self, server: Server, content: Slice, connections: int, seconds: float) -> None:
-        self._server = server
-        self._last = Slice(content.source, content.start, BODY_BYTES)
-        self._cycles = Cycles(server, content, connections)
-        self._seconds = seconds
-
-    def run(self) -> Outcome:
-        count, seconds = self._cycles.run(self._seconds)
-        # Not created before: a server may close a connection that was silent for so long.
-        last = Uploads(self._server, [self._last], Plan(0))
-        try:
-            return Outcome(seconds, count, last.run().stored)
-        finally:
-            last.close()
-
-    def close(self) -> None:
-        self._cycles.close()
-
-
-class SlowOnes(Run):
-    """Trickling uploads."""
-
-    def __init__(self, server: Server, contents: list[Slice], seconds: float) -> None:
-        self._server = server
-        self._trickle = Trickle(server, contents, seconds)
-        self._seconds = seconds
-        self._trickle.prepare()
-
-    def run(self) -> Outcome:
-        values = self._trickle.run()
-        stored = [(self._server.stored(path, answer), content) for content, path, answer in self._trickle.whole()]
-        return Outcome(self._seconds, len(stored), stored, values)
-
-    def close(self) -> None:
-        self._trickle.close()
-
-
-class ManyPhones(Run):
-    """Uploads at one rate that begin and end together."""
-
-    def __init__(self, server: Server, contents: list[Slice], rate: int) -> None:
-        self._server = server
-        self._phones = Phones(server, contents, rate)
-        self._phones.prepare()
-
-    def run(self) -> Outcome:
-        began = time.perf_counter()
-        values = self._phones.run()
-        seconds = time.perf_counter() - began
-        whole = self._phones.whole()
-        stored = [(self._server.stored(path, answer), content) for content, path, answer in whole]
-        return Outcome(seconds, sum(content.length for content, _, _ in whole), stored, values)
-
-    def close(self) -> None:
-        self._phones.close()
+    processing: bool = False  # the server processes what is uploaded; each cell begins with an empty server
+    tall: bool = False  # in the table a row for each work and server, otherwise one for each server
 
 
 def groups(source: Source, scale: Scale) -> list[Group]:
@@ -194,9 +54,10 @@ def groups(source: Source, scale: Scale) -> list[Group]:
         Group(
             "chunks-500k",
             f"One client, {_size(small)} in 500 KiB chunks",
-            [_uploads(source, "chunks-500k", "", small, 1, 500 << 10)],
+            [_uploads(source, "chunks-500k", "", small, 1, 500 * KIB)],
             tus,
         ),
+        *(_chunks(source, scale, count) for count in scale.chunk_clients),
         Group("multipart", f"{_size(size)} as one file of a form", [_form(source, size)], frozenset({Ability.FORM})),
         Group(
             "cycles",
@@ -225,7 +86,9 @@ def groups(source: Source, scale: Scale) -> list[Group]:
             frozenset({Ability.SHA1}),
         ),
         *(_phones(source, scale.phones, rate, scale.seconds) for rate in scale.rates),
+        *_encoding(source, scale),
         *(_trickle(source, count, scale.seconds) for count in scale.trickles),
+        _polls(source, scale),
         Group(
             "growth-size",
             "Growth: size of one upload",
@@ -243,20 +106,19 @@ def groups(source: Source, scale: Scale) -> list[Group]:
             only=GROWERS,
             rounds=min(3, scale.rounds),
         ),
-        Group(
-            "growth-rows",
-            "Growth: uploads in the table; the same cycles",
-            [_cycles(source, f"growth-rows-{n}", scale.seconds, n) for n in scale.rows],
-            frozenset({Ability.TABLE}),
-            metric="per_s",
-            rounds=min(3, scale.rounds),
+        _growth(
+            "growth-cycles",
+            "Growth: open uploads in the table; cycles on 8 connections",
+            [_cycles(source, f"growth-cycles-{n}", scale.seconds, n) for n in scale.open],
+            "per_s",
+        ),
+        _growth(
+            "growth-heads",
+            "Growth: open uploads in the table; HEAD of each by turns on 8 connections",
+            [_looks(f"growth-heads-{n}", scale.seconds, n) for n in scale.open],
+            "requests_s",
         ),
     ]
-
-
-def source_size(scale: Scale) -> int:
-    """Bytes that the source needs so that no two uploads at once are alike; larger ones begin again."""
-    return max(scale.size, 64 * MB)
 
 
 def _uploads(
@@ -267,17 +129,45 @@ def _uploads(
     return Work(name, label, total, chunk or total // count, lambda server: Uploads(server, contents, plan))
 
 
+def _chunks(source: Source, scale: Scale, count: int) -> Group:
+    name = f"chunks-{count}-clients"
+    works = []
+    for chunk in scale.chunks:
+        label, total = _binary(chunk), scale.chunks_together(chunk, count)
+        works.append(_uploads(source, f"{name}-{label.replace(' ', '').lower()}", label, total, count, chunk))
+    title = f"Chunks of different sizes, {count} {'client' if count == 1 else 'clients'}"
+    return Group(name, title, works, frozenset({Ability.TUS}), only=CHUNKERS, rounds=min(2, scale.rounds), tall=True)
+
+
 def _form(source: Source, size: int) -> Work:
     content = source.slices(1, size)[0]
     return Work("multipart", "", size, size, lambda server: Form(server, content))
 
 
-def _cycles(source: Source, name: str, seconds: float, rows: int | None = None, connections: int = 8) -> Work:
+def _cycles(source: Source, name: str, seconds: float, others: int = 0, connections: int = 8) -> Work:
     content = source.slices(1, MIB)[0]
-    label = "" if rows is None else f"{rows:,} uploads"
-    return Work(
-        name, label, 0, BODY_BYTES, lambda server: SmallOnes(server, content, connections, seconds), False, rows
-    )
+    label = f"{others:,} open" if others else ""
+    return Work(name, label, 0, BODY_BYTES, lambda s: SmallOnes(s, content, connections, seconds, others), False)
+
+
+def _looks(name: str, seconds: float, count: int) -> Work:
+    return Work(name, f"{count:,} open", 0, 0, lambda server: Looks(server, seconds, count), False)
+
+
+def _growth(name: str, title: str, works: Sequence[Work], metric: str) -> Group:
+    return Group(name, title, works, frozenset({Ability.TABLE}), metric, ("videodock",), rounds=2, tall=True)
+
+
+def _polls(source: Source, scale: Scale) -> Group:
+    contents = source.slices(scale.pollers, BODY_BYTES)
+
+    def work(name: str, label: str, interval: float | None) -> Work:
+        return Work(name, label, 0, BODY_BYTES, lambda s: Polls(s, contents, scale.seconds, interval), False)
+
+    works = [work("polls-at-once", "at once again", None), work("polls-second", "once a second each", 1.0)]
+    title = f"GET of the status by {scale.pollers} clients"
+    needs = frozenset({Ability.STATUS})
+    return Group("polls", title, works, needs, "requests_s", ("videodock", "videodock-two"), rounds=3, tall=True)
 
 
 def _trickle(source: Source, count: int, seconds: float) -> Group:
@@ -290,15 +180,57 @@ def _trickle(source: Source, count: int, seconds: float) -> Group:
 
 
 def _phones(source: Source, count: int, rate: int, seconds: float) -> Group:
-    contents = source.slices(count, int(rate * seconds))
     name = f"phones-{rate // 1000}"
-    work = Work(name, "", count * contents[0].length, MIB, lambda server: ManyPhones(server, contents, rate))
+    work = _phones_work(source, name, count, rate, seconds)
     title = f"{count:,} phones at {rate // 1000} KB/s that begin and end within a second"
     return Group(name, title, [work], frozenset({Ability.BODY}), metric="head_p99_ms", fresh=True, rounds=3)
 
 
+def _phones_work(source: Source, name: str, count: int, rate: int, seconds: float, label: str = "") -> Work:
+    contents = source.slices(count, int(rate * seconds))
+    return Work(name, label, count * contents[0].length, MIB, lambda server: ManyPhones(server, contents, rate))
+
+
+def _encoding(source: Source, scale: Scale) -> list[Group]:
+    """What else goes on while the server encodes as many videos as it will at once, and when it encodes none."""
+    video = Video(scale.video_seconds)
+
+    def both(name: str, alone: Work) -> list[Work]:
+        def make(server: Server) -> Run:
+            return WhileEncoding(server, video, alone.make)
+
+        return [alone, replace(alone, name=name, label="videos are encoded", make=make)]
+
+    count, seconds = scale.phones, scale.seconds
+    heads = Work("encoding-heads-none", _NONE, 0, 0, lambda server: Heads(server, seconds), False)
+    phones = _phones_work(source, "encoding-phones-none", count, _PHONE_RATE, seconds, _NONE)
+    titles = {
+        "encoding-heads": "HEAD of one upload, 50 a second, while the server encodes videos",
+        "encoding-phones": f"{count:,} phones at {_PHONE_RATE // 1000} KB/s while the server encodes videos",
+    }
+    return [
+        Group(
+            name,
+            titles[name],
+            both(f"{name}-all", work),
+            frozenset({Ability.PROCESSING}),
+            metric="head_p99_ms",
+            only=("videodock",),
+            fresh=True,
+            rounds=3,
+            processing=True,
+            tall=True,
+        )
+        for name, work in (("encoding-heads", heads), ("encoding-phones", phones))
+    ]
+
+
 def _size(size: int) -> str:
     return f"{size / GB:g} GB" if size >= GB else f"{size / MB:g} MB"
+
+
+def _binary(size: int) -> str:
+    return f"{size // MIB} MiB" if size >= MIB else f"{size // KIB} KiB"
 
 
 def _word(size: int) -> str:

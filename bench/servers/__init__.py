@@ -1,7 +1,7 @@
 """All servers of the benchmark, ours first; the order of the tables when numbers are equal."""
 
 from bench.servers.base import Server
-from bench.servers.ours import Videodock, VideodockPortable, VideodockWithoutFsync
+from bench.servers.ours import Videodock, VideodockPortable, VideodockTwo, VideodockWithoutFsync
 from bench.servers.peers import (
     FastapiForm,
     FlaskForm,
@@ -19,6 +19,7 @@ from bench.servers.peers import (
 SERVERS: tuple[type[Server], ...] = (
     Videodock,
     VideodockWithoutFsync,
+    VideodockTwo,
     SpliceLoop,
     VideodockPortable,
     PlainAsgi,

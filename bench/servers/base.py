@@ -17,7 +17,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum, auto
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 from urllib.parse import urlsplit
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -57,6 +57,8 @@ class Ability(Enum):
     SHA1 = auto()  # Upload-Checksum
     FORM = auto()  # multipart/form-data with one file
     TABLE = auto()  # can be filled with uploads beforehand
+    STATUS = auto()  # tells what became of an upload
+    PROCESSING = auto()  # encodes uploaded videos
 
 
 class Role(Enum):
@@ -64,6 +66,7 @@ class Role(Enum):
 
     OURS = "ours"
     PEER = "peer"
+    VARIANT = "variant"  # ours with other settings, for which there are no goals
     LIMIT = "limit"  # not a choice that a user has: it shows what is possible
 
 
@@ -74,6 +77,8 @@ class Server:
     label: ClassVar[str]
     role: ClassVar[Role] = Role.PEER
     abilities: ClassVar[frozenset[Ability]]
+    groups: ClassVar[tuple[str, ...]] = ("",)
+    """How the names begin of the groups in which it takes part, as far as it can."""
     largest_body: ClassVar[int | None] = None
     """Bytes; None is any. For those that keep a whole body in memory."""
     durable: ClassVar[str] = "no fsync"
@@ -82,6 +87,7 @@ class Server:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.port = 0
+        self.processing = False  # whether it processes what was uploaded, if it can; before the start
         self._process: subprocess.Popen[bytes] | None = None
 
     # What it is
@@ -121,9 +127,18 @@ class Server:
         """Start, and wait until it accepts connections. Raises `ClientError`."""
         self.folder.mkdir(parents=True, exist_ok=True)
         self.port = _free_port()
+        self._process = self._launch()
+        deadline = time.monotonic() + _START_SECONDS
+        while not self._accepts():
+            if not self.running or time.monotonic() > deadline:
+                self.stop()
+                raise ClientError(f"it does not start: {self.log()[-300:]}")
+            time.sleep(0.02)
+
+    def _launch(self) -> subprocess.Popen[bytes]:
         kept = {name: value for name, value in os.environ.items() if not name.startswith(("VIDEODOCK_", "RUSTUS_"))}
         with (self.folder / "log").open("ab") as log:
-            self._process = subprocess.Popen(
+            return subprocess.Popen(
                 self.command(),
                 cwd=ROOT,
                 env=kept | self.environment(),
@@ -132,12 +147,6 @@ class Server:
                 stderr=log,
                 start_new_session=True,
             )
-        deadline = time.monotonic() + _START_SECONDS
-        while not self._accepts():
-            if not self.running or time.monotonic() > deadline:
-                self.stop()
-                raise ClientError(f"it does not start: {self.log()[-300:]}")
-            time.sleep(0.02)
 
     def stop(self) -> None:
         """End it and whatever it has started."""
@@ -211,8 +220,17 @@ class Server:
         """The file with the bytes of the form's file."""
         return self.folder / "data" / answer.expect(200).body.decode()
 
-    def fill(self, uploads: int) -> None:
-        """Make sure that its table has so many uploads beside those of the benchmark."""
+    def status_request(self, answer: Answer) -> bytes:
+        """The request for the status of the upload whose last answer this is."""
+        raise NotImplementedError
+
+    def check_status(self, status: Answer, answer: Answer) -> Mapping[str, Any]:
+        """What this answer tells, `status` and `step` among it; raises `ClientError` when it is of another upload."""
+        raise NotImplementedError
+
+    def fill(self, uploads: int) -> list[str]:
+        """Make its table have so many open uploads without bytes, and as many complete ones, beside those of the
+        benchmark; the paths of the open ones."""
         raise NotImplementedError
 
 

@@ -1,22 +1,45 @@
-"""Videodock as a user starts it: `python -m server serve`, one process, SQLite; nothing is processed meanwhile."""
+"""Videodock as a user starts it: `python -m server serve`, one process, SQLite. It processes nothing unless told to."""
 
 import contextlib
 import json
 import sqlite3
 import sys
 import uuid
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from bench.servers.base import Ability, Answer, ClientError, Role, Server, versions
 from server import __version__
 from server.settings import Settings
 
-_OWNER = "bench"
-_COLUMNS = (
-    "id, owner, status, protocol, length, received, metadata_raw, filename, media_type, has_bytes, task_id, "
-    "created_at, updated_at, expires_at"
-)
+_FILLED = "filled.mp4"  # by this name the uploads are known that `fill` has made
+_LENGTH = 1000
 _SIZE_LIMIT = str(1 << 40)
+
+
+def _row(name: str, received: int) -> dict[str, object]:
+    long_ago = "2026-01-01 00:00:00.000000"
+    return {
+        "id": name,
+        "owner": "default",
+        "status": "complete" if received else "open",
+        "protocol": "tus",
+        "length": _LENGTH,
+        "reserved": _LENGTH,
+        "received": received,
+        "filename": _FILLED,
+        "media_type": "mp4" if received else None,
+        "has_bytes": 1,
+        "task_id": name,
+        "created_at": long_ago,
+        "updated_at": long_ago,
+        "expires_at": "2099-01-01 00:00:00.000000",
+    }
+
+
+def _marks(row: Mapping[str, object]) -> str:
+    return ", ".join(f":{name}" for name in row)
 
 
 class Videodock(Server):
@@ -35,7 +58,8 @@ class Videodock(Server):
     def command(self) -> list[str]:
         where = ["--port", str(self.port), "--data-dir", str(self.folder / "data")]
         sizes = ["--max-file-size", _SIZE_LIMIT, "--tus-max-size", _SIZE_LIMIT]
-        return [sys.executable, "-m", "server", "serve", *where, *sizes, "--scheduler", "none"]
+        scheduler = "embedded" if self.processing else "none"
+        return [sys.executable, "-m", "server", "serve", *where, *sizes, "--scheduler", scheduler]
 
     def stored(self, target: str, answer: Answer | None) -> Path:
         upload = target.rpartition("/")[2]
@@ -53,32 +77,32 @@ class Videodock(Server):
             raise ClientError("its database has no upload of that task")
         return self.stored(row[0], None)
 
-    def fill(self, uploads: int) -> None:
-        rows = (
-            # One in ten is unfinished; the others are complete, as in a table that has grown over months.
-            (
-                name,
-                _OWNER,
-                "complete" if number % 10 else "open",
-                "tus",
-                1000,
-                1000 if number % 10 else 0,
-                None,
-                "clip.mp4",
-                "mp4",
-                1,
-                name,
-                *("2026-01-01 00:00:00.000000",) * 2,
-                "2099-01-01 00:00:00.000000",
-            )
-            for number, name in enumerate(str(uuid.uuid4()) for _ in range(uploads))
-        )
+    def status_request(self, answer: Answer) -> bytes:
+        return self.request("GET", f"/api/task/status/{answer.headers['upload-task']}", {})
+
+    def check_status(self, status: Answer, answer: Answer) -> Mapping[str, Any]:
+        found: dict[str, Any] = json.loads(status.expect(200).body)
+        if not found["success"] or found["task_id"] != answer.headers["upload-task"]:
+            raise ClientError("it told the status of another task")
+        return found
+
+    def fill(self, uploads: int) -> list[str]:
+        ids = [str(uuid.uuid4()) for _ in range(2 * uploads)]
+        opened = ids[:uploads]
         with contextlib.closing(self._database()) as database, database:
-            database.execute("DELETE FROM uploads WHERE owner = ?", (_OWNER,))
-            marks = ", ".join("?" * len(_COLUMNS.split(", ")))
-            database.executemany(f"INSERT INTO uploads ({_COLUMNS}) VALUES ({marks})", rows)
+            old = database.execute("SELECT id FROM uploads WHERE filename = ? AND status = 'open'", (_FILLED,))
+            for (name,) in old.fetchall():
+                self.stored(name, None).unlink()
+            database.execute("DELETE FROM uploads WHERE filename = ?", (_FILLED,))
+            rows = [_row(name, 0) for name in opened] + [_row(name, _LENGTH) for name in ids[uploads:]]
+            database.executemany(f"INSERT INTO uploads ({', '.join(rows[0])}) VALUES ({_marks(rows[0])})", rows)
         with contextlib.closing(self._database()) as database:
             database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        for name in opened:
+            path = self.stored(name, None)
+            path.parent.mkdir(exist_ok=True)
+            path.touch()
+        return [f"{self.mount}/{name}" for name in opened]
 
     def _database(self) -> sqlite3.Connection:
         return sqlite3.connect(self.folder / "data" / "videodock.db", timeout=60)
@@ -97,6 +121,18 @@ class VideodockWithoutFsync(Videodock):
 
     def command(self) -> list[str]:
         return [*super().command(), "--fsync", "never"]
+
+
+class VideodockTwo(Videodock):
+    """The same on two cores, where requests are many."""
+
+    name = "videodock-two"
+    label = "Videodock, workers=2"
+    role = Role.VARIANT
+    groups = ("chunks", "cycles", "phones")
+
+    def command(self) -> list[str]:
+        return [*super().command(), "--workers", "2"]
 
 
 class VideodockPortable(Videodock):

@@ -142,6 +142,7 @@ def check_failed(server: ServerProcess, end: dict[str, Any], code: str) -> None:
     assert used(server.data_dir / "results" / end["task_id"]) == 0
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize(
     "make",
     [
@@ -161,6 +162,7 @@ def test_a_file_that_only_begins_like_a_video_fails(
     check_failed(server, process(server, make(tmp_path), good), "not_playable")
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize(
     ("make", "expected"),
     [

@@ -170,6 +170,7 @@ def test_a_creation_without_room_is_507_until_there_is_room(
     assert (log.count("uploads_refused"), log.count("uploads_accepted_again")) == (1, 1)
 
 
+@pytest.mark.sampled(1)
 def test_an_expired_upload_frees_its_reservation(disk: Disk, database: str, start_server: StartServer) -> None:
     """What an upload was promised is free again when it has expired."""
     server = start_server(data_dir=disk.folder / "data", database_url=database, upload_expiry=3, sweep_interval=0.5)
@@ -199,6 +200,7 @@ def test_parts_and_their_final_reserve_space(disk: Disk, database: str, start_se
     assert server.stored(id_of(joined)).read_bytes() == data
 
 
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize("kind", ["plain", "checked", "chunked", "form"])
 def test_an_upload_goes_on_after_another_program_filled_the_disk(
     disk: Disk, database: str, start_server: StartServer, kind: str
@@ -249,6 +251,7 @@ def test_an_upload_goes_on_after_another_program_filled_the_disk(
     assert [row["status"] for row in query(server.database_url, "SELECT status FROM uploads")] == ["complete"]
 
 
+@pytest.mark.sampled(1)
 def test_a_running_body_is_not_counted_twice(disk: Disk, database: str, start_server: StartServer) -> None:
     """What a PATCH or a form has brought is no promise any more while it still runs."""
     server = start_server(data_dir=disk.folder / "data", database_url=database, scheduler="none")
@@ -340,6 +343,7 @@ def test_a_server_restarts_on_a_full_disk(disk: Disk, start_server: StartServer)
     assert create(server, 1).status == 201
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.leaves("a file beside the others, which held the disk")
 def test_a_task_waits_while_the_disk_is_full(
     disk: Disk, database: str, start_server: StartServer, tmp_path: Path

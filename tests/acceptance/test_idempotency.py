@@ -145,6 +145,7 @@ def rows_only(name: str) -> bool:
     return name.split(".")[0] in ("transaction", "change", "lock", "answer")
 
 
+@pytest.mark.sampled(1)
 def test_a_form_killed_at_any_point_is_one_task_when_repeated(place: str) -> None:
     """kill -9 at each point that a form reaches, and that its repeat reaches: one task, and one answer."""
     with RestartedServer(database_url=place) as server:
@@ -181,6 +182,7 @@ def test_a_form_killed_at_any_sampled_line_is_one_task_when_repeated(share: floa
                 this_round.play(f"line:{part * step + dice.randint(1, step)}", in_repeat=in_repeat)
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("whom", ["everybody", "workers"])
 def test_a_form_killed_while_it_is_received_is_one_task_when_repeated(
     start_server: StartServer, database_url: str, whom: str
@@ -222,6 +224,7 @@ def begun(server: ServerProcess, key: str, files: Files, boundary: str, *, left:
 # Clients
 
 
+@pytest.mark.sampled(1)
 def test_a_form_that_was_cut_is_one_task_when_repeated(start_server: StartServer, database_url: str) -> None:
     """Cut in its body, cut before its answer: what it sends again is one task."""
     server = start_server(database_url=database_url, workers=2, scheduler="none")
@@ -240,6 +243,7 @@ def test_a_form_that_was_cut_is_one_task_when_repeated(start_server: StartServer
         assert len(query(server.database_url, "SELECT id FROM tasks")) == number + 1
 
 
+@pytest.mark.sampled(1)
 def test_equal_forms_at_once_are_one_task(start_server: StartServer, database_url: str) -> None:
     """Of equal forms sent at once to two processes one is received; the others are told 409, and then its answer."""
     server = start_server(database_url=database_url, workers=2, scheduler="none")
@@ -264,6 +268,7 @@ def test_equal_forms_at_once_are_one_task(start_server: StartServer, database_ur
     assert len(server.stored_files()) == 6
 
 
+@pytest.mark.sampled(1)
 def test_a_repeat_is_409_until_the_first_form_is_answered(start_server: StartServer, database_url: str) -> None:
     """While one is received, each other is 409 in whichever process; behind it, its answer; of other bytes, 422."""
     server = start_server(database_url=database_url, workers=2, scheduler="none")

@@ -192,6 +192,7 @@ def client_of(server: ServerProcess, request_id: str) -> str:
     return until(look, seconds=5, what=f"the log has {request_id}")
 
 
+@pytest.mark.sampled(1)
 def test_the_documented_api_works_under_a_prefix(
     start_server: StartServer, database_url: str, start_nginx: StartNginx, tmp_path: Path
 ) -> None:

@@ -49,6 +49,7 @@ def test_the_newest_rows_are_on_top_and_in_view(server: ServerProcess, tmp_path:
     assert names(events, "reloaded") == names(events, "chosen")
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize("locale", ["en-GB", "zh-CN"])
 def test_the_page_fits_a_small_phone(start_server: StartServer, gate: Gate, tmp_path: Path, locale: str) -> None:
     """At 320 CSS pixels there is nothing to scroll sideways, in any state of a row."""

@@ -173,6 +173,7 @@ def test_migrate_to_an_unknown_revision_is_refused(tmp_path: Path) -> None:
     assert "Traceback" not in refused.stderr
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize("command", ["serve", "migrate"])
 def test_a_data_folder_that_cannot_be_made_is_exit_1(command: str, tmp_path: Path) -> None:
     """A file in the place of the data folder is a sentence and exit 1."""

@@ -183,6 +183,7 @@ def test_only_an_operators_retry_leaves_an_end_state() -> None:
     assert len(ends(TASK_MOVES)) == len(ends(FILE_MOVES)) == len(ends(STEP_MOVES)) + 1 == 4
 
 
+@pytest.mark.sampled(1)
 def test_a_removal_wins_against_a_retry_at_the_same_time(operator: Operator, set_steps: SetSteps) -> None:
     """Whichever comes first: original and task are gone, and no worker gets the task."""
     services = operator.services

@@ -26,6 +26,7 @@ STEPS: list[tuple[type, str]] = [
 ]
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
 def test_a_sweep_that_is_killed_anywhere_is_completed_by_the_next(
     in_memory: FilledInstallation, monkeypatch: pytest.MonkeyPatch, after: bool

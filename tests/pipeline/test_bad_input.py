@@ -140,6 +140,7 @@ def test_a_file_that_is_not_a_video_is_not_playable(
     assert not [entry for entry in logged if entry["log_level"] not in ("debug", "info")]
 
 
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize("as_video", [False, True])
 @pytest.mark.parametrize("kind", ["m3u8", "ffconcat"])
 @pytest.mark.parametrize("target", ["file", "passwd", "address"])
@@ -166,6 +167,7 @@ def test_a_playlist_reads_no_other_file_and_no_network(
     assert "root:" not in caplog.text + str(logged)
 
 
+@pytest.mark.sampled(6)
 @pytest.mark.parametrize("step", [step for step in STEPS if step.name not in ("scan", "probe")], ids=NAME)
 @pytest.mark.parametrize("make", [bad_videos.no_frames, bad_videos.huge_pictures, bad_videos.truncated])
 def test_each_step_refuses_bad_files_within_its_limits(
@@ -178,6 +180,7 @@ def test_each_step_refuses_bad_files_within_its_limits(
     assert not [path for path in (tmp_path / "output").rglob("*") if path.is_file()]
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize(
     ("make", "expected"),
     [
@@ -208,6 +211,7 @@ def test_ten_thousand_tracks_are_refused_in_bounded_memory(run: Run, tmp_path: P
     assert run(bad_videos.many_sounds(tmp_path, 10_000)).failed == "step_memory"
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("name", ["-i", "-y.mp4", "a;rm -rf.mp4", "%d.mp4", "%03d", "a\nb.mp4", "pipe:0", "$(id).mp4"])
 def test_file_names_are_never_options_or_commands(name: str, run: Run, tmp_path: Path) -> None:
     """No step takes a name for an option, a pattern, a protocol or a command."""
@@ -221,6 +225,7 @@ def test_file_names_are_never_options_or_commands(name: str, run: Run, tmp_path:
     assert list(folder.iterdir()) == [source]
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize("extension", ["mov", "mp4"])
 def test_no_result_has_the_place_or_the_device(
     extension: str, run: Run, context: Contexts, tmp_path: Path, logged: Logged, caplog: pytest.LogCaptureFixture
@@ -279,6 +284,7 @@ def test_every_ffmpeg_has_the_limits_of_its_step(step: Step, context: Contexts, 
         assert note["nice"] == min(19, os.nice(0) + 10)
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("step", WORKERS, ids=NAME)
 @pytest.mark.parametrize(
     ("script", "limits", "code"),

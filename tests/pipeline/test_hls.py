@@ -170,6 +170,7 @@ def check_names(master: Path, tmp_path: Path) -> None:
     (tmp_path / "data" / "results" / task / file / "hls").rename(master.parent)
 
 
+@pytest.mark.sampled(7)
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
 def test_every_format_gets_valid_hls(kind: Made, samples_folder: Path, tmp_path: Path, context: Contexts) -> None:
     """The size and length of the source, and all rules kept."""
@@ -189,6 +190,7 @@ def test_every_format_gets_valid_hls(kind: Made, samples_folder: Path, tmp_path:
         assert frames == pytest.approx(kind.frame_rate * min(lengths[0], kind.seconds), abs=2)
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize("binary", BINARIES)
 def test_a_large_video_gets_the_usual_renditions(
     binary: str, samples_folder: Path, tmp_path: Path, context: Contexts

@@ -32,6 +32,7 @@ def take(context: Contexts, source: Path, **changes: object) -> Picture:
     return Picture(given.output / "poster.jpg")
 
 
+@pytest.mark.sampled(7)
 @pytest.mark.parametrize("extension", samples.FORMATS)
 def test_every_format_gets_a_poster(extension: str, binary: str, samples_folder: Path, context: Contexts) -> None:
     """Behind the probe, on all seven kinds: a poster of the video's size, progress by quarters."""
@@ -48,6 +49,7 @@ def test_every_format_gets_a_poster(extension: str, binary: str, samples_folder:
     assert (poster.width, poster.height) == (320, 240)
 
 
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize(
     ("rotate", "red", "blue"),
     [
@@ -73,6 +75,7 @@ def test_the_poster_of_a_rotated_video_is_upright(
     assert is_blue(poster.at(*blue))
 
 
+@pytest.mark.sampled(8)
 @pytest.mark.parametrize(
     ("size", "sar", "rotate", "edge", "expected"),
     [
@@ -115,6 +118,7 @@ def test_a_black_intro_is_passed_over(known: bool, binary: str, samples_folder: 
     assert is_red(poster.at(0.5, 0.1))
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("duration", [0.04, 1000.0, None])
 def test_a_video_of_one_frame_gets_a_poster(
     duration: float | None, binary: str, samples_folder: Path, context: Contexts

@@ -84,6 +84,7 @@ def test_a_connection_without_a_byte_is_closed_without_an_answer(hasty: Probe) -
     assert watch.seconds < TIMEOUT + 2
 
 
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize("start", [b"GET /", b"GET / HTTP/1.1\r\nHost: a\r\nX-Sl", b"\r\n"])
 @pytest.mark.parametrize("later", [False, True])
 def test_a_slow_head_is_408(hasty: Probe, start: bytes, later: bool) -> None:
@@ -104,6 +105,7 @@ def test_a_slow_head_is_408(hasty: Probe, start: bytes, later: bool) -> None:
         assert watch.seconds < TIMEOUT + 2
 
 
+@pytest.mark.sampled(1)
 def test_the_head_timeout_does_not_count_between_requests(hasty: Probe) -> None:
     """Between requests uvicorn's own limit counts, which is longer here; a body is no head either."""
     with hasty.connect() as connection:
@@ -116,6 +118,7 @@ def test_the_head_timeout_does_not_count_between_requests(hasty: Probe) -> None:
         assert connection.ended()
 
 
+@pytest.mark.sampled(1)
 def test_the_head_timeout_waits_for_a_running_request(hasty: Probe) -> None:
     """While a request is answered the head behind it has time; afterwards it has not."""
     with hasty.connect() as connection:

@@ -350,6 +350,7 @@ def held(server: Server) -> tuple[list[str], int]:
     return sorted(one for one in found if one != "pipe:[N]"), threads
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.alone
 def test_bad_requests_leave_no_descriptors_or_threads(server: Server) -> None:
     """After the whole list, some times over, the server holds what it held, and answers as before."""

@@ -91,6 +91,7 @@ def check_tidy(live: LiveServer) -> None:
     assert [row for row in rows if row["status"] == "open"] == []
 
 
+@pytest.mark.sampled(1)
 def test_a_repeated_final_creation_is_one_upload(two: tuple[LiveServer, LiveServer]) -> None:
     """What a client or proxy does after a slow answer, to two processes: three times 201, one upload, one task."""
     first, second = two

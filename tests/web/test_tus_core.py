@@ -299,6 +299,7 @@ def test_an_empty_upload_is_refused_as_a_video(one: LiveServer, tmp_path: Path) 
         assert len(live.query("SELECT id FROM tasks")) == 1
 
 
+@pytest.mark.sampled(1)
 def test_fifty_concurrent_uploads_keep_their_own_bytes(live: LiveServer) -> None:
     """Fifty uploads at the same time, more than there are connections to the database: each has its own bytes."""
     before = len(live.query("SELECT id FROM tasks"))

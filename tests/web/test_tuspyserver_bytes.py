@@ -70,6 +70,7 @@ def test_a_cut_upload_is_resumed(light: ServerProcess, how: Callable[[Connection
     assert path.read_bytes() == data
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("method", ["HEAD", "PATCH", "DELETE"])
 @pytest.mark.parametrize("workers", [1, 2])
 def test_a_new_request_evicts_a_stalled_body(start_server: StartServer, method: str, workers: int) -> None:

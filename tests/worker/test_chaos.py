@@ -112,6 +112,7 @@ def waiting(services: Services) -> int:
         return session.scalar(select(func.count()).where(Task.finished_at.is_(None)).select_from(Task)) or 0
 
 
+@pytest.mark.sampled(1)
 def test_every_task_ends_exactly_once(
     kind: str, new_url: Callable[[], str], restart: Callable[[], None] | None, tmp_path: Path
 ) -> None:

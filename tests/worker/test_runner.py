@@ -16,6 +16,7 @@ from tests.harness.steps import FakeStep, failing
 from tests.worker.attempts import ATTEMPTS, SetSteps, end_pauses, events, register_task, run_attempt, step, task
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("error", [TryLaterError("storage_full"), RuntimeError("a bug of ours")])
 def test_a_failure_of_the_server_is_retried_and_then_given_up(
     services: Services, set_steps: SetSteps, error: Exception

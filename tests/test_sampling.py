@@ -43,6 +43,14 @@ def test_few(name):
     pass
 
 @pytest.mark.sampled(1)
+def test_first(database):
+    pass
+
+@pytest.mark.sampled(1)
+def test_second(database):
+    pass
+
+@pytest.mark.sampled(1)
 class TestClass:
     @pytest.mark.parametrize("call", [print, repr])
     def test_one(self, call):
@@ -65,7 +73,7 @@ def project(tmp_path: Path) -> Path:
 def test_what_is_not_drawn_is_left_to_a_soak(project: Path) -> None:
     """A test is in `not soak` or in `soak`, never in both or in none."""
     everything, drawn, left = (ran(project, "-m", which) for which in ("", "not soak", "soak"))
-    assert len(everything) == 4 * 2 * 3 + 2 + 2 + 1
+    assert len(everything) == 4 * 2 * 3 + 2 + 2 * 2 + 2 + 1
     assert sorted(drawn + left) == sorted(everything)
     assert [len(of(drawn, test)) for test in ("test_many", "test_few", "test_one", "test_only")] == [4, 2, 1, 1]
     assert not [name for name in of(drawn, "test_many") if "-2-" in name or name.endswith("-2]")], "marked `soak`"
@@ -82,6 +90,14 @@ def test_a_sample_depends_on_the_seed_only(project: Path) -> None:
     alone = ran(project, "-m", "not soak", "--seed=1")
     assert sorted(alone) == sorted(ran(project, "-m", "not soak", "--seed=1", "-p", "xdist", "-n", "2"))
     assert sorted(alone) != sorted(ran(project, "-m", "not soak", "--seed=2"))
+
+
+def test_tests_of_a_file_take_turns(project: Path) -> None:
+    """Where each has room for one database, tests have the one and the other in turn, together and alone."""
+    together = ran(project, "-m", "not soak")
+    first, second = of(together, "test_first"), of(together, "test_second")
+    assert {name.partition("[")[2] for name in first + second} == {"sqlite]", "postgresql]"}
+    assert ran(project, "-m", "not soak", name="test_it.py::test_second") == second
 
 
 def test_a_set_that_is_named_runs(project: Path) -> None:

@@ -16,6 +16,7 @@ from tests.conftest import StartServer
 from tests.crash.restarted_server import RestartedServer
 from tests.harness import processes, seed
 from tests.harness.http import Answer, Connection, request
+from tests.harness.kill_points import NEVER
 from tests.harness.multipart import PATH, form_body, one_large_file, send
 from tests.harness.postgres import PostgresServer
 from tests.harness.rows import query
@@ -146,26 +147,26 @@ def rows_only(name: str) -> bool:
 
 
 @pytest.mark.sampled(1)
-def test_a_form_killed_at_any_point_is_one_task_when_repeated(place: str) -> None:
+@pytest.mark.parametrize("most", [24, pytest.param(NEVER, marks=pytest.mark.soak)], ids=["sample", "all"])
+def test_a_form_killed_at_any_point_is_one_task_when_repeated(place: str, most: int) -> None:
     """kill -9 at each point that a form reaches, and that its repeat reaches: one task, and one answer."""
     with RestartedServer(database_url=place) as server:
         this_round = Round(server)
         first, repeat = this_round.reached()
         assert {"store.finish.after", "hook.post_finish.after", "transaction.half", "change.half"} <= set(first)
         assert not {"store.create.before", "store.append.before", "transaction.before"} & set(repeat)
-        alive: list[str] = []
-        count = 0
-        for reached, in_repeat in ((first, False), (repeat, True)):
-            for name, times in reached.items():
-                if name == "line" or (place and not rows_only(name)):
-                    continue
-                # The first time and the last: what is between differs in nothing but the file.
-                for at in sorted({1, times}):
-                    count += 1
-                    if not this_round.play(f"{name}:{at}", in_repeat=in_repeat):
-                        alive.append(f"{name}:{at}")
+        # The first time and the last: what is between differs in nothing but the file.
+        points = [
+            (f"{name}:{at}", in_repeat)
+            for reached, in_repeat in ((first, False), (repeat, True))
+            for name, times in reached.items()
+            if name != "line" and (not place or rows_only(name))
+            for at in sorted({1, times})
+        ]
+        points = seed.dice("points of a form", place == "").sample(points, min(most, len(points)))
+        alive = [where for where, in_repeat in points if not this_round.play(where, in_repeat=in_repeat)]
         # Threads take turns as they like, so a point may be reached once less.
-        assert len(alive) <= count // 10, alive
+        assert len(alive) <= len(points) // 10, alive
 
 
 @pytest.mark.parametrize("share", [0.5, pytest.param(8, marks=pytest.mark.soak)], ids=["sample", "many"])

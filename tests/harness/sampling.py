@@ -1,8 +1,9 @@
 """`@pytest.mark.sampled(most)`: `make test` runs so many of a test's parameter sets, `make soak` the others.
 
 Rule: nothing is lost. A parameter set that is not drawn gets the marker `soak`, before pytest selects by markers, so
-what `make test` leaves out is exactly what `make soak` adds. The draw is the same in each process of a run and covers
-as much as it can: first every value of every parameter, then every pair of values, then by chance.
+what `make test` leaves out is exactly what `make soak` adds. The draw is the same in each process of a run, whatever
+else it collects, and covers as much as it can: first every value of every parameter, then every pair of values, then by
+chance. The tests of a file take turns, so that those with room for one database do not all take the same.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -29,16 +30,17 @@ def draw(items: Iterable[pytest.Item]) -> None:
             tests.setdefault(item.nodeid.partition("[")[0], []).append(item)
     for name, sets in tests.items():
         most = max(_most(item) for item in sets)
-        drawn = choose([_values(item) for item in sets], most, name)
+        drawn = choose([_values(item) for item in sets], most, name.partition("::")[0], _turn(sets[0]))
         for number, item in enumerate(sets):
             if number not in drawn:
                 item.add_marker(pytest.mark.soak)
 
 
-def choose(sets: Sequence[frozenset[Value]], most: int, name: str) -> set[int]:
+def choose(sets: Sequence[frozenset[Value]], most: int, file: str, turn: int = 0) -> set[int]:
     """The numbers of the sets that are drawn: each time the one that adds most values, of those the most pairs."""
     order = list(range(len(sets)))
-    seed.dice("sampled", name).shuffle(order)
+    seed.dice("sampled", file, len(sets)).shuffle(order)
+    order = order[turn % len(order) :] + order[: turn % len(order)]
     drawn: set[int] = set()
     values: set[Value] = set()
     pairs: set[frozenset[Value]] = set()
@@ -57,6 +59,16 @@ def _most(item: pytest.Function) -> int:
         case (int(most),) if most > 0:
             return most
     raise pytest.UsageError(f"{item.nodeid}: `sampled` takes the number of parameter sets that `make test` runs")
+
+
+def _turn(item: pytest.Function) -> int:
+    """The place of a test among those of its file or class that are sampled."""
+    names = [name for name, value in vars(item.parent.obj).items() if _is_sampled(value)]  # type: ignore[union-attr]
+    return names.index(item.originalname) if item.originalname in names else 0
+
+
+def _is_sampled(value: object) -> bool:
+    return MARKER in [mark.name for mark in getattr(value, "pytestmark", []) if isinstance(mark, pytest.Mark)]
 
 
 def _values(item: pytest.Function) -> frozenset[Value]:

@@ -119,7 +119,7 @@ def test_sizes_are_in_binary_units(start_server: StartServer, tmp_path: Path) ->
 def test_two_players_do_not_play_at_once(start_server: StartServer, tmp_path: Path) -> None:
     """A video that begins to play, by its poster or by its own controls, pauses the other one."""
     server = start_server(transcode="mp4")
-    videos = [make(tmp_path, name, seconds=30, size="160x120") for name in ("one.mp4", "two.mp4")]
+    videos = [make(tmp_path, name, loops=15, size="160x120") for name in ("one.mp4", "two.mp4")]
     events = use(
         tmp_path,
         server.url,

@@ -276,7 +276,7 @@ def test_an_empty_audio_track_does_not_fail_hls(samples_folder: Path, tmp_path: 
 def test_a_cancel_ends_hls_within_two_seconds(samples_folder: Path, context: Contexts) -> None:
     """Well within 2 s of the wish all is over, encoders of four sizes included (processes: see conftest)."""
     cancelled, started = threading.Event(), threading.Event()
-    source = samples.make(samples_folder, "long.mp4", seconds=20, size="1280x720", codec="mpeg4", audio=False)
+    source = samples.make(samples_folder, "long.mp4", loops=10, size="1280x720", codec="mpeg4", audio=False)
     facts = {"duration": 20.0}
     given = context(source, cancelled=cancelled, report=lambda percent: started.set(), facts=facts)
     with ThreadPoolExecutor(1) as pool:

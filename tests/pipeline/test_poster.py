@@ -218,7 +218,7 @@ def test_a_cancelled_poster_leaves_nothing(binary: str, samples_folder: Path, co
     def report(percent: int) -> None:
         started.set()
 
-    source = samples.make(samples_folder, "long.mp4", seconds=20, size="1920x1080", codec="mpeg4", audio=False)
+    source = samples.make(samples_folder, "long.mp4", loops=10, size="1920x1080", codec="mpeg4", audio=False)
     given = context(source, ffmpeg=binary, cancelled=cancelled, report=report, facts={"duration": 20.0})
     with ThreadPoolExecutor(1) as pool:
         running = pool.submit(Poster().run, given)

@@ -118,6 +118,7 @@ def metric(server: ServerProcess, name: str) -> int:
     return int(float(value))
 
 
+@pytest.mark.sampled(1)
 def test_a_creation_without_room_is_507_until_there_is_room(
     disk: Disk, database: str, start_server: StartServer
 ) -> None:
@@ -179,6 +180,7 @@ def test_an_expired_upload_frees_its_reservation(disk: Disk, database: str, star
     until(lambda: create(server, 25 * MIB).status == 201, seconds=30, every=0.5, what="there is room again")
 
 
+@pytest.mark.sampled(1)
 def test_parts_and_their_final_reserve_space(disk: Disk, database: str, start_server: StartServer) -> None:
     """A part is promised its length; joining needs room for all parts but the first, whose file is taken."""
     server = start_server(data_dir=disk.folder / "data", database_url=database, scheduler="none")

@@ -110,6 +110,7 @@ def test_large_metadata_passes_nginx_both_ways(nginx: Nginx, server: ServerProce
     assert (head.status_code, head.headers["Upload-Metadata"]) == (200, metadata)
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize("protocol", PROTOCOLS)
 def test_a_refusal_reaches_the_client_before_its_body_ends(
     start_server: StartServer, start_nginx: StartNginx, tmp_path: Path, protocol: str

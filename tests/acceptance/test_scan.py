@@ -146,6 +146,7 @@ def test_without_a_scanner_the_scan_is_skipped(start_server: StartServer, databa
     assert "scanner" not in server.http.get(f"{server.url}/readyz").json()["checks"]
 
 
+@pytest.mark.sampled(1)
 def test_an_infected_video_is_quarantined(
     start_server: StartServer, database_url: str, clamd: Clamd, tmp_path: Path
 ) -> None:

@@ -88,6 +88,7 @@ def test_a_running_task_is_cancelled_and_its_upload_terminated(
     finish(server, upload(server, video))
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.acceptance
 def test_an_upload_is_terminated_while_its_client_sends(start_server: StartServer, database_url: str) -> None:
     """A body that is being received is told to let go; no byte and no open upload stays, and its client hears of it."""

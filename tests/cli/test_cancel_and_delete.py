@@ -13,6 +13,7 @@ from tests.cli.operator import Operator, SetSteps, failed_task, register_task
 from tests.harness.rows import execute
 
 
+@pytest.mark.sampled(1)
 def test_a_waiting_task_is_cancelled_and_an_ended_one_is_not(operator: Operator, set_steps: SetSteps) -> None:
     """A task of any owner, and a second time without an error; for an ended task the command is refused."""
     task_id = register_task(operator.services, "a.mp4", owner="ann")

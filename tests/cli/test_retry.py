@@ -21,6 +21,7 @@ from tests.harness.steps import FakeStep, failing
 from tests.harness.waiting import PATIENCE
 
 
+@pytest.mark.sampled(1)
 def test_a_failed_task_waits_again_as_new(operator: Operator, set_steps: SetSteps) -> None:
     """Back to uploaded, as new: failures 0, steps waiting, one event; a worker takes it, and it completes."""
     services = operator.services

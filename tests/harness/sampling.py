@@ -8,6 +8,7 @@ chance. The tests of a file take turns, so that those with room for one database
 
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import combinations
+from types import FunctionType
 
 import pytest
 
@@ -68,7 +69,7 @@ def _turn(item: pytest.Function) -> int:
 
 
 def _is_sampled(value: object) -> bool:
-    return MARKER in [mark.name for mark in getattr(value, "pytestmark", []) if isinstance(mark, pytest.Mark)]
+    return isinstance(value, FunctionType) and MARKER in [mark.name for mark in getattr(value, "pytestmark", ())]
 
 
 def _values(item: pytest.Function) -> frozenset[Value]:

@@ -27,6 +27,7 @@ STEPS: list[tuple[type, str]] = [
 ]
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
 @pytest.mark.parametrize("most", [6, pytest.param(NEVER, marks=pytest.mark.soak)], ids=["sample", "all"])
 def test_a_sweep_that_is_killed_anywhere_is_completed_by_the_next(

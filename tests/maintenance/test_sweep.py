@@ -333,6 +333,7 @@ def test_two_sweeps_at_once_end_each_upload_once(both: SweepScenario) -> None:
     both.check_whole()
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
 @pytest.mark.parametrize("most", [10, pytest.param(NEVER, marks=pytest.mark.soak)], ids=["sample", "all"])
 def test_a_sweep_killed_at_any_step_is_completed_by_the_next(

@@ -111,6 +111,7 @@ def listener() -> Iterator[str]:
         assert select.select([server], [], [], 0.05)[0] == [], "somebody connected"
 
 
+@pytest.mark.sampled(5)
 @pytest.mark.parametrize(
     "make",
     [

@@ -142,6 +142,7 @@ def test_an_hdr_phone_video_gets_a_poster(binary: str, samples_folder: Path, con
     assert (poster.width, poster.height) == (240, 320)
 
 
+@pytest.mark.sampled(1)
 def test_cover_art_is_no_poster(binary: str, samples_folder: Path, tmp_path: Path, context: Contexts) -> None:
     """The poster is of the video, though a picture stands before it in the file."""
     cover, film = tmp_path / "cover.jpg", tmp_path / "film.mp4"
@@ -191,6 +192,7 @@ def test_too_little_memory_is_the_reason_of_a_failed_poster(samples_folder: Path
     assert (caught.value.code, caught.value.params) == ("step_memory", {"limit": "160 MiB"})
 
 
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize("name", ["-i.mp4", "a:b.mp4", "http:a.mp4", "100%d%03d.mp4", "a\nb.mp4", "视频 *?.mp4"])
 def test_file_names_are_never_options_of_the_poster_step(
     name: str, binary: str, samples_folder: Path, tmp_path: Path, context: Contexts

@@ -149,6 +149,7 @@ def test_a_long_video_gets_a_hundred_pictures(known: bool, name: str, samples_fo
         assert shown(board.at(number)) in {COLOURS[int(cue.start + part) % 8] for part in (0.1, 1.1, 1.9)}
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize(
     ("rotate", "red", "blue"),
     [

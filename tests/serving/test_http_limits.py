@@ -75,6 +75,7 @@ def test_the_head_limit_counts_for_each_request(probe: Probe) -> None:
             assert seen(connection)["body"] == "x" * 10
 
 
+@pytest.mark.sampled(1)
 def test_a_connection_without_a_byte_is_closed_without_an_answer(hasty: Probe) -> None:
     """A connection without a byte is closed without a word."""
     began, watch = time.monotonic(), Stopwatch()
@@ -131,6 +132,7 @@ def test_the_head_timeout_waits_for_a_running_request(hasty: Probe) -> None:
         assert connection.ended()
 
 
+@pytest.mark.sampled(1)
 def test_the_rest_of_a_body_may_follow_its_answer(hasty: Probe) -> None:
     """What is left of it may come for a moment, and the connection goes on; if it does not come, it ends."""
     with hasty.connect() as connection:

@@ -160,6 +160,7 @@ def test_a_silent_body_is_408_and_keeps_what_came(way: Way, tmp_path: Path) -> N
             close_all(made)
 
 
+@pytest.mark.sampled(2)
 def test_an_evicted_body_is_423_and_writes_nothing_late(live: LiveServer) -> None:
     """A newer request takes the upload over: 423 for the old one, whose late bytes reach nothing."""
     with nothing_left(live):

@@ -101,6 +101,7 @@ def test_files_and_ranges_are_sent_by_sendfile(
     assert [one.sent for one in files.senders] == [count] * 3
 
 
+@pytest.mark.sampled(1)
 def test_a_file_follows_bytes_that_wait_in_the_buffer(files: Files, moved: list[int]) -> None:
     """What the server still has to write comes first, however long its client takes for it; many at once."""
     path = f"/x*{9 * MIB}/0-{3 * MIB}/y*{2 * MIB}/7-100/z"
@@ -124,6 +125,7 @@ def test_a_file_follows_a_few_bytes_that_wait(files: Files) -> None:
         assert connection.answer().body == expected(path)
 
 
+@pytest.mark.sampled(1)
 def test_pipelined_requests_after_a_file_are_answered_in_order(files: Files) -> None:
     """Requests that wait behind a file are answered in order, on a connection that stays."""
     paths = [WHOLE, "/a", "/0-0", "/0-10/b", f"/3-{MIB}", WHOLE, "/end"] * 2
@@ -249,6 +251,7 @@ def test_a_reader_below_the_slowest_rate_is_given_up(files: Files) -> None:
     assert files.ends == [False]
 
 
+@pytest.mark.sampled(1)
 def test_a_file_system_without_sendfile_is_read(files: Files, monkeypatch: pytest.MonkeyPatch) -> None:
     """A file system that cannot be sent from is read."""
 

@@ -111,6 +111,7 @@ def hold_all(together: threading.Barrier) -> None:
     together.wait(PATIENCE)
 
 
+@pytest.mark.sampled(1)
 def test_idle_bodies_hold_no_thread(loop: str, target: Target) -> None:
     """A thousand bodies that wait, each of which had some bytes: no thread works for them, and each goes on."""
 
@@ -132,6 +133,7 @@ def test_idle_bodies_hold_no_thread(loop: str, target: Target) -> None:
     run(loop, work())
 
 
+@pytest.mark.sampled(1)
 def test_a_wait_for_a_thread_is_not_counted_against_the_client(loop: str, target: Target) -> None:
     """While every thread is busy a body waits for one; nobody blames its client for that."""
 

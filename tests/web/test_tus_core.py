@@ -58,6 +58,7 @@ def names(text: str) -> set[str]:
     return {name.strip() for name in text.split(",")}
 
 
+@pytest.mark.sampled(1)
 def test_an_upload_is_created_filled_completed_and_removed(live: LiveServer) -> None:
     """Rules 4, 7, 11, 16, 18: created, filled in pieces, complete, replayed, kept by its task, removed, gone."""
     data = video(2000)

@@ -129,6 +129,7 @@ def test_an_evicted_body_writes_no_late_byte(light: ServerProcess) -> None:
     assert ask(light, "DELETE", target(upload), VERSION).status == 204
 
 
+@pytest.mark.sampled(1)
 def test_an_upload_is_resumed_after_a_kill(engine: ServerProcess) -> None:
     """After a kill -9 in a body HEAD tells what the file has, which is what was sent, and the upload goes on."""
     data = video(LENGTH)

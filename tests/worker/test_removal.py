@@ -229,6 +229,7 @@ def test_removing_a_running_task_stops_its_worker(services: Services, put: Put, 
         services.deletion.cancel(task_id, DEFAULT_OWNER)
 
 
+@pytest.mark.sampled(1)
 def test_removing_an_infected_file_empties_the_quarantine(services: Services, put: Put) -> None:
     """What lies in quarantine goes too; the deletion and the quarantine may come in either order."""
     put(FakeStep("scan", failing(*[StepError("infected", signature="Eicar")] * 2)))

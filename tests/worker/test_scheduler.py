@@ -118,6 +118,7 @@ def test_waiting_and_new_tasks_are_processed(services: Services, run: Callable[.
     until(lambda: not services.results.attempts(), seconds=5, what="work folders removed")
 
 
+@pytest.mark.sampled(1)
 def test_anything_accepted_completes_without_steps(
     services: Services, run: Callable[..., Scheduler], tmp_path: Path
 ) -> None:
@@ -251,6 +252,7 @@ def attempts(settings: Settings) -> list[tuple[int, int]]:
     return [(row["attempt"], row["failures"]) for row in rows]
 
 
+@pytest.mark.sampled(1)
 def test_a_task_whose_worker_always_dies_is_given_up(
     services: Services, run: Callable[..., Scheduler], tmp_path: Path
 ) -> None:

@@ -20,7 +20,10 @@ RANDOM_KILLS = 12
 SCENARIOS_A_POINT = 1
 LINES = 1  # of each scenario
 ON_POSTGRESQL = ("create", "append_last", "append_checked", "join_with_last_part", "terminate", "form", "sweep")
-OF_ROWS = ("transaction.before", "transaction.half", "transaction.after", "store.finish.after", "store.delete.before")
+OF_ROWS = (
+    *(f"{name}.{side}" for name in ("transaction", "change") for side in ("before", "half", "after")),
+    *("store.finish.after", "store.delete.before"),
+)
 
 Databases = Callable[[], AbstractContextManager[str]]
 

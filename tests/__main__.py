@@ -6,6 +6,7 @@ Rule: every test runs once; a file's tests stay together in one process, with it
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 _NOTHING_CHOSEN = 5  # pytest's exit code when no test was selected
 
@@ -18,11 +19,19 @@ def main() -> int:
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
     codes = [
         subprocess.run([sys.executable, "-m", "pytest", *how, *arguments], check=False, env=environment).returncode
-        for how in (many, ["-m", "alone and not soak"])
+        for how in (many, ["-m", "alone and not soak", *_files_with_alone(arguments)])
     ]
     if all(code == _NOTHING_CHOSEN for code in codes):
         return _NOTHING_CHOSEN
     return max(code for code in codes if code != _NOTHING_CHOSEN)
+
+
+def _files_with_alone(arguments: list[str]) -> list[str]:
+    """Where such tests are, unless somebody has named files: to import all of them takes longer than some tests."""
+    if any(Path(argument.partition("::")[0]).exists() for argument in arguments):
+        return []
+    files = sorted(Path(__file__).parent.rglob("test_*.py"))
+    return [str(path) for path in files if "mark.alone" in path.read_text()]
 
 
 if __name__ == "__main__":

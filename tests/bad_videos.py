@@ -122,12 +122,22 @@ def many_runs(folder: Path, count: int = 10_000_000) -> Path:
     return _write(folder / "runs.mp4", begun + fragment + box(b"mdat", bytes(64)))
 
 
+def an_hour_of_black(folder: Path) -> Path:
+    """Sixty minutes."""
+    return _black(folder, minutes=60)
+
+
 def ten_hours_of_black(folder: Path) -> Path:
-    """A minute of black, one frame a second, six hundred times."""
+    """Six hundred of them."""
+    return _black(folder, minutes=600)
+
+
+def _black(folder: Path, minutes: int) -> Path:
+    """A minute of black, one frame a second, again and again."""
     minute, target = folder / "minute.mp4", folder / "black.mp4"
     black = ("-f", "lavfi", "-i", "color=black:size=64x48:rate=1:duration=60")
     samples.run(*black, "-c:v", "libx264", "-preset", "ultrafast", "-g", "30", "-pix_fmt", "yuv420p", str(minute))
-    samples.run("-stream_loop", "599", "-i", str(minute), "-c", "copy", str(target))
+    samples.run("-stream_loop", str(minutes - 1), "-i", str(minute), "-c", "copy", str(target))
     return target
 
 
@@ -135,6 +145,11 @@ def eight_k(folder: Path) -> Path:
     """Two frames of 7680 by 4320."""
     fast = ("-preset", "ultrafast", "-frames:v", "2")
     return samples.make(folder, "8k.mp4", size="7680x4320", seconds=0.2, audio=False, extra=fast)
+
+
+def a_hundred_sounds(folder: Path) -> Path:
+    """The same as below with fewer."""
+    return many_sounds(folder, 100)
 
 
 def many_sounds(folder: Path, count: int = 1000) -> Path:

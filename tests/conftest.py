@@ -8,7 +8,7 @@ import pytest
 from hypothesis import HealthCheck
 from hypothesis import settings as hypothesis_settings
 
-from tests.harness import leftovers, logging_state, order, run_folder, seed
+from tests.harness import leftovers, logging_state, order, run_folder, sampling, seed
 from tests.harness.brokers import broker, postgres_url, rabbitmq_server, redis_server  # noqa: F401  # fixtures
 from tests.harness.gate import Gate
 from tests.harness.postgres import PostgresServer
@@ -110,8 +110,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     seed.add_option(parser)
 
 
+@pytest.hookimpl(tryfirst=True)  # before pytest selects by markers
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The files that take longest go first, so that none of them comes last alone."""
+    """Leave what is not drawn to a soak; the files that take longest go first, so that none comes last alone."""
+    sampling.draw(items)
     order.longest_first(items)
 
 

@@ -65,14 +65,15 @@ def make(
     black_intro: float = 0.0,
     pattern: Pattern = "test",
     extra: tuple[str, ...] = (),
+    loops: int = 1,
 ) -> Path:
     """A playable video at 25 frames a second; its extension decides what it is.
 
     `rotate` (mp4, mov, 3gp) is clockwise degrees that a player has to turn it, as telephones write it.
     `black_intro` is in seconds. The pattern `halves` is red above blue, before any rotation. `extra` are
-    FFmpeg's output options.
+    FFmpeg's output options. `loops` repeats the whole so many times without encoding it again, for a long video.
     """
-    key = repr((seconds, size, rotate, audio, codec, black_intro, pattern, extra))
+    key = repr((seconds, size, rotate, audio, codec, black_intro, pattern, extra, loops))
     target = folder / hashlib.sha256(key.encode()).hexdigest()[:12] / name
     if target.exists():
         return target
@@ -94,6 +95,10 @@ def make(
         *extra,
         str(made),
     )
+    if loops > 1:
+        once = made.replace(target.with_name(f"once.{extension}"))
+        run("-stream_loop", str(loops - 1), "-i", str(once), "-c", "copy", str(made))
+        once.unlink()
     if rotate:
         _turn(made, rotate)
     if encoded:

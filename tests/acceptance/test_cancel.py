@@ -78,6 +78,7 @@ def test_a_cancelled_waiting_task_is_never_started(start_server: StartServer, ga
     assert rows == [{"attempt": 0}], "a cancelled task was begun"
 
 
+@pytest.mark.sampled(1)
 def test_a_cancel_stops_a_running_task_within_two_seconds(
     start_server: StartServer, database_url: str, gate: Gate, tmp_path: Path
 ) -> None:

@@ -60,6 +60,7 @@ def check_no_secret(server: ServerProcess, *workers: WorkerProcess) -> None:
         assert PASSWORD not in log
 
 
+@pytest.mark.sampled(1)
 def test_an_upload_is_processed_by_a_celery_worker(
     celery_server: ServerProcess, start_worker: StartWorker, tmp_path: Path
 ) -> None:
@@ -76,6 +77,7 @@ def test_an_upload_is_processed_by_a_celery_worker(
     check_no_secret(celery_server, worker)
 
 
+@pytest.mark.sampled(1)
 def test_a_broker_that_is_away_fails_no_upload(
     celery_server: ServerProcess, start_worker: StartWorker, broker: Broker, gate: Gate, tmp_path: Path
 ) -> None:
@@ -103,6 +105,7 @@ def test_a_broker_that_is_away_fails_no_upload(
     check_no_secret(celery_server, worker)
 
 
+@pytest.mark.sampled(1)
 def test_a_restarted_broker_is_found_again(
     celery_server: ServerProcess, start_worker: StartWorker, broker: Broker, tmp_path: Path
 ) -> None:
@@ -165,6 +168,7 @@ def test_a_cancel_by_the_api_reaches_the_worker(
     assert follow(celery_server, task)[-1]["status"] == "cancelled"
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("command", ["serve", "worker"])
 @pytest.mark.parametrize(
     ("options", "words"),

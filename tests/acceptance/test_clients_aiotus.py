@@ -69,6 +69,7 @@ def test_aiotus_resumes_after_a_cut(server: ServerProcess, video: Path, caplog: 
     assert asyncio.run(aiotus.metadata(url, config=ONCE)) == named(video) | {"empty": None}
 
 
+@pytest.mark.sampled(1)
 def test_aiotus_parts_become_one_video(start_server: StartServer, database_url: str, video: Path) -> None:
     """Five parts of any size, named by paths without a host, become one video with one task; the parts are gone."""
     server = start_server(database_url=database_url)

@@ -56,6 +56,7 @@ def finished(server: ServerProcess, video: Path, url: str = "") -> str:
     return found
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("kind", ["video", "multiple"])
 def test_the_java_client_uploads_a_file(server: ServerProcess, kind: str, request: pytest.FixtureRequest) -> None:
     """Whole requests and a rest, or whole requests alone: it arrives, and the client ends well."""
@@ -63,6 +64,7 @@ def test_the_java_client_uploads_a_file(server: ServerProcess, kind: str, reques
     check_arrived(server, finished(server, source), source)
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("kind", ["video", "multiple"])
 def test_the_java_client_resumes_a_complete_upload(
     server: ServerProcess, kind: str, request: pytest.FixtureRequest
@@ -74,6 +76,7 @@ def test_the_java_client_resumes_a_complete_upload(
     check_arrived(server, url, source)
 
 
+@pytest.mark.sampled(1)
 def test_the_java_client_resumes_after_a_cut(server: ServerProcess, video: Path) -> None:
     """The connection was cut in the second request, and the app starts again: it goes on where the bytes end."""
     with CuttingProxy(server.port, cuts=[PAYLOAD + MIB]) as proxy:

@@ -152,6 +152,7 @@ def check(server: ServerProcess, printed: str, video: Path, *, nothing_twice: bo
         assert sent(server) == video.stat().st_size
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("program", PROGRAMS, ids=named)
 def test_each_sample_uploads_a_video(
     server: ServerProcess, video: Path, run: Run, tmp_path: Path, program: Program
@@ -161,6 +162,7 @@ def test_each_sample_uploads_a_video(
     check(server, printed, video)
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("program", PROGRAMS, ids=named)
 def test_each_sample_resumes_after_cuts(
     server: ServerProcess, video: Path, run: Run, tmp_path: Path, program: Program
@@ -172,6 +174,7 @@ def test_each_sample_resumes_after_cuts(
     check(server, printed, video)
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize("program", RESUMING, ids=named)
 def test_each_sample_resumes_after_a_kill(
     server: ServerProcess, video: Path, run: Run, tmp_path: Path, program: Program
@@ -210,6 +213,7 @@ def test_the_shell_sample_stops_without_its_file(server: ServerProcess, run: Run
     assert not [line for line in server.log().splitlines() if '"/files"' in line]
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize("program", RESUMING, ids=named)
 def test_each_sample_restarts_an_upload_that_is_gone(
     server: ServerProcess, video: Path, run: Run, tmp_path: Path, program: Program
@@ -231,6 +235,7 @@ def test_each_sample_restarts_an_upload_that_is_gone(
     finish(server, task)
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize("program", RESUMING, ids=named)  # aiotus tells nothing, after minutes, as the page says
 def test_each_sample_shows_the_reason_of_a_refusal(
     server: ServerProcess, text: Path, run: Run, tmp_path: Path, program: Program

@@ -67,6 +67,7 @@ def test_a_creation_brings_the_first_chunk(server: ServerProcess, video: Path, t
     check_arrived(server, success(events), video)
 
 
+@pytest.mark.sampled(1)
 def test_four_parts_at_once_become_one_video(
     start_server: StartServer, database_url: str, video: Path, tmp_path: Path
 ) -> None:

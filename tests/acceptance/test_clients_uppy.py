@@ -107,6 +107,7 @@ def offset(server: ServerProcess) -> int:
     return int(head.headers["Upload-Offset"])
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize("allowed", ["this origin", "*"])
 def test_a_dropped_video_arrives(
     start_server: StartServer, origin: str, allowed: str, video: Path, tmp_path: Path
@@ -196,6 +197,7 @@ def test_an_upload_is_resumed_after_a_reload(server: ServerProcess, origin: str,
         check_whole(server, events, video)
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize("how", ["rst", "fin"])
 def test_cut_connections_are_retried(
     server: ServerProcess, origin: str, video: Path, tmp_path: Path, how: Literal["rst", "fin"]
@@ -258,6 +260,7 @@ def test_a_cancel_removes_the_received_bytes(server: ServerProcess, origin: str,
     assert query(server.database_url, "SELECT id FROM tasks") == []
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("size", [5_000, 20 * MIB])
 @pytest.mark.parametrize(("locale", "language"), [("en-GB", "en"), ("zh-CN", "zh")])
 def test_a_text_named_mp4_is_refused_once(

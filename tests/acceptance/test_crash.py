@@ -16,6 +16,7 @@ from tests.samples import make
 pytestmark = pytest.mark.acceptance
 
 
+@pytest.mark.sampled(1)
 def test_a_task_completes_after_its_server_was_killed(
     start_server: StartServer, database_url: str, gate: Gate, tmp_path: Path
 ) -> None:

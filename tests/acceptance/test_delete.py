@@ -77,6 +77,7 @@ def clip(tmp_path: Path) -> Path:
     return make(tmp_path, "clip.mp4")
 
 
+@pytest.mark.sampled(1)
 def test_a_deleted_video_cannot_be_fetched(start_server: StartServer, database_url: str, clip: Path) -> None:
     """DELETE by tus: 204, then 410; its MP4 cannot be fetched any more, and reports still count it."""
     server = start_server(database_url=database_url, transcode="both", downloads="on")
@@ -96,6 +97,7 @@ def test_a_deleted_video_cannot_be_fetched(start_server: StartServer, database_u
     ]
 
 
+@pytest.mark.sampled(1)
 def test_a_task_is_deleted_by_the_api(start_server: StartServer, database_url: str, clip: Path) -> None:
     """DELETE /api/task/<id> is 200 in the reader's language, again too; an unknown one is 404, another method 405."""
     server = start_server(database_url=database_url, transcode="mp4")
@@ -118,6 +120,7 @@ def test_a_task_is_deleted_by_the_api(start_server: StartServer, database_url: s
     assert (cancelled.status_code, cancelled.json()["code"]) == (409, "task_ended")
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize("by", ["tus", "api", "command"])
 def test_deleting_a_running_task_stops_it(start_server: StartServer, gate: Gate, clip: Path, by: str) -> None:
     """The step's process group is gone within 2 s, and the next task is processed."""
@@ -161,6 +164,7 @@ def test_deleting_a_running_file_leaves_the_other(start_server: StartServer, gat
     check_deleted(server, task, [state["files"][1]["mp4_url"]])
 
 
+@pytest.mark.sampled(1)
 def test_a_task_is_deleted_on_the_command_line(start_server: StartServer, database_url: str, clip: Path) -> None:
     """`tasks delete` beside a server and without one; `list` and `show` tell of it; exit codes say what cannot be."""
     server = start_server(database_url=database_url, scheduler="none")

@@ -118,6 +118,7 @@ def metric(server: ServerProcess, name: str) -> int:
     return int(float(value))
 
 
+@pytest.mark.sampled(1)
 def test_a_creation_without_room_is_507_until_there_is_room(
     disk: Disk, database: str, start_server: StartServer
 ) -> None:
@@ -170,6 +171,7 @@ def test_a_creation_without_room_is_507_until_there_is_room(
     assert (log.count("uploads_refused"), log.count("uploads_accepted_again")) == (1, 1)
 
 
+@pytest.mark.sampled(1)
 def test_an_expired_upload_frees_its_reservation(disk: Disk, database: str, start_server: StartServer) -> None:
     """What an upload was promised is free again when it has expired."""
     server = start_server(data_dir=disk.folder / "data", database_url=database, upload_expiry=3, sweep_interval=0.5)
@@ -178,6 +180,7 @@ def test_an_expired_upload_frees_its_reservation(disk: Disk, database: str, star
     until(lambda: create(server, 25 * MIB).status == 201, seconds=30, every=0.5, what="there is room again")
 
 
+@pytest.mark.sampled(1)
 def test_parts_and_their_final_reserve_space(disk: Disk, database: str, start_server: StartServer) -> None:
     """A part is promised its length; joining needs room for all parts but the first, whose file is taken."""
     server = start_server(data_dir=disk.folder / "data", database_url=database, scheduler="none")
@@ -199,6 +202,7 @@ def test_parts_and_their_final_reserve_space(disk: Disk, database: str, start_se
     assert server.stored(id_of(joined)).read_bytes() == data
 
 
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize("kind", ["plain", "checked", "chunked", "form"])
 def test_an_upload_goes_on_after_another_program_filled_the_disk(
     disk: Disk, database: str, start_server: StartServer, kind: str
@@ -249,6 +253,7 @@ def test_an_upload_goes_on_after_another_program_filled_the_disk(
     assert [row["status"] for row in query(server.database_url, "SELECT status FROM uploads")] == ["complete"]
 
 
+@pytest.mark.sampled(1)
 def test_a_running_body_is_not_counted_twice(disk: Disk, database: str, start_server: StartServer) -> None:
     """What a PATCH or a form has brought is no promise any more while it still runs."""
     server = start_server(data_dir=disk.folder / "data", database_url=database, scheduler="none")
@@ -340,6 +345,7 @@ def test_a_server_restarts_on_a_full_disk(disk: Disk, start_server: StartServer)
     assert create(server, 1).status == 201
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.leaves("a file beside the others, which held the disk")
 def test_a_task_waits_while_the_disk_is_full(
     disk: Disk, database: str, start_server: StartServer, tmp_path: Path

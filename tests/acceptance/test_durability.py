@@ -193,6 +193,7 @@ def test_fsync_patch_syncs_before_each_answer(
     check_order(last, *WHOLE, *commit)
 
 
+@pytest.mark.sampled(1)
 def test_fsync_patch_syncs_the_bytes_of_a_failed_request(
     start_server: StartServer, database_url: str, tmp_path: Path
 ) -> None:
@@ -209,6 +210,7 @@ def test_fsync_patch_syncs_the_bytes_of_a_failed_request(
     assert server.stored(upload).stat().st_size == 1 << 20
 
 
+@pytest.mark.sampled(1)
 def test_with_fsync_never_nothing_waits_for_the_disk(
     start_server: StartServer, database_url: str, commit: list[str], tmp_path: Path
 ) -> None:

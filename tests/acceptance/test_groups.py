@@ -51,6 +51,7 @@ def check_three(server: ServerProcess, task: str) -> None:
     assert [row["id"] for row in query(server.database_url, "SELECT id FROM tasks")] == [task]
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("engine", ["videodock", "tuspyserver"])
 def test_three_tus_js_uploads_are_one_task(
     start_server: StartServer, database_url: str, engine: str, videos: list[Path], tmp_path: Path
@@ -72,6 +73,7 @@ def test_three_tus_js_uploads_are_one_task(
     assert rows == [{"status": "complete", "n": 3}]
 
 
+@pytest.mark.sampled(1)
 def test_two_processes_receive_one_group(start_server: StartServer, database_url: str) -> None:
     """Two server processes take the members of one group side by side, and it ends for both."""
     server = start_server(database_url=database_url, workers=2, scheduler="none")
@@ -90,6 +92,7 @@ def test_two_processes_receive_one_group(start_server: StartServer, database_url
         assert not query(server.database_url, "SELECT id FROM uploads WHERE status = 'open'")
 
 
+@pytest.mark.sampled(1)
 def test_a_cancel_ends_a_body_in_another_process(start_server: StartServer, database_url: str, tmp_path: Path) -> None:
     """A cancel ends what tus-js-client is sending, whichever process receives it: 410, and no byte stays."""
     server = start_server(database_url=database_url, workers=2)
@@ -107,6 +110,7 @@ def test_a_cancel_ends_a_body_in_another_process(start_server: StartServer, data
     assert server.status(task)["status"] == "cancelled"
 
 
+@pytest.mark.sampled(1)
 def test_a_group_is_resumed_after_a_kill(
     start_server: StartServer, database_url: str, videos: list[Path], tmp_path: Path
 ) -> None:

@@ -19,6 +19,7 @@ TEXT = b"This is a text, whatever its name says.\n" * 200
 GARBAGE = b"\x00\x00\x00\x18ftypmp42\x00\x00\x00\x00mp42isom" + b"\xde\xad\xbe\xef" * 5000
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("count", [1, 2])
 def test_curl_uploads_one_or_two_videos(
     start_server: StartServer, database_url: str, tmp_path: Path, count: int

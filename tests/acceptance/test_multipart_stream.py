@@ -31,6 +31,7 @@ def close(connection: socket.socket) -> None:
     connection.close()
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("leave", [reset, close])
 def test_a_client_that_goes_away_leaves_nothing(
     start_server: StartServer, database_url: str, tmp_path: Path, leave: Callable[[socket.socket], None]

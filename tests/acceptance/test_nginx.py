@@ -110,6 +110,7 @@ def test_large_metadata_passes_nginx_both_ways(nginx: Nginx, server: ServerProce
     assert (head.status_code, head.headers["Upload-Metadata"]) == (200, metadata)
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize("protocol", PROTOCOLS)
 def test_a_refusal_reaches_the_client_before_its_body_ends(
     start_server: StartServer, start_nginx: StartNginx, tmp_path: Path, protocol: str
@@ -192,6 +193,7 @@ def client_of(server: ServerProcess, request_id: str) -> str:
     return until(look, seconds=5, what=f"the log has {request_id}")
 
 
+@pytest.mark.sampled(1)
 def test_the_documented_api_works_under_a_prefix(
     start_server: StartServer, database_url: str, start_nginx: StartNginx, tmp_path: Path
 ) -> None:

@@ -32,6 +32,7 @@ def statuses(events: list[Event], method: str) -> list[int]:
     return [event["status"] for event in events if event["event"] == "response" and event["method"] == method]
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize("how", ["rst", "fin"])
 def test_tus_js_resumes_after_a_cut_before_nginx(
     server: ServerProcess, start_nginx: StartNginx, video: Path, tmp_path: Path, how: Literal["rst", "fin"]
@@ -69,6 +70,7 @@ def test_a_client_that_resumes_evicts_its_dead_connection(
         check_arrived(server, url, video)
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize("what", ["reload", "kill", "restart"])
 def test_an_upload_continues_after_a_reload_a_kill_and_a_restart_of_nginx(
     nginx: Nginx, server: ServerProcess, video: Path, tmp_path: Path, what: str
@@ -88,6 +90,7 @@ def test_an_upload_continues_after_a_reload_a_kill_and_a_restart_of_nginx(
     check_arrived(server, success(events), video)
 
 
+@pytest.mark.sampled(1)
 def test_an_upload_continues_after_a_restart_of_videodock(
     start_server: StartServer, database_url: str, start_nginx: StartNginx, video: Path, tmp_path: Path
 ) -> None:
@@ -110,6 +113,7 @@ def test_an_upload_continues_after_a_restart_of_videodock(
     check_arrived(server, success(events), video)
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize("protocol", PROTOCOLS)
 def test_a_large_body_is_streamed_and_resumed_after_a_cut(
     nginx: Nginx, server: ServerProcess, large: Path, tmp_path: Path, protocol: str

@@ -10,6 +10,7 @@ from tests.harness.upload_page import use
 pytestmark = pytest.mark.acceptance
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize(
     ("settings", "english", "chinese", "offered"),
     [

@@ -20,6 +20,7 @@ MIB = 1 << 20
 BROKEN = b"\x00\x00\x00\x18ftypmp42\x00\x00\x00\x00mp42isom" + bytes(5000)
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize(
     ("name", "content", "code", "params"),
     [
@@ -168,6 +169,7 @@ def test_a_lost_server_is_reported_during_processing(start_server: StartServer, 
     assert lost["buttons"] == [f"Try now: {video.name}", f"Cancel: {video.name}"]
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize(
     ("locale", "expected"),
     [

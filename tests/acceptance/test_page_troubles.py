@@ -63,6 +63,7 @@ def test_a_wrong_offset_is_corrected_by_the_409(server: ServerProcess, tmp_path:
     check_arrived(server, f"{server.url}/files/{uploads(server)[video.name]}", video)
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize(
     ("locale", "expected"), [("en-GB", "Not now. Trying again in 3 s"), ("zh-CN", "Not now。3 秒后重试")]
 )
@@ -129,6 +130,7 @@ def test_a_lost_server_is_reported_and_retried(server: ServerProcess, tmp_path: 
     check_arrived(server, f"{server.url}/files/{uploads(server)[video.name]}", video)
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize(("locale", "language"), [("en-GB", "en"), ("zh-CN", "zh")])
 def test_a_text_named_mp4_shows_the_servers_sentence(
     server: ServerProcess, tmp_path: Path, locale: str, language: Language

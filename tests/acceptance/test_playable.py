@@ -47,6 +47,7 @@ def by_form(server: ServerProcess, source: Path) -> str:
     return str(answer.json()["task_id"])
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("send", [by_tus, by_form])
 @pytest.mark.parametrize(("name", "rotate"), [("a.mp4", 0), ("a.mov", 90), ("a.avi", 0)])
 def test_every_address_of_a_playable_video_answers(

@@ -80,6 +80,7 @@ def test_the_curl_samples_upload_and_show_the_status(server: ServerProcess, tmp_
     assert '"status":"completed"' in asked.stdout
 
 
+@pytest.mark.sampled(1)
 def test_the_sql_sample_counts_tasks(start_server: StartServer, database_url: str, tmp_path: Path) -> None:
     """The same query on SQLite and PostgreSQL."""
     server = start_server(database_url=database_url)

@@ -115,6 +115,7 @@ def check_quarantined(server: ServerProcess, upload_id: str, video: Path) -> Non
     assert not server.stored(upload_id).exists()
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize("way", ["unix", "tcp"])
 def test_a_clean_video_is_processed_and_can_be_downloaded(
     start_server: StartServer, clamd: Clamd, tmp_path: Path, way: str
@@ -131,6 +132,7 @@ def test_a_clean_video_is_processed_and_can_be_downloaded(
     assert server.http.get(f"{server.url}/readyz").json()["checks"]["scanner"] == "ok"
 
 
+@pytest.mark.sampled(1)
 def test_without_a_scanner_the_scan_is_skipped(start_server: StartServer, database_url: str, tmp_path: Path) -> None:
     """The scan is recorded as skipped, for a video and for what is none, and nothing else changes."""
     server = start_server(database_url=database_url, downloads="on", accept="any")
@@ -144,6 +146,7 @@ def test_without_a_scanner_the_scan_is_skipped(start_server: StartServer, databa
     assert "scanner" not in server.http.get(f"{server.url}/readyz").json()["checks"]
 
 
+@pytest.mark.sampled(1)
 def test_an_infected_video_is_quarantined(
     start_server: StartServer, database_url: str, clamd: Clamd, tmp_path: Path
 ) -> None:
@@ -174,6 +177,7 @@ def test_an_infected_video_is_quarantined(
     assert (server.status(task)["removed"], get(server, task).status_code) == (True, 410)
 
 
+@pytest.mark.sampled(1)
 def test_an_infected_video_does_not_stop_the_other(
     start_server: StartServer, database_url: str, clamd: Clamd, tmp_path: Path
 ) -> None:
@@ -196,6 +200,7 @@ def test_an_infected_video_does_not_stop_the_other(
     assert server.stored(rows[1]["upload_id"]).read_bytes() == good.read_bytes()
 
 
+@pytest.mark.sampled(1)
 def test_a_task_waits_while_the_scanner_is_away(
     start_server: StartServer, database_url: str, own: Clamd, tmp_path: Path
 ) -> None:
@@ -354,6 +359,7 @@ def test_the_smaller_limit_is_the_reason(start_server: StartServer, clamd: Clamd
     assert curl(server.url, [large])[0] == 200
 
 
+@pytest.mark.sampled(1)
 def test_a_file_too_large_to_scan_may_be_accepted_and_marked(
     start_server: StartServer, database_url: str, clamd: Clamd, tmp_path: Path
 ) -> None:

@@ -18,6 +18,7 @@ from tests.samples import make
 pytestmark = pytest.mark.acceptance
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.alone
 def test_a_server_starts_on_an_empty_database_and_starts_again(
     start_server: StartServer, database_url: str, tmp_path: Path
@@ -46,6 +47,7 @@ def test_health_readiness_and_metrics_answer(start_server: StartServer, tmp_path
     assert re.search(r"^videodock\w*tasks\w*\{[^}]*completed[^}]*\} 1(\.0)?$", metrics, re.MULTILINE), metrics
 
 
+@pytest.mark.sampled(1)
 def test_a_newer_database_is_refused_with_a_sentence(start_server: StartServer, database_url: str) -> None:
     """A database that a newer version made is left alone; the operator reads why, without a traceback."""
     server = start_server(database_url=database_url)

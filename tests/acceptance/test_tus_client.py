@@ -40,6 +40,7 @@ def success(events: list[Event]) -> str:
     return str(end["url"])
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize(
     "how",
     [
@@ -82,6 +83,7 @@ def test_an_aborted_upload_is_resumed_where_it_stopped(server: ServerProcess, vi
     check_arrived(server, aborted["url"], video)
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("chunk", [0, 3 * MIB], ids=["one-request", "chunks"])
 @pytest.mark.parametrize("how", ["rst", "fin"])
 def test_a_cut_upload_is_resumed_by_the_retries_of_the_client(
@@ -99,6 +101,7 @@ def test_a_cut_upload_is_resumed_by_the_retries_of_the_client(
     check_arrived(server, success(events), video)
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("healer", ["same-client", "new-client"])
 def test_a_server_killed_in_a_patch_costs_nothing(
     start_server: StartServer, database_url: str, video: Path, tmp_path: Path, healer: str

@@ -110,6 +110,7 @@ def die(point: str, *arguments: str, data_dir: Path, url: str = "") -> None:
     assert done.returncode == -signal.SIGKILL, (point, done.returncode, done.stderr)
 
 
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize("point", BACKUP_POINTS)
 def test_a_killed_backup_leaves_the_earlier_or_the_new_one_whole(
     point: str, prepared: Prepared, tmp_path: Path
@@ -137,6 +138,7 @@ def test_a_killed_backup_leaves_the_earlier_or_the_new_one_whole(
     assert [path.name for path in layout.snapshots(folder)] == [made.manifest.snapshot]
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("point", ["claim.after:1", "rows.after:1", "copy.after:1", "manifest.before:1"])
 def test_a_killed_first_backup_cannot_be_restored(point: str, prepared: Prepared, tmp_path: Path) -> None:
     """There is no whole backup, and restore says so; the next one in the same folder is one."""
@@ -150,6 +152,7 @@ def test_a_killed_first_backup_cannot_be_restored(point: str, prepared: Prepared
     assert restored(folder, tmp_path / "one") == prepared.second
 
 
+@pytest.mark.sampled(5)
 @pytest.mark.parametrize("point", RESTORE_POINTS)
 def test_a_killed_restore_is_completed_by_the_same_command(
     point: str, prepared: Prepared, database_url: str, tmp_path: Path

@@ -42,6 +42,7 @@ def other_url(request: pytest.FixtureRequest, database_url: str, tmp_path: Path)
         cluster.drop_database(url)
 
 
+@pytest.mark.sampled(1)
 def test_backups_while_uploads_run_are_consistent(
     start_server: StartServer, database_url: str, other_url: str, tmp_path: Path
 ) -> None:
@@ -137,6 +138,7 @@ def restored(folder: Path, tmp_path: Path) -> Path:
     return data_dir
 
 
+@pytest.mark.sampled(1)
 def test_uploads_removed_after_the_snapshot_are_in_the_backup(
     live: LiveServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -162,6 +164,7 @@ def test_uploads_removed_after_the_snapshot_are_in_the_backup(
         assert query(sqlite_url(data_dir), "SELECT id FROM uploads WHERE status <> 'complete'") == []
 
 
+@pytest.mark.sampled(1)
 def test_parts_joined_after_the_snapshot_keep_their_bytes(
     live: LiveServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -207,6 +210,7 @@ def make(live: LiveServer, parts: list[str]) -> str:
     return id_of(live.ask("POST", "/files", headers))
 
 
+@pytest.mark.sampled(1)
 def test_bytes_removed_during_the_copy_are_as_in_the_snapshot(
     live: LiveServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -235,6 +239,7 @@ def test_bytes_removed_during_the_copy_are_as_in_the_snapshot(
     assert (data_dir / "uploads" / half[:2] / half).read_bytes() == data[:2000]
 
 
+@pytest.mark.sampled(1)
 def test_a_second_backup_copies_what_is_new(live: LiveServer, tmp_path: Path) -> None:
     """Nothing twice, nothing that is gone, and the folder holds one backup."""
     with live:

@@ -226,6 +226,7 @@ def test_a_restore_writes_nothing_outside_the_data_folder(folder: Path, tmp_path
     assert not (tmp_path / "evil").exists()
 
 
+@pytest.mark.sampled(1)
 def test_rows_are_copied_unchanged_between_databases(database_url: str, tmp_path: Path) -> None:
     """NULL and JSON's null, odd names and large numbers, and the number of the next event: there and back the same."""
     migration.upgrade(database_url)

@@ -46,6 +46,7 @@ def test_without_a_database_nothing_is_created(tmp_path: Path) -> None:
     missing.http.close()
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.acceptance
 def test_a_failed_task_is_tried_again_by_the_running_server(
     start_server: StartServer, database_url: str, tmp_path: Path
@@ -65,6 +66,7 @@ def test_a_failed_task_is_tried_again_by_the_running_server(
     assert listed.stdout.splitlines()[1].startswith(task_id)
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.acceptance
 def test_a_running_task_is_cancelled_and_its_upload_terminated(
     start_server: StartServer, database_url: str, gate: Gate, tmp_path: Path
@@ -86,6 +88,7 @@ def test_a_running_task_is_cancelled_and_its_upload_terminated(
     finish(server, upload(server, video))
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.acceptance
 def test_an_upload_is_terminated_while_its_client_sends(start_server: StartServer, database_url: str) -> None:
     """A body that is being received is told to let go; no byte and no open upload stays, and its client hears of it."""

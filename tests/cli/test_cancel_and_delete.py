@@ -13,6 +13,7 @@ from tests.cli.operator import Operator, SetSteps, failed_task, register_task
 from tests.harness.rows import execute
 
 
+@pytest.mark.sampled(1)
 def test_a_waiting_task_is_cancelled_and_an_ended_one_is_not(operator: Operator, set_steps: SetSteps) -> None:
     """A task of any owner, and a second time without an error; for an ended task the command is refused."""
     task_id = register_task(operator.services, "a.mp4", owner="ann")
@@ -23,6 +24,7 @@ def test_a_waiting_task_is_cancelled_and_an_ended_one_is_not(operator: Operator,
     assert operator.refused("tasks", "cancel", ended) == (4, "The task is over: its status is `error`.")
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("protocol", ["tus", "multipart"])
 def test_terminating_its_only_upload_removes_a_waiting_task(operator: Operator, protocol: str) -> None:
     """The bytes go, upload and task are marked, and the rows stay; a second command is refused."""
@@ -37,6 +39,7 @@ def test_terminating_its_only_upload_removes_a_waiting_task(operator: Operator, 
     assert operator.json("tasks", "show", task_id)["status"] == "removed"
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("protocol", ["tus", "multipart"])
 def test_a_deleted_task_is_neither_cancelled_nor_retried(
     operator: Operator, set_steps: SetSteps, protocol: str
@@ -91,6 +94,7 @@ def test_an_upload_without_bytes_here_is_not_terminated(operator: Operator) -> N
     assert (code, "form" in sentence) == (4, True)
 
 
+@pytest.mark.sampled(6)
 @pytest.mark.parametrize(
     "command", ["tasks show", "tasks retry", "tasks cancel", "tasks delete", "uploads show", "uploads terminate"]
 )

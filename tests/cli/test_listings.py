@@ -3,6 +3,7 @@
 import re
 from typing import Any
 
+import pytest
 from sqlalchemy import update
 
 from server.cli import actions, output
@@ -39,6 +40,7 @@ def test_a_list_is_filtered_and_limited(operator: Operator) -> None:
     assert operator.run("uploads", "list", "--limit", "-1").exit_code == 2
 
 
+@pytest.mark.sampled(1)
 def test_a_list_has_a_line_per_row_and_show_has_every_fact(operator: Operator, set_steps: SetSteps) -> None:
     """A row of a table has the sentence of a failure; the page of a task has its files, steps and events."""
     task_id = failed_task(operator, set_steps, "holiday.mp4")

@@ -21,6 +21,7 @@ from tests.harness.steps import FakeStep, failing
 from tests.harness.waiting import PATIENCE
 
 
+@pytest.mark.sampled(1)
 def test_a_failed_task_waits_again_as_new(operator: Operator, set_steps: SetSteps) -> None:
     """Back to uploaded, as new: failures 0, steps waiting, one event; a worker takes it, and it completes."""
     services = operator.services
@@ -183,6 +184,7 @@ def test_only_an_operators_retry_leaves_an_end_state() -> None:
     assert len(ends(TASK_MOVES)) == len(ends(FILE_MOVES)) == len(ends(STEP_MOVES)) + 1 == 4
 
 
+@pytest.mark.sampled(1)
 def test_a_removal_wins_against_a_retry_at_the_same_time(operator: Operator, set_steps: SetSteps) -> None:
     """Whichever comes first: original and task are gone, and no worker gets the task."""
     services = operator.services

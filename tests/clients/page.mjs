@@ -95,7 +95,8 @@ function steps(page, network) {
     visible: (selector) => page.waitForSelector(selector),
     /** Wait for an element, also one that is not shown. */
     present: (selector) => page.waitForSelector(selector, { state: 'attached' }),
-    text: (wanted) => page.waitForFunction((wanted) => document.body.innerText.includes(wanted), wanted),
+    text: (wanted) =>
+      page.waitForFunction((wanted) => document.body.innerText.includes(wanted), wanted, { polling: 50 }),
     throttle: (rate) => throttle(network, rate),
     /** Take the network away from the browser, or give it back. */
     offline: (isOffline) => page.context().setOffline(isOffline),

@@ -90,15 +90,22 @@ def sqlite() -> AbstractContextManager[str]:
     return nullcontext("")
 
 
-def record(database: Databases = sqlite) -> dict[str, Counter[str]]:
+def record(
+    database: Databases = sqlite, scenarios: tuple[str, ...] = tuple(SCENARIOS), *, follow_lines: bool = True
+) -> dict[str, Counter[str]]:
     """How often each scenario reaches each point without a fault."""
-    found = {}
-    with database() as url, RestartedServer(database_url=url, follow_lines=True) as server:
-        for scenario in SCENARIOS:
-            server.recorded()
-            run_round(server, Fault(scenario, "record"))
-            found[scenario] = Counter(server.recorded())
-    return found
+    waiting, found = iter(scenarios), {}  # the iterator of a tuple can be used by two threads
+
+    def work(_: int) -> None:
+        with database() as url, RestartedServer(database_url=url, follow_lines=follow_lines) as server:
+            while scenario := next(waiting, ""):
+                server.recorded()
+                run_round(server, Fault(scenario, "record"))
+                found[scenario] = Counter(server.recorded())
+
+    with ThreadPoolExecutor(SERVERS) as pool:
+        list(pool.map(work, range(SERVERS)))
+    return {scenario: found[scenario] for scenario in scenarios}
 
 
 def named(reached: Counter[str], *, every: bool) -> Iterator[str]:

@@ -249,6 +249,7 @@ def test_a_healthy_installation_has_no_findings(installation: Installation) -> N
     assert installation.found() == []
 
 
+@pytest.mark.sampled(14)
 @pytest.mark.parametrize(("kind", "make"), [(kind, make) for kind, makes in WRONG.items() for make in makes])
 def test_each_kind_of_mismatch_is_found_once(tmp_path: Path, kind: str, make: Callable[[Installation], str]) -> None:
     """Each thing that can be wrong is found, once, by its name, among much that is well."""
@@ -259,6 +260,7 @@ def test_each_kind_of_mismatch_is_found_once(tmp_path: Path, kind: str, make: Ca
         assert installation.found() == [(kind, subject)]
 
 
+@pytest.mark.sampled(1)
 def test_all_kinds_are_found_in_small_batches(installation: Installation, monkeypatch: pytest.MonkeyPatch) -> None:
     """Both databases, and batches smaller than what there is to find: nothing is left out, nothing is told twice."""
     monkeypatch.setattr("server.maintenance.checker._BATCH", 2)
@@ -291,6 +293,7 @@ def test_without_the_upload_folder_the_check_fails(installation: Installation) -
         installation.services.checker.find_mismatches()
 
 
+@pytest.mark.sampled(1)
 def test_the_check_changes_nothing(installation: Installation) -> None:
     """It only looks: files and rows are afterwards as they were."""
     for makes in WRONG.values():

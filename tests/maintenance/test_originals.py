@@ -54,6 +54,7 @@ def has_bytes(live: LiveServer, upload: str) -> bool:
     return bool(row["has_bytes"])
 
 
+@pytest.mark.sampled(9)
 @pytest.mark.parametrize(
     ("task", "file"),
     [
@@ -156,6 +157,7 @@ def send(server: ServerProcess, *sources: Path) -> str:
     return str(answer.json()["task_id"])
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.acceptance
 def test_a_worker_removes_the_original_after_its_task(
     start_server: StartServer, database_url: str, tmp_path: Path

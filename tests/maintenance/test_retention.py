@@ -103,6 +103,7 @@ def test_event_retention_removes_events_of_ended_tasks(installation: FilledInsta
     assert installation.sweep(event_retention=WEEK) == {}
 
 
+@pytest.mark.sampled(1)
 def test_all_retentions_together_leave_nothing_of_old_tasks(
     installation: FilledInstallation, two_ages: TwoAges
 ) -> None:
@@ -127,6 +128,7 @@ def test_all_retentions_together_leave_nothing_of_old_tasks(
     assert installation.services.checker.find_mismatches() == []
 
 
+@pytest.mark.sampled(1)
 def test_a_row_outlasts_its_files(installation: FilledInstallation) -> None:
     """A row goes when its original, results and file in quarantine are gone, and not before."""
     made = installation.fill(10 * DAY)
@@ -168,6 +170,7 @@ def test_tasks_of_another_data_folder_are_not_removed(installation: FilledInstal
     assert installation.state() == before
 
 
+@pytest.mark.sampled(1)
 def test_a_dry_run_reports_the_next_sweep_and_changes_nothing(installation: FilledInstallation) -> None:
     """Of every kind, in numbers and bytes; no row and no file changes."""
     installation.fill(10 * DAY)

@@ -13,7 +13,8 @@ from server.maintenance.retention import Retention
 from server.maintenance.sweep_report import SweepReport
 from server.storage.disk import DiskStore
 from server.storage.results import Results
-from tests.harness.kill_points import KilledError, KillPoint
+from tests.harness import seed
+from tests.harness.kill_points import NEVER, KilledError, KillPoint, sample
 from tests.harness.waiting import PATIENCE
 from tests.maintenance.filled_installation import DAY, FilledInstallation, each, fresh_retention
 
@@ -26,50 +27,55 @@ STEPS: list[tuple[type, str]] = [
 ]
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+@pytest.mark.parametrize("most", [6, pytest.param(NEVER, marks=pytest.mark.soak)], ids=["sample", "all"])
 def test_a_sweep_that_is_killed_anywhere_is_completed_by_the_next(
-    in_memory: FilledInstallation, monkeypatch: pytest.MonkeyPatch, after: bool
+    in_memory: FilledInstallation, monkeypatch: pytest.MonkeyPatch, after: bool, most: int
 ) -> None:
     """At any step and within any transaction."""
     with in_memory.with_settings(**each(DAY)) as services:
-        _kill_everywhere(in_memory, services, monkeypatch, after=after)
+        killed, reached = _kill(in_memory, services, monkeypatch, NEVER, after=after)
+        assert not killed
+        assert reached > 20
+        for at in sample(reached, most, seed.dice("retention", after)):
+            killed, _ = _kill(in_memory, services, monkeypatch, at, after=after)
+            assert killed == (at <= reached)
 
 
-def _kill_everywhere(
-    in_memory: FilledInstallation, services: Services, monkeypatch: pytest.MonkeyPatch, *, after: bool
-) -> None:
+def _kill(
+    in_memory: FilledInstallation, services: Services, monkeypatch: pytest.MonkeyPatch, at: int, *, after: bool
+) -> tuple[bool, int]:
+    """Whether a sweep was killed at this step, and how many it reached; the next two leave nothing."""
+
     def sweep() -> None:
         object.__setattr__(services.sweeper, "retention", fresh_retention(services))
         services.sweep()
 
-    for at in range(1, 300):
-        made = in_memory.fill(10 * DAY)
-        with monkeypatch.context() as patched:
-            point = KillPoint(at, after=after)
-            for owner, name in STEPS:
-                patched.setattr(owner, name, point.step(getattr(owner, name)))
-            database = type(in_memory.services.database)
-            patched.setattr(database, "write", point.transaction(database.write))
-            try:
-                sweep()
-                killed = False
-            except KilledError:
-                killed = True
-        sweep()
-        assert in_memory.services.checker.find_mismatches() == []
-        sweep()
-        assert in_memory.originals() == {made["waiting"], made["open"]}
-        assert [row["id"] for row in in_memory.query("SELECT id FROM tasks")] == [made["waiting"]]
-        assert in_memory.quarantined_ids() == in_memory.posters() == set()
-        assert not list((in_memory.settings.data_dir / "results").iterdir())
-        if not killed:
-            break
-        for name in ("waiting", "open"):
-            in_memory.services.store.delete(made[name])
-        for table in ("tasks", "uploads"):
-            in_memory.execute(f"DELETE FROM {table}")
-    assert not killed
-    assert at > 20
+    made = in_memory.fill(10 * DAY)
+    with monkeypatch.context() as patched:
+        point = KillPoint(at, after=after)
+        for owner, name in STEPS:
+            patched.setattr(owner, name, point.step(getattr(owner, name)))
+        database = type(in_memory.services.database)
+        patched.setattr(database, "write", point.transaction(database.write))
+        try:
+            sweep()
+            killed = False
+        except KilledError:
+            killed = True
+    sweep()
+    assert in_memory.services.checker.find_mismatches() == []
+    sweep()
+    assert in_memory.originals() == {made["waiting"], made["open"]}
+    assert [row["id"] for row in in_memory.query("SELECT id FROM tasks")] == [made["waiting"]]
+    assert in_memory.quarantined_ids() == in_memory.posters() == set()
+    assert not list((in_memory.settings.data_dir / "results").iterdir())
+    for name in ("waiting", "open"):
+        in_memory.services.store.delete(made[name])
+    for table in ("tasks", "uploads"):
+        in_memory.execute(f"DELETE FROM {table}")
+    return killed, point.reached
 
 
 def test_two_sweeps_at_once_remove_each_thing_once(installation: FilledInstallation) -> None:

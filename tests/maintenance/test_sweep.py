@@ -20,7 +20,8 @@ from server.maintenance.sweep_report import SweepReport
 from server.settings import Settings
 from server.storage.disk import DiskStore
 from server.uploads.new_upload import NewUpload
-from tests.harness.kill_points import KilledError, KillPoint
+from tests.harness import seed
+from tests.harness.kill_points import NEVER, KilledError, KillPoint, sample
 from tests.harness.migrated import migrate
 from tests.harness.waiting import PATIENCE
 from tests.tus.client import PAST, video
@@ -332,38 +333,45 @@ def test_two_sweeps_at_once_end_each_upload_once(both: SweepScenario) -> None:
     both.check_whole()
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+@pytest.mark.parametrize("most", [10, pytest.param(NEVER, marks=pytest.mark.soak)], ids=["sample", "all"])
 def test_a_sweep_killed_at_any_step_is_completed_by_the_next(
-    memory: Path, monkeypatch: pytest.MonkeyPatch, after: bool
+    memory: Path, monkeypatch: pytest.MonkeyPatch, after: bool, most: int
 ) -> None:
     """A sweep that dies before or behind any of its steps leaves nothing that the next one cannot end."""
     scenario = SweepScenario(memory / "data", f"sqlite:///{memory / 'test.db'}")
-    steps = [(DiskStore, name) for name in ("delete", "finish", "size", "head")]
     with scenario.services:
-        for at in range(1, 200):
-            uploads = [(scenario.put(state), state) for state in STATES.values()]
-            point = KillPoint(at, after=after)
-            with monkeypatch.context() as patched:
-                for owner, name in steps:
-                    patched.setattr(owner, name, point.step(getattr(owner, name)))
-                patched.setattr(Database, "write", point.step(Database.write, after=False))
-                killed = False
-                try:
-                    scenario.sweep()
-                except KilledError:
-                    killed = True
+        killed, reached = _kill(scenario, monkeypatch, NEVER, after=after)
+        assert not killed
+        assert reached > 20
+        for at in sample(reached, most, seed.dice("sweep", after)):
+            killed, _ = _kill(scenario, monkeypatch, at, after=after)
+            assert killed == (at <= reached), "the sweep has more steps than were tried"
+
+
+def _kill(scenario: SweepScenario, monkeypatch: pytest.MonkeyPatch, at: int, *, after: bool) -> tuple[bool, int]:
+    """Whether a sweep was killed at this step, and how many it reached; the next leaves everything as it must be."""
+    uploads = [(scenario.put(state), state) for state in STATES.values()]
+    point = KillPoint(at, after=after)
+    with monkeypatch.context() as patched:
+        for name in ("delete", "finish", "size", "head"):
+            patched.setattr(DiskStore, name, point.step(getattr(DiskStore, name)))
+        patched.setattr(Database, "write", point.step(Database.write, after=False))
+        killed = False
+        try:
             scenario.sweep()
-            for upload, state in uploads:
-                scenario.check(upload, state)
-            scenario.check_whole()
-            if not killed:
-                break
-            for table in ("task_events", "task_files", "tasks", "uploads"):
-                scenario.execute(f"DELETE FROM {table}")
-            for path in scenario.files():
-                path.unlink()
-        assert not killed, "the sweep has more steps than were tried"
-        assert at > 20
+        except KilledError:
+            killed = True
+    scenario.sweep()
+    for upload, state in uploads:
+        scenario.check(upload, state)
+    scenario.check_whole()
+    for table in ("task_events", "task_files", "tasks", "uploads"):
+        scenario.execute(f"DELETE FROM {table}")
+    for path in scenario.files():
+        path.unlink()
+    return killed, point.reached
 
 
 def test_the_expiry_counts_from_the_last_byte_of_the_file(both: SweepScenario) -> None:

@@ -100,9 +100,12 @@ def touched(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return seen
 
 
-def test_a_sweep_with_nothing_due_touches_no_file_and_no_lock(crowd: ManyOpenUploads, touched: list[str]) -> None:
+@pytest.mark.parametrize("number", [OPEN // 10, pytest.param(OPEN, marks=pytest.mark.soak)])
+def test_a_sweep_with_nothing_due_touches_no_file_and_no_lock(
+    crowd: ManyOpenUploads, touched: list[str], number: int
+) -> None:
     """Nothing is due: no file and no lock is touched, and each query goes along an index that holds what is due."""
-    crowd.fill(OPEN)
+    crowd.fill(number)
     steps, asked = [0], []
 
     def count() -> int:

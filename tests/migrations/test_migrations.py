@@ -56,6 +56,7 @@ def test_the_schema_comparison_finds_differences(engine: Engine, database_url: s
     assert len(differences(engine)) >= 2
 
 
+@pytest.mark.sampled(8)
 @pytest.mark.parametrize(("revision", "target"), REVISIONS)
 def test_a_revision_goes_down_and_up_with_rows_in_every_table(
     engine: Engine, database_url: str, revision: str, target: str

@@ -117,6 +117,7 @@ def test_an_upgrade_and_a_rollback_keep_every_row_and_the_schema(old: Old, engin
     assert schema(engine) == shape
 
 
+@pytest.mark.sampled(1)
 def test_open_work_is_completed_after_an_upgrade_and_after_a_rollback(
     old: Old, engine: Engine, start_server: StartServer, tmp_path: Path
 ) -> None:

@@ -96,6 +96,11 @@ def loudest(path: Path) -> int:
 
 def colour(path: Path, x: float, y: float) -> tuple[int, int, int]:
     """Red, green, blue of the first frame at shares (0 to 1) of width and height."""
+    return colours(path, (x, y))[0]
+
+
+def colours(path: Path, *places: tuple[float, float]) -> list[tuple[int, int, int]]:
+    """The same at several places of one frame."""
     shown = judge(path).size
     raw = subprocess.run(
         [
@@ -106,9 +111,8 @@ def colour(path: Path, x: float, y: float) -> tuple[int, int, int]:
         check=True,
         timeout=PATIENCE,
     ).stdout
-    start = 3 * (int(y * (shown[1] - 1)) * shown[0] + int(x * (shown[0] - 1)))
-    red, green, blue = raw[start : start + 3]
-    return red, green, blue
+    starts = [3 * (int(y * (shown[1] - 1)) * shown[0] + int(x * (shown[0] - 1))) for x, y in places]
+    return [(raw[start], raw[start + 1], raw[start + 2]) for start in starts]
 
 
 def _ffprobe(*arguments: str) -> dict[str, Any]:

@@ -37,6 +37,7 @@ def test_what_is_not_told(told: tuple[int, int, int], height: int, expected: str
     assert colours.untold(frame, height) == expected
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize(
     ("codec", "expected"),
     [(("ffv1", "-pix_fmt", "yuv420p"), "smpte170m"), (("mjpeg", "-pix_fmt", "yuvj420p", "-q:v", "2"), "bt470bg")],

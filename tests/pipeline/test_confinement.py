@@ -206,6 +206,7 @@ print(" ".join(run("server.pipeline.sandbox.confinement:tell", {})["standing"]))
 """
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root has capabilities that a container could take away")
 @pytest.mark.parametrize(
     "left",

@@ -43,6 +43,7 @@ def scan(path: Path, *, sound: int | None = None) -> CopyScan:
     return found
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("name", ["open.mp4", "open.mkv", "open.flv", "open.mov"])
 def test_open_gops_are_encoded(name: str, samples_folder: Path, context: Contexts) -> None:
     """A group of pictures whose first ones need the group before it: a seek to it kills a browser's player."""
@@ -62,6 +63,7 @@ def test_intra_refresh_is_encoded(samples_folder: Path) -> None:
     assert not scan(encode(samples_folder / "refresh.mkv", "-x264-params", "intra-refresh=1:keyint=30")).can_copy
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("name", ["closed.mp4", "closed.mkv", "closed.mov", "closed.flv"])
 def test_closed_gops_are_copied(name: str, samples_folder: Path) -> None:
     """With an IDR picture at each key frame and B pictures between them."""
@@ -112,6 +114,7 @@ def spoil_sound(source: Path, target: Path, content: bytes) -> Path:
     return target
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("extension", ["mp4", "mkv", "flv", "ts"])
 def test_whole_sound_is_copied(extension: str, samples_folder: Path) -> None:
     """Also where each packet has a header of its own, and in surround."""
@@ -120,6 +123,7 @@ def test_whole_sound_is_copied(extension: str, samples_folder: Path) -> None:
         assert scan(source, sound=1).can_copy_sound, layout
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("extension", ["mp4", "mkv", "flv"])
 @pytest.mark.parametrize("content", [bytes(1), b"\xff", bytes(range(3, 200, 7))])
 def test_damaged_sound_is_encoded(

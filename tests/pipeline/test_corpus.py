@@ -23,7 +23,7 @@ from tests.pipeline.corpus import CORPUS, OddFile, sample
 
 _ONLY = os.environ.get("CORPUS_ONLY", "")
 _BINARIES: tuple[str, ...] = ("system", "bundled")
-_COUNT = 6
+_COUNT = 3
 _BATCH = 20
 _PACE = 5  # pictures a second that are compared
 _LIKE = 14.0  # of 255: how much a picture may differ on average, since it was encoded anew
@@ -36,6 +36,7 @@ def test_the_corpus_has_150_different_files() -> None:
     assert len({odd.name for odd in CORPUS}) == len(CORPUS) >= 150
 
 
+@pytest.mark.usefixtures("browser")
 def test_a_sample_of_the_corpus_is_processed_as_listed(tmp_path: Path, context: Contexts) -> None:
     """Some, chosen by a seed."""
     judge_all(sample(int(os.environ.get("CORPUS_SEED", "11")), _COUNT), tmp_path, context)

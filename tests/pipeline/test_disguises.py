@@ -42,6 +42,7 @@ def listener() -> Iterator[socket.socket]:
             assert heard == [], "somebody connected"
 
 
+@pytest.mark.sampled(14)
 @pytest.mark.parametrize("extension", samples.FORMATS)
 @pytest.mark.parametrize("disguise", DISGUISES)
 def test_the_probe_opens_no_other_file(

@@ -14,6 +14,7 @@ from tests.pipeline.conftest import Contexts
 from tests.pipeline.films import film
 
 
+@pytest.mark.sampled(5)
 @pytest.mark.parametrize("extension", ["mp4", "mov", "mkv", "flv", "ts"])
 @pytest.mark.parametrize("offset", [90_000, 3])
 def test_the_duration_counts_from_the_first_frame(
@@ -50,6 +51,7 @@ def _seen_seconds(source: Path) -> float:
     return max(times) - min(times)
 
 
+@pytest.mark.sampled(6)
 @pytest.mark.parametrize("kind", CUT)
 @pytest.mark.parametrize("share", [0.4, 0.6])
 def test_a_truncated_file_has_its_real_duration_and_a_remark(

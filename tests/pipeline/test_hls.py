@@ -170,6 +170,7 @@ def check_names(master: Path, tmp_path: Path) -> None:
     (tmp_path / "data" / "results" / task / file / "hls").rename(master.parent)
 
 
+@pytest.mark.sampled(7)
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
 def test_every_format_gets_valid_hls(kind: Made, samples_folder: Path, tmp_path: Path, context: Contexts) -> None:
     """The size and length of the source, and all rules kept."""
@@ -189,6 +190,7 @@ def test_every_format_gets_valid_hls(kind: Made, samples_folder: Path, tmp_path:
         assert frames == pytest.approx(kind.frame_rate * min(lengths[0], kind.seconds), abs=2)
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize("binary", BINARIES)
 def test_a_large_video_gets_the_usual_renditions(
     binary: str, samples_folder: Path, tmp_path: Path, context: Contexts
@@ -274,7 +276,7 @@ def test_an_empty_audio_track_does_not_fail_hls(samples_folder: Path, tmp_path: 
 def test_a_cancel_ends_hls_within_two_seconds(samples_folder: Path, context: Contexts) -> None:
     """Well within 2 s of the wish all is over, encoders of four sizes included (processes: see conftest)."""
     cancelled, started = threading.Event(), threading.Event()
-    source = samples.make(samples_folder, "long.mp4", seconds=20, size="1280x720", codec="mpeg4", audio=False)
+    source = samples.make(samples_folder, "long.mp4", loops=10, size="1280x720", codec="mpeg4", audio=False)
     facts = {"duration": 20.0}
     given = context(source, cancelled=cancelled, report=lambda percent: started.set(), facts=facts)
     with ThreadPoolExecutor(1) as pool:

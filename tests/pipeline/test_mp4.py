@@ -42,6 +42,7 @@ def was_copied(made: Path) -> bool:
     return b"vbv_maxrate=" not in made.read_bytes()
 
 
+@pytest.mark.sampled(10)
 @pytest.mark.parametrize("kind", SOURCES, ids=lambda kind: kind.name)
 def test_every_format_gets_an_mp4_for_every_browser(kind: Made, samples_folder: Path, context: Contexts) -> None:
     """H.264 in 8 bits and AAC, index first, of the shown size and length, without an error from start to end."""
@@ -85,6 +86,7 @@ def test_at_most_60_frames_a_second(samples_folder: Path, context: Contexts) -> 
     assert len(times) > 60
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("rotate", [90, 180, 270])
 @pytest.mark.parametrize("codec", ["libx264", "libx265"])
 def test_a_rotated_video_is_upright_in_the_mp4(
@@ -97,10 +99,12 @@ def test_a_rotated_video_is_upright_in_the_mp4(
     )
     made = make(context, source, ffmpeg=binary)
     assert media.judge(made).size == media.judge(source).size
-    for x, y in ((0.5, 0.1), (0.5, 0.9), (0.1, 0.5), (0.9, 0.5)):
-        assert media.colour(made, x, y) == pytest.approx(media.colour(source, x, y), abs=24)
+    places = ((0.5, 0.1), (0.5, 0.9), (0.1, 0.5), (0.9, 0.5))
+    for found, expected in zip(media.colours(made, *places), media.colours(source, *places), strict=True):
+        assert found == pytest.approx(expected, abs=24)
 
 
+@pytest.mark.sampled(1)
 def test_hdr_is_mapped_to_sdr_in_the_mp4(binary: str, samples_folder: Path, context: Contexts) -> None:
     """A high dynamic range is mapped: said to be BT.709, and neither washed out nor black."""
     source = samples_folder / "white.mov"
@@ -157,6 +161,7 @@ def test_audio_and_video_stay_in_sync(samples_folder: Path, context: Contexts) -
             assert len(media.packets(made)) == pytest.approx(75, abs=2)
 
 
+@pytest.mark.sampled(1)
 def test_an_empty_audio_track_does_not_fail_the_mp4(samples_folder: Path, binary: str, context: Contexts) -> None:
     """A sound track that is announced and has not one packet does not cost the pictures."""
     source = samples_folder / "empty-track.mkv"
@@ -181,6 +186,7 @@ def test_a_video_beyond_the_setting_is_scaled_down(samples_folder: Path, context
         made.unlink()
 
 
+@pytest.mark.sampled(1)
 def test_the_mp4_has_no_metadata_of_the_source(binary: str, samples_folder: Path, context: Contexts) -> None:
     """No place, title, date, chapter or remark of the camera is in the result, be it copied or encoded."""
     place, title = f"location={PLACE.decode()}", "title=Private"
@@ -215,6 +221,7 @@ def test_a_copy_that_does_not_play_is_encoded(samples_folder: Path, tmp_path: Pa
         made.unlink()
 
 
+@pytest.mark.sampled(1)
 def test_a_truncated_video_gets_an_mp4_of_what_it_has(
     binary: str, samples_folder: Path, tmp_path: Path, context: Contexts
 ) -> None:
@@ -248,6 +255,7 @@ def test_a_decompression_bomb_is_not_decoded_for_the_mp4(
     assert caught.value.code == "not_playable"
 
 
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize("name", ["-i.mp4", "a:b.mkv", "http:a.mp4", "100%d%03d.mp4", "a\nb.mp4", "视频 *?.mp4"])
 def test_file_names_are_never_options_of_the_mp4_step(
     name: str, binary: str, samples_folder: Path, tmp_path: Path, context: Contexts
@@ -262,17 +270,18 @@ def test_file_names_are_never_options_of_the_mp4_step(
 def test_the_progress_of_the_mp4_rises_to_100(samples_folder: Path, context: Contexts) -> None:
     """The percent comes from FFmpeg, rises, and ends with 100."""
     heard: list[int] = []
-    source = samples.make(samples_folder, "b.mp4", seconds=12, size="1280x720", codec="mpeg4")
+    source = samples.make(samples_folder, "b.mp4", loops=6, size="1280x720", codec="mpeg4")
     make(context, source, facts={"duration": 12.0}, report=heard.append)
     assert heard == sorted(heard)
     assert heard[-1] == 100
     assert any(10 < percent < 95 for percent in heard)
 
 
+@pytest.mark.sampled(1)
 def test_a_cancel_ends_the_mp4_within_two_seconds(binary: str, samples_folder: Path, context: Contexts) -> None:
     """Well within 2 s of the wish all is over (processes: see conftest)."""
     cancelled, started = threading.Event(), threading.Event()
-    source = samples.make(samples_folder, "long.mp4", seconds=20, size="1920x1080", codec="mpeg4", audio=False)
+    source = samples.make(samples_folder, "long.mp4", loops=10, size="1920x1080", codec="mpeg4", audio=False)
     given = context(
         source,
         ffmpeg=binary,
@@ -344,6 +353,7 @@ def test_the_setting_decides_whether_an_mp4_is_made() -> None:
     assert wanted == ["mp4", "both"]
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize("place", [10, 40])
 def test_camera_remarks_are_removed_from_a_copy(
     place: int, samples_folder: Path, tmp_path: Path, context: Contexts
@@ -365,13 +375,15 @@ def test_camera_remarks_are_removed_from_a_copy(
     media.check_plays(made)
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("name", ["big.mp4", "big.mkv", "big.mov"])
 def test_a_large_copy_has_its_index_first_and_is_written_once(
     name: str, binary: str, samples_folder: Path, context: Contexts
 ) -> None:
     """The index of a long copy gets its place before it is known how long it will be, and is first all the same."""
-    source, base = samples_folder / f"long-{name}", samples.make(samples_folder, "a.mp4", size="1280x720")
-    if not source.exists():
+    base = samples.make(samples_folder, "a.mp4", size="1280x720")
+    source, encoded = samples_folder / f"long-{name}", samples_folder / "long.mkv"
+    if not encoded.exists():
         noise = (
             "-vf",
             "noise=alls=60:allf=t",
@@ -384,7 +396,9 @@ def test_a_large_copy_has_its_index_first_and_is_written_once(
             "-c:a",
             "copy",
         )
-        samples.run("-stream_loop", "2", "-i", str(base), *noise, str(source))
+        samples.run("-stream_loop", "2", "-i", str(base), *noise, str(encoded))
+    if not source.exists():
+        samples.run("-i", str(encoded), "-c", "copy", str(source))
     assert source.stat().st_size > 32 << 20
     made = make(context, source, ffmpeg=binary)
     assert was_copied(made)

@@ -25,6 +25,7 @@ BINARIES = ("system", "bundled")
 # Memory of the library
 
 
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize("count", [1, 2, 3, 5, 6, 7, 8, 9, 10, 12, 16, 22, 24, 32, 48, 64])
 def test_any_number_of_audio_channels_is_read_safely(count: int, tmp_path: Path) -> None:
     """Each count is read several times from every track, and the heap survives it: QuickTime gives every channel a
@@ -56,6 +57,7 @@ class CrashingMp4(Mp4):
     job = "tests.pipeline.jobs:crash_in_library_mp4"
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("binary", BINARIES)
 @pytest.mark.parametrize("rotate", [0, 90])
 def test_after_a_library_crash_the_ffmpeg_program_is_used(
@@ -152,6 +154,7 @@ def corners(path: Path, within: tuple[float, float] = (1, 1)) -> str:
     return found
 
 
+@pytest.mark.sampled(6)
 @pytest.mark.parametrize("binary", BINARIES)
 @pytest.mark.parametrize("name", MATRICES)
 def test_all_results_have_the_same_orientation(
@@ -177,6 +180,7 @@ def test_all_results_have_the_same_orientation(
 BIG = ("-f", "lavfi", "-i", "testsrc2=size=640x480:rate=1:duration=1")
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("extension", ["mp4", "mkv"])
 @pytest.mark.parametrize("codec", ["mjpeg", "libx264", "png"])
 def test_a_still_picture_before_the_video_is_skipped(
@@ -235,6 +239,7 @@ def test_the_poster_is_a_frame_that_decodes_alone(tmp_path: Path, context: Conte
 # Other containers
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("extension", samples.MORE_FORMATS)
 def test_additional_containers_go_through_every_step(extension: str, samples_folder: Path, context: Contexts) -> None:
     """What `accept_types` may add goes through every step."""

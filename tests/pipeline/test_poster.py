@@ -32,6 +32,7 @@ def take(context: Contexts, source: Path, **changes: object) -> Picture:
     return Picture(given.output / "poster.jpg")
 
 
+@pytest.mark.sampled(7)
 @pytest.mark.parametrize("extension", samples.FORMATS)
 def test_every_format_gets_a_poster(extension: str, binary: str, samples_folder: Path, context: Contexts) -> None:
     """Behind the probe, on all seven kinds: a poster of the video's size, progress by quarters."""
@@ -48,6 +49,7 @@ def test_every_format_gets_a_poster(extension: str, binary: str, samples_folder:
     assert (poster.width, poster.height) == (320, 240)
 
 
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize(
     ("rotate", "red", "blue"),
     [
@@ -73,6 +75,7 @@ def test_the_poster_of_a_rotated_video_is_upright(
     assert is_blue(poster.at(*blue))
 
 
+@pytest.mark.sampled(8)
 @pytest.mark.parametrize(
     ("size", "sar", "rotate", "edge", "expected"),
     [
@@ -115,6 +118,7 @@ def test_a_black_intro_is_passed_over(known: bool, binary: str, samples_folder: 
     assert is_red(poster.at(0.5, 0.1))
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("duration", [0.04, 1000.0, None])
 def test_a_video_of_one_frame_gets_a_poster(
     duration: float | None, binary: str, samples_folder: Path, context: Contexts
@@ -138,6 +142,7 @@ def test_an_hdr_phone_video_gets_a_poster(binary: str, samples_folder: Path, con
     assert (poster.width, poster.height) == (240, 320)
 
 
+@pytest.mark.sampled(1)
 def test_cover_art_is_no_poster(binary: str, samples_folder: Path, tmp_path: Path, context: Contexts) -> None:
     """The poster is of the video, though a picture stands before it in the file."""
     cover, film = tmp_path / "cover.jpg", tmp_path / "film.mp4"
@@ -187,6 +192,7 @@ def test_too_little_memory_is_the_reason_of_a_failed_poster(samples_folder: Path
     assert (caught.value.code, caught.value.params) == ("step_memory", {"limit": "160 MiB"})
 
 
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize("name", ["-i.mp4", "a:b.mp4", "http:a.mp4", "100%d%03d.mp4", "a\nb.mp4", "视频 *?.mp4"])
 def test_file_names_are_never_options_of_the_poster_step(
     name: str, binary: str, samples_folder: Path, tmp_path: Path, context: Contexts
@@ -214,7 +220,7 @@ def test_a_cancelled_poster_leaves_nothing(binary: str, samples_folder: Path, co
     def report(percent: int) -> None:
         started.set()
 
-    source = samples.make(samples_folder, "long.mp4", seconds=20, size="1920x1080", codec="mpeg4", audio=False)
+    source = samples.make(samples_folder, "long.mp4", loops=10, size="1920x1080", codec="mpeg4", audio=False)
     given = context(source, ffmpeg=binary, cancelled=cancelled, report=report, facts={"duration": 20.0})
     with ThreadPoolExecutor(1) as pool:
         running = pool.submit(Poster().run, given)

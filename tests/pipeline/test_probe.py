@@ -128,6 +128,7 @@ def test_pq_and_hlg_are_high_dynamic_range(
     assert Probe().run(context(source))["hdr"] is expected
 
 
+@pytest.mark.sampled(6)
 @pytest.mark.parametrize("extension", ["mp4", "mkv", "flv", "mov"])
 @pytest.mark.parametrize("rate", ["24000/1001", "30000/1001", "60", "240", "1"])
 def test_rounded_frame_times_are_a_constant_rate(

@@ -157,6 +157,7 @@ ENCRYPTED: dict[str, Callable[[Path], Path]] = {
 }
 
 
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize("how", ENCRYPTED)
 def test_a_protected_video_is_refused_as_protected(how: str, tmp_path: Path, context: Contexts) -> None:
     """The sentence says that it is protected, however that is written, and no picture is made of noise."""

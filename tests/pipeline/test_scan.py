@@ -245,6 +245,7 @@ def test_an_unreachable_scanner_is_reported_as_away(own: Clamd, context: Context
             client.ping(address, seconds=1)
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("way", ADDRESSES)
 @pytest.mark.parametrize("size", [1000, 64 * MIB])
 def test_a_clamd_that_hangs_is_away_after_the_time_limit(
@@ -264,6 +265,7 @@ def test_a_clamd_that_hangs_is_away_after_the_time_limit(
     client.ping(address, seconds=PATIENCE)
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize("way", ADDRESSES)
 @pytest.mark.parametrize("size", [1000, 64 * MIB])
 def test_a_clamd_that_dies_during_a_scan_is_away_at_once(own: Clamd, tmp_path: Path, way: str, size: int) -> None:

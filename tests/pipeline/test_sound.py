@@ -22,6 +22,7 @@ def many_channels(target: Path, count: int, codec: str = "pcm_s16le") -> Path:
     return target
 
 
+@pytest.mark.sampled(5)
 @pytest.mark.parametrize("binary", ["system", "bundled"])
 @pytest.mark.parametrize(("count", "name"), [(9, "a.mov"), (11, "a.mkv"), (12, "a.mov"), (16, "a.mkv"), (24, "a.mov")])
 def test_channels_without_a_layout_are_mixed(
@@ -36,6 +37,7 @@ def test_channels_without_a_layout_are_mixed(
     media.check_plays(made)
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("count", [1, 3, 6, 8])
 def test_up_to_eight_usual_channels_give_no_remark(count: int, tmp_path: Path, context: Contexts) -> None:
     """FFmpeg knows where up to eight belong."""

@@ -108,6 +108,7 @@ def shown(colour: Colour) -> str:
     return min(VALUES, key=lambda name: sum((a - b) ** 2 for a, b in zip(VALUES[name], colour, strict=True)))
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("extension", samples.FORMATS)
 def test_every_format_gets_a_storyboard(extension: str, samples_folder: Path, context: Contexts) -> None:
     """Each of the seven kinds gets a picture a second, in the video's shape, and each picture shows its second."""
@@ -120,6 +121,7 @@ def test_every_format_gets_a_storyboard(extension: str, samples_folder: Path, co
     assert heard == [25, 50, 75, 100, 100]
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("key_frames", ["12", "25", "100", "1000"])
 def test_each_picture_is_from_its_own_part_of_the_video(
     key_frames: str, samples_folder: Path, context: Contexts
@@ -130,6 +132,7 @@ def test_each_picture_is_from_its_own_part_of_the_video(
     assert [shown(board.at(number)) for number in range(8)] == list(COLOURS)
 
 
+@pytest.mark.sampled(5)
 @pytest.mark.parametrize("known", [True, False])
 @pytest.mark.parametrize("name", ["long.mp4", "long.mkv", "long.flv", "long.avi", "long.wmv"])
 def test_a_long_video_gets_a_hundred_pictures(known: bool, name: str, samples_folder: Path, context: Contexts) -> None:
@@ -146,6 +149,7 @@ def test_a_long_video_gets_a_hundred_pictures(known: bool, name: str, samples_fo
         assert shown(board.at(number)) in {COLOURS[int(cue.start + part) % 8] for part in (0.1, 1.1, 1.9)}
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize(
     ("rotate", "red", "blue"),
     [

@@ -38,6 +38,7 @@ def bright(folder: Path, transfer: str) -> Path:
     return target
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("binary", ["system", "bundled"])
 @pytest.mark.parametrize("transfer", list(_LEVELS))
 def test_hdr_posters_and_storyboards_have_the_colours_of_the_mp4(

@@ -79,6 +79,7 @@ WAYS = {
 }
 
 
+@pytest.mark.sampled(6)
 @pytest.mark.parametrize("way", WAYS)
 def test_a_client_that_never_reads_is_reset(probe: Probe, way: str) -> None:
     """Its connection is reset after the idle time, whatever stands in the buffers, and nothing is left of it."""
@@ -145,6 +146,7 @@ def test_a_client_is_kept_while_it_reads_in_time_and_fast_enough(
     assert not clocks
 
 
+@pytest.mark.sampled(1)
 def test_a_client_below_the_slowest_rate_is_reset(probe: Probe, monkeypatch: pytest.MonkeyPatch) -> None:
     """Who takes a few bytes now and then is given up, too: its average is below the slowest rate."""
     monkeypatch.setattr(probe.kind, "min_rate", 1 << 20)

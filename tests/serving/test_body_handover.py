@@ -201,6 +201,7 @@ def test_a_tls_body_is_read_without_a_handover(loop: Loop, tmp_path: Path) -> No
 # The real server
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("size", [MIB, 20 * MIB])
 @pytest.mark.parametrize("loop", LOOPS)
 def test_answers_409_and_413_reach_the_client_after_its_body(tmp_path: Path, loop: Loop, size: int) -> None:
@@ -237,6 +238,7 @@ def stored_all(path: Path, size: int) -> None:
     until(lambda: path.stat().st_size == size, seconds=10, what="it is stored")
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("http", ["videodock", "portable"])
 @pytest.mark.parametrize("workers", [1, 2])
 def test_a_stop_waits_for_bodies_within_the_grace_period(start_server: StartServer, workers: int, http: str) -> None:

@@ -70,6 +70,7 @@ def test_the_interim_100_is_sent_when_the_body_is_read(probe: Probe) -> None:
         assert (answer.status, answer.interim) == (200, (100,))
 
 
+@pytest.mark.sampled(1)
 def test_many_bad_connections_leave_nothing(hasty: Probe, monkeypatch: pytest.MonkeyPatch) -> None:
     """Clients that send nonsense and stay, or leave in the middle, hold nothing for long."""
     monkeypatch.setattr(http_limits, "LINGER_SECONDS", 0.1)

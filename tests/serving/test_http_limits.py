@@ -75,6 +75,7 @@ def test_the_head_limit_counts_for_each_request(probe: Probe) -> None:
             assert seen(connection)["body"] == "x" * 10
 
 
+@pytest.mark.sampled(1)
 def test_a_connection_without_a_byte_is_closed_without_an_answer(hasty: Probe) -> None:
     """A connection without a byte is closed without a word."""
     began, watch = time.monotonic(), Stopwatch()
@@ -84,6 +85,7 @@ def test_a_connection_without_a_byte_is_closed_without_an_answer(hasty: Probe) -
     assert watch.seconds < TIMEOUT + 2
 
 
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize("start", [b"GET /", b"GET / HTTP/1.1\r\nHost: a\r\nX-Sl", b"\r\n"])
 @pytest.mark.parametrize("later", [False, True])
 def test_a_slow_head_is_408(hasty: Probe, start: bytes, later: bool) -> None:
@@ -104,6 +106,7 @@ def test_a_slow_head_is_408(hasty: Probe, start: bytes, later: bool) -> None:
         assert watch.seconds < TIMEOUT + 2
 
 
+@pytest.mark.sampled(1)
 def test_the_head_timeout_does_not_count_between_requests(hasty: Probe) -> None:
     """Between requests uvicorn's own limit counts, which is longer here; a body is no head either."""
     with hasty.connect() as connection:
@@ -116,6 +119,7 @@ def test_the_head_timeout_does_not_count_between_requests(hasty: Probe) -> None:
         assert connection.ended()
 
 
+@pytest.mark.sampled(1)
 def test_the_head_timeout_waits_for_a_running_request(hasty: Probe) -> None:
     """While a request is answered the head behind it has time; afterwards it has not."""
     with hasty.connect() as connection:
@@ -128,6 +132,7 @@ def test_the_head_timeout_waits_for_a_running_request(hasty: Probe) -> None:
         assert connection.ended()
 
 
+@pytest.mark.sampled(1)
 def test_the_rest_of_a_body_may_follow_its_answer(hasty: Probe) -> None:
     """What is left of it may come for a moment, and the connection goes on; if it does not come, it ends."""
     with hasty.connect() as connection:

@@ -136,6 +136,7 @@ def slow_request(url: str, path: str = "/api/upload/videos") -> socket.socket:
     return line
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_server_starts_stops_and_starts_again(start: Start, number: int, tmp_path: Path) -> None:
     """An empty folder is migrated and served; a stop signal ends with 0; the second start is quick."""
@@ -172,6 +173,7 @@ def test_a_stop_signal_lets_no_request_hold_it_up(start: Start) -> None:
     assert "Traceback" not in server.error
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("workers", ["1", "2"])
 @pytest.mark.parametrize("second", [signal.SIGTERM, signal.SIGINT])
 def test_a_second_signal_ends_it_at_once(start: Start, workers: str, second: int) -> None:
@@ -215,6 +217,7 @@ def test_a_port_in_use_is_a_sentence_and_exit_1(start: Start, tmp_path: Path) ->
     assert not (tmp_path / "other" / "videodock.db").exists()
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize(("host", "expected"), [("::1", "http://[::1]:"), ("0.0.0.0", "http://127.0.0.1:")])
 def test_the_printed_address_can_be_opened(start: Start, host: str, expected: str) -> None:
     """The address that is printed is one to go to, on IPv6 too."""
@@ -236,6 +239,7 @@ def test_an_address_of_another_machine_is_a_sentence_and_exit_1(start: Start) ->
     assert "Traceback" not in refused.error
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize(
     ("options", "is_warned"),
     [

@@ -89,6 +89,7 @@ def check_refused(made: list[Sending], status: int) -> None:
         assert "upload-offset" not in answer.headers
 
 
+@pytest.mark.sampled(12)
 @pytest.mark.parametrize("size", EDGES)
 def test_every_byte_of_a_body_is_stored(live: LiveServer, size: int) -> None:
     """204 or 200, every byte, and the connection goes on with the next request."""
@@ -124,6 +125,7 @@ def test_an_empty_body_changes_nothing(live: LiveServer) -> None:
         close_all(made)
 
 
+@pytest.mark.sampled(8)
 @pytest.mark.parametrize("count", [10, 65_536, FIRST])
 @pytest.mark.parametrize("how", ["FIN", "RST"])
 def test_a_cut_body_keeps_what_came(live: LiveServer, way: Way, how: str, count: int) -> None:
@@ -145,6 +147,7 @@ def test_a_cut_body_keeps_what_came(live: LiveServer, way: Way, how: str, count:
         check_ended(made)
 
 
+@pytest.mark.sampled(2)
 def test_a_silent_body_is_408_and_keeps_what_came(way: Way, tmp_path: Path) -> None:
     """A client that falls silent: 408, what came is kept, and a form is dropped."""
     with way.server(tmp_path / "idle", body_idle_timeout=0.6) as live, nothing_left(live):
@@ -157,6 +160,7 @@ def test_a_silent_body_is_408_and_keeps_what_came(way: Way, tmp_path: Path) -> N
             close_all(made)
 
 
+@pytest.mark.sampled(2)
 def test_an_evicted_body_is_423_and_writes_nothing_late(live: LiveServer) -> None:
     """A newer request takes the upload over: 423 for the old one, whose late bytes reach nothing."""
     with nothing_left(live):
@@ -177,6 +181,7 @@ def test_an_evicted_body_is_423_and_writes_nothing_late(live: LiveServer) -> Non
         close_all(made)
 
 
+@pytest.mark.sampled(2)
 def test_a_body_at_full_speed_is_evicted(live: LiveServer) -> None:
     """The same while bytes come as fast as they can."""
     with nothing_left(live):
@@ -194,6 +199,7 @@ def test_a_body_at_full_speed_is_evicted(live: LiveServer) -> None:
         close_all(made)
 
 
+@pytest.mark.sampled(2)
 def test_a_server_stop_ends_a_body_without_loss(way: Way, tmp_path: Path) -> None:
     """A server that stops: the connection ends with an error or without an answer, and nothing is lost or invented."""
     # uvicorn ends its loop with connections that are not closed yet; that the loop says so must not stop it.
@@ -238,6 +244,7 @@ def _resize(folder: Path, size: str) -> None:
     subprocess.run(["mount", "-o", f"remount,size={size}", str(folder / "uploads")], check=True)
 
 
+@pytest.mark.sampled(2)
 def test_a_full_disk_is_507_and_keeps_what_fits(way: Way, small_disk: Path) -> None:
     """A full disk: 507, what fitted is kept, and the next upload, once there is room, has its own bytes only."""
     with way.server(small_disk) as live, nothing_left(live):
@@ -307,6 +314,7 @@ def test_a_failing_disk_is_500_and_keeps_what_was_written(live: LiveServer, monk
         close_all(made)
 
 
+@pytest.mark.sampled(2)
 def test_bodies_leave_no_descriptors_threads_or_pipes(live: LiveServer) -> None:
     """Fifty bodies that end in every way, again and again: no more descriptors, threads and pipes than before."""
 

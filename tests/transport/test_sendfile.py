@@ -101,6 +101,7 @@ def test_files_and_ranges_are_sent_by_sendfile(
     assert [one.sent for one in files.senders] == [count] * 3
 
 
+@pytest.mark.sampled(1)
 def test_a_file_follows_bytes_that_wait_in_the_buffer(files: Files, moved: list[int]) -> None:
     """What the server still has to write comes first, however long its client takes for it; many at once."""
     path = f"/x*{9 * MIB}/0-{3 * MIB}/y*{2 * MIB}/7-100/z"
@@ -124,6 +125,7 @@ def test_a_file_follows_a_few_bytes_that_wait(files: Files) -> None:
         assert connection.answer().body == expected(path)
 
 
+@pytest.mark.sampled(1)
 def test_pipelined_requests_after_a_file_are_answered_in_order(files: Files) -> None:
     """Requests that wait behind a file are answered in order, on a connection that stays."""
     paths = [WHOLE, "/a", "/0-0", "/0-10/b", f"/3-{MIB}", WHOLE, "/end"] * 2
@@ -145,6 +147,7 @@ def test_the_connection_is_closed_after_the_answer(files: Files) -> None:
             assert connection.ended()
 
 
+@pytest.mark.sampled(1)
 def test_idle_downloads_hold_no_thread(files: Files) -> None:
     """Three hundred clients that read nothing: no thread works for them, and each gets every byte when it reads."""
     allow_descriptors()
@@ -185,6 +188,7 @@ def test_a_client_that_leaves_at_full_speed_frees_everything(files: Files, how: 
     assert len(files.ends) == 3
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("left", [0, 100, 10 * MIB])
 def test_a_file_that_became_shorter_cuts_the_connection(
     files: Files, left: int, caplog: pytest.LogCaptureFixture
@@ -204,6 +208,7 @@ def test_a_file_that_became_shorter_cuts_the_connection(
     assert [record.exc_info is not None for record in caplog.records if record.levelno == logging.ERROR] == [True]
 
 
+@pytest.mark.sampled(1)
 def test_an_idle_reader_is_reset(files: Files, caplog: pytest.LogCaptureFixture) -> None:
     """Who takes no byte for too long is reset, in the file and in what comes before it; nobody calls it an error."""
     files.idle_seconds = IDLE
@@ -218,6 +223,7 @@ def test_an_idle_reader_is_reset(files: Files, caplog: pytest.LogCaptureFixture)
     assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
 
 
+@pytest.mark.sampled(1)
 def test_a_slow_reader_is_not_idle(files: Files) -> None:
     """Who takes a little again and again is not idle, although the socket takes nothing for longer than that."""
     files.idle_seconds = IDLE
@@ -245,6 +251,7 @@ def test_a_reader_below_the_slowest_rate_is_given_up(files: Files) -> None:
     assert files.ends == [False]
 
 
+@pytest.mark.sampled(1)
 def test_a_file_system_without_sendfile_is_read(files: Files, monkeypatch: pytest.MonkeyPatch) -> None:
     """A file system that cannot be sent from is read."""
 
@@ -291,6 +298,7 @@ def test_nothing_is_sent_beyond_the_announced_length(files: Files, path: str) ->
     assert files.ends == [RuntimeError]
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize("loop", LOOPS)
 def test_a_stop_lets_active_readers_finish(loop: Loop, tmp_path: Path) -> None:
     """A stop lets those end who read, and cuts off the others; nothing is left of either."""

@@ -117,6 +117,7 @@ def came(body: SocketBody) -> int:
     return body.moved + (body._slow.moved if body._slow else 0)
 
 
+@pytest.mark.sampled(1)
 def test_idle_bodies_hold_no_thread(loop: str, target: Target) -> None:
     """A thousand bodies that wait, each of which had some bytes: no thread works for them, and each goes on."""
 
@@ -138,6 +139,7 @@ def test_idle_bodies_hold_no_thread(loop: str, target: Target) -> None:
     run(loop, work())
 
 
+@pytest.mark.sampled(1)
 def test_a_wait_for_a_thread_is_not_counted_against_the_client(loop: str, target: Target) -> None:
     """While every thread is busy a fast body waits for one; nobody blames its client for that."""
     size = 40_000

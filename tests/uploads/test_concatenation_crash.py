@@ -122,6 +122,7 @@ def kill(patched: pytest.MonkeyPatch, at: int, *, after: bool) -> None:
         patched.setattr(Database, name, point.step(getattr(Database, name), after=False))
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
 def test_a_join_killed_at_any_step_is_completed(monkeypatch: pytest.MonkeyPatch, after: bool) -> None:
     """Before or behind every transaction and every move of bytes; a restart and one sweep bring it to an end."""
@@ -139,6 +140,7 @@ def test_a_join_killed_at_any_step_is_completed(monkeypatch: pytest.MonkeyPatch,
         pytest.fail("it never came to its end")
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
 def test_a_killed_join_whose_final_is_removed_loses_no_part(monkeypatch: pytest.MonkeyPatch, after: bool) -> None:
     """Cut anywhere in the join, then the final is removed, and that is cut anywhere too: no part loses a byte."""

@@ -80,6 +80,7 @@ def check_deleted(live: LiveServer, group: Group, answer: Answer) -> None:
     assert task["gather_until"] is None
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("end", [remove_one, remove_all, cancel])
 def test_a_group_that_ends_during_uploads_leaves_nothing_open(
     live: LiveServer, end: Callable[[Group, GroupClients], Answer]

@@ -375,6 +375,7 @@ def how(installation: GroupInstallation) -> settings:
     return settings(max_examples=count, deadline=None, suppress_health_check=quiet, derandomize=not MORE, database=None)
 
 
+@pytest.mark.sampled(1)
 def test_any_order_of_events_gives_the_same_task(installation: GroupInstallation) -> None:
     """Creations, bytes, repetitions, sweeps and deaths in any order: the task has the same files in the same places."""
 
@@ -387,6 +388,7 @@ def test_any_order_of_events_gives_the_same_task(installation: GroupInstallation
     run()
 
 
+@pytest.mark.sampled(1)
 def test_any_end_of_a_group_ends_all_its_members(installation: GroupInstallation) -> None:
     """Wherever a member is removed or expires, the time is over or the task is cancelled: that is the end of all."""
 

@@ -381,6 +381,7 @@ print(granted, refused, flush=True)
 """
 
 
+@pytest.mark.sampled(1)
 def test_several_processes_never_reserve_more_than_there_is(
     make: Callable[..., ReservationScenario], database_url: str, tmp_path: Path
 ) -> None:

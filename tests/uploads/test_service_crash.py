@@ -149,6 +149,7 @@ STEPS: list[tuple[type, str]] = [
 ]
 
 
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
 @pytest.mark.parametrize("name", SCENARIOS)
 def test_an_upload_that_is_killed_at_any_step_is_completed_or_removed(

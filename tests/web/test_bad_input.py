@@ -226,6 +226,7 @@ def trickles(server: Server) -> dict[str, tuple[Slow, str, tuple[int, str]]]:
         return {name: (slow, upload, answer.result()) for name, (slow, upload, answer) in running.items()}
 
 
+@pytest.mark.sampled(1)
 def test_a_request_that_comes_byte_by_byte_is_given_up(server: Server) -> None:
     """Whatever comes byte by byte is refused, holds nothing any more, and what is true of it is kept."""
     found = trickles(server)
@@ -350,6 +351,7 @@ def held(server: Server) -> tuple[list[str], int]:
     return sorted(one for one in found if one != "pipe:[N]"), threads
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.alone
 def test_bad_requests_leave_no_descriptors_or_threads(server: Server) -> None:
     """After the whole list, some times over, the server holds what it held, and answers as before."""

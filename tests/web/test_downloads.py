@@ -250,6 +250,7 @@ def test_a_truncated_original_is_500(one: LiveServer, lines: list[Any]) -> None:
     lines.clear()
 
 
+@pytest.mark.sampled(1)
 def test_a_delete_during_a_download_sends_no_other_bytes(live: LiveServer) -> None:
     """Who was reading when the upload was deleted gets every byte of it, or a cut, and never other bytes."""
     data = video(24_000_000)
@@ -302,6 +303,7 @@ def test_a_client_that_leaves_a_download_harms_nobody(one: LiveServer) -> None:
     assert get(one, upload, {"Range": "bytes=-10"}).body == data[-10:]
 
 
+@pytest.mark.sampled(2)
 def test_a_slow_client_gets_every_byte(one: LiveServer) -> None:
     """Who reads late gets every byte, of ranges too, and the server goes on with what waits behind."""
     data = video(24_000_000)

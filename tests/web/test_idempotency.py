@@ -197,6 +197,7 @@ def test_a_form_timeout_releases_its_key(tmp_path: Path) -> None:
         assert post(live, "key", FIRST).headers["idempotent-replayed"] == "true"
 
 
+@pytest.mark.sampled(2)
 def test_a_refusal_comes_before_100_continue(live: LiveServer) -> None:
     """`Expect: 100-continue`: a refusal comes before the body, an answer that depends on it only behind it."""
     body = form_body(B, FIRST)
@@ -223,6 +224,7 @@ def test_a_refusal_comes_before_100_continue(live: LiveServer) -> None:
         assert connection.answer().status == 422
 
 
+@pytest.mark.sampled(2)
 def test_without_a_key_each_form_is_its_own(live: LiveServer) -> None:
     """Without the header each form is its own, and no row is written for it."""
     headers = {"Content-Type": f"multipart/form-data; boundary={B}"}
@@ -323,6 +325,7 @@ def test_a_key_is_free_after_its_expiry(live: LiveServer) -> None:
     assert len(live.query("SELECT id FROM tasks")) == 2
 
 
+@pytest.mark.sampled(2)
 def test_expired_answers_are_swept(live: LiveServer, monkeypatch: pytest.MonkeyPatch) -> None:
     """A sweep removes what has expired, in batches, and what a process left that died; nothing else."""
     monkeypatch.setattr("server.uploads.idempotency._BATCH", 2)
@@ -351,6 +354,7 @@ def test_a_key_of_a_dead_process_is_taken_over(live: LiveServer) -> None:
     assert said(post(live, "dead", FIRST)) == said(answer)
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("before", ["nothing", "a dead process", "an expired answer"])
 def test_one_of_many_requests_gets_a_key(database_url: str, tmp_path: Path, before: str) -> None:
     """Of many who want a key at the same moment one gets it, whatever its row was; the others are told to wait."""
@@ -383,6 +387,7 @@ def test_one_of_many_requests_gets_a_key(database_url: str, tmp_path: Path, befo
             assert row == {"task_id": winner.task_id, "fingerprint": None, "answer": None}, number
 
 
+@pytest.mark.sampled(2)
 def test_keys_of_different_owners_are_separate(live: LiveServer) -> None:
     """The same key of another owner is another key."""
     post(live, "key", FIRST)
@@ -391,6 +396,7 @@ def test_keys_of_different_owners_are_separate(live: LiveServer) -> None:
     assert len(live.query("SELECT key FROM form_answers")) == 2
 
 
+@pytest.mark.sampled(2)
 def test_a_stored_answer_remains_after_its_task_is_gone(live: LiveServer) -> None:
     """The first answer is given again when its task was cancelled, and when every row of it is gone."""
     first = post(live, "key", FIRST)

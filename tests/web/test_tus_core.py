@@ -58,6 +58,7 @@ def names(text: str) -> set[str]:
     return {name.strip() for name in text.split(",")}
 
 
+@pytest.mark.sampled(1)
 def test_an_upload_is_created_filled_completed_and_removed(live: LiveServer) -> None:
     """Rules 4, 7, 11, 16, 18: created, filled in pieces, complete, replayed, kept by its task, removed, gone."""
     data = video(2000)
@@ -299,6 +300,7 @@ def test_an_empty_upload_is_refused_as_a_video(one: LiveServer, tmp_path: Path) 
         assert len(live.query("SELECT id FROM tasks")) == 1
 
 
+@pytest.mark.sampled(1)
 def test_fifty_concurrent_uploads_keep_their_own_bytes(live: LiveServer) -> None:
     """Fifty uploads at the same time, more than there are connections to the database: each has its own bytes."""
     before = len(live.query("SELECT id FROM tasks"))

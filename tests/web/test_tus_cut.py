@@ -56,6 +56,7 @@ CUTS: dict[str, Callable[[Connection], None]] = {
 }
 
 
+@pytest.mark.sampled(8)
 @pytest.mark.parametrize("how", CUTS)
 @pytest.mark.parametrize("first", [1, 40, 64, FIRST])
 @pytest.mark.parametrize("kind", ["length", "chunked"])
@@ -312,6 +313,7 @@ def test_twenty_evictions_in_turn_leave_the_file_whole(live: LiveServer) -> None
     assert live.stored(upload) == data
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize("method", ["HEAD", "PATCH", "DELETE"])
 def test_a_body_in_another_process_is_evicted(start_server: StartServer, method: str) -> None:
     """Rule 14: a newcomer evicts a stalled body also when another serving process holds it, each time."""

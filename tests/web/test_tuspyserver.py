@@ -127,6 +127,7 @@ def test_a_refusal_by_tuspyserver_is_a_500_without_an_offset(tmp_path: Path, mon
         assert live.locks() == []
 
 
+@pytest.mark.sampled(1)
 def test_a_video_becomes_one_task(start_server: StartServer, database_url: str, clip: Path) -> None:
     """An upload in three pieces is whole, becomes one task, and that is processed and reported as always."""
     server = start_server(tus_engine="tuspyserver", database_url=database_url)
@@ -176,6 +177,7 @@ REFUSED: dict[str, tuple[dict[str, str], int, str]] = {
 }
 
 
+@pytest.mark.sampled(1)
 def test_a_patch_is_refused_before_its_body_is_read(engine: ServerProcess) -> None:
     """What the head of a PATCH can refuse is refused with no byte of its body sent or invited; nothing changes."""
     upload = made(engine, 1000)

@@ -70,6 +70,7 @@ def test_a_cut_upload_is_resumed(light: ServerProcess, how: Callable[[Connection
     assert path.read_bytes() == data
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("method", ["HEAD", "PATCH", "DELETE"])
 @pytest.mark.parametrize("workers", [1, 2])
 def test_a_new_request_evicts_a_stalled_body(start_server: StartServer, method: str, workers: int) -> None:
@@ -128,6 +129,7 @@ def test_an_evicted_body_writes_no_late_byte(light: ServerProcess) -> None:
     assert ask(light, "DELETE", target(upload), VERSION).status == 204
 
 
+@pytest.mark.sampled(1)
 def test_an_upload_is_resumed_after_a_kill(engine: ServerProcess) -> None:
     """After a kill -9 in a body HEAD tells what the file has, which is what was sent, and the upload goes on."""
     data = video(LENGTH)

@@ -126,6 +126,7 @@ def test_a_worker_that_is_killed_is_replaced(deployment: Deployment, gate: Gate,
     second.stop()
 
 
+@pytest.mark.sampled(1)
 def test_a_repeated_message_is_processed_once(deployment: Deployment, gate: Gate, tmp_path: Path) -> None:
     """The same id twenty times, before and after: one attempt. What names no task at all is passed over."""
     deployment.dispatcher.stop()
@@ -141,6 +142,7 @@ def test_a_repeated_message_is_processed_once(deployment: Deployment, gate: Gate
     assert deployment.events(task_id) == ["uploaded", "processing", "file_completed", "completed"]
 
 
+@pytest.mark.sampled(1)
 def test_a_lost_message_is_sent_again(deployment: Deployment, tmp_path: Path) -> None:
     """The queue is purged while tasks wait: they run all the same, in a matter of seconds."""
     tasks = [deployment.upload(tiny(tmp_path), None) for _ in range(3)]
@@ -152,6 +154,7 @@ def test_a_lost_message_is_sent_again(deployment: Deployment, tmp_path: Path) ->
         assert deployment.row(task_id)["attempt"] == 1
 
 
+@pytest.mark.sampled(1)
 def test_a_busy_worker_prefetches_no_message(deployment: Deployment, gate: Gate, tmp_path: Path) -> None:
     """A worker is busy for long: what comes stays in the broker for others; once it is free it takes messages again."""
     deployment.worker(ffmpeg=gate.path)
@@ -187,6 +190,7 @@ def test_a_cancel_reaches_a_worker(deployment: Deployment, gate: Gate, tmp_path:
     assert deployment.events(task_id) == ["uploaded", "processing", "cancelled"]
 
 
+@pytest.mark.sampled(1)
 def test_three_workers_complete_thirty_tasks_once(deployment: Deployment, tmp_path: Path) -> None:
     """More tasks than workers, and every one of them is claimed once and ends once; all the workers had some."""
     workers = [deployment.worker() for _ in range(3)]
@@ -242,6 +246,7 @@ def test_owners_take_turns(deployment: Deployment, tmp_path: Path) -> None:
     assert due(2) == [late, many[1]]
 
 
+@pytest.mark.sampled(1)
 def test_the_number_of_messages_in_the_broker_is_bounded(deployment: Deployment, tmp_path: Path) -> None:
     """More tasks than that, and nobody works: the broker holds so many messages, also when they are due again."""
     small = tiny(tmp_path)

@@ -130,6 +130,7 @@ def check_gone(services: Services, task_id: str) -> None:
     assert services.checker.find_mismatches() == []
 
 
+@pytest.mark.sampled(1)
 def test_removing_the_running_file_stops_its_step(services: Services, put: Put) -> None:
     """Its step stops within 2 s and leaves nothing, while the task is still at work; the others are completed."""
     gate, begun = threading.Event(), threading.Event()
@@ -165,6 +166,7 @@ def test_removing_the_running_file_stops_its_step(services: Services, put: Put) 
     check_gone(services, task_id)
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("error", [StepError("original_missing"), OSError("gone"), RuntimeError("a bug")])
 def test_a_step_that_fails_for_a_deleted_original_is_not_a_failure(
     services: Services, put: Put, error: Exception
@@ -205,6 +207,7 @@ def test_a_removal_waits_for_a_running_publication(
     check_gone(services, task_id)
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("protocol", ["tus", "multipart"])
 def test_removing_a_running_task_stops_its_worker(services: Services, put: Put, protocol: str) -> None:
     """Its worker stops within 2 s; originals, results and what was in the making are gone."""
@@ -226,6 +229,7 @@ def test_removing_a_running_task_stops_its_worker(services: Services, put: Put, 
         services.deletion.cancel(task_id, DEFAULT_OWNER)
 
 
+@pytest.mark.sampled(1)
 def test_removing_an_infected_file_empties_the_quarantine(services: Services, put: Put) -> None:
     """What lies in quarantine goes too; the deletion and the quarantine may come in either order."""
     put(FakeStep("scan", failing(*[StepError("infected", signature="Eicar")] * 2)))
@@ -310,6 +314,7 @@ def test_files_in_another_data_folder_are_removed_by_their_own_server(services: 
     check_gone(services, task_id)
 
 
+@pytest.mark.sampled(1)
 def test_concurrent_workers_and_deletions_leave_no_inconsistency(services: Services, put: Put) -> None:
     """Workers, deletions of files and tasks, and sweeps: in the end nothing is left of what was deleted, all else is
     there, and everything fits together."""

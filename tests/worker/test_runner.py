@@ -16,6 +16,7 @@ from tests.harness.steps import FakeStep, failing
 from tests.worker.attempts import ATTEMPTS, SetSteps, end_pauses, events, register_task, run_attempt, step, task
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("error", [TryLaterError("storage_full"), RuntimeError("a bug of ours")])
 def test_a_failure_of_the_server_is_retried_and_then_given_up(
     services: Services, set_steps: SetSteps, error: Exception
@@ -55,6 +56,7 @@ def test_a_failure_of_the_server_is_retried_and_then_given_up(
     assert services.results.attempts() == []
 
 
+@pytest.mark.sampled(1)
 def test_a_pause_before_a_retry_is_at_most_five_minutes(settings: Settings, set_steps: SetSteps) -> None:
     """Pauses double after each failure until then."""
     set_steps(FakeStep("flaky", failing(*[TryLaterError("storage_full")] * 99)))
@@ -68,6 +70,7 @@ def test_a_pause_before_a_retry_is_at_most_five_minutes(settings: Settings, set_
     assert pauses == [5, 10, 20, 40, 80, 160, 300, 300, 300, 300, 300]
 
 
+@pytest.mark.sampled(1)
 def test_a_wait_for_an_unavailable_part_has_no_limit(services: Services, set_steps: SetSteps) -> None:
     """Far more often than failures are tried again; afterwards no trace of the wait is left in the rows."""
     times = 4 * ATTEMPTS
@@ -86,6 +89,7 @@ def test_a_wait_for_an_unavailable_part_has_no_limit(services: Services, set_ste
     assert len(waiting.calls) == times + 1
 
 
+@pytest.mark.sampled(1)
 def test_a_completed_step_is_not_run_again_and_later_steps_have_its_facts(
     services: Services, set_steps: SetSteps
 ) -> None:

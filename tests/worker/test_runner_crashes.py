@@ -114,6 +114,7 @@ for _ in range(int(sys.argv[3])):
 """
 
 
+@pytest.mark.sampled(1)
 def test_a_task_that_kills_its_workers_is_given_up_with_the_last_error(
     settings: Settings, services: Services, set_steps: SetSteps
 ) -> None:

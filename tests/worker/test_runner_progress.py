@@ -26,6 +26,7 @@ def test_a_task_is_playable_while_later_steps_run(services: Services, set_steps:
     assert (task(services)["status"], bool(task(services)["playable"])) == ("completed", True)
 
 
+@pytest.mark.sampled(1)
 def test_progress_and_remaining_seconds_are_written_while_a_step_runs(services: Services, set_steps: SetSteps) -> None:
     """The percent that a step reports is in its row, its file's and the task's, and the seconds that are left."""
     gate = threading.Event()

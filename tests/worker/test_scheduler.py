@@ -99,6 +99,7 @@ def events(services: Services, task_id: str) -> list[str]:
     return [row["type"] for row in query(services.settings.sqlalchemy_url, sql, id=task_id)]
 
 
+@pytest.mark.sampled(1)
 def test_waiting_and_new_tasks_are_processed(services: Services, run: Callable[..., Scheduler], tmp_path: Path) -> None:
     """One waited before the start, one came by a wake; both get posters, and nothing is left in the making."""
     video = make(tmp_path, "a.mp4")
@@ -117,6 +118,7 @@ def test_waiting_and_new_tasks_are_processed(services: Services, run: Callable[.
     until(lambda: not services.results.attempts(), seconds=5, what="work folders removed")
 
 
+@pytest.mark.sampled(1)
 def test_anything_accepted_completes_without_steps(
     services: Services, run: Callable[..., Scheduler], tmp_path: Path
 ) -> None:
@@ -131,6 +133,7 @@ def test_anything_accepted_completes_without_steps(
     assert (file.duration, file.container, file.has_poster, file.error_code) == (None, None, False, None)
 
 
+@pytest.mark.sampled(1)
 def test_one_of_two_schedulers_leads_and_the_other_takes_over(
     services: Services, settings: Settings, run: Callable[..., Scheduler], tmp_path: Path
 ) -> None:
@@ -151,6 +154,7 @@ def test_one_of_two_schedulers_leads_and_the_other_takes_over(
             second.stop()
 
 
+@pytest.mark.sampled(1)
 def test_a_lead_that_fails_is_tried_again(
     services: Services, run: Callable[..., Scheduler], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -170,6 +174,7 @@ def test_a_lead_that_fails_is_tried_again(
     assert (scheduler.status(), len(calls)) == ("running", 2)
 
 
+@pytest.mark.sampled(1)
 def test_a_stopped_scheduler_gives_its_task_back(
     settings: Settings, services: Services, gate: Gate, tmp_path: Path
 ) -> None:
@@ -194,6 +199,7 @@ def test_a_stopped_scheduler_gives_its_task_back(
     assert events(services, task_id).count("completed") == 1
 
 
+@pytest.mark.sampled(1)
 def test_a_scheduler_does_not_take_over_its_own_task(
     settings: Settings, gate: Gate, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -246,6 +252,7 @@ def attempts(settings: Settings) -> list[tuple[int, int]]:
     return [(row["attempt"], row["failures"]) for row in rows]
 
 
+@pytest.mark.sampled(1)
 def test_a_task_whose_worker_always_dies_is_given_up(
     services: Services, run: Callable[..., Scheduler], tmp_path: Path
 ) -> None:
@@ -261,6 +268,7 @@ def test_a_task_whose_worker_always_dies_is_given_up(
     assert (row["error_code"], row["failures"]) == ("too_many_attempts", 3)
 
 
+@pytest.mark.sampled(1)
 def test_a_cancelled_step_ends_within_two_seconds(settings: Settings, gate: Gate, tmp_path: Path) -> None:
     """Cancelled while FFmpeg runs: its processes are gone within 2 s and nothing of the attempt is left."""
     with Services.open(settings.model_copy(update={"ffmpeg": str(gate.path)})) as services:
@@ -278,6 +286,7 @@ def test_a_cancelled_step_ends_within_two_seconds(settings: Settings, gate: Gate
             scheduler.stop()
 
 
+@pytest.mark.sampled(1)
 def test_a_dead_leader_is_replaced_at_once(settings: Settings, services: Services, tmp_path: Path) -> None:
     """Whoever claimed a task is killed with -9: the next scheduler takes it over without waiting for the lease."""
     long = settings.model_copy(update={"task_lease": 3600.0})

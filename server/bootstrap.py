@@ -43,6 +43,7 @@ from server.transport.admission import Admission
 from server.uploads import reservations
 from server.uploads.concatenation import FinalService
 from server.uploads.deletion import UploadDeletion
+from server.uploads.facts import UploadFacts
 from server.uploads.forms import FormService
 from server.uploads.idempotency import IdempotencyKeys
 from server.uploads.policy import UploadPolicy
@@ -86,6 +87,7 @@ class Services:
     reservations: DiskReservations
     policy: UploadPolicy
     progress: ProgressWriter
+    facts: UploadFacts
     repository: UploadRepository
     deletion: UploadDeletion
     uploads: UploadService
@@ -152,6 +154,7 @@ class Services:
         """The parts that have no files or connections of their own, each with what it uses."""
         policy = UploadPolicy(settings, node, new_id)
         progress = ProgressWriter(database, is_quick=store.is_quick)
+        facts = UploadFacts(settings=settings, database=database, store=store, clock=utc_now)
         repository = UploadRepository(
             settings=settings,
             database=database,
@@ -160,6 +163,7 @@ class Services:
             policy=policy,
             wake=wake,
             reservations=room,
+            facts=facts,
             clock=utc_now,
             new_id=new_id,
         )
@@ -169,7 +173,7 @@ class Services:
             store=store,
             locks=locks,
             wake=wake,
-            repository=repository,
+            facts=facts,
             node=node,
             clock=utc_now,
         )
@@ -181,6 +185,7 @@ class Services:
             policy=policy,
             progress=progress,
             repository=repository,
+            facts=facts,
             deletion=deletion,
             clock=utc_now,
             new_id=new_id,
@@ -192,6 +197,7 @@ class Services:
             locks=locks,
             policy=policy,
             repository=repository,
+            facts=facts,
             deletion=deletion,
             uploads=uploads,
             clock=utc_now,
@@ -207,6 +213,7 @@ class Services:
             progress=progress,
             reservations=room,
             repository=repository,
+            facts=facts,
             keys=keys,
             new_id=new_id,
         )
@@ -216,7 +223,7 @@ class Services:
             locks=locks,
             wake=wake,
             results=results,
-            repository=repository,
+            facts=facts,
             deletion=deletion,
             node=node,
             clock=utc_now,
@@ -236,6 +243,7 @@ class Services:
             store=store,
             locks=locks,
             repository=repository,
+            facts=facts,
             deletion=deletion,
             finals=finals,
             keys=keys,
@@ -262,6 +270,7 @@ class Services:
             reservations=room,
             policy=policy,
             progress=progress,
+            facts=facts,
             repository=repository,
             deletion=deletion,
             uploads=uploads,

@@ -103,7 +103,9 @@ class _Compiled:
 def _compile(statement: Select[Any] | Update | Insert, columns: Sequence[str]) -> _Compiled:
     dialect: Dialect = sqlite.dialect()
     compiled: Any = statement.compile(dialect=dialect, column_keys=list(columns) or None)
-    fixed: dict[str, object] = {name: value for name, value in compiled.params.items() if value is not None}
+    fixed: dict[str, object] = {
+        name: value for name, value in compiled.params.items() if not compiled.binds[name].required
+    }
     for column in compiled.insert_prefetch if isinstance(statement, Insert) else ():
         if not column.default.is_scalar:
             raise TypeError(f"the default of {column} is made anew for each row: give its value")

@@ -237,8 +237,8 @@ class Database:
             self._write_alone(work, None, lazy=True)
 
     def _write_alone(self, work: Callable[[Connection], T], then: Callable[[T], object] | None, lazy: bool) -> T:
-        with self.change(lazy=lazy) as connection:
-            result = work(connection)
+        with self.write(lazy=lazy) as session:
+            result = work(session.connection())
         if then is not None:
             then(result)
         return result

@@ -27,7 +27,7 @@ from server.tasks import removal
 from server.tasks.wake import Wake
 from server.tus.protocol import Facts
 from server.uploads.deletion import UploadDeletion
-from server.uploads.repository import UploadRepository
+from server.uploads.facts import UploadFacts
 
 _BATCH = 500
 _PATIENCE_SECONDS = 0.5
@@ -60,7 +60,7 @@ class Removal:
     locks: UploadLocks
     wake: Wake
     results: Results
-    repository: UploadRepository
+    facts: UploadFacts
     deletion: UploadDeletion
     node: str
     clock: Callable[[], datetime]
@@ -69,7 +69,7 @@ class Removal:
         """Remove a tus upload, open or complete (tus 1.0.0, section Termination). Raises what `check` raises."""
 
         def checked() -> None:
-            facts = self.repository.facts(upload_id, owner)
+            facts = self.facts.of(upload_id, owner)
             check(facts)
             if facts.is_open and facts.group is None:
                 # No task refers to it, and under its lock none will: there is nothing else to remove.
@@ -78,7 +78,7 @@ class Removal:
                 self.remove_upload(upload_id)
 
         async with self.locks.hold(upload_id):
-            facts = self.repository.facts_at_once(upload_id, owner)
+            facts = self.facts.at_once(upload_id, owner)
             if facts is not None and facts.is_open and facts.group is None and facts.concat is None:
                 check(facts)
                 if await self.deletion.terminate_open(facts):

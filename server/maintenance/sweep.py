@@ -35,6 +35,7 @@ from server.tasks import outbox
 from server.uploads import groups
 from server.uploads.concatenation import FinalService
 from server.uploads.deletion import UploadDeletion
+from server.uploads.facts import UploadFacts
 from server.uploads.idempotency import IdempotencyKeys
 from server.uploads.repository import UploadRepository
 
@@ -64,6 +65,7 @@ class Sweeper:
     store: UploadStore
     locks: UploadLocks
     repository: UploadRepository
+    facts: UploadFacts
     deletion: UploadDeletion
     finals: FinalService
     keys: IdempotencyKeys
@@ -255,10 +257,10 @@ class Sweeper:
             this.report.add(SweepKind.REMOVED, size=size)
         elif joined:
             this.report.add(SweepKind.FINISHED)
-        elif self.repository.expiry_of(row) <= self.clock():
+        elif self.facts.expiry_of(row) <= self.clock():
             self._expire(this, row)
         elif row.expires_at <= self.clock() and not this.dry_run:
-            self.repository.record_received(row.id, row.received, self.repository.expiry_of(row))
+            self.repository.record_received(row.id, row.received, self.facts.expiry_of(row))
 
     def _sweep_open_plain(self, this: SweepRound, row: Upload) -> None:
         report = this.report
@@ -267,7 +269,7 @@ class Sweeper:
             size = min(size, row.checked_from)  # only in a dry run: otherwise it was taken back
         if size is not None and size == row.length:
             self._finish(this, row)  # even if expired: every byte is there
-        elif self.repository.expiry_of(row) <= self.clock():
+        elif self.facts.expiry_of(row) <= self.clock():
             self._expire(this, row)
         elif size is None and row.received == 0:
             # The process died between row and file; no client ever received this upload's id.
@@ -276,7 +278,7 @@ class Sweeper:
             _log.error("upload_bytes_missing", upload=row.id, received=row.received)
             report.add(SweepKind.MISSING)
         elif (size != row.received or row.expires_at <= self.clock()) and not this.dry_run:
-            self.repository.record_received(row.id, size, self.repository.expiry_of(row))  # reservations shrink by this
+            self.repository.record_received(row.id, size, self.facts.expiry_of(row))  # reservations shrink by this
 
     def _expire(self, this: SweepRound, row: Upload) -> None:
         size = this.size(row.id)

@@ -156,8 +156,9 @@ class Mover:
         self._is_woken = False
         self._wake_reader, self._wake_writer = -1, -1
         self._thread: threading.Thread | None = None
-        # All that follows is this thread's own.
-        self._selector = selectors.DefaultSelector()
+        # All that follows is this thread's own. The selector comes with it: a process that is forked from one without a
+        # mover must not share its descriptor.
+        self._selector: selectors.BaseSelector
         self._bodies: dict[SlowBody, Callable[[], None]] = {}
         # Seconds that it waited so far. While it moves bytes, the time does not count against any client.
         self._waited = 0.0
@@ -194,6 +195,7 @@ class Mover:
         """Start the thread, if it does not run; the first body does."""
         with self._lock:
             if self._thread is None:
+                self._selector = selectors.DefaultSelector()
                 self._wake_reader, self._wake_writer = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
                 self._selector.register(self._wake_reader, selectors.EVENT_READ, None)
                 self._thread = threading.Thread(target=self._run, name="mover", daemon=True)

@@ -45,6 +45,7 @@ from server.storage.base import UploadStore
 from server.storage.locks import UploadLocks
 from server.tus.protocol import Create, Facts
 from server.uploads.deletion import UploadDeletion
+from server.uploads.facts import UploadFacts
 from server.uploads.new_upload import NewUpload
 from server.uploads.policy import UploadPolicy
 from server.uploads.repository import UploadRepository
@@ -76,6 +77,7 @@ class FinalService:
     locks: UploadLocks
     policy: UploadPolicy
     repository: UploadRepository
+    facts: UploadFacts
     deletion: UploadDeletion
     uploads: UploadService
     clock: Callable[[], datetime]
@@ -92,7 +94,7 @@ class FinalService:
         upload_id = self.new_id()
         upload_id = await self.database.run(partial(self._insert, upload_id, owner, decision))
         await self._joined(upload_id, _ANSWER_SECONDS)
-        return await self.database.run(self.repository.facts, upload_id, owner)
+        return await self.database.run(self.facts.of, upload_id, owner)
 
     async def inspect(self, upload_id: str, owner: str) -> Facts:
         """The facts of an upload; a final one that is not joined yet is joined, if that is possible now."""
@@ -102,13 +104,13 @@ class FinalService:
                 return facts
         with contextlib.suppress(PartInvalidError):  # it has ended, and its facts say so
             await self._joined(upload_id, _ANSWER_SECONDS)
-        return await self.database.run(self.repository.facts, upload_id, owner)
+        return await self.database.run(self.facts.of, upload_id, owner)
 
     async def _look(self, upload_id: str, owner: str) -> Facts:
         try:
             return await self.uploads.inspect(upload_id, owner)
         except UploadLockedError:
-            facts = await self.database.run(self.repository.facts, upload_id, owner)
+            facts = await self.database.run(self.facts.of, upload_id, owner)
             if not facts.is_final:
                 raise
             return facts  # another process joins it

@@ -18,7 +18,6 @@ from sqlalchemy import Connection, Table, and_, bindparam, func, select, update
 from sqlalchemy.orm import Session
 
 from server.database.models import Upload, UploadPart
-from server.database.prepared import Prepared
 from server.database.session import Database
 from server.errors import VideodockError
 from server.lifecycle import UPLOAD_MOVES, UploadStatus, sources
@@ -29,20 +28,14 @@ from server.storage.locks import UploadLocks
 from server.tasks import removal
 from server.tasks.wake import Wake
 from server.tus.protocol import Facts, is_final, is_partial
-from server.uploads import groups
-from server.uploads.repository import FIND, UploadRepository
+from server.uploads import groups, statements
+from server.uploads.facts import UploadFacts
 
 _PATIENCE_SECONDS = 0.5
 _RETRY_SECONDS = 0.02
 
 _uploads = cast("Table", Upload.__table__)
 _parts = cast("Table", UploadPart.__table__)
-_TERMINATE_OPEN = Prepared(
-    update(_uploads)
-    .where(_uploads.c.id == bindparam("upload"), _uploads.c.status == UploadStatus.OPEN)
-    .values(status=UploadStatus.TERMINATED, updated_at=bindparam("now"), received=bindparam("size"))
-)
-_CLEAR_HAS_BYTES = Prepared(update(_uploads).where(_uploads.c.id == bindparam("upload")).values(has_bytes=False))
 _HAS_NO_BYTES = update(_uploads).where(_uploads.c.id == bindparam("upload")).values(has_bytes=False)
 _LEFT_QUARANTINE = update(_uploads).where(_uploads.c.id == bindparam("upload")).values(in_quarantine=False)
 _final = _uploads.alias("final")
@@ -82,7 +75,7 @@ class UploadDeletion:
     store: UploadStore
     locks: UploadLocks
     wake: Wake
-    repository: UploadRepository
+    facts: UploadFacts
     node: str
     clock: Callable[[], datetime]
 
@@ -92,18 +85,18 @@ class UploadDeletion:
         A group that waited for it fails, or goes on without it if it was refused (`why`). The file of a complete upload
         becomes `removed` in its task, whose other files go on; `maintenance/removal.py` removes its results.
         """
-        row = self.repository.find(upload_id)
+        row = self.facts.find(upload_id)
         group = None if row is None else groups.group_of(row)
         others: Sequence[str] = ()
         now = self.clock()
-        parameters = {"upload": upload_id, "now": now, "size": None if row is None else self.repository.size(row)}
+        parameters = {"upload": upload_id, "now": now, "size": None if row is None else self.facts.size(row)}
         # The bytes of a complete upload are deleted only once a power cut cannot make its row `complete` again.
         lazy = group is None and row is not None and (row.status is UploadStatus.OPEN or is_partial(row.concat))
         is_in_task = False
         with self.database.change(lazy=lazy) as connection:
             session = Session(connection)
             task = None if group is None else groups.lock_row(session, group)
-            row = FIND.one_or_none(connection, {"upload": upload_id})
+            row = statements.FIND.one_or_none(connection, {"upload": upload_id})
             is_whole = row is not None and row.status is UploadStatus.COMPLETE
             if is_whole and target is UploadStatus.TERMINATED:
                 is_in_task = removal.remove_file(session, upload_id, now=now)
@@ -134,9 +127,9 @@ class UploadDeletion:
         def delete(moved: int) -> None:
             if moved and not pins.is_pinned(self.settings.data_dir):
                 self.store.delete(upload_id)
-                self.database.write_later(partial(_CLEAR_HAS_BYTES.change, parameters={"upload": upload_id}))
+                self.database.write_later(partial(statements.CLEAR_HAS_BYTES.change, parameters={"upload": upload_id}))
 
-        terminate: Callable[[Connection], int] = partial(_TERMINATE_OPEN.change, parameters=parameters)
+        terminate: Callable[[Connection], int] = partial(statements.TERMINATE.change, parameters=parameters)
         moved: int = await self.database.write_together(terminate, then=delete, lazy=True)
         return moved > 0
 
@@ -198,7 +191,7 @@ class UploadDeletion:
 
         Under the lock. Blocking.
         """
-        row = self.repository.find(upload_id)
+        row = self.facts.find(upload_id)
         if row is None or row.status in (UploadStatus.OPEN, UploadStatus.COMPLETE):
             return False
         self.delete_bytes(upload_id)

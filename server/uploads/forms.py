@@ -31,6 +31,7 @@ from server.settings import Settings
 from server.storage.base import UploadStore
 from server.storage.locks import UploadLocks
 from server.transport.body import Body, End, Moved, Tap
+from server.uploads.facts import UploadFacts
 from server.uploads.idempotency import Answer, Content, Fingerprint, IdempotencyKeys, KeyClaim, StoredAnswer
 from server.uploads.new_upload import NewUpload
 from server.uploads.policy import UploadPolicy
@@ -49,6 +50,7 @@ class Form:
     policy: UploadPolicy
     progress: ProgressWriter
     repository: UploadRepository
+    facts: UploadFacts
     new_id: Callable[[], str]
     owner: str
     task_id: str
@@ -114,7 +116,7 @@ class Form:
         self._promised = upload_id
         allowed, scanned = int(self.settings.max_file_size), self.policy.scan_limit
         limit = allowed if scanned is None else min(allowed, scanned)
-        with self.progress.tracking(upload_id, self.repository.current_progress):
+        with self.progress.tracking(upload_id, self.facts.progress):
             moved = await self.store.append(upload_id, 0, body, limit, see)
         if moved.end is End.LIMIT:
             extra, end = await body.peek(1)
@@ -171,6 +173,7 @@ class FormService:
     progress: ProgressWriter
     reservations: DiskReservations
     repository: UploadRepository
+    facts: UploadFacts
     keys: IdempotencyKeys
     new_id: Callable[[], str]
 
@@ -206,6 +209,7 @@ class FormService:
             policy=self.policy,
             progress=self.progress,
             repository=self.repository,
+            facts=self.facts,
             new_id=self.new_id,
             owner=owner,
             task_id=task_id,

@@ -11,74 +11,39 @@ Rules:
 import contextlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from functools import partial
 from types import SimpleNamespace
-from typing import Any, cast
+from typing import cast
 
-from sqlalchemy import Connection, Table, bindparam, delete, exists, insert, select, update
+from sqlalchemy import Connection, Table, delete, exists, insert, select, update
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from server import media_types, threads
-from server.database.models import TUS, TaskFile, Upload, UploadPart
-from server.database.prepared import Prepared
+from server.database.models import TaskFile, Upload, UploadPart
 from server.database.session import Database, changed
-from server.errors import NoRoomError, UploadGoneError, UploadLockedError, UploadNotFoundError
+from server.errors import NoRoomError, UploadGoneError, UploadLockedError
 from server.lifecycle import UploadStatus
 from server.settings import Settings
 from server.storage.base import UploadStore
 from server.storage.locks import UploadLocks
 from server.tasks.wake import Wake
 from server.tus.group_metadata import Group
-from server.tus.protocol import Append, Facts, State, is_final, is_partial
-from server.uploads import groups
+from server.tus.protocol import Append, Facts, is_partial
+from server.uploads import groups, statements
+from server.uploads.facts import Row, UploadFacts
 from server.uploads.new_upload import NewUpload
 from server.uploads.policy import UploadPolicy
-from server.uploads.progress import ProgressUpdate
 from server.uploads.reservations import DiskReservations
 
-_STATES = {
-    UploadStatus.OPEN: State.OPEN,
-    UploadStatus.COMPLETE: State.COMPLETE,
-    UploadStatus.REJECTED: State.REJECTED,
-    UploadStatus.EXPIRED: State.GONE,
-    UploadStatus.TERMINATED: State.GONE,
-}
+_INSERT_PARTS = insert(cast("Table", UploadPart.__table__))
 
-# What every request needs, made once and without a session.
-_uploads = cast("Table", Upload.__table__)
-FIND = Prepared(select(_uploads).where(_uploads.c.id == bindparam("upload")))
-_INSERT = Prepared(insert(_uploads), NewUpload.COLUMNS)
-_COMPLETE = Prepared(
-    update(_uploads)
-    .where(_uploads.c.id == bindparam("upload"), _uploads.c.status == UploadStatus.OPEN)
-    .values(
-        status=UploadStatus.COMPLETE,
-        updated_at=bindparam("now"),
-        completed_at=bindparam("now"),
-        expires_at=bindparam("until"),
-        length=bindparam("size"),
-        received=bindparam("size"),
-        media_type=bindparam("type"),
-    )
-)
-_parts = cast("Table", UploadPart.__table__)
-_INSERT_PARTS = insert(_parts)
-_RECORD_RECEIVED = (
-    update(_uploads)
-    .where(_uploads.c.id == bindparam("upload"), _uploads.c.status == UploadStatus.OPEN)
-    .values(received=bindparam("size"), expires_at=bindparam("until"))
-)
-_PROMISED_NOTHING = update(_uploads).where(_uploads.c.id == bindparam("upload")).values(reserved=0)
 Verified = Mapping[str, str | None]
 """Uploads whose bytes were checked, by id, with the media type that they prove."""
 
 Also = Callable[[Session], None]
 """More changes in the same transaction."""
-
-_Row = Any
-"""A row of `uploads`: an object of the model, or the result of a statement."""
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
@@ -92,6 +57,7 @@ class UploadRepository:
     policy: UploadPolicy
     wake: Wake
     reservations: DiskReservations
+    facts: UploadFacts
     clock: Callable[[], datetime]
     new_id: Callable[[], str]
 
@@ -128,10 +94,10 @@ class UploadRepository:
         if reservation is None:
             return await self.database.run(self.insert, new)
         now = self.clock()
-        row = new.row(now, self.expiry(now))
+        row = new.row(now, self.facts.expiry(now))
         with reservation, self.locks.try_hold(new.id):
             try:
-                insert_row: Callable[[Connection], int] = partial(_INSERT.change, parameters=row)
+                insert_row: Callable[[Connection], int] = partial(statements.INSERT.change, parameters=row)
                 await self.database.write_together(insert_row, then=lambda _: self.store.create(new.id), lazy=True)
             except SQLAlchemyError:
                 raise
@@ -141,8 +107,8 @@ class UploadRepository:
         return self._facts_of_new(new, now)
 
     def _facts_of_new(self, new: NewUpload, now: datetime) -> Facts:
-        row = SimpleNamespace(**new.row(now, self.expiry(now)), status=UploadStatus.OPEN)
-        return self._facts(row, 0, now)
+        row = SimpleNamespace(**new.row(now, self.facts.expiry(now)), status=UploadStatus.OPEN)
+        return self.facts.from_row(row, 0, now)
 
     def _insert_row(
         self, new: NewUpload, now: datetime, admit: Callable[[Connection], str | None] | None
@@ -159,9 +125,9 @@ class UploadRepository:
                 return again
             if no_room is not None:
                 raise no_room
-            _INSERT.change(connection, new.row(now, self.expiry(now)))
+            statements.INSERT.change(connection, new.row(now, self.facts.expiry(now)))
             if new.heir_of:
-                connection.execute(_PROMISED_NOTHING, {"upload": new.heir_of})
+                statements.CLEAR_RESERVED.change(connection, {"upload": new.heir_of})
             if new.parts:
                 connection.execute(_INSERT_PARTS, new.part_rows())
             if slot is not None:
@@ -184,7 +150,7 @@ class UploadRepository:
             yield refusal
 
     def _reserve_slot(self, connection: Connection, new: NewUpload, group: Group, now: datetime) -> groups.Slot:
-        session, until = Session(connection), self.expiry(now)
+        session, until = Session(connection), self.facts.expiry(now)
         return groups.reserve_slot(
             session, group, new, node=self.policy.node, now=now, until=until, size=self.store.size
         )
@@ -195,13 +161,13 @@ class UploadRepository:
         Raises `UploadLockedError` when that is happening just now.
         """
         with self.locks.try_hold(upload_id) as held:
-            row = self.find(upload_id)
+            row = self.facts.find(upload_id)
             is_new = row is not None and row.status is UploadStatus.OPEN and row.concat is None and not row.received
             if is_new and self.store.size(upload_id) is None:
                 if not held:
                     raise UploadLockedError
                 self.store.create(upload_id)
-        facts = self._visible_facts(row, owner)
+        facts = self.facts.visible(row, owner)
         if not (facts.is_open or facts.is_complete):
             raise UploadLockedError  # removed just now: on the next try its place is free, or it is refused
         return facts
@@ -222,13 +188,40 @@ class UploadRepository:
         with promise, self.database.write() as session:
             changed(session, update(Upload).where(Upload.id == upload_id).values(**values))
 
+    async def start_checked(self, upload_id: str, offset: int) -> None:
+        """Before the first byte of an append with a checksum: record where it starts. For the event loop."""
+        start: Callable[[Connection], int] = partial(
+            statements.START_CHECKED.change, parameters={"upload": upload_id, "offset": offset}
+        )
+        await self.database.write_together(start)
+
+    async def end_checked(self, upload_id: str, media_type: str | None) -> Facts:
+        """After the check: what the store has counts now. For the event loop."""
+        now = self.clock()
+        until = self.facts.expiry(now)
+
+        def record(connection: Connection) -> tuple[Row, int | None]:
+            size = self.store.size(upload_id)
+            values = {
+                "upload": upload_id,
+                "size": size or 0,
+                "now": now,
+                "until": until,
+                "type": media_type,
+            }
+            statements.END_CHECKED.change(connection, values)
+            return statements.FIND.one_or_none(connection, {"upload": upload_id}), size
+
+        row, size = await self.database.write_together(record, lazy=True)
+        return self.facts.from_row(row, size, now)
+
     def check_space(self, upload_id: str, decision: Append, end: int) -> None:
         """Raise `NoRoomError` if space up to the byte `end` could not be reserved. Blocking."""
         self.reservations.check(max(0, end - self._reserved_up_to(upload_id, decision)))
 
     def _reserved_up_to(self, upload_id: str, decision: Append) -> int:
         """The byte up to which an upload has, or had, disk space reserved. Blocking."""
-        row = self.find(upload_id)
+        row = self.facts.find(upload_id)
         return max(decision.offset, 0 if row is None else row.reserved)
 
     def record_offset(self, upload_id: str, media_type: str | None = None, defer_length: bool = False) -> Facts:
@@ -239,7 +232,7 @@ class UploadRepository:
         now = self.clock()
         size = self.store.size(upload_id)
         with self.database.write(lazy=True) as session:
-            values: dict[str, object] = {"updated_at": now, "expires_at": self.expiry(now), "received": size or 0}
+            values: dict[str, object] = {"updated_at": now, "expires_at": self.facts.expiry(now), "received": size or 0}
             values["checked_from"] = None  # the bytes that are there now were verified or taken back
             if media_type is not None:
                 values["media_type"] = media_type
@@ -249,7 +242,7 @@ class UploadRepository:
             still_open = (Upload.id == upload_id, Upload.status == UploadStatus.OPEN)
             changed(session, update(Upload).where(*still_open).values(**values))
             row = session.get_one(Upload, upload_id)
-        return self._facts(row, size, now)
+        return self.facts.from_row(row, size, now)
 
     # Completion
 
@@ -302,11 +295,11 @@ class UploadRepository:
         group = groups.group_of(rows[0]) if rows else None
         task = None if group is None else groups.lock_row(session, group)
         # A complete part gets a new expiry, so that it can still be joined.
-        times = {"now": now, "until": self.expiry(now)}
+        times = {"now": now, "until": self.facts.expiry(now)}
         moved = 0
         for upload_id, media_type in verified.items():
             values = {"upload": upload_id, "size": self.store.size(upload_id), "type": media_type, **times}
-            moved += _COMPLETE.change(session.connection(), values)
+            moved += statements.COMPLETE.change(session.connection(), values)
         rows = self._rows(session, verified)
         if moved != len(verified):
             if moved == 0 and rows and all(row.status is UploadStatus.COMPLETE for row in rows):
@@ -324,8 +317,8 @@ class UploadRepository:
             also(session)
         return True
 
-    def _rows(self, session: Session, upload_ids: Iterable[str]) -> list[_Row]:
-        found = (FIND.one_or_none(session.connection(), {"upload": upload_id}) for upload_id in upload_ids)
+    def _rows(self, session: Session, upload_ids: Iterable[str]) -> list[Row]:
+        found = (statements.FIND.one_or_none(session.connection(), {"upload": upload_id}) for upload_id in upload_ids)
         return [row for row in found if row is not None]
 
     def discard(self, upload_ids: Sequence[str]) -> None:
@@ -348,78 +341,16 @@ class UploadRepository:
                     if not changed(session, delete(Upload).where(is_this, ~is_of_task)):
                         changed(session, update(Upload).where(is_this).values(has_bytes=False))
 
-    # Facts
-
-    def facts(self, upload_id: str, owner: str) -> Facts:
-        """The facts of row and store. Raises `UploadNotFoundError`, `UploadGoneError`. Blocking."""
-        return self._visible_facts(self.find(upload_id), owner)
-
-    def _visible_facts(self, row: _Row | None, owner: str) -> Facts:
-        if row is None or row.owner != owner or row.protocol != TUS:
-            raise UploadNotFoundError
-        size = self.size(row)
-        # Its bytes are lost, unless it is a final that waits for its parts. An ended upload is judged by its status.
-        if size is None and row.status is UploadStatus.OPEN and not is_final(row.concat):
-            raise UploadGoneError
-        return self._facts(row, size, self.clock())
-
-    def size(self, row: _Row) -> int | None:
-        """The bytes of an upload that count; None when the store has none. Blocking."""
-        if row.status is not UploadStatus.OPEN:
-            length: int | None = row.length
-            return length
-        size = self.store.size(row.id)
-        checked_from: int | None = row.checked_from
-        # Bytes of a checked append do not count before they are verified.
-        return size if size is None or checked_from is None else min(size, checked_from)
-
-    def expiry_of(self, row: _Row) -> datetime:
-        """When an open upload expires. Its row may lag a body that was cut off; the file's time is exact."""
-        modified = self.store.modified(row.id) if row.status is UploadStatus.OPEN else None
-        expires_at: datetime = row.expires_at
-        return expires_at if modified is None else max(expires_at, self.expiry(modified))
-
-    def locked_facts(self, upload_id: str, owner: str) -> Facts:
-        """The same under the upload's lock: unchecked bytes of an interrupted append are taken back."""
-        row = self.find(upload_id)
-        if self._is_unchecked(row):
-            self.reconcile(upload_id)
-            row = self.find(upload_id)
-        return self._visible_facts(row, owner)
-
-    def facts_at_once(self, upload_id: str, owner: str) -> Facts | None:
-        """`locked_facts` on the event loop; None where that might block, so that a thread has to find them."""
-        if not self.store.is_quick:
-            return None
-        try:
-            row = self.database.find_at_once(FIND, {"upload": upload_id})
-        except BlockingIOError:
-            return None
-        return None if self._is_unchecked(row) else self._visible_facts(row, owner)
-
-    def find(self, upload_id: str) -> _Row | None:
-        """The row of an upload. Blocking."""
-        with self.database.look() as connection:
-            return FIND.one_or_none(connection, {"upload": upload_id})
-
-    def _is_unchecked(self, row: _Row | None) -> bool:
-        return row is not None and row.checked_from is not None and row.status is UploadStatus.OPEN
-
-    def current_progress(self, upload_id: str) -> ProgressUpdate | None:
-        """The progress of a body that is being received. Blocking."""
-        size = self.store.size(upload_id)
-        return None if size is None else ProgressUpdate(size, None, self.clock())
-
     def record_received(self, upload_id: str, size: int, until: datetime) -> None:
         """Write the size and expiry of an open upload into its row, after the process that received it has died.
         Blocking."""
         with self.database.change(lazy=True) as connection:
-            connection.execute(_RECORD_RECEIVED, {"upload": upload_id, "size": size, "until": until})
+            statements.RECORD_RECEIVED.change(connection, {"upload": upload_id, "size": size, "until": until})
 
     def reconcile(self, upload_id: str) -> None:
         """Remove the bytes of a checked append whose process died before the check. Under the lock. Blocking."""
-        row = self.find(upload_id)
-        if row is None or not self._is_unchecked(row):
+        row = self.facts.find(upload_id)
+        if row is None or not self.facts.is_unchecked(row):
             return
         size = self.store.size(upload_id)
         if size is not None and size > row.checked_from:
@@ -427,22 +358,11 @@ class UploadRepository:
         with self.database.write() as session:
             changed(session, update(Upload).where(Upload.id == upload_id).values(checked_from=None))
 
-    def _facts(self, row: _Row, size: int | None, now: datetime) -> Facts:
-        return Facts(
-            id=row.id,
-            state=_STATES[row.status],
-            offset=size or 0,
-            length=row.length,
-            metadata_raw=row.metadata_raw,
-            filename=row.filename,
-            media_type=row.media_type,
-            concat=row.concat,
-            group=groups.group_of(row),
-            expires_at=self.expiry_of(row),
-            now=now,
-            accepted=media_types.listed(media_types.accepted(self.settings.accept_types, by_form=False)),
-        )
-
-    def expiry(self, now: datetime) -> datetime:
-        """The expiry of an upload that changes now."""
-        return now + timedelta(seconds=self.settings.upload_expiry)
+    def locked_facts(self, upload_id: str, owner: str) -> Facts:
+        """The facts under the upload's lock: unchecked bytes of an interrupted append are taken back. Raises as
+        `UploadFacts.of`. Blocking."""
+        row = self.facts.find(upload_id)
+        if self.facts.is_unchecked(row):
+            self.reconcile(upload_id)
+            row = self.facts.find(upload_id)
+        return self.facts.visible(row, owner)

@@ -36,6 +36,7 @@ from server.storage.locks import HeldLock, UploadLocks
 from server.transport.body import Body, End, Moved
 from server.tus.protocol import Append, Create, Facts, State
 from server.uploads.deletion import UploadDeletion
+from server.uploads.facts import UploadFacts
 from server.uploads.new_upload import NewUpload
 from server.uploads.policy import UploadPolicy
 from server.uploads.progress import ProgressUpdate, ProgressWriter
@@ -57,6 +58,7 @@ class UploadService:
     policy: UploadPolicy
     progress: ProgressWriter
     repository: UploadRepository
+    facts: UploadFacts
     deletion: UploadDeletion
     clock: Callable[[], datetime]
     new_id: Callable[[], str]
@@ -98,7 +100,7 @@ class UploadService:
         """
 
         def refuse_first() -> None:
-            facts = self.repository.facts(upload_id, owner)
+            facts = self.facts.of(upload_id, owner)
             # It has all bytes, and the lock's holder is about to register it. No response may report that offset yet.
             if not facts.is_open or facts.offset != facts.length:
                 decide(facts)
@@ -150,7 +152,7 @@ class UploadService:
             now = await self.database.run(self.repository.record_offset, upload_id, None, defer_length)
             self.progress.record(upload_id, ProgressUpdate(now.offset, None, now.now))  # older updates are obsolete
         except SQLAlchemyError:
-            latest = await threads.run(self.repository.current_progress, upload_id)
+            latest = await threads.run(self.facts.progress, upload_id)
             if latest is not None:
                 self.progress.record(upload_id, latest)
 
@@ -176,8 +178,10 @@ class UploadService:
         if declared is not None:
             await self.database.run(self.repository.check_space, facts.id, decision, declared)  # before a byte is read
         media_type = await self._check_first_bytes(facts, decision, body)
-        if declared is not None or decision.is_checked:
+        if declared is not None:
             await self.database.run(self.repository.record_append_start, facts.id, decision, declared)
+        elif decision.is_checked:
+            await self.repository.start_checked(facts.id, decision.offset)
         hashed = checksums.new(decision.checksum.algorithm) if decision.checksum else None
         see = hashed.update if hashed else None
         # A chunked body may turn out longer than the room that is left. Its last byte is held back until that is known:
@@ -186,9 +190,7 @@ class UploadService:
         held_back = 0 if decision.exact or decision.is_checked else min(1, decision.limit)
         # Bytes with a checksum may be taken back: they do not count before.
         is_news = not decision.is_checked
-        with (
-            self.progress.tracking(facts.id, self.repository.current_progress) if is_news else contextlib.nullcontext()
-        ):
+        with self.progress.tracking(facts.id, self.facts.progress) if is_news else contextlib.nullcontext():
             moved = await self.store.append(facts.id, decision.offset, body, decision.limit - held_back, see)
         if not decision.exact and moved.end is End.LIMIT:
             rest, end = await body.peek(held_back + 1)
@@ -202,7 +204,7 @@ class UploadService:
         if decision.is_checked and not await self._verify_checksum(facts.id, decision, moved, hashed, body):
             media_type = facts.media_type  # bytes that were taken back prove nothing
         if decision.is_checked:
-            return await self.database.run(self.repository.record_offset, facts.id, media_type), moved.end
+            return await self.repository.end_checked(facts.id, media_type), moved.end
         return self._record_progress(facts, decision, moved, media_type), moved.end
 
     def _declared_end(self, facts: Facts, decision: Append) -> int | None:
@@ -215,7 +217,7 @@ class UploadService:
         """The facts of the upload after an append; its row is updated within a second."""
         now = self.clock()
         length = facts.length if decision.length is None else decision.length
-        offset, until = decision.offset + moved.count, self.repository.expiry(now)
+        offset, until = decision.offset + moved.count, self.facts.expiry(now)
         if offset != length:  # otherwise it is complete, and the completion updates its row
             self.progress.record(facts.id, ProgressUpdate(offset, media_type, now))
         return replace(facts, offset=offset, length=length, media_type=media_type, expires_at=until, now=now)
@@ -271,7 +273,7 @@ class UploadService:
 
     async def _locked_facts(self, upload_id: str, owner: str) -> Facts:
         """The facts under the upload's lock; an upload whose completion was interrupted is completed first."""
-        facts = self.repository.facts_at_once(upload_id, owner)
+        facts = self.facts.at_once(upload_id, owner)
         if facts is None:
             facts = await self.database.run(self.repository.locked_facts, upload_id, owner)
         return await self._complete_if_whole(facts)
@@ -304,7 +306,7 @@ class UploadService:
         settled: list[Facts] = []
 
         async def is_settled() -> bool:
-            facts = await self.database.run(self.repository.facts, upload_id, owner)
+            facts = await self.database.run(self.facts.of, upload_id, owner)
             if not facts.is_open:
                 settled.append(facts)
             return not facts.is_open

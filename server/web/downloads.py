@@ -51,7 +51,7 @@ class Downloads:
         self._settings = services.settings
         self._database = services.database
         self._store = services.store
-        self._repository = services.repository
+        self._facts = services.facts
         self._finish = finish
 
     async def get(self, call: Call) -> Response:
@@ -90,7 +90,7 @@ class Downloads:
 
     def _find(self, upload_id: str) -> tuple[Facts, datetime]:
         """An upload that may be downloaded, and when it became complete. Blocking."""
-        facts = self._repository.facts(upload_id, DEFAULT_OWNER)
+        facts = self._facts.of(upload_id, DEFAULT_OWNER)
         if facts.is_rejected:
             raise UploadGoneError  # not 415, which would be about the type of a response that a GET cannot have
         check_upload(facts)

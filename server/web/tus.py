@@ -91,7 +91,7 @@ class TusRoutes:
         self._uploads = services.uploads
         self._policy = services.policy
         self._database = services.database
-        self._repository = services.repository
+        self._facts = services.facts
         self._removal = services.removal
         self._metrics = services.metrics
         self._settings = services.settings

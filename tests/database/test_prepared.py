@@ -76,6 +76,7 @@ def test_an_update_says_how_many_rows_it_changed(database: Database) -> None:
             updated_at=bindparam("now"),
             received=func.coalesce(bindparam("size"), _uploads.c.received),
             has_bytes=False,
+            filename=None,
         )
     )
     prepared, later = Prepared(statement), NOW + timedelta(seconds=1)
@@ -86,6 +87,13 @@ def test_an_update_says_how_many_rows_it_changed(database: Database) -> None:
     with database.look() as connection:
         row = connection.execute(FIND, {"upload": one["id"]}).one()
     assert (row.status, row.updated_at, row.received, row.has_bytes) == (UploadStatus.TERMINATED, later, 5, False)
+    assert row.filename is None
+
+
+def test_a_missing_parameter_is_an_error(database: Database) -> None:
+    """And not NULL: a forgotten size would be written as none."""
+    with pytest.raises(Exception, match="upload"), database.look() as connection:
+        Prepared(FIND).one_or_none(connection, {})
 
 
 def test_a_refused_statement_raises_what_sqlalchemy_raises(database: Database) -> None:

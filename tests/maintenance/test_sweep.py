@@ -380,4 +380,4 @@ def test_the_expiry_counts_from_the_last_byte_of_the_file(both: SweepScenario) -
     both.execute("UPDATE uploads SET expires_at = :past", past=PAST)
     assert both.sweep().numbers == SweepReport().numbers
     assert both.stored(upload) == DATA[:100]
-    assert both.services.repository.facts(upload, "default").expires_at > both.services.clock()
+    assert both.services.facts.of(upload, "default").expires_at > both.services.clock()

@@ -78,7 +78,7 @@ class Guard(tus.TusRoutes):
 
     async def _terminate(self, call: Call) -> Response:
         upload_id = call.request.path_params["upload_id"]
-        facts = await self._database.run(self._repository.facts, upload_id, DEFAULT_OWNER)
+        facts = await self._database.run(self._facts.of, upload_id, DEFAULT_OWNER)
         protocol.check_upload(facts)
         take = partial(self._removal.terminate, upload_id, DEFAULT_OWNER, protocol.check_upload)
         await self._engine.ask("DELETE", Termination(facts, take))

@@ -1,0 +1,119 @@
+"""The facts of an upload: what its row and its bytes say together.
+
+Rule: nothing is changed here. The store knows how many bytes there are, the row knows everything else.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from server import media_types
+from server.database.models import TUS
+from server.database.session import Database
+from server.errors import UploadGoneError, UploadNotFoundError
+from server.lifecycle import UploadStatus
+from server.settings import Settings
+from server.storage.base import UploadStore
+from server.tus.protocol import Facts, State, is_final
+from server.uploads import groups, statements
+from server.uploads.progress import ProgressUpdate
+
+_STATES = {
+    UploadStatus.OPEN: State.OPEN,
+    UploadStatus.COMPLETE: State.COMPLETE,
+    UploadStatus.REJECTED: State.REJECTED,
+    UploadStatus.EXPIRED: State.GONE,
+    UploadStatus.TERMINATED: State.GONE,
+}
+
+Row = Any
+"""A row of `uploads`: an object of the model, or the result of a statement."""
+
+
+@dataclass(frozen=True, kw_only=True, repr=False)
+class UploadFacts:
+    """Looks at uploads. Owners are text; sizes and offsets are bytes."""
+
+    settings: Settings
+    database: Database
+    store: UploadStore
+    clock: Callable[[], datetime]
+
+    def of(self, upload_id: str, owner: str) -> Facts:
+        """The facts of row and store. Raises `UploadNotFoundError`, `UploadGoneError`. Blocking."""
+        return self.visible(self.find(upload_id), owner)
+
+    def visible(self, row: Row | None, owner: str) -> Facts:
+        """The facts that an owner may see of a row. Raises as `of`. Blocking."""
+        if row is None or row.owner != owner or row.protocol != TUS:
+            raise UploadNotFoundError
+        size = self.size(row)
+        # Its bytes are lost, unless it is a final that waits for its parts. An ended upload is judged by its status.
+        if size is None and row.status is UploadStatus.OPEN and not is_final(row.concat):
+            raise UploadGoneError
+        return self.from_row(row, size, self.clock())
+
+    def size(self, row: Row) -> int | None:
+        """The bytes of an upload that count; None when the store has none. Blocking."""
+        if row.status is not UploadStatus.OPEN:
+            length: int | None = row.length
+            return length
+        size = self.store.size(row.id)
+        checked_from: int | None = row.checked_from
+        # Bytes of a checked append do not count before they are verified.
+        return size if size is None or checked_from is None else min(size, checked_from)
+
+    def expiry_of(self, row: Row) -> datetime:
+        """When an open upload expires. Its row may lag a body that was cut off; the file's time is exact."""
+        modified = self.store.modified(row.id) if row.status is UploadStatus.OPEN else None
+        expires_at: datetime = row.expires_at
+        return expires_at if modified is None else max(expires_at, self.expiry(modified))
+
+    def at_once(self, upload_id: str, owner: str) -> Facts | None:
+        """The same on the event loop, under the upload's lock.
+
+        None where a thread has to look: to wait, or to take back unchecked bytes first (`repository.locked_facts`).
+        """
+        if not self.store.is_quick:
+            return None
+        try:
+            row = self.database.find_at_once(statements.FIND, {"upload": upload_id})
+        except BlockingIOError:
+            return None
+        return None if self.is_unchecked(row) else self.visible(row, owner)
+
+    def find(self, upload_id: str) -> Row | None:
+        """The row of an upload. Blocking."""
+        with self.database.look() as connection:
+            return statements.FIND.one_or_none(connection, {"upload": upload_id})
+
+    def is_unchecked(self, row: Row | None) -> bool:
+        """Whether the store may have bytes of an append whose checksum was not verified."""
+        return row is not None and row.checked_from is not None and row.status is UploadStatus.OPEN
+
+    def progress(self, upload_id: str) -> ProgressUpdate | None:
+        """The progress of a body that is being received. Blocking."""
+        size = self.store.size(upload_id)
+        return None if size is None else ProgressUpdate(size, None, self.clock())
+
+    def from_row(self, row: Row, size: int | None, now: datetime) -> Facts:
+        """The facts of a row, and of the store, which has `size` bytes. Blocking."""
+        return Facts(
+            id=row.id,
+            state=_STATES[row.status],
+            offset=size or 0,
+            length=row.length,
+            metadata_raw=row.metadata_raw,
+            filename=row.filename,
+            media_type=row.media_type,
+            concat=row.concat,
+            group=groups.group_of(row),
+            expires_at=self.expiry_of(row),
+            now=now,
+            accepted=media_types.listed(media_types.accepted(self.settings.accept_types, by_form=False)),
+        )
+
+    def expiry(self, now: datetime) -> datetime:
+        """The expiry of an upload that changes now."""
+        return now + timedelta(seconds=self.settings.upload_expiry)

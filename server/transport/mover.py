@@ -91,17 +91,21 @@ class SlowBody:
         self._waiting_since = waited
         if self._front:
             return self.take(now, waited)
-        self.wait(now, waited)
-        return False
+        return self.wait(now, waited)
 
-    def wait(self, now: float, waited: float) -> None:
-        """Begin to wait; `waited` is how long the mover has waited in its life."""
+    def wait(self, now: float, waited: float) -> bool:
+        """Begin to wait; `waited` is how long the mover has waited in its life.
+
+        Returns true, and does not wait, when the client's patience is spent: a byte now and then is too little.
+        """
         self._mark(min(_LOW_WATER, max(1, self._limit - self.count)))
         # Each at a random time, also when their packets come all at once.
         pause = min(self._pause * random.uniform(0.5, 1.5), self._idle_seconds / 4, max(0.0, self._pace.left))  # noqa: S311
         self._pause = min(2 * self._pause, _LONGEST_PAUSE)
         self._due = now + pause
         self._waiting_since = waited
+        self.is_idle = self._pace.left <= 0
+        return self.is_idle
 
     def take(self, now: float, waited: float) -> bool:
         """Move what is there, and wait again; returns whether the body goes back to the event loop."""
@@ -123,8 +127,7 @@ class SlowBody:
         is_over = self.left or self.is_fast or self.is_stuck or not self.can_splice or self.count == self._limit
         if is_over or not part.blocked:
             return True
-        self.wait(now, waited)
-        return False
+        return self.wait(now, waited)
 
     def look(self, now: float, waited: float) -> bool:
         """The same when a pause is over: moves what is there, however little, or finds that nothing comes."""
@@ -132,9 +135,10 @@ class SlowBody:
             return False
         if bytes_waiting(self.descriptor):
             return self.take(now, waited)
-        in_time = self._pace.count(waited - self._waiting_since, 0)
-        self.is_idle = not in_time or now - self.last_byte_at >= self._idle_seconds
-        self.wait(now, waited)
+        self._pace.count(waited - self._waiting_since, 0)
+        if self.wait(now, waited):
+            return True
+        self.is_idle = now - self.last_byte_at >= self._idle_seconds
         return self.is_idle
 
     def leave(self) -> None:

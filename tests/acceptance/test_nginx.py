@@ -62,7 +62,8 @@ def test_plain_http_is_redirected_http_2_is_spoken_and_metrics_are_private(nginx
         capture_output=True,
         timeout=PATIENCE,
     )
-    assert nginx.requests()[-1] == "GET /readyz HTTP/2.0"
+    # It writes its log after the response.
+    until(lambda: nginx.requests()[-1:] == ["GET /readyz HTTP/2.0"], what="nginx has logged the request")
     assert nginx.http.get(f"{nginx.url}/metrics").status_code == 404
 
 

@@ -8,6 +8,7 @@ import pytest
 from tests.harness.nginx import PATCH, TUS, Nginx
 from tests.harness.node import NodeClient
 from tests.harness.server_process import ServerProcess
+from tests.harness.waiting import until
 
 pytestmark = pytest.mark.acceptance
 
@@ -46,5 +47,8 @@ def test_an_empty_data_frame_is_an_empty_body(nginx: Nginx, tmp_path: Path) -> N
     assert (sent.status_code, sent.headers["upload-offset"]) == (204, str(SIZE))
     (again,) = ask(nginx, tmp_path, patch | {"Upload-Offset": str(SIZE)})
     assert again["status"] == 204
-    assert any("HTTP/2.0" in line and line.startswith("PATCH") for line in nginx.requests())
+    until(
+        lambda: any("HTTP/2.0" in line and line.startswith("PATCH") for line in nginx.requests()),
+        what="nginx has logged a PATCH by HTTP/2",
+    )
     nginx.check_nothing_buffered()

@@ -251,6 +251,39 @@ def test_a_client_below_the_slowest_rate_is_ended(loop: str, target: Target) -> 
     run(loop, work())
 
 
+def test_a_client_that_always_has_sent_a_byte_is_ended(loop: str, target: Target) -> None:
+    """Also when each look finds one: it is their number that counts."""
+
+    async def work() -> None:
+        async with Line(MIB, pace=Pace(1000, 0.4)) as line:
+            using = asyncio.ensure_future(line.body.write_to(target.descriptor, 0, MIB))
+            async with asyncio.timeout(PATIENCE):
+                while not using.done():
+                    line.client.send(b"a")
+                    await asyncio.sleep(0.002)
+            assert (await using).end is End.IDLE
+
+    run(loop, work())
+
+
+def test_a_trickle_that_is_taken_in_pieces_is_ended(loop: str) -> None:
+    """A form of empty parts: each call gets what it wants, and all of them together are too slow."""
+
+    async def work() -> None:
+        async with Line(MIB, pace=Pace(1000, 0.4)) as line:
+            end = End.LIMIT
+            async with asyncio.timeout(PATIENCE):
+                while end is End.LIMIT:
+                    using = asyncio.ensure_future(line.body.feed(len, 8))
+                    while not using.done():
+                        line.client.send(b"a")
+                        await asyncio.sleep(0.01)
+                    end = (await using).end
+            assert end is End.IDLE
+
+    run(loop, work())
+
+
 def test_a_silent_client_is_ended(loop: str, target: Target) -> None:
     """After so many seconds without a byte, however many came before."""
 

@@ -141,6 +141,11 @@ class GroupCommit:
             failed = self._try(left)
             if failed is None:
                 return
+            if failed.write is None:
+                # None could begin: trying each would only make all the others wait as long again.
+                for write in left:
+                    write.error = failed.error
+                return
             if failed.is_its_own or len(left) == 1:
                 failed.write.error = failed.error
                 left = [write for write in left if write is not failed.write]
@@ -152,7 +157,8 @@ class GroupCommit:
 
     def _try(self, batch: list[_Write]) -> "_Failure | None":
         """One transaction for all, or none of them and the first failure."""
-        current, at_work = batch[0], True
+        current: _Write | None = None
+        at_work = True
         try:
             with self._begin(all(write.is_lazy for write in batch)) as connection:
                 for current in batch:
@@ -165,9 +171,12 @@ class GroupCommit:
 
 @dataclass(frozen=True)
 class _Failure:
-    """What ended a transaction; `is_its_own` if that was surely the fault of this write alone."""
+    """What ended a transaction; `is_its_own` if that was surely the fault of this write alone.
 
-    write: _Write
+    Without a write, it did not even begin.
+    """
+
+    write: _Write | None
     error: BaseException
     is_its_own: bool
 

@@ -4,6 +4,7 @@ import asyncio
 import sqlite3
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -106,6 +107,26 @@ def test_after_a_failed_commit_each_write_is_tried_alone(database: Database, mon
     answers = asyncio.run(all_at_once(database, insert(1), insert(2), insert(3)))
     assert [type(answer) for answer in answers] == [OperationalError, int, int]
     assert numbers(database) == [2, 3]
+
+
+def test_writes_that_cannot_begin_fail_together(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another process keeps the database locked: nobody waits for it 64 times."""
+    begin, begun = database._writer._begin, [0]  # type: ignore[union-attr]
+
+    @contextmanager
+    def locked(lazy: bool) -> Iterator[Any]:
+        begun[0] += 1
+        if begun[0] == 2:
+            raise OperationalError("BEGIN IMMEDIATE", {}, sqlite3.OperationalError("database is locked"))
+        with begin(lazy) as connection:
+            yield connection
+
+    monkeypatch.setattr(database._writer, "_begin", locked)
+    answers = asyncio.run(all_at_once(database, *(insert(number) for number in range(10))))
+    assert [type(answer) for answer in answers] == [OperationalError] * 10
+    assert begun[0] == 2
+    asyncio.run(database.write_together(insert(1)))
+    assert numbers(database) == [1]
 
 
 def test_a_write_returns_after_its_commit(database: Database) -> None:

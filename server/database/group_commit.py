@@ -6,20 +6,17 @@ may change rows and nothing else: it may run twice.
 
 There is one thread. While it commits, other writes gather for the next transaction: a lone write does not wait, and a
 burst of 500 needs a few dozen commits. A write may have something to do after its commit (`then`), which the thread
-does before it answers: so a request that creates a row and a file goes to one thread, once. What nobody waits for
-(`later`) goes with the next transaction, or has one of its own a moment later.
+does before it answers: so a request that creates a row and a file goes to one thread, once.
 """
 
 import asyncio
 import queue
 import threading
-from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, TypeVar, cast
 
-import structlog
 from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 
@@ -33,9 +30,6 @@ Begin = Callable[[bool], Any]
 """Begins a transaction that writes, as a context manager of its connection; lazy or not."""
 
 _MOST = 64  # of one transaction: writers in other processes wait for it
-_LATER_SECONDS = 0.05
-
-_log = structlog.stdlib.get_logger("videodock.database")
 
 
 @dataclass(slots=True)
@@ -63,7 +57,6 @@ class GroupCommit:
     def __init__(self, begin: Begin) -> None:
         self._begin = begin
         self._waiting: queue.SimpleQueue[_Write | None] = queue.SimpleQueue()
-        self._later: deque[_Write] = deque()
         self._thread: threading.Thread | None = None
         self._starting = threading.Lock()
 
@@ -81,12 +74,6 @@ class GroupCommit:
 
         self._put(_Write(work, lazy, done, then))
         return await threads.finished(future)
-
-    def later(self, work: Work[object]) -> None:
-        """`work` with one of the next transactions. Its errors are logged. Does not block."""
-        self._later.append(_Write(work, is_lazy=True, done=_report))
-        if threading.current_thread() is not self._thread:
-            self._put(_Write(lambda _: None, is_lazy=True, done=_report))
 
     def close(self) -> None:
         """Complete the waiting writes, and end. Blocking."""
@@ -107,27 +94,14 @@ class GroupCommit:
         last = False
         while not last:
             batch: list[_Write] = []
-            try:
-                item = self._waiting.get(timeout=_LATER_SECONDS if self._later else None)
-            except queue.Empty:
-                self._take_later(batch)
-                self._commit(batch)
-                continue
+            item = self._waiting.get()
             while item is not None:
                 batch.append(item)
                 if len(batch) == _MOST or self._waiting.empty():
                     break
                 item = self._waiting.get()
             last = item is None
-            self._take_later(batch)
             self._commit(batch)
-        while self._later:  # of the last ones
-            self._take_later(batch := [])
-            self._commit(batch)
-
-    def _take_later(self, batch: list[_Write]) -> None:
-        while self._later:
-            batch.append(self._later.popleft())
 
     def _commit(self, batch: list[_Write]) -> None:
         self._settle_all(batch)
@@ -179,11 +153,6 @@ class _Failure:
     write: _Write | None
     error: BaseException
     is_its_own: bool
-
-
-def _report(_: object, error: BaseException | None) -> None:
-    if error is not None:
-        _log.warning("write_failed", reason=" ".join(str(error).split()))
 
 
 def _settle(future: "asyncio.Future[Any]", result: object, error: BaseException | None) -> None:

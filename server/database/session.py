@@ -226,16 +226,6 @@ class Database:
             return await self._writer.run(work, then=then, lazy=lazy)
         return await self.run(self._write_alone, work, then, lazy)
 
-    def write_later(self, work: Callable[[Connection], object]) -> None:
-        """`work` in a transaction with the next ones, or soon; blocks where writes do not share transactions.
-
-        For what a sweep would do, too: it may be lost, and its errors are only logged.
-        """
-        if self._writer is not None:
-            self._writer.later(work)
-        else:
-            self._write_alone(work, None, lazy=True)
-
     def _write_alone(self, work: Callable[[Connection], T], then: Callable[[T], object] | None, lazy: bool) -> T:
         with self.write(lazy=lazy) as session:
             result = work(session.connection())

@@ -117,20 +117,26 @@ class UploadDeletion:
         return True
 
     async def terminate_open(self, facts: Facts) -> bool:
-        """Remove an open upload that is in no group and no part of another, from the event loop, with one hop.
+        """Remove an open upload that is in no group and no part of another, from the event loop.
 
         Under its lock. False if it is not open any more.
         """
-        upload_id = facts.id
-        parameters = {"upload": upload_id, "now": self.clock(), "size": facts.offset}
+        parameters = {"upload": facts.id, "now": self.clock(), "size": facts.offset}
+        is_deleted = False
 
         def delete(moved: int) -> None:
+            nonlocal is_deleted
             if moved and not pins.is_pinned(self.settings.data_dir):
-                self.store.delete(upload_id)
-                self.database.write_later(partial(statements.CLEAR_HAS_BYTES.change, parameters={"upload": upload_id}))
+                self.store.delete(facts.id)
+                is_deleted = True
 
         terminate: Callable[[Connection], int] = partial(statements.TERMINATE.change, parameters=parameters)
         moved: int = await self.database.write_together(terminate, then=delete, lazy=True)
+        if is_deleted:
+            clear: Callable[[Connection], int] = partial(
+                statements.CLEAR_HAS_BYTES.change, parameters={"upload": facts.id}
+            )
+            await self.database.write_together(clear, lazy=True)
         return moved > 0
 
     def waiting(self, part_id: str) -> list[str]:

@@ -12,7 +12,6 @@ import pytest
 from sqlalchemy import Connection, event, text
 from sqlalchemy.exc import IntegrityError, OperationalError
 
-from server.database import group_commit
 from server.database.session import Database
 from tests.harness.waiting import until
 
@@ -153,40 +152,6 @@ def test_what_follows_a_commit_is_done_before_the_answer(database: Database) -> 
     asyncio.run(write())
     assert seen == [(7, [7])]
     assert numbers(database) == [7, 8]
-
-
-def test_what_follows_one_write_goes_with_the_next_transaction(
-    database: Database, commits: list[int], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Two transactions for three writes."""
-    monkeypatch.setattr(group_commit, "_LATER_SECONDS", 600)
-
-    async def write() -> None:
-        commits.clear()
-        await database.write_together(insert(1), then=lambda _: database.write_later(insert(2)))
-        await database.write_together(insert(3))
-
-    asyncio.run(write())
-    assert (len(commits), numbers(database)) == (2, [1, 2, 3])
-
-
-def test_what_is_for_later_is_written_soon_also_without_another_write(database: Database) -> None:
-    """Its failure is nobody's, and does not disturb what comes with it."""
-
-    async def write() -> None:
-        await database.write_together(insert(4), then=lambda _: database.write_later(insert(4)))
-        await database.write_together(insert(5), then=lambda _: database.write_later(insert(6)))
-
-    asyncio.run(write())
-    until(lambda: numbers(database) == [4, 5, 6], what="the last one is written by itself")
-
-
-def test_closing_writes_what_was_for_later(database: Database) -> None:
-    """Also what the very last write left."""
-    asyncio.run(database.write_together(insert(1), then=lambda _: database.write_later(insert(2))))
-    database.write_later(insert(3))
-    database.close()
-    assert numbers(database) == [1, 2, 3]
 
 
 def test_a_cancelled_caller_waits_for_its_write(database: Database) -> None:

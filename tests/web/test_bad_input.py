@@ -342,13 +342,16 @@ def everything(server: Server) -> None:
 
 
 def held(server: Server) -> tuple[list[str], int]:
-    """The descriptors, but for pipes, and the number of threads of a server that has nothing to do."""
+    """The descriptors, but for those of pools, and the number of threads of a server that has nothing to do."""
     found = []
     for path in (processes.PROC / str(server.pid) / "fd").iterdir():
         with contextlib.suppress(FileNotFoundError):
             found.append(re.sub(r"\d+", "N", str(path.readlink())))
     threads = len(list((processes.PROC / str(server.pid) / "task").iterdir()))
-    return sorted(one for one in found if one != "pipe:[N]"), threads
+    return sorted(one for one in found if one != "pipe:[N]" and "/videodock.db" not in one), threads
+
+
+_CONNECTIONS = 6
 
 
 @pytest.mark.sampled(1)
@@ -363,6 +366,9 @@ def test_bad_requests_leave_no_descriptors_or_threads(server: Server) -> None:
     until(lambda: held(server)[0] == descriptors, what=f"descriptors are {descriptors}")
     # A few pipes are kept for the next bodies; how many depends on what came together.
     until(lambda: sum("pipe:" in one for one in processes.descriptors(server.pid)) <= 2 * _KEPT, what="few pipes")
+    # The same for connections to the database: one for each of three threads, for the writer and the event loop.
+    connections = [one for one in processes.descriptors(server.pid) if one.endswith("/videodock.db")]
+    assert len(connections) <= _CONNECTIONS
     # Idle threads of a pool end in their own time, and how many are needed depends on what comes together.
     assert settled(server)[1] <= max(threads, 40)
     assert processes.memory(server.pid)[0] < memory + (12 << 20)

@@ -11,7 +11,6 @@ from tests.crash.claims import Claim, Fate, FormClaim, Row, check
 from tests.crash.restarted_server import DiedError, RestartedServer
 from tests.harness.http import Answer, request
 from tests.harness.multipart import PATH, form_body
-from tests.harness.waiting import until
 from tests.tus.client import FTYP, MOUNT, VERSION, creation, id_of, metadata, patch_headers, target
 
 Headers = Mapping[str, str]
@@ -190,9 +189,6 @@ class RecordingClient:
         for final in finals.values():
             if final.name not in rows:
                 self.join(final.parts, final)
-        # The answer to a DELETE does not wait for the last write of a removal.
-        removing = "SELECT id FROM uploads WHERE status = 'terminated' AND has_bytes"
-        until(lambda: not self.server.query(removing), seconds=10, what="the bytes of what was deleted are gone")
         rows = check(self.server, self.claims)
         for claim in self.claims:
             if claim.name in rows and claim.form is None:

@@ -183,8 +183,6 @@ class Driver(RuleBasedStateMachine):
     @invariant()
     def rows_are_the_model(self) -> None:
         """Rows, tasks and sizes are those of the model, after every step."""
-        # The answer to a DELETE does not wait for the last write of a removal.
-        until(lambda: not self._removals(), seconds=10, what="the bytes of what was deleted are gone")
         rows = self.server.rows()
         assert set(rows) == {upload.id for upload in self.model.uploads}
         for upload in self.model.uploads:
@@ -206,11 +204,6 @@ class Driver(RuleBasedStateMachine):
             # A complete part may lend its file to a final, which adds to it.
             is_lent = upload.is_partial and upload.status is Status.COMPLETE and expected is not None
             assert size == expected or (is_lent and size is not None and size > (expected or 0)), row
-
-    def _removals(self) -> list[str]:
-        """Uploads that have ended, and whose rows do not say yet that their bytes are gone."""
-        alive = (Status.OPEN, Status.COMPLETE)
-        return [name for name, row in self.server.rows().items() if row["has_bytes"] and row["status"] not in alive]
 
     def teardown(self) -> None:
         """At the end the store has the model's bytes, and nothing else; nobody left a lock."""

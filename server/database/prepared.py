@@ -28,7 +28,7 @@ class Prepared:
     defaults of the model."""
 
     def __init__(self, statement: Select[Any] | Update | Insert, columns: Iterable[str] = ()) -> None:
-        # Nobody wants back the key that the database made.
+        # Without `inline`, SQLAlchemy would also fetch the key that the database made.
         self.statement = statement.inline() if isinstance(statement, Insert) else statement
         self._columns = tuple(columns)
         self._compiled: _Compiled | None = None

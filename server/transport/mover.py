@@ -1,7 +1,7 @@
 """Slow bodies: one thread moves the bytes of all of them, as they come.
 
-Rule: a body that is here belongs to this thread. Whoever gave it gets it back, with its counts, when there is something
-to decide; until then nobody else reads its socket or writes its file.
+Rule: while the mover has a body, only its thread reads the socket and writes the file. The body's reader gets it back,
+with its counts, when there is something to decide.
 
 Theory of operation. A phone sends a packet now and then. To wake the event loop for each, hand the body to a thread and
 wait for that costs ten times what moving the bytes does. So this thread waits for all slow sockets at once, with an

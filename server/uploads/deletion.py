@@ -4,7 +4,7 @@ Rules:
 
 - First the row changes (`status`, with `has_bytes` still true), then the file is deleted, then `has_bytes` is cleared:
   after an interruption anywhere, a sweep can finish from the rows alone.
-- Every function blocks, and the process may die after each of them.
+- Every function blocks, except `terminate_open`, and the process may die after each of them.
 """
 
 import time

@@ -46,7 +46,7 @@ def read(pid: int) -> Process | None:
         command = (PROC / str(pid) / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
     except (FileNotFoundError, ProcessLookupError):
         return None
-    if fields[0] in "ZX":
+    if fields[0] in "ZX" and not _has_threads(pid):
         return None
     return Process(pid, int(fields[1]), int(fields[3]), int(fields[19]), command.strip())
 
@@ -113,6 +113,14 @@ def descriptors(pid: int | str = "self") -> set[str]:
 def forget_peak(pid: int) -> None:
     """Let the highest resident size start from the present one."""
     (PROC / str(pid) / "clear_refs").write_text("5")
+
+
+def _has_threads(pid: int) -> bool:
+    """Whether a thread of an ended process is left: its files, a listening socket too, are open until the last ends."""
+    try:
+        return len(os.listdir(PROC / str(pid) / "task")) > 1  # noqa: PTH208
+    except (FileNotFoundError, ProcessLookupError):
+        return False
 
 
 def _numbers() -> list[int]:

@@ -15,6 +15,7 @@ from server.messages import (
     CODES,
     Language,
     Param,
+    access,
     documented_api,
     downloads,
     negotiate,
@@ -81,7 +82,7 @@ def test_the_list_of_errors_has_every_code_and_status() -> None:
 
 def test_a_code_is_in_one_table_only() -> None:
     """A second sentence for a code would silently replace the first."""
-    tables = (documented_api.SENTENCES, requests.SENTENCES, downloads.SENTENCES, processing.SENTENCES)
+    tables = (access.SENTENCES, documented_api.SENTENCES, requests.SENTENCES, downloads.SENTENCES, processing.SENTENCES)
     assert sum(map(len, tables)) == len(CODES)
 
 

@@ -12,7 +12,7 @@ from typing import Any, Literal, get_args, get_origin
 
 from pydantic import ByteSize
 
-from server.settings import PREFIX, Settings
+from server.settings import PREFIX, URLS, Settings
 
 _UNITS = (("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10))
 
@@ -140,11 +140,17 @@ def table(settings: Settings, environ: Mapping[str, str]) -> str:
     for name in Settings.model_fields:
         source = "environment" if variable(name) in upper else f"file {config}" if name in file else "default"
         value = text(getattr(settings, name))
-        rows.append((name, mask(value) if name in ("database_url", "broker_url") else value, source, variable(name)))
+        rows.append((name, _masked(name, value), source, variable(name)))
     widths = [max(len(row[column]) for row in rows) for column in range(3)]
     return "\n".join(
         "  ".join(cell.ljust(width) for cell, width in zip(row, [*widths, 0], strict=True)).rstrip() for row in rows
     )
+
+
+def _masked(name: str, value: str) -> str:
+    if name == "jwt_secret":
+        return "***" if value else ""
+    return mask(value) if name in URLS else value
 
 
 def mask(url: str) -> str:

@@ -10,20 +10,15 @@ Rules:
 """
 
 from datetime import datetime
-from enum import StrEnum
 from typing import Any
 
 from sqlalchemy import (
     JSON,
-    BigInteger,
     ColumnElement,
-    Enum,
     ForeignKey,
     Index,
     Integer,
-    MetaData,
     String,
-    Text,
     case,
     false,
     func,
@@ -31,9 +26,11 @@ from sqlalchemy import (
     true,
 )
 from sqlalchemy.ext.hybrid import hybrid_property
-from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+from sqlalchemy.orm import Mapped, mapped_column
 
-from server.database.types import UtcDateTime
+from server.database import access_models as access_models  # its tables belong to the same metadata
+from server.database.base import COUNTER, index_of, word
+from server.database.base import Base as Base
 from server.lifecycle import FileStatus, StepStatus, TaskStatus, UploadStatus
 from server.tus import protocol
 
@@ -41,43 +38,8 @@ DEFAULT_OWNER = "default"
 TUS = "tus"
 """The protocol of an upload that does not come with a form."""
 
-# Every constraint has a name that a migration can drop.
-NAMING = {
-    "ix": "ix_%(table_name)s_%(column_0_N_name)s",
-    "uq": "uq_%(table_name)s_%(column_0_N_name)s",
-    "ck": "ck_%(table_name)s_%(constraint_name)s",
-    "fk": "fk_%(table_name)s_%(column_0_N_name)s_%(referred_table_name)s",
-    "pk": "pk_%(table_name)s",
-}
-
 # Tasks that may be claimed now or later.
 _READY = "finished_at IS NULL AND gather_until IS NULL"
-
-# SQLite counts rows by itself only for INTEGER PRIMARY KEY.
-_Counter = BigInteger().with_variant(Integer, "sqlite")
-
-
-def _word(kind: type[StrEnum]) -> Enum:
-    """A state, stored as text: readable in SQL, and a new state needs no migration."""
-    return Enum(
-        kind,
-        native_enum=False,
-        length=16,
-        create_constraint=False,
-        values_callable=lambda states: [s.value for s in states],
-    )
-
-
-def _index(name: str, of: str, *columns: str) -> Index:
-    """An index of those rows only for which `of` holds."""
-    return Index(name, *columns, sqlite_where=text(of), postgresql_where=text(of))
-
-
-class Base(DeclarativeBase):
-    """Shared by all tables."""
-
-    metadata = MetaData(naming_convention=NAMING)
-    type_annotation_map = {datetime: UtcDateTime(), int: BigInteger(), str: Text()}  # noqa: RUF012
 
 
 class Upload(Base):
@@ -88,28 +50,32 @@ class Upload(Base):
         Index(None, "status", "expires_at"),
         Index(None, "task_id"),
         Index("ix_uploads_removal", "status", sqlite_where=text("has_bytes"), postgresql_where=text("has_bytes")),
-        _index("ix_uploads_in_quarantine", "in_quarantine", "id"),
+        index_of("ix_uploads_in_quarantine", "in_quarantine", "id"),
         # For the sweep. Each index begins with the column that its condition fixes: without that, SQLite prefers the
         # index above, and reads every upload of a status.
-        _index("ix_uploads_open", "status = 'open'", "status", "id"),
-        _index("ix_uploads_leaving", "has_bytes AND status IN ('rejected', 'expired', 'terminated')", "status", "id"),
-        _index("ix_uploads_parts", "concat = 'partial' AND status = 'complete'", "concat", "status", "expires_at"),
-        _index("ix_uploads_finals", "status = 'open' AND concat <> 'partial'", "status", "id"),
-        _index(
+        index_of("ix_uploads_open", "status = 'open'", "status", "id"),
+        index_of("ix_uploads_leaving", "has_bytes AND status IN ('rejected', 'expired', 'terminated')", "status", "id"),
+        index_of("ix_uploads_parts", "concat = 'partial' AND status = 'complete'", "concat", "status", "expires_at"),
+        index_of("ix_uploads_finals", "status = 'open' AND concat <> 'partial'", "status", "id"),
+        index_of(
             "ix_uploads_due",
             "status = 'open' AND (received >= length OR checked_from IS NOT NULL OR protocol <> 'tus')",
             "status",
             "id",
         ),
-        _index("ix_uploads_ended", "NOT has_bytes", "updated_at", "id"),
+        index_of("ix_uploads_ended", "NOT has_bytes", "updated_at", "id"),
+        # What an owner has is added up along this one alone.
+        index_of("ix_uploads_stored_of_owner", "has_bytes", "owner", "status", "length", "reserved"),
+        Index(None, "owner", "created_at"),
     )
 
     id: Mapped[str] = mapped_column(String(36), primary_key=True, doc="UUID, the last part of the upload's URL")
-    owner: Mapped[str] = mapped_column(doc="Owner of the upload; `default` while there is no authentication")
+    owner: Mapped[str] = mapped_column(doc="Owner of the upload; `default` where it came without authentication")
     status: Mapped[UploadStatus] = mapped_column(
-        _word(UploadStatus), doc="`open`, `complete`, `rejected`, `expired` or `terminated`", default=UploadStatus.OPEN
+        word(UploadStatus), doc="`open`, `complete`, `rejected`, `expired` or `terminated`", default=UploadStatus.OPEN
     )
     protocol: Mapped[str] = mapped_column(String(16), doc="`tus` or `multipart`")
+    grant_id: Mapped[str | None] = mapped_column(String(16), doc="The grant that created it; NULL without one")
     length: Mapped[int | None] = mapped_column(doc="Bytes of the whole file; NULL while unknown")
     received: Mapped[int] = mapped_column(
         doc="Bytes at the last write of the progress; the store has the exact number", default=0, server_default="0"
@@ -194,11 +160,11 @@ class Task(Base):
     # Claims read the three in the middle, which have open tasks only: ended tasks cost them nothing.
     __table_args__ = (
         Index(None, "owner", "created_at"),
-        _index("ix_tasks_open", _READY, "node", "lease_expires_at", "created_at"),
-        _index("ix_tasks_open_of_owner", _READY, "node", "owner", "lease_expires_at", "created_at"),
-        _index("ix_tasks_running", "worker IS NOT NULL", "node", "owner"),
-        _index("ix_tasks_gathering", "gather_until IS NOT NULL", "gather_until"),
-        _index("ix_tasks_ended", "finished_at IS NOT NULL", "node", "finished_at", "id"),
+        index_of("ix_tasks_open", _READY, "node", "lease_expires_at", "created_at"),
+        index_of("ix_tasks_open_of_owner", _READY, "node", "owner", "lease_expires_at", "created_at"),
+        index_of("ix_tasks_running", "worker IS NOT NULL", "node", "owner"),
+        index_of("ix_tasks_gathering", "gather_until IS NOT NULL", "gather_until"),
+        index_of("ix_tasks_ended", "finished_at IS NOT NULL", "node", "finished_at", "id"),
     )
 
     id: Mapped[str] = mapped_column(
@@ -209,7 +175,7 @@ class Task(Base):
     owner: Mapped[str] = mapped_column(doc="Owner of the task")
     node: Mapped[str] = mapped_column(String(36), doc="The data folder that holds its bytes; only its workers claim it")
     status: Mapped[TaskStatus] = mapped_column(
-        _word(TaskStatus),
+        word(TaskStatus),
         doc="`uploaded`, `processing`, `completed`, `error`, `cancelled` or `removed` (deleted on request)",
         default=TaskStatus.UPLOADED,
     )
@@ -254,8 +220,8 @@ class TaskFile(Base):
     __table_args__ = (
         Index(None, "upload_id", unique=True),
         Index(None, "task_id", "position", unique=True),
-        _index("ix_task_files_infected", "scan = 'infected'", "upload_id"),
-        _index("ix_task_files_removing", "removing", "id"),
+        index_of("ix_task_files_infected", "scan = 'infected'", "upload_id"),
+        index_of("ix_task_files_removing", "removing", "id"),
     )
 
     id: Mapped[str] = mapped_column(String(36), primary_key=True, doc="UUID")
@@ -269,7 +235,7 @@ class TaskFile(Base):
     size: Mapped[int] = mapped_column(doc="Bytes")
     media_type: Mapped[str | None] = mapped_column(String(16), doc="Checked type; NULL where nothing was checked")
     status: Mapped[FileStatus] = mapped_column(
-        _word(FileStatus),
+        word(FileStatus),
         doc="`waiting`, `processing`, `completed`, `error`, `cancelled` or `removed` (deleted on request)",
         default=FileStatus.WAITING,
     )
@@ -318,7 +284,7 @@ class TaskStep(Base):
     name: Mapped[str] = mapped_column(String(16), primary_key=True, doc="`scan`, `probe`, `poster`, …")
     position: Mapped[int] = mapped_column(Integer, doc="Place in the order, from 1")
     status: Mapped[StepStatus] = mapped_column(
-        _word(StepStatus),
+        word(StepStatus),
         doc="`waiting`, `processing`, `completed`, `skipped` (not wanted, or its file failed before), `error` or "
         "`cancelled`; none waits or runs once its file has ended",
     )
@@ -357,7 +323,7 @@ class TaskEvent(Base):
     __tablename__ = "task_events"
     __table_args__ = (Index(None, "task_id", "id"), {"sqlite_autoincrement": True})
 
-    id: Mapped[int] = mapped_column(_Counter, primary_key=True, doc="Rising number")
+    id: Mapped[int] = mapped_column(COUNTER, primary_key=True, doc="Rising number")
     task_id: Mapped[str] = mapped_column(ForeignKey("tasks.id", ondelete="CASCADE"), doc="Its task")
     at: Mapped[datetime] = mapped_column(doc="When (UTC)")
     type: Mapped[str] = mapped_column(

@@ -2,7 +2,7 @@
 
 Rule: an error carries a stable `code`, a `status` hint and the parameters of its sentence. It knows no HTTP
 beyond that hint and no language: `messages/` has the sentences, `web/errors.py` makes responses. `base.py` has the
-kinds of errors; each refusal is a class here.
+kinds of errors; each refusal is a class here, or in `access.py` for who may do what.
 
     VideodockError
     ├── ClientError                     the request is at fault; repeating it will not help
@@ -21,6 +21,16 @@ kinds of errors; each refusal is a class here.
     │   ├── too_many_files              400  one file of a form, beyond the limit
     │   ├── file_too_large              413  one file of a form
     │   │   └── too_large_to_scan       413  more than the virus scanner takes
+    │   ├── grant_invalid               400  a grant that was asked for cannot be made
+    │   ├── authentication_required     401  no credential
+    │   ├── credential_invalid          401  unknown, expired, revoked, or not understood
+    │   ├── scope_missing               403  the credential does not allow it
+    │   ├── cross_site                  403  another site's page used a sign-in
+    │   ├── refused_by_backend          403  by the service at `auth_url`
+    │   ├── grant_expired               403  or revoked
+    │   ├── grant_mismatch              403  another name, size, type or origin than the grant allows
+    │   ├── grant_used                  409  other uploads have taken the grant's places
+    │   ├── quota_too_small             413  more than the owner may ever have
     │   ├── upload_final                403  nothing can be added to a final upload
     │   ├── upload_partial              403  a part of an upload to come is not for download
     │   ├── downloads_off               403  a setting keeps the originals
@@ -60,6 +70,8 @@ kinds of errors; each refusal is a class here.
     │   ├── form_timeout                408  no byte came for too long; a form is dropped
     │   ├── idempotency_running         409  the first form with that key is still being received
     │   ├── upload_locked               423  another request did not let go of the upload
+    │   ├── quota_reached               429  the owner has as much as allowed
+    │   ├── rate_limited                429  too many creations, or too many failed authentications
     │   ├── internal_error              500
     │   ├── unavailable                 503  a part that Videodock needs is away
     │   ├── too_busy                    503  as many connections or bodies as there may be
@@ -71,6 +83,18 @@ kinds of errors; each refusal is a class here.
     └── StepError                       a step of the pipeline gave up on a file
 """
 
+from server.errors.access import AuthenticationRequiredError as AuthenticationRequiredError
+from server.errors.access import CredentialInvalidError as CredentialInvalidError
+from server.errors.access import CrossSiteError as CrossSiteError
+from server.errors.access import GrantExpiredError as GrantExpiredError
+from server.errors.access import GrantInvalidError as GrantInvalidError
+from server.errors.access import GrantMismatchError as GrantMismatchError
+from server.errors.access import GrantUsedError as GrantUsedError
+from server.errors.access import QuotaReachedError as QuotaReachedError
+from server.errors.access import QuotaTooSmallError as QuotaTooSmallError
+from server.errors.access import RateLimitedError as RateLimitedError
+from server.errors.access import RefusedByBackendError as RefusedByBackendError
+from server.errors.access import ScopeMissingError as ScopeMissingError
 from server.errors.base import BusyError as BusyError
 from server.errors.base import ClientError as ClientError
 from server.errors.base import OffsetError as OffsetError

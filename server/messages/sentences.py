@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from server.messages import documented_api, downloads, processing, requests
+from server.messages import access, documented_api, downloads, processing, requests
 from server.messages.language import Language, Texts, choose
 from server.messages.reasons import PARTS, REASONS
 
@@ -10,6 +10,7 @@ Param = str | int | float
 
 SENTENCES: dict[str, Texts] = {
     **documented_api.SENTENCES,
+    **access.SENTENCES,
     **requests.SENTENCES,
     **downloads.SENTENCES,
     **processing.SENTENCES,
@@ -23,6 +24,11 @@ _SIZES: dict[str, tuple[str, ...]] = {
     "head_too_large": ("limit",),
     "no_room": ("needed", "room"),
     "form_head_size": ("limit",),
+    "grant_size": ("limit",),
+    "quota_too_small": ("limit",),
+    "quota_stored": ("limit",),
+    "quota_open_bytes": ("limit",),
+    "quota_daily": ("limit",),
 }
 
 CODES = frozenset(SENTENCES)

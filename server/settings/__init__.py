@@ -6,6 +6,7 @@ in the working directory, if there is one), or from its default. `docs/settings.
 the descriptions here.
 """
 
+from server.settings.loading import URLS as URLS
 from server.settings.loading import load as load
 from server.settings.loading import unknown_variables as unknown_variables
 from server.settings.model import Settings as Settings

@@ -15,6 +15,9 @@ from server.errors import StartError
 from server.settings.model import Settings
 from server.settings.types import GIB, MIB, PREFIX
 
+URLS = frozenset({"database_url", "broker_url", "redis_url", "auth_url"})
+"""Settings whose value may hold a password."""
+
 
 def load(**given: Any) -> Settings:
     """Settings from all sources; raises `StartError` with a sentence for an invalid value."""
@@ -72,7 +75,9 @@ def _size(number: int) -> str:
 
 def _shown(name: str, value: object) -> str:
     # The error in such a URL may be its form, so no pattern finds the password in it for certain.
-    if name not in ("database_url", "broker_url"):
+    if name == "jwt_secret":
+        return "something not shown here"
+    if name not in URLS:
         return repr(value)
     scheme = re.match(r"[A-Za-z][A-Za-z0-9+.-]*://", str(value))
     return f"'{scheme[0]}…'" if scheme else "something not shown here, as it may hold a password"

@@ -16,6 +16,7 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
+from server.settings.access import AccessSettings
 from server.settings.folders import FolderSettings
 from server.settings.processing import ProcessingSettings
 from server.settings.retention import RetentionSettings
@@ -31,6 +32,7 @@ class Settings(
     UploadSettings,
     AcceptanceSettings,
     FolderSettings,
+    AccessSettings,
     ServingSettings,
     BaseSettings,
 ):
@@ -40,6 +42,7 @@ class Settings(
 
     GROUPS: ClassVar[Mapping[str, str]] = {
         "host": "Serving",
+        "auth": "Access",
         "data_dir": "Where things are kept",
         "accept": "What is accepted",
         "body_idle_timeout": "Uploads",

@@ -1,0 +1,77 @@
+"""Who makes a request, and what they may do.
+
+Rule: a principal is made only from a credential that was verified. Every check of a right asks it, and nothing else.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+from server.database.models import DEFAULT_OWNER
+from server.errors import ScopeMissingError
+
+
+class Scope(StrEnum):
+    """What a credential allows."""
+
+    UPLOAD = "upload"
+    """Create uploads and continue them."""
+    READ = "read"
+    """See status, results and originals."""
+    MANAGE = "manage"
+    """Cancel, delete and retry what is the owner's."""
+    ADMIN = "admin"
+    """Everything, for any owner."""
+
+
+EVERYTHING = frozenset(Scope)
+
+
+@dataclass(frozen=True)
+class CreationLimits:
+    """What one creation may be at most, beside what the settings say. None is no limit of its own."""
+
+    max_size: int | None = None
+    """Bytes of one upload."""
+    metadata: dict[str, str] = field(default_factory=dict)
+    """Metadata that its uploads get, whatever the client sent under these keys."""
+
+
+@dataclass(frozen=True)
+class Principal:
+    """The result of authentication. `credential` names what was shown, without its secret: `key:<id>`, `jwt:<sub>`."""
+
+    owner: str
+    scopes: frozenset[Scope]
+    credential: str
+    limits: CreationLimits = CreationLimits()
+
+    @property
+    def is_admin(self) -> bool:
+        """Whether it may act for any owner."""
+        return Scope.ADMIN in self.scopes
+
+    @property
+    def acts_for(self) -> str | None:
+        """Whose uploads and tasks it may touch; None for those of every owner."""
+        return None if self.is_admin else self.owner
+
+    def allows(self, scope: Scope) -> bool:
+        """Whether it has that scope; `admin` has all."""
+        return self.is_admin or scope in self.scopes
+
+    def check(self, scope: Scope) -> None:
+        """Raise `ScopeMissingError` unless it has that scope."""
+        if not self.allows(scope):
+            raise ScopeMissingError(scope=scope.value)
+
+
+ANYBODY = Principal(DEFAULT_OWNER, EVERYTHING, "none")
+"""Every client of a server whose authentication is off."""
+
+
+def scopes_of(words: Iterable[Any]) -> frozenset[Scope]:
+    """The scopes among `words`; words that are no scope are left out."""
+    known = {scope.value for scope in Scope}
+    return frozenset(Scope(word) for word in words if word in known)

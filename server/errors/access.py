@@ -1,0 +1,83 @@
+"""Refusals of who may do what: credentials, scopes, grants, quotas and rates.
+
+Rule: whoever does not own an upload or task gets `upload_not_found` or `task_not_found`; nothing here reveals that
+something exists.
+"""
+
+from server.errors.base import BusyError, ClientError
+
+
+class AuthenticationRequiredError(ClientError):
+    code = "authentication_required"
+    status = 401
+
+
+class CredentialInvalidError(ClientError):
+    """`reason` is one of `server/messages/reasons.py`: credential_unknown, credential_expired, …"""
+
+    code = "credential_invalid"
+    status = 401
+
+
+class ScopeMissingError(ClientError):
+    code = "scope_missing"
+    status = 403
+
+
+class CrossSiteError(ClientError):
+    code = "cross_site"
+    status = 403
+
+
+class RefusedByBackendError(ClientError):
+    """The service at `auth_url` refused the creation; its sentence is `explanation`."""
+
+    code = "refused_by_backend"
+    status = 403
+
+
+class GrantExpiredError(ClientError):
+    code = "grant_expired"
+    status = 403
+
+
+class GrantUsedError(ClientError):
+    code = "grant_used"
+    status = 409
+
+
+class GrantMismatchError(ClientError):
+    """`reason` tells what the grant does not allow."""
+
+    code = "grant_mismatch"
+    status = 403
+
+
+class GrantInvalidError(ClientError):
+    """A grant that was asked for cannot be made; `field` and `reason` say why."""
+
+    code = "grant_invalid"
+
+
+class QuotaTooSmallError(ClientError):
+    """Larger than all that the owner may ever have."""
+
+    code = "quota_too_small"
+    status = 413
+
+
+class QuotaReachedError(BusyError):
+    """`reason` tells which quota; it may be free again later."""
+
+    code = "quota_reached"
+    status = 429
+    retry_seconds = 60
+
+
+class RateLimitedError(BusyError):
+    code = "rate_limited"
+    status = 429
+
+    def __init__(self, *, seconds: int) -> None:
+        super().__init__(seconds=seconds)
+        self.retry_seconds = seconds  # type: ignore[misc]  # of this refusal

@@ -1,0 +1,42 @@
+"""Sentences for credentials, scopes, grants, quotas and rates."""
+
+from server.messages.language import Texts
+
+SENTENCES: dict[str, Texts] = {
+    "authentication_required": (
+        "需要身份验证，请在 Authorization 请求头中提供密钥或令牌",
+        "This needs a credential: send `Authorization: Bearer` with a key or token, or use the upload's own URL",
+    ),
+    "credential_invalid": ("凭证无效：{reason}", "The credential is not valid: {reason}"),
+    "scope_missing": (
+        "该凭证没有权限 {scope}",
+        "This credential does not have the scope {scope}; use one that has it",
+    ),
+    "cross_site": (
+        "拒绝来自其他网站的请求",
+        "A page of another site sent this request with your sign-in; it was refused",
+    ),
+    "refused_by_backend": ("上传被拒绝：{explanation}", "The upload was refused: {explanation}"),
+    "grant_expired": (
+        "上传许可已过期，请重新获取",
+        "The upload grant has expired or was revoked; ask for a new one",
+    ),
+    "grant_used": (
+        "上传许可的 {uploads} 个名额均已用于其他文件，请重新获取",
+        "The upload grant allows {uploads} uploads, and other files have taken them; ask for a new grant",
+    ),
+    "grant_mismatch": ("上传许可不允许该上传：{reason}", "The upload grant does not allow this: {reason}"),
+    "grant_invalid": ("字段 {field} 无效：{reason}", "The field {field} is not valid: {reason}"),
+    "quota_too_small": (
+        "文件超过您的限额 {limit}",
+        "The upload is larger than your limit of {limit}",
+    ),
+    "quota_reached": (
+        "已达到限额：{reason}，请稍后重试",
+        "A limit of your account is reached: {reason}; try again later",
+    ),
+    "rate_limited": (
+        "请求过于频繁，请在 {seconds} 秒后重试",
+        "Too many requests; try again in {seconds} s",
+    ),
+}

@@ -26,7 +26,8 @@ from server.observability import configure_logging
 from server.pipeline import clamd
 from server.settings import Settings, load
 from server.storage.base import UploadStore
-from server.web import health, media, multipart, pages, tasks, tus
+from server.web import grants, health, media, multipart, pages, tasks, tus
+from server.web.access import Access
 from server.web.errors import api_response, known
 from server.web.middleware.access_lines import AccessLines
 from server.web.middleware.access_log import AccessLog
@@ -58,6 +59,7 @@ def create_app(settings: Settings | None = None, store: UploadStore | None = Non
         with services:
             await anyio.to_thread.run_sync(migration.check_head, services.database.engine)
             await anyio.to_thread.run_sync(services.claim_store)
+            await services.signatures.prepare()
             services.locks.listen()
             if scheduler is not None:
                 await anyio.to_thread.run_sync(scheduler.start)
@@ -72,8 +74,11 @@ def create_app(settings: Settings | None = None, store: UploadStore | None = Non
     routes = [
         *multipart.routes(services),
         *tasks.routes(services),
+        *grants.routes(services),
         *media.routes(services),
-        *health.routes(_checks(services, scheduler), services.metrics, hints=_HINTS),
+        *health.routes(
+            _checks(services, scheduler), services.metrics, hints=_HINTS, check_scraper=Access(services).admin
+        ),
         *pages.routes(),
     ]
     for route in routes:

@@ -21,6 +21,10 @@ import structlog
 from sqlalchemy import func, select
 from sqlalchemy.engine import make_url
 
+from server.auth.authenticator import Authenticator
+from server.auth.grants import Grants
+from server.auth.keys import ApiKeys
+from server.auth.signatures import Signatures
 from server.database.models import Task, Upload
 from server.database.session import Database
 from server.errors import StartError
@@ -84,6 +88,10 @@ class Services:
     metrics: Metrics
     intake: Admission
     keep_spare: Callable[[], None]
+    keys: ApiKeys
+    grants: Grants
+    signatures: Signatures
+    authenticator: Authenticator
     reservations: DiskReservations
     policy: UploadPolicy
     progress: ProgressWriter
@@ -92,7 +100,7 @@ class Services:
     deletion: UploadDeletion
     uploads: UploadService
     finals: FinalService
-    keys: IdempotencyKeys
+    form_keys: IdempotencyKeys
     forms: FormService
     removal: Removal
     retention: Retention
@@ -152,6 +160,8 @@ class Services:
         keep_spare: Callable[[], None],
     ) -> "Services":
         """The parts that have no files or connections of their own, each with what it uses."""
+        keys = ApiKeys.open(database, utc_now)
+        grants = Grants.open(database, utc_now, new_id)
         policy = UploadPolicy(settings, node, new_id)
         progress = ProgressWriter(database, is_quick=store.is_quick)
         facts = UploadFacts(settings=settings, database=database, store=store, clock=utc_now)
@@ -203,7 +213,7 @@ class Services:
             clock=utc_now,
             new_id=new_id,
         )
-        keys = IdempotencyKeys(settings=settings, database=database, locks=locks, clock=utc_now)
+        form_keys = IdempotencyKeys(settings=settings, database=database, locks=locks, clock=utc_now)
         forms = FormService(
             settings=settings,
             database=database,
@@ -214,7 +224,7 @@ class Services:
             reservations=room,
             repository=repository,
             facts=facts,
-            keys=keys,
+            keys=form_keys,
             new_id=new_id,
         )
         removal = Removal(
@@ -246,7 +256,7 @@ class Services:
             facts=facts,
             deletion=deletion,
             finals=finals,
-            keys=keys,
+            keys=form_keys,
             retention=retention,
             removal=removal,
             results=results,
@@ -267,6 +277,10 @@ class Services:
             metrics=Metrics(lambda: _counts(database), lambda: asdict(room.measure())),
             intake=Admission(settings.body_idle_timeout, settings.body_min_rate, settings.max_bodies),
             keep_spare=keep_spare,
+            keys=keys,
+            grants=grants,
+            signatures=Signatures(database, utc_now),
+            authenticator=Authenticator(settings=settings, keys=keys, grants=grants),
             reservations=room,
             policy=policy,
             progress=progress,
@@ -275,7 +289,7 @@ class Services:
             deletion=deletion,
             uploads=uploads,
             finals=finals,
-            keys=keys,
+            form_keys=form_keys,
             forms=forms,
             removal=removal,
             retention=retention,

@@ -64,6 +64,7 @@ def upgrade() -> None:
     op.execute(_ACTIONS_PER_DAY.format(day=_DAY[op.get_bind().dialect.name]))
     # Without a rebuild of the table: the views read it.
     op.add_column("uploads", sa.Column("grant_id", sa.String(16), nullable=True))
+    op.add_column("uploads", sa.Column("max_size", sa.BigInteger(), nullable=True))
     stored = sa.text(_UPLOADS_STORED)
     op.create_index(
         "ix_uploads_stored_of_owner",
@@ -149,6 +150,7 @@ def _make_grants() -> None:
 def downgrade() -> None:
     op.drop_index("ix_uploads_owner_created_at", "uploads")
     op.drop_index("ix_uploads_stored_of_owner", "uploads")
+    op.drop_column("uploads", "max_size")
     op.drop_column("uploads", "grant_id")
     op.execute("DROP VIEW actions_per_day")
     for table in ("audit_log", "owners", "grant_places", "grants", "browser_sessions", "signing_keys", "api_keys"):

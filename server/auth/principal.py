@@ -46,6 +46,8 @@ class Principal:
     scopes: frozenset[Scope]
     credential: str
     limits: CreationLimits = CreationLimits()
+    grant: Any = None
+    """The row of the grant, for a client that has nothing else: it may touch what that created, and nothing else."""
 
     @property
     def is_admin(self) -> bool:
@@ -67,7 +69,7 @@ class Principal:
             raise ScopeMissingError(scope=scope.value)
 
 
-ANYBODY = Principal(DEFAULT_OWNER, EVERYTHING, "none")
+ANYBODY = Principal(DEFAULT_OWNER, EVERYTHING - {Scope.ADMIN}, "none")
 """Every client of a server whose authentication is off."""
 
 

@@ -11,6 +11,7 @@ import socket
 import sys
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from ipaddress import ip_address
 from pathlib import Path
 from types import FrameType
 from typing import Any, TypeVar
@@ -19,6 +20,7 @@ import click
 
 from server import __version__
 from server.cli import settings_docs
+from server.cli.access import add_access_commands
 from server.cli.tasks import add_to
 from server.errors import StartError
 from server.settings import Settings, load, unknown_variables
@@ -83,9 +85,12 @@ def _options(names: Sequence[str]) -> Callable[[F], F]:
 
     def decorate(command: F) -> F:
         for name in reversed(names):
+            # A bare `--allow-anonymous` says so; other options need their value.
+            bare: dict[str, Any] = {"is_flag": False, "flag_value": "on"} if name == "allow_anonymous" else {}
             command = click.option(
                 settings_docs.option(name),
                 name,
+                **bare,
                 metavar=settings_docs.allowed(name),
                 help=settings_docs.help_text(name),
             )(command)
@@ -159,6 +164,7 @@ def serve(**given: str | None) -> None:
 
         check_celery(settings)
     _warn_of_scan_limit(settings)
+    _check_exposure(settings)
     _make_data_dir(settings.data_dir)
     sockets = listen(settings.host, settings.port)
     migration.upgrade(settings.sqlalchemy_url)
@@ -173,6 +179,24 @@ def serve(**given: str | None) -> None:
     # The serving processes are new ones and know of the command line only what stands in the environment.
     os.environ.update({settings_docs.variable(name): value for name, value in given.items() if value is not None})
     exit_process(serve_many(settings, sockets, announce))
+
+
+def _check_exposure(settings: Settings) -> None:
+    """Raise `StartError` when other machines could reach a server that asks for no credential."""
+    if settings.auth == "on" or settings.allow_anonymous == "on" or _is_loopback(settings.host):
+        return
+    raise StartError(
+        f"{settings.host} can be reached from other machines, and authentication is off: everybody could upload and "
+        "delete. Set --auth on (then `videodock keys create` makes a key), or say --allow-anonymous if that is what "
+        "you want."
+    )
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def _warn_of_scan_limit(settings: Settings) -> None:
@@ -358,6 +382,7 @@ def errors() -> None:
 
 
 add_to(main, _options(_PLACE), _settings)
+add_access_commands(main, _options(_PLACE), _settings)
 
 if __name__ == "__main__":
     main()

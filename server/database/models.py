@@ -83,6 +83,7 @@ class Upload(Base):
     checked_from: Mapped[int | None] = mapped_column(
         doc="Where an append with a checksum started; later bytes count only after the check"
     )
+    max_size: Mapped[int | None] = mapped_column(doc="Most bytes that its grant allows; NULL: as for every upload")
     concat: Mapped[str | None] = mapped_column(doc="`Upload-Concat` exactly as it came; NULL for a plain upload")
     metadata_raw: Mapped[str | None] = mapped_column(doc="`Upload-Metadata` exactly as it came")
     filename: Mapped[str | None] = mapped_column(doc="The file's name as its owner knows it")

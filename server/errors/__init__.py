@@ -21,7 +21,7 @@ kinds of errors; each refusal is a class here, or in `access.py` for who may do 
     │   ├── too_many_files              400  one file of a form, beyond the limit
     │   ├── file_too_large              413  one file of a form
     │   │   └── too_large_to_scan       413  more than the virus scanner takes
-    │   ├── grant_invalid               400  a grant that was asked for cannot be made
+    │   ├── field_invalid               400  a field of a JSON body
     │   ├── authentication_required     401  no credential
     │   ├── credential_invalid          401  unknown, expired, revoked, or not understood
     │   ├── scope_missing               403  the credential does not allow it
@@ -29,6 +29,7 @@ kinds of errors; each refusal is a class here, or in `access.py` for who may do 
     │   ├── refused_by_backend          403  by the service at `auth_url`
     │   ├── grant_expired               403  or revoked
     │   ├── grant_mismatch              403  another name, size, type or origin than the grant allows
+    │   ├── playback_expired            403  a signed URL whose time is over
     │   ├── grant_used                  409  other uploads have taken the grant's places
     │   ├── quota_too_small             413  more than the owner may ever have
     │   ├── upload_final                403  nothing can be added to a final upload
@@ -86,10 +87,11 @@ kinds of errors; each refusal is a class here, or in `access.py` for who may do 
 from server.errors.access import AuthenticationRequiredError as AuthenticationRequiredError
 from server.errors.access import CredentialInvalidError as CredentialInvalidError
 from server.errors.access import CrossSiteError as CrossSiteError
+from server.errors.access import FieldInvalidError as FieldInvalidError
 from server.errors.access import GrantExpiredError as GrantExpiredError
-from server.errors.access import GrantInvalidError as GrantInvalidError
 from server.errors.access import GrantMismatchError as GrantMismatchError
 from server.errors.access import GrantUsedError as GrantUsedError
+from server.errors.access import PlaybackExpiredError as PlaybackExpiredError
 from server.errors.access import QuotaReachedError as QuotaReachedError
 from server.errors.access import QuotaTooSmallError as QuotaTooSmallError
 from server.errors.access import RateLimitedError as RateLimitedError

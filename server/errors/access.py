@@ -53,10 +53,17 @@ class GrantMismatchError(ClientError):
     status = 403
 
 
-class GrantInvalidError(ClientError):
-    """A grant that was asked for cannot be made; `field` and `reason` say why."""
+class PlaybackExpiredError(ClientError):
+    """A URL that was signed for some time, which is over."""
 
-    code = "grant_invalid"
+    code = "playback_expired"
+    status = 403
+
+
+class FieldInvalidError(ClientError):
+    """A field of a JSON body cannot be what it is; `field` and `reason` say which and why."""
+
+    code = "field_invalid"
 
 
 class QuotaTooSmallError(ClientError):

@@ -65,7 +65,7 @@ class Removal:
     node: str
     clock: Callable[[], datetime]
 
-    async def terminate(self, upload_id: str, owner: str, check: Callable[[Facts], None]) -> None:
+    async def terminate(self, upload_id: str, owner: str | None, check: Callable[[Facts], None]) -> None:
         """Remove a tus upload, open or complete (tus 1.0.0, section Termination). Raises what `check` raises."""
 
         def checked() -> None:

@@ -23,10 +23,14 @@ SENTENCES: dict[str, Texts] = {
     ),
     "grant_used": (
         "上传许可的 {uploads} 个名额均已用于其他文件，请重新获取",
-        "The upload grant allows {uploads} uploads, and other files have taken them; ask for a new grant",
+        "Other files have taken every place of this upload grant, {uploads} in all; ask for a new grant",
     ),
     "grant_mismatch": ("上传许可不允许该上传：{reason}", "The upload grant does not allow this: {reason}"),
-    "grant_invalid": ("字段 {field} 无效：{reason}", "The field {field} is not valid: {reason}"),
+    "field_invalid": ("字段 {field} 无效：{reason}", "The field {field} is not valid: {reason}"),
+    "playback_expired": (
+        "链接已过期，请重新查询任务状态以获取新链接",
+        "This URL has expired; ask for the status of the task again, which has a new one",
+    ),
     "quota_too_small": (
         "文件超过您的限额 {limit}",
         "The upload is larger than your limit of {limit}",

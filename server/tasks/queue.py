@@ -118,10 +118,10 @@ def register(
     events.append(session, task_id, "uploaded", at=now, data={"files": len(files)})
 
 
-def find(session: Session, task_id: str, owner: str) -> tuple[Task, Sequence[TaskFile]]:
-    """A task and its files in order. Raises `TaskNotFoundError`."""
+def find(session: Session, task_id: str, owner: str | None) -> tuple[Task, Sequence[TaskFile]]:
+    """A task and its files in order; of any owner where `owner` is None. Raises `TaskNotFoundError`."""
     task = session.get(Task, task_id)
-    if task is None or task.owner != owner:
+    if task is None or owner not in (None, task.owner):
         raise TaskNotFoundError
     return task, files_of(session, task_id)
 
@@ -131,7 +131,7 @@ def files_of(session: Session, task_id: str) -> Sequence[TaskFile]:
     return session.scalars(select(TaskFile).where(TaskFile.task_id == task_id).order_by(TaskFile.position)).all()
 
 
-def cancel(session: Session, task_id: str, owner: str, *, now: datetime) -> None:
+def cancel(session: Session, task_id: str, owner: str | None, *, now: datetime) -> None:
     """Cancel a task; a cancelled task stays so. Raises `TaskNotFoundError`, `TaskEndedError`."""
     task, _ = find(session, task_id, owner)
     moved = changed(

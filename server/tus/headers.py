@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import format_datetime
 from functools import lru_cache
+from typing import NamedTuple
 
 from server.errors import HeaderInvalidError, HeaderMissingError, MetadataInvalidError, PartRepeatedError
 
@@ -27,6 +28,7 @@ _KEY = re.compile(r"[!-+\--~]+")
 _URL = re.compile(r"[!-+\--:<-~]+")
 # The part that a refusal quotes is bounded.
 _METHOD = re.compile(r"[A-Za-z]{1,16}")
+_SIGNATURE = re.compile(r"~[^ \t]*")
 _ALGORITHM = re.compile(r"[!-~]{1,64}")
 # RFC 9110 section 5.6.3. `strip()` alone removes what other readers keep: no-break spaces and controls.
 _BLANKS = " \t"
@@ -125,6 +127,13 @@ def is_id(text: str) -> bool:
     return _ID.fullmatch(text) is not None
 
 
+class Part(NamedTuple):
+    """A part of a final upload, as its URL names it."""
+
+    id: str
+    signature: str
+
+
 @dataclass(frozen=True)
 class Checksum:
     """Upload-Checksum: what the bytes of a request must hash to."""
@@ -145,12 +154,23 @@ def parse_checksum(raw: str, name: str = "Upload-Checksum") -> Checksum:
     return Checksum(algorithm.lower(), digest)
 
 
-def parse_concat(raw: str) -> tuple[str, ...] | None:
-    """Upload-Concat (protocol 1.0.0, Concatenation): None for `partial`, else the ids of a final upload's parts.
+def split_segment(segment: str) -> Part:
+    """The last segment of an upload's URL, `<id>` or `<id>~<signature>`, taken apart."""
+    upload_id, _, signature = segment.partition("~")
+    return Part(upload_id, signature)
 
-    The parts of `final;…` are absolute URLs (tus-js-client) or paths (aiotus); their last segment is the id,
-    and nothing but an id. Raises `HeaderInvalidError`, and `PartRepeatedError` for a part that is named twice: a few
-    kilobytes of header would make the server write a part's bytes 1,000 times.
+
+def unsigned(concat: str | None) -> str | None:
+    """Upload-Concat without the signatures of its URLs: whoever sees the final need not see more than the ids."""
+    return None if concat is None else _SIGNATURE.sub("", concat)
+
+
+def parse_concat(raw: str) -> tuple[Part, ...] | None:
+    """Upload-Concat (protocol 1.0.0, Concatenation): None for `partial`, else the parts of a final upload.
+
+    The parts of `final;…` are absolute URLs (tus-js-client) or paths (aiotus); their last segment is the id, after
+    which a signature may follow, and nothing else. Raises `HeaderInvalidError`, and `PartRepeatedError` for a part that
+    is named twice: a few kilobytes of header would make the server write a part's bytes 1,000 times.
     """
     if raw == "partial":
         return None
@@ -158,16 +178,17 @@ def parse_concat(raw: str) -> tuple[str, ...] | None:
     if kind.strip(_BLANKS) != "final" or not semicolon:
         raise HeaderInvalidError(name="Upload-Concat", reason="concat_form")
     each = [url for url in urls.replace("\t", " ").split(" ") if url]
-    ids = tuple(url.rpartition("/")[2] if _URL.fullmatch(url) else "" for url in each)
+    parts = tuple(split_segment(url.rpartition("/")[2] if _URL.fullmatch(url) else "") for url in each)
+    ids = [part.id for part in parts]
     if not ids or len(ids) > MAX_PARTS:
         raise HeaderInvalidError(name="Upload-Concat", reason="concat_count", most=MAX_PARTS)
-    for part in ids:
-        if not is_id(part):
+    for part_id in ids:
+        if not is_id(part_id):
             raise HeaderInvalidError(name="Upload-Concat", reason="concat_url")
-    repeated = next((part for part, count in Counter(ids).items() if count > 1), None)
+    repeated = next((part_id for part_id, count in Counter(ids).items() if count > 1), None)
     if repeated is not None:
         raise PartRepeatedError(part=repeated)
-    return ids
+    return parts
 
 
 def file_name(metadata: Mapping[str, bytes]) -> str | None:

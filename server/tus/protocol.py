@@ -27,11 +27,13 @@ from server.tus.group_metadata import parse_group
 from server.tus.headers import (
     Checksum,
     Head,
+    Part,
     file_name,
     format_expires,
     parse_checksum,
     parse_concat,
     parse_metadata,
+    unsigned,
 )
 from server.tus.records import PARTIAL as PARTIAL
 from server.tus.records import Append as Append
@@ -95,7 +97,7 @@ def decide_create(head: Head, offer: Offer) -> Create:
     concat = head.get("Upload-Concat")
     parts = parse_concat(concat) if concat is not None else None
     if parts is not None:
-        final = _decide_final(head, raw, file_name(metadata), concat, parts)
+        final = _decide_final(head, raw, file_name(metadata), unsigned(concat), parts)
         return replace(final, group=parse_group(metadata, offer.max_files))
     length = _declared_length(head, offer)
     # Another Content-Type without a body is tolerated: aiotus sends application/octet-stream and no byte.
@@ -141,7 +143,7 @@ def decide_append(head: Head, facts: Facts, offer: Offer) -> Append:
         raise OffsetMismatchError(offset=facts.offset)
     _check_length(length, facts, offer)
     whole = facts.length if facts.length is not None else length
-    room = (offer.max_size if whole is None else whole) - facts.offset
+    room = (_max_size(facts, offer) if whole is None else whole) - facts.offset
     body_length = head.body_length
     if room == 0 and body_length and facts.is_complete:
         raise UploadCompleteError(offset=facts.offset)
@@ -166,7 +168,7 @@ def first_append(decision: Create, facts: Facts, offer: Offer) -> Append:
     if facts.offset:
         # The creation was repeated, and the first one has brought bytes meanwhile.
         raise OffsetMismatchError(offset=facts.offset)
-    room = offer.max_size if decision.length is None else decision.length
+    room = _max_size(facts, offer) if decision.length is None else decision.length
     limit = room if decision.body_length is None else decision.body_length
     return Append(
         facts.offset,
@@ -213,7 +215,7 @@ def progress(facts: Facts) -> dict[str, str]:
 
 
 def _decide_final(
-    head: Head, raw: str | None, filename: str | None, concat: str | None, parts: tuple[str, ...]
+    head: Head, raw: str | None, filename: str | None, concat: str | None, parts: tuple[Part, ...]
 ) -> Create:
     # "The Client MUST NOT include the Upload-Length header in the final upload creation."
     for header in ("Upload-Length", "Upload-Defer-Length"):
@@ -221,7 +223,8 @@ def _decide_final(
             raise HeaderInvalidError(name=header, reason="concat_length")
     if head.body_length != 0:
         raise BodyTooLargeError(room=0)
-    return Create(None, raw, filename, has_body=False, body_length=0, concat=concat, parts=parts)
+    ids, signatures = zip(*parts, strict=True)
+    return Create(None, raw, filename, has_body=False, concat=concat, parts=ids, signatures=signatures)
 
 
 def _declared_length(head: Head, offer: Offer) -> int | None:
@@ -248,10 +251,14 @@ def _check_length(length: int | None, facts: Facts, offer: Offer) -> None:
         if length != facts.length:
             raise HeaderInvalidError(name="Upload-Length", reason="length_set", length=facts.length)
         return
-    if length > offer.max_size:
-        raise UploadTooLargeError(limit=offer.max_size)
+    if length > _max_size(facts, offer):
+        raise UploadTooLargeError(limit=_max_size(facts, offer))
     if length < facts.offset:
         raise HeaderInvalidError(name="Upload-Length", reason="length_short", offset=facts.offset)
+
+
+def _max_size(facts: Facts, offer: Offer) -> int:
+    return offer.max_size if facts.max_size is None else min(offer.max_size, facts.max_size)
 
 
 def _checksum(head: Head, offer: Offer) -> Checksum | None:

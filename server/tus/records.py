@@ -63,6 +63,9 @@ class Facts:
     concat: str | None = None
     group: str | None = None
     """The task that it shares with other uploads."""
+    grant_id: str | None = None
+    max_size: int | None = None
+    """The most bytes of this upload, where that is less than the offer says."""
 
     @property
     def is_open(self) -> bool:
@@ -100,7 +103,8 @@ class Create:
     """Create an upload; then append the body, if there is one, to it.
 
     `length` is in bytes, None while it is deferred. `concat` is Upload-Concat as it came; `parts` are the ids that
-    a final upload is made of. `group` is the task that it is to share with other uploads.
+    a final upload is made of, and `signatures` what follows each of them in its URL. `group` is the task that it is to
+    share with other uploads.
     """
 
     length: int | None
@@ -112,6 +116,7 @@ class Create:
     trailing: bool = False
     concat: str | None = None
     parts: tuple[str, ...] = ()
+    signatures: tuple[str, ...] = ()
     group: Group | None = None
 
     @property

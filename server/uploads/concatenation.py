@@ -15,6 +15,7 @@ Rules:
 
 import asyncio
 import contextlib
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -32,6 +33,7 @@ from server.database.session import AWAY, Database, changed
 from server.errors import (
     BusyError,
     ClientError,
+    GrantMismatchError,
     MediaTypeUnsupportedError,
     PartInvalidError,
     TooManyFinalsError,
@@ -46,7 +48,7 @@ from server.storage.locks import UploadLocks
 from server.tus.protocol import Create, Facts
 from server.uploads.deletion import UploadDeletion
 from server.uploads.facts import UploadFacts
-from server.uploads.new_upload import NewUpload
+from server.uploads.new_upload import NO_TERMS, CreationTerms, NewUpload
 from server.uploads.policy import UploadPolicy
 from server.uploads.repository import UploadRepository
 from server.uploads.service import UploadService
@@ -84,19 +86,19 @@ class FinalService:
     new_id: Callable[[], str]
     _joins: dict[str, asyncio.Task[None]] = field(default_factory=dict)
 
-    async def create(self, owner: str, decision: Create) -> Facts:
+    async def create(self, owner: str, decision: Create, terms: CreationTerms = NO_TERMS) -> Facts:
         """Create a final upload; joined at once when all parts are there. An equal request finds the same upload.
 
         Raises `PartInvalidError`, `TooManyFinalsError`, `UploadTooLargeError`, `MediaTypeUnsupportedError`,
         `NoRoomError`, `StorageFullError`.
         """
-        self.policy.check_filename(decision.filename)
-        upload_id = self.new_id()
-        upload_id = await self.database.run(partial(self._insert, upload_id, owner, decision))
+        self.policy.check_filename(decision.filename, only=terms.types)
+        upload_id = terms.upload_id or self.new_id()
+        upload_id = await self.database.run(partial(self._insert, upload_id, owner, decision, terms))
         await self._joined(upload_id, _ANSWER_SECONDS)
         return await self.database.run(self.facts.of, upload_id, owner)
 
-    async def inspect(self, upload_id: str, owner: str) -> Facts:
+    async def inspect(self, upload_id: str, owner: str | None) -> Facts:
         """The facts of an upload; a final one that is not joined yet is joined, if that is possible now."""
         if upload_id not in self._joins:
             facts = await self._look(upload_id, owner)
@@ -106,7 +108,7 @@ class FinalService:
             await self._joined(upload_id, _ANSWER_SECONDS)
         return await self.database.run(self.facts.of, upload_id, owner)
 
-    async def _look(self, upload_id: str, owner: str) -> Facts:
+    async def _look(self, upload_id: str, owner: str | None) -> Facts:
         try:
             return await self.uploads.inspect(upload_id, owner)
         except UploadLockedError:
@@ -238,7 +240,7 @@ class FinalService:
                 raise PartInvalidError(part=part.id) from None
             start += length
 
-    def _insert(self, upload_id: str, owner: str, decision: Create) -> str:
+    def _insert(self, upload_id: str, owner: str, decision: Create, terms: CreationTerms) -> str:
         """The upload's id, or that of an earlier upload by an equal request. Its parts may be gone by now."""
         with self.database.read() as session:
             again = _made_before(session, owner, decision, self.clock())
@@ -255,8 +257,11 @@ class FinalService:
             is_wanted = bool(_waiting(session, decision.parts[:1]))
         lengths = [found[part_id].length for part_id in decision.parts]
         known = [length for length in lengths if length is not None]
-        if sum(known) > self.settings.tus_max_size:
-            raise UploadTooLargeError(limit=int(self.settings.tus_max_size))
+        limit = min(int(self.settings.tus_max_size), terms.max_size or sys.maxsize)
+        if sum(known) > limit:
+            raise UploadTooLargeError(limit=limit)
+        if terms.max_size is not None and len(known) < len(lengths):
+            raise GrantMismatchError(reason="grant_size", limit=limit)
         self.policy.check_length(sum(known))
         new = NewUpload(
             id=upload_id,
@@ -269,6 +274,7 @@ class FinalService:
             filename=decision.filename,
             concat=decision.concat,
             parts=decision.parts,
+            terms=terms,
             # The first part's file becomes the final's, if no other final wants that file, and the others are copied.
             reserved=sum(known) - (lengths[0] or 0) * (not is_wanted),
         )

@@ -154,7 +154,7 @@ class UploadDeletion:
                 if held:
                     self.remove(final_id, UploadStatus.TERMINATED)
 
-    def cancel(self, task_id: str, owner: str) -> None:
+    def cancel(self, task_id: str, owner: str | None) -> None:
         """Cancel a task and its open uploads. Raises as `groups.cancel`. Blocking."""
         with self.database.write() as session:
             ended = groups.cancel(session, task_id, owner, now=self.clock())

@@ -33,20 +33,21 @@ Row = Any
 
 @dataclass(frozen=True, kw_only=True, repr=False)
 class UploadFacts:
-    """Looks at uploads. Owners are text; sizes and offsets are bytes."""
+    """Looks at uploads. Owners are text, or None where the right to look does not come from owning; sizes and offsets
+    are bytes."""
 
     settings: Settings
     database: Database
     store: UploadStore
     clock: Callable[[], datetime]
 
-    def of(self, upload_id: str, owner: str) -> Facts:
+    def of(self, upload_id: str, owner: str | None) -> Facts:
         """The facts of row and store. Raises `UploadNotFoundError`, `UploadGoneError`. Blocking."""
         return self.visible(self.find(upload_id), owner)
 
-    def visible(self, row: Row | None, owner: str) -> Facts:
+    def visible(self, row: Row | None, owner: str | None) -> Facts:
         """The facts that an owner may see of a row. Raises as `of`. Blocking."""
-        if row is None or row.owner != owner or row.protocol != TUS:
+        if row is None or owner not in (None, row.owner) or row.protocol != TUS:
             raise UploadNotFoundError
         size = self.size(row)
         # Its bytes are lost, unless it is a final that waits for its parts. An ended upload is judged by its status.
@@ -70,7 +71,7 @@ class UploadFacts:
         expires_at: datetime = row.expires_at
         return expires_at if modified is None else max(expires_at, self.expiry(modified))
 
-    def at_once(self, upload_id: str, owner: str) -> Facts | None:
+    def at_once(self, upload_id: str, owner: str | None) -> Facts | None:
         """The same on the event loop, under the upload's lock.
 
         None where a thread has to look: to wait, or to take back unchecked bytes first (`repository.locked_facts`).
@@ -111,6 +112,8 @@ class UploadFacts:
             group=groups.group_of(row),
             expires_at=self.expiry_of(row),
             now=now,
+            grant_id=row.grant_id,
+            max_size=row.max_size,
             accepted=media_types.listed(media_types.accepted(self.settings.accept_types, by_form=False)),
         )
 

@@ -33,7 +33,7 @@ from server.storage.locks import UploadLocks
 from server.transport.body import Body, End, Moved, Tap
 from server.uploads.facts import UploadFacts
 from server.uploads.idempotency import Answer, Content, Fingerprint, IdempotencyKeys, KeyClaim, StoredAnswer
-from server.uploads.new_upload import NewUpload
+from server.uploads.new_upload import NO_TERMS, CreationTerms, NewUpload
 from server.uploads.policy import UploadPolicy
 from server.uploads.progress import ProgressWriter
 from server.uploads.repository import UploadRepository
@@ -57,6 +57,7 @@ class Form:
     claim: KeyClaim | None = None
     earlier: StoredAnswer | None = None
     asked: int = 0  # bytes that the whole form may bring, if that is known
+    terms: CreationTerms = NO_TERMS
     taken: dict[str, str | None] = field(default_factory=dict)
     finished: bool = False
     _fingerprint: Fingerprint = field(default_factory=Fingerprint)
@@ -86,17 +87,18 @@ class Form:
             self._fingerprint.add(filename, content)
 
     async def _receive(self, filename: str, body: Body, see: Tap | None, refusal: ClientError | None) -> Moved:
-        self.policy.check_filename(filename, by_form=True)
+        self.policy.check_filename(filename, by_form=True, only=self.terms.types)
         if refusal is not None:
             raise refusal
-        if len(self.taken) >= self.settings.max_files:
-            raise TooManyFilesError(limit=self.settings.max_files)
+        most = min(self.settings.max_files, self.terms.max_files or self.settings.max_files)
+        if len(self.taken) >= most:
+            raise TooManyFilesError(limit=most)
         head, end = await body.peek(media_types.SNIFF_BYTES)
         if end not in (End.LIMIT, End.COMPLETE):
             return Moved(0, end)
         if not head:
             raise FileEmptyError
-        media_type = self.policy.check_content(filename, head, by_form=True)
+        media_type = self.policy.check_content(filename, head, by_form=True, only=self.terms.types)
         return await self._store(filename, media_type, body, see)
 
     async def _store(self, filename: str, media_type: str | None, body: Body, see: Tap | None) -> Moved:
@@ -111,10 +113,12 @@ class Form:
             media_type=media_type,
             reserved=max(0, self.asked - self._stored),
             heir_of=self._promised,
+            terms=self.terms,
         )
         await self.database.run(self.repository.insert, new)
         self._promised = upload_id
-        allowed, scanned = int(self.settings.max_file_size), self.policy.scan_limit
+        most = int(self.settings.max_file_size)
+        allowed, scanned = min(most, self.terms.max_size or most), self.policy.scan_limit
         limit = allowed if scanned is None else min(allowed, scanned)
         with self.progress.tracking(upload_id, self.facts.progress):
             moved = await self.store.append(upload_id, 0, body, limit, see)
@@ -128,6 +132,11 @@ class Form:
             moved = Moved(moved.count, end)
         self._stored += moved.count
         return moved
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 of the names and contents of its files; only a form with a key has read them all."""
+        return self._fingerprint.hexdigest()
 
     async def finish(self, answer: Answer | None = None) -> Answer:
         """All files have arrived: complete them, and register the task, if there is a file; returns the answer.
@@ -178,7 +187,9 @@ class FormService:
     new_id: Callable[[], str]
 
     @asynccontextmanager
-    async def receive(self, owner: str, key: str | None = None, asked: int = 0) -> AsyncIterator[Form]:
+    async def receive(
+        self, owner: str, key: str | None = None, asked: int = 0, terms: CreationTerms = NO_TERMS
+    ) -> AsyncIterator[Form]:
         """A form to put files into; unless it is finished, nothing of it is kept.
 
         It may bring `asked` bytes, if that is known. Raises `NoRoomError` when there is no room for them.
@@ -188,7 +199,7 @@ class FormService:
         """
         task_id = self.new_id()
         async with self.locks.hold(task_id):
-            form = self._form(owner, task_id, asked)
+            form = self._form(owner, task_id, asked, terms)
             try:
                 if key is not None:
                     form.claim = self.keys.claim(owner, key, task_id)
@@ -201,7 +212,7 @@ class FormService:
                 with anyio.CancelScope(shield=True):
                     await form.discard()
 
-    def _form(self, owner: str, task_id: str, asked: int) -> Form:
+    def _form(self, owner: str, task_id: str, asked: int, terms: CreationTerms) -> Form:
         return Form(
             settings=self.settings,
             database=self.database,
@@ -214,4 +225,5 @@ class FormService:
             owner=owner,
             task_id=task_id,
             asked=asked,
+            terms=terms,
         )

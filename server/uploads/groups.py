@@ -180,7 +180,7 @@ def fail_overdue(session: Session, task_id: str, node: str, now: datetime) -> Se
     return _fail(session, task, Failure("group_late", {"created": created, "files": task.file_count}), now)
 
 
-def cancel(session: Session, task_id: str, owner: str, *, now: datetime) -> Sequence[str]:
+def cancel(session: Session, task_id: str, owner: str | None, *, now: datetime) -> Sequence[str]:
     """Cancel a task of any kind; the ids of open uploads that end with it.
 
     Raises `TaskNotFoundError`, `TaskEndedError`.

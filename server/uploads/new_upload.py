@@ -13,6 +13,23 @@ from server.tus.group_metadata import Group
 
 
 @dataclass(frozen=True, kw_only=True)
+class CreationTerms:
+    """What a grant says of the uploads that it creates. Sizes are bytes; None is as for every upload.
+
+    With `upload_id`, which the grant has reserved, an upload that exists already is the result of its creation.
+    """
+
+    grant_id: str | None = None
+    upload_id: str | None = None
+    max_size: int | None = None
+    max_files: int | None = None
+    types: tuple[str, ...] | None = None
+
+
+NO_TERMS = CreationTerms()
+
+
+@dataclass(frozen=True, kw_only=True)
 class NewUpload:
     """An upload to be created. Sizes are bytes; `length` is None while it is unknown.
 
@@ -21,8 +38,8 @@ class NewUpload:
     """
 
     COLUMNS: ClassVar = (
-        "id", "owner", "protocol", "length", "metadata_raw", "filename", "media_type", "concat", "reserved", "task_id",
-        "created_at", "updated_at", "expires_at",
+        "id", "owner", "protocol", "grant_id", "length", "max_size", "metadata_raw", "filename", "media_type", "concat",
+        "reserved", "task_id", "created_at", "updated_at", "expires_at",
     )  # fmt: skip
     """The columns of `row`."""
 
@@ -39,6 +56,7 @@ class NewUpload:
     group: Group | None = None
     reserved: int | None = None
     heir_of: str | None = None
+    terms: CreationTerms = NO_TERMS
 
     @property
     def shown_name(self) -> str | None:
@@ -56,7 +74,9 @@ class NewUpload:
             "id": self.id,
             "owner": self.owner,
             "protocol": self.protocol,
+            "grant_id": self.terms.grant_id,
             "length": self.length,
+            "max_size": self.terms.max_size,
             "metadata_raw": self.metadata_raw,
             "filename": self.shown_name,
             "media_type": self.media_type,

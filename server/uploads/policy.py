@@ -42,13 +42,21 @@ class UploadPolicy:
         if limit is not None and length is not None and length > limit:
             raise TooLargeToScanError(limit=limit)
 
-    def check_filename(self, filename: str | None, *, by_form: bool = False) -> None:
-        """Check that an upload of this name may be created; raises `MediaTypeUnsupportedError`."""
-        types = self._types(by_form=by_form)
-        if self.checks_types and filename and media_types.by_name(filename) not in types:
+    def check_filename(
+        self, filename: str | None, *, by_form: bool = False, only: tuple[str, ...] | None = None
+    ) -> None:
+        """Check that an upload of this name may be created; raises `MediaTypeUnsupportedError`.
+
+        `only` are the extensions that a grant allows, None where it allows all.
+        """
+        types = self._types(by_form=by_form, only=only)
+        must_be = self.checks_types or only is not None
+        if must_be and filename and media_types.by_name(filename) not in types:
             raise MediaTypeUnsupportedError(accepted=media_types.listed(types))
 
-    def check_content(self, filename: str | None, head: bytes, *, by_form: bool = False) -> str | None:
+    def check_content(
+        self, filename: str | None, head: bytes, *, by_form: bool = False, only: tuple[str, ...] | None = None
+    ) -> str | None:
         """The name of the media type that the first bytes prove; raises `MediaTypeUnsupportedError`.
 
         None where anything is accepted and these bytes are not a video that the pipeline knows.
@@ -56,15 +64,22 @@ class UploadPolicy:
         if self.checks_types and not head:
             raise FileEmptyError
         try:
-            return media_types.verify(filename, head, self._types(by_form=by_form)).name
+            return media_types.verify(filename, head, self._types(by_form=by_form, only=only)).name
         except MediaTypeUnsupportedError:
-            if self.checks_types:
+            if self.checks_types or only is not None:
                 raise
             return None
 
-    def _types(self, *, by_form: bool) -> media_types.Types:
-        """The accepted media types; all that the pipeline knows where an upload need not be a video."""
-        return media_types.accepted(self.settings.accept_types if self.checks_types else ("all",), by_form=by_form)
+    def _types(self, *, by_form: bool, only: tuple[str, ...] | None = None) -> media_types.Types:
+        """The accepted media types; all that the pipeline knows where an upload need not be a video.
+
+        Of these, `only` the ones that a grant allows, if it is not None.
+        """
+        types = media_types.accepted(self.settings.accept_types if self.checks_types else ("all",), by_form=by_form)
+        if only is None:
+            return types
+        allowed = media_types.accepted(only, by_form=False)
+        return tuple(kind for kind in types if kind in allowed)
 
     @property
     def extensions(self) -> str:

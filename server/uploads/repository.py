@@ -17,10 +17,11 @@ from types import SimpleNamespace
 from typing import cast
 
 from sqlalchemy import Connection, Table, delete, exists, insert, select, update
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from server import media_types, threads
+from server.database.access_models import Grant
 from server.database.models import TaskFile, Upload, UploadPart
 from server.database.session import Database, changed
 from server.errors import NoRoomError, UploadGoneError, UploadLockedError
@@ -70,13 +71,20 @@ class UploadRepository:
         facts are the result then. Raises what `admit` raises.
 
         Raises `NoRoomError` when there is no room to reserve; an upload that takes over another one's reservation may
-        need no more than that. In a group it takes a place, or is an existing upload: see `groups.reserve_slot`, also
-        for what is raised.
+        need no more than that. With an id that its terms reserved, it may be there already. In a group it takes a
+        place, or is an existing upload: see `groups.reserve_slot`, also for what is raised.
         """
         now = self.clock()
+        if new.terms.upload_id is not None and self.facts.find(new.id) is not None:
+            return self._repeated_creation(new.id, new.owner)
         # Locked, so that a sweep does not take the row without a file for an interrupted creation.
         with self.locks.try_hold(new.id):
-            again = self._insert_row(new, now, admit)
+            try:
+                again = self._insert_row(new, now, admit)
+            except IntegrityError:
+                if new.terms.upload_id is None:
+                    raise
+                again = new.id  # an equal creation was first
             if again is not None:
                 return self._repeated_creation(again, new.owner)
             if not new.parts:
@@ -155,7 +163,7 @@ class UploadRepository:
             session, group, new, node=self.policy.node, now=now, until=until, size=self.store.size
         )
 
-    def _repeated_creation(self, upload_id: str, owner: str) -> Facts:
+    def _repeated_creation(self, upload_id: str, owner: str | None) -> Facts:
         """An upload whose creation was repeated; an interrupted one is completed. Blocking.
 
         Raises `UploadLockedError` when that is happening just now.
@@ -255,7 +263,14 @@ class UploadRepository:
         if upload.media_type is not None or upload.is_partial:
             return upload.media_type
         head = self.store.head(upload.id, media_types.SNIFF_BYTES)
-        return self.policy.check_content(upload.filename, head)
+        types = None if upload.grant_id is None else self.types_of_grant(upload.grant_id)
+        return self.policy.check_content(upload.filename, head, only=types)
+
+    def types_of_grant(self, grant_id: str) -> tuple[str, ...] | None:
+        """The types, by extension, that a grant allows; None where it allows all. Blocking."""
+        with self.database.look() as connection:
+            types = connection.scalar(select(Grant.types).where(Grant.id == grant_id))
+        return None if types is None else tuple(types)
 
     def complete_verified(self, verified: Verified, task_id: str, also: Also | None = None) -> None:
         """Complete uploads whose bytes are all there and checked, and register their task. Idempotent. Blocking.
@@ -358,7 +373,7 @@ class UploadRepository:
         with self.database.write() as session:
             changed(session, update(Upload).where(Upload.id == upload_id).values(checked_from=None))
 
-    def locked_facts(self, upload_id: str, owner: str) -> Facts:
+    def locked_facts(self, upload_id: str, owner: str | None) -> Facts:
         """The facts under the upload's lock: unchecked bytes of an interrupted append are taken back. Raises as
         `UploadFacts.of`. Blocking."""
         row = self.facts.find(upload_id)

@@ -27,6 +27,7 @@ from server.errors import (
     UploadCompleteError,
     UploadGoneError,
     UploadLockedError,
+    UploadTooLargeError,
 )
 from server.lifecycle import UploadStatus
 from server.settings import Settings
@@ -37,7 +38,7 @@ from server.transport.body import Body, End, Moved
 from server.tus.protocol import Append, Create, Facts, State
 from server.uploads.deletion import UploadDeletion
 from server.uploads.facts import UploadFacts
-from server.uploads.new_upload import NewUpload
+from server.uploads.new_upload import NO_TERMS, CreationTerms, NewUpload
 from server.uploads.policy import UploadPolicy
 from server.uploads.progress import ProgressUpdate, ProgressWriter
 from server.uploads.repository import UploadRepository
@@ -65,13 +66,15 @@ class UploadService:
 
     # Creation
 
-    async def create(self, owner: str, decision: Create) -> Facts:
-        """A new, empty tus upload. Raises `MediaTypeUnsupportedError` for its name, `TooLargeToScanError`,
-        `NoRoomError`, `StorageFullError`."""
+    async def create(self, owner: str, decision: Create, terms: CreationTerms = NO_TERMS) -> Facts:
+        """A new, empty tus upload, or the one that `terms` name. Raises `MediaTypeUnsupportedError` for its name,
+        `TooLargeToScanError`, `UploadTooLargeError`, `NoRoomError`, `StorageFullError`."""
         if not decision.is_partial:
-            self.policy.check_filename(decision.filename)
+            self.policy.check_filename(decision.filename, only=terms.types)
         self.policy.check_length(decision.length)
-        upload_id = self.new_id()
+        if terms.max_size is not None and (decision.length or 0) > terms.max_size:
+            raise UploadTooLargeError(limit=terms.max_size)
+        upload_id = terms.upload_id or self.new_id()
         new = NewUpload(
             id=upload_id,
             owner=owner,
@@ -82,14 +85,15 @@ class UploadService:
             metadata_raw=decision.metadata_raw,
             filename=decision.filename,
             concat=decision.concat,
+            terms=terms,
         )
-        if new.group is None:
+        if new.group is None and terms.upload_id is None:
             return await self.repository.insert_from_loop(new)
         return await self.database.run(self.repository.insert, new)
 
     # Bytes
 
-    async def append(self, upload_id: str, owner: str, decide: Callable[[Facts], Append], body: Body) -> Facts:
+    async def append(self, upload_id: str, owner: str | None, decide: Callable[[Facts], Append], body: Body) -> Facts:
         """Append bytes of `body` as `decide` decides, and finish the upload when they were the last.
 
         Raises what `decide` raises, before a byte is read and before another request is interrupted; `NoRoomError` for
@@ -263,15 +267,18 @@ class UploadService:
         return await self._check_content(facts, head)
 
     async def _check_content(self, facts: Facts, head: bytes) -> str | None:
+        types = None
+        if facts.grant_id is not None:
+            types = await self.database.run(self.repository.types_of_grant, facts.grant_id)
         try:
-            return self.policy.check_content(facts.filename, head)
+            return self.policy.check_content(facts.filename, head, only=types)
         except MediaTypeUnsupportedError as error:
             await self.database.run(self.deletion.remove, facts.id, UploadStatus.REJECTED, error)
             raise
 
     # Completion
 
-    async def _locked_facts(self, upload_id: str, owner: str) -> Facts:
+    async def _locked_facts(self, upload_id: str, owner: str | None) -> Facts:
         """The facts under the upload's lock; an upload whose completion was interrupted is completed first."""
         facts = self.facts.at_once(upload_id, owner)
         if facts is None:
@@ -301,7 +308,7 @@ class UploadService:
 
     # Looking
 
-    async def inspect(self, upload_id: str, owner: str) -> Facts:
+    async def inspect(self, upload_id: str, owner: str | None) -> Facts:
         """The true state of an upload. A running body is asked to stop first, so that the offset stays true."""
         settled: list[Facts] = []
 

@@ -19,7 +19,7 @@ from starlette.types import Scope
 
 from server import filenames, media_types, threads
 from server.bootstrap import Services
-from server.database.models import DEFAULT_OWNER, TaskFile, Upload
+from server.database.models import TaskFile, Upload
 from server.errors import (
     DownloadsOffError,
     PreconditionFailedError,
@@ -32,6 +32,7 @@ from server.errors import (
 )
 from server.tus.headers import Head
 from server.tus.protocol import Facts, check_upload
+from server.web.access import Right
 from server.web.endpoint import Call
 from server.web.errors import known, tus_response
 from server.web.file_response import StoredFileResponse, ranges
@@ -61,7 +62,7 @@ class Downloads:
         """
         if self._settings.downloads == "off":
             raise DownloadsOffError  # before any lookup: the response must not reveal which uploads there are
-        facts, completed = await self._database.run(self._find, call.request.path_params["upload_id"])
+        facts, completed = await self._database.run(self._find, call.right)
         path = self._store.local_path(facts.id)
         try:
             stat = await threads.run(os.stat, path)
@@ -88,17 +89,17 @@ class Downloads:
         headers["X-Content-Type-Options"] = "nosniff"
         return StoredFileResponse(path, stat, _media_type(facts), headers, found, self._refuse, self._settings)
 
-    def _find(self, upload_id: str) -> tuple[Facts, datetime]:
+    def _find(self, right: Right) -> tuple[Facts, datetime]:
         """An upload that may be downloaded, and when it became complete. Blocking."""
-        facts = self._facts.of(upload_id, DEFAULT_OWNER)
+        facts = self._facts.of(right.id, right.owner)
         if facts.is_rejected:
             raise UploadGoneError  # not 415, which would be about the type of a response that a GET cannot have
         check_upload(facts)
         if facts.is_partial:
             raise UploadPartialError
         with self._database.read() as session:
-            completed = session.scalar(select(Upload.completed_at).where(Upload.id == upload_id))
-            scan = session.scalar(select(TaskFile.scan).where(TaskFile.upload_id == upload_id))
+            completed = session.scalar(select(Upload.completed_at).where(Upload.id == right.id))
+            scan = session.scalar(select(TaskFile.scan).where(TaskFile.upload_id == right.id))
         if not facts.is_complete or completed is None:
             raise UploadIncompleteError
         self._check_scan(scan)

@@ -19,6 +19,7 @@ from server.transport.admission import Admission, RequestBody
 from server.transport.socket_body import SocketBody
 from server.tus.headers import Head
 from server.uploads.service import ClientGoneError
+from server.web.access import Right
 from server.web.errors import known
 from server.web.middleware.cors import CrossOrigin
 
@@ -34,6 +35,15 @@ class Call:
     request: Request
     head: Head
     body: RequestBody
+    given: Right | None = None
+    """What the request may touch, once that is known."""
+
+    @property
+    def right(self) -> Right:
+        """What the request may touch. Handlers of what has an owner are called with it."""
+        if self.given is None:
+            raise RuntimeError("nobody has asked whether this request may do that")
+        return self.given
 
 
 Handle = Callable[[Call], Awaitable[Response]]

@@ -13,8 +13,10 @@ from starlette.types import Scope
 
 from server.database.session import AWAY, is_full, reason
 from server.errors import (
+    AuthenticationRequiredError,
     BusyError,
     ContentEncodingUnsupportedError,
+    CredentialInvalidError,
     InternalError,
     StorageFullError,
     UnavailableError,
@@ -87,6 +89,8 @@ def _headers(error: VideodockError) -> Mapping[str, str]:
         headers["Upload-Offset"] = str(error.upload_offset)
     if isinstance(error, BusyError):
         headers["Retry-After"] = str(error.retry_seconds)
+    if isinstance(error, AuthenticationRequiredError | CredentialInvalidError):
+        headers["WWW-Authenticate"] = "Bearer"  # RFC 9110 section 11.6.1
     if isinstance(error, VersionUnsupportedError):
         headers["Tus-Version"] = str(error.params["supported"])
     if isinstance(error, ContentEncodingUnsupportedError):

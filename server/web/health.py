@@ -1,11 +1,11 @@
 """For monitoring: is the server alive, can it work, what has it done.
 
-Rule: the responses are public. They name the failing part and nothing more; the text of an exception,
-which may hold a path or a password, goes to the log only.
+Rule: the responses are public, but for the metrics. They name the failing part and nothing more; the text of an
+exception, which may hold a path or a password, goes to the log only.
 """
 
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 
 import anyio
 import anyio.to_thread
@@ -13,10 +13,12 @@ import structlog
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
+from starlette.types import Scope
 
 from server.observability import Metrics
 
 Check = Callable[[], str | None]
+CheckScraper = Callable[[Scope], Awaitable[None]]
 
 TIME_LIMIT = 2.0
 """Seconds that a check may take."""
@@ -31,14 +33,16 @@ def routes(
     metrics: Metrics,
     time_limit: float = TIME_LIMIT,
     hints: frozenset[str] = frozenset(),
+    check_scraper: CheckScraper | None = None,
 ) -> list[Route]:
     """`GET /healthz`, `/readyz` and `/metrics`.
 
     A check blocks, in a thread, for at most `time_limit` seconds. It returns None when its part can work and
     otherwise a short sentence, which is public; when it raises, the sentence is ours. The server is ready
-    without those parts that `hints` names.
+    without those parts that `hints` names. `check_scraper` raises for a request that may not have the metrics, which
+    tell how much all owners upload.
     """
-    probes = _Probes(checks, metrics, time_limit, hints)
+    probes = _Probes(checks, metrics, time_limit, hints, check_scraper)
     return [
         Route("/healthz", _alive, methods=["GET"]),
         Route("/readyz", probes.ready, methods=["GET"]),
@@ -52,8 +56,16 @@ async def _alive(request: Request) -> Response:
 
 
 class _Probes:
-    def __init__(self, checks: Mapping[str, Check], metrics: Metrics, time_limit: float, hints: frozenset[str]) -> None:
+    def __init__(
+        self,
+        checks: Mapping[str, Check],
+        metrics: Metrics,
+        time_limit: float,
+        hints: frozenset[str],
+        check_scraper: CheckScraper | None,
+    ) -> None:
         self._checks = checks
+        self._check_scraper = check_scraper
         self._hints = hints
         self._metrics = metrics
         self._time_limit = time_limit
@@ -101,5 +113,7 @@ class _Probes:
 
     async def metrics(self, request: Request) -> Response:
         request.state.route = "/metrics"
+        if self._check_scraper is not None:
+            await self._check_scraper(request.scope)
         text = await anyio.to_thread.run_sync(self._metrics.render, limiter=self._scrapes)
         return Response(text, headers={"Content-Type": self._metrics.content_type, **_NO_STORE})

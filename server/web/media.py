@@ -5,7 +5,8 @@ client's text.
 """
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import formatdate
 from pathlib import Path
@@ -17,11 +18,12 @@ from starlette.types import Scope
 
 from server import threads
 from server.bootstrap import Services
-from server.database.models import DEFAULT_OWNER, Task, TaskFile, TaskStep
+from server.database.models import Task, TaskFile, TaskStep
 from server.errors import MethodNotAllowedError, NotFoundError, RangeUnsatisfiableError, VideodockError
 from server.lifecycle import FileStatus, StepStatus
 from server.tasks.file_steps import INFECTED, SCAN
 from server.tus.headers import is_id
+from server.web.access import Access
 from server.web.downloads import is_unchanged
 from server.web.endpoint import Call, endpoint
 from server.web.errors import api_response, known
@@ -45,9 +47,10 @@ _TYPES = {
 }
 
 # Request and response headers of players on pages of other origins.
-_ALLOW_HEADERS = "Range, If-Range, If-None-Match, If-Modified-Since, X-Request-ID, X-Requested-With"
+_ALLOW_HEADERS = "Authorization, Range, If-Range, If-None-Match, If-Modified-Since, X-Request-ID, X-Requested-With"
 _EXPOSE_HEADERS = "Content-Length, Content-Range, Accept-Ranges, ETag, Last-Modified, X-Request-ID"
 _METHODS = "GET, HEAD, OPTIONS"
+_CACHE_SECONDS = 3600  # for which a browser may show a result without asking again
 
 
 # No result of these is shown, whatever was made before.
@@ -62,10 +65,26 @@ def is_shown(file: TaskFile, steps: Sequence[TaskStep]) -> bool:
     return is_scanned and file.scan != INFECTED and file.status not in _HIDDEN
 
 
-def urls(base: str, file: TaskFile, *, shown: bool) -> dict[str, str | None]:
-    """The absolute URLs of a file's results; None for a result that does not exist (yet)."""
-    place = f"{base}/media/{file.task_id}/{file.id}/"
-    return {key: place + name if shown and getattr(file, column.key) else None for key, (column, name) in _MAIN.items()}
+@dataclass(frozen=True)
+class Places:
+    """Where the URLs of a task's files begin: the origin with its prefix, the signature of results if there is one, and
+    the last segment of the URL of each original, by the file's id; none where originals are not shown."""
+
+    base: str
+    signature: str | None
+    originals: Mapping[str, str]
+
+
+def urls(places: Places, file: TaskFile, *, shown: bool) -> dict[str, str | None]:
+    """The absolute URLs of a file's results and original; None for one that does not exist (yet)."""
+    # The signature stands before what playlists refer to relatively.
+    signature = f"~{places.signature}/" if places.signature else ""
+    place = f"{places.base}/media/{signature}{file.task_id}/{file.id}/"
+    found = {
+        key: place + name if shown and getattr(file, column.key) else None for key, (column, name) in _MAIN.items()
+    }
+    original = places.originals.get(file.id) if shown else None
+    return found | {"original_url": original and f"{places.base}/files/{original}"}
 
 
 def _may_be_seen() -> ColumnElement[bool]:
@@ -87,13 +106,14 @@ def _shown_by(name: str) -> ColumnElement[bool]:
 
 def routes(services: Services) -> list[Route]:
     """The one route."""
-    path = "/media/{task_id}/{file_id}/{name:path}"
     media = _MediaRoutes(services)
-    return [Route(path, endpoint(media.answer, media.refuse, route=path, intake=services.intake))]
+    paths = ("/media/~{signature}/{task_id}/{file_id}/{name:path}", "/media/{task_id}/{file_id}/{name:path}")
+    return [Route(path, endpoint(media.answer, media.refuse, route=path, intake=services.intake)) for path in paths]
 
 
 class _MediaRoutes:
     def __init__(self, services: Services) -> None:
+        self._access = Access(services)
         self._settings = services.settings
         self._database = services.database
         self._results = services.results
@@ -122,7 +142,9 @@ class _MediaRoutes:
         task_id, file_id, name = (call.request.path_params[key] for key in ("task_id", "file_id", "name"))
         if not (is_id(task_id) and is_id(file_id)):
             raise NotFoundError
-        path = await self._database.run(self._find, task_id, file_id, name)
+        signature = call.request.path_params.get("signature")
+        owner, seconds = await self._access.results(call.scope, task_id, signature)
+        path = await self._database.run(self._find, task_id, file_id, name, owner)
         if path is None:
             raise NotFoundError
         try:
@@ -132,7 +154,7 @@ class _MediaRoutes:
         headers = {
             "ETag": f'"{stat.st_ino:x}-{stat.st_size:x}-{stat.st_mtime_ns:x}"',
             "Last-Modified": formatdate(stat.st_mtime, usegmt=True),
-            "Cache-Control": "private, max-age=3600",
+            "Cache-Control": f"private, max-age={_CACHE_SECONDS if seconds is None else min(seconds, _CACHE_SECONDS)}",
             "X-Content-Type-Options": "nosniff",
         }
         if is_unchanged(call.head, headers["ETag"], datetime.fromtimestamp(stat.st_mtime, UTC)):
@@ -146,12 +168,9 @@ class _MediaRoutes:
             path, stat, _TYPES[path.suffix[1:]], headers, found, self._refuse_open, self._settings
         )
 
-    def _find(self, task_id: str, file_id: str, name: str) -> Path | None:
+    def _find(self, task_id: str, file_id: str, name: str, owner: str | None) -> Path | None:
+        query = select(TaskFile.id).join(Task).where(Task.id == task_id, TaskFile.id == file_id)
+        query = query.where(_shown_by(name), _may_be_seen())
         with self._database.read() as session:
-            found = session.scalar(
-                select(TaskFile.id)
-                .join(Task)
-                .where(Task.id == task_id, Task.owner == DEFAULT_OWNER, TaskFile.id == file_id)
-                .where(_shown_by(name), _may_be_seen())
-            )
+            found = session.scalar(query if owner is None else query.where(Task.owner == owner))
         return self._results.find(task_id, file_id, name) if found else None

@@ -14,8 +14,9 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from server import filenames, media_types
+from server.auth.grants import fingerprint
+from server.auth.principal import Principal
 from server.bootstrap import Services
-from server.database.models import DEFAULT_OWNER
 from server.database.session import is_full
 from server.errors import (
     ContentEncodingUnsupportedError,
@@ -23,6 +24,9 @@ from server.errors import (
     FileTooLargeError,
     FormStorageFullError,
     FormTimeoutError,
+    GrantMismatchError,
+    GrantUsedError,
+    IdempotencyMismatchError,
     MediaTypeUnsupportedError,
     MethodNotAllowedError,
     NoFileError,
@@ -38,6 +42,7 @@ from server.tus.protocol import check_content_coding
 from server.uploads.forms import Form
 from server.uploads.idempotency import HEADER, Answer, parse_key
 from server.uploads.service import ClientGoneError
+from server.web.access import Access
 from server.web.endpoint import Call, endpoint
 from server.web.errors import api_response, language
 from server.web.form_parser import FormParser, Part
@@ -52,6 +57,7 @@ _OF_ONE_FILE = (
     TooManyFilesError,
     TransferEncodingUnsupportedError,
     ContentEncodingUnsupportedError,
+    GrantMismatchError,
 )
 # As Stripe has it; the draft of the IETF has no header for this.
 _REPLAYED = {"Idempotent-Replayed": "true"}
@@ -60,15 +66,21 @@ _log = structlog.stdlib.get_logger("videodock.web")
 
 
 def routes(services: Services) -> list[Route]:
-    """The one route, in both spellings."""
+    """The one route, in both spellings, and the same below the token of a grant."""
     handle = _FormRoute(services).upload
     cors = for_api(services.settings, "POST")
-    served = endpoint(handle, api_response, route=PATH, intake=services.intake, cors=cors)
-    return [Route(PATH, served), Route(PATH + "/", served)]
+    of_grant = PATH + "/g/{grant}"
+    made = []
+    for path in (PATH, of_grant):
+        served = endpoint(handle, api_response, route=path, intake=services.intake, cors=cors)
+        made += [Route(path, served), Route(path + "/", served)]
+    return made
 
 
 class _FormRoute:
     def __init__(self, services: Services) -> None:
+        self._access = Access(services)
+        self._grants = services.grants
         self._forms = services.forms
         self._metrics = services.metrics
         self._settings = services.settings
@@ -76,10 +88,11 @@ class _FormRoute:
     async def upload(self, call: Call) -> Response:
         if call.head.method != "POST":
             raise MethodNotAllowedError(method=call.head.method, allowed="POST, OPTIONS")
+        principal = await self._access.creator(call.scope, call.request.path_params.get("grant"))
         check_content_coding(call.head)
         reader = FormParser(call.body, call.head.get("Content-Type"), self._settings.body_idle_timeout)
         try:
-            return await self._receive(call, reader)
+            return await self._receive(call, reader, principal)
         except StorageFullError:
             raise FormStorageFullError from None
         except OperationalError as error:
@@ -89,21 +102,45 @@ class _FormRoute:
         finally:
             self._metrics.received_bytes.labels("multipart").inc(reader.received)
 
-    async def _receive(self, call: Call, reader: FormParser) -> Response:
+    async def _receive(self, call: Call, reader: FormParser, principal: Principal) -> Response:
         raw = call.head.get(HEADER)
-        key = None if raw is None else parse_key(raw)
+        key = self._key_of_grant(principal) if raw is None else parse_key(raw)
         length = call.head.get("Content-Length") or ""
         asked = int(length) if length.isdecimal() else 0
-        async with self._forms.receive(DEFAULT_OWNER, key, asked) as form:
-            answer = await self._take_all(form, reader)
+        async with self._forms.receive(principal.owner, key, asked, self._access.terms(principal)) as form:
+            answer = await self._take_all(form, reader, principal)
             self._check_end(reader)
-            response = _response(call, await form.finish(answer))
+            response = _response(call, await self._finish(form, answer, principal))
         if form.earlier is not None:
             _log.info("form_answered_again", task_id=form.earlier.answer["task_id"])
             response.headers.update(_REPLAYED)
         return response
 
-    async def _take_all(self, form: Form, reader: FormParser) -> Answer:
+    def _key_of_grant(self, principal: Principal) -> str | None:
+        """A grant of one upload is its own key: the same form, sent again after a lost answer, is the same task."""
+        grant = principal.grant
+        return f"grant-{grant.id}" if grant is not None and grant.uploads == 1 else None
+
+    async def _finish(self, form: Form, answer: Answer, principal: Principal) -> Answer:
+        """End the form; by a grant, each of its files takes a place there first. Raises `GrantUsedError`."""
+        grant = principal.grant
+        if grant is None or form.earlier is not None:
+            try:
+                return await form.finish(answer)
+            except IdempotencyMismatchError:
+                if grant is None or grant.uploads > 1:
+                    raise
+                raise GrantUsedError(uploads=1) from None
+        what = form.fingerprint if form.claim is not None else form.task_id
+        places = [await self._grants.take(grant, fingerprint("form", what, n)) for n in range(len(form.taken))]
+        try:
+            return await form.finish(answer)
+        except Exception:
+            for place in places:
+                await self._grants.give_back(place)
+            raise
+
+    async def _take_all(self, form: Form, reader: FormParser, principal: Principal) -> Answer:
         invalid: list[dict[str, Any]] = []
         too_large = False
         async for part in reader.parts():
@@ -111,7 +148,8 @@ class _FormRoute:
             if filename is None:
                 continue
             try:
-                await form.receive_file(filename, part, part.head.refusal)
+                refusal = part.head.refusal or self._access.refusal_of_name(principal, filename)
+                await form.receive_file(filename, part, refusal)
             except _OF_ONE_FILE as error:
                 too_large |= isinstance(error, FileTooLargeError)
                 name = filenames.display(filename)

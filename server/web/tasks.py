@@ -12,17 +12,18 @@ from functools import partial
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from server.auth.principal import Scope
 from server.bootstrap import Services
-from server.database.models import DEFAULT_OWNER, Task, TaskFile, TaskStep
-from server.errors import MethodNotAllowedError, Param, TaskNotFoundError
+from server.database.models import Task, TaskFile, TaskStep
+from server.errors import MethodNotAllowedError, Param
 from server.lifecycle import FileStatus, TaskStatus
 from server.messages import Language, sentence
 from server.tasks import file_steps, queue
-from server.tus.headers import is_id
 from server.uploads import groups
+from server.web.access import Access, Right
 from server.web.endpoint import Call, endpoint
 from server.web.errors import api_response, language
-from server.web.media import is_shown, urls
+from server.web.media import Places, is_shown, urls
 from server.web.middleware.cors import for_api
 from server.web.middleware.proxy import base_url
 
@@ -47,45 +48,47 @@ def routes(services: Services) -> list[Route]:
 
 class _Tasks:
     def __init__(self, services: Services) -> None:
+        self._access = Access(services)
+        self._shows_originals = services.settings.downloads == "on"
         self._database = services.database
         self._deletion = services.deletion
         self._removal = services.removal
 
     async def status(self, call: Call) -> Response:
-        task_id = _checked(call, "GET", "HEAD")
-        task, files, steps, arrived = await self._database.run(partial(self._find, task_id))
-        content = _status(task, files, steps, arrived, base_url(call.scope), language(call.scope, "zh"))
+        right = await self._right(call, Scope.READ, "GET", "HEAD")
+        task, files, steps, arrived = await self._database.run(partial(self._find, right))
+        places = Places(
+            base_url(call.scope),
+            await self._access.signature_of_results(task.id),
+            {file.id: await self._access.original(file.upload_id) for file in files} if self._shows_originals else {},
+        )
+        content = _status(task, files, steps, arrived, places, language(call.scope, "zh"))
         return JSONResponse(content, headers=_NO_STORE)
 
     async def cancel(self, call: Call) -> Response:
-        task_id = _checked(call, "POST")
-        await self._database.run(self._deletion.cancel, task_id, DEFAULT_OWNER)
+        right = await self._right(call, Scope.MANAGE, "POST")
+        await self._database.run(self._deletion.cancel, right.id, right.owner)
         message = sentence("task_cancelled", {}, language(call.scope, "zh"))
         return JSONResponse({"success": True, "message": message}, headers=_NO_STORE)
 
     async def remove(self, call: Call) -> Response:
-        task_id = _checked(call, "DELETE")
-        await self._database.run(self._removal.remove_task, task_id, DEFAULT_OWNER)
+        right = await self._right(call, Scope.MANAGE, "DELETE")
+        await self._database.run(self._removal.remove_task, right.id, right.owner)
         message = sentence("task_removed", {}, language(call.scope, "zh"))
         return JSONResponse({"success": True, "message": message}, headers=_NO_STORE)
 
-    def _find(self, task_id: str) -> tuple[Task, Sequence[TaskFile], Mapping[str, Sequence[TaskStep]], int]:
+    async def _right(self, call: Call, needed: Scope, *methods: str) -> Right:
+        if call.head.method not in methods:
+            raise MethodNotAllowedError(method=call.head.method, allowed=", ".join([*methods, "OPTIONS"]))
+        return await self._access.task(call.scope, str(call.request.path_params["task_id"]), needed)
+
+    def _find(self, right: Right) -> tuple[Task, Sequence[TaskFile], Mapping[str, Sequence[TaskStep]], int]:
         with self._database.read() as session:
-            task, found = queue.find(session, task_id, DEFAULT_OWNER)
-            steps = file_steps.steps_of_task(session, task_id)
-            arrived = groups.count_completed(session, task_id) if task.gather_until else len(found)
+            task, found = queue.find(session, right.id, right.owner)
+            steps = file_steps.steps_of_task(session, right.id)
+            arrived = groups.count_completed(session, right.id) if task.gather_until else len(found)
             session.expunge_all()
             return task, found, steps, arrived
-
-
-def _checked(call: Call, *methods: str) -> str:
-    if call.head.method not in methods:
-        raise MethodNotAllowedError(method=call.head.method, allowed=", ".join([*methods, "OPTIONS"]))
-    # A client may choose the id of a group, and Apple's UUIDs are in upper case.
-    task_id = str(call.request.path_params["task_id"]).lower()
-    if not is_id(task_id):
-        raise TaskNotFoundError
-    return task_id
 
 
 def _status(
@@ -93,7 +96,7 @@ def _status(
     ones: Sequence[TaskFile],
     steps: Mapping[str, Sequence[TaskStep]],
     arrived: int,
-    base: str,
+    places: Places,
     reader: Language,
 ) -> dict[str, object]:
     created_at = _documented(task.created_at)
@@ -110,7 +113,7 @@ def _status(
         "step": task.step,
         "eta_seconds": task.eta_seconds,
         "waiting": _error(task.waiting_code, task.waiting_params, reader),
-        "files": [_file(file, steps.get(file.id, ()), base, reader) for file in ones],
+        "files": [_file(file, steps.get(file.id, ()), places, reader) for file in ones],
         "created_at": created_at,
         "created_at_utc": created_at + "Z",
     }
@@ -133,7 +136,7 @@ def _message(task: Task, arrived: int, reader: Language) -> str:
             return sentence(f"task_{other.value}", {}, reader)
 
 
-def _file(file: TaskFile, steps: Sequence[TaskStep], base: str, reader: Language) -> dict[str, object]:
+def _file(file: TaskFile, steps: Sequence[TaskStep], places: Places, reader: Language) -> dict[str, object]:
     shown = is_shown(file, steps)
     # An earlier failure of a removed task is for reports only.
     why = ("file_removed", None) if file.status is FileStatus.REMOVED else (file.error_code, file.error_params)
@@ -155,7 +158,7 @@ def _file(file: TaskFile, steps: Sequence[TaskStep], base: str, reader: Language
         "variable_frame_rate": file.variable_frame_rate,
         "scan": file.scan,
         "playable": shown and file.playable,
-        **urls(base, file, shown=shown),
+        **urls(places, file, shown=shown),
         "steps": [
             {
                 "name": step.name,

@@ -12,18 +12,22 @@ from dataclasses import replace
 from functools import partial
 
 from starlette.responses import Response
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Send
+from starlette.types import Scope as AsgiScope
 
+from server.auth.grants import BY_URL, fingerprint
+from server.auth.principal import Principal, Scope
 from server.bootstrap import Services
-from server.database.models import DEFAULT_OWNER
 from server.database.session import AWAY
 from server.errors import ClientError, MethodNotAllowedError, UploadLockedError, UploadNotFoundError, VideodockError
 from server.storage import checksums
 from server.storage.base import Capability
 from server.transport.body import TRAILERS, Body
 from server.tus import protocol
-from server.tus.headers import Head, is_id
+from server.tus.headers import Head
 from server.tus.protocol import Append, Create, Facts, Offer
+from server.uploads.new_upload import CreationTerms
+from server.web.access import Access, Right
 from server.web.downloads import Downloads
 from server.web.endpoint import Call, Handle, endpoint
 from server.web.errors import tus_response
@@ -32,6 +36,9 @@ from server.web.middleware.proxy import base_url
 
 PATH = "/files"
 _COLLECTION = PATH + "/"
+_OF_GRANT = PATH + "/g/"
+"""Before the token of a grant, which creates uploads as the collection does."""
+_NEEDED = {"GET": Scope.READ, "DELETE": Scope.MANAGE}
 
 _EVERY_ANSWER = (
     (b"tus-resumable", protocol.VERSION.encode()),
@@ -65,10 +72,11 @@ class Mount:
     def __init__(self, app: ASGIApp, routes: "TusRoutes") -> None:
         self._app = app
         self._collection = routes.endpoint(routes.collection, PATH)
+        self._of_grant = routes.endpoint(routes.collection, _OF_GRANT + "{grant}")
         # Any text there is checked as an id, so that an empty one gets the mount's own response too.
         self._upload = routes.endpoint(routes.upload, PATH + "/{upload_id}")
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def __call__(self, scope: AsgiScope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
@@ -77,6 +85,9 @@ class Mount:
         below = path[len(prefix) :] if path.startswith(prefix + "/") else path
         if below in (PATH, _COLLECTION):
             await self._collection(scope, receive, send)
+        elif below.startswith(_OF_GRANT):
+            scope["path_params"] = {"grant": below[len(_OF_GRANT) :].removesuffix("/")}
+            await self._of_grant(scope, receive, send)
         elif below.startswith(_COLLECTION):
             scope["path_params"] = {"upload_id": below[len(_COLLECTION) :]}
             await self._upload(scope, receive, send)
@@ -89,6 +100,8 @@ class TusRoutes:
 
     def __init__(self, services: Services) -> None:
         self._uploads = services.uploads
+        self._access = Access(services)
+        self._grants = services.grants
         self._policy = services.policy
         self._database = services.database
         self._facts = services.facts
@@ -127,8 +140,9 @@ class TusRoutes:
         if call.head.method != "OPTIONS":
             if not is_download:
                 protocol.check_version(call.head)
-            if not is_id(call.request.path_params["upload_id"]):
-                raise UploadNotFoundError
+            needed = Scope.READ if is_download else _NEEDED.get(call.head.method, Scope.UPLOAD)
+            right = await self._access.upload(call.scope, call.request.path_params["upload_id"], needed)
+            call = replace(call, given=right)
         return await (self._upload["GET"](call) if is_download else self._dispatch(self._upload, call))
 
     def _is_head_of_download(self, head: Head) -> bool:
@@ -155,10 +169,12 @@ class TusRoutes:
         return Response(status_code=204, headers=headers)
 
     async def _create(self, call: Call) -> Response:
+        principal = await self._access.creator(call.scope, call.request.path_params.get("grant"))
         offer = self._offered(call.scope)
         decision = await self._decide_create(call, offer)
-        facts = await self._make(decision)
-        location = f"{base_url(call.scope)}{PATH}/{facts.id}"
+        principal, decision = await self._access.admit(principal, decision)
+        facts = await self._make(principal, decision)
+        location = f"{base_url(call.scope)}{PATH}/{await self._access.signed(facts.id)}"
         # Otherwise a repeated creation, and the client goes on at the offset of the first one.
         is_new = not facts.offset and not facts.is_complete
         if is_new and (decision.has_body or decision.length == 0):
@@ -166,7 +182,8 @@ class TusRoutes:
             call.scope["state"]["location"] = location
             if decision.is_checked and decision.body_length is None and await call.body.is_empty():
                 decision = protocol.decide_create(call.head.without_body(), offer)
-            facts = await self._receive(facts.id, partial(protocol.first_append, decision, offer=offer), call.body)
+            first = partial(protocol.first_append, decision, offer=offer)
+            facts = await self._receive(Right(facts.id, None), first, call.body)
         # tus-js-client needs an offset after a creation that declared no length, whether it sent bytes or none.
         headers = {"Upload-Offset": str(facts.offset), **protocol.progress(facts)}
         return Response(status_code=201, headers={"Location": location, **headers})
@@ -183,25 +200,57 @@ class TusRoutes:
                 return empty
             raise
 
-    async def _make(self, decision: Create) -> Facts:
+    async def _make(self, principal: Principal, decision: Create) -> Facts:
+        """Create the upload. By a grant it takes a place there, which it gives back when it is refused."""
+        if principal.grant is None or decision.is_partial:
+            return await self._insert(principal.owner, decision, self._access.terms(principal))
+        mark = fingerprint(decision.length, decision.metadata_raw, decision.concat)
+        upload_id = await self._grants.take(principal.grant, mark)
+        try:
+            return await self._insert(principal.owner, decision, self._access.terms(principal, upload_id))
+        except VideodockError:
+            await self._grants.give_back(upload_id)
+            raise
+
+    async def _insert(self, owner: str, decision: Create, terms: CreationTerms) -> Facts:
         create = self._finals.create if decision.parts else self._uploads.create
-        return await create(DEFAULT_OWNER, decision)
+        return await create(owner, decision, terms)
+
+    async def _made_by_grant(self, right: Right) -> bool:
+        """Whether the upload exists now: a grant has its id, and the client that got its URL comes for the first time.
+
+        Raises `GrantExpiredError`.
+        """
+        place = await self._grants.find_place(right.id) if right.by_url else None
+        if place is None:
+            return False
+        self._grants.check_open(place)
+        if not await self._grants.take_by_url(right.id) and place.fingerprint not in (None, BY_URL):
+            return False
+        principal, create = self._access.by_url(place)
+        await self._insert(principal.owner, create, self._access.terms(principal, right.id))
+        return True
 
     async def _head(self, call: Call) -> Response:
-        facts = await self._inspect(call.request.path_params["upload_id"])
+        try:
+            facts = await self._inspect(call.right)
+        except UploadNotFoundError:
+            if not await self._made_by_grant(call.right):
+                raise
+            facts = await self._inspect(call.right)
         await self._finals.join_waiting(facts)
         response = Response(headers=protocol.describe(facts))
         # It would be the length of the GET (RFC 9110 section 9.3.2), which is not empty.
         response.raw_headers = [pair for pair in response.raw_headers if pair[0] != b"content-length"]
         return response
 
-    async def _inspect(self, upload_id: str) -> Facts:
+    async def _inspect(self, right: Right) -> Facts:
         # tus-js-client takes every response to HEAD except 423 for the end of the upload and starts from zero (rule 4):
         # a restart of the database must not cost a client the gigabytes that are already here.
         deadline = time.monotonic() + _PATIENCE_SECONDS
         while True:
             try:
-                return await self._finals.inspect(upload_id, DEFAULT_OWNER)
+                return await self._finals.inspect(right.id, right.owner)
             except AWAY:
                 if time.monotonic() > deadline:
                     raise UploadLockedError from None
@@ -211,31 +260,36 @@ class TusRoutes:
         def decide(facts: Facts) -> Append:
             return protocol.decide_append(call.head, facts, self._offered(call.scope))
 
-        facts = await self._receive(call.request.path_params["upload_id"], decide, call.body)
+        try:
+            facts = await self._receive(call.right, decide, call.body)
+        except UploadNotFoundError:  # before a byte of the body was read
+            if not await self._made_by_grant(call.right):
+                raise
+            facts = await self._receive(call.right, decide, call.body)
         return Response(status_code=204, headers=protocol.progress(facts))
 
     async def _terminate(self, call: Call) -> Response:
-        await self._removal.terminate(call.request.path_params["upload_id"], DEFAULT_OWNER, protocol.check_upload)
+        await self._removal.terminate(call.right.id, call.right.owner, protocol.check_upload)
         return Response(status_code=204)
 
-    async def _receive(self, upload_id: str, decide: Callable[[Facts], Append], body: Body) -> Facts:
+    async def _receive(self, right: Right, decide: Callable[[Facts], Append], body: Body) -> Facts:
         try:
-            facts = await self._uploads.append(upload_id, DEFAULT_OWNER, decide, body)
+            facts = await self._uploads.append(right.id, right.owner, decide, body)
         finally:
             self._metrics.received_bytes.labels("tus").inc(body.moved)
         await self._finals.join_waiting(facts)
         return facts
 
-    def _offered(self, scope: Scope) -> Offer:
+    def _offered(self, scope: AsgiScope) -> Offer:
         return self._offer_with_trailers if TRAILERS in scope.get("extensions", {}) else self._offer
 
-    def _refuse(self, error: VideodockError, scope: Scope) -> Response:
+    def _refuse(self, error: VideodockError, scope: AsgiScope) -> Response:
         response = tus_response(error, scope)
         if "location" in scope["state"] and error.status_hint != 415:
             response.headers["Location"] = scope["state"]["location"]
         return self._dress(response, scope)
 
-    def _dress(self, response: Response, scope: Scope) -> Response:
+    def _dress(self, response: Response, scope: AsgiScope) -> Response:
         headers = response.raw_headers
         there = {name for name, _ in headers}
         headers += [pair for pair in _EVERY_ANSWER if pair[0] not in there]

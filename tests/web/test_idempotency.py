@@ -370,7 +370,7 @@ def test_one_of_many_requests_gets_a_key(database_url: str, tmp_path: Path, befo
                 execute(database_url, "UPDATE form_answers SET fingerprint = 'f', answer = '{}'")
 
             def one(_: int, together: Barrier = together) -> KeyClaim | None:
-                claim = services.keys.claim("default", "dead", services.new_id())
+                claim = services.form_keys.claim("default", "dead", services.new_id())
                 with services.locks.try_hold(claim.task_id) as held:
                     assert held
                     together.wait(PATIENCE)

@@ -17,6 +17,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from server.observability import REQUEST_ID, Metrics
 from server.web.middleware.access_lines import AccessLines, RequestFacts
+from server.web.middleware.redaction import redacted
 
 OnError = Callable[[Request, Exception], Response | Awaitable[Response]]
 
@@ -87,7 +88,7 @@ class AccessLog:
             RequestFacts(
                 passage.request_id,
                 method,
-                path,
+                redacted(path),
                 status,
                 seconds,
                 # Bytes that went directly from or to the socket have not passed here.

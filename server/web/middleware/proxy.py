@@ -12,6 +12,7 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_add
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from server.auth.authenticator import FROM_PROXY
 from server.settings import TOKEN, Settings
 
 Address = IPv4Address | IPv6Address
@@ -75,7 +76,10 @@ class Proxy:
         if scope["type"] in ("http", "websocket"):
             prefix = self._root_path
             client = scope.get("client")
-            if (_address(client[0]) if client else None) in self._trusted and _is_forwarded(scope):
+            is_trusted = (_address(client[0]) if client else None) in self._trusted
+            if is_trusted:
+                scope.setdefault("state", {})[FROM_PROXY] = True
+            if is_trusted and _is_forwarded(scope):
                 headers = _Headers(scope)
                 _apply(scope, _public(headers.hops(), self._trusted))
                 prefix = _prefix(headers.last("x-forwarded-prefix")) or prefix

@@ -18,12 +18,13 @@ from starlette.types import Message, Receive
 from tuspyserver import create_tus_router
 
 from server.bootstrap import Services
-from server.database.models import DEFAULT_OWNER
 from server.transport.body import Body
 from server.tus import protocol
 from server.tus.protocol import Append, Create, Facts
+from server.uploads.new_upload import CreationTerms
 from server.uploads.service import ClientGoneError
 from server.web import tus
+from server.web.access import Right
 from server.web.endpoint import Call
 from server.web.tuspyserver.storage import Creation, Errand, Reception, Storage, Termination, errand
 
@@ -41,10 +42,10 @@ class Guard(tus.TusRoutes):
         super().__init__(services)
         self._engine = Engine(int(services.settings.tus_max_size))
 
-    async def _make(self, decision: Create) -> Facts:
+    async def _insert(self, owner: str, decision: Create, terms: CreationTerms) -> Facts:
         if decision.parts:
-            return await super()._make(decision)
-        creation = Creation(partial(super()._make, decision))
+            return await super()._insert(owner, decision, terms)
+        creation = Creation(partial(super()._insert, owner, decision, terms))
         length = {"Upload-Defer-Length": "1"} if decision.length is None else {"Upload-Length": str(decision.length)}
         # Without the body, which tuspyserver would drop with another storage. It follows as a PATCH.
         await self._engine.ask("POST", creation, length)
@@ -52,13 +53,13 @@ class Guard(tus.TusRoutes):
             raise RuntimeError("tuspyserver created nothing")
         return creation.facts
 
-    async def _inspect(self, upload_id: str) -> Facts:
-        facts = await super()._inspect(upload_id)
+    async def _inspect(self, right: Right) -> Facts:
+        facts = await super()._inspect(right)
         protocol.check_upload(facts)
         await self._engine.ask("HEAD", Errand(facts))
         return facts
 
-    async def _receive(self, upload_id: str, decide: Callable[[Facts], Append], body: Body) -> Facts:
+    async def _receive(self, right: Right, decide: Callable[[Facts], Append], body: Body) -> Facts:
         reception = Reception(body, self._settings.body_idle_timeout)
 
         def judge(facts: Facts) -> Append:
@@ -67,7 +68,7 @@ class Guard(tus.TusRoutes):
             return decision
 
         try:
-            facts = await super()._receive(upload_id, judge, reception)
+            facts = await super()._receive(right, judge, reception)
             await reception.settle(facts)
         except ClientGoneError:
             reception.check()  # tuspyserver may have left early, not the client
@@ -77,10 +78,10 @@ class Guard(tus.TusRoutes):
         return facts
 
     async def _terminate(self, call: Call) -> Response:
-        upload_id = call.request.path_params["upload_id"]
-        facts = await self._database.run(self._facts.of, upload_id, DEFAULT_OWNER)
+        right = call.right
+        facts = await self._database.run(self._facts.of, right.id, right.owner)
         protocol.check_upload(facts)
-        take = partial(self._removal.terminate, upload_id, DEFAULT_OWNER, protocol.check_upload)
+        take = partial(self._removal.terminate, right.id, right.owner, protocol.check_upload)
         await self._engine.ask("DELETE", Termination(facts, take))
         return Response(status_code=204)
 

@@ -1,0 +1,133 @@
+"""From a request to its principal: the one function that decides who it is.
+
+Rules:
+
+- A credential that is there and invalid is refused, even where none would be needed: its sender expects to be known.
+- The first credential counts: Authorization, then the cookie of the page, then the header of a trusted proxy.
+- When a credential cannot be checked, because the database or the keys of tokens are away, the error is raised: the
+  request is refused with 503 and never accepted.
+"""
+
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass, field
+
+from starlette.types import Scope as AsgiScope
+
+from server.auth import credentials
+from server.auth.grants import Grants
+from server.auth.keys import ApiKeys
+from server.auth.principal import ANYBODY, Principal, Scope
+from server.errors import AuthenticationRequiredError, CredentialInvalidError
+from server.settings import Settings
+
+FROM_PROXY = "from_proxy"
+"""In the state of an ASGI scope: the request came from a proxy of the setting `trusted_proxies`."""
+
+Verify = Callable[[str], Awaitable[Principal | None]]
+_OF_GRANT = frozenset({Scope.UPLOAD})
+_OF_PROXY = frozenset({Scope.UPLOAD, Scope.READ, Scope.MANAGE})
+_MOST_CHARACTERS = 256  # of an owner
+
+
+@dataclass(frozen=True, kw_only=True, repr=False)
+class Authenticator:
+    """Verifies credentials. `token` verifies a JWT and `session` a cookie, each None where there are none."""
+
+    settings: Settings
+    keys: ApiKeys
+    grants: Grants
+    token: Verify | None = None
+    session: Verify | None = None
+    cookie: str = field(default="videodock_session")
+
+    @property
+    def is_on(self) -> bool:
+        """Whether requests need a credential."""
+        return self.settings.auth == "on"
+
+    async def principal(self, scope: AsgiScope) -> Principal:
+        """Who makes this request. Raises `AuthenticationRequiredError` for a request without a credential,
+        `CredentialInvalidError`, and the errors of what has to be asked."""
+        found = await self.find(scope)
+        if found is None:
+            raise AuthenticationRequiredError
+        return found
+
+    async def find(self, scope: AsgiScope) -> Principal | None:
+        """The same, or None for a request without a credential."""
+        if not self.is_on:
+            return ANYBODY
+        given = _values(scope, b"authorization")
+        if given:
+            return await self._of_authorization(given)
+        if self.session is not None:
+            cookie = _cookie(scope, self.cookie)
+            found = None if cookie is None else await self.session(cookie)
+            if found is not None:
+                return found
+        return self._of_proxy(scope)
+
+    async def verify(self, text: str) -> Principal:
+        """Who has this key or token. Raises `CredentialInvalidError`."""
+        ours = credentials.parse(text)
+        if ours is not None and ours.kind == credentials.KEY:
+            return await self.keys.verify(ours)
+        if ours is None and self.token is not None and text.count(".") == 2:
+            found = await self.token(text)
+            if found is not None:
+                return found
+        raise CredentialInvalidError(reason="credential_unknown")
+
+    async def of_grant(self, text: str) -> Principal:
+        """Who uploads by this grant. Raises `CredentialInvalidError`."""
+        ours = credentials.parse(text)
+        if ours is None or ours.kind != credentials.GRANT:
+            raise CredentialInvalidError(reason="credential_unknown")
+        row = await self.grants.verify(ours)
+        return Principal(row.owner, _OF_GRANT, f"grant:{row.id}", grant=row)
+
+    async def _of_authorization(self, given: list[str]) -> Principal | None:
+        if len(given) > 1:
+            raise CredentialInvalidError(reason="credential_repeated")
+        kind, _, text = given[0].strip(" \t").partition(" ")
+        text = text.strip(" ")
+        is_bearer = kind.lower() == "bearer" and bool(text)
+        ours = credentials.parse(text) if is_bearer else None
+        if ours is not None and ours.kind == credentials.GRANT:
+            return await self.of_grant(text)
+        if ours is None and self._is_for_backend and not (is_bearer and self.token is not None):
+            return None
+        if not is_bearer:
+            raise CredentialInvalidError(reason="credential_form")
+        return await self.verify(text)
+
+    @property
+    def _is_for_backend(self) -> bool:
+        """Whether an Authorization that is not ours may be one for `auth_url`."""
+        return bool(self.settings.auth_url) and "authorization" in map(str.lower, self.settings.auth_url_headers)
+
+    def _of_proxy(self, scope: AsgiScope) -> Principal | None:
+        name = self.settings.auth_proxy_header
+        if not name or not scope.get("state", {}).get(FROM_PROXY):
+            return None
+        values = _values(scope, name.lower().encode())
+        if len(values) != 1:
+            return None
+        return Principal(values[0], _OF_PROXY, "proxy") if is_owner(values[0]) else None
+
+
+def is_owner(text: str) -> bool:
+    """Whether this can be the name of an owner: not empty, not long, and nothing that cannot be printed."""
+    return 0 < len(text) <= _MOST_CHARACTERS and text.isprintable() and text == text.strip()
+
+
+def _values(scope: AsgiScope, wanted: bytes) -> list[str]:
+    headers: Iterable[tuple[bytes, bytes]] = scope["headers"]
+    return [value.decode("latin-1") for name, value in headers if name == wanted]
+
+
+def _cookie(scope: AsgiScope, wanted: str) -> str | None:
+    """The value of a cookie; None where it is missing or there are two, since two readers could take different ones."""
+    pairs = [pair.strip().partition("=") for text in _values(scope, b"cookie") for pair in text.split(";")]
+    found = [value for name, _, value in pairs if name == wanted]
+    return found[0] if len(found) == 1 and found[0] else None

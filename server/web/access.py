@@ -1,0 +1,264 @@
+"""Who may send this request: asked by every handler before it looks at anything.
+
+Rules:
+
+- Whoever has the URL of an upload may continue, end and follow it: its signature is verified without a database, and
+  nothing that expires with a login stands before it. All others need a credential and its scope.
+- What belongs to another owner does not exist: 404. What a credential does not allow at all is 403, whatever is asked
+  for, and a request without a credential is 401.
+"""
+
+import base64
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from sqlalchemy import select
+from starlette.types import Scope as AsgiScope
+
+from server.auth.principal import Principal, Scope
+from server.bootstrap import Services
+from server.database.models import DEFAULT_OWNER, Upload
+from server.errors import (
+    GrantMismatchError,
+    NotFoundError,
+    PartInvalidError,
+    PlaybackExpiredError,
+    TaskNotFoundError,
+    UploadNotFoundError,
+)
+from server.tus.group_metadata import FILES, TASK, parse_group
+from server.tus.headers import file_name, is_id, parse_metadata, split_segment
+from server.tus.protocol import Create
+from server.uploads.new_upload import NO_TERMS, CreationTerms
+
+ORIGINAL = "original"
+RESULTS = "results"
+"""Purposes of signatures that expire."""
+
+
+@dataclass(frozen=True)
+class Right:
+    """The right to touch one thing: its id, and whose it must be; None where the right does not come from owning."""
+
+    id: str
+    owner: str | None
+    by_url: bool = False
+    """The request has the upload's own URL."""
+
+
+def _with_metadata(create: Create, added: Mapping[str, str], most_files: int) -> Create:
+    """The creation with these values in its metadata, whatever its client sent for them."""
+    pairs = [pair.strip(" \t") for pair in (create.metadata_raw or "").split(",")]
+    kept = [pair for pair in pairs if pair and pair.partition(" ")[0] not in added]
+    new = [f"{key} {base64.b64encode(value.encode()).decode()}" if value else key for key, value in added.items()]
+    raw = ",".join([*kept, *new])
+    metadata = parse_metadata(raw)
+    return replace(create, metadata_raw=raw, filename=file_name(metadata), group=parse_group(metadata, most_files))
+
+
+class Access:
+    """The rights of requests to one application."""
+
+    def __init__(self, services: Services) -> None:
+        self._is_on = services.settings.auth == "on"
+        self._settings = services.settings
+        self._authenticator = services.authenticator
+        self._signatures = services.signatures
+        self._grants = services.grants
+        self._database = services.database
+
+    # Creation
+
+    async def creator(self, scope: AsgiScope, grant: str | None = None) -> Principal:
+        """Who creates an upload, a form or a grant; `grant` is the token in the path, if there is one.
+
+        Raises `AuthenticationRequiredError`, `CredentialInvalidError`, `ScopeMissingError`, `GrantExpiredError`,
+        `GrantMismatchError`.
+        """
+        if grant is not None:
+            principal = await self._authenticator.of_grant(grant)
+        else:
+            principal = await self._authenticator.principal(scope)
+        principal.check(Scope.UPLOAD)
+        if principal.grant is not None:
+            self._grants.check_open(principal.grant)
+            self._check_origin(principal.grant, scope)
+        return principal
+
+    def terms(self, principal: Principal, upload_id: str | None = None) -> CreationTerms:
+        """What its grant says of an upload."""
+        grant = principal.grant
+        if grant is None:
+            limit = principal.limits.max_size
+            return NO_TERMS if limit is None else CreationTerms(max_size=limit)
+        types = None if grant.types is None else tuple(grant.types)
+        return CreationTerms(
+            grant_id=grant.id, upload_id=upload_id, max_size=grant.max_size, max_files=grant.uploads, types=types
+        )
+
+    async def admit(self, principal: Principal, create: Create) -> tuple[Principal, Create]:
+        """Who creates what, once the head of the creation is known: with the metadata that a grant or the backend adds.
+
+        Raises `GrantMismatchError` when the grant is for another file name or task, and as `check_parts`.
+        """
+        await self._check_parts(principal, create)
+        if create.is_partial:
+            return principal, create
+        grant = principal.grant
+        refusal = self.refusal_of_name(principal, create.filename)
+        if refusal is not None:
+            raise refusal
+        added = dict(principal.limits.metadata)
+        if grant is not None:
+            added |= self._metadata_of(grant, create)
+        if added:
+            create = _with_metadata(create, added, self._settings.max_files)
+        task = None if create.group is None else create.group.task_id
+        if grant is not None and grant.task not in (None, task):
+            raise GrantMismatchError(reason="grant_task")
+        return principal, create
+
+    def refusal_of_name(self, principal: Principal, filename: str | None) -> GrantMismatchError | None:
+        """The refusal of a file whose name is another one than that of the grant; None where it may come."""
+        grant = principal.grant
+        if grant is None or grant.filename is None or filename in (None, grant.filename):
+            return None
+        return GrantMismatchError(reason="grant_filename", filename=grant.filename)
+
+    def _metadata_of(self, grant: Any, create: Create) -> dict[str, str]:
+        added = dict(grant.upload_metadata or {})
+        if grant.filename is not None and create.filename is None:
+            added["filename"] = grant.filename
+        if grant.task is not None and create.group is None:
+            added |= {TASK: grant.task, FILES: str(grant.uploads)}
+        return added
+
+    def by_url(self, place: Any) -> tuple[Principal, Create]:
+        """The creation of the upload whose URL the backend got with the grant; its length is not known yet."""
+        principal = Principal(place.owner, frozenset({Scope.UPLOAD}), f"grant:{place.id}", grant=place)
+        create = Create(None, None, None, has_body=False)
+        added = self._metadata_of(place, create)
+        return principal, _with_metadata(create, added, self._settings.max_files) if added else create
+
+    def _check_origin(self, grant: Any, scope: AsgiScope) -> None:
+        if grant.allowed_origin is None:
+            return
+        origins = [value.decode("latin-1") for name, value in scope["headers"] if name == b"origin"]
+        if origins != [grant.allowed_origin]:
+            raise GrantMismatchError(reason="grant_origin")
+
+    async def _check_parts(self, principal: Principal, decision: Create) -> None:
+        """Raise `PartInvalidError` unless the client may join these parts: it has their URLs, or owns them by a key."""
+        if not self._is_on:
+            return
+        for part_id, signature in zip(decision.parts, decision.signatures, strict=True):
+            needs_url = bool(signature) or principal.grant is not None
+            if needs_url and not await self._signatures.is_of_upload(part_id, signature):
+                raise PartInvalidError(part=part_id)
+
+    # Uploads
+
+    async def upload(self, scope: AsgiScope, segment: str, needed: Scope) -> Right:
+        """The right to an upload, by the last segment of its URL. Raises `UploadNotFoundError` where the segment is
+        not one of an upload; else as `Authenticator.principal`, and `ScopeMissingError`."""
+        upload_id, signature = split_segment(segment)
+        if not is_id(upload_id):
+            raise UploadNotFoundError
+        if not self._is_on:
+            return Right(upload_id, DEFAULT_OWNER, by_url=True)
+        if "~" in segment:
+            if await self._signatures.is_of_upload(upload_id, signature):
+                return Right(upload_id, None, by_url=True)
+            if needed is Scope.READ and await self._is_unexpired(ORIGINAL, upload_id, signature):
+                return Right(upload_id, None)
+            raise UploadNotFoundError
+        principal = await self._authenticator.principal(scope)
+        if principal.grant is not None:
+            place = await self._grants.find_place(upload_id)
+            if place is None or place.id != principal.grant.id:
+                raise UploadNotFoundError
+            return Right(upload_id, principal.owner, by_url=True)
+        principal.check(needed)
+        return Right(upload_id, principal.acts_for)
+
+    async def signed(self, upload_id: str) -> str:
+        """The last segment of an upload's URL."""
+        return f"{upload_id}~{await self._signatures.sign_upload(upload_id)}" if self._is_on else upload_id
+
+    # Tasks
+
+    async def task(self, scope: AsgiScope, segment: str, needed: Scope) -> Right:
+        """The right to a task, by its id or by the last segment of the URL of one of its uploads.
+
+        Raises `TaskNotFoundError`; else as `upload`.
+        """
+        # A client may choose the id of a group, and Apple's UUIDs are in upper case.
+        task_id, signature = split_segment(segment)
+        task_id = task_id.lower()
+        if not is_id(task_id):
+            raise TaskNotFoundError
+        if not self._is_on:
+            return Right(task_id, DEFAULT_OWNER)
+        if "~" in segment:
+            if not await self._signatures.is_of_upload(task_id, signature):
+                raise TaskNotFoundError
+            return Right(await self._task_of(Upload.id == task_id), None)
+        principal = await self._authenticator.principal(scope)
+        if principal.grant is not None:
+            mine = (Upload.task_id == task_id) & (Upload.grant_id == principal.grant.id)
+            return Right(await self._task_of(mine), None)
+        principal.check(needed)
+        return Right(task_id, principal.acts_for)
+
+    async def _task_of(self, condition: Any) -> str:
+        def look() -> str | None:
+            with self._database.look() as connection:
+                return connection.scalar(select(Upload.task_id).where(condition).limit(1))
+
+        found = await self._database.run(look)
+        if found is None:
+            raise TaskNotFoundError
+        return found
+
+    # Results
+
+    async def results(self, scope: AsgiScope, task_id: str, signature: str | None) -> tuple[str | None, int | None]:
+        """Whose results the request may see, and for how many seconds its URL is still valid; None for ever.
+
+        Raises `NotFoundError`, `PlaybackExpiredError`; else as `upload`.
+        """
+        if signature is not None:
+            left = await self._signatures.seconds_left(RESULTS, task_id, signature)
+            if left is None:
+                raise NotFoundError
+            if left <= 0:
+                raise PlaybackExpiredError
+            return None, left
+        if not self._settings.signs_playback:
+            return None if self._is_on else DEFAULT_OWNER, None
+        principal = await self._authenticator.principal(scope)
+        principal.check(Scope.READ)
+        return principal.acts_for, None
+
+    async def signature_of_results(self, task_id: str) -> str | None:
+        """What the URLs of a task's results bear; None where they need nothing."""
+        return await self._sign(RESULTS, task_id) if self._settings.signs_playback else None
+
+    async def original(self, upload_id: str) -> str:
+        """The last segment of the URL from which an original is downloaded."""
+        return f"{upload_id}~{await self._sign(ORIGINAL, upload_id)}" if self._is_on else upload_id
+
+    async def _sign(self, purpose: str, subject: str) -> str:
+        return await self._signatures.sign_until(purpose, subject, self._settings.playback_url_ttl)
+
+    async def _is_unexpired(self, purpose: str, subject: str, signature: str) -> bool:
+        left = await self._signatures.seconds_left(purpose, subject, signature)
+        if left is not None and left <= 0:
+            raise PlaybackExpiredError
+        return left is not None
+
+    async def admin(self, scope: AsgiScope) -> None:
+        """Raise unless the request may see what concerns all owners."""
+        if self._is_on:
+            (await self._authenticator.principal(scope)).check(Scope.ADMIN)

@@ -1,0 +1,139 @@
+"""POST /api/grants: a backend asks for an upload on behalf of somebody, and hands its URLs to a phone.
+
+Rule: every field is checked completely; a field that is not known is refused, since a misspelt limit would be none.
+"""
+
+from datetime import UTC
+from functools import partial
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from server import media_types
+from server.auth.grants import GrantTerms
+from server.bootstrap import Services
+from server.errors import FieldInvalidError, MethodNotAllowedError, ScopeMissingError
+from server.tus.headers import is_id
+from server.web import multipart, tus
+from server.web.access import Access
+from server.web.endpoint import Call, endpoint
+from server.web.errors import api_response
+from server.web.json_body import read_object
+from server.web.middleware.cors import for_api
+from server.web.middleware.proxy import base_url
+
+PATH = "/api/grants"
+_MOST_TEXT = 1024
+_LEAST_SECONDS, _MOST_SECONDS, _MOST_UPLOADS = 60, 7 * 86400, 50
+_MOST_METADATA = 20  # keys
+
+
+def _type(name: str) -> str:
+    plain = name.lower().removeprefix(".")
+    media_types.accepted((plain,), by_form=False)  # raises KeyError
+    return plain
+
+
+def _task(text: str) -> str:
+    if not is_id(text.lower()):
+        raise ValueError("a UUID of version 4")
+    return text.lower()
+
+
+_Text = Annotated[str, Field(min_length=1, max_length=_MOST_TEXT)]
+_Key = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]{1,64}$")]
+
+
+class _Asked(BaseModel):
+    """The body of a request."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    filename: _Text | None = None
+    max_size: int | None = Field(None, ge=1, le=(1 << 63) - 1)
+    max_duration: float | None = Field(None, gt=0, le=1e9)
+    types: Annotated[list[Annotated[str, AfterValidator(_type)]], Field(min_length=1, max_length=50)] | None = None
+    task: Annotated[str, AfterValidator(_task)] | None = None
+    metadata: Annotated[dict[_Key, Annotated[str, Field(max_length=_MOST_TEXT)]], Field(max_length=_MOST_METADATA)] = {}
+    passthrough: _Text | None = None
+    expires_in: int = Field(3600, ge=_LEAST_SECONDS, le=_MOST_SECONDS)
+    uploads: int = Field(1, ge=1, le=_MOST_UPLOADS)
+    allowed_origin: Annotated[str, Field(pattern=r"^https?://[^/\s]{1,255}$")] | None = None
+
+    def terms(self) -> GrantTerms:
+        """The terms of the grant."""
+        metadata = self.metadata | ({} if self.passthrough is None else {"passthrough": self.passthrough})
+        return GrantTerms(
+            expires_in=self.expires_in,
+            uploads=self.uploads,
+            filename=self.filename,
+            max_size=self.max_size,
+            max_duration=self.max_duration,
+            types=None if self.types is None else tuple(self.types),
+            task=self.task,
+            metadata=metadata or None,
+            allowed_origin=self.allowed_origin,
+        )
+
+
+def routes(services: Services) -> list[Route]:
+    """The one route."""
+    cors = for_api(services.settings, "POST")
+    handle = _GrantRoute(services).create
+    return [Route(PATH, endpoint(handle, api_response, route=PATH, intake=services.intake, cors=cors))]
+
+
+class _GrantRoute:
+    def __init__(self, services: Services) -> None:
+        self._access = Access(services)
+        self._database = services.database
+        self._grants = services.grants
+
+    async def create(self, call: Call) -> Response:
+        if call.head.method != "POST":
+            raise MethodNotAllowedError(method=call.head.method, allowed="POST, OPTIONS")
+        principal = await self._access.creator(call.scope)
+        if principal.grant is not None:
+            raise ScopeMissingError(scope="upload")  # a grant makes no grants
+        asked = _parse(await read_object(call))
+        make = partial(self._grants.create, principal.owner, principal.credential, asked.terms())
+        row, token, first = await self._database.run(make)
+        base = base_url(call.scope)
+        segment = await self._access.signed(first)
+        content = {
+            "success": True,
+            "grant_id": row.id,
+            "token": token,
+            "upload_url": f"{base}{tus.PATH}/{segment}",
+            "tus_endpoint": f"{base}{tus.PATH}/g/{token}",
+            "form_url": f"{base}{multipart.PATH}/g/{token}",
+            "status_url": f"{base}/api/task/status/{segment}",
+            "expires_at": row.expires_at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        }
+        return JSONResponse(content, 201, headers={"Cache-Control": "no-store"})
+
+
+def _parse(body: dict[str, Any]) -> _Asked:
+    try:
+        return _Asked.model_validate(body)
+    except (ValidationError, KeyError) as error:
+        raise _explained(error, body) from None
+
+
+def _explained(error: ValidationError | KeyError, body: dict[str, Any]) -> FieldInvalidError:
+    """The first of what is wrong, in the reader's language."""
+    if isinstance(error, KeyError):
+        return FieldInvalidError(field="types", reason="field_type", expected=media_types.KNOWN)
+    first = error.errors()[0]
+    field = ".".join(str(part) for part in first["loc"])[:64]
+    context = first.get("ctx", {})
+    if first["type"] == "extra_forbidden":
+        return FieldInvalidError(field=field, reason="field_unknown")
+    if field == "expires_in" and isinstance(body.get(field), int):
+        return FieldInvalidError(field=field, reason="field_range", least=_LEAST_SECONDS, most=_MOST_SECONDS)
+    if field == "uploads" and isinstance(body.get(field), int):
+        return FieldInvalidError(field=field, reason="field_range", least=1, most=_MOST_UPLOADS)
+    expected = str(context.get("error") or context.get("pattern") or first["msg"].removeprefix("Input should be "))
+    return FieldInvalidError(field=field, reason="field_type", expected=expected[:200])

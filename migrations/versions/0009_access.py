@@ -74,6 +74,10 @@ def upgrade() -> None:
         postgresql_where=stored,
     )
     op.create_index("ix_uploads_owner_created_at", "uploads", ["owner", "created_at"])
+    too_long = sa.text("error_code = 'video_too_long'")
+    op.create_index(
+        "ix_task_files_too_long", "task_files", ["upload_id"], sqlite_where=too_long, postgresql_where=too_long
+    )
 
 
 def _make_credentials() -> None:
@@ -148,6 +152,7 @@ def _make_grants() -> None:
 
 
 def downgrade() -> None:
+    op.drop_index("ix_task_files_too_long", "task_files")
     op.drop_index("ix_uploads_owner_created_at", "uploads")
     op.drop_index("ix_uploads_stored_of_owner", "uploads")
     op.drop_column("uploads", "max_size")

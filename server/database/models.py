@@ -222,6 +222,7 @@ class TaskFile(Base):
         Index(None, "upload_id", unique=True),
         Index(None, "task_id", "position", unique=True),
         index_of("ix_task_files_infected", "scan = 'infected'", "upload_id"),
+        index_of("ix_task_files_too_long", "error_code = 'video_too_long'", "upload_id"),
         index_of("ix_task_files_removing", "removing", "id"),
     )
 

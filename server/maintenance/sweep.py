@@ -14,6 +14,7 @@ Rules:
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import chain
 from typing import Any
 
 import structlog
@@ -193,9 +194,11 @@ class Sweeper:
                     this.report.add(SweepKind.LATE)
 
     def _drop_originals(self, this: SweepRound, task_id: str | None) -> None:
-        if self.settings.originals == "keep":
-            return
-        for row in this.rows(self._is_dispensable(task_id)):
+        """By the setting; and those of videos that are longer than their grant allows, in any case."""
+        wanted = [self._is_too_long(task_id)]
+        if self.settings.originals != "keep":
+            wanted.append(self._is_dispensable(task_id))
+        for row in chain.from_iterable(map(this.rows, wanted)):
             with this.one(row.id, row.lock) as held:
                 if held:
                     size = this.size(row.id)
@@ -223,6 +226,17 @@ class Sweeper:
                     if not this.dry_run:
                         self.deletion.quarantine(row.id)
                     this.report.add(SweepKind.QUARANTINED)
+
+    def _is_too_long(self, task_id: str | None) -> ColumnElement[bool]:
+        """Originals in this data folder of videos that are longer than their grant allows."""
+        is_too_long: ColumnElement[bool] = literal_column(
+            "task_files.error_code = 'video_too_long'"
+        )  # as the index has it
+        asked = () if task_id is None else (Task.id == task_id,)
+        mine = select(TaskFile.upload_id).join(Task, Task.id == TaskFile.task_id)
+        found = mine.where(is_too_long, Task.node == self.node, *asked)
+        is_complete: ColumnElement[bool] = literal_column("coalesce(uploads.status, '') = 'complete'")  # as below
+        return and_(Upload.has_bytes, is_complete, Upload.id.in_(found))
 
     def _is_infected(self) -> ColumnElement[bool]:
         """Uploads in this data folder in which a virus was found, and which their worker did not quarantine."""

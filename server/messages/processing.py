@@ -59,6 +59,10 @@ SENTENCES: dict[str, Texts] = {
         "不支持该视频的编码格式（{codec}），请转换为 H.264 等常用格式后再上传",
         "The codec of the video ({codec}) is not supported; convert it to a common one, such as H.264, and upload that",
     ),
+    "video_too_long": (
+        "视频时长 {seconds} 秒，超过允许的 {limit} 秒，文件已删除",
+        "The video lasts {seconds} s, and {limit} s are allowed; the file was removed",
+    ),
     "too_many_pixels": (
         "视频总像素量（宽 × 高 × 帧数）为 {pixels} 吉像素，超过上限 {limit} 吉像素；请缩短视频或降低分辨率后重新上传",
         "All frames have {pixels} gigapixels, over the limit of {limit}; shorten the video or lower its resolution",

@@ -66,6 +66,7 @@ class StepContext:
     attempt alone. `media_type` is None for a file that is not a known video. `ffmpeg` is the path of the binary.
     `facts` has the columns that the earlier steps of this file found out. `report` takes the percent (0 to 100) of
     this step that is done; it may raise, which ends the step. `spares` are children that may wait for a job.
+    `max_duration` are the most seconds that the grant of the upload allows, None for any number.
     """
 
     source: Path
@@ -79,6 +80,7 @@ class StepContext:
     cancelled: threading.Event
     report: Callable[[int], None]
     spares: SpareChildren = spare_children.NONE
+    max_duration: float | None = None
 
     @property
     def demuxer(self) -> str:

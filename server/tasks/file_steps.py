@@ -10,7 +10,8 @@ from typing import Any
 from sqlalchemy import and_, case, select, update
 from sqlalchemy.orm import Session
 
-from server.database.models import TaskFile, TaskStep
+from server.database.access_models import Grant
+from server.database.models import TaskFile, TaskStep, Upload
 from server.database.session import changed
 from server.lifecycle import FILE_MOVES, STEP_MOVES, FileStatus, StepStatus, ends, sources
 from server.tasks import events
@@ -179,3 +180,10 @@ def _move_file(session: Session, claimed: Claim, file_id: str, status: FileStatu
 def _move_step(session: Session, file_id: str, step: str, status: StepStatus, values: Mapping[str, Any]) -> bool:
     which = (TaskStep.file_id == file_id, TaskStep.name == step, TaskStep.status.in_(sources(STEP_MOVES, status)))
     return bool(changed(session, update(TaskStep).where(*which).values(status=status, **values)))
+
+
+def max_duration(session: Session, upload_id: str) -> float | None:
+    """The most seconds that the grant of an upload allows; None for any number."""
+    return session.scalar(
+        select(Grant.max_duration).join(Upload, Upload.grant_id == Grant.id).where(Upload.id == upload_id)
+    )

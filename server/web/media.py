@@ -83,8 +83,9 @@ def urls(places: Places, file: TaskFile, *, shown: bool) -> dict[str, str | None
     found = {
         key: place + name if shown and getattr(file, column.key) else None for key, (column, name) in _MAIN.items()
     }
-    original = places.originals.get(file.id) if shown else None
-    return found | {"original_url": original and f"{places.base}/files/{original}"}
+    if file.id in places.originals:
+        found["original_url"] = f"{places.base}/files/{places.originals[file.id]}" if shown else None
+    return found
 
 
 def _may_be_seen() -> ColumnElement[bool]:

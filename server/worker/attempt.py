@@ -59,6 +59,7 @@ class _FileWork:
     file: TaskFile
     media_type: MediaType | None
     facts: dict[str, object]
+    max_duration: float | None
 
 
 class Attempt:
@@ -183,17 +184,18 @@ class Attempt:
         steps = [step for step in STEPS if step.applies_to(media_type)]
         wanted = {step.name: step.is_wanted(self._settings) for step in steps}
 
-        def begin(session: Session) -> Mapping[str, TaskStep] | None:
+        def begin(session: Session) -> tuple[Mapping[str, TaskStep] | None, float | None]:
             known = file_steps.begin_file(session, claim, file.id, wanted)
             session.expunge_all()
-            return known
+            return known, file_steps.max_duration(session, file.upload_id)
 
-        known = self._writes.transact(begin)
+        known, max_duration = self._writes.transact(begin)
         if known is None:
             raise LostError
         facts: dict[str, object] = {column.key: getattr(file, column.key) for column in TaskFile.__table__.columns}
         try:
-            self._steps(_FileWork(file, media_type, facts), [step for step in steps if wanted[step.name]], known)
+            work = _FileWork(file, media_type, facts, max_duration)
+            self._steps(work, [step for step in steps if wanted[step.name]], known)
         except StepError as error:
             failure = Failure(error.code, dict(error.params))
             _log.info("file_failed", task=claim.task_id, file=file.id, code=failure.code)
@@ -325,6 +327,7 @@ class Attempt:
             limits=self._limits(work, step),
             ffmpeg=self._ffmpeg,
             facts=dict(work.facts),
+            max_duration=work.max_duration,
             cancelled=stop,
             report=report,
             spares=self._spares,

@@ -134,7 +134,7 @@ def checksum(data: bytes) -> None:
 def concat(data: bytes) -> None:
     """Parts are ids and nothing else."""
     parts = headers.parse_concat(data.decode("latin-1"))
-    assert parts is None or (parts and all(headers.is_id(part) for part in parts))
+    assert parts is None or (parts and all(headers.is_id(part.id) for part in parts))
 
 
 def form(data: bytes) -> None:

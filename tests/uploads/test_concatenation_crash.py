@@ -14,7 +14,7 @@ from server.settings import Settings
 from server.storage import disk
 from server.storage.disk import DiskStore
 from server.tus.protocol import PARTIAL, Create, check_upload
-from server.uploads.new_upload import NewUpload
+from server.uploads.new_upload import NO_TERMS, NewUpload
 from tests.harness.kill_points import KilledError, KillPoint
 from tests.harness.migrated import migrate
 from tests.harness.rows import query
@@ -175,7 +175,7 @@ def test_a_half_copied_part_is_copied_to_its_end(tmp_path: Path) -> None:
         decision = Create(None, None, "clip.mp4", has_body=False, concat="final;…", parts=tuple(parts))
         finals = services.finals
         upload = services.new_id()
-        finals._insert(upload, OWNER, decision)
+        finals._insert(upload, OWNER, decision, NO_TERMS)
         target = services.store.local_path(upload)
         target.parent.mkdir(exist_ok=True)
         target.hardlink_to(services.store.local_path(parts[0]))
@@ -191,7 +191,7 @@ def test_the_type_check_sees_each_byte_of_a_copied_part_once(tmp_path: Path) -> 
     with scenario.open() as services:
         decision = Create(None, None, "clip.mp4", has_body=False, concat="final;…", parts=tuple(parts))
         upload = services.new_id()
-        services.finals._insert(upload, OWNER, decision)
+        services.finals._insert(upload, OWNER, decision, NO_TERMS)
         target = services.store.local_path(upload)
         target.parent.mkdir(exist_ok=True)
         target.write_bytes(DATA[:7])

@@ -45,14 +45,20 @@ class Probe(Step):
     def run(self, context: StepContext) -> Mapping[str, object]:
         """The columns; None is what cannot be known. A file of which no frame can be decoded is not_playable,
         one without moving pictures (sound only, cover art) is no_video_stream, one whose frames together are too large
-        is too_many_pixels, all as `StepError`."""
+        is too_many_pixels, one that is longer than its grant allows is video_too_long, all as `StepError`."""
         found = media_job.run(context, self.job, {})
         columns = _checked(found)
+        _check_duration(columns["duration"], context.max_duration)
         frames = found.get("frames")
         counted = budget.pixels(columns, frames if isinstance(frames, int) else 0)
         budget.check(counted, context.size, context.settings.max_pixels)
         context.report(100)
         return {"container": context.media_type.name if context.media_type else None} | columns
+
+
+def _check_duration(seconds: object, most: float | None) -> None:
+    if most is not None and isinstance(seconds, float) and seconds > most:
+        raise StepError("video_too_long", seconds=round(seconds, 1), limit=f"{most:g}")
 
 
 def _checked(found: Mapping[str, object]) -> dict[str, object]:

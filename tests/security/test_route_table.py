@@ -1,0 +1,191 @@
+"""Every route, asked by every kind of caller: what each of them gets. A new route needs rows here."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from server.app import create_app
+from server.settings import Settings
+from tests.conftest import StartServer
+from tests.security.callers import KINDS, PATCH, TUS, Callers, id_of
+
+Make = Callable[[Callers], str]
+
+# What callers get who have no valid credential.
+UNKNOWN = {"none": 401, "expired": 401, "revoked": 401, "wrong": 401}
+
+
+def read(well: int = 200) -> dict[str, int]:
+    """Only who may read, and what is theirs."""
+    found = {"owner": well, "reader": well, "admin": well, "uploader": 403, "other": 404, "grant": 404}
+    return {**UNKNOWN, **found}
+
+
+def write(well: int) -> dict[str, int]:
+    """Only who may upload, and what is theirs."""
+    found = {"owner": well, "uploader": well, "admin": well, "reader": 403, "other": 404, "grant": 404}
+    return {**UNKNOWN, **found}
+
+
+def manage(well: int) -> dict[str, int]:
+    """Only who may cancel and delete, and what is theirs."""
+    found = {"owner": well, "admin": well, "uploader": 403, "reader": 403, "other": 404, "grant": 404}
+    return {**UNKNOWN, **found}
+
+
+def create(well: int, *, by_grant: int) -> dict[str, int]:
+    """Everybody who may upload creates what is their own."""
+    found = {"owner": well, "uploader": well, "other": well, "admin": well, "reader": 403, "grant": by_grant}
+    return {**UNKNOWN, **found}
+
+
+def everybody(well: int) -> dict[str, int]:
+    """Whoever asks."""
+    return dict.fromkeys(KINDS, well)
+
+
+@dataclass(frozen=True)
+class Row:
+    """A request on a route. `make` gives the path, for a new thing of alice where the request changes it."""
+
+    route: str
+    method: str
+    make: Make
+    expected: dict[str, int]
+    headers: dict[str, str] | None = None
+    json: object = None
+    files: bool = False
+
+
+def opened(callers: Callers) -> str:
+    return "/files/" + id_of(callers.open_upload())
+
+
+def whole(callers: Callers) -> str:
+    return "/files/" + id_of(callers.done)
+
+
+def status(callers: Callers) -> str:
+    return "/api/task/status/" + id_of(callers.done)
+
+
+def at(path: str) -> Make:
+    return lambda _: path
+
+
+def poster(callers: Callers) -> str:
+    """The poster's address without its signature."""
+    url = str(callers.files(callers.done)[0]["poster_url"])
+    return "/media/" + "/".join(url.split("/")[-3:])
+
+
+APPEND = {**PATCH, "Upload-Offset": "7"}  # another offset than the upload has: whoever may append gets 409
+ROWS = [
+    Row("/files", "OPTIONS", at("/files"), everybody(204)),
+    Row("/files", "POST", at("/files"), create(201, by_grant=201), {**TUS, "Upload-Length": "10"}),
+    Row("/files", "GET", at("/files"), everybody(405)),
+    Row("/files/g/{grant}", "OPTIONS", at("/files/g/x"), everybody(204)),
+    Row("/files/g/{grant}", "POST", at("/files/g/x"), everybody(401), {**TUS, "Upload-Length": "10"}),
+    Row(
+        "/files/g/{grant}",
+        "POST",
+        lambda callers: "/files/g/" + str(callers.grant()["token"]),
+        everybody(201),
+        {**TUS, "Upload-Length": "10"},
+    ),
+    Row("/files/{upload_id}", "OPTIONS", opened, everybody(204)),
+    Row("/files/{upload_id}", "HEAD", opened, write(200), TUS),
+    Row("/files/{upload_id}", "HEAD", whole, read(200)),  # as a player asks, without Tus-Resumable
+    Row("/files/{upload_id}", "GET", whole, read(200)),
+    Row("/files/{upload_id}", "PATCH", opened, write(409), APPEND),
+    Row("/files/{upload_id}", "DELETE", opened, manage(204), TUS),
+    Row("/files/{upload_id}", "POST", opened, {**write(405), "other": 405}, TUS),  # whatever the id
+    Row("/files/{upload_id}", "POST", opened, write(200), {**TUS, "X-HTTP-Method-Override": "HEAD"}),
+    Row("/files/{upload_id}", "POST", opened, write(409), {**APPEND, "X-HTTP-Method-Override": "PATCH"}),
+    Row("/files/{upload_id}", "POST", opened, manage(204), {**TUS, "X-HTTP-Method-Override": "DELETE"}),
+    Row("/files/{upload_id}", "POST", whole, read(200), {"X-HTTP-Method-Override": "GET"}),
+    Row("/files/{upload_id}", "GET", opened, read(404)),
+    Row("/api/upload/videos", "OPTIONS", at("/api/upload/videos"), everybody(204)),
+    Row("/api/upload/videos", "POST", at("/api/upload/videos"), create(200, by_grant=200), files=True),
+    Row("/api/upload/videos/", "POST", at("/api/upload/videos/"), create(200, by_grant=200), files=True),
+    Row("/api/upload/videos/g/{grant}", "POST", at("/api/upload/videos/g/x"), everybody(401), files=True),
+    Row("/api/upload/videos/g/{grant}/", "POST", at("/api/upload/videos/g/x/"), everybody(401), files=True),
+    Row(
+        "/api/upload/videos/g/{grant}",
+        "POST",
+        lambda callers: "/api/upload/videos/g/" + str(callers.grant()["token"]),
+        everybody(200),
+        files=True,
+    ),
+    Row("/api/task/status/{task_id:path}", "GET", status, read(200)),
+    Row("/api/task/status/{task_id:path}", "HEAD", status, read(200)),
+    Row("/api/task/status/{task_id:path}", "OPTIONS", status, everybody(204)),
+    Row(
+        "/api/task/cancel/{task_id:path}",
+        "POST",
+        lambda callers: "/api/task/cancel/" + id_of(callers.done),
+        manage(409),
+    ),
+    Row("/api/task/{task_id:path}", "DELETE", lambda callers: "/api/task/" + id_of(callers.upload()), manage(200)),
+    Row("/api/grants", "POST", at("/api/grants"), create(201, by_grant=403), json={}),
+    Row("/media/{task_id}/{file_id}/{name:path}", "GET", poster, {**read(200), "grant": 403}),  # whatever the id
+    Row("/media/{task_id}/{file_id}/{name:path}", "OPTIONS", poster, everybody(204)),
+    Row(
+        "/media/~{signature}/{task_id}/{file_id}/{name:path}",
+        "GET",
+        lambda callers: str(callers.files(callers.done)[0]["poster_url"]),
+        everybody(200),
+    ),
+    Row(
+        "/media/~{signature}/{task_id}/{file_id}/{name:path}",
+        "GET",
+        lambda callers: poster(callers).replace("/media/", "/media/~7fffffff.aaaaAAAAAAAAAAAAAAAAAAAAAA/"),
+        everybody(404),
+    ),
+    Row("/metrics", "GET", at("/metrics"), {**everybody(403), **UNKNOWN, "admin": 200}),
+    Row("/healthz", "GET", at("/healthz"), everybody(200)),
+    Row("/readyz", "GET", at("/readyz"), everybody(200)),
+    Row("/", "GET", at("/"), everybody(200)),
+]
+OF_MOUNT = {"/files", "/files/g/{grant}", "/files/{upload_id}"}
+
+
+@pytest.fixture
+def callers(start_server: StartServer, database_url: str, engine: str, tmp_path: Path) -> Callers:
+    """A server on which everybody has a credential."""
+    server = start_server(database_url=database_url, auth="on", downloads="on", tus_engine=engine)
+    made = Callers(server, tmp_path)
+    made.make_keys()
+    return made
+
+
+@pytest.mark.sampled(3)
+@pytest.mark.parametrize("engine", ["videodock", "tuspyserver"])
+def test_every_caller_gets_what_the_table_says(callers: Callers) -> None:
+    """Each row, asked by each kind of caller."""
+    found, expected = {}, {}
+    form = {"videos": ("video.mp4", callers.video.read_bytes(), "video/mp4")}
+    for row in ROWS:
+        for kind, status in row.expected.items():
+            # A grant is for one upload: what it creates takes its place.
+            if kind == "grant":
+                callers.keys["grant"] = callers.grant()["token"]
+            more: dict[str, object] = {"files": form} if row.files else {}
+            more |= {} if row.json is None else {"json": row.json}
+            answer = callers.ask(row.method, row.make(callers), kind, row.headers, **more)
+            name = (row.route, row.method, str(row.headers), kind)
+            found[name], expected[name] = answer.status_code, status
+            if answer.status_code == 401:
+                assert answer.headers["WWW-Authenticate"] == "Bearer"
+    assert found == expected
+
+
+def test_every_route_is_in_the_table(tmp_path: Path) -> None:
+    """A route that is added without a row here fails."""
+    app = create_app(Settings(data_dir=tmp_path))
+    routes = {str(getattr(route, "path", "")) for route in app.routes} | OF_MOUNT
+    pages = {path for path in routes if path.startswith("/page/")}
+    assert routes - pages == {row.route for row in ROWS}
+    assert pages

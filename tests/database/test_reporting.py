@@ -13,6 +13,7 @@ from alembic import command
 from sqlalchemy import insert, inspect
 
 from server.database import migration
+from server.database.access_models import AuditEntry
 from server.database.models import Base, Task, TaskEvent, TaskFile, TaskStep, Upload, UploadPart
 from server.database.session import Database, make_engine
 from server.lifecycle import FileStatus, StepStatus, TaskStatus, UploadStatus
@@ -91,7 +92,7 @@ def test_every_query_of_the_page_is_tested() -> None:
 def test_the_page_names_every_column_of_the_views(database: Database) -> None:
     """The tables of the page are the views' columns, in their order."""
     looked = inspect(database.engine)
-    assert set(looked.get_view_names()) == {"uploads_per_day", "tasks_by_status"}
+    assert set(looked.get_view_names()) == {"uploads_per_day", "tasks_by_status", "actions_per_day"}
     for view in looked.get_view_names():
         rows = PAGE.split(f"| column of `{view}` | |\n| --- | --- |\n")[1].split("\n\n")[0]
         assert re.findall(r"^\| `(\w+)`", rows, re.MULTILINE) == [one["name"] for one in looked.get_columns(view)]
@@ -114,6 +115,25 @@ def test_uploads_are_counted_per_utc_day(database: Database, database_url: str) 
     assert ask(database_url, "Uploads per day") == [
         {"day": "2026-11-17", "uploads": 3, "bytes": 8_000_000_002, "completed": 2, "expired": 0, "resumed": 1},
         {"day": "2026-11-16", "uploads": 5, "bytes": 28, "completed": 3, "expired": 1, "resumed": 1},
+    ]
+
+
+def test_actions_are_counted_per_day(database: Database, database_url: str) -> None:
+    """By day of UTC, action and owner, with the number of addresses that they came from."""
+    rows = [
+        (MONDAY, "task_cancelled", "ann", "192.0.2.1"),
+        (MONDAY, "sign_in_failed", None, "192.0.2.1"),
+        (MONDAY, "sign_in_failed", None, "192.0.2.2"),
+        (TUESDAY, "task_cancelled", "ann", None),
+    ]
+    with database.change() as connection:
+        for at, action, owner, address in rows:
+            values = {"at": at, "action": action, "actor": "key:1", "owner": owner, "address": address}
+            connection.execute(insert(AuditEntry).values(values))
+    assert ask(database_url, "Who did what") == [
+        {"day": "2026-11-17", "action": "task_cancelled", "owner": "ann", "actions": 1, "addresses": 0},
+        {"day": "2026-11-16", "action": "sign_in_failed", "owner": None, "actions": 2, "addresses": 2},
+        {"day": "2026-11-16", "action": "task_cancelled", "owner": "ann", "actions": 1, "addresses": 1},
     ]
 
 

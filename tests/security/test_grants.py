@@ -1,0 +1,293 @@
+"""Upload grants: what they allow, what they refuse, and that many tries make one upload."""
+
+import threading
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from tests import samples
+from tests.conftest import StartServer
+from tests.harness.rows import execute, query
+from tests.harness.tasks import ENDS
+from tests.harness.waiting import until
+from tests.security.callers import PATCH, TUS, Callers, id_of
+
+TRIES = 100
+
+
+@pytest.fixture
+def callers(start_server: StartServer, database_url: str, tmp_path: Path) -> Callers:
+    """A server with authentication, in two processes."""
+    made = Callers(start_server(database_url=database_url, auth="on", workers=2), tmp_path)
+    made.make_keys()
+    return made
+
+
+def creation(url: str, length: int = 10, headers: Mapping[str, str] | None = None) -> httpx.Response:
+    """A creation without any credential but the URL."""
+    asked = {**TUS, "Upload-Length": str(length), **(headers or {})}
+    return httpx.post(url, headers=asked, timeout=60, trust_env=False)
+
+
+def test_many_creations_at_once_make_one_upload(callers: Callers) -> None:
+    """100 equal creations by one grant, in two processes, get the same URL, and there is one upload."""
+    grant = callers.grant()
+    together = threading.Barrier(20)
+
+    def one(number: int) -> str:
+        if number < 20:
+            together.wait(60)
+        answer = creation(grant["tus_endpoint"])
+        assert answer.status_code == 201, answer.text
+        return str(answer.headers["Location"])
+
+    with ThreadPoolExecutor(20) as pool:
+        assert len(set(pool.map(one, range(TRIES)))) == 1
+    assert len(query(callers.server.database_url, "SELECT id FROM uploads")) == 1
+
+
+def test_a_grant_makes_as_many_uploads_as_it_has_places(callers: Callers) -> None:
+    """Different creations at once take the places, each once; the others are refused and change nothing."""
+    grant = callers.grant(uploads=3)
+    with ThreadPoolExecutor(12) as pool:
+        answers = list(pool.map(lambda number: creation(grant["tus_endpoint"], 10 + number), range(12)))
+    assert sorted(answer.status_code for answer in answers) == [201] * 3 + [409] * 9
+    assert {answer.text.partition(":")[0] for answer in answers if answer.status_code == 409} == {"grant_used"}
+    assert len(query(callers.server.database_url, "SELECT id FROM uploads")) == 3
+
+
+def test_a_refused_creation_takes_no_place(callers: Callers) -> None:
+    """A name of another type is refused, and the grant still makes its upload."""
+    grant = callers.grant()
+    refused = creation(grant["tus_endpoint"], headers={"Upload-Metadata": "filename ZXZpbC5leGU="})  # evil.exe
+    assert refused.status_code == 415
+    assert creation(grant["tus_endpoint"]).status_code == 201
+
+
+def test_the_url_of_a_grant_needs_no_creation(callers: Callers) -> None:
+    """HEAD and PATCH on the URL that the backend got, after every login has expired; then its status."""
+    grant = callers.grant(filename="holiday.mp4", passthrough="order-7")
+    execute(callers.server.database_url, "UPDATE api_keys SET expires_at = created_at")
+    data = callers.video.read_bytes()
+    with httpx.Client(trust_env=False, timeout=60) as phone:
+        assert phone.get(grant["status_url"]).status_code == 404
+        head = phone.head(grant["upload_url"], headers=TUS)
+        assert (head.status_code, head.headers["Upload-Offset"], head.headers["Upload-Defer-Length"]) == (200, "0", "1")
+        first = {**PATCH, "Upload-Offset": "0", "Upload-Length": str(len(data))}
+        assert phone.patch(grant["upload_url"], headers=first, content=data[:1000]).status_code == 204
+        assert phone.head(grant["upload_url"], headers=TUS).headers["Upload-Offset"] == "1000"
+        rest = phone.patch(grant["upload_url"], headers={**PATCH, "Upload-Offset": "1000"}, content=data[1000:])
+        assert rest.status_code == 204
+        until(
+            lambda: phone.get(grant["status_url"]).json()["status"] == "completed", seconds=60, what="it is processed"
+        )
+        assert [file["name"] for file in phone.get(grant["status_url"]).json()["files"]] == ["holiday.mp4"]
+
+
+def test_what_is_bound_is_the_creation(callers: Callers) -> None:
+    """After a grant has expired it creates nothing, by no way; what it created is continued to its end."""
+    grant, unused = callers.grant(uploads=2), callers.grant()
+    data = callers.video.read_bytes()
+    location = creation(grant["tus_endpoint"], len(data)).headers["Location"]
+    execute(callers.server.database_url, "UPDATE grants SET expires_at = created_at")
+    until(
+        lambda: creation(grant["tus_endpoint"], 11).status_code == 403,
+        seconds=10,
+        what="both processes know the expiry",
+    )
+    assert httpx.head(unused["upload_url"], headers=TUS, trust_env=False).status_code == 403
+    files = {"videos": ("video.mp4", data, "video/mp4")}
+    until(
+        lambda: httpx.post(unused["form_url"], files=files, trust_env=False).status_code == 403,
+        seconds=10,
+        what="both processes know the expiry",
+    )
+    patch = httpx.patch(location, headers={**PATCH, "Upload-Offset": "0"}, content=data, trust_env=False)
+    assert patch.status_code == 204
+    assert httpx.head(location, headers=TUS, trust_env=False).status_code == 200
+
+
+REFUSED: dict[str, tuple[dict[str, Any], dict[str, str], int, int]] = {
+    "too large": ({"max_size": 9}, {}, 10, 413),
+    "another name": ({"filename": "a.mp4"}, {"Upload-Metadata": "filename Yi5tcDQ="}, 10, 403),
+    "another type": ({"types": ["mov"]}, {"Upload-Metadata": "filename Yi5tcDQ="}, 10, 415),
+    "another origin": ({"allowed_origin": "https://a.example"}, {"Origin": "https://b.example"}, 10, 403),
+    "no origin": ({"allowed_origin": "https://a.example"}, {}, 10, 403),
+    "another task": (
+        {"task": "11111111-1111-4111-8111-111111111111"},
+        {"Upload-Metadata": "task MjIyMjIyMjItMjIyMi00MjIyLTgyMjItMjIyMjIyMjIyMjIy,task_files MQ=="},
+        10,
+        403,
+    ),
+}
+
+
+@pytest.mark.sampled(4)
+@pytest.mark.parametrize("case", REFUSED)
+def test_a_grant_is_for_what_it_says(callers: Callers, case: str) -> None:
+    """Another size, name, type, origin or task is refused before an upload exists."""
+    terms, headers, length, status = REFUSED[case]
+    answer = creation(callers.grant(**terms)["tus_endpoint"], length, headers)
+    assert answer.status_code == status, answer.text
+    assert query(callers.server.database_url, "SELECT id FROM uploads") == []
+
+
+@pytest.mark.sampled(1)
+def test_a_size_is_kept_when_the_length_comes_later(callers: Callers) -> None:
+    """By its URL an upload has no length at first: a PATCH that declares too much, or brings it, is refused."""
+    url = callers.grant(max_size=1000)["upload_url"]
+    for headers, count in (({"Upload-Length": "1001"}, 10), ({}, 1001)):
+        answer = httpx.patch(
+            url, headers={**PATCH, "Upload-Offset": "0", **headers}, content=bytes(count), trust_env=False
+        )
+        assert answer.status_code == 413, answer.text
+    assert httpx.head(url, headers=TUS, trust_env=False).headers["Upload-Offset"] == "0"
+
+
+@pytest.mark.sampled(1)
+def test_types_are_judged_by_content(callers: Callers) -> None:
+    """A grant for MKV takes no MP4 without a name."""
+    grant = callers.grant(types=["mkv"])
+    data = callers.video.read_bytes()
+    location = creation(grant["tus_endpoint"], len(data)).headers["Location"]
+    patch = httpx.patch(location, headers={**PATCH, "Upload-Offset": "0"}, content=data, trust_env=False)
+    assert patch.status_code == 415
+
+
+@pytest.mark.sampled(2)
+def test_a_video_that_is_too_long_ends_in_error_without_its_bytes(callers: Callers, tmp_path: Path) -> None:
+    """The task says how long it is and may be, and the original is gone."""
+    grant = callers.grant(max_duration=1)
+    data = samples.make(tmp_path, "long.mp4", seconds=2).read_bytes()
+    location = creation(grant["tus_endpoint"], len(data)).headers["Location"]
+    assert httpx.patch(location, headers={**PATCH, "Upload-Offset": "0"}, content=data, trust_env=False).is_success
+    status = f"{callers.server.url}/api/task/status/{location.rpartition('/')[2]}"
+    with httpx.Client(trust_env=False, timeout=60) as client:
+        until(lambda: client.get(status).json()["status"] in ENDS, seconds=60, what="the task has ended")
+        answer = client.get(status).json()
+    assert answer["status"] == "error"
+    (file,) = answer["files"]
+    assert file["error"]["code"] == "video_too_long"
+    until(lambda: not callers.server.stored(id_of(location)).exists(), seconds=20, what="the original is gone")
+
+
+@pytest.mark.sampled(1)
+def test_a_repeated_form_is_one_task(callers: Callers) -> None:
+    """The same form again, after a lost answer, is the same task; another form is refused."""
+    grant = callers.grant()
+    data = callers.video.read_bytes()
+    same = [
+        httpx.post(grant["form_url"], files={"videos": ("video.mp4", data, "video/mp4")}, trust_env=False)
+        for _ in range(2)
+    ]
+    assert [answer.status_code for answer in same] == [200, 200]
+    assert same[0].json() == same[1].json()
+    other = httpx.post(grant["form_url"], files={"videos": ("b.mp4", data, "video/mp4")}, trust_env=False)
+    assert (other.status_code, other.json()["code"]) == (409, "grant_used")
+    by_grant = {"Authorization": f"Bearer {grant['token']}"}
+    task = same[0].json()["task_id"]
+    status = f"{callers.server.url}/api/task/status/{task}"
+    assert httpx.get(status, headers=by_grant, trust_env=False).status_code == 200
+    foreign = {"Authorization": f"Bearer {callers.grant()['token']}"}
+    assert httpx.get(status, headers=foreign, trust_env=False).status_code == 404
+
+
+INVALID: dict[str, object] = {
+    "filename": "",
+    "max_size": 0,
+    "max_duration": -1,
+    "types": ["exe"],
+    "task": "not-a-uuid",
+    "metadata": {"a b": "c"},
+    "passthrough": "x" * 1025,
+    "expires_in": 59,
+    "uploads": 51,
+    "allowed_origin": "https://a.example/path",
+    "max-size": 10,
+}
+
+
+def test_a_grant_that_cannot_be_is_refused_by_field(start_server: StartServer, tmp_path: Path) -> None:
+    """Each wrong field is named, in a sentence without internals; a misspelt one too."""
+    callers = Callers(start_server(auth="on"), tmp_path)
+    callers.make_keys()
+    for field, value in INVALID.items():
+        answer = callers.ask("POST", "/api/grants", "owner", {"Accept-Language": "en"}, json={field: value})
+        assert (answer.status_code, answer.json()["code"]) == (400, "field_invalid"), (field, answer.text)
+        assert field in answer.json()["message"]
+        assert "pydantic" not in answer.text
+        assert "Traceback" not in answer.text
+    for body in (b"[]", b"{", b"\xff", b"[" * 10_000):
+        answer = callers.ask("POST", "/api/grants", "owner", {"Content-Type": "application/json"}, content=body)
+        assert answer.status_code == 400, (body, answer.text)
+    big = callers.ask("POST", "/api/grants", "owner", {"Content-Type": "application/json"}, content=bytes(20_000))
+    assert big.status_code == 413
+
+
+def test_signatures_belong_to_one_upload(start_server: StartServer, tmp_path: Path) -> None:
+    """One that is cut, changed, swapped or made up gives nothing, on any verb."""
+    callers = Callers(start_server(auth="on", downloads="on"), tmp_path)
+    callers.make_keys()
+    one, other = callers.open_upload(), callers.open_upload()
+    signature = one.rpartition("~")[2]
+    wrong = (
+        signature[:-1],
+        signature + "A",
+        signature[:-1] + ("A" if signature[-1] != "A" else "B"),
+        signature.swapcase(),
+        other.rpartition("~")[2],
+        "",
+        "~" + signature,
+        signature + "~" + signature,
+        "%00" + signature,
+    )
+    for bad in wrong:
+        url = f"{callers.server.url}/files/{id_of(one)}~{bad}"
+        for method in ("HEAD", "PATCH", "DELETE", "GET"):
+            answer = callers.server.http.request(method, url, headers={**PATCH, "Upload-Offset": "0"})
+            assert answer.status_code == 404, (bad, method)
+        status = callers.server.http.get(f"{callers.server.url}/api/task/status/{id_of(one)}~{bad}")
+        assert status.status_code == 404, bad
+    assert callers.server.http.head(one, headers=TUS).status_code == 200
+
+
+def test_nothing_secret_is_logged(start_server: StartServer, tmp_path: Path) -> None:
+    """No key, token or signature stands in the log, the metrics or `videodock settings`, whatever became of it."""
+    callers = Callers(start_server(auth="on", log_level="debug"), tmp_path)
+    callers.make_keys()
+    grant = callers.grant()
+    location = creation(grant["tus_endpoint"]).headers["Location"]
+    httpx.head(location, headers=TUS, trust_env=False)
+    httpx.get(location.replace("/files/", "/api/task/status/"), trust_env=False)
+    creation(callers.server.url + "/files/g/vdg_0123456789ab_" + "S" * 43)
+    callers.ask("GET", "/api/task/status/x", "wrong")
+    metrics = callers.ask("GET", "/metrics", "admin").text
+    settings = callers.server.run("settings").stdout
+    secrets = [key.split("_", 2)[2] for key in callers.keys.values()]
+    secrets += [grant["token"].split("_", 2)[2], location.rpartition("~")[2], "S" * 43]
+    for text in (callers.server.log(), metrics, settings):
+        assert not [secret for secret in secrets if secret in text]
+
+
+def test_a_revoked_key_is_refused_within_five_seconds(callers: Callers) -> None:
+    """In every process; and its uploads are continued all the same."""
+    location = callers.open_upload()
+    assert callers.server.run("keys", "revoke", callers.keys["owner"]).returncode == 0
+
+    def refused() -> bool:
+        answers = [
+            httpx.post(
+                callers.server.url + "/files",
+                headers={**TUS, "Upload-Length": "1", **callers.headers("owner")},
+                trust_env=False,
+            )
+            for _ in range(8)
+        ]
+        return {answer.status_code for answer in answers} == {401}
+
+    until(refused, seconds=5, what="every process refuses the key")
+    assert httpx.head(location, headers=TUS, trust_env=False).status_code == 200

@@ -40,8 +40,8 @@ class ProcessingSettings(BaseModel):
     owner_limit: int = Field(
         0,
         ge=0,
-        description="Tasks of one owner that are processed at the same time; 0 is no limit. All uploads have the same "
-        "owner so far, `default`: the limit counts for all tasks together until requests are authenticated.",
+        description="Tasks of one owner that are processed at the same time; 0 is no limit. Without authentication all "
+        "uploads have the same owner, `default`.",
     )
     task_retry_pause: float = Field(
         5,

@@ -100,7 +100,7 @@ class UploadSettings(BaseModel):
     downloads: Literal["off", "on"] = Field(
         "off",
         description="Whether GET on a complete upload returns the original: `on` allows it to every client that knows "
-        "the upload's URL, `off` to none. Originals are private and there is no authentication yet, hence `off`.",
+        "the upload's URL, `off` to none. With `auth` on, the status has a signed URL, `original_url`.",
     )
     form_answer_expiry: int = Field(
         86400,

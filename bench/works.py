@@ -20,7 +20,7 @@ from bench.videos import Video
 GROWERS = ("videodock", "videodock-no-fsync", "splice-loop", "tuspyserver", "tus-node")
 _PHONE_RATE = 80_000  # bytes a second, where there is one rate only
 _NONE = "no video is encoded"
-CHUNKERS = ("videodock", "videodock-two", "splice-loop", "plain-asgi", "tus-node")
+CHUNKERS = ("videodock", "videodock-two", "videodock-auth", "splice-loop", "plain-asgi", "tus-node")
 
 
 @dataclass(frozen=True)
@@ -167,7 +167,16 @@ def _polls(source: Source, scale: Scale) -> Group:
     works = [work("polls-at-once", "at once again", None), work("polls-second", "once a second each", 1.0)]
     title = f"GET of the status by {scale.pollers} clients"
     needs = frozenset({Ability.STATUS})
-    return Group("polls", title, works, needs, "requests_s", ("videodock", "videodock-two"), rounds=3, tall=True)
+    return Group(
+        "polls",
+        title,
+        works,
+        needs,
+        "requests_s",
+        ("videodock", "videodock-two", "videodock-auth"),
+        rounds=3,
+        tall=True,
+    )
 
 
 def _trickle(source: Source, count: int, seconds: float) -> Group:

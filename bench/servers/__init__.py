@@ -1,7 +1,7 @@
 """All servers of the benchmark, ours first; the order of the tables when numbers are equal."""
 
 from bench.servers.base import Server
-from bench.servers.ours import Videodock, VideodockPortable, VideodockTwo, VideodockWithoutFsync
+from bench.servers.ours import Videodock, VideodockAuth, VideodockPortable, VideodockTwo, VideodockWithoutFsync
 from bench.servers.peers import (
     FastapiForm,
     FlaskForm,
@@ -20,6 +20,7 @@ SERVERS: tuple[type[Server], ...] = (
     Videodock,
     VideodockWithoutFsync,
     VideodockTwo,
+    VideodockAuth,
     SpliceLoop,
     VideodockPortable,
     PlainAsgi,

@@ -3,6 +3,7 @@
 import contextlib
 import json
 import sqlite3
+import subprocess
 import sys
 import uuid
 from collections.abc import Mapping
@@ -133,6 +134,39 @@ class VideodockTwo(Videodock):
 
     def command(self) -> list[str]:
         return [*super().command(), "--workers", "2"]
+
+
+class VideodockAuth(Videodock):
+    """The same with authentication: each request has a key, and the URLs of uploads are signed."""
+
+    name = "videodock-auth"
+    label = "Videodock, auth=on"
+    role = Role.VARIANT
+    groups = ("chunks", "cycles", "polls")
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        self._key = ""
+
+    @classmethod
+    def missing(cls) -> str | None:
+        return None if "auth" in Settings.model_fields else "this version has no authentication"
+
+    def command(self) -> list[str]:
+        return [*super().command(), "--auth", "on"]
+
+    def start(self) -> None:
+        scopes = ["--scope", "upload", "--scope", "read", "--scope", "manage"]
+        for options in (["migrate"], ["keys", "create", "--owner", "default", *scopes]):
+            command = [sys.executable, "-m", "server", *options, "--data-dir", str(self.folder / "data")]
+            self._key = subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+        super().start()
+
+    def request(self, method: str, target: str, headers: Mapping[str, str], length: int | None = None) -> bytes:
+        return super().request(method, target, {"Authorization": f"Bearer {self._key}", **headers}, length)
+
+    def stored(self, target: str, answer: Answer | None) -> Path:
+        return super().stored(target.partition("~")[0], answer)
 
 
 class VideodockPortable(Videodock):

@@ -6,7 +6,7 @@ Rule: a principal is made only from a credential that was verified. Every check 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any
+from typing import Any, TypeGuard
 
 from server.database.models import DEFAULT_OWNER
 from server.errors import ScopeMissingError
@@ -26,6 +26,17 @@ class Scope(StrEnum):
 
 
 EVERYTHING = frozenset(Scope)
+
+
+_LONGEST_OWNER = 256
+
+
+def is_owner(value: object) -> TypeGuard[str]:
+    """Whether it can be an owner's name: 1 to 256 visible characters, of which some are no spaces.
+
+    Without controls, halves of surrogates and marks that have no width, two names that look alike are the same.
+    """
+    return isinstance(value, str) and len(value) <= _LONGEST_OWNER and value.isprintable() and bool(value.strip())
 
 
 @dataclass(frozen=True)

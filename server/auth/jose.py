@@ -153,15 +153,16 @@ def key_set(text: bytes) -> KeySet:
 
 def _public_key(item: Mapping[str, Any]) -> VerificationKey | None:
     """The key, by its public members alone; None for one that verifies nothing here."""
-    if item.get("use", "sig") != "sig" or "verify" not in item.get("key_ops", ("verify",)):
+    kid, algorithm, operations = item.get("kid"), item.get("alg"), item.get("key_ops", ["verify"])
+    if item.get("use", "sig") != "sig" or not isinstance(operations, list) or "verify" not in operations:
         return None
-    kid = item.get("kid")
     try:
         algorithms, key = _import(item)
     except (JoseError, ValueError, TypeError, KeyError):
         return None
-    if "alg" in item:
-        algorithms &= _OF_ED25519 if item["alg"] in _OF_ED25519 else {item["alg"]}
+    if algorithm is not None:
+        named = frozenset(name for name in algorithms if name == algorithm)
+        algorithms = _OF_ED25519 if named & _OF_ED25519 else named  # which are two names of one
     return VerificationKey(kid if isinstance(kid, str) else None, algorithms, key) if algorithms else None
 
 
@@ -173,7 +174,7 @@ def _import(item: Mapping[str, Any]) -> tuple[frozenset[str], Key]:
         return _OF_ED25519, OKPKey.import_key({name: item[name] for name in ("kty", "crv", "x")})
     if kind[0] != "RSA":
         raise ValueError("no key that is used here")
-    modulus, exponent = (urlsafe_b64decode(item[name].encode()) for name in ("n", "e"))
+    modulus, exponent = (urlsafe_b64decode(str(item[name]).encode()) for name in ("n", "e"))
     if int.from_bytes(modulus).bit_length() not in _RSA_BITS:
         raise ValueError("its size is not one that is used here")
     if int.from_bytes(exponent).bit_length() > _EXPONENT_BITS:

@@ -11,7 +11,7 @@ import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, NoReturn, TypeGuard
+from typing import TYPE_CHECKING, Any, TypeGuard
 
 from server.auth.jwks import Jwks
 from server.auth.principal import Principal, Scope, is_owner, scopes_of
@@ -62,7 +62,7 @@ class JwtVerifier:
     async def verify(self, token: str) -> Principal:
         """Who shows this token. Raises `CredentialInvalidError`, and `UnavailableError` while there are no keys."""
         if len(token) > MOST_BYTES or not token.isascii():
-            _refuse("token_signature")
+            raise CredentialInvalidError(reason="token_signature")
         digest = hashlib.sha256(token.encode()).digest()
         now = self._clock().timestamp()
         known = self._verified.get(digest)
@@ -95,17 +95,17 @@ class JwtVerifier:
                 keys += found.candidates(unverified)
             return jose.claims(unverified, keys), found
         except jose.TokenError:
-            _refuse("token_signature")
+            raise CredentialInvalidError(reason="token_signature") from None
 
     def _principal(self, claims: Mapping[str, Any], now: float) -> Principal:
         self._check_times(claims, now)
         if self._settings.jwt_issuer and claims.get("iss") != self._settings.jwt_issuer:
-            _refuse("token_claims", claim="iss")
+            raise CredentialInvalidError(reason="token_claims", claim="iss")
         if self._settings.jwt_audience and self._settings.jwt_audience not in _audiences(claims.get("aud")):
-            _refuse("token_claims", claim="aud")
+            raise CredentialInvalidError(reason="token_claims", claim="aud")
         owner = claims.get(self._settings.jwt_owner_claim)
         if not is_owner(owner):
-            _refuse("token_claims", claim=self._settings.jwt_owner_claim)
+            raise CredentialInvalidError(reason="token_claims", claim=self._settings.jwt_owner_claim)
         return Principal(owner, self._scopes(claims), f"jwt:{owner}")
 
     def _check_times(self, claims: Mapping[str, Any], now: float) -> None:
@@ -113,14 +113,14 @@ class JwtVerifier:
         leeway = self._settings.jwt_leeway
         expires = claims.get("exp")
         if not _is_time(expires):
-            _refuse("token_claims", claim="exp")
+            raise CredentialInvalidError(reason="token_claims", claim="exp")
         if expires + leeway <= now:
-            _refuse("credential_expired")
+            raise CredentialInvalidError(reason="credential_expired")
         if "nbf" in claims:
             if not _is_time(claims["nbf"]):
-                _refuse("token_claims", claim="nbf")
+                raise CredentialInvalidError(reason="token_claims", claim="nbf")
             if claims["nbf"] - leeway > now:
-                _refuse("token_early")
+                raise CredentialInvalidError(reason="token_early")
 
     def _scopes(self, claims: Mapping[str, Any]) -> frozenset[Scope]:
         """The scopes that it names, of which there may be none of ours; the default without the claim."""
@@ -129,7 +129,7 @@ class JwtVerifier:
             return self._default_scopes
         words = claims[name].split() if isinstance(claims[name], str) else claims[name]
         if not isinstance(words, list) or not all(isinstance(word, str) for word in words):
-            _refuse("token_claims", claim=name)
+            raise CredentialInvalidError(reason="token_claims", claim=name)
         return scopes_of(words)
 
 
@@ -163,7 +163,3 @@ def _is_time(value: object) -> TypeGuard[float]:
 
 def _audiences(value: object) -> list[object]:
     return value if isinstance(value, list) else [value]
-
-
-def _refuse(reason: str, **params: str) -> NoReturn:
-    raise CredentialInvalidError(reason=reason, **params)

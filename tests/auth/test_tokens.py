@@ -85,7 +85,8 @@ def test_settings_name_the_claims_and_the_default() -> None:
     """The claims of owner and scopes, and the default scopes, are those of the settings."""
     settings = {"jwt_owner_claim": "email", "jwt_scope_claim": "roles", "jwt_default_scopes": "read"}
     found = verify(by_secret(email="ann@example.org", roles=["upload"], scope="admin"), **settings)
-    assert (found.owner, found.scopes) == ("ann@example.org", {Scope.UPLOAD})
+    assert found.owner == "ann@example.org"
+    assert found.scopes == {Scope.UPLOAD}
     assert found.credential == "jwt:ann@example.org"
     assert verify(by_secret(email="ann@example.org"), **settings).scopes == {Scope.READ}
 
@@ -164,7 +165,7 @@ def test_memory_is_bounded_and_has_no_token() -> None:
 
     asyncio.run(steps())
     assert 0 < len(checked._verified) <= 1024
-    assert all(isinstance(key, bytes) and len(key) == 32 for key in checked._verified)
+    assert all(len(key) == 32 for key in checked._verified)
 
 
 def test_a_public_key_is_no_secret() -> None:

@@ -29,7 +29,7 @@ class Asked:
         return json.loads(self.body)
 
 
-Behaviour = Callable[["Backend", socket.socket], None]
+Behaviour = Callable[["Backend", socket.socket, Asked], None]
 
 
 class Backend:
@@ -39,18 +39,12 @@ class Backend:
         self.behaviour = behaviour
         self.asked: list[Asked] = []
         self.connections = 0
-        self.most_at_once = 0
         self.closed = threading.Event()
         self._tls = tls
-        self._at_once = 0
-        self._lock = threading.Lock()
         self._threads: list[threading.Thread] = []
         self._listener = socket.create_server(("127.0.0.1", 0), backlog=256)
+        self.port = int(self._listener.getsockname()[1])
         self._start(self._accept)
-
-    @property
-    def port(self) -> int:
-        return int(self._listener.getsockname()[1])
 
     @property
     def url(self) -> str:
@@ -92,15 +86,8 @@ class Backend:
 
     def _answer(self, connection: socket.socket) -> None:
         asked = _read(connection)
-        with self._lock:
-            self.asked.append(asked)
-            self._at_once += 1
-            self.most_at_once = max(self.most_at_once, self._at_once)
-        try:
-            self.behaviour(self, connection)
-        finally:
-            with self._lock:
-                self._at_once -= 1
+        self.asked.append(asked)
+        self.behaviour(self, connection, asked)
 
 
 def _read(connection: socket.socket) -> Asked:
@@ -136,13 +123,13 @@ def answers(status: int, body: object = b"", **headers: str) -> Behaviour:
 def sends(raw: bytes) -> Behaviour:
     """Sends these bytes, whatever they are, and closes."""
 
-    def send(_backend: Backend, connection: socket.socket) -> None:
+    def send(_backend: Backend, connection: socket.socket, _asked: Asked) -> None:
         connection.sendall(raw)
 
     return send
 
 
-def hangs(backend: Backend, _connection: socket.socket) -> None:
+def hangs(backend: Backend, _connection: socket.socket, _asked: Asked) -> None:
     """Takes the request and says nothing."""
     backend.closed.wait(20)
 
@@ -150,7 +137,7 @@ def hangs(backend: Backend, _connection: socket.socket) -> None:
 def drips(head: bytes) -> Behaviour:
     """Sends `head`, and then a byte every 0.05 s without an end: a time limit for each byte never passes."""
 
-    def drip(backend: Backend, connection: socket.socket) -> None:
+    def drip(backend: Backend, connection: socket.socket, _asked: Asked) -> None:
         connection.sendall(head)
         while not backend.closed.wait(0.05):
             connection.sendall(b"1")
@@ -161,7 +148,7 @@ def drips(head: bytes) -> Behaviour:
 def floods(head: bytes, *, bytes_at_most: int = 1 << 30, piece: bytes = b" " * (1 << 16)) -> Behaviour:
     """Sends `head`, and then `piece` until there is 1 GB of them."""
 
-    def flood(_backend: Backend, connection: socket.socket) -> None:
+    def flood(_backend: Backend, connection: socket.socket, _asked: Asked) -> None:
         connection.sendall(head)
         for _ in range(bytes_at_most // len(piece)):
             connection.sendall(piece)

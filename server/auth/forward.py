@@ -5,6 +5,7 @@ Rules:
 - It fails closed: only an answer 200 with an owner allows, a 4xx refuses, and everything else is `UnavailableError`.
 - What the answer restricts is obeyed or the answer is invalid; a limit that cannot be read is never left out.
 - An answer never makes an administrator.
+- Keys, grants and sign-ins of Videodock itself are not passed on; the service could use them.
 - The service is asked on threads of its own: while it hangs, all other work goes on.
 """
 
@@ -41,6 +42,9 @@ _MOST_EXPLAINED = 300  # characters
 
 _DEFAULT_SCOPES = frozenset({Scope.UPLOAD, Scope.READ, Scope.MANAGE})
 _KEY = re.compile(r"[!-+\--~]{1,255}")  # of metadata, as tus has it
+_MOST_METADATA = 8 << 10  # characters of keys and values; an upload may have 16 KiB, in Base64
+_OUR_BEARER = re.compile(rb"bearer[ \t]+vd[kg]_", re.IGNORECASE)
+_OUR_COOKIE = re.compile(rb"(?:__Host-|__Secure-)?videodock_session[ \t]*=")
 _CONTROL = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
 # The request to the service has these of its own; copies of the client's would describe another body or connection.
 _OWN = frozenset(
@@ -120,16 +124,25 @@ class ForwardAuth:
                 found.setdefault(name.lower(), []).append(value)
         if len(found.get(b"authorization", ())) > 1:
             raise CredentialInvalidError(reason="credential_repeated")
-        # RFC 9110 section 5.3; cookies have a separator of their own (RFC 6265 section 5.4).
-        passed = [(name, (b"; " if name == b"cookie" else b", ").join(values)) for name, values in found.items()]
+        passed = [(name, _joined(name, values)) for name, values in found.items()]
         for name, value in passed:
             if _CONTROL.search(value):
                 raise HeaderInvalidError(name=name.decode("ascii"), reason="header_characters")
-        return passed
+        return [(name, value) for name, value in passed if value]
 
     def close(self) -> None:
         """Let the threads end. Does not wait for them."""
         self.pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _joined(name: bytes, values: list[bytes]) -> bytes:
+    """One value of several (RFC 9110 section 5.3; RFC 6265 section 5.4 for cookies), without our own credentials."""
+    if name == b"authorization":
+        return b"" if _OUR_BEARER.match(values[0].lstrip()) else values[0]
+    if name == b"cookie":
+        pairs = [pair.strip() for value in values for pair in value.split(b";")]
+        return b"; ".join(pair for pair in pairs if pair and not _OUR_COOKIE.match(pair))
+    return b", ".join(values)
 
 
 def _principal(answer: outbound.Answer) -> Principal:
@@ -179,6 +192,8 @@ def _metadata(value: object) -> dict[str, str]:
         return {}
     if not isinstance(value, dict) or not all(_is_metadata(key, text) for key, text in value.items()):
         raise ValueError("the metadata of the answer are not keys and texts")
+    if sum(len(key) + len(text) for key, text in value.items()) > _MOST_METADATA:
+        raise ValueError("the metadata of the answer are too large")
     return value
 
 

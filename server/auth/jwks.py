@@ -84,6 +84,8 @@ class _Url:
 
     def __init__(self, url: str, context: ssl.SSLContext | None) -> None:
         self._target = outbound.Target.of(url)
+        if self._target.scheme != "https":
+            raise ValueError("keys are fetched by https only")
         self._context = context
 
     def read(self, known: object) -> tuple[object, bytes | None]:

@@ -32,11 +32,13 @@ _LONGEST_OWNER = 256
 
 
 def is_owner(value: object) -> TypeGuard[str]:
-    """Whether it can be an owner's name: 1 to 256 visible characters, of which some are no spaces.
+    """Whether it can be an owner's name: 1 to 256 characters that a person sees, without spaces around them.
 
-    Without controls, halves of surrogates and marks that have no width, two names that look alike are the same.
+    With controls and marks that have no width, two names could look alike; halves of surrogates have no encoding.
     """
-    return isinstance(value, str) and len(value) <= _LONGEST_OWNER and value.isprintable() and bool(value.strip())
+    if not isinstance(value, str) or not 0 < len(value) <= _LONGEST_OWNER:
+        return False
+    return value.isprintable() and value == value.strip()
 
 
 @dataclass(frozen=True)

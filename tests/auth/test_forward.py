@@ -83,6 +83,32 @@ def test_chosen_headers_are_passed_on() -> None:
         assert "x-other" not in found
 
 
+COOKIES = [
+    (b"videodock_session=x; session=1", "session=1"),
+    (b"session=1; __Host-videodock_session=x", "session=1"),
+    (b"a=1; __Secure-videodock_session=x; b=2", "a=1; b=2"),
+    (b"a=1;videodock_session=x;b=2;", "a=1; b=2"),
+    (b"my_videodock_session=1", "my_videodock_session=1"),
+    (b"videodock_session=x", None),
+]
+
+
+@pytest.mark.parametrize(("sent", "passed"), COOKIES)
+def test_our_own_sign_in_is_not_passed_on(sent: bytes, passed: str | None) -> None:
+    """The service cannot act as the user of our page: our cookie stays here, and all others go along."""
+    with Backend(answers(200, {"owner": "ann"})) as backend:
+        ask(backend.url, [(b"cookie", sent)])
+        assert backend.asked[0].headers.get("cookie") == passed
+
+
+@pytest.mark.parametrize("value", [b"Bearer vdk_id_secret", b"bearer  vdg_id_secret", b" BEARER\tvdk_x"])
+def test_our_own_keys_are_not_passed_on(value: bytes) -> None:
+    """An Authorization with a key or grant of ours stays here."""
+    with Backend(answers(200, {"owner": "ann"})) as backend:
+        ask(backend.url, [(b"authorization", value)])
+        assert "authorization" not in backend.asked[0].headers
+
+
 def test_the_password_of_the_url_goes_before_the_clients() -> None:
     """With a user in `auth_url` the service sees that user alone as Authorization, and the client's cookie."""
     with Backend(answers(200, {"owner": "ann"})) as backend:

@@ -180,6 +180,8 @@ def test_a_url_that_cannot_be_one_stops_the_start() -> None:
     """A port that does not exist is told at the start."""
     with pytest.raises(StartError, match="jwt_jwks"):
         verifier(jwt_jwks="https://id.example.org:99999/keys")
+    with pytest.raises(ValueError, match="https only"):
+        Jwks("http://id.example.org/keys")
 
 
 def test_claims_are_read_as_utf_8() -> None:

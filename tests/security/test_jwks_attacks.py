@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import socket
 import threading
 import tracemalloc
 from collections.abc import Callable
@@ -17,10 +18,10 @@ from server.auth.jwks import Jwks
 from server.auth.tokens import JwtVerifier
 from server.errors import CredentialInvalidError, UnavailableError
 from server.settings import Settings
-from tests.harness.backend import Backend, Behaviour, answers, drips, floods, hangs, sends
+from tests.harness.backend import Asked, Backend, Behaviour, answers, drips, floods, hangs, sends
 from tests.harness.certificates import Authority
 from tests.harness.signed_tokens import OTHER_RSA, RSA, key_set, signed
-from tests.harness.waiting import Stopwatch
+from tests.harness.waiting import PATIENCE, Stopwatch, until
 
 GOOD = json.dumps(key_set([RSA])).encode()
 OK = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
@@ -141,8 +142,9 @@ def test_a_certificate_that_is_not_valid_is_503(name: str, authority: Authority,
         assert "certificate" in logged[0]["reason"]
 
 
-def test_no_tls_is_503(authority: Authority) -> None:
+def test_no_tls_is_503(authority: Authority, monkeypatch: pytest.MonkeyPatch) -> None:
     """A server that speaks plain HTTP on the port gets no request."""
+    monkeypatch.setattr(jwks, "FETCH_SECONDS", 0.5)
     with Backend(answers(200, GOOD)) as backend:
         keys = Jwks(backend.url.replace("http:", "https:"), context=authority.trusting())
         with pytest.raises(UnavailableError):
@@ -173,19 +175,25 @@ def test_a_hanging_issuer_takes_one_thread_and_no_other_request(
     authority: Authority, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A thousand tokens while the issuer hangs share one connection; other blocking work goes on meanwhile."""
-    monkeypatch.setattr(jwks, "FETCH_SECONDS", 2.0)
-    with Backend(hangs, authority.serving()) as backend:
+    monkeypatch.setattr(jwks, "FETCH_SECONDS", PATIENCE)
+    released = threading.Event()
+
+    def holds(backend: Backend, connection: socket.socket, asked: Asked) -> None:
+        released.wait(PATIENCE)
+        answers(200, GOOD)(backend, connection, asked)
+
+    with Backend(holds, authority.serving()) as backend:
         checked = verifier(backend, authority)
 
         async def steps() -> None:
             token = signed(RSA, "RS256")
             asking = [asyncio.ensure_future(checked.verify(token)) for _ in range(1000)]
-            await asyncio.sleep(0)
+            await threads.run(lambda: until(lambda: backend.asked, what="the issuer is asked"))
             for _ in range(100):
                 assert await threads.run(threading.get_ident)
             assert not any(each.done() for each in asking)
-            found = await asyncio.gather(*asking, return_exceptions=True)
-            assert all(isinstance(each, UnavailableError) for each in found)
+            released.set()
+            assert {principal.owner for principal in await asyncio.gather(*asking)} == {"ann"}
 
         asyncio.run(steps())
         assert backend.connections == 1

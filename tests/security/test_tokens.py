@@ -212,6 +212,7 @@ BAD_CLAIMS: dict[str, tuple[dict[str, object], dict[str, object]]] = {
     "no owner": ({"sub": None}, {"reason": "token_claims", "claim": "sub"}),
     "owner empty": ({"sub": ""}, {"reason": "token_claims", "claim": "sub"}),
     "owner of spaces": ({"sub": "  "}, {"reason": "token_claims", "claim": "sub"}),
+    "owner with a space after": ({"sub": "ann "}, {"reason": "token_claims", "claim": "sub"}),
     "owner a number": ({"sub": 1}, {"reason": "token_claims", "claim": "sub"}),
     "owner true": ({"sub": True}, {"reason": "token_claims", "claim": "sub"}),
     "owner a list": ({"sub": ["ann"]}, {"reason": "token_claims", "claim": "sub"}),

@@ -135,11 +135,13 @@ def hangs(backend: Backend, _connection: socket.socket, _asked: Asked) -> None:
 
 
 def drips(head: bytes) -> Behaviour:
-    """Sends `head`, and then a byte every 0.05 s without an end: a time limit for each byte never passes."""
+    """Sends `head`, and then a byte every 0.05 s for 20 s: a time limit for each byte never passes."""
 
     def drip(backend: Backend, connection: socket.socket, _asked: Asked) -> None:
         connection.sendall(head)
-        while not backend.closed.wait(0.05):
+        for _ in range(400):
+            if backend.closed.wait(0.05):
+                return
             connection.sendall(b"1")
 
     return drip

@@ -59,7 +59,7 @@ def create_app(settings: Settings | None = None, store: UploadStore | None = Non
         with services:
             await anyio.to_thread.run_sync(migration.check_head, services.database.engine)
             await anyio.to_thread.run_sync(services.claim_store)
-            await services.signatures.prepare()
+            await services.auth.signatures.prepare()
             services.locks.listen()
             if scheduler is not None:
                 await anyio.to_thread.run_sync(scheduler.start)

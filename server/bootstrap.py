@@ -21,10 +21,7 @@ import structlog
 from sqlalchemy import func, select
 from sqlalchemy.engine import make_url
 
-from server.auth.authenticator import Authenticator
-from server.auth.grants import Grants
-from server.auth.keys import ApiKeys
-from server.auth.signatures import Signatures
+from server.auth.parts import AuthParts
 from server.database.models import Task, Upload
 from server.database.session import Database
 from server.errors import StartError
@@ -88,10 +85,7 @@ class Services:
     metrics: Metrics
     intake: Admission
     keep_spare: Callable[[], None]
-    keys: ApiKeys
-    grants: Grants
-    signatures: Signatures
-    authenticator: Authenticator
+    auth: AuthParts
     reservations: DiskReservations
     policy: UploadPolicy
     progress: ProgressWriter
@@ -160,8 +154,6 @@ class Services:
         keep_spare: Callable[[], None],
     ) -> "Services":
         """The parts that have no files or connections of their own, each with what it uses."""
-        keys = ApiKeys.open(database, utc_now)
-        grants = Grants.open(database, utc_now, new_id)
         policy = UploadPolicy(settings, node, new_id)
         progress = ProgressWriter(database, is_quick=store.is_quick)
         facts = UploadFacts(settings=settings, database=database, store=store, clock=utc_now)
@@ -277,10 +269,7 @@ class Services:
             metrics=Metrics(lambda: _counts(database), lambda: asdict(room.measure())),
             intake=Admission(settings.body_idle_timeout, settings.body_min_rate, settings.max_bodies),
             keep_spare=keep_spare,
-            keys=keys,
-            grants=grants,
-            signatures=Signatures(database, utc_now),
-            authenticator=Authenticator(settings=settings, keys=keys, grants=grants),
+            auth=AuthParts.open(settings=settings, database=database, clock=utc_now, new_id=new_id),
             reservations=room,
             policy=policy,
             progress=progress,
@@ -348,6 +337,7 @@ class Services:
         with ExitStack() as stack:
             stack.callback(self.database.close)
             stack.callback(self.locks.close)
+            stack.callback(self.auth.close)
 
     def __enter__(self) -> "Services":
         return self

@@ -16,7 +16,7 @@ from starlette.types import Scope as AsgiScope
 from server.auth import credentials
 from server.auth.grants import Grants
 from server.auth.keys import ApiKeys
-from server.auth.principal import ANYBODY, Principal, Scope
+from server.auth.principal import ANYBODY, Principal, Scope, is_owner
 from server.errors import AuthenticationRequiredError, CredentialInvalidError
 from server.settings import Settings
 
@@ -26,7 +26,6 @@ FROM_PROXY = "from_proxy"
 Verify = Callable[[str], Awaitable[Principal | None]]
 _OF_GRANT = frozenset({Scope.UPLOAD})
 _OF_PROXY = frozenset({Scope.UPLOAD, Scope.READ, Scope.MANAGE})
-_MOST_CHARACTERS = 256  # of an owner
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
@@ -114,11 +113,6 @@ class Authenticator:
         if len(values) != 1:
             return None
         return Principal(values[0], _OF_PROXY, "proxy") if is_owner(values[0]) else None
-
-
-def is_owner(text: str) -> bool:
-    """Whether this can be the name of an owner: not empty, not long, and nothing that cannot be printed."""
-    return 0 < len(text) <= _MOST_CHARACTERS and text.isprintable() and text == text.strip()
 
 
 def _values(scope: AsgiScope, wanted: bytes) -> list[str]:

@@ -6,7 +6,7 @@ Rule: a principal is made only from a credential that was verified. Every check 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any
+from typing import Any, TypeGuard
 
 from server.database.models import DEFAULT_OWNER
 from server.errors import ScopeMissingError
@@ -26,6 +26,19 @@ class Scope(StrEnum):
 
 
 EVERYTHING = frozenset(Scope)
+
+
+_LONGEST_OWNER = 256
+
+
+def is_owner(value: object) -> TypeGuard[str]:
+    """Whether it can be an owner's name: 1 to 256 characters that a person sees, without spaces around them.
+
+    With controls and marks that have no width, two names could look alike; halves of surrogates have no encoding.
+    """
+    if not isinstance(value, str) or not 0 < len(value) <= _LONGEST_OWNER:
+        return False
+    return value.isprintable() and value == value.strip()
 
 
 @dataclass(frozen=True)

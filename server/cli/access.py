@@ -45,7 +45,7 @@ class _Duration(click.ParamType[timedelta]):
 
 
 def _owner(_ctx: click.Context, _param: click.Parameter, value: str) -> str:
-    from server.auth.authenticator import is_owner
+    from server.auth.principal import is_owner
 
     if not is_owner(value):
         raise click.BadParameter("an owner is 1 to 256 printable characters without spaces around them")

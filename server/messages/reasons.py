@@ -7,6 +7,7 @@ REASONS: dict[str, Texts] = {
     "header_method": ("须为 HTTP 方法名", "it must be the name of an HTTP method"),
     "header_repeated": ("出现了多次，请只发送一次", "the request has it more than once; send it once"),
     "header_number": ("须为 0 至 {most} 的整数", "it must be a whole number from 0 to {most}"),
+    "header_characters": ("含有控制字符", "it has control characters"),
     "checksum_digest": ("摘要不是有效的 Base64", "the digest is not valid Base64"),
     "checksum_form": (
         "须为算法名、一个空格和 Base64 摘要",
@@ -50,6 +51,8 @@ REASONS: dict[str, Texts] = {
     "token_signature": ("签名无法验证", "its signature cannot be verified"),
     "token_claims": ("声明 {claim} 不符合要求", "its claim {claim} is missing or not the expected one"),
     "token_early": ("尚未生效", "it is not valid yet"),
+    # In place of the explanation that a service did not give.
+    "unexplained": ("未说明原因", "no reason was given"),
     "grant_filename": ("文件名须为 {filename}", "the file name must be {filename}"),
     "grant_size": ("文件最大 {limit}，且须声明长度", "the limit is {limit}, and the length must be declared"),
     "grant_type": ("只接受 {accepted}", "only {accepted} are accepted"),
@@ -116,5 +119,7 @@ REASONS: dict[str, Texts] = {
 PARTS: dict[str, Texts] = {
     "database": ("数据库", "the database"),
     "disk": ("磁盘", "the disk"),
+    "keys": ("令牌的公钥", "the keys that verify tokens"),
+    "auth_url": ("身份验证服务", "the service that authenticates"),
     "server": ("服务器资源不足", "the server is out of resources"),
 }

@@ -51,6 +51,8 @@ def sentence(code: str, params: Mapping[str, Param], language: Language) -> str:
         filled["reason"] = choose(language, REASONS[reason]).format_map(filled)
     if code == "unavailable" and params.get("part") in PARTS:
         filled["part"] = choose(language, PARTS[str(params["part"])])
+    if code == "refused_by_backend" and not params.get("explanation"):
+        filled["explanation"] = choose(language, REASONS["unexplained"])
     return choose(language, SENTENCES.get(code, SENTENCES["not_found"])).format_map(filled)
 
 

@@ -16,10 +16,12 @@ from typing import Any
 from sqlalchemy import select
 from starlette.types import Scope as AsgiScope
 
+from server.auth.forward import UploadQuestion
 from server.auth.principal import Principal, Scope
 from server.bootstrap import Services
 from server.database.models import DEFAULT_OWNER, Upload
 from server.errors import (
+    AuthenticationRequiredError,
     GrantMismatchError,
     NotFoundError,
     PartInvalidError,
@@ -57,15 +59,22 @@ def _with_metadata(create: Create, added: Mapping[str, str], most_files: int) ->
     return replace(create, metadata_raw=raw, filename=file_name(metadata), group=parse_group(metadata, most_files))
 
 
+def _question(create: Create) -> UploadQuestion:
+    metadata = {key: value.decode("utf-8", "replace") for key, value in parse_metadata(create.metadata_raw).items()}
+    kind = metadata.get("filetype") or metadata.get("type")
+    return UploadQuestion(protocol="tus", name=create.filename, size=create.length, type=kind, metadata=metadata)
+
+
 class Access:
     """The rights of requests to one application."""
 
     def __init__(self, services: Services) -> None:
         self._is_on = services.settings.auth == "on"
         self._settings = services.settings
-        self._authenticator = services.authenticator
-        self._signatures = services.signatures
-        self._grants = services.grants
+        self._authenticator = services.auth.authenticator
+        self._signatures = services.auth.signatures
+        self._forward = services.auth.forward
+        self._grants = services.auth.grants
         self._database = services.database
 
     # Creation
@@ -76,10 +85,21 @@ class Access:
         Raises `AuthenticationRequiredError`, `CredentialInvalidError`, `ScopeMissingError`, `GrantExpiredError`,
         `GrantMismatchError`.
         """
+        principal = await self.known_creator(scope, grant)
+        if principal is None:
+            raise AuthenticationRequiredError
+        return principal
+
+    async def known_creator(self, scope: AsgiScope, grant: str | None = None) -> Principal | None:
+        """The same; None for a request without a credential where the service at `auth_url` decides."""
         if grant is not None:
-            principal = await self._authenticator.of_grant(grant)
+            principal: Principal | None = await self._authenticator.of_grant(grant)
         else:
-            principal = await self._authenticator.principal(scope)
+            principal = await self._authenticator.find(scope)
+        if principal is None:
+            if not self._forward.is_configured:
+                raise AuthenticationRequiredError
+            return None
         principal.check(Scope.UPLOAD)
         if principal.grant is not None:
             self._grants.check_open(principal.grant)
@@ -97,11 +117,21 @@ class Access:
             grant_id=grant.id, upload_id=upload_id, max_size=grant.max_size, max_files=grant.uploads, types=types
         )
 
-    async def admit(self, principal: Principal, create: Create) -> tuple[Principal, Create]:
+    async def ask(self, scope: AsgiScope, question: UploadQuestion) -> Principal:
+        """Whom the service at `auth_url` takes the client for. Raises as `ForwardAuth.ask`, and `ScopeMissingError`."""
+        client = scope.get("client")
+        address = client[0] if client else None
+        principal = await self._forward.ask(replace(question, remote_address=address), scope["headers"])
+        principal.check(Scope.UPLOAD)
+        return principal
+
+    async def admit(self, scope: AsgiScope, principal: Principal | None, create: Create) -> tuple[Principal, Create]:
         """Who creates what, once the head of the creation is known: with the metadata that a grant or the backend adds.
 
-        Raises `GrantMismatchError` when the grant is for another file name or task, and as `check_parts`.
+        Raises `GrantMismatchError` when the grant is for another file name or task, and as `check_parts` and `ask`.
         """
+        if principal is None:
+            principal = await self.ask(scope, _question(create))
         await self._check_parts(principal, create)
         if create.is_partial:
             return principal, create

@@ -89,7 +89,7 @@ class _GrantRoute:
     def __init__(self, services: Services) -> None:
         self._access = Access(services)
         self._database = services.database
-        self._grants = services.grants
+        self._grants = services.auth.grants
 
     async def create(self, call: Call) -> Response:
         if call.head.method != "POST":

@@ -14,6 +14,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from server import filenames, media_types
+from server.auth.forward import UploadQuestion
 from server.auth.grants import fingerprint
 from server.auth.principal import Principal
 from server.bootstrap import Services
@@ -80,7 +81,7 @@ def routes(services: Services) -> list[Route]:
 class _FormRoute:
     def __init__(self, services: Services) -> None:
         self._access = Access(services)
-        self._grants = services.grants
+        self._grants = services.auth.grants
         self._forms = services.forms
         self._metrics = services.metrics
         self._settings = services.settings
@@ -88,8 +89,11 @@ class _FormRoute:
     async def upload(self, call: Call) -> Response:
         if call.head.method != "POST":
             raise MethodNotAllowedError(method=call.head.method, allowed="POST, OPTIONS")
-        principal = await self._access.creator(call.scope, call.request.path_params.get("grant"))
+        principal = await self._access.known_creator(call.scope, call.request.path_params.get("grant"))
         check_content_coding(call.head)
+        if principal is None:
+            question = UploadQuestion(protocol="form", size=call.head.body_length, type=call.head.content_type)
+            principal = await self._access.ask(call.scope, question)
         reader = FormParser(call.body, call.head.get("Content-Type"), self._settings.body_idle_timeout)
         try:
             return await self._receive(call, reader, principal)

@@ -101,7 +101,7 @@ class TusRoutes:
     def __init__(self, services: Services) -> None:
         self._uploads = services.uploads
         self._access = Access(services)
-        self._grants = services.grants
+        self._grants = services.auth.grants
         self._policy = services.policy
         self._database = services.database
         self._facts = services.facts
@@ -169,10 +169,10 @@ class TusRoutes:
         return Response(status_code=204, headers=headers)
 
     async def _create(self, call: Call) -> Response:
-        principal = await self._access.creator(call.scope, call.request.path_params.get("grant"))
+        known = await self._access.known_creator(call.scope, call.request.path_params.get("grant"))
         offer = self._offered(call.scope)
         decision = await self._decide_create(call, offer)
-        principal, decision = await self._access.admit(principal, decision)
+        principal, decision = await self._access.admit(call.scope, known, decision)
         facts = await self._make(principal, decision)
         location = f"{base_url(call.scope)}{PATH}/{await self._access.signed(facts.id)}"
         # Otherwise a repeated creation, and the client goes on at the offset of the first one.

@@ -48,6 +48,7 @@ from server.uploads.forms import FormService
 from server.uploads.idempotency import IdempotencyKeys
 from server.uploads.policy import UploadPolicy
 from server.uploads.progress import ProgressWriter
+from server.uploads.quotas import OwnerQuotas
 from server.uploads.repository import UploadRepository
 from server.uploads.reservations import DiskReservations
 from server.uploads.service import UploadService
@@ -85,6 +86,7 @@ class Services:
     intake: Admission
     keep_spare: Callable[[], None]
     reservations: DiskReservations
+    quotas: OwnerQuotas
     policy: UploadPolicy
     progress: ProgressWriter
     facts: UploadFacts
@@ -155,6 +157,7 @@ class Services:
         policy = UploadPolicy(settings, node, new_id)
         progress = ProgressWriter(database, is_quick=store.is_quick)
         facts = UploadFacts(settings=settings, database=database, store=store, clock=utc_now)
+        quotas = OwnerQuotas(settings=settings, database=database, clock=utc_now)
         repository = UploadRepository(
             settings=settings,
             database=database,
@@ -163,6 +166,7 @@ class Services:
             policy=policy,
             wake=wake,
             reservations=room,
+            quotas=quotas,
             facts=facts,
             clock=utc_now,
             new_id=new_id,
@@ -184,6 +188,7 @@ class Services:
             locks=locks,
             policy=policy,
             progress=progress,
+            quotas=quotas,
             repository=repository,
             facts=facts,
             deletion=deletion,
@@ -212,6 +217,7 @@ class Services:
             policy=policy,
             progress=progress,
             reservations=room,
+            quotas=quotas,
             repository=repository,
             facts=facts,
             keys=keys,
@@ -268,6 +274,7 @@ class Services:
             intake=Admission(settings.body_idle_timeout, settings.body_min_rate, settings.max_bodies),
             keep_spare=keep_spare,
             reservations=room,
+            quotas=quotas,
             policy=policy,
             progress=progress,
             facts=facts,

@@ -21,6 +21,7 @@ import structlog
 from sqlalchemy import func, select
 from sqlalchemy.engine import make_url
 
+from server.auth.rate_limits import RateLimits
 from server.database.models import Task, Upload
 from server.database.session import Database
 from server.errors import StartError
@@ -87,6 +88,7 @@ class Services:
     keep_spare: Callable[[], None]
     reservations: DiskReservations
     quotas: OwnerQuotas
+    rates: RateLimits
     policy: UploadPolicy
     progress: ProgressWriter
     facts: UploadFacts
@@ -275,6 +277,7 @@ class Services:
             keep_spare=keep_spare,
             reservations=room,
             quotas=quotas,
+            rates=RateLimits.open(settings),
             policy=policy,
             progress=progress,
             facts=facts,
@@ -341,6 +344,7 @@ class Services:
         with ExitStack() as stack:
             stack.callback(self.database.close)
             stack.callback(self.locks.close)
+            stack.callback(self.rates.close)
 
     def __enter__(self) -> "Services":
         return self

@@ -12,7 +12,7 @@ the settings are known.
 
 import hashlib
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import astuple, dataclass, field, fields
 from datetime import datetime, timedelta
 from math import ceil
@@ -112,12 +112,17 @@ class OwnerQuotas:
         now = self.monotonic()
         read_at, limits = self._known.get(owner, (0.0, None))
         if limits is None or now - read_at > FRESH_SECONDS:
-            row = _FIND.one_or_none(connection, {"owner": owner})
-            limits = Limits(**{name: self._limit(name, getattr(row, name, None)) for name in LIMITS})
+            own = self.own_limits(connection, owner)
+            limits = Limits(**{name: self._limit(name, own[name]) for name in LIMITS})
             if len(self._known) >= _MOST_KNOWN:
                 self._known.clear()
             self._known[owner] = now, limits
         return limits
+
+    def own_limits(self, connection: Connection, owner: str) -> Mapping[str, int | None]:
+        """The limits of the owner's row; None where the setting holds."""
+        row = _FIND.one_or_none(connection, {"owner": owner})
+        return {name: getattr(row, name, None) for name in LIMITS}
 
     def _limit(self, name: str, of_owner: int | None) -> int:
         return int(getattr(self.settings, f"owner_{name}")) if of_owner is None else of_owner

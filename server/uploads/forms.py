@@ -205,13 +205,16 @@ class FormService:
                     form.claim = self.keys.claim(owner, key, task_id)
                     form.earlier = await self.database.run(form.claim.acquire)
                 if form.earlier is None:
-                    await self.database.run(self.quotas.check, owner, asked)
-                    await self.database.run(self.reservations.check, asked)
+                    await self.database.run(self._check_room, owner, asked)
                 yield form
             finally:
                 # Also when the server stops and cancels this request.
                 with anyio.CancelScope(shield=True):
                     await form.discard()
+
+    def _check_room(self, owner: str, asked: int) -> None:
+        self.quotas.check(owner, asked)
+        self.reservations.check(asked)
 
     def _form(self, owner: str, task_id: str, asked: int) -> Form:
         return Form(

@@ -13,7 +13,7 @@ the settings are known.
 import hashlib
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import astuple, dataclass, field, fields
+from dataclasses import dataclass, field, fields
 from datetime import datetime, timedelta
 from math import ceil
 from typing import cast
@@ -51,7 +51,7 @@ class Limits:
     @property
     def any(self) -> bool:
         """Whether there is a limit at all."""
-        return any(astuple(self))
+        return bool(self.stored_bytes or self.open_bytes or self.open_uploads or self.daily_bytes or self.waiting_tasks)
 
 
 LIMITS = tuple(each.name for each in fields(Limits))
@@ -81,20 +81,10 @@ class _Need:
 class _Level:
     """One limit beside what there is."""
 
-    reason: str
+    refusal: QuotaReachedError
     limit: int
     used: int
     need: int
-    is_number: bool = False
-    retry_seconds: int | None = None
-
-    @property
-    def refusal(self) -> VideodockError:
-        params = {"count": self.limit} if self.is_number else {"limit": self.limit}
-        error = QuotaReachedError(reason=self.reason, **params)
-        if self.retry_seconds is not None:
-            error.retry_seconds = self.retry_seconds  # type: ignore[misc]  # of this refusal
-        return error
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
@@ -109,15 +99,24 @@ class OwnerQuotas:
 
     def limits_of(self, connection: Connection, owner: str) -> Limits:
         """The limits in force: the owner's, else those of the settings."""
-        now = self.monotonic()
-        read_at, limits = self._known.get(owner, (0.0, None))
-        if limits is None or now - read_at > FRESH_SECONDS:
+        limits = self._fresh(owner)
+        if limits is None:
+            now = self.monotonic()
             own = self.own_limits(connection, owner)
             limits = Limits(**{name: self._limit(name, own[name]) for name in LIMITS})
             if len(self._known) >= _MOST_KNOWN:
                 self._known.clear()
             self._known[owner] = now, limits
         return limits
+
+    def is_unlimited(self, owner: str) -> bool:
+        """Whether the owner is known to have no limit; without a look into the database."""
+        limits = self._fresh(owner)
+        return limits is not None and not limits.any
+
+    def _fresh(self, owner: str) -> Limits | None:
+        read_at, limits = self._known.get(owner, (0.0, None))
+        return limits if self.monotonic() - read_at <= FRESH_SECONDS else None
 
     def own_limits(self, connection: Connection, owner: str) -> Mapping[str, int | None]:
         """The limits of the owner's row; None where the setting holds."""
@@ -156,6 +155,8 @@ class OwnerQuotas:
 
     def check(self, owner: str, size: int) -> None:
         """Raise what `admit` would raise now for an upload or form of `size` bytes. Nothing is reserved."""
+        if self.is_unlimited(owner):
+            return
         now = self.clock()
         with self.database.look() as connection:
             limits = self.limits_of(connection, owner)
@@ -165,6 +166,8 @@ class OwnerQuotas:
 
     def check_growth(self, owner: str, created_at: datetime, more: int, end: int) -> None:
         """Raise what `admit_growth` would raise now for an upload that grows by `more` bytes to `end`."""
+        if self.is_unlimited(owner):
+            return
         now = self.clock()
         with self.database.look() as connection:
             limits = self.limits_of(connection, owner)
@@ -174,6 +177,8 @@ class OwnerQuotas:
 
     def room(self, owner: str) -> Room | None:
         """How many bytes more the owner may have; None without a limit. For bodies of unknown length."""
+        if self.is_unlimited(owner):
+            return None
         now = self.clock()
         with self.database.look() as connection:
             limits = self.limits_of(connection, owner)
@@ -203,15 +208,21 @@ class OwnerQuotas:
 def _levels(limits: Limits, need: _Need, has: OwnerUsage, now: datetime) -> Iterator[_Level]:
     """The limits that the need is judged by; what there is, is looked up one after the other."""
     if limits.open_uploads and need.uploads is not None:
-        yield _Level("quota_open_uploads", limits.open_uploads, has.open_uploads, need.uploads, is_number=True)
+        refusal = QuotaReachedError(reason="quota_open_uploads", count=limits.open_uploads)
+        yield _Level(refusal, limits.open_uploads, has.open_uploads, need.uploads)
     if limits.waiting_tasks and need.tasks is not None:
-        yield _Level("quota_tasks", limits.waiting_tasks, has.waiting_tasks, need.tasks, is_number=True)
+        refusal = QuotaReachedError(reason="quota_tasks", count=limits.waiting_tasks)
+        yield _Level(refusal, limits.waiting_tasks, has.waiting_tasks, need.tasks)
     if need.size is None:
         return
     if limits.open_bytes:
-        yield _Level("quota_open_bytes", limits.open_bytes, has.open_bytes, need.size)
+        refusal = QuotaReachedError(reason="quota_open_bytes", limit=limits.open_bytes)
+        yield _Level(refusal, limits.open_bytes, has.open_bytes, need.size)
     if limits.stored_bytes:
-        yield _Level("quota_stored", limits.stored_bytes, has.stored_bytes, need.size)
+        refusal = QuotaReachedError(reason="quota_stored", limit=limits.stored_bytes)
+        yield _Level(refusal, limits.stored_bytes, has.stored_bytes, need.size)
     if limits.daily_bytes and need.is_of_today:
-        tomorrow = ceil((usage.midnight(now) + timedelta(days=1) - now).total_seconds())
-        yield _Level("quota_daily", limits.daily_bytes, has.daily_bytes, need.size, retry_seconds=tomorrow)
+        refusal = QuotaReachedError(reason="quota_daily", limit=limits.daily_bytes)
+        tomorrow = usage.midnight(now) + timedelta(days=1)
+        refusal.retry_seconds = ceil((tomorrow - now).total_seconds())  # type: ignore[misc]  # of this refusal
+        yield _Level(refusal, limits.daily_bytes, has.daily_bytes, need.size)

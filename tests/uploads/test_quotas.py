@@ -9,9 +9,14 @@ from typing import Any
 
 import pytest
 
+from server.database.session import Database
+from server.settings import Settings
+from server.uploads.quotas import FRESH_SECONDS, Limits, OwnerQuotas
 from tests.harness.groups import Group
 from tests.harness.http import Answer, LiveServer, chunked, request
+from tests.harness.migrated import migrate
 from tests.harness.multipart import PATH, form_body
+from tests.harness.rows import execute
 from tests.harness.waiting import until
 from tests.tus.client import MOUNT, OCTETS, VERSION, create, creation, id_of, metadata, patch, target, video
 
@@ -70,6 +75,35 @@ def test_no_limit_costs_no_query_of_usage(serve: Serve, monkeypatch: pytest.Monk
     monkeypatch.setattr("server.uploads.quotas.OwnerQuotas._lock", None)
     assert patch(live, create(live, 100), 0, video(100)).status == 204
     assert send_form(live, form(100))[0] == 200
+
+
+def test_limits_are_read_once_in_a_while(database_url: str, tmp_path: Path) -> None:
+    """The row of an owner is read again after two seconds, each owner's by itself, and their number is bounded."""
+    migrate(database_url)
+    now = 100.0
+    settings = Settings(data_dir=tmp_path, database_url=database_url, owner_open_uploads=3)
+    database = Database(database_url, 2)
+    quotas = OwnerQuotas(settings=settings, database=database, clock=lambda: datetime.now(UTC), monotonic=lambda: now)
+
+    def limits(owner: str) -> tuple[int, int]:
+        with database.look() as connection:
+            found = quotas.limits_of(connection, owner)
+        return found.open_uploads, found.stored_bytes
+
+    insertion = "INSERT INTO owners (owner, updated_at, open_uploads, stored_bytes) VALUES (:owner, :at, :most, 7)"
+    try:
+        assert limits("a") == limits("b") == (3, 0)
+        for owner, most in (("a", 0), ("c", None)):
+            execute(database_url, insertion, owner=owner, most=most, at="2026-01-01 00:00:00.000000")
+        assert [limits(owner) for owner in "abc"] == [(3, 0), (3, 0), (3, 7)]
+        now += FRESH_SECONDS + 0.1
+        assert [limits(owner) for owner in "abc"] == [(0, 7), (3, 0), (3, 7)]
+        for number in range(10_001):
+            quotas._known[str(number)] = now, Limits()
+        limits("d")
+        assert len(quotas._known) < 10
+    finally:
+        database.close()
 
 
 def test_stored_bytes_are_those_of_complete_and_open_uploads(serve: Serve) -> None:

@@ -120,6 +120,25 @@ def test_lengths_declared_at_once_fit_together(start_server: StartServer, databa
     assert (int(found["reserved"]), found["known"]) == (ROOM * SIZE, ROOM)
 
 
+def test_finals_beside_their_growing_parts_never_lock_each_other_out(
+    start_server: StartServer, database_url: str
+) -> None:
+    """A final upload holds the rows of its parts, and a part that declares its length holds its own: no deadlock."""
+    server = start_server(
+        database_url=database_url, workers=2, scheduler="none", fsync="never", owner_stored_bytes=1 << 30
+    )
+    new_part = request("POST", MOUNT, VERSION | {"Upload-Defer-Length": "1", "Upload-Concat": "partial"})
+    headers = VERSION | {"Upload-Offset": "0", "Content-Type": OCTETS, "Upload-Length": str(SIZE)}
+    for _ in range(4):
+        parts = [id_of(answer) for answer in at_once(server, [new_part] * 20)]
+        mixed: list[bytes] = []
+        for part in parts:
+            final = VERSION | {"Upload-Concat": f"final;{target(part)}", "Upload-Metadata": metadata(filename="a.mp4")}
+            mixed += [request("PATCH", target(part), headers, video(SIZE)), request("POST", MOUNT, final)]
+        made = Counter(answer.status for answer in at_once(server, mixed))
+        assert made == {204: len(parts), 201: len(parts)}, made
+
+
 def test_everything_at_once_stays_within_the_quota(start_server: StartServer, database_url: str) -> None:
     """Creations, lengths and forms of one owner, mixed: never a deadlock, never a byte too much."""
     limit = 20 * SIZE

@@ -281,6 +281,30 @@ def test_a_repeated_creation_costs_nothing(serve: Serve) -> None:
     assert group.create(1, length=1000) == first
 
 
+def test_an_upload_that_was_allowed_is_never_refused(serve: Serve) -> None:
+    """Whatever the limits have become: HEAD, PATCH to its end, DELETE, and a form that is sent again with its key."""
+    live = serve(owner_stored_bytes=5000)
+    upload, other = create(live, 1000), create(live, 1000)
+    key = {"Idempotency-Key": "once"}
+    answered = send_form(live, form(300), **key)
+    assert answered[0] == 200
+    limits = {"stored_bytes": 1, "open_bytes": 1, "open_uploads": 1, "daily_bytes": 1, "waiting_tasks": 1}
+    set_limits(live, **limits)
+    until(lambda: post(live, creation(1)).status == 429, what="the limits are in force")
+    assert patch(live, upload, 0, video(1000)[:400]).status == 204
+    assert live.ask("HEAD", target(upload), VERSION).headers["upload-offset"] == "400"
+    assert patch(live, upload, 400, video(1000)[400:]).status == 204
+    assert live.ask("DELETE", target(other), VERSION).status == 204
+    assert send_form(live, form(300), **key) == answered
+
+
+def test_the_other_engine_has_the_same_quotas(serve: Serve) -> None:
+    """tuspyserver creates uploads by the same way."""
+    live = serve(owner_stored_bytes=1000, tus_engine="tuspyserver")
+    for length, status in ((1001, 413), (600, 201), (401, 429), (400, 201)):
+        assert post(live, creation(length)).status == status, length
+
+
 def test_limits_of_an_owner_go_before_the_settings(serve: Serve) -> None:
     """Within seconds, in every process: a number of its own, none at all, or the setting again."""
     live = serve(owner_stored_bytes=1000, owner_open_uploads=3)

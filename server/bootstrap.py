@@ -49,6 +49,7 @@ from server.uploads.forms import FormService
 from server.uploads.idempotency import IdempotencyKeys
 from server.uploads.policy import UploadPolicy
 from server.uploads.progress import ProgressWriter
+from server.uploads.quotas import OwnerQuotas
 from server.uploads.repository import UploadRepository
 from server.uploads.reservations import DiskReservations
 from server.uploads.service import UploadService
@@ -87,6 +88,7 @@ class Services:
     keep_spare: Callable[[], None]
     auth: AuthParts
     reservations: DiskReservations
+    quotas: OwnerQuotas
     policy: UploadPolicy
     progress: ProgressWriter
     facts: UploadFacts
@@ -157,6 +159,7 @@ class Services:
         policy = UploadPolicy(settings, node, new_id)
         progress = ProgressWriter(database, is_quick=store.is_quick)
         facts = UploadFacts(settings=settings, database=database, store=store, clock=utc_now)
+        quotas = OwnerQuotas(settings=settings, database=database, clock=utc_now)
         repository = UploadRepository(
             settings=settings,
             database=database,
@@ -165,6 +168,7 @@ class Services:
             policy=policy,
             wake=wake,
             reservations=room,
+            quotas=quotas,
             facts=facts,
             clock=utc_now,
             new_id=new_id,
@@ -186,6 +190,7 @@ class Services:
             locks=locks,
             policy=policy,
             progress=progress,
+            quotas=quotas,
             repository=repository,
             facts=facts,
             deletion=deletion,
@@ -214,6 +219,7 @@ class Services:
             policy=policy,
             progress=progress,
             reservations=room,
+            quotas=quotas,
             repository=repository,
             facts=facts,
             keys=form_keys,
@@ -271,6 +277,7 @@ class Services:
             keep_spare=keep_spare,
             auth=AuthParts.open(settings=settings, database=database, clock=utc_now, new_id=new_id),
             reservations=room,
+            quotas=quotas,
             policy=policy,
             progress=progress,
             facts=facts,

@@ -17,6 +17,7 @@ from server.auth import credentials
 from server.auth.grants import Grants
 from server.auth.keys import ApiKeys
 from server.auth.principal import ANYBODY, Principal, Scope, is_owner
+from server.auth.rate_limits import RateLimits
 from server.errors import AuthenticationRequiredError, CredentialInvalidError
 from server.settings import Settings
 
@@ -35,6 +36,7 @@ class Authenticator:
     settings: Settings
     keys: ApiKeys
     grants: Grants
+    rates: RateLimits
     token: Verify | None = None
     session: Verify | None = None
     cookie: str = field(default="videodock_session")
@@ -58,13 +60,24 @@ class Authenticator:
             return ANYBODY
         given = _values(scope, b"authorization")
         if given:
-            return await self._of_authorization(given)
+            try:
+                return await self._of_authorization(given)
+            except CredentialInvalidError:
+                await self.count_failure(scope)
+                raise
         if self.session is not None:
             cookie = _cookie(scope, self.cookie)
             found = None if cookie is None else await self.session(cookie)
             if found is not None:
                 return found
         return self._of_proxy(scope)
+
+    async def count_failure(self, scope: AsgiScope) -> None:
+        """Count an invalid credential. Raises `RateLimitedError` when its address has shown too many.
+
+        A valid one is never refused for the others: many users may share an address.
+        """
+        await self.rates.failure(client_address(scope))
 
     async def verify(self, text: str) -> Principal:
         """Who has this key or token. Raises `CredentialInvalidError`."""
@@ -113,6 +126,12 @@ class Authenticator:
         if len(values) != 1:
             return None
         return Principal(values[0], _OF_PROXY, "proxy") if is_owner(values[0]) else None
+
+
+def client_address(scope: AsgiScope) -> str | None:
+    """The address of the client, as the outermost trusted proxy saw it."""
+    client = scope.get("client")
+    return str(client[0]) if client else None
 
 
 def _values(scope: AsgiScope, wanted: bytes) -> list[str]:

@@ -11,6 +11,7 @@ from server.auth.authenticator import Authenticator
 from server.auth.forward import ForwardAuth
 from server.auth.grants import Grants
 from server.auth.keys import ApiKeys
+from server.auth.rate_limits import RateLimits
 from server.auth.signatures import Signatures
 from server.auth.tokens import JwtVerifier
 from server.database.session import Database
@@ -25,6 +26,7 @@ class AuthParts:
     grants: Grants
     signatures: Signatures
     forward: ForwardAuth
+    rates: RateLimits
     authenticator: Authenticator
 
     @classmethod
@@ -36,14 +38,17 @@ class AuthParts:
         grants = Grants.open(database, clock, new_id)
         tokens = JwtVerifier(settings=settings, clock=clock)
         token = tokens.verify if tokens.is_configured else None
+        rates = RateLimits.open(settings)
         return cls(
             keys=keys,
             grants=grants,
             signatures=Signatures(database, clock),
             forward=ForwardAuth(settings=settings),
-            authenticator=Authenticator(settings=settings, keys=keys, grants=grants, token=token),
+            rates=rates,
+            authenticator=Authenticator(settings=settings, keys=keys, grants=grants, rates=rates, token=token),
         )
 
     def close(self) -> None:
         """End what runs beside requests."""
         self.forward.close()
+        self.rates.close()

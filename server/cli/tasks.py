@@ -18,6 +18,7 @@ import click
 from server.cli import exits
 from server.cli.backups import backup_command, restore_command
 from server.cli.maintenance import check_command
+from server.cli.owners import owner_command, owners_command
 from server.lifecycle import TaskStatus, UploadStatus
 from server.settings import Settings
 
@@ -43,9 +44,12 @@ def _refusals() -> Iterator[None]:
 
 
 def add_to(main: click.Group, place: Decorator, settings: Callable[[Mapping[str, Given]], Settings]) -> None:
-    """Add both groups. `place` gives a command the options of where things are, `settings` reads them."""
+    """Add these commands and those of other modules. `place` gives a command the options of where things are,
+    `settings` reads them."""
     main.add_command(_tasks(place, settings))
     main.add_command(_uploads(place, settings))
+    main.add_command(owners_command(place, settings))
+    main.add_command(owner_command(place, settings))
     main.add_command(check_command(place, settings))
     main.add_command(backup_command(place, settings))
     main.add_command(restore_command(place, settings))

@@ -63,6 +63,7 @@ class Facts:
     concat: str | None = None
     group: str | None = None
     """The task that it shares with other uploads."""
+    owner: str = ""
     grant_id: str | None = None
     max_size: int | None = None
     """The most bytes of this upload, where that is less than the offer says."""

@@ -8,7 +8,10 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
+from sqlalchemy import select
+
 from server import media_types
+from server.database.access_models import Grant
 from server.database.models import TUS
 from server.database.session import Database
 from server.errors import UploadGoneError, UploadNotFoundError
@@ -89,6 +92,12 @@ class UploadFacts:
         with self.database.look() as connection:
             return statements.FIND.one_or_none(connection, {"upload": upload_id})
 
+    def types_of_grant(self, grant_id: str) -> tuple[str, ...] | None:
+        """The types, by extension, that a grant allows; None where it allows all. Blocking."""
+        with self.database.look() as connection:
+            types = connection.scalar(select(Grant.types).where(Grant.id == grant_id))
+        return None if types is None else tuple(types)
+
     def is_unchecked(self, row: Row | None) -> bool:
         """Whether the store may have bytes of an append whose checksum was not verified."""
         return row is not None and row.checked_from is not None and row.status is UploadStatus.OPEN
@@ -112,6 +121,7 @@ class UploadFacts:
             group=groups.group_of(row),
             expires_at=self.expiry_of(row),
             now=now,
+            owner=row.owner,
             grant_id=row.grant_id,
             max_size=row.max_size,
             accepted=media_types.listed(media_types.accepted(self.settings.accept_types, by_form=False)),

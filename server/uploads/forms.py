@@ -36,6 +36,7 @@ from server.uploads.idempotency import Answer, Content, Fingerprint, Idempotency
 from server.uploads.new_upload import NO_TERMS, CreationTerms, NewUpload
 from server.uploads.policy import UploadPolicy
 from server.uploads.progress import ProgressWriter
+from server.uploads.quotas import OwnerQuotas
 from server.uploads.repository import UploadRepository
 from server.uploads.reservations import DiskReservations
 
@@ -49,6 +50,7 @@ class Form:
     store: UploadStore
     policy: UploadPolicy
     progress: ProgressWriter
+    quotas: OwnerQuotas
     repository: UploadRepository
     facts: UploadFacts
     new_id: Callable[[], str]
@@ -69,7 +71,8 @@ class Form:
 
         Raises `refusal`, the reason in its head why it cannot be stored, if there is one;
         `MediaTypeUnsupportedError`, `FileEmptyError`, `FileTooLargeError` (`TooLargeToScanError`),
-        `TooManyFilesError`; then nothing of the file is kept and the caller drains the rest of its body.
+        `TooManyFilesError`; then nothing of the file is kept and the caller drains the rest of its body. Raises
+        `QuotaTooSmallError` and `QuotaReachedError`, which end the form.
         A form with a key reads that rest itself, since the fingerprint needs every byte of each file; a form that is
         answered from an earlier answer is not checked.
         """
@@ -120,10 +123,16 @@ class Form:
         most = int(self.settings.max_file_size)
         allowed, scanned = min(most, self.terms.max_size or most), self.policy.scan_limit
         limit = allowed if scanned is None else min(allowed, scanned)
+        # The bytes of a form of known length have room in the quota already.
+        quota = None if self.asked else await self.database.run(self.quotas.room, self.owner)
+        if quota is not None:
+            limit = min(limit, quota.left)
         with self.progress.tracking(upload_id, self.facts.progress):
             moved = await self.store.append(upload_id, 0, body, limit, see)
         if moved.end is End.LIMIT:
             extra, end = await body.peek(1)
+            if extra and quota is not None and limit == quota.left:
+                raise quota.refusal  # not of one file: the form ends
             if extra:
                 del self.taken[upload_id]
                 self._promised = None
@@ -181,6 +190,7 @@ class FormService:
     policy: UploadPolicy
     progress: ProgressWriter
     reservations: DiskReservations
+    quotas: OwnerQuotas
     repository: UploadRepository
     facts: UploadFacts
     keys: IdempotencyKeys
@@ -192,7 +202,8 @@ class FormService:
     ) -> AsyncIterator[Form]:
         """A form to put files into; unless it is finished, nothing of it is kept.
 
-        It may bring `asked` bytes, if that is known. Raises `NoRoomError` when there is no room for them.
+        It may bring `asked` bytes, if that is known. Raises `NoRoomError` when there is no room for them, and
+        `QuotaTooSmallError` or `QuotaReachedError` when the owner may not have them.
 
         With a `key`, a form that equals an earlier one with that key gets the same answer. Raises
         `IdempotencyRunningError` while the earlier one is being received.
@@ -205,12 +216,16 @@ class FormService:
                     form.claim = self.keys.claim(owner, key, task_id)
                     form.earlier = await self.database.run(form.claim.acquire)
                 if form.earlier is None:
-                    await self.database.run(self.reservations.check, asked)
+                    await self.database.run(self._check_room, owner, asked)
                 yield form
             finally:
                 # Also when the server stops and cancels this request.
                 with anyio.CancelScope(shield=True):
                     await form.discard()
+
+    def _check_room(self, owner: str, asked: int) -> None:
+        self.quotas.check(owner, asked)
+        self.reservations.check(asked)
 
     def _form(self, owner: str, task_id: str, asked: int, terms: CreationTerms) -> Form:
         return Form(
@@ -219,6 +234,7 @@ class FormService:
             store=self.store,
             policy=self.policy,
             progress=self.progress,
+            quotas=self.quotas,
             repository=self.repository,
             facts=self.facts,
             new_id=self.new_id,

@@ -21,10 +21,9 @@ from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from server import media_types, threads
-from server.database.access_models import Grant
 from server.database.models import TaskFile, Upload, UploadPart
 from server.database.session import Database, changed
-from server.errors import NoRoomError, UploadGoneError, UploadLockedError
+from server.errors import NoRoomError, UploadGoneError, UploadLockedError, VideodockError
 from server.lifecycle import UploadStatus
 from server.settings import Settings
 from server.storage.base import UploadStore
@@ -36,6 +35,7 @@ from server.uploads import groups, statements
 from server.uploads.facts import Row, UploadFacts
 from server.uploads.new_upload import NewUpload
 from server.uploads.policy import UploadPolicy
+from server.uploads.quotas import OwnerQuotas
 from server.uploads.reservations import DiskReservations
 
 _INSERT_PARTS = insert(cast("Table", UploadPart.__table__))
@@ -58,6 +58,7 @@ class UploadRepository:
     policy: UploadPolicy
     wake: Wake
     reservations: DiskReservations
+    quotas: OwnerQuotas
     facts: UploadFacts
     clock: Callable[[], datetime]
     new_id: Callable[[], str]
@@ -71,8 +72,9 @@ class UploadRepository:
         facts are the result then. Raises what `admit` raises.
 
         Raises `NoRoomError` when there is no room to reserve; an upload that takes over another one's reservation may
-        need no more than that. With an id that its terms reserved, it may be there already. In a group it takes a
-        place, or is an existing upload: see `groups.reserve_slot`, also for what is raised.
+        need no more than that. Raises `QuotaTooSmallError`, `QuotaReachedError`. With an id that its terms reserved, it
+        may be there already. In a group it takes a place, or is an existing upload: see `groups.reserve_slot`, also
+        for what is raised.
         """
         now = self.clock()
         if new.terms.upload_id is not None and self.facts.find(new.id) is not None:
@@ -81,10 +83,10 @@ class UploadRepository:
         with self.locks.try_hold(new.id):
             try:
                 again = self._insert_row(new, now, admit)
-            except IntegrityError:
-                if new.terms.upload_id is None:
+            except (IntegrityError, VideodockError):
+                if new.terms.upload_id is None or self.facts.find(new.id) is None:
                     raise
-                again = new.id  # an equal creation was first
+                again = new.id  # an equal creation was first, and may have taken the last of a quota
             if again is not None:
                 return self._repeated_creation(again, new.owner)
             if not new.parts:
@@ -102,17 +104,31 @@ class UploadRepository:
         if reservation is None:
             return await self.database.run(self.insert, new)
         now = self.clock()
-        row = new.row(now, self.facts.expiry(now))
         with reservation, self.locks.try_hold(new.id):
             try:
-                insert_row: Callable[[Connection], int] = partial(statements.INSERT.change, parameters=row)
-                await self.database.write_together(insert_row, then=lambda _: self.store.create(new.id), lazy=True)
+                refusal = await self.database.write_together(
+                    partial(self._insert_admitted, new, now),
+                    then=lambda refusal: None if refusal else self.store.create(new.id),
+                    lazy=True,
+                )
             except SQLAlchemyError:
                 raise
             except Exception:
                 await self.database.run(self.discard, [new.id])
                 raise
+        if refusal is not None:
+            raise refusal
         return self._facts_of_new(new, now)
+
+    def _insert_admitted(self, new: NewUpload, now: datetime, connection: Connection) -> VideodockError | None:
+        """Insert the row, or return why the owner may not have it: raised here, the others in the transaction would
+        have to begin again."""
+        try:
+            self.quotas.admit(connection, new, now)
+        except VideodockError as refusal:
+            return refusal
+        statements.INSERT.change(connection, new.row(now, self.facts.expiry(now)))
+        return None
 
     def _facts_of_new(self, new: NewUpload, now: datetime) -> Facts:
         row = SimpleNamespace(**new.row(now, self.facts.expiry(now)), status=UploadStatus.OPEN)
@@ -133,9 +149,12 @@ class UploadRepository:
                 return again
             if no_room is not None:
                 raise no_room
+            self.quotas.admit(connection, new, now)
             statements.INSERT.change(connection, new.row(now, self.facts.expiry(now)))
             if new.heir_of:
-                statements.CLEAR_RESERVED.change(connection, {"upload": new.heir_of})
+                # Its bytes count for its owner from now on, in place of the reservation.
+                received = self.store.size(new.heir_of) or 0
+                statements.CLEAR_RESERVED.change(connection, {"upload": new.heir_of, "size": received})
             if new.parts:
                 connection.execute(_INSERT_PARTS, new.part_rows())
             if slot is not None:
@@ -183,18 +202,23 @@ class UploadRepository:
     def record_append_start(self, upload_id: str, decision: Append, end: int | None) -> None:
         """Before the first byte: record the deferred length, and where a checked append starts. Blocking.
 
-        With `end`, disk space up to that byte is reserved; raises `NoRoomError`.
+        With `end`, disk space up to that byte is reserved; raises `NoRoomError`, and as `OwnerQuotas.admit_growth`.
         """
-        values: dict[str, object] = {"checked_from": decision.offset if decision.is_checked else None}
+        values: dict[str, int | None] = {"checked_from": decision.offset if decision.is_checked else None}
         if decision.length is not None:
             values["length"] = decision.length
         promise: contextlib.AbstractContextManager[None] = contextlib.nullcontext()
+        row, before, more = None, 0, 0
         if end is not None:
-            before = self._reserved_up_to(upload_id, decision)
-            values["reserved"] = max(end, before)
-            promise = self.reservations.reserve(max(0, end - before))
+            row = self.facts.find(upload_id)
+            before = _reserved_up_to(row, decision)
+            more = max(0, end - before)
+            values["reserved"] = before + more
+            promise = self.reservations.reserve(more)
         with promise, self.database.write() as session:
             changed(session, update(Upload).where(Upload.id == upload_id).values(**values))
+            if row is not None and more:
+                self.quotas.admit_growth(session.connection(), row.owner, row.created_at, before + more, self.clock())
 
     async def start_checked(self, upload_id: str, offset: int) -> None:
         """Before the first byte of an append with a checksum: record where it starts. For the event loop."""
@@ -224,13 +248,12 @@ class UploadRepository:
         return self.facts.from_row(row, size, now)
 
     def check_space(self, upload_id: str, decision: Append, end: int) -> None:
-        """Raise `NoRoomError` if space up to the byte `end` could not be reserved. Blocking."""
-        self.reservations.check(max(0, end - self._reserved_up_to(upload_id, decision)))
-
-    def _reserved_up_to(self, upload_id: str, decision: Append) -> int:
-        """The byte up to which an upload has, or had, disk space reserved. Blocking."""
+        """Raise what `record_append_start` would raise for space up to the byte `end`. Blocking."""
         row = self.facts.find(upload_id)
-        return max(decision.offset, 0 if row is None else row.reserved)
+        more = max(0, end - _reserved_up_to(row, decision))
+        if row is not None and more:
+            self.quotas.check_growth(row.owner, row.created_at, more, end)
+        self.reservations.check(more)
 
     def record_offset(self, upload_id: str, media_type: str | None = None, defer_length: bool = False) -> Facts:
         """Write into the row what the store has now; all of it counts. Blocking.
@@ -263,14 +286,8 @@ class UploadRepository:
         if upload.media_type is not None or upload.is_partial:
             return upload.media_type
         head = self.store.head(upload.id, media_types.SNIFF_BYTES)
-        types = None if upload.grant_id is None else self.types_of_grant(upload.grant_id)
+        types = None if upload.grant_id is None else self.facts.types_of_grant(upload.grant_id)
         return self.policy.check_content(upload.filename, head, only=types)
-
-    def types_of_grant(self, grant_id: str) -> tuple[str, ...] | None:
-        """The types, by extension, that a grant allows; None where it allows all. Blocking."""
-        with self.database.look() as connection:
-            types = connection.scalar(select(Grant.types).where(Grant.id == grant_id))
-        return None if types is None else tuple(types)
 
     def complete_verified(self, verified: Verified, task_id: str, also: Also | None = None) -> None:
         """Complete uploads whose bytes are all there and checked, and register their task. Idempotent. Blocking.
@@ -381,3 +398,8 @@ class UploadRepository:
             self.reconcile(upload_id)
             row = self.facts.find(upload_id)
         return self.facts.visible(row, owner)
+
+
+def _reserved_up_to(row: Row | None, decision: Append) -> int:
+    """The byte up to which an upload has, or had, disk space reserved."""
+    return max(decision.offset, 0 if row is None else row.reserved)

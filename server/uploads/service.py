@@ -41,6 +41,7 @@ from server.uploads.facts import UploadFacts
 from server.uploads.new_upload import NO_TERMS, CreationTerms, NewUpload
 from server.uploads.policy import UploadPolicy
 from server.uploads.progress import ProgressUpdate, ProgressWriter
+from server.uploads.quotas import OwnerQuotas
 from server.uploads.repository import UploadRepository
 
 
@@ -58,6 +59,7 @@ class UploadService:
     locks: UploadLocks
     policy: UploadPolicy
     progress: ProgressWriter
+    quotas: OwnerQuotas
     repository: UploadRepository
     facts: UploadFacts
     deletion: UploadDeletion
@@ -68,7 +70,8 @@ class UploadService:
 
     async def create(self, owner: str, decision: Create, terms: CreationTerms = NO_TERMS) -> Facts:
         """A new, empty tus upload, or the one that `terms` name. Raises `MediaTypeUnsupportedError` for its name,
-        `TooLargeToScanError`, `UploadTooLargeError`, `NoRoomError`, `StorageFullError`."""
+        `TooLargeToScanError`, `UploadTooLargeError`, `QuotaTooSmallError`, `QuotaReachedError`, `NoRoomError`,
+        `StorageFullError`."""
         if not decision.is_partial:
             self.policy.check_filename(decision.filename, only=terms.types)
         self.policy.check_length(decision.length)
@@ -96,8 +99,8 @@ class UploadService:
     async def append(self, upload_id: str, owner: str | None, decide: Callable[[Facts], Append], body: Body) -> Facts:
         """Append bytes of `body` as `decide` decides, and finish the upload when they were the last.
 
-        Raises what `decide` raises, before a byte is read and before another request is interrupted; `NoRoomError` for
-        a deferred length, before a byte is read;
+        Raises what `decide` raises, before a byte is read and before another request is interrupted; `NoRoomError`,
+        `QuotaTooSmallError` and `QuotaReachedError` for a deferred length, before a byte is read;
         `MediaTypeUnsupportedError` when the first bytes are not a video's; `BodyTooLargeError`, `BodyTimeoutError`,
         `StorageFullError`; `UploadLockedError` when another request took the upload over; `ClientGoneError`.
         Afterwards the store's size is the offset, always.
@@ -115,7 +118,7 @@ class UploadService:
             if facts.is_complete:
                 await self._check_replayed(facts, decision, body, held)
                 return facts
-            decision = self._limit_for_scan(facts, decision)
+            decision = await self._limit_to_quota(facts, facts.owner, self._limit_for_scan(facts, decision))
             held.attach(body.stop)
             try:
                 facts, end = await self._receive(facts, decision, body)
@@ -176,6 +179,13 @@ class UploadService:
         end = decision.offset + decision.limit
         self.policy.check_length(end if decision.length is None and decision.exact else decision.length)
         return replace(decision, limit=min(end, limit) - decision.offset)
+
+    async def _limit_to_quota(self, facts: Facts, owner: str, decision: Append) -> Append:
+        """The append; a body of unknown length is limited to the bytes that the owner may still have."""
+        if facts.length is not None or decision.length is not None or decision.exact:
+            return decision
+        room = await self.database.run(self.quotas.room, owner)
+        return decision if room is None else replace(decision, limit=min(decision.limit, room.left))
 
     async def _receive(self, facts: Facts, decision: Append, body: Body) -> tuple[Facts, End]:
         declared = self._declared_end(facts, decision)
@@ -269,7 +279,7 @@ class UploadService:
     async def _check_content(self, facts: Facts, head: bytes) -> str | None:
         types = None
         if facts.grant_id is not None:
-            types = await self.database.run(self.repository.types_of_grant, facts.grant_id)
+            types = await self.database.run(self.facts.types_of_grant, facts.grant_id)
         try:
             return self.policy.check_content(facts.filename, head, only=types)
         except MediaTypeUnsupportedError as error:

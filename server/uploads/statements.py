@@ -52,4 +52,4 @@ TERMINATE = Prepared(
     .values(status=UploadStatus.TERMINATED, updated_at=bindparam("now"), received=bindparam("size"))
 )
 CLEAR_HAS_BYTES = Prepared(update(_uploads).where(_this).values(has_bytes=False))
-CLEAR_RESERVED = Prepared(update(_uploads).where(_this).values(reserved=0))
+CLEAR_RESERVED = Prepared(update(_uploads).where(_this).values(reserved=0, received=bindparam("size")))

@@ -16,12 +16,14 @@ from typing import Any
 from sqlalchemy import select
 from starlette.types import Scope as AsgiScope
 
+from server.auth.authenticator import client_address
 from server.auth.forward import UploadQuestion
 from server.auth.principal import Principal, Scope
 from server.bootstrap import Services
 from server.database.models import DEFAULT_OWNER, Upload
 from server.errors import (
     AuthenticationRequiredError,
+    CredentialInvalidError,
     GrantMismatchError,
     NotFoundError,
     PartInvalidError,
@@ -74,6 +76,7 @@ class Access:
         self._authenticator = services.auth.authenticator
         self._signatures = services.auth.signatures
         self._forward = services.auth.forward
+        self._rates = services.auth.rates
         self._grants = services.auth.grants
         self._database = services.database
 
@@ -93,7 +96,7 @@ class Access:
     async def known_creator(self, scope: AsgiScope, grant: str | None = None) -> Principal | None:
         """The same; None for a request without a credential where the service at `auth_url` decides."""
         if grant is not None:
-            principal: Principal | None = await self._authenticator.of_grant(grant)
+            principal = await self._of_grant(scope, grant)
         else:
             principal = await self._authenticator.find(scope)
         if principal is None:
@@ -117,13 +120,22 @@ class Access:
             grant_id=grant.id, upload_id=upload_id, max_size=grant.max_size, max_files=grant.uploads, types=types
         )
 
+    async def _of_grant(self, scope: AsgiScope, token: str) -> Principal | None:
+        try:
+            return await self._authenticator.of_grant(token)
+        except CredentialInvalidError:
+            await self._authenticator.count_failure(scope)
+            raise
+
     async def ask(self, scope: AsgiScope, question: UploadQuestion) -> Principal:
         """Whom the service at `auth_url` takes the client for. Raises as `ForwardAuth.ask`, and `ScopeMissingError`."""
-        client = scope.get("client")
-        address = client[0] if client else None
-        principal = await self._forward.ask(replace(question, remote_address=address), scope["headers"])
+        principal = await self._forward.ask(replace(question, remote_address=client_address(scope)), scope["headers"])
         principal.check(Scope.UPLOAD)
         return principal
+
+    async def count_creation(self, scope: AsgiScope, principal: Principal) -> Mapping[str, str]:
+        """Count a creation; the headers that tell how many are left. Raises `RateLimitedError`."""
+        return await self._rates.creation(principal.owner, client_address(scope))
 
     async def admit(self, scope: AsgiScope, principal: Principal | None, create: Create) -> tuple[Principal, Create]:
         """Who creates what, once the head of the creation is known: with the metadata that a grant or the backend adds.

@@ -111,10 +111,12 @@ class _FormRoute:
         key = self._key_of_grant(principal) if raw is None else parse_key(raw)
         length = call.head.get("Content-Length") or ""
         asked = int(length) if length.isdecimal() else 0
+        rate = await self._access.count_creation(call.scope, principal)
         async with self._forms.receive(principal.owner, key, asked, self._access.terms(principal)) as form:
             answer = await self._take_all(form, reader, principal)
             self._check_end(reader)
             response = _response(call, await self._finish(form, answer, principal))
+        response.headers.update(rate)
         if form.earlier is not None:
             _log.info("form_answered_again", task_id=form.earlier.answer["task_id"])
             response.headers.update(_REPLAYED)

@@ -58,7 +58,8 @@ _ALLOW_HEADERS = (
 _EXPOSE_HEADERS = (
     "Location, Upload-Offset, Upload-Length, Upload-Metadata, Upload-Defer-Length, Upload-Concat, "
     "Upload-Expires, Tus-Version, Tus-Resumable, Tus-Max-Size, Tus-Extension, Tus-Checksum-Algorithm, "
-    "X-Request-ID, Upload-Task, Retry-After, Accept-Ranges, Content-Range, Content-Disposition, ETag"
+    "X-Request-ID, Upload-Task, Retry-After, RateLimit, RateLimit-Policy, Accept-Ranges, Content-Range, "
+    "Content-Disposition, ETag"
 )
 
 
@@ -173,6 +174,7 @@ class TusRoutes:
         offer = self._offered(call.scope)
         decision = await self._decide_create(call, offer)
         principal, decision = await self._access.admit(call.scope, known, decision)
+        rate = await self._access.count_creation(call.scope, principal)
         facts = await self._make(principal, decision)
         location = f"{base_url(call.scope)}{PATH}/{await self._access.signed(facts.id)}"
         # Otherwise a repeated creation, and the client goes on at the offset of the first one.
@@ -185,7 +187,7 @@ class TusRoutes:
             first = partial(protocol.first_append, decision, offer=offer)
             facts = await self._receive(Right(facts.id, None), first, call.body)
         # tus-js-client needs an offset after a creation that declared no length, whether it sent bytes or none.
-        headers = {"Upload-Offset": str(facts.offset), **protocol.progress(facts)}
+        headers = {"Upload-Offset": str(facts.offset), **protocol.progress(facts), **rate}
         return Response(status_code=201, headers={"Location": location, **headers})
 
     async def _decide_create(self, call: Call, offer: Offer) -> Create:

@@ -11,6 +11,7 @@ from server.auth.authenticator import FROM_PROXY, Authenticator
 from server.auth.grants import Grants
 from server.auth.keys import ApiKeys
 from server.auth.principal import ANYBODY, Principal, Scope
+from server.auth.rate_limits import RateLimits
 from server.bootstrap import new_id, utc_now
 from server.database.session import Database
 from server.errors import AuthenticationRequiredError, CredentialInvalidError
@@ -41,6 +42,7 @@ class Asked:
             settings=Settings(data_dir=folder, **{"auth": "on", **settings}),
             keys=keys,
             grants=Grants.open(self.database, utc_now, new_id),
+            rates=RateLimits.open(Settings(data_dir=folder, rate_failures="")),
             token=token,
             session=session,
         )

@@ -68,7 +68,7 @@ def for_api(settings: Settings, *methods: str) -> CrossOrigin:
         settings,
         methods=", ".join([*methods, "OPTIONS"]),
         allow="Authorization, Content-Type, Idempotency-Key, X-HTTP-Method-Override, X-Request-ID, X-Requested-With",
-        expose="Idempotent-Replayed, Retry-After, X-Request-ID",
+        expose="Idempotent-Replayed, Retry-After, RateLimit, RateLimit-Policy, X-Request-ID",
     )
 
 

@@ -30,6 +30,7 @@ from server.web import health, media, multipart, pages, tasks, tus
 from server.web.errors import api_response, known
 from server.web.middleware.access_lines import AccessLines
 from server.web.middleware.access_log import AccessLog
+from server.web.middleware.hosts import Hosts
 from server.web.middleware.proxy import Proxy
 from server.worker import open_leader
 from server.worker.leader import Leader
@@ -74,7 +75,7 @@ def create_app(settings: Settings | None = None, store: UploadStore | None = Non
         *tasks.routes(services),
         *media.routes(services),
         *health.routes(_checks(services, scheduler), services.metrics, hints=_HINTS),
-        *pages.routes(),
+        *pages.routes(settings.auth),
     ]
     for route in routes:
         # Starlette's `$` lets a line feed stand after every address and leaves it out of an id, so that `<id>%0a`
@@ -86,6 +87,7 @@ def create_app(settings: Settings | None = None, store: UploadStore | None = Non
             Middleware(_StartSentence),
             Middleware(AccessLog, metrics=services.metrics, lines=lines, on_error=_unexpected),
             Middleware(Proxy, trusted=settings.trusted_proxies, root_path=settings.root_path),
+            Middleware(Hosts, allowed=settings.allowed_hosts, intake=services.intake),
             Middleware(tus.Mount, routes=_tus_routes(services)),
         ],
         exception_handlers={HTTPException: _no_route},

@@ -34,6 +34,7 @@ _RETENTION = (
     "quarantine_retention",
     "event_retention",
     "row_retention",
+    "audit_retention",
 )
 _PROCESSING = (
     "scheduler",

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from server.cli import exits
+from server.cli.audit import audit_group
 from server.cli.backups import backup_command, restore_command
 from server.cli.maintenance import check_command
 from server.lifecycle import TaskStatus, UploadStatus
@@ -43,9 +44,13 @@ def _refusals() -> Iterator[None]:
 
 
 def add_to(main: click.Group, place: Decorator, settings: Callable[[Mapping[str, Given]], Settings]) -> None:
-    """Add both groups. `place` gives a command the options of where things are, `settings` reads them."""
+    """Add these and the commands of other files.
+
+    `place` gives a command the options of where things are, `settings` reads them.
+    """
     main.add_command(_tasks(place, settings))
     main.add_command(_uploads(place, settings))
+    main.add_command(audit_group(place, settings))
     main.add_command(check_command(place, settings))
     main.add_command(backup_command(place, settings))
     main.add_command(restore_command(place, settings))

@@ -10,6 +10,10 @@ const AGAIN_MS = 4000
 const SURE_MS = 4000
 
 const root = document.documentElement
+// The form is on the page only where it is needed: nothing may offer to fill it in elsewhere.
+if (isProtected()) {
+  document.querySelector('main').prepend(document.querySelector('#sign-in-template').content.cloneNode(true))
+}
 const part = {
   sign_in: document.querySelector('#sign-in'),
   form: document.querySelector('#sign-in-form'),
@@ -22,7 +26,9 @@ const part = {
 }
 
 // `on` until somebody has signed in, then `in`; undefined on a server that needs no sign-in.
-const state = () => root.dataset.auth
+function state() {
+  return root.dataset.auth
+}
 
 // What is wrong with the sign-in: its sentence by language, or null.
 let problem = null
@@ -144,6 +150,7 @@ function close(reason) {
 
 /** The texts of the form and of the header, in the current language. */
 export function renderAccess() {
+  if (!isProtected()) return
   const isOpen = state() === 'in'
   part.who.hidden = !isOpen
   part.sign_out.hidden = !isOpen

@@ -110,7 +110,7 @@ def test_whatever_a_caller_passes_is_bounded_and_stored(database: Database) -> N
     details = {f"{number}{KEY}": long for number in range(100)}
     details |= {"list": [long] * 100, "nan": float("nan"), "bytes": b"\x00", "map": {"key": KEY}}  # type: ignore[dict-item]
     names = ("action", "actor", "owner", "object_kind", "object_id", "object_owner", "address", "request_id")
-    audit.record_now(Entry(**dict.fromkeys(names, long), details=details))  # type: ignore[arg-type]
+    audit.record_now(Entry(**dict.fromkeys(names, long), details=details))
     audit.record_now(Entry(action="a", actor="b", details=dict(list(details.items())[-4:])))
     found = [{name: getattr(row, name) for name in (*names, "details")} for row in rows(database)]
     stored = json.dumps(found, ensure_ascii=False)

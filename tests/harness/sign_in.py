@@ -13,6 +13,7 @@ import pytest
 from starlette.applications import Starlette
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from server.app import create_app
 from server.auth import cookies
 from server.auth.audit import AuditLog
 from server.auth.principal import Principal, scopes_of
@@ -74,10 +75,9 @@ class _Gate:
 def signing_in(monkeypatch: pytest.MonkeyPatch, folder: Path, **settings: Any) -> Iterator[LiveServer]:
     """The app on a free port."""
     databases: list[Database] = []
-    real = http.create_app
 
     def create(made: Settings, store: Any = None) -> Starlette:
-        app = real(made, store)
+        app = create_app(made, store)
         database = Database(made.sqlalchemy_url, 2)
         databases.append(database)
         found, added = routes(made, database)

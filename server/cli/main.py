@@ -35,6 +35,7 @@ _RETENTION = (
     "event_retention",
     "row_retention",
     "audit_retention",
+    "session_idle",
 )
 _PROCESSING = (
     "scheduler",

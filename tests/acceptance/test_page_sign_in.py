@@ -161,6 +161,25 @@ def test_another_owner_sees_nothing_of_the_one_before(monkeypatch: pytest.Monkey
     assert not [name for name in seen["stored"] if name.startswith("videodock:")]
 
 
+def test_signing_out_in_one_window_signs_out_in_all(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """The other window forgets its videos and asks for a sign-in by itself."""
+    with signing_in(monkeypatch, tmp_path / "data") as live:
+        events = used(
+            tmp_path,
+            live.url,
+            *sign_in(KEY),
+            ["choose", str(make(tmp_path, "clip.mp4"))],
+            ["until", "watching"],
+            ["signOutElsewhere"],
+            ["visible", "#credential"],
+            ["look", "out"],
+            *sign_in(KEY),
+            ["look", "in"],
+        )
+    for label in ("out", "in"):
+        assert "clip.mp4" not in look(events, label)["text"]
+
+
 def test_the_form_fits_a_telephone_and_takes_a_token(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Nothing sticks out at 320 pixels, with a refusal too; an empty field is refused without asking the server."""
     with signing_in(monkeypatch, tmp_path / "data") as live:

@@ -104,6 +104,14 @@ function steps(page, network) {
     throttle: (rate) => throttle(network, rate),
     /** Let so many requests to an address get no answer. */
     fail: (pattern, times) => page.route(pattern, (route) => route.abort(), { times }),
+    /** Sign out in another window of the same browser. */
+    async signOutElsewhere() {
+      const other = await page.context().newPage()
+      await other.goto(given.url)
+      await other.click('#sign-out')
+      await other.waitForSelector('#credential')
+      await other.close()
+    },
     dropCookies: () => page.context().clearCookies(),
     /** Take the network away from the browser, or give it back. */
     offline: (isOffline) => page.context().setOffline(isOffline),

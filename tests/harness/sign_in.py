@@ -38,8 +38,13 @@ KNOWN = {
 }
 
 
-async def verify(credential: str, _address: str | None) -> Principal:
+async def verify(credential: str, address: str | None) -> Principal:
     """As the authenticator does it."""
+    return await found(credential, address)
+
+
+async def found(credential: str, _address: str | None) -> Principal:
+    """What a test replaces."""
     if credential not in KNOWN:
         raise CredentialInvalidError(reason="credential_unknown")
     return KNOWN[credential]
@@ -48,19 +53,19 @@ async def verify(credential: str, _address: str | None) -> Principal:
 def routes(settings: Settings, database: Database) -> tuple[Sessions, list[Any]]:
     """Sessions without a memory, and the routes that use them."""
     ticks = itertools.count(step=10)
-    found = Sessions(settings=settings, database=database, clock=utc_now, monotonic=lambda: float(next(ticks)))
+    sessions = Sessions(settings=settings, database=database, clock=utc_now, monotonic=lambda: float(next(ticks)))
     audit = AuditLog(database=database, clock=utc_now)
     intake = Admission(30, 0, 100)
-    made = session_routes.routes(settings=settings, sessions=found, audit=audit, verify=verify, intake=intake)
-    return found, list(made)
+    made = session_routes.routes(settings=settings, sessions=sessions, audit=audit, verify=verify, intake=intake)
+    return sessions, list(made)
 
 
 class _Gate:
     """Lets only a session create an upload."""
 
-    def __init__(self, app: ASGIApp, found: Sessions) -> None:
+    def __init__(self, app: ASGIApp, sessions: Sessions) -> None:
         self._app = app
-        self._sessions = found
+        self._sessions = sessions
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and (scope["method"], scope["path"]) == ("POST", "/files"):
@@ -80,9 +85,9 @@ def signing_in(monkeypatch: pytest.MonkeyPatch, folder: Path, **settings: Any) -
         app = create_app(made, store)
         database = Database(made.sqlalchemy_url, 2)
         databases.append(database)
-        found, added = routes(made, database)
+        sessions, added = routes(made, database)
         app.router.routes[0:0] = added
-        app.add_middleware(_Gate, found=found)
+        app.add_middleware(_Gate, sessions=sessions)
         return app
 
     monkeypatch.setattr(http, "create_app", create)

@@ -5,8 +5,11 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from sqlalchemy.exc import OperationalError
 
 from server.auth import cookies
+from server.auth.sessions import Sessions
+from tests.harness import sign_in as harness
 from tests.harness.http import Answer, LiveServer
 from tests.harness.sign_in import KEY, OTHER_KEY, TOKEN, cookie_of, signing_in
 
@@ -218,3 +221,27 @@ def test_a_head_is_a_get_without_a_body(live: LiveServer) -> None:
     """RFC 9110 section 9.3.2."""
     answer = live.ask("HEAD", PATH)
     assert (answer.status, answer.body) == (200, b"")
+
+
+@pytest.mark.parametrize("away", ["verify", "create", "find", "end"])
+def test_a_database_that_is_away_is_503_and_never_open(
+    monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory, away: str
+) -> None:
+    """Whatever cannot be checked or stored: no cookie, nobody signed in, and no word about the database."""
+
+    async def fail(*_: object, **__: object) -> None:
+        raise OperationalError("SELECT secret", {}, Exception("db.internal is away"))
+
+    with signing_in(monkeypatch, tmp_path_factory.mktemp("away")) as live:
+        cookie = cookie_of(sign_in(live, {"key": KEY}).headers)
+        if away == "verify":
+            monkeypatch.setattr(harness, "found", fail)
+        else:
+            monkeypatch.setattr(Sessions, away, fail)
+        method = {"find": "GET", "end": "DELETE"}.get(away, "POST")
+        body = json.dumps({"key": KEY}).encode() if method == "POST" else None
+        answer = live.ask(method, PATH, {**OWN, "Cookie": cookie}, body)
+        assert (answer.status, json.loads(answer.body)["code"]) == (503, "unavailable")
+        assert "set-cookie" not in answer.headers
+        assert answer.headers["retry-after"]
+        assert "internal is" not in answer.text

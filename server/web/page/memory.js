@@ -62,8 +62,16 @@ export function rememberedOwner() {
   return attempt(() => localStorage.getItem(OWNER))
 }
 
+/** Remember it; null forgets it. Every other window of this browser hears of a change: see `onOtherOwner`. */
 export function rememberOwner(owner) {
-  attempt(() => localStorage.setItem(OWNER, owner))
+  attempt(() => (owner === null ? localStorage.removeItem(OWNER) : localStorage.setItem(OWNER, owner)))
+}
+
+/** Call `changed` when another window has signed out, or signed in somebody else than `current()`. */
+export function onOtherOwner(current, changed) {
+  window.addEventListener('storage', ({ key, newValue }) => {
+    if (key === OWNER && current() !== null && newValue !== current()) changed()
+  })
 }
 
 function read(name) {

@@ -6,7 +6,8 @@
 import { isClosed, isProtected, openAfterSignIn, renderAccess, signOut } from './access.js'
 import { UNCHOSEN, WAITING, WATCHING, hasEnded, isRunning, items, newItem } from './items.js'
 import {
-  fingerprint, forgetAll, hold, records, rememberLanguage, rememberOwner, rememberedLanguage, rememberedOwner,
+  fingerprint, forgetAll, hold, onOtherOwner, records, rememberLanguage, rememberOwner, rememberedLanguage,
+  rememberedOwner,
 } from './memory.js'
 import { copy, link, togglePlayer } from './player.js'
 import { announce, enter, page, render, renderList, renderTitle } from './rows.js'
@@ -170,12 +171,12 @@ function bringBack({ stage, at, ...facts }) {
 
 /** After a sign-in: what this page stored comes back, if it is of the same owner. */
 async function begin(name) {
-  const isFirst = owner === null
+  const isSame = name === owner
   if (name !== (owner ?? rememberedOwner())) dropAll()
   owner = name
   rememberOwner(name)
   page.choose.focus()
-  if (isFirst) {
+  if (!isSame) {
     readAccepted()
     await recall()
   }
@@ -195,6 +196,8 @@ async function leave() {
   const isRisky = items.some((item) => !hasEnded(item) && !item.complete)
   if (!(await signOut(isRisky, warn))) return
   dropAll()
+  owner = null
+  rememberOwner(null)
   forgive()
   announce(null, text('signed_out'))
 }
@@ -280,6 +283,11 @@ let remembered = null
 if (isProtected()) {
   openAfterSignIn((name) => {
     remembered = begin(name)
+  })
+  onOtherOwner(() => owner, () => {
+    // The cookie is no longer this person's: nothing of theirs may stay on the screen.
+    dropAll()
+    location.reload()
   })
 } else {
   readAccepted()

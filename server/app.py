@@ -87,7 +87,7 @@ def create_app(settings: Settings | None = None, store: UploadStore | None = Non
             Middleware(_StartSentence),
             Middleware(AccessLog, metrics=services.metrics, lines=lines, on_error=_unexpected),
             Middleware(Proxy, trusted=settings.trusted_proxies, root_path=settings.root_path),
-            Middleware(Hosts, allowed=settings.allowed_hosts, intake=services.intake),
+            *_hosts(services),
             Middleware(tus.Mount, routes=_tus_routes(services)),
         ],
         exception_handlers={HTTPException: _no_route},
@@ -96,6 +96,11 @@ def create_app(settings: Settings | None = None, store: UploadStore | None = Non
     # A redirect would lose a body, and would be built from the client's Host.
     app.router.redirect_slashes = False
     return app
+
+
+def _hosts(services: Services) -> list[Middleware]:
+    allowed = services.settings.allowed_hosts
+    return [Middleware(Hosts, allowed=allowed, intake=services.intake)] if allowed else []
 
 
 def _tus_routes(services: Services) -> tus.TusRoutes:

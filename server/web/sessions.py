@@ -19,6 +19,7 @@ from starlette.types import Scope
 
 from server.auth import cookies
 from server.auth.audit import SIGN_IN_FAILED, AuditLog, Entry
+from server.auth.csrf import check_same_site
 from server.auth.principal import Principal
 from server.auth.sessions import Sessions
 from server.errors import (
@@ -37,7 +38,6 @@ from server.transport.body import End
 from server.uploads.service import ClientGoneError
 from server.web.endpoint import Call, endpoint
 from server.web.errors import api_response, in_every_language
-from server.web.same_site import check_same_site
 
 Verify = Callable[[str, str | None], Awaitable[Principal]]
 """Who has this credential, a key or a token, that came from this address; raises what refuses it."""

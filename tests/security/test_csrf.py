@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
+from server.auth.csrf import check_same_site
 from server.errors import CrossSiteError
-from server.web.same_site import check_same_site
 from tests.harness.http import LiveServer
 from tests.harness.sign_in import KEY, OTHER_KEY, cookie_of, signing_in
 

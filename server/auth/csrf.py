@@ -5,15 +5,15 @@ The browser says where it comes from, in headers that no page can set: `Sec-Fetc
 `Origin` everywhere. A request with neither is refused: no browser of today sends one.
 """
 
-from urllib.parse import urlsplit
+from collections.abc import Iterable
 
 from starlette.types import Scope
 
 from server.errors import CrossSiteError
-from server.web.middleware.proxy import base_url
 
 _SAFE = frozenset({b"GET", b"HEAD", b"OPTIONS"})
 _OWN = frozenset({b"same-origin", b"none"})
+_DEFAULT_PORTS = {"http": ":80", "https": ":443"}
 
 
 def check_same_site(scope: Scope) -> None:
@@ -30,16 +30,17 @@ def check_same_site(scope: Scope) -> None:
     if sites:
         is_own = all(site in _OWN for site in sites)
     else:
-        origins = _values(headers, b"origin")
-        is_own = len(origins) == 1 and origins[0].decode("latin-1").lower() == _own_origin(scope)
+        origins, hosts = _values(headers, b"origin"), _values(headers, b"host")
+        is_own = len(origins) == len(hosts) == 1 and origins[0].lower() == _origin(scope["scheme"], hosts[0])
     if not is_own:
         raise CrossSiteError
 
 
-def _own_origin(scope: Scope) -> str:
-    parts = urlsplit(base_url(scope))
-    return f"{parts.scheme}://{parts.netloc}".lower()
+def _origin(scheme: str, host: bytes) -> bytes:
+    """The origin as a browser writes it: in lower case, without the port that belongs to the scheme."""
+    name = host.decode("latin-1").lower().removesuffix(_DEFAULT_PORTS.get(scheme, ""))
+    return f"{scheme}://{name}".encode("latin-1")
 
 
-def _values(headers: list[tuple[bytes, bytes]], wanted: bytes) -> list[bytes]:
+def _values(headers: Iterable[tuple[bytes, bytes]], wanted: bytes) -> list[bytes]:
     return [value.strip(b" \t") for name, value in headers if name.lower() == wanted]

@@ -137,8 +137,10 @@ class AuditLog:
         for name, value in values.items():
             if value is not None:
                 values[name] = clean(str(value), _LONGEST_OF_COLUMN.get(name, _LONGEST))
-        details = None if entry.details is None else _clean_details(entry.details)
-        return {**values, "details": details, "at": self.clock()}
+        # Left out rather than None, which a JSON column takes for the value `null`.
+        details = {} if entry.details is None else {"details": _clean_details(entry.details)}
+        del values["details"]
+        return {**values, **details, "at": self.clock()}
 
 
 def purge(database: Database, until: datetime, *, dry_run: bool = False) -> int:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import select, text
 from sqlalchemy.exc import OperationalError
 from structlog.testing import capture_logs
 
@@ -74,6 +74,8 @@ def test_an_entry_has_who_what_where_and_which_request(database: Database) -> No
     assert (one.address, one.request_id) == ("192.0.2.1", "req-1")
     assert one.details == entry.details
     assert (two.object_owner, two.request_id, two.details) == (None, "req-2", None)
+    with database.read() as session:
+        assert session.scalar(text("SELECT count(*) FROM audit_log WHERE details IS NULL")) == 2
     assert (three.actor, three.owner, three.address, three.request_id) == ("operator", None, None, None)
 
 

@@ -6,7 +6,9 @@ Rules:
   has opened the page; only the navigation itself does not, and the page's files need no sign-in.
 - Over https it is Secure, and its name begins with `__Host-`, or with `__Secure-` below a prefix. A browser takes such
   names over https only, and `__Host-` from this host alone: no other site can plant one. Plain http has no such names.
-- Of these names only the one that fits the request counts.
+- Below a prefix the name ends with it, so that the cookies of two servers on one host never meet.
+- Of these names only the one that fits the request counts, and it must be there once: two readers could take different
+  ones of two.
 """
 
 import re
@@ -21,22 +23,20 @@ _PATH = re.compile(r"(?:/[A-Za-z0-9._~!$&'()*+,=:@%-]+)+")
 
 def name(scope: Mapping[str, Any]) -> str:
     """The cookie's name for a request; `scope` is an ASGI scope with the public scheme and prefix."""
+    path = _path(scope)
+    own = NAME if path == "/" else NAME + re.sub(r"[^A-Za-z0-9]", "_", path)
     if not _is_secure(scope):
-        return NAME
-    return f"__Host-{NAME}" if _path(scope) == "/" else f"__Secure-{NAME}"
+        return own
+    return f"__Host-{own}" if path == "/" else f"__Secure-{own}"
 
 
 def find(scope: Mapping[str, Any]) -> str | None:
-    """The value of a request's cookie, or None. Of several, the first counts: browsers send the longest path first."""
+    """The value of a request's cookie; None where it is missing, malformed, or there more than once."""
     wanted = name(scope)
-    for header, raw in scope["headers"]:
-        if header != b"cookie":
-            continue
-        for pair in raw.decode("latin-1").split(";"):
-            key, _, value = pair.strip(" \t").partition("=")
-            if key == wanted and _VALUE.fullmatch(value):
-                return str(value)
-    return None
+    texts = [raw.decode("latin-1") for header, raw in scope["headers"] if header == b"cookie"]
+    pairs = [pair.strip(" \t").partition("=") for text in texts for pair in text.split(";")]
+    found = [value for key, _, value in pairs if key == wanted]
+    return found[0] if len(found) == 1 and _VALUE.fullmatch(found[0]) else None
 
 
 def setting(scope: Mapping[str, Any], value: str, seconds: int) -> str:

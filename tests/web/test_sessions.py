@@ -99,9 +99,13 @@ def test_a_new_sign_in_ends_the_one_before(live: LiveServer) -> None:
         (
             {"X-Forwarded-Proto": "https", "X-Forwarded-Prefix": "/video"},
             "/video",
-            "__Secure-videodock_session=v; Path=/video; HttpOnly; SameSite=Strict; Secure",
+            "__Secure-videodock_session_video=v; Path=/video; HttpOnly; SameSite=Strict; Secure",
         ),
-        ({"X-Forwarded-Prefix": "/video"}, "/video", "videodock_session=v; Path=/video; HttpOnly; SameSite=Strict"),
+        (
+            {"X-Forwarded-Prefix": "/video"},
+            "/video",
+            "videodock_session_video=v; Path=/video; HttpOnly; SameSite=Strict",
+        ),
     ],
     ids=["http", "https", "https and prefix", "prefix"],
 )
@@ -206,6 +210,15 @@ def test_other_methods_are_refused_and_no_other_origin_may_ask(live: LiveServer,
 def test_an_odd_cookie_is_no_session(live: LiveServer, cookie: str) -> None:
     """No error, and nobody is signed in."""
     assert whose(live, cookie) == OUT
+
+
+def test_two_cookies_are_no_session(live: LiveServer) -> None:
+    """One of them may have been planted: nobody is signed in, with whichever of them comes first."""
+    cookie = cookie_of(sign_in(live, {"key": KEY}).headers)
+    planted = "videodock_session=" + "A" * 43
+    for both in (f"{cookie}; {planted}", f"{planted}; {cookie}", f"{cookie}; {cookie}", f"{cookie}; videodock_session"):
+        assert whose(live, both) == OUT, both
+    assert whose(live, cookie) == ANN
 
 
 def test_with_authentication_off_nobody_signs_in(

@@ -56,10 +56,6 @@ export function sessionOver() {
 /** Let `onOpen` know each sign-in with its owner, also one that lasts from before. */
 export async function openAfterSignIn(onOpen) {
   opened = onOpen
-  part.form.addEventListener('submit', (event) => {
-    event.preventDefault()
-    signIn()
-  })
   for (;;) {
     try {
       const answer = await session('GET')
@@ -99,7 +95,8 @@ function ask(isNow) {
   renderAccess()
 }
 
-async function signIn() {
+/** Sign in with what is in the form. */
+export async function signIn() {
   if (isBusy) return
   const credential = part.credential.value.trim()
   if (credential === '') {

@@ -3,7 +3,7 @@
 // Rule: all input of a person is handled here, and nowhere else. Imports run one way, from here through uploads and
 // tasks to rows, and from there down to items and texts. Nothing is loaded from another origin.
 
-import { isClosed, isProtected, openAfterSignIn, renderAccess, signOut } from './access.js'
+import { isClosed, isProtected, openAfterSignIn, renderAccess, signIn, signOut } from './access.js'
 import { UNCHOSEN, WAITING, WATCHING, hasEnded, isRunning, items, newItem } from './items.js'
 import {
   fingerprint, forgetAll, hold, onOtherOwner, records, rememberLanguage, rememberOwner, rememberedLanguage,
@@ -281,6 +281,10 @@ speak(preferredLanguage())
 listen()
 let remembered = null
 if (isProtected()) {
+  document.querySelector('#sign-in-form').addEventListener('submit', (event) => {
+    event.preventDefault()
+    signIn()
+  })
   openAfterSignIn((name) => {
     remembered = begin(name)
   })

@@ -77,6 +77,7 @@ async function upload(item) {
       }
     }
   }
+  if (!items.includes(item)) return
   remember(item)
   watch(item)
   schedule()
@@ -86,13 +87,18 @@ async function step(item, signal) {
   if (!item.id) {
     await create(item, signal)
     await hold(item)
-    remember(item)
+    keep(item)
   } else if (item.unsure) {
     await ask(item, signal)
   } else {
     await sendChunk(item, signal)
-    remember(item)
+    keep(item)
   }
+}
+
+/** Remember an upload, unless it was taken away meanwhile: then nothing of it may stay. */
+function keep(item) {
+  if (items.includes(item)) remember(item)
 }
 
 function correct(item, offset) {

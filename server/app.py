@@ -26,11 +26,12 @@ from server.observability import configure_logging
 from server.pipeline import clamd
 from server.settings import Settings, load
 from server.storage.base import UploadStore
-from server.web import grants, health, media, multipart, pages, tasks, tus
+from server.web import grants, health, media, multipart, pages, sessions, tasks, tus
 from server.web.access import Access
 from server.web.errors import api_response, known
 from server.web.middleware.access_lines import AccessLines
 from server.web.middleware.access_log import AccessLog
+from server.web.middleware.hosts import Hosts
 from server.web.middleware.proxy import Proxy
 from server.worker import open_leader
 from server.worker.leader import Leader
@@ -75,11 +76,18 @@ def create_app(settings: Settings | None = None, store: UploadStore | None = Non
         *multipart.routes(services),
         *tasks.routes(services),
         *grants.routes(services),
+        *sessions.routes(
+            settings=settings,
+            sessions=services.auth.sessions,
+            audit=services.auth.audit,
+            verify=services.auth.authenticator.sign_in,
+            intake=services.intake,
+        ),
         *media.routes(services),
         *health.routes(
             _checks(services, scheduler), services.metrics, hints=_HINTS, check_scraper=Access(services).admin
         ),
-        *pages.routes(),
+        *pages.routes(settings.auth),
     ]
     for route in routes:
         # Starlette's `$` lets a line feed stand after every address and leaves it out of an id, so that `<id>%0a`
@@ -91,6 +99,8 @@ def create_app(settings: Settings | None = None, store: UploadStore | None = Non
             Middleware(_StartSentence),
             Middleware(AccessLog, metrics=services.metrics, lines=lines, on_error=_unexpected),
             Middleware(Proxy, trusted=settings.trusted_proxies, root_path=settings.root_path),
+            Middleware(Hosts, allowed=settings.allowed_hosts, intake=services.intake),
+            *_hosts(services),
             Middleware(tus.Mount, routes=_tus_routes(services)),
         ],
         exception_handlers={HTTPException: _no_route},
@@ -99,6 +109,11 @@ def create_app(settings: Settings | None = None, store: UploadStore | None = Non
     # A redirect would lose a body, and would be built from the client's Host.
     app.router.redirect_slashes = False
     return app
+
+
+def _hosts(services: Services) -> list[Middleware]:
+    allowed = services.settings.allowed_hosts
+    return [Middleware(Hosts, allowed=allowed, intake=services.intake)] if allowed else []
 
 
 def _tus_routes(services: Services) -> tus.TusRoutes:

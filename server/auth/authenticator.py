@@ -9,11 +9,13 @@ Rules:
 """
 
 from collections.abc import Awaitable, Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from starlette.types import Scope as AsgiScope
 
-from server.auth import credentials
+from server.auth import cookies, credentials
+from server.auth.audit import CREDENTIAL_REFUSED, AuditLog, Entry
+from server.auth.csrf import check_same_site
 from server.auth.grants import Grants
 from server.auth.keys import ApiKeys
 from server.auth.principal import ANYBODY, Principal, Scope, is_owner
@@ -37,9 +39,9 @@ class Authenticator:
     keys: ApiKeys
     grants: Grants
     rates: RateLimits
+    audit: AuditLog
     token: Verify | None = None
     session: Verify | None = None
-    cookie: str = field(default="videodock_session")
 
     @property
     def is_on(self) -> bool:
@@ -62,22 +64,35 @@ class Authenticator:
         if given:
             try:
                 return await self._of_authorization(given)
-            except CredentialInvalidError:
-                await self.count_failure(scope)
+            except CredentialInvalidError as error:
+                await self.count_failure(scope, error)
                 raise
         if self.session is not None:
-            cookie = _cookie(scope, self.cookie)
+            cookie = cookies.find(scope)
             found = None if cookie is None else await self.session(cookie)
             if found is not None:
+                check_same_site(scope)  # the browser sends the cookie, whoever's page made the request
                 return found
         return self._of_proxy(scope)
 
-    async def count_failure(self, scope: AsgiScope) -> None:
+    async def count_failure(self, scope: AsgiScope, error: CredentialInvalidError) -> None:
         """Count an invalid credential. Raises `RateLimitedError` when its address has shown too many.
 
         A valid one is never refused for the others: many users may share an address.
         """
-        await self.rates.failure(client_address(scope))
+        address = client_address(scope)
+        details = {"reason": str(error.params.get("reason", ""))}
+        await self.audit.record(Entry(action=CREDENTIAL_REFUSED, actor="none", address=address, details=details))
+        await self.rates.failure(address)
+
+    async def sign_in(self, text: str, address: str | None) -> Principal:
+        """Who signs in with this key or token, from this address. Raises `CredentialInvalidError`, and
+        `RateLimitedError` when the address has shown too many invalid ones."""
+        try:
+            return await self.verify(text)
+        except CredentialInvalidError:
+            await self.rates.failure(address)
+            raise
 
     async def verify(self, text: str) -> Principal:
         """Who has this key or token. Raises `CredentialInvalidError`."""
@@ -137,10 +152,3 @@ def client_address(scope: AsgiScope) -> str | None:
 def _values(scope: AsgiScope, wanted: bytes) -> list[str]:
     headers: Iterable[tuple[bytes, bytes]] = scope["headers"]
     return [value.decode("latin-1") for name, value in headers if name == wanted]
-
-
-def _cookie(scope: AsgiScope, wanted: str) -> str | None:
-    """The value of a cookie; None where it is missing or there are two, since two readers could take different ones."""
-    pairs = [pair.strip().partition("=") for text in _values(scope, b"cookie") for pair in text.split(";")]
-    found = [value for name, _, value in pairs if name == wanted]
-    return found[0] if len(found) == 1 and found[0] else None

@@ -7,11 +7,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 
+from server.auth.audit import AuditLog
 from server.auth.authenticator import Authenticator
 from server.auth.forward import ForwardAuth
 from server.auth.grants import Grants
 from server.auth.keys import ApiKeys
 from server.auth.rate_limits import RateLimits
+from server.auth.sessions import Sessions
 from server.auth.signatures import Signatures
 from server.auth.tokens import JwtVerifier
 from server.database.session import Database
@@ -27,6 +29,8 @@ class AuthParts:
     signatures: Signatures
     forward: ForwardAuth
     rates: RateLimits
+    sessions: Sessions
+    audit: AuditLog
     authenticator: Authenticator
 
     @classmethod
@@ -39,13 +43,25 @@ class AuthParts:
         tokens = JwtVerifier(settings=settings, clock=clock)
         token = tokens.verify if tokens.is_configured else None
         rates = RateLimits.open(settings)
+        sessions = Sessions(settings=settings, database=database, clock=clock)
+        audit = AuditLog(database=database, clock=clock)
         return cls(
             keys=keys,
             grants=grants,
             signatures=Signatures(database, clock),
             forward=ForwardAuth(settings=settings),
             rates=rates,
-            authenticator=Authenticator(settings=settings, keys=keys, grants=grants, rates=rates, token=token),
+            sessions=sessions,
+            audit=audit,
+            authenticator=Authenticator(
+                settings=settings,
+                keys=keys,
+                grants=grants,
+                rates=rates,
+                audit=audit,
+                token=token,
+                session=sessions.find,
+            ),
         )
 
     def close(self) -> None:

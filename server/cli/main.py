@@ -36,6 +36,8 @@ _RETENTION = (
     "quarantine_retention",
     "event_retention",
     "row_retention",
+    "audit_retention",
+    "session_idle",
 )
 _PROCESSING = (
     "scheduler",

@@ -1,14 +1,16 @@
-"""Rows of uploads and tasks as an operator reads them: dictionaries of the documented columns.
+"""Rows of uploads, tasks and the audit log as an operator reads them: dictionaries of the documented columns.
 
 Rule: it only looks; keys are the names of columns (docs/database.md), and the newest comes first.
 """
 
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Select, select
+from sqlalchemy import Select, or_, select
 from sqlalchemy.orm import Session
 
+from server.database.access_models import AuditEntry
 from server.database.models import Task, TaskEvent, TaskFile, TaskStep, Upload, UploadPart
 
 Record = dict[str, Any]
@@ -48,6 +50,21 @@ def upload(session: Session, upload_id: str) -> Record | None:
         return None
     parts = select(UploadPart.part_id).where(UploadPart.final_id == upload_id).order_by(UploadPart.position)
     return {**found[0], "parts": list(session.scalars(parts))}
+
+
+def audit_entries(
+    session: Session, owner: str | None, actions: Sequence[str], since: datetime | None, limit: int
+) -> list[Record]:
+    """Entries of the audit log: by this owner or on what is this owner's, of these actions (of any, if none is named),
+    since a time; at most `limit`, 0 for all."""
+    query = select(AuditEntry.__table__).order_by(AuditEntry.id.desc())
+    if owner is not None:
+        query = query.where(or_(AuditEntry.owner == owner, AuditEntry.object_owner == owner))
+    if actions:
+        query = query.where(AuditEntry.action.in_(actions))
+    if since is not None:
+        query = query.where(AuditEntry.at >= since)
+    return _read(session, query.limit(limit) if limit else query)
 
 
 def _filtered(

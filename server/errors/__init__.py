@@ -22,6 +22,7 @@ kinds of errors; each refusal is a class here, or in `access.py` for who may do 
     │   ├── file_too_large              413  one file of a form
     │   │   └── too_large_to_scan       413  more than the virus scanner takes
     │   ├── field_invalid               400  a field of a JSON body
+    │   ├── sign_in_invalid             400  a sign-in on the page that cannot be understood (413 if too large)
     │   ├── authentication_required     401  no credential
     │   ├── credential_invalid          401  unknown, expired, revoked, or not understood
     │   ├── scope_missing               403  the credential does not allow it
@@ -62,6 +63,7 @@ kinds of errors; each refusal is a class here, or in `access.py` for who may do 
     │   │   ├── file_empty              415  no byte at all
     │   │   └── media_type_mismatch     415  its name says video, its first bytes do not
     │   ├── range_unsatisfiable         416  of a download; nothing of it is within the file
+    │   ├── host_not_allowed            421  by the setting `allowed_hosts`
     │   ├── idempotency_mismatch        422  a form with the key of another one
     │   ├── head_too_large              431  request line and headers, or trailers
     │   └── checksum_mismatch           460  the bytes are not those that the client hashed
@@ -91,12 +93,14 @@ from server.errors.access import FieldInvalidError as FieldInvalidError
 from server.errors.access import GrantExpiredError as GrantExpiredError
 from server.errors.access import GrantMismatchError as GrantMismatchError
 from server.errors.access import GrantUsedError as GrantUsedError
+from server.errors.access import HostNotAllowedError as HostNotAllowedError
 from server.errors.access import PlaybackExpiredError as PlaybackExpiredError
 from server.errors.access import QuotaReachedError as QuotaReachedError
 from server.errors.access import QuotaTooSmallError as QuotaTooSmallError
 from server.errors.access import RateLimitedError as RateLimitedError
 from server.errors.access import RefusedByBackendError as RefusedByBackendError
 from server.errors.access import ScopeMissingError as ScopeMissingError
+from server.errors.access import SignInInvalidError as SignInInvalidError
 from server.errors.base import BusyError as BusyError
 from server.errors.base import ClientError as ClientError
 from server.errors.base import OffsetError as OffsetError

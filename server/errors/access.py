@@ -29,6 +29,27 @@ class CrossSiteError(ClientError):
     status = 403
 
 
+class SignInInvalidError(ClientError):
+    """The body of a sign-in is not what is documented; 413 when it is too large."""
+
+    code = "sign_in_invalid"
+
+    def __init__(self, *, limit: str, too_large: bool = False) -> None:
+        super().__init__(limit=limit)
+        self._too_large = too_large
+
+    @property
+    def status_hint(self) -> int:
+        return 413 if self._too_large else 400
+
+
+class HostNotAllowedError(ClientError):
+    """421 Misdirected Request: the server does not answer for this host (RFC 9110 section 15.5.20)."""
+
+    code = "host_not_allowed"
+    status = 421
+
+
 class RefusedByBackendError(ClientError):
     """The service at `auth_url` refused the creation; its sentence is `explanation`."""
 

@@ -23,6 +23,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, and_, case, delete, exists, false, func, literal_column, or_, select, update
 from sqlalchemy.orm import Session
 
+from server.auth import audit
 from server.database.models import Task, TaskEvent, TaskFile, Upload, UploadPart
 from server.database.session import Database, changed
 from server.lifecycle import TASK_MOVES, FileStatus, TaskStatus, UploadStatus, ends
@@ -113,6 +114,9 @@ class Retention:
             self._note(this, kind, until)
         if settings.quarantine_retention:
             self._old_quarantine(this, now - timedelta(seconds=settings.quarantine_retention))
+        if settings.audit_retention:
+            until = now - timedelta(seconds=settings.audit_retention)
+            this.report.add(SweepKind.OLD_AUDIT, audit.purge(self._database, until, dry_run=this.dry_run))
         if this.report.counts[SweepKind.FAILED] > failed:
             self._whole_look_at = min(self._whole_look_at, time.monotonic() + _AGAIN_SECONDS)
 

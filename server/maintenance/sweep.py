@@ -21,6 +21,7 @@ import structlog
 from sqlalchemy import ColumnElement, Row, and_, literal_column, or_, select
 from sqlalchemy.orm import aliased
 
+from server.auth import sessions
 from server.database.models import Task, TaskFile, Upload, UploadPart
 from server.database.session import Database
 from server.errors import MediaTypeUnsupportedError, PartInvalidError, StorageFullError, UploadLockedError
@@ -98,6 +99,7 @@ class Sweeper:
         self._end_late_groups(this)
         self._drop_originals(this, None)
         report.add(SweepKind.ANSWERS, self.keys.drop_expired(dry_run=dry_run))
+        report.add(SweepKind.SESSIONS, sessions.purge(self.database, self.settings, self.clock(), dry_run=dry_run))
         self.removal.sweep(this)
         self._sweep_work(this)
         return report

@@ -44,6 +44,7 @@ class SweepKind(StrEnum):
     MISSING = "missing", "open uploads whose bytes are gone; left as they are"
     DROPPED = "dropped", "originals that are not kept once they can be played (`originals`)"
     ANSWERS = "answers", "answers to forms (`form_answer_expiry`)"
+    SESSIONS = "sessions", "sign-ins on the page that have ended (`session_idle`, `session_lifetime`)"
     LATE = "late", "groups whose last upload never came"
     LEFTOVERS = "leftovers", "folders and FIFOs that a process left which died"
     FAILED_ORIGINALS = "failed_originals", "originals that failed or were cancelled (`failed_retention`)"
@@ -54,6 +55,7 @@ class SweepKind(StrEnum):
     OLD_EVENTS = "old_events", "events of tasks (`event_retention`)"
     OLD_TASKS = "old_tasks", "tasks with their rows (`row_retention`)"
     OLD_UPLOADS = "old_uploads", "rows of uploads without a task (`row_retention`)"
+    OLD_AUDIT = "old_audit", "entries of the audit log (`audit_retention`)"
     FAILED = "failed", "failures; the log says more"
 
 

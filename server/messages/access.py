@@ -16,6 +16,14 @@ SENTENCES: dict[str, Texts] = {
         "拒绝来自其他网站的请求",
         "A page of another site sent this request with your sign-in; it was refused",
     ),
+    "sign_in_invalid": (
+        "登录请求须为 JSON，含 key 或 token 之一，最大 {limit}",
+        "A sign-in is a JSON object with either `key` or `token`, and has at most {limit}",
+    ),
+    "host_not_allowed": (
+        "此服务器不处理该主机名的请求",
+        "This server does not answer for that host; use its public address",
+    ),
     "refused_by_backend": ("上传被拒绝：{explanation}", "The upload was refused: {explanation}"),
     "grant_expired": (
         "上传许可已过期，请重新获取",

@@ -123,8 +123,8 @@ class Access:
     async def _of_grant(self, scope: AsgiScope, token: str) -> Principal | None:
         try:
             return await self._authenticator.of_grant(token)
-        except CredentialInvalidError:
-            await self._authenticator.count_failure(scope)
+        except CredentialInvalidError as error:
+            await self._authenticator.count_failure(scope, error)
             raise
 
     async def ask(self, scope: AsgiScope, question: UploadQuestion) -> Principal:

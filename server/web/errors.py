@@ -55,7 +55,7 @@ def known(error: Exception, scope: Scope) -> VideodockError:
 def tus_response(error: VideodockError, scope: Scope) -> Response:
     """`code: sentence` as text, with the headers that tus clients act on; JSON for `Accept: application/json`."""
     if _accepts_json_only(scope):
-        return JSONResponse(_in_every_language(error), error.status_hint, headers=_headers(error))
+        return JSONResponse(in_every_language(error), error.status_hint, headers=_headers(error))
     text = f"{error.code}: {sentence(error.code, error.params, language(scope, 'en'))}\n"
     return PlainTextResponse(text, error.status_hint, headers=_headers(error))
 
@@ -65,8 +65,8 @@ def _accepts_json_only(scope: Scope) -> bool:
     return values == [b"application/json"]
 
 
-def _in_every_language(error: VideodockError) -> dict[str, object]:
-    """For a page that lets its reader switch the language after the refusal."""
+def in_every_language(error: VideodockError) -> dict[str, object]:
+    """Code and sentences, for a page that lets its reader switch the language after the refusal."""
     messages = {spoken: sentence(error.code, error.params, spoken) for spoken in LANGUAGES}
     return {"code": error.code, "messages": messages}
 

@@ -3,8 +3,12 @@
 Rule: the page loads nothing from other hosts and runs only its own script; its Content-Security-Policy enforces
 that. Each file has a route, and there is no other: a client's text never becomes a path. The files are read
 once, at the start: reading them for each request takes four times as long, and threads that other requests need.
+
+With `auth` on, the page itself says so: it then asks who is signed in before it shows anything. Without, it needs no
+such request.
 """
 
+import hashlib
 from pathlib import Path
 
 from starlette.datastructures import Headers
@@ -27,21 +31,36 @@ _HEADERS = {
     "connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
+    # The same as `frame-ancestors` and `form-action`, for browsers and scanners that know no such policy; and no page
+    # that opens this one, or is opened by it, gets hold of its window.
+    "X-Frame-Options": "DENY",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Permissions-Policy": "accelerometer=(), camera=(), display-capture=(), geolocation=(), gyroscope=(), "
+    "magnetometer=(), microphone=(), midi=(), payment=(), serial=(), usb=()",
     # The browser revalidates each time, and gets 304 (RFC 9110, section 13) while nothing has changed.
     "Cache-Control": "no-cache",
 }
+# Only over https: RFC 6797 section 7.2. A year, and this host alone; the names below it are not ours to decide.
+_HTTPS_ONLY = {"Strict-Transport-Security": "max-age=31536000"}
+_OPEN = b"<html "
+_SIGN_IN = b'<html data-auth="on" '
 
 
-def routes() -> list[Route]:
-    """The page at `/`, and each other file of its folder at `/page/<name>`."""
+def routes(auth: str = "off") -> list[Route]:
+    """The page at `/`, and each other file of its folder at `/page/<name>`. `auth` is the setting."""
     files = sorted(file for file in _FOLDER.iterdir() if file.suffix in _TYPES)
-    return [_route("/" if file.name == _INDEX else f"/page/{file.name}", file) for file in files]
+    return [_route("/" if file.name == _INDEX else f"/page/{file.name}", file, auth) for file in files]
 
 
-def _route(path: str, file: Path) -> Route:
+def _route(path: str, file: Path, auth: str) -> Route:
     content = file.read_bytes()
+    if file.name == _INDEX and auth == "on":
+        content = content.replace(_OPEN, _SIGN_IN, 1)
     described = FileResponse(file, stat_result=file.stat(), headers=_HEADERS, media_type=_TYPES[file.suffix])
-    headers = Headers(raw=[pair for pair in described.raw_headers if pair[0] != b"accept-ranges"])
+    # The tag is of the content: another setting makes another page of the same file.
+    ours = {b"etag": f'"{hashlib.sha256(content).hexdigest()[:32]}"'.encode(), b"content-length": b"%d" % len(content)}
+    raw = [(name, ours.get(name, value)) for name, value in described.raw_headers if name != b"accept-ranges"]
+    headers = Headers(raw=raw)
     rules = StaticFiles()
 
     async def serve(request: Request) -> Response:
@@ -49,7 +68,13 @@ def _route(path: str, file: Path) -> Route:
         if rules.is_not_modified(headers, request.headers):
             unchanged = NotModifiedResponse(headers)
             unchanged.headers.update(_HEADERS)
-            return unchanged
-        return Response(content, headers=headers)
+            return _dressed(unchanged, request)
+        return _dressed(Response(content, headers=headers), request)
 
     return Route(path, serve, methods=["GET"])
+
+
+def _dressed(response: Response, request: Request) -> Response:
+    if request.scope["scheme"] == "https":
+        response.headers.update(_HTTPS_ONLY)
+    return response

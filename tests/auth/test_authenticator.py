@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from server.auth.audit import AuditLog
 from server.auth.authenticator import FROM_PROXY, Authenticator
 from server.auth.grants import Grants
 from server.auth.keys import ApiKeys
@@ -42,6 +43,7 @@ class Asked:
             settings=Settings(data_dir=folder, **{"auth": "on", **settings}),
             keys=keys,
             grants=Grants.open(self.database, utc_now, new_id),
+            audit=AuditLog(database=self.database, clock=utc_now),
             rates=RateLimits.open(Settings(data_dir=folder, rate_failures="")),
             token=token,
             session=session,
@@ -50,7 +52,13 @@ class Asked:
     def who(self, *headers: tuple[str, str], from_proxy: bool = False) -> str:
         """The owner that a request with these headers has, or the code of its refusal."""
         raw: Sequence[tuple[bytes, bytes]] = [(name.lower().encode(), value.encode()) for name, value in headers]
-        scope: dict[str, Any] = {"type": "http", "headers": raw, "state": {FROM_PROXY: True} if from_proxy else {}}
+        scope: dict[str, Any] = {
+            "type": "http",
+            "method": "GET",
+            "scheme": "http",
+            "headers": raw,
+            "state": {FROM_PROXY: True} if from_proxy else {},
+        }
         try:
             return asyncio.run(self.authenticator.principal(scope)).owner
         except AuthenticationRequiredError as error:

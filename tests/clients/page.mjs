@@ -68,6 +68,10 @@ function steps(page, network) {
         DataTransferItem.prototype.webkitGetAsEntry = () => ({ isDirectory: true })
       }),
     click: (selector) => page.click(selector),
+    fill: (selector, text) => page.fill(selector, text),
+    /** Write where the focus is. */
+    type: (text) => page.keyboard.type(text),
+    key: (key) => page.keyboard.press(key),
     press: (selector, key) => page.press(selector, key),
     hover: (selector) => page.hover(selector),
     /** Wait until the player has come so far, in seconds. */
@@ -98,6 +102,17 @@ function steps(page, network) {
     text: (wanted) =>
       page.waitForFunction((wanted) => document.body.innerText.includes(wanted), wanted, { polling: 50 }),
     throttle: (rate) => throttle(network, rate),
+    /** Let so many requests to an address get no answer. */
+    fail: (pattern, times) => page.route(pattern, (route) => route.abort(), { times }),
+    /** Sign out in another window of the same browser. */
+    async signOutElsewhere() {
+      const other = await page.context().newPage()
+      await other.goto(given.url)
+      await other.click('#sign-out')
+      await other.waitForSelector('#credential')
+      await other.close()
+    },
+    dropCookies: () => page.context().clearCookies(),
     /** Take the network away from the browser, or give it back. */
     offline: (isOffline) => page.context().setOffline(isOffline),
     size: (width, height) => page.setViewportSize({ width, height }),
@@ -139,6 +154,8 @@ function steps(page, network) {
         lang: await page.evaluate(() => document.documentElement.lang),
         text: (await page.evaluate(() => document.body.innerText)).replaceAll('\u00a0', ' '),
         news: await page.textContent('#news'),
+        focus: await page.evaluate(() => document.activeElement.id),
+        stored: await page.evaluate(() => Object.keys(localStorage)),
         tooWide: await page.evaluate(wide),
         rows: await page.evaluate(rows),
       })

@@ -6,6 +6,8 @@ from typing import Any, NamedTuple
 import pytest
 from sqlalchemy import text, update
 
+from server.auth.audit import AuditLog, Entry
+from server.database.access_models import BrowserSession
 from server.database.models import Task, Upload
 from server.lifecycle import UploadStatus
 from tests.harness.installation import DATA
@@ -104,6 +106,40 @@ def test_event_retention_removes_events_of_ended_tasks(installation: FilledInsta
 
 
 @pytest.mark.sampled(1)
+def test_audit_retention_removes_old_entries(installation: FilledInstallation) -> None:
+    """By the age of the entry; 0 keeps all. A dry run counts the same."""
+    installation.execute("DELETE FROM audit_log")
+    for days in (8, 10):
+        at = datetime.now(UTC) - timedelta(days=days)
+        audit = AuditLog(database=installation.services.database, clock=lambda at=at: at)  # type: ignore[misc]
+        audit.record_now(Entry(action=f"a{days}", actor="operator"))
+    assert installation.sweep(audit_retention=0) == {}
+    assert numbers(installation.report(dry_run=True, audit_retention=WEEK)) == {"old_audit": 1}
+    assert installation.sweep(audit_retention=WEEK) == {"old_audit": 1}
+    assert installation.query("SELECT action FROM audit_log") == [{"action": "a8"}]
+    assert installation.sweep(audit_retention=WEEK) == {}
+
+
+def test_sign_ins_that_have_ended_are_removed(installation: FilledInstallation) -> None:
+    """By idle time and by lifetime; those in use stay."""
+    now = datetime.now(UTC)
+    for hours, lifetime in ((1, 1), (1, 100), (9, 100)):  # the last is idle by the default of eight hours
+        row = BrowserSession(
+            id_hash=f"{hours}{lifetime}",
+            owner="ann",
+            scopes=["read"],
+            credential="key:1",
+            created_at=now - timedelta(hours=hours),
+            used_at=now - timedelta(hours=hours),
+            expires_at=now - timedelta(hours=hours - lifetime),
+        )
+        with installation.services.database.write() as session:
+            session.add(row)
+    assert numbers(installation.report(dry_run=True)) == {"sessions": 2}
+    assert installation.sweep() == {"sessions": 2}
+    assert installation.query("SELECT id_hash FROM browser_sessions") == [{"id_hash": "1100"}]
+
+
 def test_all_retentions_together_leave_nothing_of_old_tasks(
     installation: FilledInstallation, two_ages: TwoAges
 ) -> None:

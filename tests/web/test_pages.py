@@ -1,5 +1,6 @@
 """The page's files as they are served: types, headers, revalidation, and that there is nothing else to be had."""
 
+import asyncio
 import json
 import re
 from collections.abc import Iterator
@@ -7,8 +8,11 @@ from datetime import timedelta
 from email.utils import format_datetime, parsedate_to_datetime
 from graphlib import TopologicalSorter
 from pathlib import Path
+from typing import Any
 
 import pytest
+from starlette.routing import Route
+from starlette.types import Message, Scope
 
 import server.web.pages
 from tests.harness.http import LiveServer
@@ -50,6 +54,9 @@ def check_headers(headers: dict[str, str]) -> None:
     assert headers["x-content-type-options"] == "nosniff"
     assert headers["referrer-policy"] == "no-referrer"
     assert headers["cache-control"] == "no-cache"
+    assert headers["x-frame-options"] == "DENY"
+    assert headers["cross-origin-opener-policy"] == "same-origin"
+    assert {"camera=()", "microphone=()", "geolocation=()"} <= set(headers["permissions-policy"].split(", "))
 
 
 def imports(name: str) -> set[str]:
@@ -167,3 +174,41 @@ def test_each_script_opens_with_its_rule(name: str) -> None:
     opening = lines[: next(place for place, line in enumerate(lines) if not line.startswith("//"))]
     assert opening[1] == "//"
     assert opening[2].startswith("// Rule: ")
+
+
+def test_only_https_is_told_to_stay_https() -> None:
+    """RFC 6797 section 7.2: Strict-Transport-Security over https, for 200 and 304 alike, and never over http."""
+    for scheme in ("http", "https"):
+        tag = sent(scheme)["etag"]
+        for headers in ({}, {"if-none-match": tag}):
+            assert ("strict-transport-security" in sent(scheme, headers)) == (scheme == "https"), (scheme, headers)
+
+
+def test_the_page_tells_whether_it_needs_a_sign_in() -> None:
+    """With `auth` on, the page alone differs, and so does its tag: a browser must not keep the other one."""
+    off, on = ({route.path: route for route in server.web.pages.routes(auth)} for auth in ("off", "on"))
+    assert off.keys() == on.keys()
+    differ = {path for path in off if sent(route=off[path])["etag"] != sent(route=on[path])["etag"]}
+    assert differ == {"/"}
+    page = sent(route=on["/"])
+    assert b'<html data-auth="on" lang="en">' in page["body"]
+    assert int(page["content-length"]) == len(page["body"])
+    assert b"data-auth" not in sent(route=off["/"])["body"]
+
+
+def sent(scheme: str = "http", headers: dict[str, str] | None = None, route: Route | None = None) -> dict[str, Any]:
+    """The headers of an answer of the page, and its `body`."""
+    made: dict[str, Any] = {"body": b""}
+
+    async def receive() -> Message:
+        raise AssertionError
+
+    async def send(message: Message) -> None:
+        made["body"] += message.get("body", b"")
+        made.update((name.decode(), value.decode()) for name, value in message.get("headers", ()))
+
+    raw = [(name.encode(), value.encode()) for name, value in (headers or {}).items()]
+    scope: Scope = {"type": "http", "method": "GET", "scheme": scheme, "path": "/", "headers": raw}
+    asked = route or next(route for route in server.web.pages.routes() if route.path == "/")
+    asyncio.run(asked.handle(scope, receive, send))
+    return made

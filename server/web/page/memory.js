@@ -1,4 +1,4 @@
-// Data that survives a reload: which upload belongs to which file, and the language.
+// Data that survives a reload: which upload belongs to which file, whose they are, and the language.
 //
 // Rule: everything works without it. Storage may refuse, as in some private windows; then nothing is stored.
 
@@ -8,6 +8,7 @@ const MEMORY = `videodock:${BASE.pathname}:`
 // The server removes an unfinished upload after a week; a finished one need not be shown again for long.
 const KEEP_MS = { upload: 8 * 86_400_000, task: 86_400_000 }
 const LANGUAGE = 'videodock-language'
+const OWNER = `videodock-owner:${BASE.pathname}`
 
 export function fingerprint(file) {
   return `${file.name}|${file.size}|${file.lastModified}`
@@ -47,6 +48,30 @@ export function records() {
     }
   }
   return found.sort((one, other) => one.since - other.since || one.place - other.place)
+}
+
+/** Forget every upload: the next person at this browser must not see them. */
+export function forgetAll() {
+  for (const name of attempt(() => Object.keys(localStorage)) ?? []) {
+    if (name.startsWith(MEMORY)) attempt(() => localStorage.removeItem(name))
+  }
+}
+
+/** Whose uploads are stored, or null. */
+export function rememberedOwner() {
+  return attempt(() => localStorage.getItem(OWNER))
+}
+
+/** Remember it; null forgets it. Every other window of this browser hears of a change: see `onOtherOwner`. */
+export function rememberOwner(owner) {
+  attempt(() => (owner === null ? localStorage.removeItem(OWNER) : localStorage.setItem(OWNER, owner)))
+}
+
+/** Call `changed` when another window has signed out, or signed in somebody else than `current()`. */
+export function onOtherOwner(current, changed) {
+  window.addEventListener('storage', ({ key, newValue }) => {
+    if (key === OWNER && current() !== null && newValue !== current()) changed()
+  })
 }
 
 function read(name) {

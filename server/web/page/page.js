@@ -3,8 +3,12 @@
 // Rule: all input of a person is handled here, and nowhere else. Imports run one way, from here through uploads and
 // tasks to rows, and from there down to items and texts. Nothing is loaded from another origin.
 
+import { isClosed, isProtected, openAfterSignIn, renderAccess, signIn, signOut } from './access.js'
 import { UNCHOSEN, WAITING, WATCHING, hasEnded, isRunning, items, newItem } from './items.js'
-import { fingerprint, hold, records, rememberLanguage, rememberedLanguage } from './memory.js'
+import {
+  fingerprint, forgetAll, hold, onOtherOwner, records, rememberLanguage, rememberOwner, rememberedLanguage,
+  rememberedOwner,
+} from './memory.js'
 import { copy, link, togglePlayer } from './player.js'
 import { announce, enter, page, render, renderList, renderTitle } from './rows.js'
 import { askAccepted } from './server.js'
@@ -31,6 +35,8 @@ const ACTIONS = {
 let accepted = null
 // The last refusal that belongs to no row: the key of its text and the values in it.
 let refused = null
+// Whose videos the page shows; null before a sign-in.
+let owner = null
 
 function play(item) {
   togglePlayer(item)
@@ -71,6 +77,7 @@ function renderWords() {
   page.notice.hidden = refused === null
   page.language.textContent = text('other_language')
   page.language.lang = tag(otherLanguage())
+  renderAccess()
 }
 
 function acceptedText() {
@@ -162,6 +169,44 @@ function bringBack({ stage, at, ...facts }) {
   else lookAgain(item)
 }
 
+/** After a sign-in: what this page stored comes back, if it is of the same owner. */
+async function begin(name) {
+  const isSame = name === owner
+  if (name !== (owner ?? rememberedOwner())) dropAll()
+  owner = name
+  rememberOwner(name)
+  page.choose.focus()
+  if (!isSame) {
+    readAccepted()
+    await recall()
+  }
+  schedule()
+}
+
+/** Take every item and everything stored away from this browser; the server keeps what it has. */
+function dropAll() {
+  for (const item of [...items]) {
+    item.controller?.abort()
+    take(item)
+  }
+  forgetAll()
+}
+
+async function leave() {
+  const isRisky = items.some((item) => !hasEnded(item) && !item.complete)
+  if (!(await signOut(isRisky, warn))) return
+  dropAll()
+  owner = null
+  rememberOwner(null)
+  forgive()
+  announce(null, text('signed_out'))
+}
+
+function warn(key) {
+  if (key === 'sign_out_lost') refuse(key)
+  else announce(null, text(key))
+}
+
 function dropped(transfer) {
   const entries = Array.from(transfer.items, (entry) => entry.webkitGetAsEntry?.())
   const files = Array.from(transfer.files)
@@ -183,6 +228,7 @@ function press(event) {
 
 function listen() {
   page.language.addEventListener('click', switchLanguage)
+  page.sign_out.addEventListener('click', leave)
   page.choose.addEventListener('click', () => page.files.click())
   page.files.addEventListener('change', () => {
     const files = Array.from(page.files.files)
@@ -201,7 +247,7 @@ function listen() {
     if (!carriesFiles(event)) return
     event.preventDefault()
     event.dataTransfer.dropEffect = 'copy'
-    document.body.classList.add('is-dragging')
+    if (!isClosed()) document.body.classList.add('is-dragging')
   })
   document.addEventListener('dragleave', (event) => {
     if (event.relatedTarget === null) document.body.classList.remove('is-dragging')
@@ -210,6 +256,7 @@ function listen() {
     if (!carriesFiles(event)) return
     event.preventDefault()
     document.body.classList.remove('is-dragging')
+    if (isClosed()) return
     forgive()
     takeIn(dropped(event.dataTransfer))
   })
@@ -232,5 +279,21 @@ function listen() {
 
 speak(preferredLanguage())
 listen()
-readAccepted()
-const remembered = recall()
+let remembered = null
+if (isProtected()) {
+  document.querySelector('#sign-in-form').addEventListener('submit', (event) => {
+    event.preventDefault()
+    signIn()
+  })
+  openAfterSignIn((name) => {
+    remembered = begin(name)
+  })
+  onOtherOwner(() => owner, () => {
+    // The cookie is no longer this person's: nothing of theirs may stay on the screen.
+    dropAll()
+    location.reload()
+  })
+} else {
+  readAccepted()
+  remembered = recall()
+}

@@ -12,6 +12,7 @@ import { bytes, clock, codec, hasText, number, reasonText, text, timespan } from
 
 export const page = {
   language: document.querySelector('#language'),
+  sign_out: document.querySelector('#sign-out'),
   accepted: document.querySelector('#accepted'),
   choose: document.querySelector('#choose'),
   files: document.querySelector('#files'),

@@ -188,3 +188,27 @@ export async function api(method, path) {
   }
   throw new ConnectionLost()
 }
+
+/**
+ * Ask who is signed in, sign in with `credential`, or sign out (`method` GET, POST, DELETE): the server's answer. Throws
+ * the sentences of a refusal by language, as `reason`, and `ConnectionLost` when no useful answer comes in time.
+ */
+export async function session(method, credential = null) {
+  const options = { method, cache: 'no-store', signal: AbortSignal.timeout?.(PATIENCE_MS) }
+  if (credential !== null) {
+    options.headers = { 'Content-Type': 'application/json' }
+    options.body = JSON.stringify(credential.startsWith('vdk_') ? { key: credential } : { token: credential })
+  }
+  let response, body
+  try {
+    response = await fetch(new URL('api/session', BASE), options)
+    body = await response.text()
+    if (response.ok) return JSON.parse(body)
+  } catch {
+    // No connection, silence, or the page of a proxy.
+    throw new ConnectionLost()
+  }
+  const reason = sentencesOf(body)
+  if (reason === null) throw new ConnectionLost()
+  throw Object.assign(new Error(`HTTP ${response.status}`), { reason })
+}

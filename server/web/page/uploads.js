@@ -3,6 +3,7 @@
 // Rule: the offset is read again (HEAD) after every error, unless the refusal carried it. An
 // upload ends complete, refused, or resting until a person does something; it never gives up by itself.
 
+import { isClosed, sessionOver } from './access.js'
 import { PAUSED, RETRYING, UNCHOSEN, UPLOADING, WAITING, isRunning, items, sleep } from './items.js'
 import { forget, hold, remember } from './memory.js'
 import { announce, enter, fail, removeRow, render, renderList } from './rows.js'
@@ -18,7 +19,7 @@ const BACK_OFF_SECONDS = [1, 2, 4, 8, 15, 30]
 export function schedule() {
   let running = items.filter(isRunning).length
   for (const item of items) {
-    if (running >= AT_ONCE) break
+    if (running >= AT_ONCE || isClosed()) break
     if (item.state !== WAITING) continue
     running += 1
     upload(item)
@@ -55,6 +56,10 @@ async function upload(item) {
         // used before is reset, it repeats the request by itself. Only once; after that, another client sends too.
         failures += 1
         correct(item, problem.offset)
+      } else if (problem.status === 401 && sessionOver()) {
+        // It waits for the next sign-in; uploads that the server knows go on without one.
+        enter(item, WAITING)
+        return
       } else if (problem instanceof Refusal && !problem.isTemporary) {
         await refused(item, problem, signal)
         return
@@ -72,6 +77,7 @@ async function upload(item) {
       }
     }
   }
+  if (!items.includes(item)) return
   remember(item)
   watch(item)
   schedule()
@@ -81,13 +87,18 @@ async function step(item, signal) {
   if (!item.id) {
     await create(item, signal)
     await hold(item)
-    remember(item)
+    keep(item)
   } else if (item.unsure) {
     await ask(item, signal)
   } else {
     await sendChunk(item, signal)
-    remember(item)
+    keep(item)
   }
+}
+
+/** Remember an upload, unless it was taken away meanwhile: then nothing of it may stay. */
+function keep(item) {
+  if (items.includes(item)) remember(item)
 }
 
 function correct(item, offset) {

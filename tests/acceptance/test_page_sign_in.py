@@ -1,0 +1,233 @@
+"""The upload page on a server with authentication: signing in, uploading with the session, signing out.
+
+A stub knows the keys and asks for a session at creation (`tests/harness/sign_in.py`); all else is real.
+"""
+
+from pathlib import Path
+
+import pytest
+
+from server.messages import sentence
+from tests.harness.chromium import look, requests, responses
+from tests.harness.node import Event
+from tests.harness.sign_in import KEY, OTHER_KEY, TOKEN, signing_in
+from tests.harness.upload_page import browser, check_quiet
+from tests.samples import big, make
+
+pytestmark = pytest.mark.acceptance
+
+MIB = 1 << 20
+WRONG = "vdk_0123456789ab_wrong"
+OWNER = "robert.with-a-long-name@videos.example.org"
+REFUSED = {
+    language: sentence("credential_invalid", {"reason": "credential_unknown"}, language) for language in ("en", "zh")
+}
+
+
+def used(folder: Path, url: str, *steps: list[object], locale: str = "en-GB") -> list[Event]:
+    """All events of these steps; nothing but requests that the server refuses may fail."""
+    with browser(folder, url, *steps, locale=locale) as client:
+        events = client.finish(seconds=150)
+    check_quiet(events, url, troubled=True)
+    return events
+
+
+def sign_in(key: str) -> list[list[object]]:
+    return [["visible", "#credential"], ["type", key], ["key", "Enter"], ["visible", "#zone"]]
+
+
+@pytest.mark.parametrize("locale", ["en-GB", "zh-CN"])
+def test_sign_in_upload_and_sign_out_by_keyboard(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, locale: str) -> None:
+    """A wrong key is refused in the reader's language; the right one shows the uploader, until the owner signs out."""
+    video = make(tmp_path, "clip.mp4")
+    own, other = ("zh", "en") if locale.startswith("zh") else ("en", "zh")
+    with signing_in(monkeypatch, tmp_path / "data") as live:
+        events = used(
+            tmp_path,
+            live.url,
+            ["visible", "#credential"],
+            ["look", "form"],
+            ["type", WRONG],
+            ["key", "Enter"],
+            ["text", REFUSED[own]],
+            ["present", "#credential[aria-invalid='true']"],
+            ["look", "refused"],
+            ["click", "#language"],
+            ["text", REFUSED[other]],
+            ["click", "#language"],
+            ["press", "#credential", "ControlOrMeta+A"],
+            ["type", KEY],
+            ["key", "Enter"],
+            ["visible", "#zone"],
+            ["look", "in"],
+            ["choose", str(video)],
+            ["until", "watching"],
+            ["look", "uploaded"],
+            ["press", "#sign-out", "Enter"],
+            ["visible", "#credential"],
+            ["look", "out"],
+            ["reload"],
+            ["visible", "#credential"],
+            ["look", "again"],
+            locale=locale,
+        )
+        rows = live.query("SELECT action, actor, owner, details FROM audit_log ORDER BY id")
+        assert live.query("SELECT id_hash FROM browser_sessions") == []
+        (upload,) = live.query("SELECT id FROM uploads")
+        assert live.stored(upload["id"]) == video.read_bytes()
+    assert [(row["action"], row["actor"]) for row in rows] == [
+        ("sign_in_failed", "none"),
+        ("sign_in", "test:ann"),
+        ("sign_out", "test:ann"),
+    ]
+    assert WRONG not in str(rows)
+    for label in ("form", "refused", "out", "again"):
+        seen = look(events, label)
+        assert seen["focus"] == "credential", label
+        for hidden in ("clip.mp4", "ann", "MP4"):
+            assert hidden not in seen["text"], (label, hidden)
+        assert not [name for name in seen["stored"] if name.startswith("videodock:")], label
+    assert look(events, "in")["focus"] == "choose"
+    assert "ann" in look(events, "in")["text"].splitlines()
+    assert [answer["status"] for answer in responses(events, "POST")] == [401, 200, 201]
+
+
+def test_a_session_lasts_over_a_reload(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """After a reload the page shows the uploader without asking, and the videos of before."""
+    with signing_in(monkeypatch, tmp_path / "data") as live:
+        events = used(
+            tmp_path,
+            live.url,
+            *sign_in(KEY),
+            ["choose", str(make(tmp_path, "clip.mp4"))],
+            ["until", "watching"],
+            ["reload"],
+            ["until", "watching"],
+            ["look", "reloaded"],
+        )
+    assert "clip.mp4" in look(events, "reloaded")["text"]
+    assert len([event for event in requests(events, "POST") if event["url"].endswith("/api/session")]) == 1
+
+
+def test_an_upload_waits_for_the_next_sign_in(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """When the session ends, the page asks for a sign-in, and what was chosen is uploaded after it."""
+    video = make(tmp_path, "clip.mp4")
+    with signing_in(monkeypatch, tmp_path / "data") as live:
+        events = used(
+            tmp_path,
+            live.url,
+            *sign_in(KEY),
+            ["dropCookies"],
+            ["choose", str(video)],
+            ["text", "Your sign-in has ended."],
+            ["look", "over"],
+            *sign_in(KEY),
+            ["until", "watching"],
+        )
+        assert len(live.query("SELECT id FROM uploads")) == 1
+    assert look(events, "over")["focus"] == "credential"
+
+
+def test_another_owner_sees_nothing_of_the_one_before(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Signing out with an unfinished upload asks once more; then it is gone from the browser, and not from the server.
+
+    The next owner's name fits on a telephone, however long.
+    """
+    video = big(tmp_path, "secret.mp4", 24 * MIB)
+    with signing_in(monkeypatch, tmp_path / "data") as live:
+        events = used(
+            tmp_path,
+            live.url,
+            ["size", 375, 667],
+            *sign_in(KEY),
+            ["throttle", 5 * MIB],
+            ["choose", str(video)],
+            ["percent", 10],
+            ["click", "#sign-out"],
+            ["text", "Really sign out?"],
+            ["look", "asked"],
+            ["click", "#sign-out"],
+            ["visible", "#credential"],
+            ["throttle", 0],
+            *sign_in(OTHER_KEY),
+            ["look", "other"],
+        )
+        assert len(live.query("SELECT id FROM uploads WHERE status = 'open'")) == 1
+    assert look(events, "asked")["news"].startswith("Press again to sign out")
+    assert look(events, "asked")["rows"][0]["state"] == "uploading"
+    seen = look(events, "other")
+    assert (seen["rows"], OWNER in seen["text"]) == ([], True)
+    assert seen["tooWide"] == {"by": 0, "out": []}
+    assert not [name for name in seen["stored"] if name.startswith("videodock:")]
+
+
+def test_signing_out_in_one_window_signs_out_in_all(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """The other window forgets its videos and asks for a sign-in by itself."""
+    with signing_in(monkeypatch, tmp_path / "data") as live:
+        events = used(
+            tmp_path,
+            live.url,
+            *sign_in(KEY),
+            ["choose", str(make(tmp_path, "clip.mp4"))],
+            ["until", "watching"],
+            ["signOutElsewhere"],
+            ["visible", "#credential"],
+            ["look", "out"],
+            *sign_in(KEY),
+            ["look", "in"],
+        )
+    for label in ("out", "in"):
+        assert "clip.mp4" not in look(events, label)["text"]
+
+
+def test_the_form_fits_a_telephone_and_takes_a_token(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Nothing sticks out at 320 pixels, with a refusal too; an empty field is refused without asking the server."""
+    with signing_in(monkeypatch, tmp_path / "data") as live:
+        events = used(
+            tmp_path,
+            live.url,
+            ["size", 320, 568],
+            ["visible", "#credential"],
+            ["key", "Enter"],
+            ["text", "Enter your key or token."],
+            ["type", WRONG],
+            ["key", "Enter"],
+            ["text", REFUSED["en"]],
+            ["look", "refused"],
+            ["fill", "#credential", TOKEN],
+            ["click", "#sign-in-button"],
+            ["visible", "#zone"],
+            ["look", "in"],
+        )
+    for label in ("refused", "in"):
+        assert look(events, label)["tooWide"] == {"by": 0, "out": []}
+    assert [answer["status"] for answer in responses(events, "POST")] == [401, 200]
+
+
+def test_a_server_that_is_away_is_told_and_asked_again(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Without an answer about the session the form says so; with the network it clears up by itself."""
+    with signing_in(monkeypatch, tmp_path / "data") as live:
+        events = used(
+            tmp_path,
+            live.url,
+            *sign_in(KEY),
+            ["offline", True],
+            ["click", "#sign-out"],
+            ["text", "you are still signed in"],
+            ["offline", False],
+            ["fail", "**/api/session", 1],
+            ["reload"],
+            ["text", "The server does not answer."],
+            ["visible", "#zone"],
+            ["look", "end"],
+        )
+    assert "ann" in look(events, "end")["text"].splitlines()
+
+
+def test_without_authentication_the_page_asks_nothing_of_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """With `auth` off there is no form, no password field and no request about sessions."""
+    with signing_in(monkeypatch, tmp_path / "data", auth="off") as live:
+        events = used(tmp_path, live.url, ["visible", "#zone"], ["text", "are accepted"], ["look", "page"])
+    assert not [event for event in events if "api/session" in str(event.get("url"))]
+    assert "Sign" not in look(events, "page")["text"]
+    assert not [event for event in events if event["event"] == "console"]

@@ -340,6 +340,22 @@ def test_an_algorithm_that_the_settings_lack_is_refused(algorithm: str, tmp_path
     assert refusal(verifier(jwt_jwks=path), by_secret()) == {"reason": "token_signature"}
 
 
+def test_a_key_verifies_its_own_algorithms_only() -> None:
+    """Whoever passes keys to the verification: a key never verifies an algorithm that is not of its type."""
+    secret, public = jose.secret_key(SECRET), jose.key_set(json.dumps(key_set([RSA, EC, ED])).encode()).keys
+    for token, keys in (
+        (signed(RSA, "RS512"), public),
+        (signed(OCT, "HS384"), (secret,)),
+        (by_secret(), public),
+        (hmac_by(PEM, {"alg": "HS256"}), public),
+        (signed(RSA, "RS256"), (secret,)),
+        (joined({"alg": "none"}, claims()), (secret, *public)),
+    ):
+        with pytest.raises(jose.TokenError):
+            jose.claims(jose.parse(token), keys)
+    assert jose.claims(jose.parse(by_secret()), [*public, secret])["sub"] == "ann"
+
+
 def test_a_refusal_has_nothing_of_the_token(checked: JwtVerifier, caplog: pytest.LogCaptureFixture) -> None:
     """Neither the traceback, nor its causes, nor a log line, nor the verifier's repr has the token or the secret."""
     caplog.set_level(logging.DEBUG)

@@ -344,6 +344,7 @@ def test_a_key_verifies_its_own_algorithms_only() -> None:
     """Whoever passes keys to the verification: a key never verifies an algorithm that is not of its type."""
     secret, public = jose.secret_key(SECRET), jose.key_set(json.dumps(key_set([RSA, EC, ED])).encode()).keys
     for token, keys in (
+        (signed(RSA, "PS256"), jose.key_set(json.dumps(key_set([RSA], alg="RS256")).encode()).keys),
         (signed(RSA, "RS512"), public),
         (signed(OCT, "HS384"), (secret,)),
         (by_secret(), public),

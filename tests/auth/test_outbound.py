@@ -8,7 +8,7 @@ import pytest
 
 from server.auth import outbound
 from server.auth.outbound import Answer, OutboundError, Target
-from tests.harness.backend import Backend, answers, sends
+from tests.harness.backend import Backend, answers, floods, sends
 
 
 def ask(url: str, **more: Any) -> Answer:
@@ -89,6 +89,13 @@ def test_the_size_of_an_answer(size: int) -> None:
             else:
                 with pytest.raises(OutboundError, match="too large"):
                     ask(backend.url)
+
+
+@pytest.mark.parametrize("piece", [b"HTTP/1.1 100 Continue\r\n\r\n" * 1000, b"HTTP/1.1 200 OK\r\n" + b"X: y\r\n" * 99])
+def test_what_is_not_the_body_has_a_limit_too(piece: bytes) -> None:
+    """Interim answers and headers without an end are an error by their size, long before the deadline."""
+    with Backend(floods(b"", piece=piece)) as backend, pytest.raises(OutboundError, match=r"too large|not HTTP"):
+        ask(backend.url)
 
 
 def test_an_answer_before_the_body_is_read() -> None:

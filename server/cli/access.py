@@ -79,6 +79,7 @@ def _keys(place: Decorator, settings: Read) -> click.Group:
 
             keys = ApiKeys.open(database, utc_now)
             row, text = keys.create(owner, scopes_of(scopes), None if expires is None else utc_now() + expires)
+            actions.audit(database, "key_created", "key", row.id, owner, scopes=sorted(scopes))
         if as_json:
             shown = {"id": row.id, "key": text, "owner": owner, "scopes": row.scopes, "expires_at": row.expires_at}
             click.echo(output.as_json(shown))
@@ -125,6 +126,7 @@ def _keys(place: Decorator, settings: Read) -> click.Group:
         with actions.opened(settings(given)) as database:
             if not ApiKeys.open(database, utc_now).revoke(key_id):
                 raise exits.NotThere(f"There is no key {key_id}.")
+            actions.audit(database, "key_revoked", "key", key_id)
         click.echo("Revoked.")
 
     return group
@@ -173,6 +175,7 @@ def _grants(place: Decorator, settings: Read) -> click.Group:
         with actions.opened(settings(given)) as database:
             if not Grants.open(database, utc_now, new_id).revoke(grant_id):
                 raise exits.NotThere(f"There is no grant {grant_id}.")
+            actions.audit(database, "grant_revoked", "grant", grant_id)
         click.echo("Revoked.")
 
     return group
@@ -202,6 +205,7 @@ def _signing(place: Decorator, settings: Read) -> click.Group:
 
         with actions.opened(settings(given)) as database:
             made, gone = Signatures(database, utc_now).rotate(keep)
+            actions.audit(database, "signing_rotated", "signing_key", made, removed=gone)
         click.echo(f"New URLs are signed with the key {made}. Removed: {gone}.")
 
     return group

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from server.auth.audit import OPERATOR, AuditLog, Entry
 from server.bootstrap import Services, utc_now
 from server.database import migration
 from server.database.models import Task, Upload
@@ -60,6 +61,14 @@ def serving(settings: Settings) -> Iterator[Services]:
             yield services
         except AWAY as error:
             raise StartError(f"The database cannot be used: {reason(error)}") from None
+
+
+def audit(database: Database, action: str, kind: str, its_id: str, owner: str | None = None, **details: object) -> None:
+    """Record in the audit log what an operator did."""
+    entry = Entry(
+        action=action, actor=OPERATOR, object_kind=kind, object_id=its_id, object_owner=owner, details=details or None
+    )
+    AuditLog(database=database, clock=utc_now).record_now(entry)
 
 
 def cancel(database: Database, task_id: str, data_dir: Path | None = None) -> None:

@@ -174,6 +174,7 @@ def _set(settings: Settings, owner: str, limits: Mapping[str, int | None], *, as
     with actions.opened(settings) as database:
         with database.write() as session:
             owners.set_limits(session, owner, limits, utc_now())
+        actions.audit(database, "owner_limits_set", "owner", owner, owner, **limits)
         quotas = OwnerQuotas(settings=settings, database=database, clock=utc_now)
         with database.read() as session:
             record = _record(session.connection(), quotas, owner, utc_now())
@@ -189,6 +190,7 @@ def _rename(settings: Settings, old: str, new: str, *, merge: bool, as_json: boo
     try:
         with actions.opened(settings) as database:
             moved = owners.rename(database, old, new, merge=merge)
+            actions.audit(database, "owner_renamed", "owner", new, new, before=old)
     except owners.OwnerUnknownError:
         raise exits.NotThere(f"There is no owner {output.cell(old)}.") from None
     except owners.OwnerBusyError:

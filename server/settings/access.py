@@ -60,7 +60,8 @@ class AccessSettings(BaseModel):
     auth_url: str = Field(
         "",
         description="A URL of yours that is asked whether an upload may be created, when a request has no other "
-        "credential; empty: nobody is asked. It is never asked for the chunks of an upload.",
+        "credential; empty: nobody is asked. It is never asked for the chunks of an upload. The size of a form is that "
+        "of its whole body.",
     )
     auth_url_headers: Names = Field(
         ("cookie", "authorization"),

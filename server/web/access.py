@@ -16,6 +16,7 @@ from typing import Any
 from sqlalchemy import select
 from starlette.types import Scope as AsgiScope
 
+from server.auth.audit import Entry
 from server.auth.authenticator import client_address
 from server.auth.forward import UploadQuestion
 from server.auth.principal import Principal, Scope
@@ -28,6 +29,7 @@ from server.errors import (
     NotFoundError,
     PartInvalidError,
     PlaybackExpiredError,
+    RefusedByBackendError,
     TaskNotFoundError,
     UploadNotFoundError,
 )
@@ -49,6 +51,8 @@ class Right:
     owner: str | None
     by_url: bool = False
     """The request has the upload's own URL."""
+    principal: Principal | None = None
+    """Who asks; None for whoever has the URL."""
 
 
 def _with_metadata(create: Create, added: Mapping[str, str], most_files: int) -> Create:
@@ -77,6 +81,7 @@ class Access:
         self._signatures = services.auth.signatures
         self._forward = services.auth.forward
         self._rates = services.auth.rates
+        self._audit = services.auth.audit
         self._grants = services.auth.grants
         self._database = services.database
 
@@ -129,7 +134,12 @@ class Access:
 
     async def ask(self, scope: AsgiScope, question: UploadQuestion) -> Principal:
         """Whom the service at `auth_url` takes the client for. Raises as `ForwardAuth.ask`, and `ScopeMissingError`."""
-        principal = await self._forward.ask(replace(question, remote_address=client_address(scope)), scope["headers"])
+        address = client_address(scope)
+        try:
+            principal = await self._forward.ask(replace(question, remote_address=address), scope["headers"])
+        except RefusedByBackendError:
+            await self._rates.failure(address)
+            raise
         principal.check(Scope.UPLOAD)
         return principal
 
@@ -220,9 +230,9 @@ class Access:
             place = await self._grants.find_place(upload_id)
             if place is None or place.id != principal.grant.id:
                 raise UploadNotFoundError
-            return Right(upload_id, principal.owner, by_url=True)
+            return Right(upload_id, principal.owner, by_url=True, principal=principal)
         principal.check(needed)
-        return Right(upload_id, principal.acts_for)
+        return Right(upload_id, principal.acts_for, principal=principal)
 
     async def signed(self, upload_id: str) -> str:
         """The last segment of an upload's URL."""
@@ -249,9 +259,9 @@ class Access:
         principal = await self._authenticator.principal(scope)
         if principal.grant is not None:
             mine = (Upload.task_id == task_id) & (Upload.grant_id == principal.grant.id)
-            return Right(await self._task_of(mine), None)
+            return Right(await self._task_of(mine), None, principal=principal)
         principal.check(needed)
-        return Right(task_id, principal.acts_for)
+        return Right(task_id, principal.acts_for, principal=principal)
 
     async def _task_of(self, condition: Any) -> str:
         def look() -> str | None:
@@ -299,6 +309,18 @@ class Access:
         if left is not None and left <= 0:
             raise PlaybackExpiredError
         return left is not None
+
+    async def audit(self, scope: AsgiScope, action: str, right: Right, kind: str, owner: str | None = None) -> None:
+        """Record what was done to an upload or task; `owner` is whose it is. Without authentication there is nobody to
+        record. Raises nothing."""
+        if not self._is_on:
+            return
+        address, who = client_address(scope), right.principal
+        if who is None:
+            entry = Entry(action=action, actor="url", owner=owner)
+        else:
+            entry = Entry.by(who, action, object_owner=owner)
+        await self._audit.record(replace(entry, object_kind=kind, object_id=right.id, address=address))
 
     async def admin(self, scope: AsgiScope) -> None:
         """Raise unless the request may see what concerns all owners."""

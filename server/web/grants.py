@@ -12,6 +12,8 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from server import media_types
+from server.auth.audit import Entry
+from server.auth.authenticator import client_address
 from server.auth.grants import GrantTerms
 from server.bootstrap import Services
 from server.errors import FieldInvalidError, MethodNotAllowedError, ScopeMissingError
@@ -90,6 +92,7 @@ class _GrantRoute:
         self._access = Access(services)
         self._database = services.database
         self._grants = services.auth.grants
+        self._audit = services.auth.audit
 
     async def create(self, call: Call) -> Response:
         if call.head.method != "POST":
@@ -100,6 +103,8 @@ class _GrantRoute:
         asked = _parse(await read_object(call))
         make = partial(self._grants.create, principal.owner, principal.credential, asked.terms())
         row, token, first = await self._database.run(make)
+        about = {"object_kind": "grant", "object_id": row.id, "address": client_address(call.scope)}
+        await self._audit.record(Entry.by(principal, "grant_created", details={"uploads": row.uploads}, **about))
         base = base_url(call.scope)
         segment = await self._access.signed(first)
         content = {

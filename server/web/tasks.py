@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from functools import partial
 
+from sqlalchemy import select
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
@@ -62,20 +63,35 @@ class _Tasks:
             await self._access.signature_of_results(task.id),
             {file.id: await self._access.original(file.upload_id) for file in files} if self._shows_originals else {},
         )
+        if right.principal is not None and task.owner != right.principal.owner:
+            await self._access.audit(call.scope, "foreign_task_read", right, "task", task.owner)
         content = _status(task, files, steps, arrived, places, language(call.scope, "zh"))
         return JSONResponse(content, headers=_NO_STORE)
 
     async def cancel(self, call: Call) -> Response:
         right = await self._right(call, Scope.MANAGE, "POST")
         await self._database.run(self._deletion.cancel, right.id, right.owner)
+        await self._access.audit(call.scope, "task_cancelled", right, "task", await self._owner(right))
         message = sentence("task_cancelled", {}, language(call.scope, "zh"))
         return JSONResponse({"success": True, "message": message}, headers=_NO_STORE)
 
     async def remove(self, call: Call) -> Response:
         right = await self._right(call, Scope.MANAGE, "DELETE")
         await self._database.run(self._removal.remove_task, right.id, right.owner)
+        await self._access.audit(call.scope, "task_removed", right, "task", await self._owner(right))
         message = sentence("task_removed", {}, language(call.scope, "zh"))
         return JSONResponse({"success": True, "message": message}, headers=_NO_STORE)
+
+    async def _owner(self, right: Right) -> str | None:
+        """Whose task it is, where the right does not come from owning it."""
+        if right.owner is not None:
+            return right.owner
+
+        def look() -> str | None:
+            with self._database.look() as connection:
+                return connection.scalar(select(Task.owner).where(Task.id == right.id))
+
+        return await self._database.run(look)
 
     async def _right(self, call: Call, needed: Scope, *methods: str) -> Right:
         if call.head.method not in methods:

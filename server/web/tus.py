@@ -271,8 +271,12 @@ class TusRoutes:
         return Response(status_code=204, headers=protocol.progress(facts))
 
     async def _terminate(self, call: Call) -> Response:
-        await self._removal.terminate(call.right.id, call.right.owner, protocol.check_upload)
+        await self._remove(call.right)
+        await self._access.audit(call.scope, "upload_terminated", call.right, "upload", call.right.owner)
         return Response(status_code=204)
+
+    async def _remove(self, right: Right) -> None:
+        await self._removal.terminate(right.id, right.owner, protocol.check_upload)
 
     async def _receive(self, right: Right, decide: Callable[[Facts], Append], body: Body) -> Facts:
         try:

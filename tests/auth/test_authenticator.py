@@ -52,13 +52,8 @@ class Asked:
     def who(self, *headers: tuple[str, str], from_proxy: bool = False) -> str:
         """The owner that a request with these headers has, or the code of its refusal."""
         raw: Sequence[tuple[bytes, bytes]] = [(name.lower().encode(), value.encode()) for name, value in headers]
-        scope: dict[str, Any] = {
-            "type": "http",
-            "method": "GET",
-            "scheme": "http",
-            "headers": raw,
-            "state": {FROM_PROXY: True} if from_proxy else {},
-        }
+        state = {FROM_PROXY: True} if from_proxy else {}
+        scope: dict[str, Any] = {"type": "http", "method": "GET", "scheme": "http", "headers": raw, "state": state}
         try:
             return asyncio.run(self.authenticator.principal(scope)).owner
         except AuthenticationRequiredError as error:

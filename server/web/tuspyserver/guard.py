@@ -13,7 +13,6 @@ from functools import partial
 from typing import Any
 
 from fastapi import FastAPI
-from starlette.responses import Response
 from starlette.types import Message, Receive
 from tuspyserver import create_tus_router
 
@@ -25,7 +24,6 @@ from server.uploads.new_upload import CreationTerms
 from server.uploads.service import ClientGoneError
 from server.web import tus
 from server.web.access import Right
-from server.web.endpoint import Call
 from server.web.tuspyserver.storage import Creation, Errand, Reception, Storage, Termination, errand
 
 _SHOWN_BYTES = 500
@@ -77,13 +75,10 @@ class Guard(tus.TusRoutes):
             await reception.close()
         return facts
 
-    async def _terminate(self, call: Call) -> Response:
-        right = call.right
+    async def _remove(self, right: Right) -> None:
         facts = await self._database.run(self._facts.of, right.id, right.owner)
         protocol.check_upload(facts)
-        take = partial(self._removal.terminate, right.id, right.owner, protocol.check_upload)
-        await self._engine.ask("DELETE", Termination(facts, take))
-        return Response(status_code=204)
+        await self._engine.ask("DELETE", Termination(facts, partial(super()._remove, right)))
 
 
 class Engine:

@@ -82,6 +82,7 @@ def cancel(database: Database, task_id: str, data_dir: Path | None = None) -> No
             ended = groups.cancel(session, task_id, task.owner, now=utc_now())
         except TaskEndedError:
             raise ActionRefusedError(f"The task is over: its status is `{task.status.value}`.") from None
+    audit(database, "task_cancelled", "task", task_id, task.owner)
     if ended and data_dir is not None and (data_dir / "locks").is_dir():
         locks = UploadLocks(data_dir / "locks")
         for upload_id in ended:
@@ -102,6 +103,7 @@ def retry(services: Services, task_id: str) -> Retried:
     except NotRetriedError as refused:
         raise ActionRefusedError(refused.sentence) from None
     services.wake.notify()
+    audit(services.database, "task_retried", "task", task_id)
     return done
 
 
@@ -117,9 +119,11 @@ def delete(services: Services, task_id: str) -> bool:
     if task.node != services.node:
         raise ActionRefusedError("The task belongs to another data folder; name that one with --data-dir.")
     try:
-        return services.removal.remove_task(task_id, None)
+        is_gone = services.removal.remove_task(task_id, None)
     except TaskNotFoundError:  # its rows were deleted meanwhile
         raise UnknownError(f"There is no task {task_id}.") from None
+    audit(services.database, "task_removed", "task", task_id, task.owner)
+    return is_gone
 
 
 def terminate(services: Services, upload_id: str) -> None:
@@ -136,6 +140,7 @@ def terminate(services: Services, upload_id: str) -> None:
         asyncio.run(under_lock())
     except UploadLockedError:
         raise ActionRefusedError("Another request holds the upload and did not let go of it; try again.") from None
+    audit(services.database, "upload_terminated", "upload", upload_id)
 
 
 def _remove(services: Services, upload_id: str) -> None:

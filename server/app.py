@@ -99,7 +99,6 @@ def create_app(settings: Settings | None = None, store: UploadStore | None = Non
             Middleware(_StartSentence),
             Middleware(AccessLog, metrics=services.metrics, lines=lines, on_error=_unexpected),
             Middleware(Proxy, trusted=settings.trusted_proxies, root_path=settings.root_path),
-            Middleware(Hosts, allowed=settings.allowed_hosts, intake=services.intake),
             *_hosts(services),
             Middleware(tus.Mount, routes=_tus_routes(services)),
         ],

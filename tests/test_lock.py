@@ -26,14 +26,18 @@ class Locked:
     """Whether pyproject.toml asks for it, by the comment of the tool that wrote the file."""
 
 
-def locked() -> dict[str, Locked]:
-    """The packages of the lock file by name."""
+def entries() -> list[Locked]:
+    """The packages of the lock file; one may be there in two versions, for different versions of Python."""
     entry = r"^([\w.-]+)==(\S+)[^\n]*\\\n((?:    --hash=\S+(?: \\)?\n)+)((?:    #[^\n]*\n)*)"
-    found: dict[str, Locked] = {}
-    for name, version, hashes, comments in re.findall(entry, LOCK, re.MULTILINE):
-        every = tuple(re.findall(r"--hash=(\S+)", hashes))
-        found[canonicalize_name(name)] = Locked(name, version, every, "(pyproject.toml" in comments)
-    return found
+    return [
+        Locked(name, version, tuple(re.findall(r"--hash=(\S+)", hashes)), "(pyproject.toml" in comments)
+        for name, version, hashes, comments in re.findall(entry, LOCK, re.MULTILINE)
+    ]
+
+
+def locked() -> dict[str, Locked]:
+    """The same by name; of two versions the last."""
+    return {canonicalize_name(entry.name): entry for entry in entries()}
 
 
 def group(name: str) -> Iterator[str]:
@@ -76,9 +80,9 @@ def test_the_build_tools_are_locked() -> None:
 
 def test_each_package_has_hashes_and_no_address() -> None:
     """Every line of the file is a comment, a version or a SHA-256; no line names an index or a URL."""
-    packages = locked()
+    packages = entries()
     assert len(packages) == len(re.findall(r"^[\w.-]+==", LOCK, re.MULTILINE))
-    for package in packages.values():
+    for package in packages:
         assert package.hashes, package
         assert all(re.fullmatch("sha256:[0-9a-f]{64}", each) for each in package.hashes), package
     for line in LOCK.splitlines():

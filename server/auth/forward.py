@@ -44,7 +44,7 @@ _DEFAULT_SCOPES = frozenset({Scope.UPLOAD, Scope.READ, Scope.MANAGE})
 _KEY = re.compile(r"[!-+\--~]{1,255}")  # of metadata, as tus has it
 _MOST_METADATA = 8 << 10  # characters of keys and values; an upload may have 16 KiB, in Base64
 _OUR_BEARER = re.compile(rb"bearer[ \t]+vd[kg]_", re.IGNORECASE)
-_OUR_COOKIE = re.compile(rb"(?:__Host-|__Secure-)?videodock_session[ \t]*=")
+_OUR_COOKIE = re.compile(rb"(?:__Host-|__Secure-)?videodock_session(?:_[A-Za-z0-9_]*)?[ \t]*=")
 _CONTROL = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
 # The request to the service has these of its own; copies of the client's would describe another body or connection.
 _OWN = frozenset(

@@ -3,13 +3,16 @@
 A stub knows the keys and asks for a session at creation (`tests/harness/sign_in.py`); all else is real.
 """
 
+import json
 from pathlib import Path
 
 import pytest
 
 from server.messages import sentence
+from tests.conftest import StartServer
 from tests.harness.chromium import look, requests, responses
 from tests.harness.node import Event
+from tests.harness.rows import query
 from tests.harness.sign_in import KEY, OTHER_KEY, TOKEN, signing_in
 from tests.harness.upload_page import browser, check_quiet
 from tests.samples import big, make
@@ -231,3 +234,45 @@ def test_without_authentication_the_page_asks_nothing_of_it(monkeypatch: pytest.
     assert not [event for event in events if "api/session" in str(event.get("url"))]
     assert "Sign" not in look(events, "page")["text"]
     assert not [event for event in events if event["event"] == "console"]
+
+
+@pytest.mark.parametrize("engine", ["videodock", "tuspyserver"])
+def test_a_real_key_uploads_and_an_upload_outlasts_its_session(
+    start_server: StartServer, tmp_path: Path, engine: str
+) -> None:
+    """With the real authenticator: an upload goes on when the session has ended in the middle; the next one asks."""
+    server = start_server(auth="on", tus_engine=engine)
+    scopes = [part for scope in ("upload", "read", "manage") for part in ("--scope", scope)]
+    key = json.loads(server.run("keys", "create", "--owner", "ann", *scopes, "--json").stdout)["key"]
+    first, long, last = make(tmp_path, "clip.mp4"), big(tmp_path, "long.mp4", 24 * MIB), make(tmp_path, "last.mp4")
+    events = used(
+        tmp_path,
+        server.url,
+        *sign_in(key),
+        ["choose", str(first)],
+        ["until", "done"],
+        ["visible", ".row img"],
+        ["throttle", 5 * MIB],
+        ["choose", str(long)],
+        ["percent", 20],
+        ["dropCookies"],
+        ["throttle", 0],
+        ["until", "done", 2],
+        ["choose", str(last)],
+        ["text", "Your sign-in has ended."],
+        *sign_in(key),
+        ["until", "done", 3],
+        ["reload"],
+        ["until", "done", 3],
+        ["look", "end"],
+        ["click", "#sign-out"],
+        ["visible", "#credential"],
+    )
+    rows = query(server.database_url, "SELECT filename, owner FROM uploads")
+    assert sorted((row["filename"], row["owner"]) for row in rows) == [
+        ("clip.mp4", "ann"),
+        ("last.mp4", "ann"),
+        ("long.mp4", "ann"),
+    ]
+    creations = [answer["status"] for answer in responses(events, "POST") if answer["url"].endswith("/files")]
+    assert creations == [201, 201, 401, 201]

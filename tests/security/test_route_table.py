@@ -144,6 +144,12 @@ ROWS = [
         lambda callers: poster(callers).replace("/media/", "/media/~7fffffff.aaaaAAAAAAAAAAAAAAAAAAAAAA/"),
         everybody(404),
     ),
+    # Of the page: keys in Authorization do not count here.
+    Row("/api/session", "GET", at("/api/session"), everybody(200)),
+    Row("/api/session", "HEAD", at("/api/session"), everybody(200)),
+    Row("/api/session", "POST", at("/api/session"), everybody(403), json={}),  # not of our own page
+    Row("/api/session", "DELETE", at("/api/session"), everybody(403)),
+    Row("/api/session", "OPTIONS", at("/api/session"), everybody(405)),
     Row("/metrics", "GET", at("/metrics"), {**everybody(403), **UNKNOWN, "admin": 200}),
     Row("/healthz", "GET", at("/healthz"), everybody(200)),
     Row("/readyz", "GET", at("/readyz"), everybody(200)),

@@ -161,7 +161,7 @@ OF_MOUNT = {"/files", "/files/g/{grant}", "/files/{upload_id}"}
 @pytest.fixture
 def callers(start_server: StartServer, database_url: str, engine: str, tmp_path: Path) -> Callers:
     """A server on which everybody has a credential."""
-    server = start_server(database_url=database_url, auth="on", downloads="on", tus_engine=engine)
+    server = start_server(database_url=database_url, auth="on", downloads="on", tus_engine=engine, rate_failures="")
     made = Callers(server, tmp_path)
     made.make_keys()
     return made

@@ -41,11 +41,15 @@ BY_URL = "url"
 
 @dataclass(frozen=True, kw_only=True)
 class GrantTerms:
-    """What a grant allows. Sizes in bytes, times in seconds; None is no term of its own."""
+    """What a grant allows. Sizes in bytes, times in seconds; None is no term of its own.
+
+    `size` is what each upload has, so that the upload of `upload_url` has its length from the start.
+    """
 
     expires_in: int = 3600
     uploads: int = 1
     filename: str | None = None
+    size: int | None = None
     max_size: int | None = None
     max_duration: float | None = None
     types: tuple[str, ...] | None = None
@@ -95,6 +99,7 @@ class Grants:
             revoked_at=None,
             uploads=terms.uploads,
             filename=terms.filename,
+            size=terms.size,
             max_size=terms.max_size,
             max_duration=terms.max_duration,
             types=None if terms.types is None else list(terms.types),

@@ -93,14 +93,17 @@ class Access:
             limit = principal.limits.max_size
             return NO_TERMS if limit is None else CreationTerms(max_size=limit)
         types = None if grant.types is None else tuple(grant.types)
+        # A form and joined parts declare no length: for them the size is the most that they may have.
+        limits = [limit for limit in (grant.size, grant.max_size) if limit is not None]
+        max_size = min(limits, default=None)
         return CreationTerms(
-            grant_id=grant.id, upload_id=upload_id, max_size=grant.max_size, max_files=grant.uploads, types=types
+            grant_id=grant.id, upload_id=upload_id, max_size=max_size, max_files=grant.uploads, types=types
         )
 
     async def admit(self, principal: Principal, create: Create) -> tuple[Principal, Create]:
         """Who creates what, once the head of the creation is known: with the metadata that a grant or the backend adds.
 
-        Raises `GrantMismatchError` when the grant is for another file name or task, and as `check_parts`.
+        Raises `GrantMismatchError` when the grant is for another file name, size or task, and as `check_parts`.
         """
         await self._check_parts(principal, create)
         if create.is_partial:
@@ -117,6 +120,8 @@ class Access:
         task = None if create.group is None else create.group.task_id
         if grant is not None and grant.task not in (None, task):
             raise GrantMismatchError(reason="grant_task")
+        if grant is not None and create.length is not None and grant.size not in (None, create.length):
+            raise GrantMismatchError(reason="grant_length", length=grant.size)
         return principal, create
 
     def refusal_of_name(self, principal: Principal, filename: str | None) -> GrantMismatchError | None:
@@ -135,9 +140,12 @@ class Access:
         return added
 
     def by_url(self, place: Any) -> tuple[Principal, Create]:
-        """The creation of the upload whose URL the backend got with the grant; its length is not known yet."""
+        """The creation of the upload whose URL the backend got with the grant.
+
+        Without a `size` in the grant its client declares the length with its first PATCH.
+        """
         principal = Principal(place.owner, frozenset({Scope.UPLOAD}), f"grant:{place.id}", grant=place)
-        create = Create(None, None, None, has_body=False)
+        create = Create(place.size, None, None, has_body=False)
         added = self._metadata_of(place, create)
         return principal, _with_metadata(create, added, self._settings.max_files) if added else create
 

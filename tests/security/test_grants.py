@@ -137,6 +137,30 @@ def test_a_grant_is_for_what_it_says(callers: Callers, case: str) -> None:
 
 
 @pytest.mark.sampled(1)
+def test_the_upload_of_a_size_has_its_length_at_once(callers: Callers) -> None:
+    """With `size` the URL's first HEAD tells the length; no other length is taken, by creation or later."""
+    grant, other = callers.grant(size=1000), callers.grant(size=1000)
+    head = httpx.head(grant["upload_url"], headers=TUS, trust_env=False)
+    assert (head.status_code, head.headers["Upload-Length"], head.headers["Upload-Offset"]) == (200, "1000", "0")
+    assert "Upload-Defer-Length" not in head.headers
+    longer = {**PATCH, "Upload-Offset": "0", "Upload-Length": "1001"}
+    assert httpx.patch(grant["upload_url"], headers=longer, content=b"x", trust_env=False).status_code == 400
+    assert httpx.head(grant["upload_url"], headers=TUS, trust_env=False).headers["Upload-Offset"] == "0"
+    for length in (999, 1001):
+        refused = creation(other["tus_endpoint"], length, {"Accept-Language": "en"})
+        assert (refused.status_code, refused.text.partition(":")[0]) == (403, "grant_mismatch")
+        assert "1000 bytes" in refused.text
+    assert creation(other["tus_endpoint"], 1000).status_code == 201
+
+
+def test_a_size_that_no_upload_may_have_is_refused(callers: Callers) -> None:
+    """The backend hears of it, not the phone: a size above what the grant or the server allows makes no grant."""
+    for terms in ({"size": 11, "max_size": 10}, {"size": 1 << 60}):
+        answer = callers.ask("POST", "/api/grants", "owner", json=terms)
+        assert (answer.status_code, answer.json()["code"]) == (413, "upload_too_large"), answer.text
+
+
+@pytest.mark.sampled(1)
 def test_a_size_is_kept_when_the_length_comes_later(callers: Callers) -> None:
     """By its URL an upload has no length at first: a PATCH that declares too much, or brings it, is refused."""
     url = callers.grant(max_size=1000)["upload_url"]
@@ -198,6 +222,7 @@ def test_a_repeated_form_is_one_task(callers: Callers) -> None:
 
 INVALID: dict[str, object] = {
     "filename": "",
+    "size": 0,
     "max_size": 0,
     "max_duration": -1,
     "types": ["exe"],

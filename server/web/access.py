@@ -70,10 +70,11 @@ class Access:
 
     # Creation
 
-    async def creator(self, scope: AsgiScope, grant: str | None = None) -> Principal:
+    async def creator(self, scope: AsgiScope, grant: str | None = None, *, or_expired: bool = False) -> Principal:
         """Who creates an upload, a form or a grant; `grant` is the token in the path, if there is one.
 
-        Raises `AuthenticationRequiredError`, `CredentialInvalidError`, `ScopeMissingError`, `GrantExpiredError`,
+        With `or_expired` a grant that is not revoked counts after its end too, for what it has created before. Raises
+        `AuthenticationRequiredError`, `CredentialInvalidError`, `ScopeMissingError`, `GrantExpiredError`,
         `GrantMismatchError`.
         """
         if grant is not None:
@@ -82,9 +83,32 @@ class Access:
             principal = await self._authenticator.principal(scope)
         principal.check(Scope.UPLOAD)
         if principal.grant is not None:
-            self._grants.check_open(principal.grant)
+            if not or_expired or principal.grant.revoked_at is not None:
+                self._grants.check_open(principal.grant)
             self._check_origin(principal.grant, scope)
         return principal
+
+    async def joiner(self, create: Create) -> Principal | None:
+        """Who joins parts when no credential is valid any more: whoever has the URLs of all of them. None: nobody.
+
+        Joining is how the upload of these parts ends, and the end of a login must not cost it. The upload belongs to
+        the owner of its parts, and to their grant.
+        """
+        for part_id, signature in zip(create.parts, create.signatures, strict=True):
+            if not await self._signatures.is_of_upload(part_id, signature):
+                return None
+        found = await self._database.run(self._makers, create.parts)
+        if len(found) != 1:
+            return None
+        ((owner, grant_id),) = found
+        grant = None if grant_id is None else await self._grants.find(grant_id)
+        return Principal(owner, frozenset({Scope.UPLOAD}), "parts", grant=grant)
+
+    def _makers(self, upload_ids: tuple[str, ...]) -> set[tuple[str, str | None]]:
+        """Owners and grants of these uploads."""
+        with self._database.look() as connection:
+            query = select(Upload.owner, Upload.grant_id).where(Upload.id.in_(upload_ids)).distinct()
+            return {(row.owner, row.grant_id) for row in connection.execute(query)}
 
     def terms(self, principal: Principal, upload_id: str | None = None) -> CreationTerms:
         """What its grant says of an upload."""

@@ -19,13 +19,23 @@ from server.auth.grants import BY_URL, fingerprint
 from server.auth.principal import Principal, Scope
 from server.bootstrap import Services
 from server.database.session import AWAY
-from server.errors import ClientError, MethodNotAllowedError, UploadLockedError, UploadNotFoundError, VideodockError
+from server.errors import (
+    AuthenticationRequiredError,
+    ClientError,
+    CredentialInvalidError,
+    GrantExpiredError,
+    MethodNotAllowedError,
+    UploadLockedError,
+    UploadNotFoundError,
+    VideodockError,
+)
 from server.storage import checksums
 from server.storage.base import Capability
 from server.transport.body import TRAILERS, Body
 from server.tus import protocol
 from server.tus.headers import Head
 from server.tus.protocol import Append, Create, Facts, Offer
+from server.tus.records import is_final
 from server.uploads.new_upload import CreationTerms
 from server.web.access import Access, Right
 from server.web.downloads import Downloads
@@ -169,9 +179,19 @@ class TusRoutes:
         return Response(status_code=204, headers=headers)
 
     async def _create(self, call: Call) -> Response:
-        principal = await self._access.creator(call.scope, call.request.path_params.get("grant"))
         offer = self._offered(call.scope)
-        decision = await self._decide_create(call, offer)
+        try:
+            principal = await self._access.creator(call.scope, call.request.path_params.get("grant"), or_expired=True)
+        except (AuthenticationRequiredError, CredentialInvalidError, GrantExpiredError):
+            if not is_final(call.head.get("Upload-Concat")):
+                raise
+            decision = await self._decide_create(call, offer)
+            joiner = await self._access.joiner(decision)
+            if joiner is None:
+                raise
+            principal = joiner
+        else:
+            decision = await self._decide_create(call, offer)
         principal, decision = await self._access.admit(principal, decision)
         facts = await self._make(principal, decision)
         location = f"{base_url(call.scope)}{PATH}/{await self._access.signed(facts.id)}"
@@ -202,10 +222,15 @@ class TusRoutes:
 
     async def _make(self, principal: Principal, decision: Create) -> Facts:
         """Create the upload. By a grant it takes a place there, which it gives back when it is refused."""
-        if principal.grant is None or decision.is_partial:
+        grant = principal.grant
+        if grant is not None and decision.is_partial:
+            self._grants.check_open(grant)
+        if grant is None or decision.is_partial:
             return await self._insert(principal.owner, decision, self._access.terms(principal))
         mark = fingerprint(decision.length, decision.metadata_raw, decision.concat)
-        upload_id = await self._grants.take(principal.grant, mark)
+        # After the grant's end, its parts are still joined, and a repeated creation gets what the first one made.
+        is_open = bool(decision.parts) or self._grants.is_open(grant)
+        upload_id = await self._grants.take(grant, mark, is_open=is_open)
         try:
             return await self._insert(principal.owner, decision, self._access.terms(principal, upload_id))
         except VideodockError:

@@ -4,8 +4,8 @@ Rules:
 
 - A signature is an HMAC-SHA256, shortened to 128 bits, over what it is for and the id that it belongs to. So one for a
   status is none for another upload, and verifying asks no database.
-- The newest key signs, and all keys verify: a URL stays valid while its key is there. A process learns of a new key
-  within `_SECONDS`, and at once when it meets the id of a key that it does not know.
+- The newest key that all processes know signs, and all keys verify: a URL stays valid while its key is there. A
+  process learns of a new key within `_SECONDS`.
 - Forms: `<key><mac>` for an upload, for as long as the upload lives; `<expiry>.<key><mac>` for what ends, with the
   expiry in hexadecimal seconds.
 """
@@ -129,7 +129,10 @@ class Signatures:
             self._insert()
             rows = self._read()
         self._keys = {row.id: _Key(row.id, bytes.fromhex(row.secret)) for row in rows}
-        self._newest = self._keys[rows[0].id]
+        # A new key signs once every process has read it: one that does not know it would answer 404, at which clients
+        # throw an upload away. Until the first key is so old, the oldest one signs.
+        known = self._clock() - timedelta(seconds=2 * _SECONDS)
+        self._newest = self._keys[next((row for row in rows if row.created_at <= known), rows[-1]).id]
         self._loaded = self._monotonic()
 
     def _read(self) -> list[SigningKey]:
@@ -138,7 +141,7 @@ class Signatures:
 
     def _insert(self) -> str:
         with self._database.write() as session:
-            # Two processes that start at once with an empty table need no second one; by then it is not empty.
+            # Two processes that start at once with an empty table may make two: the older one signs.
             made = "".join(secrets.choice(_ID_CHARACTERS) for _ in range(_KEY_LENGTH))
             latest = session.scalar(select(func.max(SigningKey.created_at)))
             now = self._clock()

@@ -175,20 +175,22 @@ def test_tus_js_client_resumes(backend: Backend, video: Path, tmp_path: Path, wa
 @pytest.mark.sampled(2)
 @pytest.mark.parametrize("terms", ["size", "no size"])
 def test_tus_js_client_begins_at_the_url_of_a_grant(backend: Backend, video: Path, tmp_path: Path, terms: str) -> None:
-    """`uploadUrl` and no endpoint: with `size` as it is, without by `uploadLengthDeferred`, which needs chunks."""
+    """`uploadUrl` and no endpoint: with `size` as it is, without by `uploadLengthDeferred` and a stream."""
     size = video.stat().st_size
     with backend.expiring(at=2 * MIB) as (proxy, go_on):
         more = {"size": size} if terms == "size" else {}
         grant = backend.through(proxy, filename=video.name, **more)
         given = options("", video, uploadUrl=grant["upload_url"])
-        given |= {} if terms == "size" else {"uploadLengthDeferred": True, "chunkSize": MIB}
+        given |= {} if terms == "size" else {"uploadLengthDeferred": True, "chunkSize": MIB, "asStream": True}
         with NodeClient("tus.mjs", tmp_path, **{**given, "endpoint": None}) as client:
             go_on()
             events = client.finish()
     check_resumed(events, creations=0)
     assert url_of(events) == grant["upload_url"]
     backend.check(grant["upload_url"], video)
-    (row,) = query(backend.server.database_url, "SELECT length FROM uploads")
+    (row,) = query(
+        backend.server.database_url, "SELECT length FROM uploads WHERE id = :id", id=id_of(grant["upload_url"])
+    )
     assert row["length"] == size
 
 

@@ -127,6 +127,7 @@ def _make_grants() -> None:
         _time("revoked_at", nullable=True),
         sa.Column("uploads", sa.Integer(), nullable=False),
         _text("filename", nullable=True),
+        _number("size"),
         _number("max_size"),
         sa.Column("max_duration", sa.Float(), nullable=True),
         sa.Column("types", sa.JSON(), nullable=True),

@@ -41,11 +41,15 @@ BY_URL = "url"
 
 @dataclass(frozen=True, kw_only=True)
 class GrantTerms:
-    """What a grant allows. Sizes in bytes, times in seconds; None is no term of its own."""
+    """What a grant allows. Sizes in bytes, times in seconds; None is no term of its own.
+
+    `size` is what each upload has, so that the upload of `upload_url` has its length from the start.
+    """
 
     expires_in: int = 3600
     uploads: int = 1
     filename: str | None = None
+    size: int | None = None
     max_size: int | None = None
     max_duration: float | None = None
     types: tuple[str, ...] | None = None
@@ -76,9 +80,17 @@ class Grants:
             raise CredentialInvalidError(reason="credential_unknown")
         return row
 
+    async def find(self, grant_id: str) -> Row | None:
+        """The row of a grant, whether it has expired or not; None where there is none. Raises the database's errors."""
+        return await self.memory.find(grant_id)
+
+    def is_open(self, row: Row) -> bool:
+        """Whether it may create uploads now."""
+        return row.revoked_at is None and row.expires_at > self.clock()
+
     def check_open(self, row: Row) -> None:
         """Raise `GrantExpiredError` unless it may create uploads now."""
-        if row.revoked_at is not None or row.expires_at <= self.clock():
+        if not self.is_open(row):
             raise GrantExpiredError
 
     def create(self, owner: str, created_by: str, terms: GrantTerms) -> tuple[Grant, str, str]:
@@ -95,6 +107,7 @@ class Grants:
             revoked_at=None,
             uploads=terms.uploads,
             filename=terms.filename,
+            size=terms.size,
             max_size=terms.max_size,
             max_duration=terms.max_duration,
             types=None if terms.types is None else list(terms.types),
@@ -113,9 +126,12 @@ class Grants:
         """The grant whose place has that upload's id, with the place's fingerprint; None for other uploads."""
         return await self.database.run(self._find_place, upload_id)
 
-    async def take(self, grant: Row, fingerprint: str) -> str:
-        """The id of the upload that a creation makes, or has made. Raises `GrantUsedError`."""
-        return await self.database.run(self._take, grant.id, fingerprint, grant.uploads)
+    async def take(self, grant: Row, fingerprint: str, *, is_open: bool = True) -> str:
+        """The id of the upload that a creation makes, or has made. Raises `GrantUsedError`.
+
+        Without `is_open` it makes none: `GrantExpiredError`, unless the same creation has taken its place before.
+        """
+        return await self.database.run(self._take, grant.id, fingerprint, grant.uploads, is_open)
 
     async def take_by_url(self, upload_id: str) -> bool:
         """Take the place of that upload for the client that has its URL; False when another creation has it."""
@@ -129,7 +145,7 @@ class Grants:
         with self.database.look() as connection:
             return _FIND_PLACE.one_or_none(connection, {"key": upload_id})
 
-    def _take(self, grant_id: str, fingerprint: str, uploads: int) -> str:
+    def _take(self, grant_id: str, fingerprint: str, uploads: int, is_open: bool) -> str:
         mine = (GrantPlace.grant_id == grant_id, GrantPlace.fingerprint == fingerprint)
         free = (GrantPlace.grant_id == grant_id, GrantPlace.fingerprint.is_(None))
         while True:
@@ -139,6 +155,8 @@ class Grants:
                 found = session.scalar(select(GrantPlace.upload_id).where(*mine))
                 if found is not None:
                     return found
+                if not is_open:
+                    raise GrantExpiredError
                 first = session.scalar(select(GrantPlace.upload_id).where(*free).order_by(GrantPlace.place).limit(1))
                 if first is None:
                     raise GrantUsedError(uploads=uploads)

@@ -4,12 +4,13 @@ Rules:
 
 - A signature is an HMAC-SHA256, shortened to 128 bits, over what it is for and the id that it belongs to. So one for a
   status is none for another upload, and verifying asks no database.
-- The newest key signs, and all keys verify: a URL stays valid while its key is there. A process learns of a new key
-  within `_SECONDS`, and at once when it meets the id of a key that it does not know.
+- The newest key that all processes know signs, and all keys verify: a URL stays valid while its key is there. A
+  process learns of a new key within `_SECONDS`.
 - Forms: `<key><mac>` for an upload, for as long as the upload lives; `<expiry>.<key><mac>` for what ends, with the
   expiry in hexadecimal seconds.
 """
 
+import asyncio
 import base64
 import hashlib
 import hmac
@@ -31,6 +32,7 @@ _ID_CHARACTERS = string.ascii_lowercase + string.digits
 _KEY_LENGTH = 4
 _MAC_LENGTH = 22  # characters of 128 bits in base64url
 _SECONDS = 3.0
+_SHORTEST_SECONDS = 0.2  # between two looks
 _UPLOAD = re.compile(rf"[a-z0-9]{{{_KEY_LENGTH}}}[A-Za-z0-9_-]{{{_MAC_LENGTH}}}")
 _EXPIRING = re.compile(rf"([0-9a-f]{{8,10}})\.([a-z0-9]{{{_KEY_LENGTH}}}[A-Za-z0-9_-]{{{_MAC_LENGTH}}})")
 
@@ -59,6 +61,7 @@ class Signatures:
         self._keys: dict[str, _Key] = {}
         self._newest: _Key | None = None
         self._loaded = float("-inf")
+        self._looking: asyncio.Future[None] | None = None
 
     # Uploads
 
@@ -118,10 +121,22 @@ class Signatures:
 
     async def _is_right(self, signature: str, purpose: str, *parts: str) -> bool:
         key = self._keys.get(signature[:_KEY_LENGTH])
-        if key is None and self._monotonic() - self._loaded > _SECONDS:
-            await self.prepare()
+        if key is None:
+            await self._look_again()
             key = self._keys.get(signature[:_KEY_LENGTH])
         return key is not None and hmac.compare_digest(key.sign(purpose, *parts), signature)
+
+    async def _look_again(self) -> None:
+        """Another process may have made a key just now. One look serves all that wait for one, and looks are rare: a
+        flood of signatures that nobody made must not become a flood of queries."""
+        before = self._loaded
+        pause = before + _SHORTEST_SECONDS - self._monotonic()
+        if pause > 0:
+            await asyncio.sleep(pause)
+        if self._loaded == before:
+            if self._looking is None or self._looking.done():
+                self._looking = asyncio.ensure_future(self.prepare())
+            await asyncio.shield(self._looking)
 
     def _load(self) -> None:
         rows = self._read()
@@ -129,7 +144,10 @@ class Signatures:
             self._insert()
             rows = self._read()
         self._keys = {row.id: _Key(row.id, bytes.fromhex(row.secret)) for row in rows}
-        self._newest = self._keys[rows[0].id]
+        # A new key signs once every process has read it: one that does not know it would answer 404, at which clients
+        # throw an upload away. Until the first key is so old, the oldest one signs.
+        known = self._clock() - timedelta(seconds=2 * _SECONDS)
+        self._newest = self._keys[next((row for row in rows if row.created_at <= known), rows[-1]).id]
         self._loaded = self._monotonic()
 
     def _read(self) -> list[SigningKey]:
@@ -138,7 +156,7 @@ class Signatures:
 
     def _insert(self) -> str:
         with self._database.write() as session:
-            # Two processes that start at once with an empty table need no second one; by then it is not empty.
+            # Two processes that start at once with an empty table may make two: the older one signs.
             made = "".join(secrets.choice(_ID_CHARACTERS) for _ in range(_KEY_LENGTH))
             latest = session.scalar(select(func.max(SigningKey.created_at)))
             now = self._clock()

@@ -57,6 +57,7 @@ class Grant(Base):
     revoked_at: Mapped[datetime | None] = mapped_column(doc="When it was revoked (UTC)")
     uploads: Mapped[int] = mapped_column(Integer, doc="How many uploads it may create")
     filename: Mapped[str | None] = mapped_column(doc="The only file name that it allows; NULL: any")
+    size: Mapped[int | None] = mapped_column(doc="Bytes that each of its uploads has; NULL: any number")
     max_size: Mapped[int | None] = mapped_column(doc="Most bytes of an upload; NULL: as for everybody")
     max_duration: Mapped[float | None] = mapped_column(Float, doc="Most seconds of a video; NULL: any")
     types: Mapped[list[str] | None] = mapped_column(JSON, doc="Allowed types by extension; NULL: as for everybody")

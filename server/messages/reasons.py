@@ -55,6 +55,7 @@ REASONS: dict[str, Texts] = {
     "unexplained": ("未说明原因", "no reason was given"),
     "grant_filename": ("文件名须为 {filename}", "the file name must be {filename}"),
     "grant_size": ("文件最大 {limit}，且须声明长度", "the limit is {limit}, and the length must be declared"),
+    "grant_length": ("长度须为 {length} 字节", "the length must be {length} bytes"),
     "grant_type": ("只接受 {accepted}", "only {accepted} are accepted"),
     "grant_origin": ("不允许从该网站上传", "it is for pages of another origin"),
     "grant_task": ("该许可用于另一个任务", "it is for another task"),

@@ -21,6 +21,7 @@ from server.auth.authenticator import client_address
 from server.auth.forward import UploadQuestion
 from server.auth.principal import Principal, Scope
 from server.bootstrap import Services
+from server.database.access_models import GrantPlace
 from server.database.models import DEFAULT_OWNER, Upload
 from server.errors import (
     AuthenticationRequiredError,
@@ -87,18 +88,21 @@ class Access:
 
     # Creation
 
-    async def creator(self, scope: AsgiScope, grant: str | None = None) -> Principal:
+    async def creator(self, scope: AsgiScope, grant: str | None = None, *, or_expired: bool = False) -> Principal:
         """Who creates an upload, a form or a grant; `grant` is the token in the path, if there is one.
 
-        Raises `AuthenticationRequiredError`, `CredentialInvalidError`, `ScopeMissingError`, `GrantExpiredError`,
+        With `or_expired` a grant that is not revoked counts after its end too, for what it has created before. Raises
+        `AuthenticationRequiredError`, `CredentialInvalidError`, `ScopeMissingError`, `GrantExpiredError`,
         `GrantMismatchError`.
         """
-        principal = await self.known_creator(scope, grant)
+        principal = await self.known_creator(scope, grant, or_expired=or_expired)
         if principal is None:
             raise AuthenticationRequiredError
         return principal
 
-    async def known_creator(self, scope: AsgiScope, grant: str | None = None) -> Principal | None:
+    async def known_creator(
+        self, scope: AsgiScope, grant: str | None = None, *, or_expired: bool = False
+    ) -> Principal | None:
         """The same; None for a request without a credential where the service at `auth_url` decides."""
         if grant is not None:
             principal = await self._of_grant(scope, grant)
@@ -110,9 +114,32 @@ class Access:
             return None
         principal.check(Scope.UPLOAD)
         if principal.grant is not None:
-            self._grants.check_open(principal.grant)
+            if not or_expired or principal.grant.revoked_at is not None:
+                self._grants.check_open(principal.grant)
             self._check_origin(principal.grant, scope)
         return principal
+
+    async def joiner(self, create: Create) -> Principal | None:
+        """Who joins parts when no credential is valid any more: whoever has the URLs of all of them. None: nobody.
+
+        Joining is how the upload of these parts ends, and the end of a login must not cost it. The upload belongs to
+        the owner of its parts, and to their grant.
+        """
+        for part_id, signature in zip(create.parts, create.signatures, strict=True):
+            if not await self._signatures.is_of_upload(part_id, signature):
+                return None
+        found = await self._database.run(self._makers, create.parts)
+        if len(found) != 1:
+            return None
+        ((owner, grant_id),) = found
+        grant = None if grant_id is None else await self._grants.find(grant_id)
+        return Principal(owner, frozenset({Scope.UPLOAD}), "parts", grant=grant)
+
+    def _makers(self, upload_ids: tuple[str, ...]) -> set[tuple[str, str | None]]:
+        """Owners and grants of these uploads."""
+        with self._database.look() as connection:
+            query = select(Upload.owner, Upload.grant_id).where(Upload.id.in_(upload_ids)).distinct()
+            return {(row.owner, row.grant_id) for row in connection.execute(query)}
 
     def terms(self, principal: Principal, upload_id: str | None = None) -> CreationTerms:
         """What its grant says of an upload."""
@@ -121,8 +148,11 @@ class Access:
             limit = principal.limits.max_size
             return NO_TERMS if limit is None else CreationTerms(max_size=limit)
         types = None if grant.types is None else tuple(grant.types)
+        # A form and joined parts declare no length: for them the size is the most that they may have.
+        limits = [limit for limit in (grant.size, grant.max_size) if limit is not None]
+        max_size = min(limits, default=None)
         return CreationTerms(
-            grant_id=grant.id, upload_id=upload_id, max_size=grant.max_size, max_files=grant.uploads, types=types
+            grant_id=grant.id, upload_id=upload_id, max_size=max_size, max_files=grant.uploads, types=types
         )
 
     async def _of_grant(self, scope: AsgiScope, token: str) -> Principal | None:
@@ -150,7 +180,8 @@ class Access:
     async def admit(self, scope: AsgiScope, principal: Principal | None, create: Create) -> tuple[Principal, Create]:
         """Who creates what, once the head of the creation is known: with the metadata that a grant or the backend adds.
 
-        Raises `GrantMismatchError` when the grant is for another file name or task, and as `check_parts` and `ask`.
+        Raises `GrantMismatchError` when the grant is for another file name, size or task, and
+        as `check_parts` and `ask`.
         """
         if principal is None:
             principal = await self.ask(scope, _question(create))
@@ -169,6 +200,8 @@ class Access:
         task = None if create.group is None else create.group.task_id
         if grant is not None and grant.task not in (None, task):
             raise GrantMismatchError(reason="grant_task")
+        if grant is not None and create.length is not None and grant.size not in (None, create.length):
+            raise GrantMismatchError(reason="grant_length", length=grant.size)
         return principal, create
 
     def refusal_of_name(self, principal: Principal, filename: str | None) -> GrantMismatchError | None:
@@ -187,9 +220,12 @@ class Access:
         return added
 
     def by_url(self, place: Any) -> tuple[Principal, Create]:
-        """The creation of the upload whose URL the backend got with the grant; its length is not known yet."""
+        """The creation of the upload whose URL the backend got with the grant.
+
+        Without a `size` in the grant its client declares the length with its first PATCH.
+        """
         principal = Principal(place.owner, frozenset({Scope.UPLOAD}), f"grant:{place.id}", grant=place)
-        create = Create(None, None, None, has_body=False)
+        create = Create(place.size, None, None, has_body=False)
         added = self._metadata_of(place, create)
         return principal, _with_metadata(create, added, self._settings.max_files) if added else create
 
@@ -255,13 +291,33 @@ class Access:
         if "~" in segment:
             if not await self._signatures.is_of_upload(task_id, signature):
                 raise TaskNotFoundError
-            return Right(await self._task_of(Upload.id == task_id), None)
+            try:
+                return Right(await self._task_of(Upload.id == task_id), None)
+            except TaskNotFoundError:
+                return Right(await self._task_of_form(task_id), None)
         principal = await self._authenticator.principal(scope)
         if principal.grant is not None:
             mine = (Upload.task_id == task_id) & (Upload.grant_id == principal.grant.id)
             return Right(await self._task_of(mine), None, principal=principal)
         principal.check(needed)
         return Right(task_id, principal.acts_for, principal=principal)
+
+    async def _task_of_form(self, upload_id: str) -> str:
+        """The task of the one form that a grant was used for; the grant has reserved this id. `TaskNotFoundError`.
+
+        The files of a form get other ids, and `status_url` was handed out before anybody knew that there is a form.
+        """
+
+        def look() -> list[str]:
+            place = select(GrantPlace.grant_id).where(GrantPlace.upload_id == upload_id).scalar_subquery()
+            query = select(Upload.task_id).where(Upload.grant_id == place, Upload.protocol == "multipart").distinct()
+            with self._database.look() as connection:
+                return list(connection.scalars(query.limit(2)))
+
+        found = await self._database.run(look)
+        if len(found) != 1:
+            raise TaskNotFoundError
+        return found[0]
 
     async def _task_of(self, condition: Any) -> str:
         def look() -> str | None:

@@ -16,7 +16,7 @@ from server.auth.audit import Entry
 from server.auth.authenticator import client_address
 from server.auth.grants import GrantTerms
 from server.bootstrap import Services
-from server.errors import FieldInvalidError, MethodNotAllowedError, ScopeMissingError
+from server.errors import FieldInvalidError, MethodNotAllowedError, ScopeMissingError, UploadTooLargeError
 from server.tus.headers import is_id
 from server.web import multipart, tus
 from server.web.access import Access
@@ -54,6 +54,7 @@ class _Asked(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
 
     filename: _Text | None = None
+    size: int | None = Field(None, ge=1, le=(1 << 63) - 1)
     max_size: int | None = Field(None, ge=1, le=(1 << 63) - 1)
     max_duration: float | None = Field(None, gt=0, le=1e9)
     types: Annotated[list[Annotated[str, AfterValidator(_type)]], Field(min_length=1, max_length=50)] | None = None
@@ -71,6 +72,7 @@ class _Asked(BaseModel):
             expires_in=self.expires_in,
             uploads=self.uploads,
             filename=self.filename,
+            size=self.size,
             max_size=self.max_size,
             max_duration=self.max_duration,
             types=None if self.types is None else tuple(self.types),
@@ -93,6 +95,7 @@ class _GrantRoute:
         self._database = services.database
         self._grants = services.auth.grants
         self._audit = services.auth.audit
+        self._most_bytes = int(services.settings.tus_max_size)
 
     async def create(self, call: Call) -> Response:
         if call.head.method != "POST":
@@ -101,6 +104,9 @@ class _GrantRoute:
         if principal.grant is not None:
             raise ScopeMissingError(scope="upload")  # a grant makes no grants
         asked = _parse(await read_object(call))
+        limit = min(self._most_bytes, asked.max_size or self._most_bytes)
+        if asked.size is not None and asked.size > limit:
+            raise UploadTooLargeError(limit=limit)
         make = partial(self._grants.create, principal.owner, principal.credential, asked.terms())
         row, token, first = await self._database.run(make)
         about = {"object_kind": "grant", "object_id": row.id, "address": client_address(call.scope)}

@@ -19,13 +19,23 @@ from server.auth.grants import BY_URL, fingerprint
 from server.auth.principal import Principal, Scope
 from server.bootstrap import Services
 from server.database.session import AWAY
-from server.errors import ClientError, MethodNotAllowedError, UploadLockedError, UploadNotFoundError, VideodockError
+from server.errors import (
+    AuthenticationRequiredError,
+    ClientError,
+    CredentialInvalidError,
+    GrantExpiredError,
+    MethodNotAllowedError,
+    UploadLockedError,
+    UploadNotFoundError,
+    VideodockError,
+)
 from server.storage import checksums
 from server.storage.base import Capability
 from server.transport.body import TRAILERS, Body
 from server.tus import protocol
 from server.tus.headers import Head
 from server.tus.protocol import Append, Create, Facts, Offer
+from server.tus.records import is_final
 from server.uploads.new_upload import CreationTerms
 from server.web.access import Access, Right
 from server.web.downloads import Downloads
@@ -170,9 +180,8 @@ class TusRoutes:
         return Response(status_code=204, headers=headers)
 
     async def _create(self, call: Call) -> Response:
-        known = await self._access.known_creator(call.scope, call.request.path_params.get("grant"))
         offer = self._offered(call.scope)
-        decision = await self._decide_create(call, offer)
+        known, decision = await self._known_creator(call, offer)
         principal, decision = await self._access.admit(call.scope, known, decision)
         rate = await self._access.count_creation(call.scope, principal)
         facts = await self._make(principal, decision)
@@ -190,6 +199,24 @@ class TusRoutes:
         headers = {"Upload-Offset": str(facts.offset), **protocol.progress(facts), **rate}
         return Response(status_code=201, headers={"Location": location, **headers})
 
+    async def _known_creator(self, call: Call, offer: Offer) -> tuple[Principal | None, Create]:
+        """Who creates, as far as that is known, and what. Parts are joined by whoever has their URLs: the login with
+        which they were created may have ended while they came."""
+        wants_final = is_final(call.head.get("Upload-Concat"))
+        grant = call.request.path_params.get("grant")
+        try:
+            known = await self._access.known_creator(call.scope, grant, or_expired=True)
+        except (AuthenticationRequiredError, CredentialInvalidError, GrantExpiredError):
+            if not wants_final:
+                raise
+            decision = await self._decide_create(call, offer)
+            known = await self._access.joiner(decision)
+            if known is None:
+                raise
+            return known, decision
+        decision = await self._decide_create(call, offer)
+        return known or (await self._access.joiner(decision) if wants_final else None), decision
+
     async def _decide_create(self, call: Call, offer: Offer) -> Create:
         if call.head.body_length is not None:
             return protocol.decide_create(call.head, offer)
@@ -204,10 +231,15 @@ class TusRoutes:
 
     async def _make(self, principal: Principal, decision: Create) -> Facts:
         """Create the upload. By a grant it takes a place there, which it gives back when it is refused."""
-        if principal.grant is None or decision.is_partial:
+        grant = principal.grant
+        if grant is not None and decision.is_partial:
+            self._grants.check_open(grant)
+        if grant is None or decision.is_partial:
             return await self._insert(principal.owner, decision, self._access.terms(principal))
         mark = fingerprint(decision.length, decision.metadata_raw, decision.concat)
-        upload_id = await self._grants.take(principal.grant, mark)
+        # After the grant's end, its parts are still joined, and a repeated creation gets what the first one made.
+        is_open = bool(decision.parts) or self._grants.is_open(grant)
+        upload_id = await self._grants.take(grant, mark, is_open=is_open)
         try:
             return await self._insert(principal.owner, decision, self._access.terms(principal, upload_id))
         except VideodockError:

@@ -1,9 +1,6 @@
 """Uppy 6 with Dashboard and Golden Retriever in Chromium, on a page of another origin than the server's."""
 
-import threading
 from collections.abc import Iterator
-from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Literal
 
@@ -18,6 +15,7 @@ from tests.harness.cutting_proxy import CuttingProxy
 from tests.harness.node import Event, NodeClient
 from tests.harness.rows import query
 from tests.harness.server_process import ServerProcess
+from tests.harness.uppy_page import serving
 from tests.harness.waiting import PATIENCE, until
 from tests.samples import big
 
@@ -30,28 +28,11 @@ COMPLETE: Step = ["text", "Complete"]
 SUCCESS = "uppy upload-success "
 
 
-class _Files(SimpleHTTPRequestHandler):
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002
-        pass
-
-
 @pytest.fixture(scope="module")
 def origin(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Where the page is, bundled from `tests/clients/uppy/`."""
-    folder = tmp_path_factory.mktemp("uppy")
-    built = folder / "page"
-    with NodeClient("uppy/build.mjs", folder, folder=str(built)) as build:
-        build.finish()
-    pages = ThreadingHTTPServer(("127.0.0.1", 0), partial(_Files, directory=str(built)))
-    pages.daemon_threads = True
-    thread = threading.Thread(target=pages.serve_forever, daemon=True)
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{pages.server_port}"
-    finally:
-        pages.shutdown()
-        pages.server_close()
-        thread.join(PATIENCE)
+    with serving(tmp_path_factory.mktemp("uppy")) as found:
+        yield found
 
 
 @pytest.fixture

@@ -4,7 +4,8 @@
 // urlStorage (file that remembers upload URLs; a known file is resumed), abortAfterBytes (abort as soon as the
 // server has accepted that many), abortOnFile (abort when this file appears),
 // terminate (the abort removes the upload from the server), asStream (the client does not see how long it is),
-// uploadDataDuringCreation, uploadLengthDeferred, overridePatchMethod, parallelUploads, metadataForPartialUploads.
+// uploadDataDuringCreation, uploadLengthDeferred, overridePatchMethod, parallelUploads, metadataForPartialUploads,
+// headers (of each request), uploadUrl (of an upload that exists).
 
 import { createReadStream, existsSync } from 'node:fs'
 import { PassThrough } from 'node:stream'
@@ -36,6 +37,8 @@ function abort() {
 const options = {
   endpoint: given.endpoint,
   metadata: given.metadata ?? {},
+  headers: given.headers ?? {},
+  uploadUrl: given.uploadUrl ?? null,
   retryDelays: given.retryDelays ?? null,
   uploadDataDuringCreation: given.uploadDataDuringCreation ?? false,
   uploadLengthDeferred: given.uploadLengthDeferred ?? false,

@@ -56,9 +56,14 @@ class Answer:
 
 
 class TUSKit:
-    """One upload. It is TUSKit's own copy of the file that is sent, under a UUID and the original name."""
+    """One upload. It is TUSKit's own copy of the file that is sent, under a UUID and the original name.
 
-    def __init__(self, origin: str, source: Path, folder: Path, *, time_limit: float = TIME_LIMIT) -> None:
+    `endpoint` is where it creates, if not on the mount of `origin`.
+    """
+
+    def __init__(
+        self, origin: str, source: Path, folder: Path, *, time_limit: float = TIME_LIMIT, endpoint: str = ""
+    ) -> None:
         identity = uuid.uuid4()
         self.file = folder / f"{str(identity).upper()}{source.name}"
         self.file.hardlink_to(source)
@@ -68,7 +73,7 @@ class TUSKit:
         self.exchanges: list[Exchange] = []
         self.failures = 0
         self._size = source.stat().st_size
-        self._endpoint = f"{origin}/files"
+        self._endpoint = endpoint or f"{origin}/files"
         self._time_limit = time_limit
         self._next: Task | None = self._create
         self._socket: socket.socket | None = None

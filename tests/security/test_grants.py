@@ -137,6 +137,30 @@ def test_a_grant_is_for_what_it_says(callers: Callers, case: str) -> None:
 
 
 @pytest.mark.sampled(1)
+def test_the_upload_of_a_size_has_its_length_at_once(callers: Callers) -> None:
+    """With `size` the URL's first HEAD tells the length; no other length is taken, by creation or later."""
+    grant, other = callers.grant(size=1000), callers.grant(size=1000)
+    head = httpx.head(grant["upload_url"], headers=TUS, trust_env=False)
+    assert (head.status_code, head.headers["Upload-Length"], head.headers["Upload-Offset"]) == (200, "1000", "0")
+    assert "Upload-Defer-Length" not in head.headers
+    longer = {**PATCH, "Upload-Offset": "0", "Upload-Length": "1001"}
+    assert httpx.patch(grant["upload_url"], headers=longer, content=b"x", trust_env=False).status_code == 400
+    assert httpx.head(grant["upload_url"], headers=TUS, trust_env=False).headers["Upload-Offset"] == "0"
+    for length in (999, 1001):
+        refused = creation(other["tus_endpoint"], length, {"Accept-Language": "en"})
+        assert (refused.status_code, refused.text.partition(":")[0]) == (403, "grant_mismatch")
+        assert "1000 bytes" in refused.text
+    assert creation(other["tus_endpoint"], 1000).status_code == 201
+
+
+def test_a_size_that_no_upload_may_have_is_refused(callers: Callers) -> None:
+    """The backend hears of it, not the phone: a size above what the grant or the server allows makes no grant."""
+    for terms in ({"size": 11, "max_size": 10}, {"size": 1 << 60}):
+        answer = callers.ask("POST", "/api/grants", "owner", json=terms)
+        assert (answer.status_code, answer.json()["code"]) == (413, "upload_too_large"), answer.text
+
+
+@pytest.mark.sampled(1)
 def test_a_size_is_kept_when_the_length_comes_later(callers: Callers) -> None:
     """By its URL an upload has no length at first: a PATCH that declares too much, or brings it, is refused."""
     url = callers.grant(max_size=1000)["upload_url"]
@@ -196,8 +220,83 @@ def test_a_repeated_form_is_one_task(callers: Callers) -> None:
     assert httpx.get(status, headers=foreign, trust_env=False).status_code == 404
 
 
+@pytest.mark.sampled(1)
+def test_the_status_url_of_a_form_is_that_of_its_task(callers: Callers) -> None:
+    """`status_url` was handed out before the form was sent; two forms by one grant have two tasks, and no such URL."""
+    grant, twice = callers.grant(), callers.grant(uploads=2)
+    data = callers.video.read_bytes()
+
+    def form(url: str, name: str) -> str:
+        answer = httpx.post(url, files={"videos": (name, data, "video/mp4")}, trust_env=False, timeout=60)
+        assert answer.status_code == 200, answer.text
+        return str(answer.json()["task_id"])
+
+    assert httpx.get(grant["status_url"], trust_env=False).status_code == 404
+    task = form(grant["form_url"], "a.mp4")
+    assert httpx.get(grant["status_url"], trust_env=False).json()["task_id"] == task
+    assert httpx.get(twice["status_url"], trust_env=False).status_code == 404
+    form(twice["form_url"], "a.mp4")
+    form(twice["form_url"], "b.mp4")
+    assert httpx.get(twice["status_url"], trust_env=False).status_code == 404
+
+
+def test_a_repeated_creation_gets_its_upload_after_the_end(callers: Callers) -> None:
+    """The 201 was lost and the grant has expired since: the same request gets the same URL, another one nothing.
+
+    A revoked grant gives no URL to anybody: its token may be in wrong hands.
+    """
+    grant = callers.grant(uploads=2)
+    location = creation(grant["tus_endpoint"]).headers["Location"]
+    execute(callers.server.database_url, "UPDATE grants SET expires_at = created_at")
+    lengths = iter(range(11, 10_000))
+    until(
+        lambda: {creation(grant["tus_endpoint"], next(lengths)).status_code for _ in range(8)} == {403},
+        seconds=10,
+        what="both processes know the expiry",
+    )
+    again = creation(grant["tus_endpoint"])
+    assert (again.status_code, id_of(again.headers["Location"])) == (201, id_of(location))
+    part = creation(grant["tus_endpoint"], headers={"Upload-Concat": "partial"})
+    assert part.status_code == 403
+    assert callers.server.run("grants", "revoke", grant["grant_id"]).returncode == 0
+    until(
+        lambda: {creation(grant["tus_endpoint"]).status_code for _ in range(8)} == {403},
+        seconds=10,
+        what="both processes know of the revocation",
+    )
+
+
+@pytest.mark.sampled(1)
+@pytest.mark.parametrize("by", ["nobody", "expired", "revoked", "wrong"])
+def test_parts_are_joined_by_their_urls_alone(callers: Callers, by: str) -> None:
+    """Whoever has the URLs of all parts may join them, whatever became of the login; the owner is that of the parts.
+
+    With a URL less, one of another owner's, or a changed one, it is as without a credential.
+    """
+    callers.keys["nobody"] = ""
+    mine, other = (
+        [callers.open_upload(4, **{"Upload-Concat": "partial"}) for _ in range(2)],
+        callers.open_upload(4, by="other", **{"Upload-Concat": "partial"}),
+    )
+
+    def join(*parts: str) -> httpx.Response:
+        headers = {**TUS, "Upload-Concat": f"final;{' '.join(parts)}"}
+        headers |= {} if by == "nobody" else callers.headers(by)
+        return httpx.post(f"{callers.server.url}/files", headers=headers, trust_env=False)
+
+    unsigned = mine[1].partition("~")[0]
+    swapped = f"{unsigned}~{mine[0].partition('~')[2]}"
+    for parts in ((mine[0], unsigned), (mine[0], swapped), (mine[0], other), (mine[0], mine[1] + "A")):
+        assert join(*parts).status_code == 401, parts
+    made = join(*mine)
+    assert made.status_code == 201, made.text
+    sql = "SELECT owner FROM uploads WHERE id = :id"
+    assert query(callers.server.database_url, sql, id=id_of(made.headers["Location"])) == [{"owner": "alice"}]
+
+
 INVALID: dict[str, object] = {
     "filename": "",
+    "size": 0,
     "max_size": 0,
     "max_duration": -1,
     "types": ["exe"],

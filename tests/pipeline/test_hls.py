@@ -342,14 +342,22 @@ function play(urls) {
 
 
 @pytest.mark.usefixtures("browser")
-def test_chromium_plays_mp4_and_hls(start_server: StartServer, samples_folder: Path, tmp_path: Path) -> None:
-    """Uploaded, transcoded, and played from start to end by a browser, from the URLs that the status tells."""
-    server = start_server(transcode="both")
+@pytest.mark.parametrize("auth", ["off", "on"])
+def test_chromium_plays_mp4_and_hls(start_server: StartServer, samples_folder: Path, tmp_path: Path, auth: str) -> None:
+    """Uploaded, transcoded, and played from start to end by a browser, from the URLs that the status tells.
+
+    With authentication the browser has nothing but these URLs, which are signed.
+    """
+    server = start_server(transcode="both", auth=auth)
+    if auth == "on":
+        key = server.run("keys", "create", "--owner", "alice", "--scope", "upload", "--scope", "read").stdout.strip()
+        server.http.headers["Authorization"] = f"Bearer {key}"
     source = samples.make(samples_folder, "a.avi", seconds=2)
     with source.open("rb") as file:
         answer = server.http.post(f"{server.url}/api/upload/videos", files={"videos": ("a.avi", file)}).json()
     (entry,) = tasks.finish(server, answer["task_id"])["files"]
     assert entry["playable"] is True
+    assert all(("/media/~" in entry[url]) == (auth == "on") for url in ("mp4_url", "hls_url", "poster_url"))
     assert [step["status"] for step in entry["steps"] if step["name"] in ("mp4", "hls")] == ["completed", "completed"]
     script = tmp_path / "play.js"
     script.write_text(PLAY)

@@ -96,6 +96,14 @@ class Signatures:
         """Read the keys, and make the first one. Raises the errors of the database."""
         await self._database.run(self._load)
 
+    def make_first(self) -> None:
+        """Make the first key, unless there is one: before several processes start, and each would make its own.
+
+        Blocking.
+        """
+        if not self._read():
+            self._insert()
+
     def rotate(self, keep: int) -> tuple[str, int]:
         """Make a new key; the newest `keep` ones stay, this one among them. Returns its id, and how many went.
 

@@ -170,6 +170,7 @@ def serve(**given: str | None) -> None:
     _make_data_dir(settings.data_dir)
     sockets = listen(settings.host, settings.port)
     migration.upgrade(settings.sqlalchemy_url)
+    _make_first_key(settings)
 
     def announce() -> None:
         click.echo(_where_to_go(settings, sockets))
@@ -181,6 +182,19 @@ def serve(**given: str | None) -> None:
     # The serving processes are new ones and know of the command line only what stands in the environment.
     os.environ.update({settings_docs.variable(name): value for name, value in given.items() if value is not None})
     exit_process(serve_many(settings, sockets, announce))
+
+
+def _make_first_key(settings: Settings) -> None:
+    """Make the key that signs URLs, before the serving processes start."""
+    from server.auth.signatures import Signatures
+    from server.bootstrap import utc_now
+    from server.database.session import Database
+
+    database = Database(settings.sqlalchemy_url, 1, settings.fsync)
+    try:
+        Signatures(database, utc_now).make_first()
+    finally:
+        database.close()
 
 
 def _check_exposure(settings: Settings) -> None:

@@ -115,7 +115,7 @@ def ended(status: str) -> dict[str, Any]:
 @pytest.fixture
 def backend(start_server: StartServer, engine: str, tmp_path: Path) -> Backend:
     """A company's backend with its key, and a server with authentication, with each engine."""
-    made = Backend(start_server(auth="on", tus_engine=engine), tmp_path)
+    made = Backend(start_server(auth="on", rate_failures="", tus_engine=engine), tmp_path)
     made.keys["owner"] = made.key("alice", "upload", "read", "manage")
     return made
 

@@ -39,7 +39,7 @@ def video(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def backend(start_server: StartServer, tmp_path: Path) -> Backend:
     """A company's backend with its key, and a server with authentication."""
-    made = Backend(start_server(auth="on"), tmp_path)
+    made = Backend(start_server(auth="on", rate_failures=""), tmp_path)
     made.keys["owner"] = made.key("alice", "upload", "read", "manage")
     return made
 

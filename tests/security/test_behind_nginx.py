@@ -54,7 +54,7 @@ def owner_of(server: ServerProcess, answer: httpx.Response) -> str:
 
 def test_authorization_means_one_thing(start_server: StartServer, before: Before, tmp_path: Path) -> None:
     """Two of them are refused, however they are written; blanks and case change nothing; no part of one is believed."""
-    server = start_server(auth="on")
+    server = start_server(auth="on", rate_failures="")
     callers = callers_of(server, tmp_path)
     mine, others = callers.keys["owner"], callers.keys["other"]
     nginx = before(server)
@@ -122,7 +122,7 @@ def test_an_owner_is_believed_only_of_a_trusted_proxy(
 ) -> None:
     """Straight and through an nginx that is not trusted the header is nothing; where nginx clears it, neither."""
     for trusted, changes in (("192.0.2.1", {}), ("127.0.0.1", {LAST: f"{LAST}    {LINE}\n"})):
-        server = start_server(auth="on", auth_proxy_header=OWNER, trusted_proxies=trusted)
+        server = start_server(auth="on", rate_failures="", auth_proxy_header=OWNER, trusted_proxies=trusted)
         with Nginx(tmp_path / f"nginx-{trusted}", server.port, changes) as nginx:
             asked = [(nginx.http, nginx.url)]
             if trusted == "192.0.2.1":
@@ -135,7 +135,7 @@ def test_an_owner_is_believed_only_of_a_trusted_proxy(
 
 def test_a_trusted_proxy_names_the_owner(start_server: StartServer, before: Before, tmp_path: Path) -> None:
     """What nginx sets is the owner, whatever the client sent; two of it, or an odd one, are nobody."""
-    server = start_server(auth="on", auth_proxy_header=OWNER, trusted_proxies="127.0.0.1")
+    server = start_server(auth="on", rate_failures="", auth_proxy_header=OWNER, trusted_proxies="127.0.0.1")
     set_by_nginx = {LAST: f'{LAST}    proxy_set_header {OWNER} "carol";\n'}
     nginx = before(server, set_by_nginx)
     for claims in ([], [(OWNER, "alice")], [(OWNER, "alice"), (OWNER, "bob")], [("X_Forwarded_User", "alice")]):
@@ -158,7 +158,7 @@ def test_signed_urls_work_through_nginx_below_a_prefix(
     start_server: StartServer, before: Before, tmp_path: Path
 ) -> None:
     """Every URL that is told is https, has the prefix, and works as it is: upload, status, results, grants."""
-    server = start_server(auth="on", downloads="on", root_path=PREFIX)
+    server = start_server(auth="on", rate_failures="", downloads="on", root_path=PREFIX)
     callers = callers_of(server, tmp_path)
     nginx = before(server, under_prefix())
     base = nginx.url + PREFIX
@@ -200,7 +200,7 @@ ODD: Mapping[str, tuple[Callable[[str, str], str], int]] = {
 
 def test_odd_spellings_of_an_upload_url(start_server: StartServer, before: Before, tmp_path: Path) -> None:
     """An encoded tilde is a tilde; nothing else that decodes to something gets past the signature, with any method."""
-    server = start_server(auth="on")
+    server = start_server(auth="on", rate_failures="")
     callers = callers_of(server, tmp_path)
     nginx = before(server)
     upload, signature = urlsplit(callers.open_upload()).path.rpartition("/")[2].split("~")
@@ -219,7 +219,7 @@ def test_odd_spellings_of_an_upload_url(start_server: StartServer, before: Befor
 
 def test_a_method_override_is_asked_as_what_it_is(start_server: StartServer, before: Before, tmp_path: Path) -> None:
     """Through nginx as well: who may only read or upload deletes nothing by a POST that says it is a DELETE."""
-    server = start_server(auth="on")
+    server = start_server(auth="on", rate_failures="")
     callers = callers_of(server, tmp_path)
     callers.keys["uploader"] = callers.key("alice", "upload")
     nginx = before(server)
@@ -234,8 +234,8 @@ def test_a_method_override_is_asked_as_what_it_is(start_server: StartServer, bef
 
 def test_a_foreign_host_gets_into_no_url(start_server: StartServer, before: Before, tmp_path: Path) -> None:
     """X-Forwarded-Host of a client changes nothing behind nginx, nor straight when the client is no trusted proxy."""
-    server = start_server(auth="on", trusted_proxies="192.0.2.1")
-    trusting = start_server(auth="on", trusted_proxies="127.0.0.1")
+    server = start_server(auth="on", rate_failures="", trusted_proxies="192.0.2.1")
+    trusting = start_server(auth="on", rate_failures="", trusted_proxies="127.0.0.1")
     nginx = before(trusting)
     for owned, client, url in ((server, server.http, server.url), (trusting, nginx.http, nginx.url)):
         key = ("Authorization", f"Bearer {callers_of(owned, tmp_path).keys['owner']}")

@@ -86,7 +86,7 @@ def test_a_refusal_shows_a_name_as_text(start_server: StartServer, tmp_path: Pat
 
 def test_metadata_that_attack_come_back_as_data_alone(start_server: StartServer, tmp_path: Path) -> None:
     """Every answer that has a name or metadata in it is of a type that no browser runs, and says not to guess."""
-    server = start_server(auth="on", downloads="on")
+    server = start_server(auth="on", rate_failures="", downloads="on")
     callers = Callers(server, tmp_path)
     callers.keys["owner"] = callers.key("alice", "upload", "read", "manage")
     data = callers.video.read_bytes()

@@ -58,6 +58,7 @@ _EVERY_ANSWER = (
 
 _PATIENCE_SECONDS = 3.0
 _RETRY_SECONDS = 0.2
+_EQUAL_SECONDS = 0.02
 
 _METHODS = "OPTIONS, POST, HEAD, GET, PATCH, DELETE"
 _ALLOW_HEADERS = (
@@ -183,7 +184,8 @@ class TusRoutes:
         offer = self._offered(call.scope)
         known, decision = await self._known_creator(call, offer)
         principal, decision = await self._access.admit(call.scope, known, decision)
-        rate = await self._access.count_creation(call.scope, principal)
+        # Parts are counted when they are created; a refusal of the join would cost them all.
+        rate = {} if decision.parts else await self._access.count_creation(call.scope, principal)
         facts = await self._make(principal, decision)
         location = f"{base_url(call.scope)}{PATH}/{await self._access.signed(facts.id)}"
         # Otherwise a repeated creation, and the client goes on at the offset of the first one.
@@ -240,11 +242,17 @@ class TusRoutes:
         # After the grant's end, its parts are still joined, and a repeated creation gets what the first one made.
         is_open = bool(decision.parts) or self._grants.is_open(grant)
         upload_id = await self._grants.take(grant, mark, is_open=is_open)
-        try:
-            return await self._insert(principal.owner, decision, self._access.terms(principal, upload_id))
-        except VideodockError:
-            await self._grants.give_back(upload_id)
-            raise
+        terms, deadline = self._access.terms(principal, upload_id), time.monotonic() + _PATIENCE_SECONDS
+        while True:
+            try:
+                return await self._insert(principal.owner, decision, terms)
+            except UploadLockedError:  # an equal creation is just making its file
+                if time.monotonic() > deadline:
+                    raise
+                await asyncio.sleep(_EQUAL_SECONDS)
+            except VideodockError:
+                await self._grants.give_back(upload_id)
+                raise
 
     async def _insert(self, owner: str, decision: Create, terms: CreationTerms) -> Facts:
         create = self._finals.create if decision.parts else self._uploads.create

@@ -166,9 +166,9 @@ def test_a_size_that_no_upload_may_have_is_refused(callers: Callers) -> None:
 def test_a_size_is_kept_when_the_length_comes_later(callers: Callers) -> None:
     """By its URL an upload has no length at first: a PATCH that declares too much, or brings it, is refused."""
     url = callers.grant(max_size=1000)["upload_url"]
-    for headers, count in (({"Upload-Length": "1001"}, 10), ({}, 1001)):
+    for headers, length in (({"Upload-Length": "1001"}, 10), ({}, 1001)):
         answer = httpx.patch(
-            url, headers={**PATCH, "Upload-Offset": "0", **headers}, content=bytes(count), trust_env=False
+            url, headers={**PATCH, "Upload-Offset": "0", **headers}, content=bytes(length), trust_env=False
         )
         assert answer.status_code == 413, answer.text
     assert httpx.head(url, headers=TUS, trust_env=False).headers["Upload-Offset"] == "0"

@@ -76,8 +76,8 @@ def rename(database: Database, old: str, new: str, *, merge: bool = False) -> Ma
     """Give everything of `old` to `new`; the number of moved rows by table.
 
     A form that is being received keeps its Idempotency-Key under the old name; its task belongs to the new one. What a
-    request creates meanwhile under the old name stays there. Where both have limits, or an answer to the same
-    Idempotency-Key, those of `new` stay. Raises `OwnerUnknownError`, `OwnerBusyError`, and without `merge`
+    request creates meanwhile under the old name stays there. Where `new` is there already, its limits count, and its
+    answers to the same Idempotency-Keys stay. Raises `OwnerUnknownError`, `OwnerBusyError`, and without `merge`
     `OwnerExistsError`.
     """
     for _ in range(_TRIES):
@@ -100,7 +100,7 @@ def _rename(session: Session, old: str, new: str, *, merge: bool) -> Mapping[str
         raise OwnerUnknownError
     if is_known(session, new) and not merge:
         raise OwnerExistsError
-    if session.get(OwnerLimits, new) is not None:
+    if is_known(session, new):
         changed(session, delete(OwnerLimits).where(OwnerLimits.owner == old))
     same_key = select(FormAnswer.key).where(FormAnswer.owner == new)
     changed(session, delete(FormAnswer).where(FormAnswer.owner == old, FormAnswer.key.in_(same_key)))

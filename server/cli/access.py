@@ -21,6 +21,10 @@ Given = str | None
 Read = Callable[[Mapping[str, Given]], Settings]
 
 _SCOPES = ("upload", "read", "manage", "admin")
+_SCOPES_HELP = (
+    "upload: create and continue uploads; read: status, results and originals; manage: cancel and delete; admin: all of "
+    "it, for every owner. May be repeated."
+)
 _UNITS = {"m": 60, "h": 3600, "d": 86400}
 _JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
@@ -58,10 +62,13 @@ def _keys(place: Decorator, settings: Read) -> click.Group:
 
     @group.command(short_help="Create a key and print it, once.")
     @click.option("--owner", required=True, callback=_owner, help="Whose uploads and tasks it is for.")
+    @click.option("--scope", "scopes", multiple=True, required=True, type=click.Choice(_SCOPES), help=_SCOPES_HELP)
     @click.option(
-        "--scope", "scopes", multiple=True, required=True, type=click.Choice(_SCOPES), help="May be repeated."
+        "--expires",
+        type=_Duration(),
+        metavar="DURATION",
+        help="A number and m, h or d, such as 90d; without it, never.",
     )
-    @click.option("--expires", type=_Duration(), metavar="DURATION", help="Such as 90d or 12h; without it, never.")
     @_JSON
     @place
     def create(owner: str, scopes: Sequence[str], expires: timedelta | None, as_json: bool, **given: Given) -> None:
@@ -103,8 +110,20 @@ def _keys(place: Decorator, settings: Read) -> click.Group:
             click.echo(output.as_json([_record(key) for key in found]))
         elif found:
             now = utc_now()
-            rows = [[key.id, key.owner, " ".join(key.scopes), _state(key, now), key.last_used_at] for key in found]
-            click.echo(output.table(["ID", "OWNER", "SCOPES", "STATE", "LAST USED (UTC)"], rows))
+            rows = [
+                [
+                    key.id,
+                    _state(key, now),
+                    key.created_at,
+                    key.expires_at,
+                    key.last_used_at,
+                    key.owner,
+                    " ".join(key.scopes),
+                ]
+                for key in found
+            ]
+            times = ["CREATED (UTC)", "EXPIRES (UTC)", "LAST USED (HOUR, UTC)"]
+            click.echo(output.table(["ID", "STATE", *times, "OWNER", "SCOPES"], rows))
         else:
             click.echo("No keys.")
 

@@ -167,6 +167,7 @@ def serve(**given: str | None) -> None:
         check_celery(settings)
     _warn_of_scan_limit(settings)
     _check_exposure(settings)
+    _warn_of_idle_credentials(settings)
     _make_data_dir(settings.data_dir)
     sockets = listen(settings.host, settings.port)
     migration.upgrade(settings.sqlalchemy_url)
@@ -208,6 +209,15 @@ def _check_exposure(settings: Settings) -> None:
     )
 
 
+def _warn_of_idle_credentials(settings: Settings) -> None:
+    """Say that settings of credentials have no effect while authentication is off."""
+    names = [name for name in ("jwt_secret", "jwt_jwks", "auth_url", "auth_proxy_header") if getattr(settings, name)]
+    if names and settings.auth == "off":
+        import structlog
+
+        structlog.stdlib.get_logger("videodock.cli").warning("authentication_is_off", settings_without_effect=names)
+
+
 def _is_loopback(host: str) -> bool:
     try:
         return ip_address(host).is_loopback
@@ -231,6 +241,9 @@ def _warn_of_scan_limit(settings: Settings) -> None:
         )
 
 
+_AUTH = {"on": "on; `videodock keys create` makes a key", "off": "off; every client may do everything"}
+
+
 def _where_to_go(settings: Settings, sockets: Sequence[socket.socket]) -> str:
     port = sockets[0].getsockname()[1]
     # The address of "every interface" is one to listen on, none to go to.
@@ -241,7 +254,8 @@ def _where_to_go(settings: Settings, sockets: Sequence[socket.socket]) -> str:
         f"  Upload page     {base}/\n"
         f"  tus uploads     {base}/files\n"
         f"  Documented API  {base}/api/upload/videos\n"
-        f"  Health          {base}/readyz\n\n"
+        f"  Health          {base}/readyz\n"
+        f"  Authentication  {_AUTH[settings.auth]}\n\n"
         f"Ctrl+C or SIGTERM (process {os.getpid()}) stops it, a second one at once."
     )
 

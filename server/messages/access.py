@@ -4,17 +4,18 @@ from server.messages.language import Texts
 
 SENTENCES: dict[str, Texts] = {
     "authentication_required": (
-        "需要身份验证，请在 Authorization 请求头中提供密钥或令牌",
-        "This needs a credential: send `Authorization: Bearer` with a key or token, or use the upload's own URL",
+        "需要身份验证，请在 Authorization 请求头中提供密钥或令牌，或使用该上传自己的链接、状态中的视频链接",
+        "This needs a credential: send `Authorization: Bearer` with a key or token, or use the upload's own URL, or for "
+        "a video the URL in the status",
     ),
     "credential_invalid": ("凭证无效：{reason}", "The credential is not valid: {reason}"),
     "scope_missing": (
-        "该凭证没有权限 {scope}",
+        "该凭证没有权限 {scope}，请使用有此权限的凭证",
         "This credential does not have the scope {scope}; use one that has it",
     ),
     "cross_site": (
-        "拒绝来自其他网站的请求",
-        "A page of another site sent this request with your sign-in; it was refused",
+        "只有本服务器的页面可以这样请求；程序请在每个请求中携带密钥或令牌",
+        "Only a page of this server may send this with a sign-in; programs send a key or token with each request",
     ),
     "sign_in_invalid": (
         "登录请求须为 JSON，含 key 或 token 之一，最大 {limit}",
@@ -26,7 +27,7 @@ SENTENCES: dict[str, Texts] = {
     ),
     "refused_by_backend": ("上传被拒绝：{explanation}", "The upload was refused: {explanation}"),
     "grant_expired": (
-        "上传许可已过期，请重新获取",
+        "上传许可已过期或已被撤销，请重新获取",
         "The upload grant has expired or was revoked; ask for a new one",
     ),
     "grant_used": (
@@ -45,7 +46,7 @@ SENTENCES: dict[str, Texts] = {
     ),
     "quota_reached": (
         "已达到限额：{reason}，请稍后重试",
-        "A limit of your account is reached: {reason}; try again later",
+        "A limit is reached: {reason}; try again later",
     ),
     "rate_limited": (
         "请求过于频繁，请在 {seconds} 秒后重试",

@@ -39,7 +39,7 @@ SENTENCES: dict[str, Texts] = {
         "This is a final upload, made of partial uploads; nothing can be appended to it",
     ),
     "not_found": ("资源不存在", "There is nothing at this address"),
-    "upload_not_found": ("上传不存在", "There is no such upload; create a new one"),
+    "upload_not_found": ("上传不存在，请重新创建", "There is no such upload; create a new one"),
     "method_not_allowed": (
         "不支持方法 {method}，可用 {allowed}",
         "{method} is not allowed here; use {allowed}",

@@ -18,8 +18,8 @@ class AccessSettings(BaseModel):
     auth: Literal["off", "on"] = Field(
         "off",
         description="Whether requests need a credential: `off` allows everything to every client, and is meant for a "
-        "server that only this machine reaches; `on` asks for one at creation, and whoever has the URL of an upload "
-        "continues it.",
+        "server that only this machine reaches; `on` asks for one for creations, status, results and all else; the URL of an "
+        "upload is enough to continue, follow and delete it.",
     )
     allow_anonymous: Literal["off", "on"] = Field(
         "off",
@@ -32,7 +32,9 @@ class AccessSettings(BaseModel):
         "empty allows every name.",
     )
     jwt_secret: str = Field(
-        "", description="Secret of tokens (JWT) that are signed by HS256, at least 32 characters; empty: none are."
+        "",
+        description="Secret of tokens (JWT) that are signed by HS256, at least 32 characters; empty: none are. "
+        "It belongs into the environment or a file: other users of the machine see options of a command.",
     )
     jwt_jwks: str = Field(
         "",
@@ -71,7 +73,8 @@ class AccessSettings(BaseModel):
     auth_proxy_header: str = Field(
         "",
         description="Request header in which a proxy of `trusted_proxies` names the owner that it has authenticated, "
-        "such as `X-Forwarded-User`; empty: none does.",
+        "such as `X-Forwarded-User`; empty: none does. The proxy must set or remove it on every request, otherwise a "
+        "client names itself.",
     )
     session_idle: int = Field(
         8 * 3600, ge=60, description="Seconds after its last request at which a sign-in on the page ends."
@@ -105,7 +108,8 @@ class AccessSettings(BaseModel):
     )
     rate_address: str = Field(
         "",
-        description="The same by one address (IPv6: by its /64 network).",
+        description="Most creations of uploads and forms by one address (IPv6: by its /64 network), such as "
+        "`100/minute`; empty is no limit.",
     )
     rate_failures: str = Field(
         "30/minute", description="Most requests with an invalid credential from one address; empty is no limit."

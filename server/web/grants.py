@@ -95,6 +95,7 @@ class _GrantRoute:
         self._database = services.database
         self._grants = services.auth.grants
         self._audit = services.auth.audit
+        self._policy = services.policy
         self._most_bytes = int(services.settings.tus_max_size)
 
     async def create(self, call: Call) -> Response:
@@ -107,6 +108,7 @@ class _GrantRoute:
         limit = min(self._most_bytes, asked.max_size or self._most_bytes)
         if asked.size is not None and asked.size > limit:
             raise UploadTooLargeError(limit=limit)
+        self._policy.check_filename(asked.filename, only=asked.terms().types)
         make = partial(self._grants.create, principal.owner, principal.credential, asked.terms())
         row, token, first = await self._database.run(make)
         about = {"object_kind": "grant", "object_id": row.id, "address": client_address(call.scope)}

@@ -22,8 +22,8 @@ Read = Callable[[Mapping[str, Given]], Settings]
 
 _SCOPES = ("upload", "read", "manage", "admin")
 _SCOPES_HELP = (
-    "upload: create and continue uploads; read: status, results and originals; manage: cancel and delete; admin: all of "
-    "it, for every owner. May be repeated."
+    "upload: create and continue uploads; read: status, results and originals; manage: cancel and delete; admin: "
+    "everything, for every owner. May be repeated."
 )
 _UNITS = {"m": 60, "h": 3600, "d": 86400}
 _JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")

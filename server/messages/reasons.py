@@ -64,9 +64,9 @@ REASONS: dict[str, Texts] = {
     "field_unknown": ("没有该字段", "there is no such field"),
     "quota_stored": ("存储空间最多 {limit}", "at most {limit} of videos"),
     "quota_open_bytes": ("未完成的上传最多 {limit}", "at most {limit} of unfinished uploads"),
-    "quota_open_uploads": ("未完成的上传最多 {count} 个", "the most unfinished uploads are {count}"),
+    "quota_open_uploads": ("未完成的上传最多 {count} 个", "at most {count} unfinished uploads"),
     "quota_daily": ("每天最多上传 {limit}", "at most {limit} a day"),
-    "quota_tasks": ("未结束的任务最多 {count} 个", "the most unfinished tasks are {count}"),
+    "quota_tasks": ("未结束的任务最多 {count} 个", "at most {count} unfinished tasks"),
     "metadata_size": ("过长，最多 {most} 个字符", "it is too long; the limit is {most} characters"),
     "metadata_key": (
         "键须为可打印的 ASCII 字符，且不含空格和逗号",

@@ -18,8 +18,8 @@ class AccessSettings(BaseModel):
     auth: Literal["off", "on"] = Field(
         "off",
         description="Whether requests need a credential: `off` allows everything to every client, and is meant for a "
-        "server that only this machine reaches; `on` asks for one for creations, status, results and all else; the URL of an "
-        "upload is enough to continue, follow and delete it.",
+        "server that only this machine reaches; `on` asks for one for everything; the URL of an upload is enough to "
+        "continue, follow and delete it.",
     )
     allow_anonymous: Literal["off", "on"] = Field(
         "off",

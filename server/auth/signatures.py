@@ -73,6 +73,14 @@ class Signatures:
         """Whether this is the signature of that upload."""
         return bool(_UPLOAD.fullmatch(signature)) and await self._is_right(signature, "upload", upload_id)
 
+    async def sign_task(self, task_id: str) -> str:
+        """The same for the status of a task that is not named by the URL of an upload: that of a form."""
+        return (await self._current()).sign("task", task_id)
+
+    async def is_of_task(self, task_id: str, signature: str) -> bool:
+        """Whether this is the signature of that task."""
+        return bool(_UPLOAD.fullmatch(signature)) and await self._is_right(signature, "task", task_id)
+
     # Originals and results
 
     async def sign_until(self, purpose: str, subject: str, seconds: int) -> str:

@@ -5,7 +5,7 @@ from server.messages.language import Texts
 SENTENCES: dict[str, Texts] = {
     "authentication_required": (
         "需要身份验证，请在 Authorization 请求头中提供密钥或令牌，或使用该上传自己的链接、状态中的视频链接",
-        "Send `Authorization: Bearer` with a key or token, or use the upload's own URL or the video's URL in the status",
+        "Send `Authorization: Bearer` with a key or token, or use the upload's own URL or the URLs in the status",
     ),
     "credential_invalid": ("凭证无效：{reason}", "The credential is not valid: {reason}"),
     "scope_missing": (

@@ -18,6 +18,7 @@ import secrets
 import string
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -58,7 +59,7 @@ class Signatures:
         self._monotonic = monotonic
         self._keys: dict[str, _Key] = {}
         self._newest: _Key | None = None
-        self._loaded = float("-inf")
+        self._loaded = self._tried = float("-inf")
 
     # Uploads
 
@@ -117,11 +118,23 @@ class Signatures:
         return self._newest
 
     async def _is_right(self, signature: str, purpose: str, *parts: str) -> bool:
+        await self._refresh()
         key = self._keys.get(signature[:_KEY_LENGTH])
         if key is None and self._monotonic() - self._loaded > _SECONDS:
             await self.prepare()
             key = self._keys.get(signature[:_KEY_LENGTH])
         return key is not None and hmac.compare_digest(key.sign(purpose, *parts), signature)
+
+    async def _refresh(self) -> None:
+        """Read the keys again when they are old: one that was removed ends in a process, too, that signs nothing.
+
+        One request in `_SECONDS` does it, and no other waits. While the database is away, the keys that are known hold.
+        """
+        now = self._monotonic()
+        if self._keys and now - max(self._loaded, self._tried) > _SECONDS:
+            self._tried = now
+            with suppress(SQLAlchemyError):
+                await self.prepare()
 
     def _load(self) -> None:
         rows = self._read()

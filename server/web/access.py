@@ -122,7 +122,12 @@ class Access:
             return NO_TERMS if limit is None else CreationTerms(max_size=limit)
         types = None if grant.types is None else tuple(grant.types)
         return CreationTerms(
-            grant_id=grant.id, upload_id=upload_id, max_size=grant.max_size, max_files=grant.uploads, types=types
+            grant_id=grant.id,
+            upload_id=upload_id,
+            max_size=grant.max_size,
+            max_files=grant.uploads,
+            types=types,
+            task=grant.task,
         )
 
     async def _of_grant(self, scope: AsgiScope, token: str) -> Principal | None:

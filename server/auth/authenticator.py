@@ -15,7 +15,7 @@ from starlette.types import Scope as AsgiScope
 
 from server.auth import cookies, credentials
 from server.auth.audit import CREDENTIAL_REFUSED, AuditLog, Entry
-from server.auth.csrf import check_same_site
+from server.auth.csrf import check_no_other_site, check_same_site
 from server.auth.grants import Grants
 from server.auth.keys import ApiKeys
 from server.auth.principal import ANYBODY, Principal, Scope, is_owner
@@ -73,7 +73,10 @@ class Authenticator:
             if found is not None:
                 check_same_site(scope)  # the browser sends the cookie, whoever's page made the request
                 return found
-        return self._of_proxy(scope)
+        known = self._of_proxy(scope)
+        if known is not None:
+            check_no_other_site(scope, self.settings.cors_origins)
+        return known
 
     async def count_failure(self, scope: AsgiScope, error: CredentialInvalidError) -> None:
         """Count an invalid credential. Raises `RateLimitedError` when its address has shown too many.

@@ -36,6 +36,19 @@ def check_same_site(scope: Scope) -> None:
         raise CrossSiteError
 
 
+def check_no_other_site(scope: Scope, trusted: Iterable[str] = ()) -> None:
+    """Raise `CrossSiteError` for an unsafe request that a page of another site made, by what its browser says.
+
+    For an identity that a proxy adds, to what a browser sends by itself and to what a program sends: a request that
+    says nothing is a program's. Pages of the origins that are `trusted` by name may make requests.
+    """
+    origins = _values(scope["headers"], b"origin")
+    if len(origins) == 1 and origins[0].decode("latin-1") in trusted:
+        return
+    if origins or _values(scope["headers"], b"sec-fetch-site"):
+        check_same_site(scope)
+
+
 def _origin(scheme: str, host: bytes) -> bytes:
     """The origin as a browser writes it: in lower case, without the port that belongs to the scheme."""
     name = host.decode("latin-1").lower().removesuffix(_DEFAULT_PORTS.get(scheme, ""))

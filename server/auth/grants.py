@@ -16,6 +16,7 @@ from datetime import datetime, timedelta
 from typing import cast
 
 from sqlalchemy import Table, bindparam, exists, func, select, update
+from sqlalchemy.orm import Session
 
 from server.auth import credentials
 from server.auth.credentials import Credential
@@ -141,28 +142,39 @@ class Grants:
         """A creation was refused, and its place is free again, unless there is an upload."""
         await self.database.run(self._give_back, upload_id)
 
+    def take_all(self, grant: Row, fingerprints: Sequence[str], session: Session) -> None:
+        """Take a place for each of these, in the transaction that completes the uploads: no other time of a crash and
+        no lost answer can take a place without an upload, or leave an upload without its place. Blocking.
+
+        Raises `GrantUsedError`.
+        """
+        for mark in fingerprints:
+            self._take_in(session, grant.id, mark, grant.uploads)
+
     def _find_place(self, upload_id: str) -> Row | None:
         with self.database.look() as connection:
             return _FIND_PLACE.one_or_none(connection, {"key": upload_id})
 
     def _take(self, grant_id: str, fingerprint: str, uploads: int, is_open: bool) -> str:
+        with self.database.write() as session:
+            return self._take_in(session, grant_id, fingerprint, uploads, is_open=is_open)
+
+    def _take_in(self, session: Session, grant_id: str, fingerprint: str, uploads: int, *, is_open: bool = True) -> str:
         mine = (GrantPlace.grant_id == grant_id, GrantPlace.fingerprint == fingerprint)
         free = (GrantPlace.grant_id == grant_id, GrantPlace.fingerprint.is_(None))
-        while True:
-            with self.database.write() as session:
-                # Of equal creations at once the others wait here until the first one has its place.
-                session.execute(select(Grant.id).where(Grant.id == grant_id).with_for_update())
-                found = session.scalar(select(GrantPlace.upload_id).where(*mine))
-                if found is not None:
-                    return found
-                if not is_open:
-                    raise GrantExpiredError
-                first = session.scalar(select(GrantPlace.upload_id).where(*free).order_by(GrantPlace.place).limit(1))
-                if first is None:
-                    raise GrantUsedError(uploads=uploads)
-                this = (GrantPlace.upload_id == first, GrantPlace.fingerprint.is_(None))
-                if changed(session, update(GrantPlace).where(*this).values(fingerprint=fingerprint)):
-                    return first
+        # Of equal creations at once the others wait here until the first one has its place.
+        session.execute(select(Grant.id).where(Grant.id == grant_id).with_for_update())
+        found = session.scalar(select(GrantPlace.upload_id).where(*mine))
+        if found is None and not is_open:
+            raise GrantExpiredError
+        while found is None:
+            first = session.scalar(select(GrantPlace.upload_id).where(*free).order_by(GrantPlace.place).limit(1))
+            if first is None:
+                raise GrantUsedError(uploads=uploads)
+            # The first request to the URL of an upload takes its place without that lock.
+            this = (GrantPlace.upload_id == first, GrantPlace.fingerprint.is_(None))
+            found = first if changed(session, update(GrantPlace).where(*this).values(fingerprint=fingerprint)) else None
+        return found
 
     def _take_by_url(self, upload_id: str) -> bool:
         with self.database.write() as session:

@@ -5,6 +5,7 @@ Rule: a principal is made only from a credential that was verified. Every check 
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from datetime import datetime
 from enum import StrEnum
 from typing import Any, TypeGuard
 
@@ -61,6 +62,8 @@ class Principal:
     limits: CreationLimits = CreationLimits()
     grant: Any = None
     """The row of the grant, for a client that has nothing else: it may touch what that created, and nothing else."""
+    until: datetime | None = field(default=None, compare=False)
+    """When a token ends, and so what is made from it; None where the credential itself is asked each time."""
 
     @property
     def is_admin(self) -> bool:

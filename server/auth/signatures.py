@@ -19,6 +19,7 @@ import secrets
 import string
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -33,6 +34,7 @@ _KEY_LENGTH = 4
 _MAC_LENGTH = 22  # characters of 128 bits in base64url
 _SECONDS = 3.0
 _SHORTEST_SECONDS = 0.2  # between two looks
+_MOMENT = 0.5  # that one request waits for keys which may not have changed
 _UPLOAD = re.compile(rf"[a-z0-9]{{{_KEY_LENGTH}}}[A-Za-z0-9_-]{{{_MAC_LENGTH}}}")
 _EXPIRING = re.compile(rf"([0-9a-f]{{8,10}})\.([a-z0-9]{{{_KEY_LENGTH}}}[A-Za-z0-9_-]{{{_MAC_LENGTH}}})")
 
@@ -60,7 +62,7 @@ class Signatures:
         self._monotonic = monotonic
         self._keys: dict[str, _Key] = {}
         self._newest: _Key | None = None
-        self._loaded = float("-inf")
+        self._loaded = self._tried = float("-inf")
         self._looking: asyncio.Future[None] | None = None
 
     # Uploads
@@ -136,6 +138,7 @@ class Signatures:
         return self._newest
 
     async def _is_right(self, signature: str, purpose: str, *parts: str) -> bool:
+        await self._refresh()
         key = self._keys.get(signature[:_KEY_LENGTH])
         if key is None:
             await self._look_again()
@@ -150,9 +153,24 @@ class Signatures:
         if pause > 0:
             await asyncio.sleep(pause)
         if self._loaded == before:
-            if self._looking is None or self._looking.done():
-                self._looking = asyncio.ensure_future(self.prepare())
-            await asyncio.shield(self._looking)
+            await asyncio.shield(self._look())
+
+    def _look(self) -> "asyncio.Future[None]":
+        """The look that is going on, or a new one."""
+        if self._looking is None or self._looking.done():
+            self._looking = asyncio.ensure_future(self.prepare())
+        return self._looking
+
+    async def _refresh(self) -> None:
+        """Read the keys again when they are old: one that was removed ends in a process, too, that signs nothing.
+
+        One request in `_SECONDS` does it, and waits a moment. While the database is away, the keys that are known hold.
+        """
+        now = self._monotonic()
+        if self._keys and now - max(self._loaded, self._tried) > _SECONDS:
+            self._tried = now
+            with suppress(SQLAlchemyError, TimeoutError):
+                await asyncio.wait_for(asyncio.shield(self._look()), _MOMENT)
 
     def _load(self) -> None:
         rows = self._read()

@@ -10,7 +10,7 @@ Rules:
 import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, TypeGuard
 
 from server.auth.jwks import Jwks
@@ -25,6 +25,7 @@ MOST_BYTES = 8 << 10
 """The longest token."""
 
 _MOST_VERIFIED = 1024
+_LATEST = 253_402_214_400  # the last day of the year 9999
 _MOST_SECONDS = 1e12  # since 1970; what is beyond, and what is no number, is no time
 
 
@@ -106,7 +107,8 @@ class JwtVerifier:
         owner = claims.get(self._settings.jwt_owner_claim)
         if not is_owner(owner):
             raise CredentialInvalidError(reason="token_claims", claim=self._settings.jwt_owner_claim)
-        return Principal(owner, self._scopes(claims), f"jwt:{owner}")
+        until = datetime.fromtimestamp(min(claims["exp"], _LATEST) + self._settings.jwt_leeway, UTC)
+        return Principal(owner, self._scopes(claims), f"jwt:{owner}", until=until)
 
     def _check_times(self, claims: Mapping[str, Any], now: float) -> None:
         """RFC 7519 sections 4.1.4 and 4.1.5; `exp` must be there."""

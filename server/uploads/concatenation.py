@@ -304,8 +304,9 @@ class FinalService:
                 head += self.store.head(part.id, min(sniffed, length))[known:]
             start += length
         head = head[:sniffed]
+        types = None if final.grant_id is None else self.facts.types_of_grant(final.grant_id)
         try:
-            return self.policy.check_content(final.filename, head)
+            return self.policy.check_content(final.filename, head, only=types)
         except MediaTypeUnsupportedError as error:
             self.deletion.remove(final.id, UploadStatus.REJECTED, error)
             raise

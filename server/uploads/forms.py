@@ -12,10 +12,10 @@ import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from functools import partial
 
 import anyio
 from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.orm import Session
 
 from server import media_types
 from server.database.session import Database
@@ -37,7 +37,7 @@ from server.uploads.new_upload import NO_TERMS, CreationTerms, NewUpload
 from server.uploads.policy import UploadPolicy
 from server.uploads.progress import ProgressWriter
 from server.uploads.quotas import OwnerQuotas
-from server.uploads.repository import UploadRepository
+from server.uploads.repository import Also, UploadRepository
 from server.uploads.reservations import DiskReservations
 
 
@@ -142,23 +142,24 @@ class Form:
         self._stored += moved.count
         return moved
 
-    @property
-    def fingerprint(self) -> str:
-        """SHA-256 of the names and contents of its files; only a form with a key has read them all."""
-        return self._fingerprint.hexdigest()
-
-    async def finish(self, answer: Answer | None = None) -> Answer:
+    async def finish(self, answer: Answer | None = None, also: Also | None = None) -> Answer:
         """All files have arrived: complete them, and register the task, if there is a file; returns the answer.
 
         That is `answer`, or the answer of the first form with the key. Raises `IdempotencyMismatchError` when
-        that was another form.
+        that was another form, and what `also` raises, which is called in the transaction that registers the task.
         """
         given: Answer = answer or {}
         if self.earlier is not None:
             if self.earlier.fingerprint != self._fingerprint.hexdigest():
                 raise IdempotencyMismatchError
             return self.earlier.answer
-        keep = partial(self.claim.store_answer, self._fingerprint.hexdigest(), given) if self.claim else None
+
+        def keep(session: Session) -> None:
+            if self.claim is not None:
+                self.claim.store_answer(self._fingerprint.hexdigest(), given, session)
+            if also is not None:
+                also(session)
+
         if self.taken:
             await self.repository.complete_verified_from_loop(self.taken, self.task_id, keep)
         elif self.claim is not None:

@@ -89,7 +89,7 @@ def reserve_slot(
     """
     task = _hold(session, group.task_id) or _register_task(session, group, new.owner, node=node, now=now, until=until)
     members = _members(session, group.task_id)
-    _check_ownership(task, members, new.owner, node)
+    _check_ownership(task, members, new, node)
     again = _find_repeated(task, members, group, new, size)
     if again is not None:
         return again
@@ -242,10 +242,14 @@ def _existing_task(session: Session, task_id: str) -> _Row:
     return made
 
 
-def _check_ownership(task: _Row, members: Sequence[tuple[TaskFile, Upload]], owner: str, node: str) -> None:
-    """Raises `TaskTakenError` for a task of another owner or data folder, or one that is not a group."""
+def _check_ownership(task: _Row, members: Sequence[tuple[TaskFile, Upload]], new: NewUpload, node: str) -> None:
+    """Raises `TaskTakenError` for a task of another owner or data folder, or one that is not a group; and for one of
+    others than the client's grant has made, unless the grant names it: each member may see and cancel all of it."""
     is_group = task.gather_until is not None or (members and all(group_of(upload) for _, upload in members))
-    if task.owner != owner or task.node != node or not is_group:
+    if task.owner != new.owner or task.node != node or not is_group:
+        raise TaskTakenError
+    grant = new.terms.grant_id
+    if grant is not None and new.terms.task != task.id and any(upload.grant_id != grant for _, upload in members):
         raise TaskTakenError
 
 

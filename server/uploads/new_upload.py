@@ -24,6 +24,8 @@ class CreationTerms:
     max_size: int | None = None
     max_files: int | None = None
     types: tuple[str, ...] | None = None
+    task: str | None = None
+    """The task that the grant names: its client may join it, whoever else has."""
 
 
 NO_TERMS = CreationTerms()

@@ -9,11 +9,13 @@ Rules:
 """
 
 import contextlib
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
 
+from sqlalchemy import Connection
 from sqlalchemy.exc import SQLAlchemyError
 
 from server import media_types, threads
@@ -36,6 +38,7 @@ from server.storage.base import UploadStore
 from server.storage.locks import HeldLock, UploadLocks
 from server.transport.body import Body, End, Moved
 from server.tus.protocol import Append, Create, Facts, State
+from server.uploads import grant_parts
 from server.uploads.deletion import UploadDeletion
 from server.uploads.facts import UploadFacts
 from server.uploads.new_upload import NO_TERMS, CreationTerms, NewUpload
@@ -90,6 +93,9 @@ class UploadService:
             concat=decision.concat,
             terms=terms,
         )
+        if decision.is_partial and terms.grant_id is not None:
+            largest = min(int(self.settings.tus_max_size), terms.max_size or sys.maxsize)
+            return await self.database.run(self.repository.insert, new, partial(_admit_part, new, largest))
         if new.group is None and terms.upload_id is None:
             return await self.repository.insert_from_loop(new)
         return await self.database.run(self.repository.insert, new)
@@ -335,3 +341,7 @@ class UploadService:
             if facts.is_open and facts.offset and not facts.is_final:
                 self.progress.record_resumed(upload_id)
             return facts
+
+
+def _admit_part(new: NewUpload, largest: int, connection: Connection) -> None:
+    grant_parts.admit(connection, new, largest)

@@ -152,7 +152,12 @@ class Access:
         limits = [limit for limit in (grant.size, grant.max_size) if limit is not None]
         max_size = min(limits, default=None)
         return CreationTerms(
-            grant_id=grant.id, upload_id=upload_id, max_size=max_size, max_files=grant.uploads, types=types
+            grant_id=grant.id,
+            upload_id=upload_id,
+            max_size=max_size,
+            max_files=grant.uploads,
+            types=types,
+            task=grant.task,
         )
 
     async def _of_grant(self, scope: AsgiScope, token: str) -> Principal | None:

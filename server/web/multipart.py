@@ -6,6 +6,7 @@ where the form has a key, and gets its sentences when it is sent.
 """
 
 import contextlib
+from functools import partial
 from typing import Any
 
 import structlog
@@ -108,7 +109,7 @@ class _FormRoute:
 
     async def _receive(self, call: Call, reader: FormParser, principal: Principal) -> Response:
         raw = call.head.get(HEADER)
-        key = self._key_of_grant(principal) if raw is None else parse_key(raw)
+        key = self._key(principal, None if raw is None else parse_key(raw))
         length = call.head.get("Content-Length") or ""
         asked = int(length) if length.isdecimal() else 0
         rate = await self._access.count_creation(call.scope, principal)
@@ -122,29 +123,30 @@ class _FormRoute:
             response.headers.update(_REPLAYED)
         return response
 
-    def _key_of_grant(self, principal: Principal) -> str | None:
-        """A grant of one upload is its own key: the same form, sent again after a lost answer, is the same task."""
+    def _key(self, principal: Principal, given: str | None) -> str | None:
+        """The key of a form. Those of a grant are its own: another phone of the owner neither sees nor blocks them.
+
+        A grant of one upload is its own key: the same form, sent again after a lost answer, is the same task.
+        """
         grant = principal.grant
-        return f"grant-{grant.id}" if grant is not None and grant.uploads == 1 else None
+        if grant is None:
+            return given
+        if grant.uploads == 1:
+            return f"grant {grant.id}"  # with a space, which no client's key has
+        return None if given is None else f"grant {grant.id} {given}"
 
     async def _finish(self, form: Form, answer: Answer, principal: Principal) -> Answer:
-        """End the form; by a grant, each of its files takes a place there first. Raises `GrantUsedError`."""
+        """End the form; by a grant, each of its files takes a place there. Raises `GrantUsedError`."""
         grant = principal.grant
-        if grant is None or form.earlier is not None:
-            try:
-                return await form.finish(answer)
-            except IdempotencyMismatchError:
-                if grant is None or grant.uploads > 1:
-                    raise
-                raise GrantUsedError(uploads=1) from None
-        what = form.fingerprint if form.claim is not None else form.task_id
-        places = [await self._grants.take(grant, fingerprint("form", what, n)) for n in range(len(form.taken))]
-        try:
+        if grant is None:
             return await form.finish(answer)
-        except Exception:
-            for place in places:
-                await self._grants.give_back(place)
-            raise
+        marks = [fingerprint("form", form.task_id, n) for n in range(len(form.taken))]
+        try:
+            return await form.finish(answer, partial(self._grants.take_all, grant, marks))
+        except IdempotencyMismatchError:
+            if grant.uploads > 1:
+                raise
+            raise GrantUsedError(uploads=1) from None
 
     async def _take_all(self, form: Form, reader: FormParser, principal: Principal) -> Answer:
         invalid: list[dict[str, Any]] = []

@@ -97,7 +97,7 @@ class _Session:
                 details = {"kind": kind, "reason": str(error.params.get("reason", ""))}
                 await self.audit.record(Entry(action=SIGN_IN_FAILED, actor="none", address=address, details=details))
             raise
-        cookie = await self.sessions.create(principal)
+        cookie = await self.sessions.create(principal, until=principal.until)
         former = self._cookie(scope)
         if former is not None:
             await self.sessions.end(former)

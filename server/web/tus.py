@@ -267,8 +267,11 @@ class TusRoutes:
         if place is None:
             return False
         self._grants.check_open(place)
-        if not await self._grants.take_by_url(right.id) and place.fingerprint not in (None, BY_URL):
-            return False
+        if not await self._grants.take_by_url(right.id):
+            # Another request may have taken it since.
+            place = await self._grants.find_place(right.id)
+            if place is None or place.fingerprint != BY_URL:
+                return False
         principal, create = self._access.by_url(place)
         await self._insert(principal.owner, create, self._access.terms(principal, right.id))
         return True

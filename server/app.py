@@ -81,6 +81,7 @@ def create_app(settings: Settings | None = None, store: UploadStore | None = Non
             sessions=services.auth.sessions,
             audit=services.auth.audit,
             verify=services.auth.authenticator.sign_in,
+            by_proxy=services.auth.authenticator.of_proxy,
             intake=services.intake,
         ),
         *media.routes(services),

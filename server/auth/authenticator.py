@@ -73,7 +73,7 @@ class Authenticator:
             if found is not None:
                 check_same_site(scope)  # the browser sends the cookie, whoever's page made the request
                 return found
-        known = self._of_proxy(scope)
+        known = self.of_proxy(scope)
         if known is not None:
             check_no_other_site(scope, self.settings.cors_origins)
         return known
@@ -136,7 +136,8 @@ class Authenticator:
         """Whether an Authorization that is not ours may be one for `auth_url`."""
         return bool(self.settings.auth_url) and "authorization" in map(str.lower, self.settings.auth_url_headers)
 
-    def _of_proxy(self, scope: AsgiScope) -> Principal | None:
+    def of_proxy(self, scope: AsgiScope) -> Principal | None:
+        """Whom a trusted proxy has authenticated, if it has."""
         name = self.settings.auth_proxy_header
         if not name or not scope.get("state", {}).get(FROM_PROXY):
             return None

@@ -275,6 +275,10 @@ class Access:
         principal.check(needed)
         return Right(upload_id, principal.acts_for, principal=principal)
 
+    async def signed_task(self, task_id: str) -> str | None:
+        """The last segment of the URL from which whoever sent a form follows its task; None where the id is enough."""
+        return f"{task_id}~{await self._signatures.sign_task(task_id)}" if self._is_on else None
+
     async def signed(self, upload_id: str) -> str:
         """The last segment of an upload's URL."""
         return f"{upload_id}~{await self._signatures.sign_upload(upload_id)}" if self._is_on else upload_id
@@ -294,6 +298,8 @@ class Access:
         if not self._is_on:
             return Right(task_id, DEFAULT_OWNER)
         if "~" in segment:
+            if await self._signatures.is_of_task(task_id, signature):
+                return Right(task_id, None)
             if not await self._signatures.is_of_upload(task_id, signature):
                 raise TaskNotFoundError
             try:

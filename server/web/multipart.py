@@ -49,6 +49,7 @@ from server.web.endpoint import Call, endpoint
 from server.web.errors import api_response, language
 from server.web.form_parser import FormParser, Part
 from server.web.middleware.cors import for_api
+from server.web.middleware.proxy import base_url
 
 PATH = "/api/upload/videos"
 FIELD = "videos"
@@ -116,7 +117,10 @@ class _FormRoute:
         async with self._forms.receive(principal.owner, key, asked, self._access.terms(principal)) as form:
             answer = await self._take_all(form, reader, principal)
             self._check_end(reader)
-            response = _response(call, await self._finish(form, answer, principal))
+            answered = await self._finish(form, answer, principal)
+        task_id = answered["task_id"]
+        segment = None if task_id is None else await self._access.signed_task(task_id)
+        response = _response(call, answered, segment)
         response.headers.update(rate)
         if form.earlier is not None:
             _log.info("form_answered_again", task_id=form.earlier.answer["task_id"])
@@ -199,8 +203,9 @@ async def _file_name(part: Part) -> str | None:
     return f"{filenames.FALLBACK}.{extension}"
 
 
-def _response(call: Call, answer: Answer) -> Response:
-    """An answer in the reader's language."""
+def _response(call: Call, answer: Answer, segment: str | None) -> Response:
+    """An answer in the reader's language. With `segment` it has the URL of the status, for a client that has no
+    credential by then."""
     if not answer["uploaded_files"] and not answer["invalid"]:
         return api_response(NoFileError(), call.scope)
     refused = _refused(call, answer["invalid"])
@@ -213,6 +218,8 @@ def _response(call: Call, answer: Answer) -> Response:
         "uploaded_files": answer["uploaded_files"],
         **refused,
     }
+    if segment is not None:
+        content["status_url"] = f"{base_url(call.scope)}/api/task/status/{segment}"
     return JSONResponse(content, headers={"Cache-Control": "no-store"})
 
 

@@ -42,6 +42,9 @@ from server.web.errors import api_response, in_every_language
 Verify = Callable[[str, str | None], Awaitable[Principal]]
 """Who has this credential, a key or a token, that came from this address; raises what refuses it."""
 
+ByProxy = Callable[[Scope], Principal | None]
+"""Whom a trusted proxy has authenticated: they need no sign-in."""
+
 PATH = "/api/session"
 _MOST_BYTES = 16 << 10
 _JSON = "application/json"
@@ -51,10 +54,16 @@ _NO_STORE = {"Cache-Control": "no-store"}
 
 
 def routes(
-    *, settings: Settings, sessions: Sessions, audit: AuditLog, verify: Verify, intake: Admission
+    *,
+    settings: Settings,
+    sessions: Sessions,
+    audit: AuditLog,
+    verify: Verify,
+    intake: Admission,
+    by_proxy: ByProxy = lambda _: None,
 ) -> list[Route]:
     """The one address. With `auth` off, nobody can sign in."""
-    session = _Session(settings=settings, sessions=sessions, audit=audit, verify=verify)
+    session = _Session(settings=settings, sessions=sessions, audit=audit, verify=verify, by_proxy=by_proxy)
     return [Route(PATH, endpoint(session.answer, _refuse, route=PATH, intake=intake))]
 
 
@@ -64,13 +73,14 @@ class _Session:
     sessions: Sessions
     audit: AuditLog
     verify: Verify
+    by_proxy: ByProxy
 
     async def answer(self, call: Call) -> Response:
         match call.head.method:
             case "GET" | "HEAD":
                 cookie = self._cookie(call.scope)
                 found = None if cookie is None else await self.sessions.find(cookie)
-                return self._response(found)
+                return self._response(found or self.by_proxy(call.scope))
             case "POST" if self.settings.auth == "on":
                 return await self._sign_in(call)
             case "DELETE":

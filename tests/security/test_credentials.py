@@ -102,6 +102,30 @@ def test_what_the_service_refuses_is_refused_in_its_words(start_server: StartSer
         assert httpx.head(location, headers=TUS, trust_env=False).status_code == 200
 
 
+def test_whom_a_proxy_has_authenticated_is_signed_in(start_server: StartServer) -> None:
+    """The page asks for no key then; from another peer the header is nothing."""
+    for trusted, signed_in in (("127.0.0.1", True), ("192.0.2.1", False)):
+        server = start_server(auth="on", auth_proxy_header="X-Forwarded-User", trusted_proxies=trusted)
+        found = server.http.get(server.url + "/api/session", headers={"X-Forwarded-User": "alice"}).json()
+        assert (found["signed_in"], found["owner"]) == (signed_in, "alice" if signed_in else None)
+
+
+def test_whoever_sent_a_form_follows_its_task(start_server: StartServer, tmp_path: Path) -> None:
+    """The answer has a URL for the status, which needs no credential; it is of this task alone."""
+    server = start_server(auth="on")
+    callers = Callers(server, tmp_path)
+    callers.make_keys()
+    files = {"videos": ("video.mp4", callers.video.read_bytes(), "video/mp4")}
+    answers = [callers.ask("POST", "/api/upload/videos", "owner", files=files).json() for _ in range(2)]
+    one, other = (answer["status_url"] for answer in answers)
+    assert httpx.get(one, trust_env=False).json()["task_id"] == answers[0]["task_id"]
+    signature = one.rpartition("~")[2]
+    swapped = f"{other.rpartition('~')[0]}~{signature}"
+    assert httpx.get(swapped, trust_env=False).status_code == 404
+    upload = f"{server.url}/files/{answers[0]['task_id']}~{signature}"
+    assert httpx.head(upload, headers=TUS, trust_env=False).status_code == 404
+
+
 def test_a_sign_in_is_for_our_own_page(start_server: StartServer, tmp_path: Path) -> None:
     """The cookie creates, reads and cancels from our origin; another site's page gets 403, and signing out ends it."""
     server = start_server(auth="on")

@@ -155,13 +155,17 @@ def test_a_name_in_use_is_merged_only_on_demand(operator: Operator) -> None:
         assert session.get_one(FormAnswer, ("robert", "key-2")).task_id == "of-ann"
 
 
-def test_limits_move_where_the_new_name_has_none(operator: Operator) -> None:
-    """Also in a merge."""
+def test_limits_move_with_a_name_and_not_into_another(operator: Operator) -> None:
+    """A new name takes the limits over; an owner who is there already keeps their own, or none."""
     add_everything(operator, "ann")
-    register_task(operator.services, "a.mp4", owner="bob")
-    operator.run("owner", "rename", "ann", "bob", "--merge")
+    operator.run("owner", "rename", "ann", "anna")
     with operator.services.database.read() as session:
-        assert session.get_one(OwnerLimits, "bob").open_uploads == len("ann")
+        assert session.get_one(OwnerLimits, "anna").open_uploads == len("ann")
+    register_task(operator.services, "a.mp4", owner="bob")
+    operator.run("owner", "rename", "anna", "bob", "--merge")
+    with operator.services.database.read() as session:
+        assert session.get(OwnerLimits, "bob") is None
+        assert session.get(OwnerLimits, "anna") is None
 
 
 def test_a_rename_beside_traffic_loses_nothing(operator: Operator) -> None:

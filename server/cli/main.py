@@ -202,6 +202,8 @@ def _check_exposure(settings: Settings) -> None:
     """Raise `StartError` when other machines could reach a server that asks for no credential."""
     if settings.auth == "on" or settings.allow_anonymous == "on" or _is_loopback(settings.host):
         return
+    if not _is_of_this_machine(settings.host):
+        return  # it cannot be listened on, which is the next thing to be said
     raise StartError(
         f"{settings.host} can be reached from other machines, and authentication is off: everybody could upload and "
         "delete. Set --auth on (then `videodock keys create` makes a key), or say --allow-anonymous if that is what "
@@ -216,6 +218,16 @@ def _warn_of_idle_credentials(settings: Settings) -> None:
         import structlog
 
         structlog.stdlib.get_logger("videodock.cli").warning("authentication_is_off", settings_without_effect=names)
+
+
+def _is_of_this_machine(host: str) -> bool:
+    try:
+        family, kind, _, _, address = socket.getaddrinfo(host, 0, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
+        with socket.socket(family, kind) as probe:
+            probe.bind(address)
+    except OSError:
+        return False
+    return True
 
 
 def _is_loopback(host: str) -> bool:

@@ -226,9 +226,23 @@ def test_the_printed_address_can_be_opened(start: Start, host: str, expected: st
             socket.create_server((host, 0), family=socket.AF_INET6).close()
         except OSError:
             pytest.skip("this machine has no IPv6")
-    server = start("--host", host)
+    server = start("--host", host, "--allow-anonymous")
     assert server.url.startswith(expected)
     assert get(server.url + "/healthz").status_code == 200
+
+
+def test_a_server_without_authentication_listens_on_loopback_alone(start: Start, tmp_path: Path) -> None:
+    """Elsewhere it is a sentence with both ways out, and nothing is made; with either of them it serves."""
+    folder = tmp_path / "none"
+    for host in ("0.0.0.0", "::"):
+        refused = start(command=("serve", "--port", "0", "--host", host, "--data-dir", str(folder)))
+        assert refused.end() == 1
+        assert refused.error.count("\n") == 1
+        assert "--auth on" in refused.error
+        assert "--allow-anonymous" in refused.error
+        assert not folder.exists()
+    for options in (("--auth", "on"), ("--allow-anonymous", "on"), ("--host", "localhost")):
+        assert get(start("--host", "0.0.0.0", *options).url + "/healthz").status_code == 200
 
 
 def test_an_address_of_another_machine_is_a_sentence_and_exit_1(start: Start) -> None:

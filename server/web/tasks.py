@@ -50,7 +50,8 @@ def routes(services: Services) -> list[Route]:
 class _Tasks:
     def __init__(self, services: Services) -> None:
         self._access = Access(services)
-        self._shows_originals = services.settings.downloads == "on"
+        # Without authentication the URL of the upload is that of the original.
+        self._shows_originals = services.settings.downloads == "on" and services.settings.auth == "on"
         self._database = services.database
         self._deletion = services.deletion
         self._removal = services.removal

@@ -101,6 +101,9 @@ class _GrantRoute:
         if principal.grant is not None:
             raise ScopeMissingError(scope="upload")  # a grant makes no grants
         asked = _parse(await read_object(call))
+        # It has the URL of an upload that is made at its first request, and that one is never refused. Not by address:
+        # a backend has one for all of its users.
+        rate = await self._access.count_creation(call.scope, principal, by_address=False)
         make = partial(self._grants.create, principal.owner, principal.credential, asked.terms())
         row, token, first = await self._database.run(make)
         about = {"object_kind": "grant", "object_id": row.id, "address": client_address(call.scope)}
@@ -117,7 +120,7 @@ class _GrantRoute:
             "status_url": f"{base}/api/task/status/{segment}",
             "expires_at": row.expires_at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
         }
-        return JSONResponse(content, 201, headers={"Cache-Control": "no-store"})
+        return JSONResponse(content, 201, headers={"Cache-Control": "no-store", **rate})
 
 
 def _parse(body: dict[str, Any]) -> _Asked:

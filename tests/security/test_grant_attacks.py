@@ -224,3 +224,29 @@ def test_grants_count_as_creations(start_server: StartServer, tmp_path: Path) ->
     assert "Retry-After" in answers[-1].headers
     # What was granted is not refused.
     assert ask("HEAD", answers[4].json()["upload_url"]).status_code == 200
+
+
+def test_all_ways_at_once_spend_each_place_once(callers: Callers) -> None:
+    """Creations, forms with keys, finals and the URL, all at once: no more uploads than places, and each is found."""
+    grant = callers.grant(uploads=3)
+    data = callers.video.read_bytes()
+    part = callers.open_upload(5, "owner", **PARTIAL)
+    together = threading.Barrier(12)
+
+    def one(number: int) -> None:
+        together.wait(60)
+        match number % 4:
+            case 0:
+                creation(grant, 10 + number)
+            case 1:
+                files = {"videos": (f"{number}.mp4", data, "video/mp4")}
+                httpx.post(grant["form_url"], files=files, trust_env=False, timeout=60)
+            case 2:
+                ask("HEAD", grant["upload_url"])
+            case _:
+                ask("POST", grant["tus_endpoint"], {"Upload-Concat": f"final;{part}"})
+
+    with ThreadPoolExecutor(12) as pool:
+        list(pool.map(one, range(12)))
+    sql = "SELECT id FROM uploads WHERE grant_id = :grant AND status IN ('open', 'complete')"
+    assert len(query(callers.server.database_url, sql, grant=grant["grant_id"])) == 3

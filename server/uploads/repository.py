@@ -220,7 +220,9 @@ class UploadRepository:
             promise = self.reservations.reserve(more)
         with promise, self.database.write() as session:
             changed(session, update(Upload).where(Upload.id == upload_id).values(**values))
-            if row is not None and more:
+            # A length is judged when it is declared, also one of bytes that are here: bodies of unknown length at once
+            # may have brought more together than each of them could alone.
+            if row is not None and (more or decision.length is not None):
                 self.quotas.admit_growth(session.connection(), row.owner, row.created_at, before + more, self.clock())
 
     async def start_checked(self, upload_id: str, offset: int) -> None:
@@ -254,7 +256,7 @@ class UploadRepository:
         """Raise what `record_append_start` would raise for space up to the byte `end`. Blocking."""
         row = self.facts.find(upload_id)
         more = max(0, end - _reserved_up_to(row, decision))
-        if row is not None and more:
+        if row is not None and (more or decision.length is not None):
             self.quotas.check_growth(row.owner, row.created_at, more, end)
         self.reservations.check(more)
 

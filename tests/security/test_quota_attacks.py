@@ -7,7 +7,9 @@ from pathlib import Path
 
 import httpx
 
+from tests import samples
 from tests.conftest import StartServer
+from tests.harness.multipart import swift_body
 from tests.harness.rows import query, wait_until_received
 from tests.security.callers import PATCH, TUS, Callers, id_of
 
@@ -54,3 +56,36 @@ def test_bodies_of_unknown_length_complete_no_more_than_the_quota(
     assert end(urls[0], offsets[0]) == 204
     (stored,) = query(database_url, "SELECT sum(length) AS bytes FROM uploads WHERE status = 'complete'")
     assert int(stored["bytes"]) <= QUOTA
+
+
+def test_forms_of_unknown_length_keep_no_more_than_the_quota(
+    start_server: StartServer, database_url: str, tmp_path: Path
+) -> None:
+    """Six chunked forms at once, each as long as the quota: they keep no more than it together."""
+    data = samples.make(tmp_path, "video.mp4", seconds=1).read_bytes()
+    data += bytes(QUOTA - 100_000 - len(data))
+    server = start_server(database_url=database_url, auth="on", owner_stored_bytes="1MiB")
+    callers = Callers(server, tmp_path)
+    callers.keys["owner"] = callers.key("alice", "upload", "manage")
+    together = threading.Barrier(AT_ONCE)
+    whole = swift_body("b", [("video.mp4", data)])
+
+    def body() -> Iterator[bytes]:
+        yield whole[:200_000]
+        together.wait(60)
+        yield whole[200_000:]
+
+    def send(_: int) -> int:
+        headers = {"Content-Type": "multipart/form-data; boundary=b", **callers.headers("owner")}
+        url = server.url + "/api/upload/videos"
+        return httpx.post(url, headers=headers, content=body(), trust_env=False, timeout=60).status_code
+
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        statuses = list(pool.map(send, range(AT_ONCE)))
+    assert set(statuses) <= {200, 429}
+    (stored,) = query(database_url, "SELECT coalesce(sum(length), 0) AS bytes FROM uploads WHERE status = 'complete'")
+    assert int(stored["bytes"]) <= QUOTA
+    headers = {"Content-Type": "multipart/form-data; boundary=b", **callers.headers("owner")}
+    if not stored["bytes"]:  # each of them saw the others
+        again = httpx.post(server.url + "/api/upload/videos", headers=headers, content=whole, trust_env=False)
+        assert again.status_code == 200

@@ -156,7 +156,7 @@ def _masked(name: str, value: str) -> str:
 def mask(url: str) -> str:
     """A URL without its password, wherever in it that stands."""
     url = re.sub(r"(://[^:@/]*):.*@", r"\1:***@", url)
-    return re.sub(r"(?i)(\bpassword=)[^&]*", r"\1***", url)
+    return re.sub(r"(?i)(\b(?:password|secret|token|key|signature|sig)=)[^&]*", r"\1***", url)
 
 
 def _read(file: Path) -> dict[str, Any]:

@@ -159,6 +159,10 @@ class Form:
                 self.claim.store_answer(self._fingerprint.hexdigest(), given, session)
             if also is not None:
                 also(session)
+            if not self.asked:
+                # Forms of unknown length at once may have brought more together than each of them could alone.
+                now = self.facts.clock()
+                self.quotas.admit_growth(session.connection(), self.owner, now, self._stored, now)
 
         if self.taken:
             await self.repository.complete_verified_from_loop(self.taken, self.task_id, keep)

@@ -78,7 +78,7 @@ class UploadRepository:
         """
         now = self.clock()
         if new.terms.upload_id is not None and self.facts.find(new.id) is not None:
-            return self._repeated_creation(new.id, new.owner)
+            return self._repeated_creation(new.id, new.owner, is_reserved=True)
         # Locked, so that a sweep does not take the row without a file for an interrupted creation.
         with self.locks.try_hold(new.id):
             try:
@@ -88,7 +88,7 @@ class UploadRepository:
                     raise
                 again = new.id  # an equal creation was first, and may have taken the last of a quota
             if again is not None:
-                return self._repeated_creation(again, new.owner)
+                return self._repeated_creation(again, new.owner, is_reserved=new.terms.upload_id == again)
             if not new.parts:
                 try:
                     self.store.create(new.id)
@@ -182,10 +182,11 @@ class UploadRepository:
             session, group, new, node=self.policy.node, now=now, until=until, size=self.store.size
         )
 
-    def _repeated_creation(self, upload_id: str, owner: str | None) -> Facts:
+    def _repeated_creation(self, upload_id: str, owner: str | None, *, is_reserved: bool) -> Facts:
         """An upload whose creation was repeated; an interrupted one is completed. Blocking.
 
-        Raises `UploadLockedError` when that is happening just now.
+        Raises `UploadLockedError` when that is happening just now, and `UploadGoneError` for an ended one whose id a
+        grant has reserved.
         """
         with self.locks.try_hold(upload_id) as held:
             row = self.facts.find(upload_id)
@@ -196,6 +197,8 @@ class UploadRepository:
                 self.store.create(upload_id)
         facts = self.facts.visible(row, owner)
         if not (facts.is_open or facts.is_complete):
+            if is_reserved:
+                raise UploadGoneError  # for good: a grant makes no second upload of one place
             raise UploadLockedError  # removed just now: on the next try its place is free, or it is refused
         return facts
 
@@ -217,7 +220,9 @@ class UploadRepository:
             promise = self.reservations.reserve(more)
         with promise, self.database.write() as session:
             changed(session, update(Upload).where(Upload.id == upload_id).values(**values))
-            if row is not None and more:
+            # A length is judged when it is declared, also one of bytes that are here: bodies of unknown length at once
+            # may have brought more together than each of them could alone.
+            if row is not None and (more or decision.length is not None):
                 self.quotas.admit_growth(session.connection(), row.owner, row.created_at, before + more, self.clock())
 
     async def start_checked(self, upload_id: str, offset: int) -> None:
@@ -251,7 +256,7 @@ class UploadRepository:
         """Raise what `record_append_start` would raise for space up to the byte `end`. Blocking."""
         row = self.facts.find(upload_id)
         more = max(0, end - _reserved_up_to(row, decision))
-        if row is not None and more:
+        if row is not None and (more or decision.length is not None):
             self.quotas.check_growth(row.owner, row.created_at, more, end)
         self.reservations.check(more)
 

@@ -178,9 +178,11 @@ class Access:
         principal.check(Scope.UPLOAD)
         return principal
 
-    async def count_creation(self, scope: AsgiScope, principal: Principal) -> Mapping[str, str]:
+    async def count_creation(
+        self, scope: AsgiScope, principal: Principal, *, by_address: bool = True
+    ) -> Mapping[str, str]:
         """Count a creation; the headers that tell how many are left. Raises `RateLimitedError`."""
-        return await self._rates.creation(principal.owner, client_address(scope))
+        return await self._rates.creation(principal.owner, client_address(scope) if by_address else None)
 
     async def admit(self, scope: AsgiScope, principal: Principal | None, create: Create) -> tuple[Principal, Create]:
         """Who creates what, once the head of the creation is known: with the metadata that a grant or the backend adds.

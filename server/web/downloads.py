@@ -32,7 +32,7 @@ from server.errors import (
 )
 from server.tus.headers import Head
 from server.tus.protocol import Facts, check_upload
-from server.web.access import Right
+from server.web.access import Access, Right
 from server.web.endpoint import Call
 from server.web.errors import known, tus_response
 from server.web.file_response import StoredFileResponse, ranges
@@ -54,6 +54,7 @@ class Downloads:
         self._store = services.store
         self._facts = services.facts
         self._finish = finish
+        self._access = Access(services)
 
     async def get(self, call: Call) -> Response:
         """Answer GET on an upload. Raises `DownloadsOffError`, `UploadNotFoundError`, `UploadGoneError`,
@@ -63,6 +64,9 @@ class Downloads:
         if self._settings.downloads == "off":
             raise DownloadsOffError  # before any lookup: the response must not reveal which uploads there are
         facts, completed = await self._database.run(self._find, call.right)
+        asking = call.right.principal
+        if asking is not None and facts.owner != asking.owner:
+            await self._access.audit(call.scope, "foreign_original_read", call.right, "upload", facts.owner)
         path = self._store.local_path(facts.id)
         try:
             stat = await threads.run(os.stat, path)

@@ -109,6 +109,9 @@ class _GrantRoute:
         if asked.size is not None and asked.size > limit:
             raise UploadTooLargeError(limit=limit)
         self._policy.check_filename(asked.filename, only=asked.terms().types)
+        # It has the URL of an upload that is made at its first request, and that one is never refused. Not by address:
+        # a backend has one for all of its users.
+        rate = await self._access.count_creation(call.scope, principal, by_address=False)
         make = partial(self._grants.create, principal.owner, principal.credential, asked.terms())
         row, token, first = await self._database.run(make)
         about = {"object_kind": "grant", "object_id": row.id, "address": client_address(call.scope)}
@@ -125,7 +128,7 @@ class _GrantRoute:
             "status_url": f"{base}/api/task/status/{segment}",
             "expires_at": row.expires_at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
         }
-        return JSONResponse(content, 201, headers={"Cache-Control": "no-store"})
+        return JSONResponse(content, 201, headers={"Cache-Control": "no-store", **rate})
 
 
 def _parse(body: dict[str, Any]) -> _Asked:

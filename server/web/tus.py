@@ -267,13 +267,19 @@ class TusRoutes:
         if place is None:
             return False
         self._grants.check_open(place)
-        if not await self._grants.take_by_url(right.id):
+        is_taken = await self._grants.take_by_url(right.id)
+        if not is_taken:
             # Another request may have taken it since.
             place = await self._grants.find_place(right.id)
             if place is None or place.fingerprint != BY_URL:
                 return False
         principal, create = self._access.by_url(place)
-        await self._insert(principal.owner, create, self._access.terms(principal, right.id))
+        try:
+            await self._insert(principal.owner, create, self._access.terms(principal, right.id))
+        except VideodockError:
+            if is_taken:
+                await self._grants.give_back(right.id)
+            raise
         return True
 
     async def _head(self, call: Call) -> Response:

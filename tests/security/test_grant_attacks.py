@@ -152,6 +152,7 @@ def test_the_log_has_no_token_of_a_misspelt_address(callers: Callers) -> None:
         f"/g%2F{token}",
         f"/files/g%2f{token}",
         f"/files/g/%20{token}",
+        f"/media/eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJhIn0.{secret}",
         f"/metrics/{token}",
     ):
         ask("POST", callers.server.url + path, {"Upload-Length": "1"})
@@ -192,3 +193,60 @@ def test_a_form_with_other_keys_spends_a_place_once(callers: Callers) -> None:
             answers = list(pool.map(lambda key, grant=other: form(grant, key), ("k1", "k2", "k3", "k4", "k5", "k6")))
         tasks = {answer.json()["task_id"] for answer in answers if answer.status_code == 200}
         assert len(tasks) == places, [answer.text for answer in answers]
+
+
+def test_an_upload_that_was_ended_is_not_busy(callers: Callers) -> None:
+    """The creation of an upload that its client has ended is refused for good: 423 would be tried again for ever."""
+    grant = callers.grant()
+    location = creation(grant).headers["Location"]
+    assert ask("DELETE", location).status_code == 204
+    assert creation(grant).status_code == 410
+    assert creation(grant, 11).status_code == 409
+
+
+def test_a_refused_first_request_takes_no_place(start_server: StartServer, database_url: str, tmp_path: Path) -> None:
+    """A HEAD of the URL that is refused for a quota leaves the place for a creation by the grant, and for the URL."""
+    callers = Callers(start_server(database_url=database_url, auth="on", owner_open_uploads=1), tmp_path)
+    callers.make_keys()
+    grant, other = callers.grant(), callers.open_upload()
+    assert ask("HEAD", grant["upload_url"]).status_code == 429
+    assert ask("DELETE", other).status_code == 204
+    assert creation(grant).status_code == 201
+    assert ask("HEAD", grant["upload_url"]).status_code == 200
+
+
+def test_grants_count_as_creations(start_server: StartServer, tmp_path: Path) -> None:
+    """Grants and the URLs in them are not a way around the rate of an owner."""
+    callers = Callers(start_server(auth="on", rate_owner="5/minute"), tmp_path)
+    callers.keys["owner"] = callers.key("alice", "upload")
+    answers = [callers.ask("POST", "/api/grants", "owner", json={}) for _ in range(8)]
+    assert [answer.status_code for answer in answers] == [201] * 5 + [429] * 3
+    assert "Retry-After" in answers[-1].headers
+    # What was granted is not refused.
+    assert ask("HEAD", answers[4].json()["upload_url"]).status_code == 200
+
+
+def test_all_ways_at_once_spend_each_place_once(callers: Callers) -> None:
+    """Creations, forms with keys, finals and the URL, all at once: no more uploads than places, and each is found."""
+    grant = callers.grant(uploads=3)
+    data = callers.video.read_bytes()
+    part = callers.open_upload(5, "owner", **PARTIAL)
+    together = threading.Barrier(12)
+
+    def one(number: int) -> None:
+        together.wait(60)
+        match number % 4:
+            case 0:
+                creation(grant, 10 + number)
+            case 1:
+                files = {"videos": (f"{number}.mp4", data, "video/mp4")}
+                httpx.post(grant["form_url"], files=files, trust_env=False, timeout=60)
+            case 2:
+                ask("HEAD", grant["upload_url"])
+            case _:
+                ask("POST", grant["tus_endpoint"], {"Upload-Concat": f"final;{part}"})
+
+    with ThreadPoolExecutor(12) as pool:
+        list(pool.map(one, range(12)))
+    sql = "SELECT id FROM uploads WHERE grant_id = :grant AND status IN ('open', 'complete')"
+    assert len(query(callers.server.database_url, sql, grant=grant["grant_id"])) == 3

@@ -9,7 +9,7 @@ import pytest
 from tests.conftest import StartServer
 from tests.harness import signed_tokens
 from tests.harness.rows import query
-from tests.security.callers import TUS, Callers
+from tests.security.callers import TUS, Callers, id_of
 
 CROSS = (
     {"Sec-Fetch-Site": "cross-site", "Origin": "https://evil.example"},
@@ -83,3 +83,20 @@ def test_a_sign_in_ends_with_its_token(start_server: StartServer) -> None:
         server.database_url, "SELECT strftime('%s', expires_at) - strftime('%s', created_at) AS s FROM browser_sessions"
     )
     assert row["s"] <= 300 + 600
+
+
+def test_an_admin_who_reads_what_is_not_theirs_is_recorded(start_server: StartServer, tmp_path: Path) -> None:
+    """The status and the original of another owner, each with whose it is; the owner's own reads are not."""
+    callers = Callers(start_server(auth="on", downloads="on"), tmp_path)
+    callers.make_keys()
+    done = id_of(callers.done)
+    for kind in ("owner", "admin"):
+        assert callers.ask("GET", f"/files/{done}", kind).status_code == 200
+        assert callers.ask("GET", f"/api/task/status/{done}", kind).status_code == 200
+    rows = query(
+        callers.server.database_url, "SELECT action, owner, object_owner FROM audit_log WHERE object_id = :id", id=done
+    )
+    assert sorted(tuple(row.values()) for row in rows) == [
+        ("foreign_original_read", "root", "alice"),
+        ("foreign_task_read", "root", "alice"),
+    ]

@@ -74,6 +74,8 @@ def upgrade() -> None:
         postgresql_where=stored,
     )
     op.create_index("ix_uploads_owner_created_at", "uploads", ["owner", "created_at"])
+    of_grant = sa.text("grant_id IS NOT NULL")
+    op.create_index("ix_uploads_of_grant", "uploads", ["grant_id"], sqlite_where=of_grant, postgresql_where=of_grant)
     too_long = sa.text("error_code = 'video_too_long'")
     op.create_index(
         "ix_task_files_too_long", "task_files", ["upload_id"], sqlite_where=too_long, postgresql_where=too_long
@@ -154,6 +156,7 @@ def _make_grants() -> None:
 
 def downgrade() -> None:
     op.drop_index("ix_task_files_too_long", "task_files")
+    op.drop_index("ix_uploads_of_grant", "uploads")
     op.drop_index("ix_uploads_owner_created_at", "uploads")
     op.drop_index("ix_uploads_stored_of_owner", "uploads")
     op.drop_column("uploads", "max_size")

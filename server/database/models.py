@@ -67,6 +67,7 @@ class Upload(Base):
         # What an owner has is added up along this one alone.
         index_of("ix_uploads_stored_of_owner", "has_bytes", "owner", "status", "length", "reserved"),
         Index(None, "owner", "created_at"),
+        index_of("ix_uploads_of_grant", "grant_id IS NOT NULL", "grant_id"),
     )
 
     id: Mapped[str] = mapped_column(String(36), primary_key=True, doc="UUID, the last part of the upload's URL")

@@ -59,7 +59,7 @@ REASONS: dict[str, Texts] = {
     "grant_type": ("只接受 {accepted}", "only {accepted} are accepted"),
     "grant_origin": ("不允许从该网站上传", "it is for pages of another origin"),
     "grant_task": ("该许可用于另一个任务", "it is for another task"),
-    "field_type": ("类型不符，须为 {expected}", "it must be {expected}"),
+    "field_type": ("须为 {expected}", "it must be like {expected}"),
     "field_range": ("须为 {least} 至 {most}", "it must be from {least} to {most}"),
     "field_unknown": ("没有该字段", "there is no such field"),
     "quota_stored": ("存储空间最多 {limit}", "at most {limit} of videos"),

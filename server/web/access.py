@@ -116,7 +116,7 @@ class Access:
         if principal.grant is not None:
             if not or_expired or principal.grant.revoked_at is not None:
                 self._grants.check_open(principal.grant)
-            self._check_origin(principal.grant, scope)
+            self.check_origin(principal.grant, scope)
         return principal
 
     async def joiner(self, create: Create) -> Principal | None:
@@ -236,7 +236,8 @@ class Access:
         added = self._metadata_of(place, create)
         return principal, _with_metadata(create, added, self._settings.max_files) if added else create
 
-    def _check_origin(self, grant: Any, scope: AsgiScope) -> None:
+    def check_origin(self, grant: Any, scope: AsgiScope) -> None:
+        """Raise `GrantMismatchError` when the grant is for pages of another origin."""
         if grant.allowed_origin is None:
             return
         origins = [value.decode("latin-1") for name, value in scope["headers"] if name == b"origin"]
@@ -287,10 +288,10 @@ class Access:
 
     # Tasks
 
-    async def task(self, scope: AsgiScope, segment: str, needed: Scope) -> Right:
+    async def task(self, scope: AsgiScope, segment: str, needed: Scope, *, by_url: bool = True) -> Right:
         """The right to a task, by its id or by the last segment of the URL of one of its uploads.
 
-        Raises `TaskNotFoundError`; else as `upload`.
+        Without `by_url` only the owner has it, by a credential. Raises `TaskNotFoundError`; else as `upload`.
         """
         # A client may choose the id of a group, and Apple's UUIDs are in upper case.
         task_id, signature = split_segment(segment)
@@ -299,6 +300,8 @@ class Access:
             raise TaskNotFoundError
         if not self._is_on:
             return Right(task_id, DEFAULT_OWNER)
+        if "~" in segment and not by_url:
+            raise AuthenticationRequiredError
         if "~" in segment:
             if await self._signatures.is_of_task(task_id, signature):
                 return Right(task_id, None)

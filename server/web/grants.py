@@ -17,6 +17,7 @@ from server.auth.authenticator import client_address
 from server.auth.grants import GrantTerms
 from server.bootstrap import Services
 from server.errors import FieldInvalidError, MethodNotAllowedError, ScopeMissingError, UploadTooLargeError
+from server.tus.group_metadata import FILE, FILES, TASK
 from server.tus.headers import is_id
 from server.web import multipart, tus
 from server.web.access import Access
@@ -30,6 +31,20 @@ PATH = "/api/grants"
 _MOST_TEXT = 1024
 _LEAST_SECONDS, _MOST_SECONDS, _MOST_UPLOADS = 60, 7 * 86400, 50
 _MOST_METADATA = 20  # keys
+# Keys of metadata that name a file or a task: the fields `filename` and `task` are for these, and are checked.
+_OF_FIELDS = frozenset({TASK, FILES, FILE, "filename", "name"})
+# What a field must be, as an example that needs no translation.
+_EXPECTED = {
+    "filename": '"holiday.mp4"',
+    "size": "1, 2, 3, …",
+    "max_size": "1, 2, 3, …",
+    "max_duration": "0.5, 60, …",
+    "types": media_types.KNOWN,
+    "task": '"6f1c2b0e-…" (UUID, version 4)',
+    "metadata": '{"key": "text"}',
+    "passthrough": '"text"',
+    "allowed_origin": '"https://shop.example"',
+}
 
 
 def _type(name: str) -> str:
@@ -44,8 +59,15 @@ def _task(text: str) -> str:
     return text.lower()
 
 
+def _free_key(name: str) -> str:
+    if name in _OF_FIELDS:
+        raise ValueError("another key; this one has a field of its own")
+    return name
+
+
 _Text = Annotated[str, Field(min_length=1, max_length=_MOST_TEXT)]
-_Key = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]{1,64}$")]
+# Names and tasks have fields of their own, which are checked.
+_Key = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]{1,64}$"), AfterValidator(_free_key)]
 
 
 class _Asked(BaseModel):
@@ -144,12 +166,11 @@ def _explained(error: ValidationError | KeyError, body: dict[str, Any]) -> Field
         return FieldInvalidError(field="types", reason="field_type", expected=media_types.KNOWN)
     first = error.errors()[0]
     field = ".".join(str(part) for part in first["loc"])[:64]
-    context = first.get("ctx", {})
     if first["type"] == "extra_forbidden":
         return FieldInvalidError(field=field, reason="field_unknown")
     if field == "expires_in" and isinstance(body.get(field), int):
         return FieldInvalidError(field=field, reason="field_range", least=_LEAST_SECONDS, most=_MOST_SECONDS)
     if field == "uploads" and isinstance(body.get(field), int):
         return FieldInvalidError(field=field, reason="field_range", least=1, most=_MOST_UPLOADS)
-    expected = str(context.get("error") or context.get("pattern") or first["msg"].removeprefix("Input should be "))
+    expected = _EXPECTED.get(field.partition(".")[0]) or first["msg"].removeprefix("Input should be ")
     return FieldInvalidError(field=field, reason="field_type", expected=expected[:200])

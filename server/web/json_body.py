@@ -33,7 +33,7 @@ async def read_object(call: Call) -> dict[str, Any]:
     try:
         found = json.loads(buffer[: moved.count])
     except (ValueError, RecursionError):
-        raise FieldInvalidError(field="body", reason="field_type", expected="JSON") from None
+        raise FieldInvalidError(field="body", reason="field_type", expected="{…} (JSON)") from None
     if not isinstance(found, dict):
-        raise FieldInvalidError(field="body", reason="field_type", expected="{…}")
+        raise FieldInvalidError(field="body", reason="field_type", expected="{…} (JSON)")
     return found

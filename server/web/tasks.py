@@ -77,7 +77,8 @@ class _Tasks:
         return JSONResponse({"success": True, "message": message}, headers=_NO_STORE)
 
     async def remove(self, call: Call) -> Response:
-        right = await self._right(call, Scope.MANAGE, "DELETE")
+        # The URL of an upload ends that upload, not a task with all its files.
+        right = await self._right(call, Scope.MANAGE, "DELETE", by_url=False)
         await self._database.run(self._removal.remove_task, right.id, right.owner)
         await self._access.audit(call.scope, "task_removed", right, "task", await self._owner(right))
         message = sentence("task_removed", {}, language(call.scope, "zh"))
@@ -94,10 +95,10 @@ class _Tasks:
 
         return await self._database.run(look)
 
-    async def _right(self, call: Call, needed: Scope, *methods: str) -> Right:
+    async def _right(self, call: Call, needed: Scope, *methods: str, by_url: bool = True) -> Right:
         if call.head.method not in methods:
             raise MethodNotAllowedError(method=call.head.method, allowed=", ".join([*methods, "OPTIONS"]))
-        return await self._access.task(call.scope, str(call.request.path_params["task_id"]), needed)
+        return await self._access.task(call.scope, str(call.request.path_params["task_id"]), needed, by_url=by_url)
 
     def _find(self, right: Right) -> tuple[Task, Sequence[TaskFile], Mapping[str, Sequence[TaskStep]], int]:
         with self._database.read() as session:

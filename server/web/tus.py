@@ -69,8 +69,7 @@ _ALLOW_HEADERS = (
 _EXPOSE_HEADERS = (
     "Location, Upload-Offset, Upload-Length, Upload-Metadata, Upload-Defer-Length, Upload-Concat, "
     "Upload-Expires, Tus-Version, Tus-Resumable, Tus-Max-Size, Tus-Extension, Tus-Checksum-Algorithm, "
-    "X-Request-ID, Upload-Task, Retry-After, RateLimit, RateLimit-Policy, Accept-Ranges, Content-Range, "
-    "Content-Disposition, ETag"
+    "X-Request-ID, Upload-Task, Retry-After, Accept-Ranges, Content-Range, Content-Disposition, ETag"
 )
 
 
@@ -258,15 +257,17 @@ class TusRoutes:
         create = self._finals.create if decision.parts else self._uploads.create
         return await create(owner, decision, terms)
 
-    async def _made_by_grant(self, right: Right) -> bool:
+    async def _made_by_grant(self, call: Call) -> bool:
         """Whether the upload exists now: a grant has its id, and the client that got its URL comes for the first time.
 
         Raises `GrantExpiredError`.
         """
+        right = call.right
         place = await self._grants.find_place(right.id) if right.by_url else None
         if place is None:
             return False
         self._grants.check_open(place)
+        self._access.check_origin(place, call.scope)
         is_taken = await self._grants.take_by_url(right.id)
         if not is_taken:
             # Another request may have taken it since.
@@ -286,7 +287,7 @@ class TusRoutes:
         try:
             facts = await self._inspect(call.right)
         except UploadNotFoundError:
-            if not await self._made_by_grant(call.right):
+            if not await self._made_by_grant(call):
                 raise
             facts = await self._inspect(call.right)
         await self._finals.join_waiting(facts)
@@ -314,7 +315,7 @@ class TusRoutes:
         try:
             facts = await self._receive(call.right, decide, call.body)
         except UploadNotFoundError:  # before a byte of the body was read
-            if not await self._made_by_grant(call.right):
+            if not await self._made_by_grant(call):
                 raise
             facts = await self._receive(call.right, decide, call.body)
         return Response(status_code=204, headers=protocol.progress(facts))

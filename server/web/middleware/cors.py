@@ -23,9 +23,10 @@ class CrossOrigin:
         self._origins = settings.cors_origins
         self._methods = methods
         self._allow = (*_names(allow), *settings.cors_allow_headers)
-        self._expose = expose
+        rates = ", RateLimit, RateLimit-Policy" if settings.rate_owner or settings.rate_address else ""
+        self._expose = expose + rates
         self._headers_for_any_origin = [
-            (b"access-control-expose-headers", expose.encode("latin-1")),
+            (b"access-control-expose-headers", self._expose.encode("latin-1")),
             (b"access-control-allow-origin", b"*"),
         ]
 
@@ -68,7 +69,7 @@ def for_api(settings: Settings, *methods: str) -> CrossOrigin:
         settings,
         methods=", ".join([*methods, "OPTIONS"]),
         allow="Authorization, Content-Type, Idempotency-Key, X-HTTP-Method-Override, X-Request-ID, X-Requested-With",
-        expose="Idempotent-Replayed, Retry-After, RateLimit, RateLimit-Policy, X-Request-ID",
+        expose="Idempotent-Replayed, Retry-After, X-Request-ID",
     )
 
 

@@ -25,6 +25,7 @@ from server.errors import (
     CredentialInvalidError,
     GrantExpiredError,
     MethodNotAllowedError,
+    RateLimitedError,
     UploadLockedError,
     UploadNotFoundError,
     VideodockError,
@@ -207,7 +208,7 @@ class TusRoutes:
         grant = call.request.path_params.get("grant")
         try:
             known = await self._access.known_creator(call.scope, grant, or_expired=True)
-        except (AuthenticationRequiredError, CredentialInvalidError, GrantExpiredError):
+        except (AuthenticationRequiredError, CredentialInvalidError, GrantExpiredError, RateLimitedError):
             if not wants_final:
                 raise
             decision = await self._decide_create(call, offer)

@@ -1,7 +1,7 @@
 """Which credential of a request counts, and which requests have none."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -62,14 +62,31 @@ class Asked:
             return str(error.params["reason"])
 
 
+Make = Callable[..., Asked]
+
+
 @pytest.fixture
-def asked(tmp_path: Path) -> Asked:
-    return Asked(tmp_path)
+def make(tmp_path: Path) -> Iterator[Make]:
+    """Authenticators with these settings, each on a database of its own."""
+    made: list[Asked] = []
+
+    def one(**settings: Any) -> Asked:
+        made.append(Asked(tmp_path / str(len(made)), **settings))
+        return made[-1]
+
+    yield one
+    for each in made:
+        each.database.close()
 
 
-def test_without_authentication_everybody_is_one(tmp_path: Path) -> None:
+@pytest.fixture
+def asked(make: Make) -> Asked:
+    return make()
+
+
+def test_without_authentication_everybody_is_one(make: Make) -> None:
     """No header is looked at, and nobody is an admin."""
-    assert Asked(tmp_path, auth="off").who(("Authorization", "Bearer nonsense")) == "default"
+    assert make(auth="off").who(("Authorization", "Bearer nonsense")) == "default"
     assert not ANYBODY.is_admin
 
 
@@ -104,21 +121,21 @@ def test_an_invalid_credential_is_not_replaced_by_another(asked: Asked) -> None:
     assert asked.who() == "authentication_required"
 
 
-def test_only_a_trusted_proxy_names_an_owner(tmp_path: Path) -> None:
+def test_only_a_trusted_proxy_names_an_owner(make: Make) -> None:
     """From another peer the header is nothing; twice, empty or unprintable it names nobody."""
-    asked = Asked(tmp_path, auth_proxy_header="X-Forwarded-User")
+    asked = make(auth_proxy_header="X-Forwarded-User")
     alice = ("X-Forwarded-User", "alice")
     assert asked.who(alice, from_proxy=True) == "alice"
     assert asked.who(alice) == "authentication_required"
     assert asked.who(alice, ("X-Forwarded-User", "bob"), from_proxy=True) == "authentication_required"
     for name in ("", " ", "a\x01", "x" * 257):
         assert asked.who(("X-Forwarded-User", name), from_proxy=True) == "authentication_required", name
-    assert Asked(tmp_path / "b").who(alice, from_proxy=True) == "authentication_required"
+    assert make().who(alice, from_proxy=True) == "authentication_required"
 
 
-def test_a_foreign_authorization_is_left_to_the_backend(tmp_path: Path) -> None:
+def test_a_foreign_authorization_is_left_to_the_backend(make: Make) -> None:
     """With `auth_url` a scheme that is not ours counts as none here; a key of ours is still judged here."""
-    asked = Asked(tmp_path, auth_url="http://127.0.0.1:1/")
+    asked = make(auth_url="http://127.0.0.1:1/")
     assert asked.who(("Authorization", "Basic abc")) == "authentication_required"
     assert asked.who(("Authorization", f"Bearer {asked.key}")) == "by-key"
     assert asked.who(("Authorization", f"Bearer {asked.key[:-1]}{'A' if asked.key[-1] != 'A' else 'B'}")) == (

@@ -179,7 +179,8 @@ def test_a_cancelled_caller_waits_for_its_write(database: Database) -> None:
 
 def test_closing_commits_waiting_writes_and_ends_the_thread(database: Database) -> None:
     """What waits is done first; no thread is left."""
+    before = set(threading.enumerate())
     asyncio.run(database.write_together(insert(1)))
-    assert any(thread.name == "sql-writer" for thread in threading.enumerate())
+    (writer,) = (thread for thread in set(threading.enumerate()) - before if thread.name == "sql-writer")
     database.close()
-    until(lambda: not any(thread.name == "sql-writer" for thread in threading.enumerate()), what="the writer has ended")
+    until(lambda: not writer.is_alive(), what="the writer has ended")

@@ -166,7 +166,7 @@ def test_waiting_tasks_count_with_the_uploads_that_become_some(serve: Serve) -> 
     group = Group(live, files=3)
     for place in (1, 2, 3):
         group.whole(place)
-    refused(post(live, creation(50)), 429, "2 tasks")
+    refused(post(live, creation(50)), 429, "2 unfinished tasks")
     assert send_form(live, form(100))[0] == 429
     partial(live, 10)
     live.execute("UPDATE tasks SET finished_at = created_at WHERE id = :id", id=whole)

@@ -1,6 +1,7 @@
 """Every kind of caller of a server with authentication, and what they may want to touch."""
 
-import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -8,6 +9,10 @@ from typing import Any
 
 import httpx
 
+from server.auth.keys import ApiKeys
+from server.auth.principal import scopes_of
+from server.bootstrap import utc_now
+from server.database.session import Database
 from tests import samples
 from tests.harness.rows import execute
 from tests.harness.server_process import ServerProcess
@@ -54,16 +59,23 @@ class Callers:
             id=self.keys["expired"].split("_")[1],
         )
         self.keys["revoked"] = self.key("alice", *everything)
-        assert self.server.run("keys", "revoke", self.keys["revoked"].split("_")[1]).returncode == 0
+        with self._keys_of_server() as keys:
+            assert keys.revoke(self.keys["revoked"].split("_")[1])
         self.keys["wrong"] = self.keys["owner"][:-43] + "A" * 43
         self.keys["grant"] = self.grant()["token"]
 
     def key(self, owner: str, *scopes: str) -> str:
-        """A new key."""
-        asked = [part for scope in scopes for part in ("--scope", scope)]
-        done = self.server.run("keys", "create", "--owner", owner, *asked, "--json")
-        assert done.returncode == 0, done.stderr
-        return str(json.loads(done.stdout)["key"])
+        """A new key; as `videodock keys create` makes it, without a process for it."""
+        with self._keys_of_server() as keys:
+            return keys.create(owner, scopes_of(scopes), None)[1]
+
+    @contextmanager
+    def _keys_of_server(self) -> Iterator[ApiKeys]:
+        database = Database(self.server.database_url, 1)
+        try:
+            yield ApiKeys.open(database, utc_now)
+        finally:
+            database.close()
 
     def grant(self, by: str = "owner", **terms: Any) -> dict[str, Any]:
         """A new grant of alice."""

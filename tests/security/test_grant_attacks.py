@@ -21,7 +21,15 @@ GROUP = "33333333-3333-4333-8333-333333333333"
 
 @pytest.fixture
 def callers(start_server: StartServer, database_url: str, tmp_path: Path) -> Callers:
-    """A server with authentication, in two processes."""
+    """A server with authentication."""
+    made = Callers(start_server(database_url=database_url, auth="on"), tmp_path)
+    made.make_keys()
+    return made
+
+
+@pytest.fixture
+def in_two_processes(start_server: StartServer, database_url: str, tmp_path: Path) -> Callers:
+    """The same, served by two processes."""
     made = Callers(start_server(database_url=database_url, auth="on", workers=2), tmp_path)
     made.make_keys()
     return made
@@ -43,8 +51,9 @@ def metadata(**values: str) -> str:
     return ",".join(f"{key} {base64.b64encode(value.encode()).decode()}" for key, value in values.items())
 
 
-def test_parts_of_a_grant_are_bounded(callers: Callers) -> None:
+def test_parts_of_a_grant_are_bounded(in_two_processes: Callers) -> None:
     """A grant of one upload of 1,000 bytes does not store 100 parts of 1,000 bytes."""
+    callers = in_two_processes
     grant = callers.grant(max_size=1000)
     with ThreadPoolExecutor(8) as pool:
         answers = list(pool.map(lambda _: creation(grant, 1000, Upload_Concat="partial"), range(30)))
@@ -70,11 +79,13 @@ def test_a_final_upload_keeps_the_types_of_its_grant(callers: Callers) -> None:
     assert query(callers.server.database_url, "SELECT id FROM tasks") == []
 
 
-def test_a_form_and_a_url_spend_one_place_once(callers: Callers) -> None:
+@pytest.mark.parametrize("rounds", [6, pytest.param(50, marks=pytest.mark.soak)])
+def test_a_form_and_a_url_spend_one_place_once(in_two_processes: Callers, rounds: int) -> None:
     """A form and the URL at once, many times: one of them gets the place."""
+    callers = in_two_processes
     data = callers.video.read_bytes()
     both = []
-    for _ in range(25):
+    for _ in range(rounds):
         grant = callers.grant()
         together = threading.Barrier(3)
 
@@ -161,8 +172,9 @@ def test_the_log_has_no_token_of_a_misspelt_address(callers: Callers) -> None:
     assert secret not in callers.server.log()
 
 
-def test_a_rotation_ends_urls_in_every_process(callers: Callers) -> None:
+def test_a_rotation_ends_urls_in_every_process(in_two_processes: Callers) -> None:
     """After `signing rotate --keep 1` no process accepts an old URL, also one that signs nothing."""
+    callers = in_two_processes
     location = callers.open_upload()
     assert ask("HEAD", location).status_code == 200
     assert callers.server.run("signing", "rotate", "--keep", "1").returncode == 0
@@ -226,8 +238,9 @@ def test_grants_count_as_creations(start_server: StartServer, tmp_path: Path) ->
     assert ask("HEAD", answers[4].json()["upload_url"]).status_code == 200
 
 
-def test_all_ways_at_once_spend_each_place_once(callers: Callers) -> None:
+def test_all_ways_at_once_spend_each_place_once(in_two_processes: Callers) -> None:
     """Creations, forms with keys, finals and the URL, all at once: no more uploads than places, and each is found."""
+    callers = in_two_processes
     grant = callers.grant(uploads=3)
     data = callers.video.read_bytes()
     part = callers.open_upload(5, "owner", **PARTIAL)

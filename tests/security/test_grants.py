@@ -22,7 +22,15 @@ TRIES = 100
 
 @pytest.fixture
 def callers(start_server: StartServer, database_url: str, tmp_path: Path) -> Callers:
-    """A server with authentication, in two processes."""
+    """A server with authentication."""
+    made = Callers(start_server(database_url=database_url, auth="on"), tmp_path)
+    made.make_keys()
+    return made
+
+
+@pytest.fixture
+def in_two_processes(start_server: StartServer, database_url: str, tmp_path: Path) -> Callers:
+    """The same, served by two processes."""
     made = Callers(start_server(database_url=database_url, auth="on", workers=2), tmp_path)
     made.make_keys()
     return made
@@ -34,8 +42,9 @@ def creation(url: str, length: int = 10, headers: Mapping[str, str] | None = Non
     return httpx.post(url, headers=asked, timeout=60, trust_env=False)
 
 
-def test_many_creations_at_once_make_one_upload(callers: Callers) -> None:
+def test_many_creations_at_once_make_one_upload(in_two_processes: Callers) -> None:
     """100 equal creations by one grant, in two processes, get the same URL, and there is one upload."""
+    callers = in_two_processes
     grant = callers.grant()
     together = threading.Barrier(20)
 
@@ -51,8 +60,9 @@ def test_many_creations_at_once_make_one_upload(callers: Callers) -> None:
     assert len(query(callers.server.database_url, "SELECT id FROM uploads")) == 1
 
 
-def test_a_grant_makes_as_many_uploads_as_it_has_places(callers: Callers) -> None:
+def test_a_grant_makes_as_many_uploads_as_it_has_places(in_two_processes: Callers) -> None:
     """Different creations at once take the places, each once; the others are refused and change nothing."""
+    callers = in_two_processes
     grant = callers.grant(uploads=3)
     with ThreadPoolExecutor(12) as pool:
         answers = list(pool.map(lambda number: creation(grant["tus_endpoint"], 10 + number), range(12)))
@@ -89,8 +99,9 @@ def test_the_url_of_a_grant_needs_no_creation(callers: Callers) -> None:
         assert [file["name"] for file in phone.get(grant["status_url"]).json()["files"]] == ["holiday.mp4"]
 
 
-def test_what_is_bound_is_the_creation(callers: Callers) -> None:
+def test_what_is_bound_is_the_creation(in_two_processes: Callers) -> None:
     """After a grant has expired it creates nothing, by no way; what it created is continued to its end."""
+    callers = in_two_processes
     grant, unused = callers.grant(uploads=2), callers.grant()
     data = callers.video.read_bytes()
     location = creation(grant["tus_endpoint"], len(data)).headers["Location"]
@@ -376,8 +387,9 @@ def test_nothing_secret_is_logged(start_server: StartServer, tmp_path: Path) -> 
         assert not [secret for secret in secrets if secret in text]
 
 
-def test_a_revoked_key_is_refused_within_five_seconds(callers: Callers) -> None:
+def test_a_revoked_key_is_refused_within_five_seconds(in_two_processes: Callers) -> None:
     """In every process; and its uploads are continued all the same."""
+    callers = in_two_processes
     location = callers.open_upload()
     assert callers.server.run("keys", "revoke", callers.keys["owner"]).returncode == 0
 

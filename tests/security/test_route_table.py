@@ -174,13 +174,17 @@ def test_every_caller_gets_what_the_table_says(callers: Callers) -> None:
     found, expected = {}, {}
     form = {"videos": ("video.mp4", callers.video.read_bytes(), "video/mp4")}
     for row in ROWS:
+        path = ""
         for kind, status in row.expected.items():
+            path = path or row.make(callers)
             # A grant is for one upload: what it creates takes its place.
             if kind == "grant":
                 callers.keys["grant"] = callers.grant()["token"]
             more: dict[str, object] = {"files": form} if row.files else {}
             more |= {} if row.json is None else {"json": row.json}
-            answer = callers.ask(row.method, row.make(callers), kind, row.headers, **more)
+            answer = callers.ask(row.method, path, kind, row.headers, **more)
+            if answer.is_success:
+                path = ""  # what is there may have changed
             name = (row.route, row.method, str(row.headers), kind)
             found[name], expected[name] = answer.status_code, status
             if answer.status_code == 401:

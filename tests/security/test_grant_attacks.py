@@ -19,18 +19,27 @@ PARTIAL = {"Upload-Concat": "partial"}
 GROUP = "33333333-3333-4333-8333-333333333333"
 
 
+pytestmark = pytest.mark.sampled(2)
+
+
+@pytest.fixture(params=["videodock", "tuspyserver"])
+def engine(request: pytest.FixtureRequest) -> str:
+    """The tus engine."""
+    return str(request.param)
+
+
 @pytest.fixture
-def callers(start_server: StartServer, database_url: str, tmp_path: Path) -> Callers:
+def callers(start_server: StartServer, database_url: str, engine: str, tmp_path: Path) -> Callers:
     """A server with authentication."""
-    made = Callers(start_server(database_url=database_url, auth="on"), tmp_path)
+    made = Callers(start_server(database_url=database_url, auth="on", tus_engine=engine), tmp_path)
     made.make_keys()
     return made
 
 
 @pytest.fixture
-def in_two_processes(start_server: StartServer, database_url: str, tmp_path: Path) -> Callers:
+def in_two_processes(start_server: StartServer, database_url: str, engine: str, tmp_path: Path) -> Callers:
     """The same, served by two processes."""
-    made = Callers(start_server(database_url=database_url, auth="on", workers=2), tmp_path)
+    made = Callers(start_server(database_url=database_url, auth="on", workers=2, tus_engine=engine), tmp_path)
     made.make_keys()
     return made
 

@@ -24,7 +24,7 @@ from apscheduler.executors.pool import ThreadPoolExecutor as JobExecutor
 from apscheduler.schedulers.background import BackgroundScheduler
 
 from server.bootstrap import Services
-from server.database.session import AWAY, Database, reason
+from server.database.session import AWAY, Database, is_full, reason
 from server.maintenance.sweep_report import SweepReport
 from server.settings import Settings
 from server.storage.results import Results
@@ -223,7 +223,8 @@ class Leader(ABC):
                 self._take_tasks()
                 self._problem = None
             except AWAY as error:
-                self._problem = "the database cannot be reached"
+                # A full disk is reported by the check of space; the server stays ready, for downloads and deletions.
+                self._problem = None if is_full(error) else "the database cannot be reached"
                 _log.warning("database_away", reason=reason(error))
             except Exception:
                 self._problem = "cannot look for tasks; the log says why"

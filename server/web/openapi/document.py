@@ -12,8 +12,6 @@ from typing import Any
 from server.web.openapi import refusals
 from server.web.openapi.operation import (
     Answer,
-    AnySchema,
-    Face,
     Header,
     Named,
     Operation,
@@ -23,7 +21,9 @@ from server.web.openapi.operation import (
     Who,
     text,
 )
+from server.web.openapi.preflight import PREFLIGHT_HEADERS
 from server.web.openapi.schemas import NO_STORE, REQUEST_ID
+from server.web.openapi.sharing import share
 from server.web.openapi.words import INTRODUCTION, TAGS
 
 _CONVERTOR = re.compile(r":[a-z]+\}")
@@ -35,18 +35,6 @@ _OVERRIDE = Parameter(
     where="header",
     description="The method that counts, for clients and proxies that know only GET and POST.",
     schema=text(pattern="^[A-Za-z]{1,16}$"),
-)
-_PREFLIGHT_HEADERS = tuple(
-    Header(name=name, description=description, schema=text(), required=name.startswith("Access-Control-Allow-M"))
-    for name, description in (
-        ("Allow", "The methods of this address."),
-        ("Access-Control-Allow-Methods", "The same, for pages of other origins."),
-        ("Access-Control-Allow-Headers", "The request headers that such a page may send."),
-        ("Access-Control-Max-Age", "Seconds for which a browser may keep this answer."),
-        ("Access-Control-Expose-Headers", "The headers of answers that such a page may read."),
-        ("Access-Control-Allow-Origin", "The origin that may use this address; `*`: every one."),
-        ("Vary", "What the answer depends on."),
-    )
 )
 
 
@@ -71,6 +59,7 @@ def document(items: Iterable[PathItem], *, version: str, is_auth_on: bool) -> di
         for method in sorted(operations, key=_METHOD_ORDER.index):
             made = _operation(method, operations[method], item.preflight, is_auth_on=is_auth_on)
             place[method.lower()] = _named(made, schemas)
+    components = {"schemas": dict(sorted(schemas.items())), **share(paths), "securitySchemes": _SECURITY_SCHEMES}
     return {
         "openapi": "3.1.0",
         "jsonSchemaDialect": "https://json-schema.org/draft/2020-12/schema",
@@ -83,7 +72,7 @@ def document(items: Iterable[PathItem], *, version: str, is_auth_on: bool) -> di
         },
         "tags": [{"name": tag.value, "description": TAGS[tag]} for tag in Tag if _is_used(tag, paths)],
         "paths": paths,
-        "components": {"schemas": dict(sorted(schemas.items())), "securitySchemes": _SECURITY_SCHEMES},
+        "components": components,
     }
 
 
@@ -146,7 +135,9 @@ def _responses(method: str, operation: Operation) -> dict[str, Any]:
         told = refusals.description(status, kinds)
         made["description"] = f"{made['description']}\n\n{told}"
         made["headers"] |= _headers(headers, is_optional=is_early) | _headers([REQUEST_ID], is_optional=is_early)
-        made["content"] = {**made.get("content", {}), **{kind: {"schema": schema} for kind, schema in content.items()}}
+        bodies = made.setdefault("content", {})
+        for kind, schema in content.items():
+            bodies[kind] = {"schema": {"anyOf": [bodies[kind]["schema"], schema]} if kind in bodies else schema}
     for made in found.values():
         if not made.get("content"):
             made.pop("content", None)
@@ -191,7 +182,7 @@ def _preflight(operations: Operations) -> Operation:
         tag=of.tag,
         summary="Which requests a page of another origin may send",
         parameters=tuple(one for one in of.parameters if one.where == "path"),
-        answers=(Answer(status=HTTPStatus.NO_CONTENT, description="These.", headers=_PREFLIGHT_HEADERS),),
+        answers=(Answer(status=HTTPStatus.NO_CONTENT, description="These.", headers=PREFLIGHT_HEADERS),),
         face=of.face,
         who=Who.EVERYBODY,
         headers=of.headers,

@@ -147,9 +147,7 @@ Operations = Mapping[str, Operation]
 
 def path(name: str, description: str, schema: AnySchema, example: Any = None) -> Parameter:
     """A parameter in the path."""
-    return Parameter(
-        name=name, where="path", description=description, schema=schema, required=True, example=example
-    )
+    return Parameter(name=name, where="path", description=description, schema=schema, required=True, example=example)
 
 
 def query(name: str, description: str, schema: AnySchema, example: Any = None) -> Parameter:
@@ -228,5 +226,5 @@ def url(description: str = "") -> Schema:
     return text(description, format="uri", pattern="^https?://")
 
 
-UUID: Schema = {"type": "string", "format": "uuid", "pattern": "^[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$"}
-
+_UUID = "^[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$"
+UUID: Schema = {"type": "string", "format": "uuid", "pattern": _UUID}

@@ -5,7 +5,6 @@ Rule: codes, statuses and sentences come from `server/errors` and `server/messag
 
 from collections.abc import Iterable, Mapping
 
-
 from server.errors import (
     AuthenticationRequiredError,
     BusyError,
@@ -44,7 +43,7 @@ from server.web.openapi.operation import (
     record,
     text,
 )
-from server.web.openapi.schemas import REASON, RETRY_AFTER, UPLOAD_OFFSET
+from server.web.openapi.schemas import REFUSED_FILES, RETRY_AFTER, UPLOAD_OFFSET
 
 EARLY: tuple[type[VideodockError], ...] = (HostInvalidError, HeadTooLargeError, HeadTimeoutError, TooBusyError)
 """Refusals of the connection, before there is an application: always text, and without `X-Request-ID`."""
@@ -75,9 +74,6 @@ _BASE: Mapping[str, AnySchema] = {
 }
 _NO_FILES: AnySchema = {"type": "null", "description": "Of the answers to forms."}
 _MESSAGES = record({"zh": text(), "en": text()}, description="The sentence in each language.")
-_REFUSED_FILES = array(
-    record({"name": text(), "code": text(), "message": text()}), "Each refused file, with its code and sentence."
-)
 ERRORS: Mapping[Face, Named] = {
     Face.API: Named(name="Error", schema=record({**_BASE, "invalid_files": _NO_FILES})),
     Face.FORM: Named(
@@ -86,7 +82,7 @@ ERRORS: Mapping[Face, Named] = {
             {
                 **_BASE,
                 "invalid_files": nullable(array(text()), "The names of the refused files."),
-                "invalid_details": nullable(_REFUSED_FILES),
+                "invalid_details": nullable(REFUSED_FILES),
             },
             optional=("invalid_details",),
         ),
@@ -157,5 +153,3 @@ def headers(kinds: Iterable[type[VideodockError]]) -> list[Header]:
     if any(issubclass(kind, ContentEncodingUnsupportedError) for kind in given):
         found.append(_CODINGS)
     return found
-
-

@@ -50,7 +50,7 @@ UPLOAD_OFFSET = Header(
 RATE = (
     Header(
         name="RateLimit",
-        description="How many creations are left, where the settings limit them (draft-ietf-httpapi-ratelimit-headers).",
+        description="Creations that are left, where the settings limit them (draft-ietf-httpapi-ratelimit-headers).",
         schema=text(),
     ),
     Header(name="RateLimit-Policy", description="The limits themselves.", schema=text()),
@@ -62,13 +62,19 @@ DONE_FLAG: Schema = {"const": True, "description": "The request succeeded."}
 REASON = Named(
     name="Reason",
     schema=record(
-        {"code": text("Stable; [all codes](#section/Errors)."), "message": text("The sentence, in the reader's language.")},
+        {
+            "code": text("Stable; [all codes](#section/Errors)."),
+            "message": text("The sentence, in the reader's language."),
+        },
         description="Why something is as it is.",
     ),
 )
 DONE = Named(
     name="Done",
     schema=record({"success": DONE_FLAG, "message": text("What happened, in the reader's language.")}),
+)
+REFUSED_FILES = array(
+    record({"name": text(), "code": text(), "message": text()}), "Each refused file, with its code and sentence."
 )
 
 # Tasks
@@ -133,7 +139,9 @@ TASK_FIELDS: dict[str, AnySchema] = {
     "step": nullable(text(), "The current or last step."),
     "eta_seconds": nullable(number(minimum=0), "Seconds left, at the speed so far."),
     "waiting": nullable(REASON, "Why the task is postponed; it continues by itself."),
-    "created_at": text("UTC, without a zone, as legacy clients expect it.", pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d$"),
+    "created_at": text(
+        "UTC, without a zone, as legacy clients expect it.", pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d$"
+    ),
     "created_at_utc": moment("The same time with its zone."),
 }
 """What a task has in the status, in lists, in events and in webhooks."""

@@ -11,8 +11,8 @@ uploads become.
 **Languages.** A `message` is in Chinese, or in English with `Accept-Language: en`. On the tus mount it is the other way
 round.
 
-**Errors.** Every refusal has a stable `code` and a sentence. With 408, 423, 429, 500, 503 and 507 a repeated request may
-succeed; `Retry-After` says when. Each answer below lists its codes.
+**Errors.** Every refusal has a stable `code` and a sentence. With 408, 423, 429, 500, 503 and 507 a repeated request
+may succeed; `Retry-After` says when. Each answer below lists its codes.
 
 **Who may.** With the setting `auth`, a request needs a credential: `Authorization: Bearer` with an API key, a token or
 an upload grant, or the sign-in of the page. The URL of an upload has a signature (`/files/<id>~<signature>`) and needs
@@ -21,8 +21,8 @@ no credential. What belongs to another owner does not exist: 404.
 **Methods.** `X-HTTP-Method-Override` replaces the method of any request. An address answers another method than those
 listed with 405 `method_not_allowed`, and an unknown address is 404 `not_found`.
 
-**Pages of other origins** may use all addresses but the sign-in; the setting `cors_origins` restricts them. Answers then
-have `Access-Control-Allow-Origin` and `Access-Control-Expose-Headers`.
+**Pages of other origins** may use all addresses but the sign-in; the setting `cors_origins` restricts them. Answers
+then have `Access-Control-Allow-Origin` and `Access-Control-Expose-Headers`.
 
 **Keys.** Clients must ignore keys and headers that they do not know: a later version may add some.
 """.strip()

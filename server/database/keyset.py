@@ -61,7 +61,8 @@ def newest(session: Session, of: type[Task] | type[Upload], span: Span, after: K
 def _of_status(
     session: Session, of: type[Task] | type[Upload], span: Span, status: StrEnum, after: Key | None, batch: int
 ) -> Iterator[Key]:
-    query: Select[Any] = select(of.created_at, of.id).where(of.status == status)
+    columns: tuple[Any, Any] = (of.created_at, of.id)
+    query = select(*columns).where(of.status == status)
     if span.owner is not None:
         query = query.where(of.owner == span.owner)
     if span.since is not None:

@@ -17,7 +17,9 @@ from server.errors import (
     HostInvalidError,
     HostNotAllowedError,
     InternalError,
+    MethodNotAllowedError,
     OffsetError,
+    RangeUnsatisfiableError,
     RateLimitedError,
     ScopeMissingError,
     StoppingError,
@@ -28,6 +30,7 @@ from server.errors import (
     VideodockError,
 )
 from server.messages import templates
+from server.web.openapi.files import CONTENT_RANGE
 from server.web.openapi.operation import (
     JSON,
     TEXT,
@@ -98,6 +101,7 @@ _CHALLENGE = Header(
 )
 _VERSIONS = Header(name="Tus-Version", description="The versions that the server speaks.", schema=text(), required=True)
 _CODINGS = Header(name="Accept-Encoding", description="The only coding of a body.", schema={"const": "identity"})
+_ALLOWED = Header(name="Allow", description="The methods of this address.", schema=text(), required=True)
 
 
 def refusals(method: str, operation: Operation) -> dict[int, list[type[VideodockError]]]:
@@ -152,4 +156,8 @@ def headers(kinds: Iterable[type[VideodockError]]) -> list[Header]:
         found.append(_VERSIONS)
     if any(issubclass(kind, ContentEncodingUnsupportedError) for kind in given):
         found.append(_CODINGS)
+    if any(issubclass(kind, MethodNotAllowedError) for kind in given):
+        found.append(_ALLOWED)
+    if any(issubclass(kind, RangeUnsatisfiableError) for kind in given):
+        found.append(CONTENT_RANGE)
     return found

@@ -119,10 +119,12 @@ METRICS: Operations = {"GET": _METRICS, "HEAD": _METRICS.as_head("metricsHead")}
 
 # The page
 
+_RARE = ("Strict-Transport-Security", "Vary", "Content-Encoding")
+
 _OF_PAGE = (
     NOSNIFF,
     *(
-        Header(name=name, description=description, schema=text(), required=name != "Strict-Transport-Security")
+        Header(name=name, description=description, schema=text(), required=name not in _RARE)
         for name, description in (
             ("Content-Security-Policy", "The page loads nothing from other hosts."),
             ("Referrer-Policy", "Other sites do not learn of the page."),
@@ -131,6 +133,8 @@ _OF_PAGE = (
             ("Permissions-Policy", "It needs no camera and no microphone."),
             ("Cache-Control", "A copy is shown only after a question."),
             ("ETag", "The version."),
+            ("Vary", "Of a file that may be compressed."),
+            ("Content-Encoding", "Of a compressed file."),
             ("Strict-Transport-Security", "Only over https."),
         )
     ),
@@ -158,3 +162,13 @@ def page(name: str, summary: str, *media_types: str, file: bool = False) -> Oper
 
 PAGE = page("uploadPage", "The upload page", "text/html")
 PAGE_FILE = page("uploadPageFile", "A file of the upload page", "text/css", "text/javascript", file=True)
+
+# The description
+
+VIEWER = page("viewer", "A viewer for this description", "text/html")
+VIEWER_FILE = page("viewerFile", "A file of the viewer", "text/css", "text/javascript", file=True)
+_DESCRIPTION = page("description", "This description", JSON)
+DESCRIPTION: Operations = {
+    method: replace(operation, description="For everybody, unless the setting `docs` is `off`.")
+    for method, operation in _DESCRIPTION.items()
+}

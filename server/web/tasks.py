@@ -154,7 +154,7 @@ def _values(body: dict[str, object]) -> dict[str, str | None]:
     values: dict[str, str | None] = {}
     for field, value in body.items():
         if field not in (_TITLE, passthrough.KEY):
-            raise FieldInvalidError(field=field[:64], reason="field_unknown")
+            raise FieldInvalidError(field=without_controls(field[:64]), reason="field_unknown")
         if value is not None and not isinstance(value, str):
             raise FieldInvalidError(field=field, reason="field_type", expected='"text", null')
         if value is None:

@@ -13,11 +13,11 @@ import pytest
 
 from server.bootstrap import Services
 from server.database.models import DEFAULT_OWNER
-from server.errors import StepError, TaskEndedError
+from server.errors import StepError, TaskEndedError, TaskGoneError
 from server.pipeline.step import StepContext
 from server.settings import Settings
 from server.storage.results import Results
-from server.tasks.retry import TaskNotRetriedError, retry
+from server.tasks.retry import retry
 from server.uploads.new_upload import NewUpload
 from server.worker import attempt as attempt_module
 from server.worker.runner import runner_of
@@ -289,8 +289,8 @@ def test_an_ended_task_is_removed_with_its_last_file(services: Services, put: Pu
     assert delete(services, second)
     assert not delete(services, second)
     assert task(services, task_id)["finished_at"] == ended
-    with pytest.raises(TaskNotRetriedError), services.database.write() as session:
-        retry(session, task_id, node=services.node, has_bytes=lambda _: True, now=services.clock())
+    with pytest.raises(TaskGoneError), services.database.write() as session:
+        retry(session, task_id, None, node=services.node, has_bytes=lambda _: True, now=services.clock())
     check_gone(services, task_id)
 
 

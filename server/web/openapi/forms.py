@@ -90,7 +90,6 @@ _FORM = Operation(
             "required": ["videos"],
         },
         description="Files in the field `videos`; other fields are ignored.",
-        fields={"videos": {"contentType": "video/*, application/octet-stream"}},
     ),
     answers=(
         Answer(

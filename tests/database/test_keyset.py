@@ -122,7 +122,8 @@ def test_pages_have_every_row_once(filled: Database, name: str) -> None:
     of, span = SPANS[name]
     expected = _plainly(filled, of, span)
     assert len(expected) > 100
-    assert len({key.at for key in expected}) < len(expected)
+    if len(span.statuses) > 1:
+        assert len({key.at for key in expected}) < len(expected)
     for limit in (1, 7, 200):
         found: list[Key] = []
         with filled.snapshot() as session:
@@ -165,7 +166,7 @@ def test_a_page_of_a_million_rows_reads_what_it_shows(million: Database, name: s
 def check_plans(database: Database, of: Any, span: Span) -> None:
     """Each statement of a page enters the table by an index, and is ended by its limit."""
     with database.snapshot() as session:
-        middle = next(islice(keyset.newest(session, of, span, None, 300), 250, None))
+        middle = next(islice(keyset.newest(session, of, span, None, 60), 55, None))
         for after in (None, middle):
             for statement, parameters in _statements(session, of, span, after):
                 _check_plan(session, statement, parameters)

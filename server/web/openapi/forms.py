@@ -93,7 +93,6 @@ _FORM = Operation(
             "required": ["videos"],
         },
         description="Files in the field `videos`. Fields other than these two are ignored.",
-        fields={"videos": {"contentType": "video/*, application/octet-stream"}},
     ),
     answers=(
         Answer(

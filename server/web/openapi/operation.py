@@ -90,15 +90,13 @@ class Header:
 
 @dataclass(frozen=True, kw_only=True)
 class Body:
-    """The body of a request. `more` are other media types that it may have; `fields` is how the parts of a form are
-    encoded (OpenAPI: Encoding Object)."""
+    """The body of a request."""
 
     media_type: str
     schema: AnySchema
     description: str = ""
     required: bool = True
     example: Any = None
-    fields: Mapping[str, Mapping[str, Any]] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,6 +1,7 @@
 """The operations of results, health, metrics, the page and the description itself."""
 
 from dataclasses import replace
+from typing import Any
 
 from server.errors import NotFoundError, PlaybackExpiredError, PreconditionFailedError, RangeUnsatisfiableError
 from server.web.openapi.files import NOSNIFF, RANGED, file_answers
@@ -142,6 +143,10 @@ _OF_PAGE = (
 )
 
 
+def _content(media_types: tuple[str, ...]) -> dict[str, Any]:
+    return {"type": "object"} if media_types == (JSON,) else text()
+
+
 def page(name: str, summary: str, *media_types: str, file: bool = False) -> Operations:
     """The operations of a page, or of the files that belong to it."""
     found = Operation(
@@ -151,7 +156,12 @@ def page(name: str, summary: str, *media_types: str, file: bool = False) -> Oper
         who=Who.EVERYBODY,
         parameters=(path("name", "The file.", text(minLength=1)),) if file else (),
         answers=(
-            Answer(status=200, description="It.", content=dict.fromkeys(media_types, text()), headers=_OF_PAGE),
+            Answer(
+                status=200,
+                description="It.",
+                content=dict.fromkeys(media_types, _content(media_types)),
+                headers=_OF_PAGE,
+            ),
             Answer(status=304, description="The browser has it already.", headers=_OF_PAGE),
         ),
         errors=(NotFoundError,) if file else (),

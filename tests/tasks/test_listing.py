@@ -158,10 +158,10 @@ def test_a_listed_task_is_as_its_status(database: Database) -> None:
     listed = {one.task.id: as_json(one, places, CHINESE, with_steps=False) for one in page(database).tasks}
     for task_id in (shown, hidden, group):
         with database.read() as session:
-            status: Any = as_json(find(session, task_id, None), places, CHINESE)
-        for file in status["files"]:
+            told: Any = as_json(find(session, task_id, None), places, CHINESE)
+        for file in told["files"]:
             del file["steps"]
-        assert listed[task_id] == status
+        assert listed[task_id] == told
     assert (listed[shown]["playable"], listed[hidden]["playable"]) == (True, False)
     assert listed[group]["message"] == "等待其余文件 (1/3)"
 

@@ -70,7 +70,7 @@ class _Lists:
         self._places = TaskPlaces(services, self._access)
 
     async def tasks(self, call: Call) -> Response:
-        query, _, owner = await self._asked(call, "foreign_tasks_listed")
+        query, reader, owner = await self._asked(call, "foreign_tasks_listed")
         words = query.words("status", TaskStatus)
         statuses = task_listing.statuses(words, with_removed=query.flag("removed"))
         name = query.text("name", described.NAME_CHARACTERS)
@@ -79,7 +79,8 @@ class _Lists:
         find = partial(self._find_tasks, span, name, _after(query, mark), _limit(query))
         page = await self._database.run(find)
         places = [await self._places_of(call, found) for found in page.tasks]
-        content = await threads.run(_render_tasks, page, places, language(call.scope, "zh"))
+        shows_owner = reader is not None and reader.is_admin
+        content = await threads.run(_render_tasks, page, places, language(call.scope, "zh"), shows_owner)
         return _answer({"tasks": content}, page.last, mark)
 
     def _find_tasks(self, span: Span, name: str, after: Key | None, limit: int) -> TaskPage:
@@ -98,6 +99,8 @@ class _Lists:
         find = partial(upload_listing.page, self._facts, span, _after(query, mark), _limit(query))
         page = await self._database.run(find)
         content = [_upload(found, await self._url(call, reader, found)) for found in page.uploads]
+        if reader is not None and reader.is_admin:
+            content = [one | {"owner": found.row.owner} for one, found in zip(content, page.uploads, strict=True)]
         return _answer({"uploads": content}, page.last, mark)
 
     async def _url(self, call: Call, reader: Principal | None, found: ListedUpload) -> str | None:
@@ -134,12 +137,12 @@ def _answer(content: Mapping[str, object], last: Key | None, mark: bytes) -> Res
     return JSONResponse({"success": True, **content, "next": following}, headers=_NO_STORE)
 
 
-def _render_tasks(page: TaskPage, places: list[Places], reader: Language) -> list[dict[str, object]]:
+def _render_tasks(page: TaskPage, places: list[Places], reader: Language, shows_owner: bool) -> list[dict[str, object]]:
     made = []
     for found, place in zip(page.tasks, places, strict=True):
         one = task_status.as_json(found, place, reader, with_steps=False)
         del one["success"]  # it is about a request
-        made.append(one)
+        made.append(one | {"owner": found.task.owner} if shows_owner else one)
     return made
 
 

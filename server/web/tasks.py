@@ -59,6 +59,7 @@ class _Tasks:
         self._database = services.database
         self._deletion = services.deletion
         self._node = services.node
+        self._quotas = services.quotas
         self._removal = services.removal
         self._store = services.store
         self._wake = services.wake
@@ -88,8 +89,12 @@ class _Tasks:
         def has_bytes(upload_id: str) -> bool:
             return self._store.size(upload_id) is not None
 
+        now = self._clock()
         with self._database.write() as session:
-            return move_again(session, right.id, right.owner, node=self._node, has_bytes=has_bytes, now=self._clock())
+            done = move_again(session, right.id, right.owner, node=self._node, has_bytes=has_bytes, now=now)
+            if right.owner is not None:
+                self._quotas.admit_retry(session.connection(), right.owner, now)
+        return done
 
     async def change_or_remove(self, call: Call) -> Response:
         if call.head.method == "PATCH":

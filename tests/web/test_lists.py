@@ -142,7 +142,9 @@ def test_only_an_administrator_sees_what_is_foreign(owned: Owned, path: str) -> 
     for owner in ("two", "nobody", "%00"):
         assert owned.refused("GET", f"{path}?owner={owner}", "one") == (403, "scope_missing")
     assert ids(owned.get(f"{path}?owner=two", "root:admin")) == [theirs]
-    assert ids(owned.get(f"{path}?limit=2", "root:admin")) == [theirs, mine]
+    both = owned.get(f"{path}?limit=2", "root:admin")
+    assert ids(both) == [theirs, mine]
+    assert [one["owner"] for one in both[path.rpartition("/")[2]]] == ["two", "one"]
     assert owned.refused("GET", f"{path}?owner=%00", "root:admin") == (400, "field_invalid")
     assert every(owned, f"{path}?limit=200", "root:admin")[:2] == [theirs, mine]
     assert owned.actions()[-1] == f"foreign_{path.rpartition('/')[2]}_listed"

@@ -1,10 +1,11 @@
 """PATCH, DELETE and retry of a task by HTTP: what changes, what is refused, and what the audit log has."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
-from tests.harness.http import serving
+from tests.harness.http import LiveServer, serving
 from tests.web.owned import Owned
 
 UNKNOWN = "8a6b1c6e-3f0e-4a58-9f57-0d8f1f1f9c11"
@@ -120,6 +121,19 @@ def test_a_task_that_failed_is_retried(owned: Owned) -> None:
     owned.live.path(task).unlink()
     answer = owned.ask("POST", f"/api/task/retry/{task}", "ann", {"Accept-Language": "en"})
     assert (answer.status, "the original is gone: a.mp4" in answer.text) == (409, True)
+
+
+def test_a_retry_counts_as_a_task_that_waits(tmp_path: Path) -> None:
+    """An owner with as many waiting tasks as allowed has to wait; an administrator has not."""
+    with LiveServer(tmp_path, auth="on", owner_waiting_tasks=2) as live:
+        owned = Owned(live)
+        failed, _ = owned.task(), owned.task()
+        owned.set_status(failed, "error")
+        live.execute("UPDATE task_files SET status = 'error' WHERE task_id = :id", id=failed)
+        owned.task()
+        assert owned.refused("POST", f"/api/task/retry/{failed}") == (429, "quota_reached")
+        assert owned.get(f"/api/task/status/{failed}")["status"] == "error"
+        assert owned.json("POST", f"/api/task/retry/{failed}", "root:admin")[0] == 200
 
 
 def test_only_its_owner_changes_a_task(owned: Owned) -> None:

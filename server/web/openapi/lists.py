@@ -25,7 +25,14 @@ from server.web.openapi.operation import (
     text,
     url,
 )
-from server.web.openapi.schemas import DONE_FLAG, NO_STORE, TASK, TASK_EXAMPLE, task_example
+from server.web.openapi.schemas import (
+    DONE_FLAG,
+    LISTED_FILE,
+    NO_STORE,
+    TASK_EXAMPLE,
+    TASK_FIELDS,
+    task_example,
+)
 
 LIMIT, MOST = 50, 200
 NAME_CHARACTERS = 255
@@ -39,6 +46,7 @@ _COMMON: tuple[Parameter, ...] = (
     query("cursor", "`next` of the page before, with the same filters; `limit` may differ.", text()),
 )
 _NEXT: Schema = nullable(text(), "The cursor of the page that follows; `null` on the last one.")
+_OWNER = text("Whose it is; only for a credential with the scope `admin`.")
 _ERRORS = (FieldInvalidError, CursorInvalidError)
 
 
@@ -62,6 +70,10 @@ def _task_example() -> dict[str, object]:
     return {**example, "files": [{key: file[key] for key in file if key != "steps"} for file in example["files"]]}
 
 
+_TASK = Named(
+    name="ListedTask",
+    schema=record({**TASK_FIELDS, "files": array(LISTED_FILE), "owner": _OWNER}, optional=("owner",)),
+)
 _UPLOAD = Named(
     name="Upload",
     schema=record(
@@ -83,7 +95,9 @@ _UPLOAD = Named(
             "created_at": moment(),
             "completed_at": nullable(moment()),
             "expires_at": nullable(moment("When it is removed unless bytes come; of open uploads only.")),
-        }
+            "owner": _OWNER,
+        },
+        optional=("owner",),
     ),
 )
 _UPLOAD_EXAMPLE = {
@@ -115,7 +129,7 @@ _TASKS = Operation(
         query("removed", "`1`: deleted tasks, too.", one_of(("0", "1", "false", "true"))),
         *_COMMON,
     ),
-    answers=(_page("tasks", TASK, _task_example()),),
+    answers=(_page("tasks", _TASK, _task_example()),),
     errors=_ERRORS,
 )
 _UPLOADS = Operation(

@@ -2,6 +2,7 @@
 
 from server.errors import (
     FieldInvalidError,
+    QuotaReachedError,
     TaskEndedError,
     TaskGoneError,
     TaskNotEndedError,
@@ -118,7 +119,7 @@ _RETRY = Operation(
             },
         ),
     ),
-    errors=(TaskNotFoundError, TaskNotEndedError, TaskNotRetriedError, TaskGoneError),
+    errors=(TaskNotFoundError, TaskNotEndedError, TaskNotRetriedError, TaskGoneError, QuotaReachedError),
 )
 _CHANGE = Operation(
     id="changeTask",

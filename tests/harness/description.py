@@ -111,6 +111,7 @@ def described() -> "Description":
 def make(**settings: Any) -> dict[str, Any]:
     """The document as a server with these settings gives it."""
     # Only here: a test that asks no server need not wait for the imports.
+    from server import __version__
     from server.app import create_app
     from server.settings import Settings
     from server.web.described import DescribedRoute
@@ -119,7 +120,7 @@ def make(**settings: Any) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         app = create_app(Settings(data_dir=Path(folder), scheduler="none", **settings))
         routes = [route for route in app.routes if isinstance(route, DescribedRoute)]
-        return describe(routes, is_auth_on=settings.get("auth") == "on")
+        return describe(routes, __version__, is_auth_on=settings.get("auth") == "on")
 
 
 class Description:

@@ -29,7 +29,7 @@ from tests.harness.waiting import PATIENCE, until
 from tests.samples import big, make
 from tests.security.callers import TUS, Callers, id_of
 
-pytestmark = pytest.mark.acceptance
+pytestmark = [pytest.mark.acceptance, pytest.mark.turns(3)]  # clients and what interrupts them
 
 MIB = 1 << 20
 RETRIES = [0, 100, 300, 600, 1000, 2000, 3000]

@@ -26,6 +26,8 @@ from tests.harness.waiting import until
 from tests.samples import make
 from tests.tus.client import MOUNT, OCTETS, VERSION, creation, id_of, patch_headers, target, video
 
+pytestmark = pytest.mark.turns(3)  # moments at which the disk is full
+
 MIB = 1 << 20
 FORM = "/api/upload/videos"
 FORM_TYPE = {"Content-Type": "multipart/form-data; boundary=aa"}

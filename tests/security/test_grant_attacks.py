@@ -19,7 +19,8 @@ PARTIAL = {"Upload-Concat": "partial"}
 GROUP = "33333333-3333-4333-8333-333333333333"
 
 
-pytestmark = pytest.mark.sampled(2)
+# Databases, engines, and the ways around a grant.
+pytestmark = [pytest.mark.sampled(1), pytest.mark.turns(3)]
 
 
 @pytest.fixture(params=["videodock", "tuspyserver"])

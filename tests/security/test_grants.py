@@ -17,6 +17,8 @@ from tests.harness.tasks import ENDS
 from tests.harness.waiting import until
 from tests.security.callers import PATCH, TUS, Callers, id_of
 
+pytestmark = pytest.mark.turns(3)  # terms of a grant and ways around them
+
 TRIES = 100
 
 
@@ -42,6 +44,7 @@ def creation(url: str, length: int = 10, headers: Mapping[str, str] | None = Non
     return httpx.post(url, headers=asked, timeout=60, trust_env=False)
 
 
+@pytest.mark.turns(1)
 def test_many_creations_at_once_make_one_upload(in_two_processes: Callers) -> None:
     """100 equal creations by one grant, in two processes, get the same URL, and there is one upload."""
     callers = in_two_processes
@@ -79,6 +82,7 @@ def test_a_refused_creation_takes_no_place(callers: Callers) -> None:
     assert creation(grant["tus_endpoint"]).status_code == 201
 
 
+@pytest.mark.turns(1)
 def test_the_url_of_a_grant_needs_no_creation(callers: Callers) -> None:
     """HEAD and PATCH on the URL that the backend got, after every login has expired; then its status."""
     grant = callers.grant(filename="holiday.mp4", passthrough="order-7")
@@ -139,7 +143,7 @@ REFUSED: dict[str, tuple[dict[str, Any], dict[str, str], int, int]] = {
 }
 
 
-@pytest.mark.sampled(4)
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("case", REFUSED)
 def test_a_grant_is_for_what_it_says(callers: Callers, case: str) -> None:
     """Another size, name, type, origin or task is refused before an upload exists."""

@@ -59,8 +59,10 @@ class Backend(Callers):
 
         def refused() -> bool:
             ask = {**TUS, "Upload-Length": str(next(lengths))}  # the same creation again would get the same upload
-            by_key = httpx.post(f"{self.server.url}/files", headers={**ask, **self.headers("owner")}, trust_env=False)
-            by_grant = httpx.post(str(witness["tus_endpoint"]), headers=ask, trust_env=False)
+            by_key = httpx.post(
+                f"{self.server.url}/files", headers={**ask, **self.headers("owner")}, trust_env=False, timeout=PATIENCE
+            )
+            by_grant = httpx.post(str(witness["tus_endpoint"]), headers=ask, trust_env=False, timeout=PATIENCE)
             return (by_key.status_code, by_grant.status_code) == (401, 403)
 
         until(refused, seconds=10, what="neither key nor grant creates anything")

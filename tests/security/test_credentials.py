@@ -83,7 +83,8 @@ def test_the_operators_service_is_asked_at_creations_alone(
     assert post(server, cookie, **{"Upload-Length": "5001"}).status_code == 413
     form = httpx.post(
         server.url + "/api/upload/videos", files={"videos": ("a.mp4", bytes(100), "video/mp4")}, headers=cookie,
-        trust_env=False, timeout=PATIENCE)  # fmt: skip
+        trust_env=False, timeout=PATIENCE
+    )  # fmt: skip
     assert form.status_code == 400  # no video, and asked
     assert [one.json["protocol"] for one in backend.asked] == ["tus", "tus", "form"]
     assert query(server.database_url, "SELECT DISTINCT owner FROM uploads") == [{"owner": "carol"}]
@@ -91,7 +92,7 @@ def test_the_operators_service_is_asked_at_creations_alone(
 
 def test_what_the_service_refuses_is_refused_in_its_words(start_server: StartServer, backend: Backend) -> None:
     """403 with its sentence; and 503 when it is broken, for a creation, while an upload goes on."""
-    server = start_server(auth="on", auth_url=backend.url, auth_url_timeout=1)
+    server = start_server(auth="on", auth_url=backend.url, auth_url_timeout=3)
     location = post(server, {}).headers["Location"]
     backend.behaviour = backends.answers(403, {"message": "Your subscription has ended"})
     refused = post(server, {})

@@ -209,6 +209,17 @@ class Database:
             raise BlockingIOError
         return self._reader.find(statement, parameters)
 
+    async def look_up(self, work: Callable[[Connection | sqlite3.Connection], T]) -> T:
+        """`work`, a few look-ups by key: at once on SQLite where that is possible, else on a thread."""
+        if self._reader is not None:
+            with suppress(BlockingIOError):
+                return self._reader.look(work)
+        return await self.run(self._look, work)
+
+    def _look(self, work: Callable[[Connection | sqlite3.Connection], T]) -> T:
+        with self.look() as connection:
+            return work(connection)
+
     async def run(self, work: Callable[..., T], *args: object) -> T:
         """`work(*args)` on a thread of the database's own pool."""
         return await threads.run(work, *args, pool=self._threads)

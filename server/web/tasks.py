@@ -15,6 +15,7 @@ from server.database.models import Task
 from server.errors import MethodNotAllowedError
 from server.messages import sentence
 from server.tasks import status as task_status
+from server.tasks import status_rows
 from server.web.access import Access, Right
 from server.web.described import DescribedRoute
 from server.web.endpoint import Call, endpoint
@@ -53,7 +54,7 @@ class _Tasks:
 
     async def status(self, call: Call) -> Response:
         right = await self._right(call, Scope.READ, "GET", "HEAD")
-        found = await self._database.run(partial(self._find, right))
+        found = status_rows.check(await self._database.look_up(partial(status_rows.look, task_id=right.id)), right.owner)
         task, files = found.task, found.files
         places = task_status.Places(
             base_url(call.scope),
@@ -95,7 +96,3 @@ class _Tasks:
         if call.head.method not in methods:
             raise MethodNotAllowedError(method=call.head.method, allowed=", ".join([*methods, "OPTIONS"]))
         return await self._access.task(call.scope, str(call.request.path_params["task_id"]), needed, by_url=by_url)
-
-    def _find(self, right: Right) -> task_status.TaskRows:
-        with self._database.read() as session:
-            return task_status.find(session, right.id, right.owner)

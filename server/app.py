@@ -26,7 +26,7 @@ from server.observability import configure_logging
 from server.pipeline import clamd
 from server.settings import Settings, load
 from server.storage.base import UploadStore
-from server.web import grants, health, media, multipart, pages, sessions, tasks, tus
+from server.web import events, grants, health, media, multipart, pages, sessions, tasks, tus
 from server.web.access import Access
 from server.web.errors import api_response, known
 from server.web.middleware.access_lines import AccessLines
@@ -74,6 +74,7 @@ def create_app(settings: Settings | None = None, store: UploadStore | None = Non
 
     routes = [
         *multipart.routes(services),
+        *events.routes(services),  # before tasks: `/api/task/{id}` matches everything
         *tasks.routes(services),
         *grants.routes(services),
         *sessions.routes(
@@ -108,6 +109,7 @@ def create_app(settings: Settings | None = None, store: UploadStore | None = Non
     )
     # A redirect would lose a body, and would be built from the client's Host.
     app.router.redirect_slashes = False
+    app.state.on_stopping = services.events.hub.stop
     return app
 
 

@@ -110,12 +110,12 @@ def _message(task: Any, arrived: int, reader: Language) -> str:
             return sentence(f"task_{other.value}", {}, reader)
 
 
-def _file(
-    file: Any, steps: Sequence[Any], places: Places, reader: Language, with_steps: bool
-) -> dict[str, object]:
+def _file(file: Any, steps: Sequence[Any], places: Places, reader: Language, with_steps: bool) -> dict[str, object]:
     shown = is_shown(file, steps)
     # An earlier failure of a removed task is for reports only.
-    why = ("file_removed", None) if file.status is FileStatus.REMOVED else (file.error_code, file.error_params)
+    why: tuple[str | None, Any] = (
+        ("file_removed", None) if file.status is FileStatus.REMOVED else (file.error_code, file.error_params)
+    )
     return {
         "id": file.id,
         "name": file.name,

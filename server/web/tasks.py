@@ -4,17 +4,14 @@ Rule: a failed task is still a successful response: `success` is about the reque
 status has is in `tasks/status.py`.
 """
 
-from functools import partial
-
 from sqlalchemy import select
 from starlette.responses import JSONResponse, Response
 
 from server.auth.principal import Scope
 from server.bootstrap import Services
 from server.database.models import Task
-from server.errors import MethodNotAllowedError
+from server.errors import MethodNotAllowedError, TaskNotFoundError
 from server.messages import sentence
-from server.tasks import status as task_status
 from server.tasks import status_rows
 from server.web.access import Access, Right
 from server.web.described import DescribedRoute
@@ -23,6 +20,7 @@ from server.web.errors import api_response, language
 from server.web.middleware.cors import for_api
 from server.web.middleware.proxy import base_url
 from server.web.openapi import tasks as described
+from server.web.status_texts import StatusTexts
 
 _NO_STORE = {"Cache-Control": "no-store"}
 
@@ -46,29 +44,27 @@ def routes(services: Services) -> list[DescribedRoute]:
 class _Tasks:
     def __init__(self, services: Services) -> None:
         self._access = Access(services)
-        # Without authentication the URL of the upload is that of the original.
-        self._shows_originals = services.settings.downloads == "on" and services.settings.auth == "on"
+        self._texts = StatusTexts(services, self._access)
+        self._cache = services.events.cache
         self._database = services.database
         self._deletion = services.deletion
         self._removal = services.removal
 
     async def status(self, call: Call) -> Response:
         right = await self._right(call, Scope.READ, "GET", "HEAD")
-        found = status_rows.check(await self._database.look_up(partial(status_rows.look, task_id=right.id)), right.owner)
-        task, files = found.task, found.files
-        places = task_status.Places(
-            base_url(call.scope),
-            await self._access.signature_of_results(task.id),
-            {file.id: await self._access.original(file.upload_id) for file in files} if self._shows_originals else {},
-        )
+        state = await self._cache.find(right.id)
+        if state is None:
+            raise TaskNotFoundError
+        task = status_rows.check(state.rows, right.owner).task
         if right.principal is not None and task.owner != right.principal.owner:
             await self._access.audit(call.scope, "foreign_task_read", right, "task", task.owner)
-        content = task_status.as_json(found, places, language(call.scope, "zh"))
-        return JSONResponse(content, headers=_NO_STORE)
+        text = await self._texts.status(state.rows, state.texts, base_url(call.scope), language(call.scope, "zh"))
+        return Response(text, headers=_NO_STORE, media_type="application/json")
 
     async def cancel(self, call: Call) -> Response:
         right = await self._right(call, Scope.MANAGE, "POST")
         await self._database.run(self._deletion.cancel, right.id, right.owner)
+        await self._cache.forget(right.id)
         await self._access.audit(call.scope, "task_cancelled", right, "task", await self._owner(right))
         message = sentence("task_cancelled", {}, language(call.scope, "zh"))
         return JSONResponse({"success": True, "message": message}, headers=_NO_STORE)
@@ -77,6 +73,7 @@ class _Tasks:
         # The URL of an upload ends that upload, not a task with all its files.
         right = await self._right(call, Scope.MANAGE, "DELETE", by_url=False)
         await self._database.run(self._removal.remove_task, right.id, right.owner)
+        await self._cache.forget(right.id)
         await self._access.audit(call.scope, "task_removed", right, "task", await self._owner(right))
         message = sentence("task_removed", {}, language(call.scope, "zh"))
         return JSONResponse({"success": True, "message": message}, headers=_NO_STORE)

@@ -50,6 +50,13 @@ class ReaderAtOnce:
         except (OperationalError, sqlite3.OperationalError) as error:
             raise BlockingIOError from error
 
+    def version(self) -> int:
+        """A number that another commit changes, whoever makes it. Raises as `find`."""
+        try:
+            return int(self._ready().execute("PRAGMA data_version").fetchone()[0])
+        except sqlite3.Error as error:
+            raise BlockingIOError from error
+
     def _ready(self) -> sqlite3.Connection:
         if self._connection is None:
             self._connection = self._connect()

@@ -227,6 +227,14 @@ class Database:
                 return self._reader.look(work)
         return await self.run(self._look, work)
 
+    def version_at_once(self) -> int | None:
+        """A number that every later commit changes: what was read after it is still so while it stays. None where that
+        cannot be told without waiting. For the event loop."""
+        if self._reader is not None:
+            with suppress(BlockingIOError):
+                return self._reader.version()
+        return None
+
     def _look(self, work: Callable[[Connection | sqlite3.Connection], T]) -> T:
         with self.look() as connection:
             return work(connection)

@@ -5,7 +5,8 @@ Rules:
 - A state is never older than `SECONDS`: it is kept for as long as is left of that since it was read from the database,
   whoever read it. So a state that another process has just changed is seen within that time.
 - The owner is a part of the state: who may see a task is decided from it as from the row.
-- Without Redis, and while it is away, there is no cache: the database answers.
+- Without Redis, and while it is away, the database answers. SQLite tells whether anything was committed since: then,
+  and only then, it is asked again.
 
 The worker of a task writes its state twice a second; a poll that finds none writes what it has read.
 """
@@ -30,7 +31,7 @@ from server.tasks.status_rows import TaskRows
 
 SECONDS = 1.0
 _EVERY = 0.45
-_MOST = 10_000
+_MOST = 2_000
 _PREFIX = "videodock:task:2:"
 _SHORTEST = 0.05
 
@@ -44,6 +45,8 @@ class State:
     rows: TaskRows
     until: float
     texts: dict[object, bytes] = field(default_factory=dict)
+    version: int | None = None
+    """The version of the database of which these rows are, where it has one."""
 
 
 class TaskCache:
@@ -68,22 +71,31 @@ class TaskCache:
 
         Raises the errors of the database.
         """
-        if self._redis is not None and not self._redis.is_away:
+        if self._redis is None or self._redis.is_away:
+            return await self._of_database(task_id, self._database.version_at_once())
+        known = self._near.get(task_id)
+        if known is not None and self._monotonic() < known.until:
+            return known
+        known = await self._far(task_id)
+        if known is not None:
+            return self._keep(task_id, known)
+        state = await self._of_database(task_id, None)
+        if state is not None and state.rows.task.status not in ends(TASK_MOVES) and not self._redis.is_away:
+            found = self._keep(task_id, state)
+            self._redis.later(lambda client: self._write(client, task_id, found))
+        return state
+
+    async def _of_database(self, task_id: str, version: int | None) -> State | None:
+        if version is not None:
             known = self._near.get(task_id)
-            if known is not None and self._monotonic() < known.until:
+            if known is not None and known.version == version:
                 return known
-            known = await self._far(task_id)
-            if known is not None:
-                return self._keep(task_id, known)
         begun = self._monotonic()
         rows = await self._database.look_up(lambda connection: status_rows.look(connection, task_id))
         if rows is None:
             return None
-        state = State(rows, begun + SECONDS)
-        if self._redis is not None and not self._redis.is_away and rows.task.status not in ends(TASK_MOVES):
-            self._keep(task_id, state)
-            self._redis.later(lambda client: self._write(client, task_id, state))
-        return state
+        state = State(rows, begun + SECONDS, version=version)
+        return state if version is None else self._keep(task_id, state)
 
     def forget_here(self, task_id: str) -> None:
         """Something happened to the task: this process asks again."""

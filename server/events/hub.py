@@ -122,6 +122,7 @@ class EventHub:
         self._count = 0
         self._begun: deque[Interest] = deque()
         self._reader: _Reader | None = None
+        self._ending: _Reader | None = None
         self._ready: asyncio.Future[None] | None = None
         self._idle: asyncio.TimerHandle | None = None
 
@@ -230,10 +231,15 @@ class EventHub:
         if not self._count:
             self._end_reader()
 
+    def join(self, seconds: float) -> None:
+        """After `stop`: wait until the reader has closed its connection. Blocking."""
+        if self._ending is not None:
+            self._ending.join(seconds)
+
     def _end_reader(self) -> None:
         if self._reader is not None:
             self._reader.end()
-            self._reader = None
+            self._ending, self._reader = self._reader, None
             self._ready = None
 
 

@@ -11,6 +11,8 @@ from server.events.redis_link import RedisLink
 from server.events.task_cache import TaskCache
 from server.settings import Settings
 
+_SECONDS = 2.0
+
 
 @dataclass(frozen=True, kw_only=True, repr=False)
 class EventParts:
@@ -32,6 +34,7 @@ class EventParts:
     def close(self) -> None:
         """End what runs beside requests."""
         self.hub.stop()
+        self.hub.join(_SECONDS)
         self.cache.close()
         if self.redis is not None:
             self.redis.close()

@@ -69,7 +69,7 @@ DESCRIPTIONS: Mapping[str, str] = {
     "upload.expired": "An upload was removed because its client did not continue it in time.",
     "upload.terminated": "An upload was deleted by its client or an operator.",
     "task.status": "The status when a live stream begins.",
-    "task.created": "All uploads of a task are there, and the task waits for a worker.",
+    "task.created": "A task exists; once all its uploads are there it waits for a worker.",
     "task.gathered": "The last upload of a group has arrived.",
     "task.processing": "A worker has begun the task, or begun it again.",
     "task.progress": "The percent, the step or the remaining seconds changed. Live streams only, at most twice a "

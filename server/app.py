@@ -27,7 +27,7 @@ from server.observability import configure_logging
 from server.pipeline import clamd
 from server.settings import Settings, load
 from server.storage.base import UploadStore
-from server.web import description, grants, health, lists, media, multipart, pages, sessions, tasks, tus
+from server.web import description, events, grants, health, lists, media, multipart, pages, sessions, tasks, tus
 from server.web.access import Access
 from server.web.described import DescribedRoute
 from server.web.errors import api_response, known
@@ -93,6 +93,7 @@ def create_app(settings: Settings | None = None, store: UploadStore | None = Non
     )
     # A redirect would lose a body, and would be built from the client's Host.
     app.router.redirect_slashes = False
+    app.state.on_stopping = services.events.hub.stop
     return app
 
 
@@ -100,6 +101,7 @@ def _routes(services: Services, checks: Mapping[str, Callable[[], str | None]]) 
     settings = services.settings
     made = [
         *multipart.routes(services),
+        *events.routes(services),  # before tasks: `/api/task/{id}` matches everything
         *tasks.routes(services),
         *lists.routes(services),
         *grants.routes(services),

@@ -69,6 +69,17 @@ class UploadSettings(BaseModel):
         description="Request bodies that a serving process receives at once; a request with one more gets 503 and "
         "should be repeated.",
     )
+    max_event_streams: int = Field(
+        2000,
+        ge=0,
+        description="Live event streams that a serving process has at once; one more gets 503, and its client should "
+        "poll. Each is a connection, which `max_connections` counts too, and takes about 60 KiB. 0 allows none.",
+    )
+    max_owner_event_streams: int = Field(
+        500,
+        ge=0,
+        description="The same for one owner, and for one address where nobody is authenticated.",
+    )
     body_idle_timeout: float = Field(
         60,
         gt=0,

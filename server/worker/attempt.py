@@ -15,7 +15,7 @@ Rules:
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import closing
+from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
@@ -78,8 +78,9 @@ class Attempt:
         quarantine: Callable[[str], None],
         drop_originals: Callable[[str], None],
         clock: Callable[[], datetime],
+        follow: Callable[[str], AbstractContextManager[None]] = lambda _: nullcontext(),
     ) -> None:
-        """`ffmpeg` is the path of the program.
+        """`ffmpeg` is the path of the program. `follow` is entered with the task's id while this works at it.
 
         `quarantine` takes the id of an infected upload, `drop_originals` that of a task that has ended; neither raises.
         """
@@ -93,6 +94,7 @@ class Attempt:
         self._quarantine = quarantine
         self._drop_originals = drop_originals
         self._clock = clock
+        self._follow = follow
         self._progress = StepProgress(claim.file_count)
         self._stopped = False
         self._cut_off = False
@@ -121,6 +123,10 @@ class Attempt:
 
     def run(self) -> None:
         """Bring the task to its end, or leave it for another attempt. Never raises."""
+        with self._follow(self.claim.task_id):
+            self._run()
+
+    def _run(self) -> None:
         task_id, attempt = self.claim.task_id, self.claim.attempt
         heart = threading.Thread(target=self._heartbeat, name=f"heartbeat-{task_id}")
         heart.start()

@@ -4,6 +4,7 @@ Rule: a file that crashed its workers too often is given up when its task is cla
 """
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -36,6 +37,7 @@ class Runner:
     quarantine: Callable[[str], None]
     drop_originals: Callable[[str], None]
     clock: Callable[[], datetime]
+    follow: Callable[[str], AbstractContextManager[None]] = lambda _: nullcontext()
 
     def claim_next(
         self, worker: str, task_id: str | None = None, *, first: Callable[[Session], None] = lambda _: None
@@ -77,6 +79,7 @@ class Runner:
             quarantine=self.quarantine,
             drop_originals=self.drop_originals,
             clock=self.clock,
+            follow=self.follow,
         )
 
 
@@ -91,4 +94,5 @@ def runner_of(services: Services) -> Runner:
         quarantine=services.quarantine,
         drop_originals=services.drop_originals,
         clock=services.clock,
+        follow=services.events.cache.following,
     )

@@ -19,6 +19,10 @@ URLS = frozenset({"database_url", "broker_url", "redis_url", "auth_url", "jwt_jw
 """Settings whose value may hold a password."""
 
 
+# Variables that are not settings.
+_OTHER = ("CONFIG", "DOCTOR_KEY")
+
+
 def load(**given: Any) -> Settings:
     """Settings from all sources; raises `StartError` with a sentence for an invalid value."""
     file = os.environ.get(PREFIX + "CONFIG")
@@ -34,7 +38,7 @@ def load(**given: Any) -> Settings:
 
 def unknown_variables(environ: Mapping[str, str]) -> list[str]:
     """Environment variables that look like settings and are not: most likely misspelt."""
-    known = {PREFIX + name.upper() for name in Settings.model_fields} | {PREFIX + "CONFIG"}
+    known = {PREFIX + name.upper() for name in Settings.model_fields} | {PREFIX + name for name in _OTHER}
     return sorted(name for name in environ if name.startswith(PREFIX) and name not in known)
 
 

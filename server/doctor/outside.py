@@ -1,0 +1,134 @@
+"""The checks from outside, in their order.
+
+Rule: a check that cannot say anything is skipped with its reason; one that fails does not stop the others, unless there
+is nothing to talk to.
+"""
+
+import ssl
+import time
+from email.utils import parsedate_to_datetime
+from urllib.parse import urlsplit
+
+from server.doctor import addresses, bodies, heads, http2
+from server.doctor.findings import Check, Report, VisitEndedError
+from server.doctor.visit import Visit, ends_badly
+from server.doctor.wire import Address, Answer
+
+_SOON_DAYS = 14
+_CLOCK_SECONDS = 30
+_LENGTHS = (1 << 30, 256 << 20, 64 << 20, 24 << 20)
+"""Bytes of the upload, from the one with which most can be seen; a full disk or a quota may refuse it."""
+
+
+class UrlError(ValueError):
+    """It is not an http or https URL. The text is a sentence."""
+
+
+def examine(
+    url: str, report: Report, *, key: str | None = None, origin: str | None = None, ca: str | None = None
+) -> str | None:
+    """Add what can be seen from outside to `report`; the id of an upload that is left behind, if one is.
+
+    `ca` is a file of certificates that are trusted besides the system's. Blocking, for seconds. Raises `UrlError`.
+    """
+    visit = _visit(url, report, key, ca)
+    try:
+        with report.check("reach") as check:
+            _reach(visit, check)
+        with report.check("clock") as check:
+            _compare_clocks(visit, check)
+        heads.examine_before(visit, origin)
+        with report.check("creation") as check:
+            answer = _create(visit, check)
+        with report.check("location") as check:
+            addresses.compare(visit, answer, check)
+        heads.examine(visit, answer)
+        if bodies.examine(visit):
+            with report.check("http2") as check:
+                http2.examine(visit, check)
+    except VisitEndedError:
+        pass
+    finally:
+        left, reason = visit.segment, visit.remove()
+        if reason is not None and left is not None:
+            with report.check("removal") as check:
+                check.find("upload_left", id=left.partition("~")[0], reason=reason)
+    return left.partition("~")[0] if reason is not None and left is not None else None
+
+
+def _visit(url: str, report: Report, key: str | None, ca: str | None) -> Visit:
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError:
+        raise UrlError(f"{url} is not a URL.") from None
+    if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.username:
+        raise UrlError(f"{url} is not the URL of a site: it is like https://video.example.com or http://10.0.0.5:8000.")
+    context = None
+    if parts.scheme == "https":
+        try:
+            context = ssl.create_default_context(cafile=ca)
+        except OSError as error:
+            raise UrlError(f"{ca} has no certificates: {error.strerror or error}.") from None
+    address = Address(parts.scheme, parts.hostname, port or (443 if context else 80), context)
+    return Visit(address=address, prefix=parts.path.rstrip("/"), key=key, report=report)
+
+
+def _reach(visit: Visit, check: Check) -> None:
+    try:
+        with visit.address.connect("http/1.1") as connection:
+            if isinstance(connection, ssl.SSLSocket):
+                _look_at_certificate(visit, connection, check)
+        answer = visit.ask("GET", f"{visit.prefix}/healthz")
+    except ssl.SSLCertVerificationError as error:
+        check.find("certificate_invalid", url=visit.url, reason=error.verify_message)
+        raise VisitEndedError from None
+    except OSError as error:
+        check.find("url_unreachable", url=visit.url, reason=ends_badly(error))
+        raise VisitEndedError from None
+    if answer.status != 200 or b'"alive"' not in answer.body:
+        check.find("not_videodock", url=visit.url, status=answer.status, path=visit.prefix)
+        raise VisitEndedError
+    ready = visit.ask("GET", f"{visit.prefix}/readyz")
+    if ready.status != 200:
+        check.find("server_not_ready", checks=ready.body.decode("utf-8", "replace")[:300])
+
+
+def _look_at_certificate(visit: Visit, connection: ssl.SSLSocket, check: Check) -> None:
+    ends = (connection.getpeercert() or {}).get("notAfter")
+    if isinstance(ends, str):
+        days = int((ssl.cert_time_to_seconds(ends) - time.time()) // 86400)
+        if days < _SOON_DAYS:
+            check.find("certificate_expires", url=visit.url, days=days)
+
+
+def _compare_clocks(visit: Visit, check: Check) -> None:
+    answer = visit.ask("GET", f"{visit.prefix}/healthz")
+    try:
+        theirs = parsedate_to_datetime(answer.get("Date") or "").timestamp()
+    except ValueError:
+        check.skip("the answers have no Date")
+        return
+    differs = abs(theirs - time.time())
+    if differs > _CLOCK_SECONDS:
+        check.find("clock_differs", seconds=round(differs))
+
+
+def _create(visit: Visit, check: Check) -> Answer:
+    for length in [size for size in _LENGTHS if size <= visit.max_size] or [visit.max_size]:
+        answer = visit.create(length)
+        if answer.code not in ("no_room", "quota_reached", "quota_too_small", "upload_too_large"):
+            break
+    if visit.segment is not None:
+        return answer
+    if answer.status == 401 and visit.key is None:
+        check.find("key_needed")
+    elif answer.status in (401, 403) and answer.is_ours:
+        check.find("key_refused", status=answer.status, sentence=answer.sentence)
+    elif answer.status == 201:
+        check.find("response_header_lost", name="Location")
+    elif not answer.is_ours:
+        check.find("method_refused", method="POST", status=answer.status)
+    elif not heads.explained(answer, check):
+        check.find("creation_refused", status=answer.status, sentence=answer.sentence)
+    raise VisitEndedError

@@ -1,0 +1,128 @@
+"""The command `videodock doctor`: its exit codes, its output, keys, and what it leaves behind."""
+
+import json
+import re
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from server import media_types
+from server.doctor import outside, page
+from server.doctor.catalogue import CATALOGUE
+from server.doctor.findings import Report
+from server.doctor.sample import sample
+from tests.conftest import StartServer
+from tests.harness import fronts
+from tests.harness.ports import free_port
+from tests.harness.rows import query
+from tests.harness.server_process import ROOT, ServerProcess
+
+OPEN = "SELECT id FROM uploads WHERE status = 'open'"
+
+
+def codes(text: str) -> set[str]:
+    return {finding["code"] for check in json.loads(text)["checks"] for finding in check["findings"]}
+
+
+def test_beside_a_server_it_finds_nothing_and_leaves_nothing(start_server: StartServer, tmp_path: Path) -> None:
+    """Exit code 0 and a line a check; JSON has the same; the server's own upload stays, and the doctor's is gone."""
+    server = start_server()
+    mine = server.http.post(f"{server.url}/files", headers={"Tus-Resumable": "1.0.0", "Upload-Length": "10"})
+    done = server.run("doctor", "--url", server.url)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "Nothing is wrong." in done.stdout
+    assert re.search(r"^buffering +ok", done.stdout, re.MULTILINE)
+    assert [row["id"] for row in query(server.database_url, OPEN)] == [mine.headers["Location"].rpartition("/")[2]]
+    told = server.run("doctor", "--url", f"http://127.0.0.1:{free_port()}/", "--only-url", "--json")
+    assert (told.returncode, codes(told.stdout)) == (1, {"url_unreachable"})
+    wrong = server.run("doctor", "--url", "ftp://example.com")
+    assert (wrong.returncode, "is not the URL of a site" in wrong.stderr) == (2, True)
+
+
+def test_with_authentication_it_needs_a_key_of_the_scope_upload(start_server: StartServer) -> None:
+    """Without a key it says how to make one; with a wrong one that it is refused; with that one all is well."""
+    server = start_server(auth="on")
+    url = ("doctor", "--url", server.url, "--only-url", "--json")
+    none = server.run(*url)
+    assert (none.returncode, codes(none.stdout)) == (1, {"key_needed"})
+    wrong = server.run(*url, "--key", "vdk_wrong")
+    assert (wrong.returncode, codes(wrong.stdout)) == (1, {"key_refused"})
+    key = server.run("keys", "create", "--owner", "doctor", "--scope", "upload").stdout.split()[0]
+    server.environment["VIDEODOCK_DOCTOR_KEY"] = key
+    right = server.run(*url)
+    assert (right.returncode, codes(right.stdout)) == (0, set()), right.stdout
+    assert "VIDEODOCK_DOCTOR_KEY" not in right.stderr
+    assert query(server.database_url, OPEN) == []
+
+
+def test_a_certificate_that_is_not_trusted_and_another_site_end_the_visit(
+    server: ServerProcess, tmp_path: Path
+) -> None:
+    """Each is one finding, and nothing else is asked."""
+    with fronts.nginx(tmp_path / "nginx", server.port, {}) as front:
+        untrusted, elsewhere = Report(), Report()
+        outside.examine(front.url, untrusted)
+        outside.examine(f"{front.url}/elsewhere", elsewhere, ca=str(front.certificate))
+    assert [finding.code for finding in untrusted.findings] == ["certificate_invalid"]
+    assert [one.code for one in elsewhere.findings if one.code != "certificate_expires"] == ["not_videodock"]
+
+
+def test_bytes_that_change_on_their_way_are_found(server: ServerProcess) -> None:
+    """A relay that changes one byte of a body is found by the checksum."""
+    report = Report()
+    with _changing(server.port) as port:
+        outside.examine(f"http://127.0.0.1:{port}", report)
+    assert "body_changed" in {finding.code for finding in report.findings}
+    assert query(server.database_url, OPEN) == []
+
+
+@contextmanager
+def _changing(port: int) -> Iterator[int]:
+    """A relay to `port` that changes the last byte of each piece of more than 2,000 bytes."""
+    listener = socket.create_server(("127.0.0.1", 0))
+
+    def copy(source: socket.socket, target: socket.socket, *, changes: bool) -> None:
+        with source, target:
+            try:
+                while data := source.recv(65536):
+                    target.sendall(data[:-1] + bytes([data[-1] ^ 1]) if changes and len(data) > 2000 else data)
+                target.shutdown(socket.SHUT_WR)
+            except OSError:
+                return
+
+    def serve() -> None:
+        while True:
+            try:
+                client, _ = listener.accept()
+            except OSError:
+                return
+            server = socket.create_connection(("127.0.0.1", port))
+            for source, target, changes in ((client, server, True), (server.dup(), client.dup(), False)):
+                threading.Thread(target=copy, args=(source, target), kwargs={"changes": changes}, daemon=True).start()
+
+    threading.Thread(target=serve, daemon=True).start()
+    try:
+        yield listener.getsockname()[1]
+    finally:
+        listener.shutdown(socket.SHUT_RDWR)
+        listener.close()
+
+
+def test_the_page_is_up_to_date_and_every_code_is_used() -> None:
+    """docs/doctor.md is what `make docs` writes; the checks find every code of the catalogue, and no other."""
+    assert (ROOT / "docs/doctor.md").read_text() == page.page()
+    source = "".join(file.read_text() for file in (ROOT / "server/doctor").glob("*.py"))
+    used = set(re.findall(r'find\(\s*"(\w+)"', source))
+    assert used == set(CATALOGUE)
+
+
+@pytest.mark.parametrize("kind", [kind.name for kind in media_types.accepted(("all",), by_form=False)])
+def test_the_sample_of_each_type_is_taken_for_it(kind: str) -> None:
+    """A server that accepts one type only takes the doctor's upload."""
+    name, head = sample(f"unknown, {kind}")
+    types = media_types.accepted((kind,), by_form=False)
+    assert media_types.verify(name, head + bytes(100), types).name == kind

@@ -24,7 +24,7 @@ from server.errors import MethodNotAllowedError, NotFoundError, StartError, Vide
 from server.observability import configure_logging
 from server.settings import Settings, load
 from server.storage.base import UploadStore
-from server.web import grants, health, media, multipart, pages, sessions, tasks, tus
+from server.web import config, grants, health, media, multipart, pages, sessions, tasks, tus
 from server.web.access import Access
 from server.web.errors import api_response, known
 from server.web.middleware.access_lines import AccessLines
@@ -72,6 +72,7 @@ def create_app(settings: Settings | None = None, store: UploadStore | None = Non
         *multipart.routes(services),
         *tasks.routes(services),
         *grants.routes(services),
+        *config.routes(services, tus.offer_of(services)),
         *sessions.routes(
             settings=settings,
             sessions=services.auth.sessions,

@@ -39,6 +39,7 @@ from server.tus.protocol import Append, Create, Facts, Offer
 from server.tus.records import is_final
 from server.uploads.new_upload import CreationTerms
 from server.web.access import Access, Right
+from server.web.config import CHUNK_HEADERS, chunk_headers
 from server.web.downloads import Downloads
 from server.web.endpoint import Call, Handle, endpoint
 from server.web.errors import tus_response
@@ -121,9 +122,12 @@ class TusRoutes:
         self._metrics = services.metrics
         self._settings = services.settings
         self._intake = services.intake
-        self._cors = CrossOrigin(services.settings, methods=_METHODS, allow=_ALLOW_HEADERS, expose=_EXPOSE_HEADERS)
+        chunk = chunk_headers(services.settings)
+        self._every_answer = (*_EVERY_ANSWER, *chunk)
+        expose = f"{_EXPOSE_HEADERS}, {CHUNK_HEADERS}" if chunk else _EXPOSE_HEADERS
+        self._cors = CrossOrigin(services.settings, methods=_METHODS, allow=_ALLOW_HEADERS, expose=expose)
         self._finals = services.finals
-        self._offer = _offer(services)
+        self._offer = offer_of(services)
         self._offer_with_trailers = replace(
             self._offer, extensions=(*self._offer.extensions, protocol.CHECKSUM_TRAILER)
         )
@@ -173,7 +177,7 @@ class TusRoutes:
             "Tus-Version": protocol.VERSION,
             # Commas without spaces: TUSKit splits without trimming.
             "Tus-Extension": ",".join(offer.extensions),
-            "Tus-Max-Size": str(min(offer.max_size, self._policy.scan_limit or offer.max_size)),
+            "Tus-Max-Size": str(self._policy.largest(offer.max_size)),
             "Tus-Checksum-Algorithm": ",".join(offer.algorithms),
             "Upload-Extensions": self._policy.extensions,  # ours, for the upload page
             **self._cors.preflight(call.scope),
@@ -349,12 +353,12 @@ class TusRoutes:
     def _dress(self, response: Response, scope: AsgiScope) -> Response:
         headers = response.raw_headers
         there = {name for name, _ in headers}
-        headers += [pair for pair in _EVERY_ANSWER if pair[0] not in there]
+        headers += [pair for pair in self._every_answer if pair[0] not in there]
         self._cors.dress(response, scope)
         return response
 
 
-def _offer(services: Services) -> Offer:
+def offer_of(services: Services) -> Offer:
     """The extensions that the store's capabilities allow."""
     can = services.store.capabilities
     extensions = protocol.extensions(

@@ -31,6 +31,7 @@ from server.web.middleware.access_lines import AccessLines
 from server.web.middleware.access_log import AccessLog
 from server.web.middleware.hosts import Hosts
 from server.web.middleware.proxy import Proxy
+from server.web.middleware.traces import Traces
 from server.worker import open_leader
 from server.worker.leader import Leader
 
@@ -96,6 +97,7 @@ def create_app(settings: Settings | None = None, store: UploadStore | None = Non
         middleware=[
             Middleware(_StartSentence),
             Middleware(AccessLog, metrics=services.metrics, lines=lines, on_error=_unexpected),
+            *([Middleware(Traces, tracing=services.tracing)] if services.tracing.is_on else []),
             Middleware(Proxy, trusted=settings.trusted_proxies, root_path=settings.root_path),
             *_hosts(services),
             Middleware(tus.Mount, routes=_tus_routes(services)),

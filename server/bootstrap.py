@@ -40,6 +40,7 @@ from server.storage.locks import UploadLocks
 from server.storage.results import Results
 from server.tasks import counts
 from server.tasks.wake import Wake
+from server.tracing import Tracing, open_tracing
 from server.transport.admission import Admission
 from server.uploads import reservations
 from server.uploads.concatenation import FinalService
@@ -87,6 +88,7 @@ class Services:
     intake: Admission
     keep_spare: Callable[[], None]
     auth: AuthParts
+    tracing: Tracing
     reservations: DiskReservations
     quotas: OwnerQuotas
     policy: UploadPolicy
@@ -280,6 +282,7 @@ class Services:
             intake=Admission(settings.body_idle_timeout, settings.body_min_rate, settings.max_bodies),
             keep_spare=keep_spare,
             auth=AuthParts.open(settings=settings, database=database, clock=utc_now, new_id=new_id),
+            tracing=open_tracing(settings.otel_endpoint, settings.otel_sample),
             reservations=room,
             quotas=quotas,
             policy=policy,
@@ -349,6 +352,7 @@ class Services:
             stack.callback(self.database.close)
             stack.callback(self.locks.close)
             stack.callback(self.auth.close)
+            stack.callback(self.tracing.close)
 
     def __enter__(self) -> "Services":
         return self

@@ -52,6 +52,8 @@ _PROCESSING = (
     "step_memory_limit",
     "ffmpeg",
     "poster_size",
+    "otel_endpoint",
+    "otel_sample",
 )
 
 

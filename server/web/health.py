@@ -15,8 +15,8 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import Scope
 
-from server import __version__
 from server.observability import Gauge, Metrics
+from server.version import __version__
 
 Check = Callable[[], str | None]
 CheckScraper = Callable[[Scope], Awaitable[None]]

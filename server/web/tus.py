@@ -45,6 +45,7 @@ from server.web.endpoint import Call, Handle, endpoint
 from server.web.errors import tus_response
 from server.web.middleware.cors import CrossOrigin
 from server.web.middleware.proxy import base_url
+from server.web.middleware.traces import TRACE
 
 PATH = "/files"
 _COLLECTION = PATH + "/"
@@ -159,6 +160,7 @@ class TusRoutes:
             needed = Scope.READ if is_download else _NEEDED.get(call.head.method, Scope.UPLOAD)
             right = await self._access.upload(call.scope, call.request.path_params["upload_id"], needed)
             call = replace(call, given=right)
+            call.scope["state"][TRACE] = right.id
         return await (self._upload["GET"](call) if is_download else self._dispatch(self._upload, call))
 
     def _is_head_of_download(self, head: Head) -> bool:
@@ -191,6 +193,7 @@ class TusRoutes:
         # Parts are counted when they are created; a refusal of the join would cost them all.
         rate = {} if decision.parts else await self._access.count_creation(call.scope, principal)
         facts = await self._make(principal, decision)
+        call.scope["state"][TRACE] = facts.group or facts.id
         location = f"{base_url(call.scope)}{PATH}/{await self._access.signed(facts.id)}"
         # Otherwise a repeated creation, and the client goes on at the offset of the first one.
         is_new = not facts.offset and not facts.is_complete
@@ -323,6 +326,7 @@ class TusRoutes:
             if not await self._made_by_grant(call):
                 raise
             facts = await self._receive(call.right, decide, call.body)
+        call.scope["state"][TRACE] = facts.group or facts.id
         return Response(status_code=204, headers=protocol.progress(facts))
 
     async def _terminate(self, call: Call) -> Response:

@@ -19,6 +19,7 @@ from server.storage.base import UploadStore
 from server.storage.results import Results
 from server.tasks import queue
 from server.tasks.queue import Claim, Failure
+from server.tracing import NO_TRACING, Tracing
 from server.worker.attempt import Attempt
 
 _log = structlog.stdlib.get_logger("videodock.worker")
@@ -36,6 +37,7 @@ class Runner:
     quarantine: Callable[[str], None]
     drop_originals: Callable[[str], None]
     clock: Callable[[], datetime]
+    tracing: Tracing = NO_TRACING
 
     def claim_next(
         self, worker: str, task_id: str | None = None, *, first: Callable[[Session], None] = lambda _: None
@@ -77,6 +79,7 @@ class Runner:
             quarantine=self.quarantine,
             drop_originals=self.drop_originals,
             clock=self.clock,
+            trace=self.tracing.attempt(claim.task_id, claim.attempt),
         )
 
 
@@ -91,4 +94,5 @@ def runner_of(services: Services) -> Runner:
         quarantine=services.quarantine,
         drop_originals=services.drop_originals,
         clock=services.clock,
+        tracing=services.tracing,
     )

@@ -69,7 +69,8 @@ def doctor_command(place: Decorator, settings: Callable[[Mapping[str, str | None
 
             local.examine(chosen, report, is_exposed=check_exposure)
         if url is not None:
-            _look_from_outside(url, report, key=key, origin=origin, ca=ca)
+            remove = (lambda _: False) if only_url else _remove_here(chosen)
+            _look_from_outside(url, report, key, origin, ca, remove)
         click.echo(_json(report) if as_json else _text(report))
         if not report.is_well:
             sys.exit(1)
@@ -77,11 +78,38 @@ def doctor_command(place: Decorator, settings: Callable[[Mapping[str, str | None
     return doctor
 
 
-def _look_from_outside(url: str, report: "Report", *, key: str | None, origin: str | None, ca: str | None) -> None:
+def _remove_here(settings: Settings) -> Callable[[str], bool]:
+    """Removes open uploads of a file name in the data folder of this machine, if it is a server's."""
+
+    def remove(name: str) -> bool:
+        from sqlalchemy import select
+
+        from server.cli import actions
+        from server.database.models import Upload
+        from server.errors import StartError
+        from server.lifecycle import UploadStatus
+
+        try:
+            with actions.serving(settings) as services:
+                with services.database.read() as session:
+                    asked = select(Upload.id).where(Upload.filename == name, Upload.status == UploadStatus.OPEN)
+                    found = list(session.scalars(asked))
+                for upload_id in found:
+                    actions.terminate(services, upload_id)
+        except (StartError, actions.ActionRefusedError, actions.UnknownError):
+            return False
+        return bool(found)
+
+    return remove
+
+
+def _look_from_outside(
+    url: str, report: "Report", key: str | None, origin: str | None, ca: str | None, remove: Callable[[str], bool]
+) -> None:
     from server.doctor import outside
 
     try:
-        outside.examine(url, report, key=key, origin=origin, ca=ca)
+        outside.examine(url, report, key=key, origin=origin, ca=ca, remove_here=remove)
     except outside.UrlError as error:
         raise click.BadParameter(str(error), param_hint="--url") from None
 

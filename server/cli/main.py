@@ -357,7 +357,7 @@ def errors() -> None:
     click.echo(reference_docs.refusals(), nl=False)
 
 
-_DOCTOR = ("host", "auth", "scheduler", "broker_url", "redis_url", "clamd", "ffmpeg")
+_DOCTOR = ("host", "auth", "scheduler", "broker_url", "redis_url", "clamd", "ffmpeg", "otel_endpoint")
 main.add_command(doctor_command(_options((*_PLACE, *_DOCTOR)), _settings))
 add_to(main, _options(_PLACE), _settings)
 add_access_commands(main, _options(_PLACE), _settings)

@@ -88,6 +88,20 @@ _HERE = {
         "Redis at {address} does not answer ({reason}): every process counts rates for itself.",
         "Start it, or correct redis_url.",
     ),
+    "collector_away": Entry(
+        "The collector of traces at {address} does not answer ({reason}): spans are lost.",
+        "Start it, or correct otel_endpoint.",
+        level=Level.ADVICE,
+    ),
+    "queue_stands": Entry(
+        "{waiting} tasks wait, the oldest for {minutes} minutes, and no worker works on any.",
+        "Start `videodock worker` or the Celery workers; with the embedded scheduler, /readyz and the log say why not.",
+    ),
+    "tasks_set_aside": Entry(
+        "{number} tasks are set aside: {reason}.",
+        "They go on by themselves once that is over; `videodock tasks list` shows them.",
+        level=Level.ADVICE,
+    ),
     "clock_unsynchronised": Entry(
         "No time service keeps the clock of this machine.",
         "Run an NTP client: timedatectl set-ntp true, or apt install chrony.",
@@ -150,6 +164,11 @@ _REACH = {
     "creation_refused": Entry(
         "No upload can be created ({status}): {sentence}", "Correct what the sentence names, and run the doctor again."
     ),
+    "upload_unknown": Entry(
+        "The doctor created an upload, perhaps, and its URL did not arrive: {name}.",
+        "On the server: `videodock uploads list --status open` has its id, if it exists, for "
+        "`videodock uploads terminate`.",
+    ),
     "upload_left": Entry("The doctor could not remove its upload {id} ({reason}).", "videodock uploads terminate {id}"),
 }
 
@@ -190,9 +209,9 @@ _HEADS = {
         "Allow OPTIONS, POST, HEAD, GET, PATCH and DELETE. Until then, clients can send POST with "
         "X-HTTP-Method-Override.",
         {
-            NGINX: "# remove limit_except and `if ($request_method …)`",
+            NGINX: "# remove limit_except and if ($request_method …)",
             HAPROXY: "# remove http-request deny of this method",
-            CADDY: "# remove the matcher on `method`",
+            CADDY: "# remove the matcher on method",
         },
     ),
     "head_becomes_get": Entry(
@@ -201,7 +220,7 @@ _HEADS = {
         {
             NGINX: "proxy_cache off; proxy_cache_convert_head off;",
             HAPROXY: "# remove http-request set-method",
-            CADDY: "# remove `method GET` from reverse_proxy",
+            CADDY: "# remove method GET from reverse_proxy",
         },
     ),
     "head_stale": Entry(
@@ -233,7 +252,7 @@ _HEADS = {
         {
             NGINX: "# remove: if ($request_method = OPTIONS) {{ return 204; }}",
             HAPROXY: "# remove: http-request return … if METH_OPTIONS",
-            CADDY: "# remove: respond on the matcher `method OPTIONS`",
+            CADDY: "# remove: respond on the matcher method OPTIONS",
         },
     ),
     "cors_doubled": Entry(

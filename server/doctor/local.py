@@ -5,9 +5,10 @@ Rule: nothing is created, migrated or moved; a server may run meanwhile. No sent
 
 import ctypes
 import os
+import socket
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from importlib.util import find_spec
 from pathlib import Path
@@ -20,15 +21,17 @@ from server.database import migration
 from server.database.session import AWAY, Database, reason
 from server.doctor.findings import Check, Report
 from server.errors import StartError
-from server.messages import size
+from server.messages import sentence, size
 from server.pipeline import clamd
 from server.pipeline.media import ffmpeg
 from server.pipeline.sandbox.trial import Trial
 from server.settings import Settings, unknown_variables
 from server.storage import mounts
+from server.tasks import counts
 
 _SECONDS = 3.0
 _CLOCK_SECONDS = 2.0
+_STANDS_SECONDS = 900
 # What the steps ask of FFmpeg, by the option that lists it.
 _PARTS = {
     "-encoders": ("libx264", "aac", "mjpeg"),
@@ -68,6 +71,9 @@ def examine(settings: Settings, report: Report, *, is_exposed: Callable[[Setting
     if settings.redis_url:
         with report.check("redis") as check:
             _check_redis(settings, check)
+    if settings.otel_endpoint:
+        with report.check("collector") as check:
+            _check_collector(settings, check)
     with report.check("local_clock") as check:
         _check_clock(check)
 
@@ -139,6 +145,22 @@ def _examine_services(settings: Settings, report: Report) -> None:
                 check.find("disk_full", **{name: size(max(0, number)) for name, number in vars(room).items()})
             elif room.left < settings.tus_max_size:
                 check.find("disk_low", left=size(room.left), largest=size(settings.tus_max_size))
+        with report.check("queue") as check:
+            _check_queue(services, check)
+
+
+def _check_queue(services: Services, check: Check) -> None:
+    gauges = counts.queue(services.database, services.clock(), services.settings.task_lease)
+    found = {gauge.name.removeprefix("videodock_"): gauge.value for gauge in gauges}
+    numbers = {name: value for name, value in found.items() if not isinstance(value, Mapping)}
+    waiting, running = int(numbers["tasks_waiting"]), int(numbers["tasks_running"])
+    check.note = f"{waiting} waiting, {running} running"
+    age = numbers["oldest_waiting_task_seconds"]
+    if age > _STANDS_SECONDS and not running:
+        check.find("queue_stands", waiting=waiting, minutes=int(age // 60))
+    reasons = found["tasks_postponed"]
+    for code, number in reasons.items() if isinstance(reasons, Mapping) else ():
+        check.find("tasks_set_aside", number=int(number), reason=sentence(code, {}, "en"))
 
 
 def _check_ffmpeg(settings: Settings, check: Check) -> None:
@@ -209,6 +231,15 @@ def _check_redis(settings: Settings, check: Check) -> None:
         check.find("redis_away", address=_place(settings.redis_url), reason=_said(error))
     finally:
         client.close()
+
+
+def _check_collector(settings: Settings, check: Check) -> None:
+    parts = urlsplit(settings.otel_endpoint)
+    port = parts.port or (443 if parts.scheme == "https" else 80)
+    try:
+        socket.create_connection((parts.hostname or "", port), timeout=_SECONDS).close()
+    except OSError as error:
+        check.find("collector_away", address=_place(settings.otel_endpoint), reason=_said(error))
 
 
 def _check_clock(check: Check) -> None:

@@ -6,6 +6,7 @@ is nothing to talk to.
 
 import ssl
 import time
+from collections.abc import Callable
 from email.utils import parsedate_to_datetime
 from urllib.parse import urlsplit
 
@@ -24,36 +25,70 @@ class UrlError(ValueError):
     """It is not an http or https URL. The text is a sentence."""
 
 
-def examine(
-    url: str, report: Report, *, key: str | None = None, origin: str | None = None, ca: str | None = None
-) -> str | None:
-    """Add what can be seen from outside to `report`; the id of an upload that is left behind, if one is.
+RemoveHere = Callable[[str], bool]
+"""Removes the open uploads of that file name on this machine; whether there was one."""
 
-    `ca` is a file of certificates that are trusted besides the system's. Blocking, for seconds. Raises `UrlError`.
+
+def examine(
+    url: str,
+    report: Report,
+    *,
+    key: str | None = None,
+    origin: str | None = None,
+    ca: str | None = None,
+    remove_here: RemoveHere = lambda _: False,
+) -> None:
+    """Add what can be seen from outside to `report`.
+
+    `ca` is a file of certificates that are trusted besides the system's. `remove_here` is for an upload that cannot be
+    removed from outside. Blocking, for seconds. Raises `UrlError`.
     """
     visit = _visit(url, report, key, ca)
     try:
-        with report.check("reach") as check:
-            _reach(visit, check)
-        with report.check("clock") as check:
-            _compare_clocks(visit, check)
-        heads.examine_before(visit, origin)
-        with report.check("creation") as check:
-            answer = _create(visit, check)
-        with report.check("location") as check:
-            addresses.compare(visit, answer, check)
-        heads.examine(visit, answer)
-        if bodies.examine(visit):
-            with report.check("http2") as check:
-                http2.examine(visit, check)
+        _look(visit, origin)
     except VisitEndedError:
         pass
     finally:
-        left, reason = visit.segment, visit.remove()
-        if reason is not None and left is not None:
+        if visit.segment is not None or visit.is_unknown:
             with report.check("removal") as check:
-                check.find("upload_left", id=left.partition("~")[0], reason=reason)
-    return left.partition("~")[0] if reason is not None and left is not None else None
+                _remove(visit, check, remove_here)
+
+
+def _look(visit: Visit, origin: str | None) -> None:
+    report = visit.report
+    with report.check("reach") as check:
+        _reach(visit, check)
+    with report.check("clock") as check:
+        _compare_clocks(visit, check)
+    heads.examine_before(visit, origin)
+    with report.check("creation") as check:
+        answer = _create(visit, check)
+    with report.check("location") as check:
+        addresses.compare(visit, answer, check)
+    heads.examine(visit, answer)
+    if bodies.examine(visit):
+        with report.check("http2") as check:
+            http2.examine(visit, check)
+
+
+def _remove(visit: Visit, check: Check, remove_here: RemoveHere) -> None:
+    """Remove the upload, by whatever way is left."""
+    reason = "no answer"
+    if visit.has_upload():
+        answer = visit.remove()
+        if answer is not None and not answer.is_ours:
+            check.find("method_refused", method="DELETE", status=answer.status)
+        if visit.has_upload():
+            answer = visit.remove("POST")
+        if not visit.has_upload():
+            return
+        reason = reason if answer is None else str(answer.status)
+    if remove_here(visit.name):
+        check.note = "removed on this machine"
+    elif visit.segment is not None:
+        check.find("upload_left", id=visit.segment.partition("~")[0], reason=reason)
+    else:
+        check.find("upload_unknown", name=visit.name)
 
 
 def _visit(url: str, report: Report, key: str | None, ca: str | None) -> Visit:

@@ -20,11 +20,11 @@ _HEADS = {
 }
 
 
-def sample(accepted: str) -> tuple[str, bytes]:
-    """A file name and the first bytes that fit it. `accepted` is a list of extensions, or `*` for any file."""
+def sample(accepted: str, mark: str) -> tuple[str, bytes]:
+    """A file name with `mark`, and the first bytes that fit it. `accepted` is a list of extensions, or `*` for all."""
     names = [name.strip() for name in accepted.split(",")]
     chosen = next((name for name in names if name in _HEADS), "mp4")
-    return f"videodock-doctor.{chosen}", _HEADS[chosen]
+    return f"videodock-doctor-{mark}.{chosen}", _HEADS[chosen]
 
 
 def piece(offset: int, length: int, head: bytes) -> bytes:

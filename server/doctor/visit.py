@@ -4,9 +4,11 @@ Rule: whatever happens, the upload is removed at the end, and it never has all i
 """
 
 import base64
+import secrets
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from urllib.parse import urlsplit
 
 from server.doctor.findings import Report
@@ -38,6 +40,11 @@ class Visit:
     """The last segment of the upload's URL; None before there is one."""
     length: int = 0
     offset: int = 0
+    mark: str = field(default_factory=partial(secrets.token_hex, 6))
+    """In the name of its file, by which the operator finds the upload."""
+    name: str = ""
+    is_unknown: bool = False
+    """Whether an upload was created, perhaps, whose URL did not arrive."""
     metadata: str = ""
     head: bytes = b""
     body_limit: int | None = None
@@ -90,11 +97,13 @@ class Visit:
 
     def create(self, length: int) -> Answer:
         """Create the upload of `length` bytes; it becomes the one of this visit when that succeeds."""
-        name, self.head = sample(self.accepted)
-        self.metadata = f"filename {base64.b64encode(name.encode()).decode()}"
+        self.name, self.head = sample(self.accepted, self.mark)
+        self.metadata = f"filename {base64.b64encode(self.name.encode()).decode()}"
         headers = {**TUS, "Upload-Length": str(length), "Upload-Metadata": self.metadata}
+        self.is_unknown = True
         answer = self.ask("POST", f"{self.prefix}/files", headers)
         location = answer.get("Location")
+        self.is_unknown = location is None and (answer.status == 201 or not answer.is_ours)
         if answer.status == 201 and location:
             self.segment = urlsplit(location).path.rstrip("/").rpartition("/")[2]
             self.length, self.offset = length, 0
@@ -134,18 +143,17 @@ class Visit:
         """The headers of a PATCH at the offset."""
         return {**PATCH, "Upload-Offset": str(self.offset)}
 
-    def remove(self) -> str | None:
-        """Remove the upload; None when it is gone, or else why it is not."""
-        if self.segment is None:
-            return None
-        reason = "no answer"
-        for method, more in (("DELETE", {}), ("POST", {OVERRIDE: "DELETE"})):
-            answer = self.when_free(method, more)
-            if answer is not None and answer.is_ours and answer.status in (204, 404, 410):
-                self.segment = None
-                return None
-            reason = reason if answer is None else str(answer.status)
-        return reason
+    def has_upload(self) -> bool:
+        """Whether there is an upload that has to be removed."""
+        return self.segment is not None
+
+    def remove(self, method: str = "DELETE") -> Answer | None:
+        """Ask to remove the upload, by DELETE or as a POST that means it; the answer, if there is one."""
+        more = {} if method == "DELETE" else {OVERRIDE: "DELETE"}
+        answer = self.when_free(method, more)
+        if answer is not None and answer.is_ours and answer.status in (204, 404, 410):
+            self.segment = None
+        return answer
 
 
 def ends_badly(error: OSError) -> str:

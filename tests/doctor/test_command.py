@@ -80,6 +80,29 @@ def test_bytes_that_change_on_their_way_are_found(server: ServerProcess) -> None
     assert query(server.database_url, OPEN) == []
 
 
+@pytest.mark.parametrize(
+    ("line", "code"),
+    [
+        ("http-request deny if { method DELETE } or { req.hdr(X-HTTP-Method-Override) DELETE }", "upload_left"),
+        ("http-response del-header Location", "upload_unknown"),
+    ],
+)
+def test_no_upload_is_left_behind(line: str, code: str, server: ServerProcess, tmp_path: Path) -> None:
+    """Where the proxy prevents its removal, the doctor removes it on its own machine; elsewhere it names it."""
+    rules = {"default_backend videodock\n": f"{line}\n    default_backend videodock\n"}
+    with fronts.haproxy(tmp_path / "front", server.port, rules) as front:
+        command = ("doctor", "--url", front.url, "--ca", str(front.certificate), "--json")
+        here = server.run(*command)
+        assert query(server.database_url, OPEN) == []
+        there = server.run(*command, "--only-url")
+    assert (here.returncode, there.returncode) == (1, 1)
+    assert code not in codes(here.stdout)
+    assert code in codes(there.stdout)
+    (left,) = query(server.database_url, "SELECT id, filename FROM uploads WHERE status = 'open'")
+    assert left["id"] in there.stdout or left["filename"] in there.stdout
+    assert server.run("uploads", "terminate", left["id"]).returncode == 0
+
+
 @contextmanager
 def _changing(port: int) -> Iterator[int]:
     """A relay to `port` that changes the last byte of each piece of more than 2,000 bytes."""
@@ -123,6 +146,6 @@ def test_the_page_is_up_to_date_and_every_code_is_used() -> None:
 @pytest.mark.parametrize("kind", [kind.name for kind in media_types.accepted(("all",), by_form=False)])
 def test_the_sample_of_each_type_is_taken_for_it(kind: str) -> None:
     """A server that accepts one type only takes the doctor's upload."""
-    name, head = sample(f"unknown, {kind}")
+    name, head = sample(f"unknown, {kind}", "mark")
     types = media_types.accepted((kind,), by_form=False)
     assert media_types.verify(name, head + bytes(100), types).name == kind

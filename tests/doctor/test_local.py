@@ -1,17 +1,21 @@
 """The doctor on this machine: it is quiet where all is well, and names each part that is not."""
 
 import stat
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import update
 
 from server.bootstrap import Services
 from server.cli.start_checks import check_exposure
+from server.database.models import Task
 from server.doctor import local
 from server.doctor.findings import Finding, Report
 from server.settings import Settings
 from server.storage.disk import MARKER
+from tests.cli.operator import register_task
 from tests.harness.migrated import migrate
 from tests.harness.ports import free_port
 from tests.harness.rows import execute
@@ -54,6 +58,7 @@ def test_what_is_missing_or_full_is_named(tmp_path: Path, monkeypatch: pytest.Mo
         clamd=f"tcp://127.0.0.1:{port}",
         redis_url=f"redis://:secret@127.0.0.1:{port}/0",
         host="0.0.0.0",
+        otel_endpoint=f"http://127.0.0.1:{port}",
     )
     (settings.data_dir / "uploads" / MARKER).unlink()
     monkeypatch.setenv("VIDEODOCK_HOSTT", "a")
@@ -66,6 +71,7 @@ def test_what_is_missing_or_full_is_named(tmp_path: Path, monkeypatch: pytest.Mo
         "ffmpeg_part_missing",
         "scanner_away",
         "redis_away",
+        "collector_away",
     }
     assert "aac" in codes["ffmpeg_part_missing"].text
     assert "libx264" not in codes["ffmpeg_part_missing"].text
@@ -99,6 +105,21 @@ def test_celery_and_its_broker_are_named(tmp_path: Path, postgres_url: str) -> N
         (finding,) = found(away).values()
         assert finding.code == "broker_away"
         assert "secret" not in finding.text
+
+
+def test_a_queue_that_stands_is_named(tmp_path: Path, database_url: str) -> None:
+    """Tasks that have waited for an hour without a worker, and those that were set aside, with the reason."""
+    settings = installed(tmp_path, database_url)
+    hour_ago = datetime.now(UTC) - timedelta(hours=1)
+    with Services.open(settings) as services:
+        waiting, aside = (register_task(services, f"{name}.mp4") for name in "ab")
+        with services.database.write() as session:
+            session.execute(update(Task).where(Task.id == waiting).values(created_at=hour_ago))
+            session.execute(update(Task).where(Task.id == aside).values(waiting_code="scanner_away"))
+    codes = found(settings)
+    assert set(codes) == {"queue_stands", "tasks_set_aside"}
+    assert "60 minutes" in codes["queue_stands"].text
+    assert "scanner" in codes["tasks_set_aside"].text
 
 
 def test_a_running_broker_and_redis_are_well(tmp_path: Path, postgres_url: str, broker: Any) -> None:

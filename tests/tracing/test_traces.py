@@ -70,8 +70,8 @@ def test_a_task_is_one_trace_over_two_processes(
     """Creation and bytes by the server, steps by a worker: one tree, linked with the client's own trace; a file that is
     no video shows its step and code; a form and a group of two uploads are a trace each."""
     server = start_server(scheduler="none", otel_endpoint=collector.url)
-    settings: dict[str, Any] = {"data_dir": server.data_dir, "database_url": server.database_url, "otel_endpoint": collector.url}
-    worker = WorkerProcess(tmp_path / "worker", **settings)
+    settings: dict[str, Any] = {"data_dir": server.data_dir, "database_url": server.database_url}
+    worker = WorkerProcess(tmp_path / "worker", otel_endpoint=collector.url, **settings)
     worker.start()
     try:
         clip = make(tmp_path, "clip.mp4")

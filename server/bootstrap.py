@@ -282,7 +282,7 @@ class Services:
             intake=Admission(settings.body_idle_timeout, settings.body_min_rate, settings.max_bodies),
             keep_spare=keep_spare,
             auth=AuthParts.open(settings=settings, database=database, clock=utc_now, new_id=new_id),
-            tracing=open_tracing(settings.otel_endpoint, settings.otel_sample),
+            tracing=open_tracing(settings.otel_endpoint, settings.otel_sample / 100),
             reservations=room,
             quotas=quotas,
             policy=policy,

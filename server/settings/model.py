@@ -62,8 +62,8 @@ class Settings(
         "empty is no traces. Needs the extra `otel`; `OTEL_EXPORTER_OTLP_HEADERS`, `OTEL_SERVICE_NAME` and "
         "`OTEL_RESOURCE_ATTRIBUTES` count too.",
     )
-    otel_sample: float = Field(
-        1, ge=0, le=1, description="Share of the tasks that is traced, each from its first request to its end."
+    otel_sample: int = Field(
+        100, ge=0, le=100, description="Percent of the tasks that are traced, each from its first request to its end."
     )
 
     @classmethod

@@ -9,7 +9,6 @@ import json
 from collections.abc import Mapping
 
 from starlette.responses import Response
-from starlette.routing import Route
 
 from server.bootstrap import Services
 from server.errors import MethodNotAllowedError
@@ -17,9 +16,11 @@ from server.settings import Settings
 from server.tus import protocol
 from server.tus.protocol import Offer
 from server.uploads.policy import UploadPolicy
+from server.web.described import DescribedRoute
 from server.web.endpoint import Call, endpoint
 from server.web.errors import api_response
 from server.web.middleware.cors import for_api
+from server.web.openapi.config import CONFIG
 
 PATH = "/api/config"
 CHUNK_HEADERS = "Upload-Limit, Tus-Max-Chunk-Size"
@@ -64,7 +65,7 @@ def describe(settings: Settings, policy: UploadPolicy, offer: Offer) -> Mapping[
     }
 
 
-def routes(services: Services, offer: Offer) -> list[Route]:
+def routes(services: Services, offer: Offer) -> list[DescribedRoute]:
     """The one address."""
     body = json.dumps(describe(services.settings, services.policy, offer), separators=(",", ":")).encode()
     tag = f'"{hashlib.sha256(body).hexdigest()[:32]}"'
@@ -78,4 +79,5 @@ def routes(services: Services, offer: Offer) -> list[Route]:
         return Response(body, headers=headers, media_type="application/json")
 
     cors = for_api(services.settings, "GET", "HEAD")
-    return [Route(PATH, endpoint(answer, api_response, route=PATH, intake=services.intake, cors=cors))]
+    served = endpoint(answer, api_response, route=PATH, intake=services.intake, cors=cors)
+    return [DescribedRoute(PATH, served, CONFIG, preflight=True)]

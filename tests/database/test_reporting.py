@@ -214,7 +214,7 @@ def test_retries_are_counted_by_task(database: Database, database_url: str) -> N
     twice, failed = task(database, TaskStatus.COMPLETED), task(database, TaskStatus.ERROR)
     with database.change() as connection:
         for of, kind in ((twice, "retried"), (twice, "retried"), (failed, "error")):
-            connection.execute(insert(TaskEvent).values(task_id=of, at=MONDAY, type=kind, attempt=1))
+            connection.execute(insert(TaskEvent).values(task_id=of, owner="ann", at=MONDAY, type=kind, attempt=1))
     rows = ask(database_url, "Tasks that were tried again")
     assert [(row["id"], row["status"], row["retries"]) for row in rows] == [(twice, "completed", 2)]
 

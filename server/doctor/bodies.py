@@ -19,15 +19,21 @@ _BROKEN_BYTES = 256 * _KIB
 _ARRIVES_SECONDS = 3.0
 _SILENCE_SECONDS = 3.0
 _LARGE_BYTES = 8 * _MIB
-_LEAST_BYTES = 64 * _KIB  # what is left for the checks after the one that fills the upload
+_LATER_BYTES = 4 * _MIB  # of the upload, for the checks after the one that sends much
+_LEAST_BYTES = 64 * _KIB  # of an upload with which anything can be seen
 _BUFFERED_CHUNK = 8 * _MIB
 
 
 def examine(visit: Visit) -> bool:
     """All checks of bodies, in an order in which each finds the upload as it needs it; False when none arrives."""
+    if visit.length < _LEAST_BYTES:
+        with visit.report.check("patch") as check:
+            check.skip("the largest upload is too small")
+        return False
     with visit.report.check("patch") as check:
-        if not _first(visit, check):
-            return False
+        _first(visit, check)
+    if check.findings:
+        return False
     with visit.report.check("checksum") as check:
         _check_checksum(visit, check)
     with visit.report.check("interim") as check:
@@ -46,22 +52,20 @@ def advised(limit: int) -> int:
     return min(limit // unit * unit, 64 * _MIB) or limit
 
 
-def _first(visit: Visit, check: Check) -> bool:
+def _first(visit: Visit, check: Check) -> None:
     """The first bytes: whether PATCH passes at all, and HEAD tells what it acknowledged."""
     answer = visit.send(_KIB)
     if not heads.check_method(answer, "PATCH", check):
-        return False
+        return
     if answer.status != 204:
         if not heads.explained(answer, check):
             check.find("no_answer", reason=f"PATCH: {answer.status} {answer.sentence}")
-        return False
+        return
     if answer.get("Upload-Offset") is None:
         check.find("response_header_lost", name="Upload-Offset")
     found = visit.look()
     if found is not None and found != visit.offset:
         check.find("head_stale", found=found, expected=visit.offset)
-        return False
-    return True
 
 
 def _check_checksum(visit: Visit, check: Check) -> None:
@@ -85,19 +89,20 @@ def _check_checksum(visit: Visit, check: Check) -> None:
 def _check_buffering(visit: Visit, check: Check) -> None:
     """Start a PATCH, break it, and look at the offset."""
     before = visit.offset
+    length = min(4 * _BROKEN_BYTES, visit.left)
+    sent = length // 4
     with Connection(visit.address) as connection:
-        length = 4 * _BROKEN_BYTES
         connection.head("PATCH", visit.upload, visit.headers({**visit.patch_headers(), "Content-Length": str(length)}))
-        connection.data(piece(before, _BROKEN_BYTES, visit.head))
+        connection.data(piece(before, sent, visit.head))
         time.sleep(0.5)
-    found = _offset_after(visit, before + _BROKEN_BYTES)
+    found = _offset_after(visit, before + sent)
     if found is None:
         check.find("no_answer", reason="HEAD after a PATCH that broke off")
         return
-    check.note = f"{size(found - before)} of {size(_BROKEN_BYTES)} arrived before the cut"
+    check.note = f"{size(found - before)} of {size(sent)} arrived before the cut"
     if found == before:
         chunk = min(_BUFFERED_CHUNK, advised(visit.body_limit or _BUFFERED_CHUNK))
-        check.find("request_buffered", sent=size(_BROKEN_BYTES), advised=chunk)
+        check.find("request_buffered", sent=size(sent), advised=chunk)
     visit.offset = found
 
 
@@ -131,7 +136,7 @@ def _check_interim(visit: Visit, check: Check) -> None:
 
 def _check_limit(visit: Visit, check: Check) -> None:
     """The largest body that passes: by what its head is told, and by 8 MiB that are really sent."""
-    room = visit.length - visit.offset - _LEAST_BYTES
+    room = visit.left
     refusal = _refusal(visit, room)
     if refusal is not None:
         low, high = 0, room
@@ -142,7 +147,10 @@ def _check_limit(visit: Visit, check: Check) -> None:
             else:
                 high = middle
         _limited(visit, check, low, refusal.status)
-    large = min(_LARGE_BYTES, room, visit.body_limit or room)
+    large = min(_LARGE_BYTES, room - _LATER_BYTES, visit.body_limit or room)
+    check.note = check.note or f"at least {size(room)}"
+    if large <= 0:
+        return
     before = visit.offset
     try:
         answer: Answer | None = visit.send(large)
@@ -150,7 +158,6 @@ def _check_limit(visit: Visit, check: Check) -> None:
     except OSError as error:
         answer, reason = None, ends_badly(error)
     if answer is not None and answer.status == 204 and answer.is_ours:
-        check.note = check.note or f"at least {size(room)}"
         return
     found = visit.look() or before
     visit.offset = found

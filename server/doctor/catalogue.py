@@ -134,6 +134,10 @@ _REACH = {
     "certificate_expires": Entry(
         "The certificate of {url} expires in {days} days.", "Renew it, and reload the proxy.", level=Level.ADVICE
     ),
+    "redirected": Entry(
+        "{url} redirects to {target}.",
+        "Give clients and the doctor that address: not every client follows, and a 301 or 302 makes a GET of a POST.",
+    ),
     "not_videodock": Entry(
         "{url}/healthz answers {status}, and not as Videodock does.",
         "Let the proxy forward the whole site, or the whole prefix, to Videodock.",

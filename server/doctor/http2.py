@@ -27,7 +27,10 @@ def examine(visit: Visit, check: Check) -> None:
     if importlib.util.find_spec("h2") is None:
         check.skip("the package h2 is not installed: pip install 'videodock[doctor]'")
         return
-    length = min(_BODY_BYTES, visit.length - visit.offset - 1, visit.body_limit or _BODY_BYTES)
+    length = min(_BODY_BYTES, visit.left, visit.body_limit or _BODY_BYTES)
+    if length < _WANTED_BYTES:
+        check.skip("the upload or the body limit is too small")
+        return
     with visit.address.connect("h2") as connection:
         if getattr(connection, "selected_alpn_protocol", lambda: None)() != "h2":
             check.skip("it is not offered")
@@ -38,7 +41,7 @@ def examine(visit: Visit, check: Check) -> None:
     check.note = f"window of {size(stream.window)}"
     if stream.status not in (None, 204):
         check.find("http2_fails", what=str(stream.status))
-    elif stream.window < min(_WANTED_BYTES, length):
+    elif stream.window < _WANTED_BYTES:
         speed = size(round(stream.window / _FAR_SECONDS))
         check.find("http2_slow", window=size(stream.window), speed=speed)
 

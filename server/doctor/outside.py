@@ -121,6 +121,10 @@ def _reach(visit: Visit, check: Check) -> None:
     except OSError as error:
         check.find("url_unreachable", url=visit.url, reason=ends_badly(error))
         raise VisitEndedError from None
+    if answer.status in (301, 302, 303, 307, 308):
+        target = (answer.get("Location") or "").removesuffix("/healthz")
+        check.find("redirected", url=visit.url, target=target)
+        raise VisitEndedError
     if answer.status != 200 or b'"alive"' not in answer.body:
         check.find("not_videodock", url=visit.url, status=answer.status, path=visit.prefix)
         raise VisitEndedError

@@ -67,7 +67,6 @@ class Visit:
         path: str,
         headers: Mapping[str, str] | None = None,
         body: bytes = b"",
-        seconds: float = SECONDS,
     ) -> Answer:
         """One request on a connection of its own; `path` is complete. Raises `OSError`."""
         given = self.headers(headers or {})
@@ -78,7 +77,7 @@ class Visit:
             connection.data(body)
             if body or method not in ("PATCH", "POST"):
                 connection.end()
-            answer = connection.answer(seconds)
+            answer = connection.answer(SECONDS)
         self._recognise(answer)
         return answer
 
@@ -94,6 +93,11 @@ class Visit:
                 self.report.proxy = proxy
 
     # The upload
+
+    @property
+    def left(self) -> int:
+        """Bytes that may still be sent without completing the upload."""
+        return max(0, self.length - self.offset - 1)
 
     def create(self, length: int) -> Answer:
         """Create the upload of `length` bytes; it becomes the one of this visit when that succeeds."""

@@ -13,15 +13,19 @@ import yaml
 
 from tests.deploy.alert_cases import CASES, rule_tests
 from tests.harness.multipart import curl
+from tests.harness.prometheus import scraping
 from tests.harness.server_process import ROOT, ServerProcess
 from tests.harness.tasks import finish
-from tests.harness.waiting import PATIENCE
+from tests.harness.waiting import PATIENCE, until
 from tests.samples import make
 
 FOLDER = ROOT / "docs/deploy"
 RULES = FOLDER / "alerts.yml"
 # What Prometheus itself makes.
 _OWN = {"up"}
+# What a sound server that has done one upload by a form does not have.
+_MAY_BE_EMPTY = {"Checks that fail", "Refusals by the server (5xx)", "PATCHes that were cut", "Set aside, by reason"}
+_MAY_BE_EMPTY |= {"Refused (4xx)", "Created"}
 _NAME = re.compile(r"\b(?:videodock_\w+|up)\b(?=[{\[ )]|$)")
 
 
@@ -96,6 +100,26 @@ def test_every_metric_is_one_of_a_real_server(server: ServerProcess, tmp_path: P
     )
     assert checked.returncode in (0, 3), checked.stderr  # 3: advice about style
     assert "error" not in checked.stderr.lower()
+
+
+def test_a_real_prometheus_answers_every_query(server: ServerProcess, tmp_path: Path) -> None:
+    """It scrapes the server: every panel has series, all rules are healthy, and none fires for a sound server."""
+    _, answer = curl(server.url, [make(tmp_path, "clip.mp4")])
+    finish(server, answer["task_id"])
+    server.http.head(f"{server.url}/files/{answer['task_id']}", headers={"Tus-Resumable": "1.0.0"})
+    with scraping(tmp_path / "prometheus", f"127.0.0.1:{server.port}", RULES) as prometheus:
+        until(
+            lambda: len(prometheus.query("count_over_time(videodock_open_uploads[1m]) > 3")) == 1,
+            what="it has scraped some times",
+            seconds=60,
+        )
+        until(lambda: all(rule["health"] == "ok" for rule in prometheus.rules().values()), what="rules are evaluated")
+        assert {name for name, rule in prometheus.rules().items() if rule["state"] == "firing"} == set()
+        for panel in json.loads((FOLDER / "grafana.json").read_text())["panels"]:
+            for target in panel.get("targets", []):
+                asked = target["expr"].replace("$job", ".+").replace("$__rate_interval", "1m").replace("[1h]", "[1m]")
+                found = prometheus.query(asked)
+                assert found or panel["title"] in _MAY_BE_EMPTY, asked
 
 
 @pytest.mark.parametrize("name", alerts())

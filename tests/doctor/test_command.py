@@ -4,8 +4,9 @@ import json
 import re
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -71,10 +72,66 @@ def test_a_certificate_that_is_not_trusted_and_another_site_end_the_visit(
     assert [one.code for one in elsewhere.findings if one.code != "certificate_expires"] == ["not_videodock"]
 
 
+def test_small_and_full_servers_are_no_reason_for_findings(start_server: StartServer) -> None:
+    """With the smallest uploads less is looked at, and nothing is made up; a full disk is what the server says."""
+    for most in (2000, 70_000, 5 << 20):
+        report = Report()
+        outside.examine(start_server(tus_max_size=most).url, report)
+        assert report.findings == [], most
+    report = Report()
+    outside.examine(start_server(disk_reserve="900TiB").url, report)
+    (finding,) = report.findings
+    assert (finding.code, finding.params["status"]) == ("creation_refused", 507)
+
+
+def test_another_program_at_the_address_is_recognised() -> None:
+    """A redirect, a server that is not ready and whose clock is wrong, and one that swallows PATCHes: each is said."""
+
+    class Odd(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            status, body = {"/moved/healthz": (308, b""), "/readyz": (503, b"no")}.get(self.path, (200, b'{"alive"}'))
+            self.send_response(status)
+            self.send_header("Location", "https://video.example.com/healthz")
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def date_time_string(self, timestamp: float | None = None) -> str:
+            return "Sun, 06 Nov 1994 08:49:37 GMT"
+
+        def log_message(self, *_: object) -> None:
+            """Nothing on standard error."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Odd)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    url = f"http://127.0.0.1:{server.server_address[1]}"
+    try:
+        moved, odd = Report(), Report()
+        outside.examine(f"{url}/moved", moved)
+        outside.examine(url, odd)
+    finally:
+        server.shutdown()
+        server.server_close()
+    assert [(one.code, one.params["target"]) for one in moved.findings] == [("redirected", "https://video.example.com")]
+    assert {"server_not_ready", "clock_differs", "method_refused"} <= {one.code for one in odd.findings}
+
+
+def test_a_silent_proxy_ends_the_checks_of_bodies(server: ServerProcess, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where no PATCH is answered, one check says so, and the upload is removed."""
+    monkeypatch.setattr("server.doctor.visit.SECONDS", 1.0)
+    report, passing = Report(), {b"OPTIONS", b"GET", b"HEAD", b"POST", b"DELETE"}
+    with _relay(server.port, lambda data: data if data.split(b" ")[0] in passing else None) as port:
+        outside.examine(f"http://127.0.0.1:{port}", report)
+    assert [(check.name, check.findings[0].code) for check in report.checks if check.findings] == [
+        ("patch", "no_answer")
+    ]
+    assert query(server.database_url, OPEN) == []
+
+
 def test_bytes_that_change_on_their_way_are_found(server: ServerProcess) -> None:
     """A relay that changes one byte of a body is found by the checksum."""
     report = Report()
-    with _changing(server.port) as port:
+    with _relay(server.port, lambda data: data[:-1] + bytes([data[-1] ^ 1]) if len(data) > 2000 else data) as port:
         outside.examine(f"http://127.0.0.1:{port}", report)
     assert "body_changed" in {finding.code for finding in report.findings}
     assert query(server.database_url, OPEN) == []
@@ -104,15 +161,15 @@ def test_no_upload_is_left_behind(line: str, code: str, server: ServerProcess, t
 
 
 @contextmanager
-def _changing(port: int) -> Iterator[int]:
-    """A relay to `port` that changes the last byte of each piece of more than 2,000 bytes."""
+def _relay(port: int, change: Callable[[bytes], bytes | None]) -> Iterator[int]:
+    """A relay to `port` that sends what `change` makes of each piece of a request; nothing for None."""
     listener = socket.create_server(("127.0.0.1", 0))
 
-    def copy(source: socket.socket, target: socket.socket, *, changes: bool) -> None:
+    def copy(source: socket.socket, target: socket.socket, change: Callable[[bytes], bytes | None]) -> None:
         with source, target:
             try:
                 while data := source.recv(65536):
-                    target.sendall(data[:-1] + bytes([data[-1] ^ 1]) if changes and len(data) > 2000 else data)
+                    target.sendall(change(data) or b"")
                 target.shutdown(socket.SHUT_WR)
             except OSError:
                 return
@@ -124,8 +181,8 @@ def _changing(port: int) -> Iterator[int]:
             except OSError:
                 return
             server = socket.create_connection(("127.0.0.1", port))
-            for source, target, changes in ((client, server, True), (server.dup(), client.dup(), False)):
-                threading.Thread(target=copy, args=(source, target), kwargs={"changes": changes}, daemon=True).start()
+            for pair in ((client, server, change), (server.dup(), client.dup(), bytes)):
+                threading.Thread(target=copy, args=pair, daemon=True).start()
 
     threading.Thread(target=serve, daemon=True).start()
     try:

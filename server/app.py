@@ -17,6 +17,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from server import __version__
 from server.bootstrap import Services
 from server.database import migration
 from server.doctor import readiness
@@ -112,7 +113,7 @@ def _routes(services: Services, checks: Mapping[str, Callable[[], str | None]]) 
         *health.routes(checks, services.metrics, hints=_HINTS, check_scraper=Access(services).admin),
         *pages.routes(settings.auth),
     ]
-    return [*made, *description.routes(settings, made)]
+    return [*made, *description.routes(settings, made, __version__)]
 
 
 def _hosts(services: Services) -> list[Middleware]:

@@ -167,18 +167,20 @@ OF_MOUNT = {"/files", "/files/g/{grant}", "/files/{upload_id}"}
 @pytest.fixture
 def callers(start_server: StartServer, database_url: str, engine: str, tmp_path: Path) -> Callers:
     """A server on which everybody has a credential."""
-    server = start_server(database_url=database_url, auth="on", downloads="on", tus_engine=engine, rate_failures="")
+    server = start_server(
+        database_url=database_url, auth="on", downloads="on", tus_engine=engine, rate_failures="", accept="any"
+    )
     made = Callers(server, tmp_path)
     made.make_keys()
     return made
 
 
-@pytest.mark.sampled(3)
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize("engine", ["videodock", "tuspyserver"])
 def test_every_caller_gets_what_the_table_says(callers: Callers) -> None:
     """Each row, asked by each kind of caller."""
     found, expected = {}, {}
-    form = {"videos": ("video.mp4", callers.video.read_bytes(), "video/mp4")}
+    form = {"videos": ("a.txt", b"a text", "text/plain")}  # no video: twenty forms leave nothing to process
     for row in ROWS:
         path = ""
         for kind, status in row.expected.items():

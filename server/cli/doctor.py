@@ -60,6 +60,9 @@ def doctor_command(place: Decorator, settings: Callable[[Mapping[str, str | None
             return
         if url is None and (only_url or origin or ca):
             raise click.UsageError("--only-url, --origin and --ca belong to --url.")
+        for name, text in (("--key", key or ""), ("--origin", origin or "")):
+            if not (text.isascii() and text.isprintable()) and text:
+                raise click.BadParameter("it has characters that no header may have.", param_hint=name)
         from server.doctor.findings import Report
 
         report, chosen = Report(), settings(given)

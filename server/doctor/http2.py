@@ -35,8 +35,14 @@ def examine(visit: Visit, check: Check) -> None:
         if getattr(connection, "selected_alpn_protocol", lambda: None)() != "h2":
             check.skip("it is not offered")
             return
+        from h2.exceptions import H2Error
+
         stream = _Stream(connection, visit)
-        stream.send(piece(visit.offset, length, visit.head))
+        try:
+            stream.send(piece(visit.offset, length, visit.head))
+        except H2Error as error:
+            check.find("http2_fails", what=type(error).__name__)
+            return
     visit.offset = visit.look() or visit.offset
     check.note = f"window of {size(stream.window)}"
     if stream.status not in (None, 204):

@@ -10,6 +10,7 @@ import subprocess
 import time
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
+from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -56,7 +57,10 @@ def examine(settings: Settings, report: Report, *, is_exposed: Callable[[Setting
     with report.check("database") as check:
         is_usable = _check_database(settings, check)
     if is_there and is_usable:
-        _examine_services(settings, report)
+        try:
+            _examine_services(settings, report)
+        except AWAY as error:  # since the last check
+            report.checks[-1].find("database_away", reason=f"The database cannot be used: {reason(error)}")
     if settings.scheduler != "none":
         with report.check("ffmpeg") as check:
             _check_ffmpeg(settings, check)
@@ -170,15 +174,22 @@ def _check_ffmpeg(settings: Settings, check: Check) -> None:
         check.find("ffmpeg_missing", reason=str(error))
         return
     check.note = program
-    missing = []
-    for option, names in _PARTS.items():
-        listed = subprocess.run(  # noqa: S603  # the program that the settings name
-            [program, "-hide_banner", option], capture_output=True, text=True, timeout=20, check=False
-        ).stdout
-        known = {word for line in listed.splitlines() for word in line.split()[1:2]}
-        missing += [name for name in names if name not in known]
+    try:
+        missing = [name for option, names in _PARTS.items() for name in names if name not in _listed(program, option)]
+    except subprocess.TimeoutExpired:
+        check.find("ffmpeg_missing", reason=f"{program} does not answer.")
+        return
     if missing:
         check.find("ffmpeg_part_missing", program=program, names=", ".join(missing))
+
+
+@cache
+def _listed(program: str, option: str) -> frozenset[str]:
+    """What FFmpeg has of one kind, by the option that lists it."""
+    listed = subprocess.run(  # noqa: S603  # the program that the settings name
+        [program, "-hide_banner", option], capture_output=True, text=True, timeout=20, check=False
+    ).stdout
+    return frozenset(word for line in listed.splitlines() for word in line.split()[1:2])
 
 
 def _check_confinement(check: Check) -> None:

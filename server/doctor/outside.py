@@ -8,7 +8,7 @@ import ssl
 import time
 from collections.abc import Callable
 from email.utils import parsedate_to_datetime
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 from server.doctor import addresses, bodies, heads, http2
 from server.doctor.findings import Check, Report, VisitEndedError
@@ -105,8 +105,13 @@ def _visit(url: str, report: Report, key: str | None, ca: str | None) -> Visit:
             context = ssl.create_default_context(cafile=ca)
         except OSError as error:
             raise UrlError(f"{ca} has no certificates: {error.strerror or error}.") from None
-    address = Address(parts.scheme, parts.hostname, port or (443 if context else 80), context)
-    return Visit(address=address, prefix=parts.path.rstrip("/"), key=key, report=report)
+    try:
+        host = parts.hostname.encode("idna").decode()
+    except UnicodeError:
+        raise UrlError(f"{parts.hostname} is not the name of a host.") from None
+    address = Address(parts.scheme, host, port or (443 if context else 80), context)
+    prefix = quote(parts.path.rstrip("/"), safe="/%~:@!$&'()*+,;=")
+    return Visit(address=address, prefix=prefix, key=key, report=report)
 
 
 def _reach(visit: Visit, check: Check) -> None:

@@ -40,8 +40,15 @@ def test_beside_a_server_it_finds_nothing_and_leaves_nothing(start_server: Start
     assert [row["id"] for row in query(server.database_url, OPEN)] == [mine.headers["Location"].rpartition("/")[2]]
     told = server.run("doctor", "--url", f"http://127.0.0.1:{free_port()}/", "--only-url", "--json")
     assert (told.returncode, codes(told.stdout)) == (1, {"url_unreachable"})
-    wrong = server.run("doctor", "--url", "ftp://example.com")
-    assert (wrong.returncode, "is not the URL of a site" in wrong.stderr) == (2, True)
+    for arguments, sentence in (
+        (("--url", "ftp://example.com"), "is not the URL of a site"),
+        (("--url", f"http://{'a' * 70}/"), "is not the name of a host"),
+        (("--url", server.url, "--key", "a\nb"), "no header may have"),
+        (("--url", "https://127.0.0.1", "--ca", str(tmp_path / "none")), "has no certificates"),
+        (("--only-url",), "belong to --url"),
+    ):
+        wrong = server.run("doctor", *arguments)
+        assert (wrong.returncode, sentence in wrong.stderr) == (2, True), wrong.stderr
 
 
 def test_with_authentication_it_needs_a_key_of_the_scope_upload(start_server: StartServer) -> None:

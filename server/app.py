@@ -25,7 +25,7 @@ from server.errors import MethodNotAllowedError, NotFoundError, StartError, Vide
 from server.observability import configure_logging
 from server.settings import Settings, load
 from server.storage.base import UploadStore
-from server.web import config, description, grants, health, media, multipart, pages, sessions, tasks, tus
+from server.web import config, description, grants, health, lists, media, multipart, pages, sessions, tasks, tus
 from server.web.access import Access
 from server.web.described import DescribedRoute
 from server.web.errors import api_response, known
@@ -99,6 +99,7 @@ def _routes(services: Services, checks: Mapping[str, Callable[[], str | None]]) 
     made = [
         *multipart.routes(services),
         *tasks.routes(services),
+        *lists.routes(services),
         *grants.routes(services),
         *config.routes(services, tus.offer_of(services)),
         *sessions.routes(

@@ -166,6 +166,9 @@ ROWS = [
     Row("/api/uploads", "HEAD", at("/api/uploads"), listing()),
     Row("/api/uploads", "OPTIONS", at("/api/uploads"), everybody(204)),
     Row("/api/task/{task_id:path}", "DELETE", lambda callers: "/api/task/" + id_of(callers.upload()), manage(200)),
+    Row("/api/config", "GET", at("/api/config"), everybody(200)),
+    Row("/api/config", "HEAD", at("/api/config"), everybody(200)),
+    Row("/api/config", "OPTIONS", at("/api/config"), everybody(204)),
     Row("/api/grants", "POST", at("/api/grants"), create(201, by_grant=403), json={}),
     Row("/media/{task_id}/{file_id}/{name:path}", "GET", poster, {**read(200), "grant": 403}),  # whatever the id
     Row("/media/{task_id}/{file_id}/{name:path}", "OPTIONS", poster, everybody(204)),

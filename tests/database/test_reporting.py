@@ -23,6 +23,8 @@ from tests.harness.server_process import ROOT, ServerProcess
 from tests.harness.waiting import until
 from tests.samples import make
 
+pytestmark = pytest.mark.every_backend  # SQL is what they are about
+
 PAGE = (ROOT / "docs" / "reporting.md").read_text()
 QUERIES = dict(re.findall(r"^## ([^\n]+)\n\n```sql\n(.*?)```", PAGE, re.DOTALL | re.MULTILINE))
 

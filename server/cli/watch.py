@@ -88,8 +88,7 @@ def _local(settings: Settings, task_id: str) -> Iterator[Line]:
             with database.look() as connection:
                 # First the state: the events that led to it are there, then.
                 rows = status_rows.look(connection, task_id) if is_id(task_id) else None
-                of = {"task_id": task_id, "owner": None, "after": after, "until": _ALL, "limit": 100}
-                found = feed.past(connection, **of)
+                found = feed.past(connection, task_id=task_id, owner=None, after=after, until=_ALL, limit=100)
             if rows is None and not after and not found:
                 raise exits.NotThere(f"There is no task {task_id}.")
             state = None if rows is None else status.as_json(rows, places, "en")

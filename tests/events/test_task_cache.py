@@ -106,8 +106,7 @@ def test_polls_of_a_running_task_ask_no_database(begin: Callable[..., Process], 
             assert state is not None
             assert state.rows.task.owner == "alice"
             with worker.database.write() as session:
-                moved = {"progress": 40, "current_file": 1, "eta_seconds": None}
-                assert queue.heartbeat(session, claim, lease=30, now=NOW, **moved)
+                assert queue.heartbeat(session, claim, lease=30, now=NOW, progress=40, current_file=1, eta_seconds=None)
 
             async def is_seen() -> bool:
                 seen = await web.cache.find(task)

@@ -18,7 +18,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
@@ -105,12 +105,16 @@ class Server:
         """Until it listens."""
         for _ in range(600):
             if self.process.poll() is not None:
-                raise ClientError("the server has ended: " + self._log.read_text()[-2000:])
+                raise ClientError("the server has ended: " + self.log())
             with socket.socket() as probe:
                 if probe.connect_ex(("127.0.0.1", self.port)) == 0:
                     return
             time.sleep(0.1)
-        raise ClientError("the server does not listen: " + self._log.read_text()[-2000:])
+        raise ClientError("the server does not listen: " + self.log())
+
+    def log(self) -> str:
+        """The end of what it printed."""
+        return self._log.read_text(errors="replace")[-1500:]
 
     def cpu_seconds(self) -> float:
         """Of it and its children."""
@@ -161,14 +165,18 @@ def _poll(server: Server, task: str) -> tuple[float, float]:
             raise ClientError(data[:100].decode("latin-1"))
 
     head = f"GET /api/task/status/{task} HTTP/1.1\r\nHost: 127.0.0.1:{server.port}\r\n\r\n".encode()
-    requests = Requests(server.port, [itertools.repeat(Request(head, check))] * _CONNECTIONS)
-    try:
-        requests.run(0.5)
-        before = server.cpu_seconds()
-        answered, took, _ = requests.run(_SECONDS)
-        return answered / took, 1000 * (server.cpu_seconds() - before) / answered
-    finally:
-        requests.close()
+
+    def ask(seconds: float) -> tuple[int, float]:
+        requests = Requests(server.port, [itertools.repeat(Request(head, check))] * _CONNECTIONS)
+        try:
+            return requests.run(seconds)[:2]
+        finally:
+            requests.close()
+
+    ask(0.5)
+    before = server.cpu_seconds()
+    answered, took = ask(_SECONDS)
+    return answered / took, 1000 * (server.cpu_seconds() - before) / answered
 
 
 def _polls(kind: str, table: Table, servers: dict[str, Server], rounds: int) -> Iterator[str]:
@@ -251,7 +259,8 @@ def _rows(kind: str, table: Table, server: Server, number: int) -> str:
 
 def _commits(kind: str, table: Table) -> Iterator[str]:
     """What the notification costs a transaction: a row changes, and an event is added."""
-    with_it, without = [], []
+    with_it: list[float] = []
+    without: list[float] = []
     plain = events._INSERT  # as on SQLite: nobody is notified
     notifying = events._INSERT_AND_NOTIFY
     for _ in range(400):
@@ -266,6 +275,36 @@ def _commits(kind: str, table: Table) -> Iterator[str]:
     events._INSERT_AND_NOTIFY = notifying
     one, other = 1000 * statistics.median(with_it), 1000 * statistics.median(without)
     yield f"| {kind} | {one:.2f} ms | {other:.2f} ms | {one / other:.2f} |"
+
+
+Serving = Callable[[Server], Server]
+
+
+def _show_polls(tables: dict[str, Table], serving: Serving, folder: Path, redis_url: str, rounds: int) -> None:
+    click.echo("| database | commits besides | server | polls a second | CPU each | times Flask |")
+    click.echo("|---|---|---|---|---|---|")
+    for kind, table in tables.items():
+        servers = {"Videodock": serving(_ours(table.url, folder))}
+        servers["Videodock with Redis"] = serving(_ours(table.url, folder, "--redis-url", redis_url))
+        if (_PEER / "bin/gunicorn").exists():
+            servers["Flask + gunicorn"] = serving(_flask(table.url, folder))
+        for line in _polls(kind, table, servers, rounds):
+            click.echo(line)
+
+
+def _show_rows(tables: dict[str, Table], serving: Serving, folder: Path, streams: Sequence[int]) -> None:
+    click.echo("\n| database | streams | half of them | all of them | slowest of 12 | memory each | < 300 ms |")
+    click.echo("|---|---|---|---|---|---|---|")
+    for kind, table in tables.items():
+        for number in streams:
+            click.echo(_rows(kind, table, serving(_ours(table.url, folder)), number))
+
+
+def _show_commits(table: Table) -> None:
+    click.echo("\n| database | a change with its event | without NOTIFY | ratio |")
+    click.echo("|---|---|---|---|")
+    for line in _commits("PostgreSQL", table):
+        click.echo(line)
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
@@ -289,27 +328,14 @@ def main(rounds: int, streams: tuple[int, ...], only: str | None) -> None:
             made.wait()
             return made
 
-        if only in (None, "polls"):
-            click.echo("| database | commits besides | server | polls a second | CPU each | times Flask |")
-            click.echo("|---|---|---|---|---|---|")
-            for kind, table in tables.items():
-                servers = {"Videodock": serving(_ours(table.url, folder))}
-                servers["Videodock with Redis"] = serving(_ours(table.url, folder, "--redis-url", redis.url))
-                if (_PEER / "bin/gunicorn").exists():
-                    servers["Flask + gunicorn"] = serving(_flask(table.url, folder))
-                for line in _polls(kind, table, servers, rounds):
-                    click.echo(line)
-        if only in (None, "rows"):
-            click.echo("\n| database | streams | half of them | all of them | slowest of 12 | memory each | < 300 ms |")
-            click.echo("|---|---|---|---|---|---|---|")
-            for kind, table in tables.items():
-                for number in streams:
-                    click.echo(_rows(kind, table, serving(_ours(table.url, folder)), number))
-        if only in (None, "commits"):
-            click.echo("\n| database | a change with its event | without NOTIFY | ratio |")
-            click.echo("|---|---|---|---|")
-            for line in _commits("PostgreSQL", tables["PostgreSQL"]):
-                click.echo(line)
+        show = {
+            "polls": lambda: _show_polls(tables, serving, folder, redis.url, rounds),
+            "rows": lambda: _show_rows(tables, serving, folder, streams),
+            "commits": lambda: _show_commits(tables["PostgreSQL"]),
+        }
+        for name, run in show.items():
+            if only in (None, name):
+                run()
         for table in tables.values():
             table.database.close()
 

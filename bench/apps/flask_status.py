@@ -3,7 +3,7 @@ has, and Videodock's own packages."""
 
 import os
 
-from flask import Flask, Response, abort, jsonify, request
+from flask import Flask, Response, jsonify, request
 
 from server.database.session import Database
 from server.tasks import status, status_rows
@@ -18,7 +18,7 @@ def task_status(task_id: str) -> Response:
     with _database.look() as connection:
         rows = status_rows.look(connection, task_id)
     if rows is None:
-        abort(404)
+        return Response(status=404)
     answer: Response = jsonify(status.as_json(rows, status.Places(request.host_url.rstrip("/"), None, {}), "zh"))
     answer.headers["Cache-Control"] = "no-store"
     return answer

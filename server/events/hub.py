@@ -23,6 +23,7 @@ from dataclasses import dataclass, field
 import structlog
 
 from server.database.session import AWAY, Database, reason
+from server.errors import StoppingError, UnavailableError
 from server.events.feed import PAGE, Event, EventFeed
 from server.events.progress import Interest, Progress, ProgressWatch
 from server.events.redis_link import RedisLink
@@ -132,8 +133,10 @@ class EventHub:
     async def open(self, interest: Interest, after: int | None) -> Stream:
         """A new stream that goes on after this event, or begins now. Close it at the end.
 
-        Raises the errors of the database.
+        Raises `StoppingError`, and `UnavailableError` while the events cannot be read.
         """
+        if self.is_stopping:
+            raise StoppingError
         stream = Stream(interest, 0)
         self._set_of(interest).add(stream)
         self._count += 1
@@ -223,8 +226,11 @@ class EventHub:
             self._reader.start()
         if self._ready is not None and not self._ready.done():
             # Several streams wait for it: a client that leaves must not cancel it for the others.
-            async with asyncio.timeout(_START_SECONDS):
-                await asyncio.shield(self._ready)
+            try:
+                async with asyncio.timeout(_START_SECONDS):
+                    await asyncio.shield(self._ready)
+            except TimeoutError:
+                raise UnavailableError(part="database") from None
 
     def _rest(self) -> None:
         self._idle = None

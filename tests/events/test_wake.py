@@ -85,6 +85,7 @@ def test_a_commit_of_another_process_wakes_the_hub(database_url: str, redis_serv
             await take(stream, 1)
             found.append(time.monotonic() - began)
         web.hub.close(stream)
+        assert web.redis is None or not web.redis.is_away
         return found
 
     with processes(database_url, redis_server.url if with_redis else "") as (web, worker):

@@ -14,8 +14,10 @@ from pathlib import Path
 from starlette.datastructures import Headers
 from starlette.requests import Request
 from starlette.responses import FileResponse, Response
-from starlette.routing import Route
 from starlette.staticfiles import NotModifiedResponse, StaticFiles
+
+from server.web.described import DescribedRoute
+from server.web.openapi.server import PAGE, PAGE_FILE
 
 _FOLDER = Path(__file__).parent / "page"
 _INDEX = "index.html"
@@ -46,13 +48,13 @@ _OPEN = b"<html "
 _SIGN_IN = b'<html data-auth="on" '
 
 
-def routes(auth: str = "off") -> list[Route]:
+def routes(auth: str = "off") -> list[DescribedRoute]:
     """The page at `/`, and each other file of its folder at `/page/<name>`. `auth` is the setting."""
     files = sorted(file for file in _FOLDER.iterdir() if file.suffix in _TYPES)
     return [_route("/" if file.name == _INDEX else f"/page/{file.name}", file, auth) for file in files]
 
 
-def _route(path: str, file: Path, auth: str) -> Route:
+def _route(path: str, file: Path, auth: str) -> DescribedRoute:
     content = file.read_bytes()
     if file.name == _INDEX and auth == "on":
         content = content.replace(_OPEN, _SIGN_IN, 1)
@@ -71,7 +73,9 @@ def _route(path: str, file: Path, auth: str) -> Route:
             return _dressed(unchanged, request)
         return _dressed(Response(content, headers=headers), request)
 
-    return Route(path, serve, methods=["GET"])
+    if path == "/":
+        return DescribedRoute(path, serve, PAGE, methods=["GET"])
+    return DescribedRoute(path, serve, PAGE_FILE, methods=["GET"], shown_as="/page/{name}")
 
 
 def _dressed(response: Response, request: Request) -> Response:

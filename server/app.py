@@ -26,7 +26,7 @@ from server.observability import configure_logging
 from server.pipeline import clamd
 from server.settings import Settings, load
 from server.storage.base import UploadStore
-from server.web import grants, health, media, multipart, pages, sessions, tasks, tus
+from server.web import grants, health, media, multipart, pages, sessions, tasks, tus, webhooks
 from server.web.access import Access
 from server.web.errors import api_response, known
 from server.web.middleware.access_lines import AccessLines
@@ -76,6 +76,7 @@ def create_app(settings: Settings | None = None, store: UploadStore | None = Non
         *multipart.routes(services),
         *tasks.routes(services),
         *grants.routes(services),
+        *webhooks.routes(services),
         *sessions.routes(
             settings=settings,
             sessions=services.auth.sessions,

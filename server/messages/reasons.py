@@ -62,6 +62,19 @@ REASONS: dict[str, Texts] = {
     "field_type": ("须为 {expected}", "it must be like {expected}"),
     "field_range": ("须为 {least} 至 {most}", "it must be from {least} to {most}"),
     "field_unknown": ("没有该字段", "there is no such field"),
+    "webhook_url": (
+        "须为 https:// 或 http:// 加主机名的地址，最长 {most} 个字符",
+        "it must be a URL with https:// or http:// and a host, of at most {most} characters",
+    ),
+    "webhook_credentials": (
+        "不能含用户名或密码；消息有签名可供验证",
+        "it must not have a user or password; messages are signed instead",
+    ),
+    "webhook_private": (
+        "指向本机或内网；需由管理员设置 webhook_allow_private",
+        "it leads to this machine or a private network, which the setting webhook_allow_private does not allow",
+    ),
+    "webhook_owner": ("须为您自己；其他所有者需要权限 admin", "it must be your own; other owners need the scope admin"),
     "quota_stored": ("存储空间最多 {limit}", "at most {limit} of videos"),
     "quota_open_bytes": ("未完成的上传最多 {limit}", "at most {limit} of unfinished uploads"),
     "quota_open_uploads": ("未完成的上传最多 {count} 个", "at most {count} unfinished uploads"),
@@ -122,5 +135,6 @@ PARTS: dict[str, Texts] = {
     "disk": ("磁盘", "the disk"),
     "keys": ("令牌的公钥", "the keys that verify tokens"),
     "auth_url": ("身份验证服务", "the service that authenticates"),
+    "hook": ("上传前的检查程序", "a hook that checks uploads"),
     "server": ("服务器资源不足", "the server is out of resources"),
 }

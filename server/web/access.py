@@ -20,6 +20,7 @@ from server.auth.audit import Entry
 from server.auth.authenticator import client_address
 from server.auth.forward import UploadQuestion
 from server.auth.principal import Principal, Scope
+from server.auth.signatures import ORIGINAL, RESULTS
 from server.bootstrap import Services
 from server.database.access_models import GrantPlace
 from server.database.models import DEFAULT_OWNER, Upload
@@ -38,10 +39,6 @@ from server.tus.group_metadata import FILES, TASK, parse_group
 from server.tus.headers import file_name, is_id, parse_metadata, split_segment
 from server.tus.protocol import Create
 from server.uploads.new_upload import NO_TERMS, CreationTerms
-
-ORIGINAL = "original"
-RESULTS = "results"
-"""Purposes of signatures that expire."""
 
 
 @dataclass(frozen=True)

@@ -61,6 +61,7 @@ def create_app(settings: Settings | None = None, store: UploadStore | None = Non
             await anyio.to_thread.run_sync(migration.check_head, services.database.engine)
             await anyio.to_thread.run_sync(services.claim_store)
             await services.auth.signatures.prepare()
+            await anyio.to_thread.run_sync(services.events.pre_create.start)
             services.locks.listen()
             if scheduler is not None:
                 await anyio.to_thread.run_sync(scheduler.start)

@@ -51,9 +51,7 @@ def audit_group(place: Decorator, settings: Callable[[Mapping[str, Given]], Sett
     @group.command("list", short_help="List actions, the newest first.")
     @click.option("--owner", help="Only actions of this owner, or on what is this owner's.")
     @click.option("--action", "actions", multiple=True, help="Only those, such as `sign_in`; may be repeated.")
-    @click.option(
-        "--since", type=Since(), metavar="TIME", help="Only those since a time (UTC), or since 7d, 12h, 90m."
-    )
+    @click.option("--since", type=Since(), metavar="TIME", help="Only those since a time (UTC), or since 7d, 12h, 90m.")
     @click.option("--limit", type=click.IntRange(0), default=_LIMIT, show_default=True, help="0 for all.")
     @click.option("--json", "as_json", is_flag=True, help="Print JSON: every column.")
     @place

@@ -21,6 +21,7 @@ from server import __version__
 from server.cli import settings_docs, start_checks
 from server.cli.access import add_access_commands
 from server.cli.tasks import add_to
+from server.cli.webhooks import webhooks_group
 from server.errors import StartError
 from server.settings import Settings, load, unknown_variables
 
@@ -356,6 +357,7 @@ def errors() -> None:
 
 add_to(main, _options(_PLACE), _settings)
 add_access_commands(main, _options(_PLACE), _settings)
+main.add_command(webhooks_group(_options((*_PLACE, "public_url", "webhook_allow_private")), _settings))
 
 if __name__ == "__main__":
     main()

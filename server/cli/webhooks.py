@@ -43,6 +43,7 @@ def webhooks_group(place: Decorator, settings: Read) -> click.Group:
     group = click.Group("webhooks", short_help="Add, test and replay webhooks.")
     group.help = "Webhooks: messages about uploads and tasks to your own server (docs/webhooks.md)."
     _add_endpoints(group, place, settings)
+    _add_changes(group, place, settings)
     _add_messages(group, place, settings)
     return group
 
@@ -126,6 +127,25 @@ def _add_endpoints(group: click.Group, place: Decorator, settings: Read) -> None
         else:
             click.echo("No webhooks.")
 
+    @group.command(short_help="Make a new secret; the old one signs for a day more.")
+    @_ID
+    @_JSON
+    @place
+    def rotate(webhook_id: str, as_json: bool, **given: Given) -> None:
+        """Make a new secret and print it. For a day messages bear two signatures, by the new and by the old one."""
+        from server.cli import actions, output
+
+        with _opened(settings(given)) as (database, webhooks):
+            secret, until = webhooks.rotate(webhook_id, None)
+            actions.audit(database, "webhook_rotated", "webhook", webhook_id)
+        if as_json:
+            click.echo(output.as_json({"id": webhook_id, "secret": secret, "old_until": until}))
+            return
+        click.echo(secret)
+        click.echo(f"This secret is shown once. The old one signs until {output.cell(until)} (UTC).", err=True)
+
+
+def _add_changes(group: click.Group, place: Decorator, settings: Read) -> None:
     @group.command(short_help="Send nothing to a webhook until it is enabled.")
     @_ID
     @place
@@ -155,23 +175,6 @@ def _add_endpoints(group: click.Group, place: Decorator, settings: Read) -> None
             actions.audit(database, "webhook_removed", "webhook", webhook_id, row.owner)
         click.echo("Removed.")
 
-    @group.command(short_help="Make a new secret; the old one signs for a day more.")
-    @_ID
-    @_JSON
-    @place
-    def rotate(webhook_id: str, as_json: bool, **given: Given) -> None:
-        """Make a new secret and print it. For a day messages bear two signatures, by the new and by the old one."""
-        from server.cli import actions, output
-
-        with _opened(settings(given)) as (database, webhooks):
-            secret, until = webhooks.rotate(webhook_id, None)
-            actions.audit(database, "webhook_rotated", "webhook", webhook_id)
-        if as_json:
-            click.echo(output.as_json({"id": webhook_id, "secret": secret, "old_until": until}))
-            return
-        click.echo(secret)
-        click.echo(f"This secret is shown once. The old one signs until {output.cell(until)} (UTC).", err=True)
-
 
 def _add_messages(group: click.Group, place: Decorator, settings: Read) -> None:
     @group.command(short_help="Send a test message.")
@@ -187,7 +190,9 @@ def _add_messages(group: click.Group, place: Decorator, settings: Read) -> None:
     @group.command(short_help="Send messages again.")
     @_ID
     @click.option("--message", "message_id", metavar="ID", help="The one with this `webhook-id`.")
-    @click.option("--since", type=Since(), metavar="TIME", help="All of the events since a time (UTC), or since 7d, 12h.")
+    @click.option(
+        "--since", type=Since(), metavar="TIME", help="All of the events since a time (UTC), or since 7d, 12h."
+    )
     @click.option("--until", type=Since(), metavar="TIME", help="With --since: until a time; without it, until now.")
     @place
     def replay(

@@ -11,9 +11,11 @@ from datetime import datetime
 
 from server.auth.parts import AuthParts
 from server.database.session import Database
+from server.events import post_hooks
 from server.events.bodies import Bodies
 from server.events.deliverer import Deliverer
 from server.events.follower import Follower
+from server.events.pre_create import PreCreate
 from server.events.sender import Sender
 from server.events.webhooks import Webhooks
 from server.settings import Settings
@@ -26,6 +28,7 @@ class EventParts:
     webhooks: Webhooks
     make_followers: Callable[[], Sequence[Follower]]
     """Makes what runs beside a leader; it is started by it."""
+    pre_create: PreCreate
     _sender: Sender
 
     @classmethod
@@ -45,14 +48,19 @@ class EventParts:
         def make_followers() -> Sequence[Follower]:
             # As the workers of tasks are named: whoever leads next in this folder knows that this process has ended.
             worker = f"{node}/{socket.gethostname()}/{os.getpid()}"
-            return [Deliverer(database=database, bodies=bodies, sender=sender, worker=worker, clock=clock)]
+            deliverer = Deliverer(database=database, bodies=bodies, sender=sender, worker=worker, clock=clock)
+            seconds = settings.hook_time_limit
+            hooks = post_hooks.find(database=database, bodies=bodies, worker=worker, seconds=seconds, clock=clock)
+            return [deliverer, *hooks]
 
         return cls(
             webhooks=Webhooks(settings=settings, database=database, sender=sender, clock=clock),
             make_followers=make_followers,
+            pre_create=PreCreate(settings),
             _sender=sender,
         )
 
     def close(self) -> None:
         """End what runs beside requests."""
+        self.pre_create.close()
         self._sender.close()

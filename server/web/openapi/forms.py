@@ -18,6 +18,7 @@ from server.errors import (
     QuotaReachedError,
     QuotaTooSmallError,
     RefusedByBackendError,
+    RefusedByHookError,
     TaskTakenError,
     UploadTooLargeError,
 )
@@ -133,6 +134,7 @@ _FORM = Operation(
         GrantMismatchError,
         GrantUsedError,
         RefusedByBackendError,
+        RefusedByHookError,
     ),
     face=Face.FORM,
     headers=(*RATE, _REPLAYED),

@@ -48,14 +48,14 @@ class _Receiver(asyncio.Protocol):
         head, end, body = self._data.partition(b"\r\n\r\n")
         fields = dict(line.lower().split(b": ", 1) for line in head.split(b"\r\n")[1:])
         if end and len(body) >= int(fields[b"content-length"]):
-            print(fields[b"webhook-id"].decode(), flush=True)
+            click.echo(fields[b"webhook-id"].decode())
             self._transport.write(b"HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n")
             self._transport.close()
 
 
 async def _receive() -> None:
     server = await asyncio.get_running_loop().create_server(_Receiver, "127.0.0.1", 0, backlog=1024)
-    print(server.sockets[0].getsockname()[1], flush=True)
+    click.echo(server.sockets[0].getsockname()[1])
     await server.serve_forever()
 
 

@@ -108,7 +108,7 @@ def test_a_name_that_changes_its_address_gains_nothing(monkeypatch: pytest.Monke
 def test_of_several_addresses_only_public_ones_are_tried() -> None:
     """A name that has a private one beside a public one."""
     mixed = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, 9)) for address in ("10.0.0.1", "127.0.0.1")]
-    sender = Sender(allow_private=False, resolve=lambda *_: mixed)  # type: ignore[arg-type,return-value]
+    sender = Sender(allow_private=False, resolve=lambda *_: mixed)  # type: ignore[arg-type]
     assert post(sender, "http://mixed.example:9/").error_code == "webhook_address"
 
 

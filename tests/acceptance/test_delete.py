@@ -18,7 +18,7 @@ from tests.samples import make
 from tests.tus.client import MOUNT, VERSION, creation, id_of, patch_headers, target
 from tests.web.engine import ask
 
-pytestmark = pytest.mark.acceptance
+pytestmark = [pytest.mark.acceptance, pytest.mark.turns(3)]  # moments of a deletion
 
 
 def upload(server: ServerProcess, video: Path) -> str:
@@ -98,6 +98,7 @@ def test_a_deleted_video_cannot_be_fetched(start_server: StartServer, database_u
 
 
 @pytest.mark.sampled(1)
+@pytest.mark.turns(1)
 def test_a_task_is_deleted_by_the_api(start_server: StartServer, database_url: str, clip: Path) -> None:
     """DELETE /api/task/<id> is 200 in the reader's language, again too; an unknown one is 404, another method 405."""
     server = start_server(database_url=database_url, transcode="mp4")

@@ -189,6 +189,9 @@ ROWS = [
     Row("/healthz", "GET", at("/healthz"), everybody(200)),
     Row("/readyz", "GET", at("/readyz"), everybody(200)),
     Row("/", "GET", at("/"), everybody(200)),
+    # What the server can do is no secret; the setting `docs` takes both away.
+    Row("/openapi.json", "GET", at("/openapi.json"), everybody(200)),
+    Row("/docs", "GET", at("/docs"), everybody(200)),
 ]
 OF_MOUNT = {"/files", "/files/g/{grant}", "/files/{upload_id}"}
 
@@ -196,18 +199,20 @@ OF_MOUNT = {"/files", "/files/g/{grant}", "/files/{upload_id}"}
 @pytest.fixture
 def callers(start_server: StartServer, database_url: str, engine: str, tmp_path: Path) -> Callers:
     """A server on which everybody has a credential."""
-    server = start_server(database_url=database_url, auth="on", downloads="on", tus_engine=engine, rate_failures="")
+    server = start_server(
+        database_url=database_url, auth="on", downloads="on", tus_engine=engine, rate_failures="", accept="any"
+    )
     made = Callers(server, tmp_path)
     made.make_keys()
     return made
 
 
-@pytest.mark.sampled(3)
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize("engine", ["videodock", "tuspyserver"])
 def test_every_caller_gets_what_the_table_says(callers: Callers) -> None:
     """Each row, asked by each kind of caller."""
     found, expected = {}, {}
-    form = {"videos": ("video.mp4", callers.video.read_bytes(), "video/mp4")}
+    form = {"videos": ("a.txt", b"a text", "text/plain")}  # no video: twenty forms leave nothing to process
     for row in ROWS:
         path = ""
         for kind, status in row.expected.items():
@@ -231,6 +236,6 @@ def test_every_route_is_in_the_table(tmp_path: Path) -> None:
     """A route that is added without a row here fails."""
     app = create_app(Settings(data_dir=tmp_path))
     routes = {str(getattr(route, "path", "")) for route in app.routes} | OF_MOUNT
-    pages = {path for path in routes if path.startswith("/page/")}
+    pages = {path for path in routes if path.startswith(("/page/", "/docs/"))}
     assert routes - pages == {row.route for row in ROWS}
     assert pages

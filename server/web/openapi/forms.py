@@ -91,7 +91,6 @@ _FORM = Operation(
             "required": ["videos"],
         },
         description="Files in the field `videos`; other fields are ignored.",
-        fields={"videos": {"contentType": "video/*, application/octet-stream"}},
     ),
     answers=(
         Answer(

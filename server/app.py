@@ -27,7 +27,7 @@ from server.observability import configure_logging
 from server.pipeline import clamd
 from server.settings import Settings, load
 from server.storage.base import UploadStore
-from server.web import description, grants, health, media, multipart, pages, sessions, tasks, tus, webhooks
+from server.web import description, grants, health, lists, media, multipart, pages, sessions, tasks, tus, webhooks
 from server.web.access import Access
 from server.web.described import DescribedRoute
 from server.web.errors import api_response, known
@@ -102,6 +102,7 @@ def _routes(services: Services, checks: Mapping[str, Callable[[], str | None]]) 
     made = [
         *multipart.routes(services),
         *tasks.routes(services),
+        *lists.routes(services),
         *grants.routes(services),
         *webhooks.routes(services),
         *sessions.routes(

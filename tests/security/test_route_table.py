@@ -35,6 +35,11 @@ def manage(well: int) -> dict[str, int]:
     return {**UNKNOWN, **found}
 
 
+def listing() -> dict[str, int]:
+    """Whoever may read has a list of their own."""
+    return {**UNKNOWN, "owner": 200, "other": 200, "reader": 200, "admin": 200, "uploader": 403, "grant": 403}
+
+
 def create(well: int, *, by_grant: int) -> dict[str, int]:
     """Everybody who may upload creates what is their own."""
     found = {"owner": well, "uploader": well, "other": well, "admin": well, "reader": 403, "grant": by_grant}
@@ -146,6 +151,28 @@ ROWS = [
         lambda callers: "/api/task/cancel/" + id_of(callers.done),
         manage(409),
     ),
+    Row(
+        "/api/task/retry/{task_id:path}",
+        "POST",
+        lambda callers: "/api/task/retry/" + id_of(callers.done),
+        {**manage(409), "grant": 403},
+    ),
+    Row(
+        "/api/task/{task_id:path}",
+        "PATCH",
+        lambda callers: "/api/task/" + id_of(callers.done),
+        {**manage(200), "grant": 403},
+        json={"title": "A"},
+    ),
+    Row("/api/tasks", "GET", at("/api/tasks"), listing()),
+    Row("/api/tasks", "GET", at("/api/tasks?owner=alice"), {**listing(), "other": 403}),
+    Row("/api/tasks", "HEAD", at("/api/tasks"), listing()),
+    Row("/api/tasks", "POST", at("/api/tasks"), everybody(405)),
+    Row("/api/tasks", "OPTIONS", at("/api/tasks"), everybody(204)),
+    Row("/api/uploads", "GET", at("/api/uploads"), listing()),
+    Row("/api/uploads", "GET", at("/api/uploads?owner=alice"), {**listing(), "other": 403}),
+    Row("/api/uploads", "HEAD", at("/api/uploads"), listing()),
+    Row("/api/uploads", "OPTIONS", at("/api/uploads"), everybody(204)),
     Row("/api/task/{task_id:path}", "DELETE", lambda callers: "/api/task/" + id_of(callers.upload()), manage(200)),
     Row("/api/grants", "POST", at("/api/grants"), create(201, by_grant=403), json={}),
     Row("/api/webhooks", "GET", at("/api/webhooks"), {**manage(200), **OF_WEBHOOK, "other": 200}),  # their own

@@ -3,13 +3,22 @@
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from sqlalchemy.exc import OperationalError
 from standardwebhooks import WebhookVerificationError
 
 from server.events import deliveries
+from server.events.sender import Sender
 from server.events.types import NAMES
 from tests.events.conftest import Post
-from tests.harness.backend import answers
+from tests.harness.backend import Asked, Backend, answers
 from tests.harness.receiver import TAKES, Receiver, takes_but
+from tests.harness.waiting import until, within
+
+
+def hangs(backend: Backend, _connection: object, _asked: Asked) -> None:
+    """Never answers."""
+    backend.closed.wait(60)
+
 
 UPLOADED = ["upload.created", "upload.finished"]
 
@@ -261,6 +270,66 @@ def test_what_was_missed_while_disabled_can_be_replayed(post: Post, receiver: Re
     assert post.webhooks.replay_range(endpoint.id, None, now - hour, now + hour) == 1
     post.run(post.deliverer())
     assert [body["data"]["task_id"] for body in receiver.bodies] == [upload]
+
+
+def test_results_outlast_a_database_that_is_away(
+    post: Post, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A message that arrived while the database was away is recorded later, and is not sent again."""
+    post.webhooks.add(receiver.url, ["upload.created"], None)
+    post.installation.open()
+    deliverer = post.deliverer()
+    deliverer.look()
+    database = post.installation.services.database
+    away = OperationalError("UPDATE", {}, Exception("away"))
+
+    def fail(**_: object) -> object:
+        raise away
+
+    with monkeypatch.context() as patched:
+        patched.setattr(database, "change", fail)
+        with pytest.raises(OperationalError):
+            deliverer.settle(30)
+        with pytest.raises(OperationalError):
+            deliverer.look()
+    assert post.statuses() == ["pending"]
+    post.run(deliverer)
+    assert post.statuses() == ["delivered"]
+    assert len(receiver.asked) == 1
+
+
+def test_an_endpoint_that_hangs_delays_no_other(post: Post, receiver: Receiver) -> None:
+    """Its messages wait for their time limit; meanwhile the other endpoint has all of its own."""
+    with Receiver(hangs) as hanging:
+        post.webhooks.add(hanging.url, ["upload.created"], None)
+        post.webhooks.add(receiver.url, ["upload.created"], None)
+        for _ in range(20):
+            post.installation.open()
+        post.sender = Sender(allow_private=True, seconds=20)
+        deliverer = post.deliverer()
+
+        def look() -> bool:
+            deliverer.refresh_soon()
+            deliverer.look()
+            return len(receiver.asked) == 20
+
+        until(look, what="the other endpoint has all messages")
+        assert hanging.connections <= 8
+        hanging.closed.set()
+        assert deliverer.settle(60)
+
+
+def test_the_thread_delivers_and_gives_its_endpoints_back(post: Post, receiver: Receiver) -> None:
+    """As it runs beside a leader: soon after the commit, and another process may go on at once when it stops."""
+    post.webhooks.add(receiver.url, ["upload.created"], None)
+    deliverer = post.deliverer()
+    deliverer.start(dead="node/")
+    until(lambda: post.rows("webhook_endpoints")[0]["worker"] == "node/1", what="it has the endpoint")
+    post.installation.open()
+    within(lambda: receiver.asked, seconds=2, what="the message came")
+    until(lambda: post.statuses() == ["delivered"], what="it is recorded")
+    deliverer.stop()
+    assert post.rows("webhook_endpoints")[0]["worker"] is None
 
 
 def test_old_deliveries_are_purged(post: Post, receiver: Receiver) -> None:

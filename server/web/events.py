@@ -91,12 +91,14 @@ class _Slots:
     total: int = 0
     of_one: dict[str, int] = field(default_factory=dict)
 
-    def take(self, who: str, reason: str) -> Callable[[], None]:
-        """One more stream; returns what gives it back. Raises `TooManyStreamsError`."""
+    def take(self, who: str, *, is_owner: bool) -> Callable[[], None]:
+        """One more stream of an owner or an address; returns what gives it back. Raises `TooManyStreamsError`."""
         if self.total >= self.most:
             raise TooManyStreamsError(limit=self.most, reason="streams_process")
         if self.of_one.get(who, 0) >= self.most_of_one:
-            raise TooManyStreamsError(limit=self.most_of_one, reason=reason)
+            if is_owner:
+                raise TooManyStreamsError(limit=self.most_of_one, reason="streams_owner")
+            raise TooManyStreamsError(limit=self.most_of_one, reason="streams_address")
         self.total += 1
         self.of_one[who] = self.of_one.get(who, 0) + 1
 
@@ -176,10 +178,7 @@ class _Live:
     ) -> Response:
         address = client_address(call.scope) or ""
         who = right.principal.owner if right.principal is not None and self._access.is_on else None
-        give_back = self._slots.take(
-            f"address {address}" if who is None else f"owner {who}",
-            "streams_address" if who is None else "streams_owner",
-        )
+        give_back = self._slots.take(f"address {address}" if who is None else f"owner {who}", is_owner=who is not None)
         try:
             stream = await self._hub.open(interest, after)
             if after is not None and after > self._hub.position:

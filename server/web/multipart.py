@@ -48,6 +48,7 @@ from server.uploads.idempotency import HEADER, Answer, parse_key
 from server.uploads.service import ClientGoneError
 from server.web import grant_terms
 from server.web.access import Access
+from server.web.creation_hooks import CreationHooks
 from server.web.described import DescribedRoute
 from server.web.endpoint import Call, endpoint
 from server.web.errors import api_response, language
@@ -93,6 +94,7 @@ class _FormRoute:
         self._access = Access(services)
         self._grants = services.auth.grants
         self._forms = services.forms
+        self._hooks = CreationHooks(services)
         self._metrics = services.metrics
         self._settings = services.settings
 
@@ -104,6 +106,7 @@ class _FormRoute:
         if principal is None:
             question = UploadQuestion(protocol="form", size=call.head.body_length, type=call.head.content_type)
             principal = await self._access.ask(call.scope, question)
+        await self._hooks.check_form(call.scope, principal, call.head)
         reader = FormParser(call.body, call.head.get("Content-Type"), self._settings.body_idle_timeout)
         try:
             return await self._receive(call, reader, principal)

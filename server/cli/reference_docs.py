@@ -44,7 +44,8 @@ def refusals() -> str:
         if code.startswith(("upload_accepted", "task_uploaded", "task_processing", "task_completed", "task_error")):
             continue  # states, not refusals
         chinese, english = messages.templates(code)
-        status = statuses.get(code, "remark" if code in messages.REMARKS else "of a file")
+        subject = "of a webhook" if code.startswith("webhook_") else "of a file"
+        status = statuses.get(code, "remark" if code in messages.REMARKS else subject)
         lines.append(f"| `{code}` | {status} | {english} | {chinese} |")
     return _ERRORS + "\n".join(lines) + "\n"
 

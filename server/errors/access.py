@@ -57,6 +57,13 @@ class RefusedByBackendError(ClientError):
     status = 403
 
 
+class RefusedByHookError(ClientError):
+    """A Python hook `pre_create` refused the creation; its sentence is `explanation`."""
+
+    code = "refused_by_hook"
+    status = 403
+
+
 class GrantExpiredError(ClientError):
     code = "grant_expired"
     status = 403
@@ -109,3 +116,10 @@ class RateLimitedError(BusyError):
     def __init__(self, *, seconds: int) -> None:
         super().__init__(seconds=seconds)
         self.retry_seconds = seconds  # type: ignore[misc]  # of this refusal
+
+
+class TooManyStreamsError(BusyError):
+    """`limit` streams are open in this process, or of one owner or address; `reason` tells which."""
+
+    code = "too_many_streams"
+    retry_seconds = 30

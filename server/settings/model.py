@@ -17,6 +17,7 @@ from pydantic_settings import (
 )
 
 from server.settings.access import AccessSettings
+from server.settings.events import EventSettings
 from server.settings.folders import FolderSettings
 from server.settings.processing import ProcessingSettings
 from server.settings.retention import RetentionSettings
@@ -27,6 +28,7 @@ from server.settings.uploads import AcceptanceSettings, UploadSettings
 
 # The fields of the last base come first: the groups stand here from the last to the first.
 class Settings(
+    EventSettings,
     ProcessingSettings,
     RetentionSettings,
     UploadSettings,
@@ -48,12 +50,23 @@ class Settings(
         "body_idle_timeout": "Uploads",
         "failed_retention": "Retention",
         "scheduler": "Processing",
-        "log_level": "Logging",
+        "public_url": "Webhooks and hooks",
+        "log_level": "Logs and traces",
     }
 
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least level that is logged.")
     log_format: Literal["auto", "json", "console"] = Field(
         "auto", description="Form of a log line: `auto` is `console` on a terminal and `json` elsewhere."
+    )
+    otel_endpoint: str = Field(
+        "",
+        pattern=r"^$|^https?://[^\s]+$",
+        description="Base URL of an OpenTelemetry collector that takes OTLP by HTTP, such as `http://127.0.0.1:4318`; "
+        "empty is no traces. Needs the extra `otel`; `OTEL_EXPORTER_OTLP_HEADERS`, `OTEL_SERVICE_NAME` and "
+        "`OTEL_RESOURCE_ATTRIBUTES` count too.",
+    )
+    otel_sample: int = Field(
+        100, ge=0, le=100, description="Percent of the tasks that are traced, each from its first request to its end."
     )
 
     @classmethod

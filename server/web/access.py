@@ -19,6 +19,7 @@ from server.auth.audit import Entry
 from server.auth.authenticator import client_address
 from server.auth.forward import UploadQuestion
 from server.auth.principal import Principal, Scope, is_owner
+from server.auth.signatures import ORIGINAL, RESULTS
 from server.bootstrap import Services
 from server.database.access_models import GrantPlace
 from server.database.models import DEFAULT_OWNER, Upload
@@ -39,10 +40,6 @@ from server.tus.added_metadata import with_metadata
 from server.tus.headers import is_id, parse_metadata, split_segment
 from server.tus.protocol import Create
 from server.web import grant_terms
-
-ORIGINAL = "original"
-RESULTS = "results"
-"""Purposes of signatures that expire."""
 
 
 @dataclass(frozen=True)
@@ -279,6 +276,26 @@ class Access:
             return Right(await self._task_of(mine), None, principal=principal)
         principal.check(needed)
         return Right(task_id, principal.acts_for, principal=principal)
+
+    @property
+    def is_on(self) -> bool:
+        """Whether requests need a credential."""
+        return self._is_on
+
+    async def events(self, scope: AsgiScope, owner: str | None) -> Right:
+        """The right to the events of an owner: the caller's own, or for `admin` those of `owner`, or with None all.
+
+        Raises as `Authenticator.principal`, and `ScopeMissingError`.
+        """
+        if not self._is_on:
+            return Right("", DEFAULT_OWNER)
+        principal = await self._authenticator.principal(scope)
+        principal.check(Scope.READ)
+        if owner is None:
+            return Right("", principal.acts_for, principal=principal)
+        if owner != principal.owner:
+            principal.check(Scope.ADMIN)
+        return Right("", owner, principal=principal)
 
     async def _task_of_form(self, upload_id: str) -> str:
         """The task of the one form that a grant was used for; the grant has reserved this id. `TaskNotFoundError`.

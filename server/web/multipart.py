@@ -48,12 +48,14 @@ from server.uploads.idempotency import HEADER, Answer, parse_key
 from server.uploads.service import ClientGoneError
 from server.web import grant_terms
 from server.web.access import Access
+from server.web.creation_hooks import CreationHooks
 from server.web.described import DescribedRoute
 from server.web.endpoint import Call, endpoint
 from server.web.errors import api_response, language
 from server.web.form_parser import FormParser, Part
 from server.web.middleware.cors import for_api
 from server.web.middleware.proxy import base_url
+from server.web.middleware.traces import TRACE
 from server.web.openapi.forms import FORM, FORM_OF_GRANT
 
 PATH = "/api/upload/videos"
@@ -92,6 +94,7 @@ class _FormRoute:
         self._access = Access(services)
         self._grants = services.auth.grants
         self._forms = services.forms
+        self._hooks = CreationHooks(services)
         self._metrics = services.metrics
         self._settings = services.settings
 
@@ -103,6 +106,7 @@ class _FormRoute:
         if principal is None:
             question = UploadQuestion(protocol="form", size=call.head.body_length, type=call.head.content_type)
             principal = await self._access.ask(call.scope, question)
+        await self._hooks.check_form(call.scope, principal, call.head)
         reader = FormParser(call.body, call.head.get("Content-Type"), self._settings.body_idle_timeout)
         try:
             return await self._receive(call, reader, principal)
@@ -127,6 +131,8 @@ class _FormRoute:
             self._check_end(reader)
             answered = await self._finish(form, answer, principal)
         task_id = answered["task_id"]
+        if task_id is not None:
+            call.scope["state"][TRACE] = task_id
         segment = None if task_id is None else await self._access.signed_task(task_id)
         response = _response(call, answered, segment)
         response.headers.update(rate)

@@ -76,8 +76,27 @@ def status(callers: Callers) -> str:
     return "/api/task/status/" + id_of(callers.done)
 
 
+def following(callers: Callers) -> str:
+    return "/api/task/events/" + id_of(callers.done)
+
+
 def at(path: str) -> Make:
     return lambda _: path
+
+
+def webhook(below: str = "") -> Make:
+    """A new webhook of alice, and what is below it."""
+
+    def make(callers: Callers) -> str:
+        asked = {"url": "https://backend.example/", "events": ["task.completed"]}
+        answer = callers.ask("POST", "/api/webhooks", "owner", json=asked)
+        if answer.status_code == 409:  # as many as an owner may have
+            for one in callers.ask("GET", "/api/webhooks", "owner").json()["webhooks"]:
+                assert callers.ask("DELETE", f"/api/webhooks/{one['id']}", "owner").is_success
+            return make(callers)
+        return f"/api/webhooks/{answer.json()['webhook']['id']}{below}"
+
+    return make
 
 
 def poster(callers: Callers) -> str:
@@ -86,7 +105,10 @@ def poster(callers: Callers) -> str:
     return "/media/" + "/".join(url.split("/")[-3:])
 
 
+# A grant has no right to webhooks at all, whatever the id.
+OF_WEBHOOK = {"grant": 403}
 APPEND = {**PATCH, "Upload-Offset": "7"}  # another offset than the upload has: whoever may append gets 409
+ONE_WEBHOOK = "/api/webhooks/{webhook_id}"
 ROWS = [
     Row("/files", "OPTIONS", at("/files"), everybody(204)),
     Row("/files", "POST", at("/files"), create(201, by_grant=201), {**TUS, "Upload-Length": "10"}),
@@ -127,6 +149,12 @@ ROWS = [
     Row("/api/task/status/{task_id:path}", "GET", status, read(200)),
     Row("/api/task/status/{task_id:path}", "HEAD", status, read(200)),
     Row("/api/task/status/{task_id:path}", "OPTIONS", status, everybody(204)),
+    Row("/api/task/events/{task_id:path}", "GET", following, read(200)),
+    Row("/api/task/events/{task_id:path}", "HEAD", following, everybody(405)),
+    Row("/api/task/events/{task_id:path}", "OPTIONS", following, everybody(204)),
+    Row("/api/events", "GET", at("/api/events"), {**read(200), "other": 200, "grant": 403}),
+    Row("/api/events", "GET", at("/api/events?owner=alice"), {**read(200), "other": 403, "grant": 403}),
+    Row("/api/events", "OPTIONS", at("/api/events"), everybody(204)),
     Row(
         "/api/task/cancel/{task_id:path}",
         "POST",
@@ -156,7 +184,27 @@ ROWS = [
     Row("/api/uploads", "HEAD", at("/api/uploads"), listing()),
     Row("/api/uploads", "OPTIONS", at("/api/uploads"), everybody(204)),
     Row("/api/task/{task_id:path}", "DELETE", lambda callers: "/api/task/" + id_of(callers.upload()), manage(200)),
+    Row("/api/config", "GET", at("/api/config"), everybody(200)),
+    Row("/api/config", "HEAD", at("/api/config"), everybody(200)),
+    Row("/api/config", "OPTIONS", at("/api/config"), everybody(204)),
     Row("/api/grants", "POST", at("/api/grants"), create(201, by_grant=403), json={}),
+    Row("/api/webhooks", "GET", at("/api/webhooks"), {**manage(200), **OF_WEBHOOK, "other": 200}),  # their own
+    Row("/api/webhooks", "HEAD", at("/api/webhooks"), {**manage(200), **OF_WEBHOOK, "other": 200}),
+    Row("/api/webhooks", "POST", at("/api/webhooks"), {**manage(400), **OF_WEBHOOK, "other": 400}, json={}),
+    Row("/api/webhooks", "OPTIONS", at("/api/webhooks"), everybody(204)),
+    Row(ONE_WEBHOOK, "GET", webhook(), {**manage(200), **OF_WEBHOOK}),
+    Row(ONE_WEBHOOK, "PATCH", webhook(), {**manage(200), **OF_WEBHOOK}, json={"enabled": False}),
+    Row(ONE_WEBHOOK, "DELETE", webhook(), {**manage(200), **OF_WEBHOOK}),
+    Row(ONE_WEBHOOK + "/rotate", "POST", webhook("/rotate"), {**manage(200), **OF_WEBHOOK}),
+    Row(ONE_WEBHOOK + "/test", "POST", webhook("/test"), {**manage(202), **OF_WEBHOOK}),
+    Row(
+        ONE_WEBHOOK + "/replay",
+        "POST",
+        webhook("/replay"),
+        {**manage(202), **OF_WEBHOOK},
+        json={"since": "2026-01-01T00:00:00Z"},
+    ),
+    Row(ONE_WEBHOOK + "/deliveries", "GET", webhook("/deliveries"), {**manage(200), **OF_WEBHOOK}),
     Row("/media/{task_id}/{file_id}/{name:path}", "GET", poster, {**read(200), "grant": 403}),  # whatever the id
     Row("/media/{task_id}/{file_id}/{name:path}", "OPTIONS", poster, everybody(204)),
     Row(

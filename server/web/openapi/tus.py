@@ -38,6 +38,7 @@ from server.errors import (
     QuotaTooSmallError,
     RangeUnsatisfiableError,
     RefusedByBackendError,
+    RefusedByHookError,
     StorageFullError,
     TaskTakenError,
     TooLargeToScanError,
@@ -129,10 +130,14 @@ _BODY = Body(
 
 # Answers
 
+_APPEND_SIZE = r"^max-append-size=\d+$"
 _EVERY = (
     Header(name="Tus-Resumable", description="The version of the protocol.", schema={"const": "1.0.0"}, required=True),
     NOSNIFF,
     NO_STORE,
+    # Only with the setting `advised_chunk_size`.
+    Header(name="Upload-Limit", description="Bytes of a PATCH at most, as advice.", schema=text(pattern=_APPEND_SIZE)),
+    Header(name="Tus-Max-Chunk-Size", description="The same number.", schema=_BYTES),
 )
 _LOCATION = Header(name="Location", description="The URL of the upload.", schema=text(pattern="^https?://"))
 _PROGRESS = (
@@ -234,7 +239,7 @@ CREATE = Operation(
             headers=(replace(_LOCATION, required=True), *_PROGRESS),
         ),
     ),
-    errors=(*_OF_HEAD, *_OF_CREATION, *_OF_BODY, *_OF_UPLOAD, *_OF_GRANT, RefusedByBackendError),
+    errors=(*_OF_HEAD, *_OF_CREATION, *_OF_BODY, *_OF_UPLOAD, *_OF_GRANT, RefusedByBackendError, RefusedByHookError),
     face=Face.TUS,
     headers=(*_EVERY, _LOCATION, *RATE),
 )

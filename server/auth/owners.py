@@ -14,7 +14,8 @@ from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
 
 from server.database.access_models import ApiKey, BrowserSession, Grant, OwnerLimits
-from server.database.models import FormAnswer, Task, Upload
+from server.database.event_models import WebhookEndpoint
+from server.database.models import FormAnswer, Task, TaskEvent, Upload
 from server.database.session import Database, changed
 
 _TRIES = 50
@@ -28,6 +29,8 @@ _MOVED: Mapping[str, type[Any]] = {
     "grants": Grant,
     "browser_sessions": BrowserSession,
     "owners": OwnerLimits,
+    "task_events": TaskEvent,
+    "webhook_endpoints": WebhookEndpoint,
 }
 
 

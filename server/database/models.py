@@ -29,6 +29,7 @@ from sqlalchemy.ext.hybrid import hybrid_property
 from sqlalchemy.orm import Mapped, mapped_column
 
 from server.database import access_models as access_models  # its tables belong to the same metadata
+from server.database import event_models as event_models
 from server.database.base import COUNTER, index_of, word
 from server.database.base import Base as Base
 from server.lifecycle import FileStatus, StepStatus, TaskStatus, UploadStatus
@@ -88,6 +89,9 @@ class Upload(Base):
     concat: Mapped[str | None] = mapped_column(doc="`Upload-Concat` exactly as it came; NULL for a plain upload")
     metadata_raw: Mapped[str | None] = mapped_column(doc="`Upload-Metadata` exactly as it came")
     filename: Mapped[str | None] = mapped_column(doc="The file's name as its owner knows it")
+    passthrough: Mapped[str | None] = mapped_column(
+        doc="What its client's backend knows it by, up to 1 KiB; comes back unchanged in status, lists and webhooks"
+    )
     media_type: Mapped[str | None] = mapped_column(
         String(16), doc="`mp4`, `mov`, …; NULL until its first bytes are checked, or where nothing is checked"
     )
@@ -176,6 +180,8 @@ class Task(Base):
     )
     owner: Mapped[str] = mapped_column(doc="Owner of the task")
     node: Mapped[str] = mapped_column(String(36), doc="The data folder that holds its bytes; only its workers claim it")
+    title: Mapped[str | None] = mapped_column(doc="Title that its owner gave it; NULL: the names of its files")
+    passthrough: Mapped[str | None] = mapped_column(doc="That of its upload, or what its owner set since")
     status: Mapped[TaskStatus] = mapped_column(
         word(TaskStatus),
         doc="`uploaded`, `processing`, `completed`, `error`, `cancelled` or `removed` (deleted on request)",
@@ -321,18 +327,23 @@ class FormAnswer(Base):
 
 
 class TaskEvent(Base):
-    """The events of a task, in order; rows are only added."""
+    """The events of a task and of its uploads, in order; rows are only added."""
 
     __tablename__ = "task_events"
-    __table_args__ = (Index(None, "task_id", "id"), {"sqlite_autoincrement": True})
+    __table_args__ = (Index(None, "task_id", "id"), Index(None, "owner", "id"), {"sqlite_autoincrement": True})
 
     id: Mapped[int] = mapped_column(COUNTER, primary_key=True, doc="Rising number")
-    task_id: Mapped[str] = mapped_column(ForeignKey("tasks.id", ondelete="CASCADE"), doc="Its task")
+    task_id: Mapped[str] = mapped_column(
+        String(36), doc="The task, which need not be there yet: the events of an upload come first"
+    )
+    owner: Mapped[str] = mapped_column(doc="Owner of the task")
+    upload_id: Mapped[str | None] = mapped_column(String(36), doc="The upload; NULL for an event of the whole task")
     at: Mapped[datetime] = mapped_column(doc="When (UTC)")
     type: Mapped[str] = mapped_column(
         String(32),
-        doc="`uploaded`, `gathered`, `processing`, `waiting`, `infected`, `file_completed`, `file_error`, `completed`, "
-        "`error`, `cancelled`, `retried`, `file_removed` or `removed`",
+        doc="`upload_created`, `upload_finished`, `upload_rejected`, `upload_expired` or `upload_terminated`, and of "
+        "the task `uploaded`, `gathered`, `processing`, `waiting`, `playable`, `infected`, `file_completed`, "
+        "`file_error`, `completed`, `error`, `cancelled`, `retried`, `file_removed` or `removed`",
     )
     attempt: Mapped[int] = mapped_column(Integer, doc="The task's attempt at that time", default=0)
     data: Mapped[dict[str, Any] | None] = mapped_column(JSON, doc="Details of the event")

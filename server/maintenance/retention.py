@@ -324,6 +324,7 @@ class Retention:
             ids = session.scalars(select(Task.id).where(of).with_for_update(skip_locked=True)).all()
             if ids:
                 changed(session, delete(Task).where(Task.id.in_(ids)))
+                changed(session, delete(TaskEvent).where(TaskEvent.task_id.in_(ids)))
                 changed(session, delete(Upload).where(Upload.task_id.in_(ids)))
         return len(ids)
 
@@ -344,6 +345,9 @@ class Retention:
             for ids in self._uploads_ended(kind, and_(due, condition)):
                 if not this.dry_run:
                     with self._database.write(lazy=True) as session:
+                        of = select(Upload.task_id).where(Upload.id.in_(ids), due)
+                        alone = (TaskEvent.task_id.in_(of), ~exists().where(Task.id == TaskEvent.task_id))
+                        changed(session, delete(TaskEvent).where(*alone))
                         changed(session, delete(Upload).where(Upload.id.in_(ids), due))
                 this.report.add(SweepKind.OLD_UPLOADS, len(ids))
             self._note(this, kind, until)

@@ -11,7 +11,7 @@ from sqlalchemy import and_, case, select, update
 from sqlalchemy.orm import Session
 
 from server.database.access_models import Grant
-from server.database.models import TaskFile, TaskStep, Upload
+from server.database.models import Task, TaskFile, TaskStep, Upload
 from server.database.session import changed
 from server.lifecycle import FILE_MOVES, STEP_MOVES, FileStatus, StepStatus, ends, sources
 from server.tasks import events
@@ -75,9 +75,9 @@ def complete_file(session: Session, claimed: Claim, file_id: str, *, now: dateti
     moved = _move_file(session, claimed, file_id, FileStatus.COMPLETED, {"progress": 100})
     if moved:
         skip_steps(session, file_id, now=now)
-        _update_playable(session, claimed)
+        _update_playable(session, claimed, now)
         data = {"file": file_id}
-        events.append(session, claimed.task_id, "file_completed", at=now, attempt=claimed.attempt, data=data)
+        events.append_of_claim(session, claimed, "file_completed", at=now, data=data)
     return moved
 
 
@@ -87,9 +87,9 @@ def fail_file(session: Session, claimed: Claim, file_id: str, failure: Failure, 
     moved = _move_file(session, claimed, file_id, FileStatus.ERROR, values)
     if moved:
         skip_steps(session, file_id, now=now)
-        _update_playable(session, claimed)
+        _update_playable(session, claimed, now)
         data = {"file": file_id, "code": failure.code}
-        events.append(session, claimed.task_id, "file_error", at=now, attempt=claimed.attempt, data=data)
+        events.append_of_claim(session, claimed, "file_error", at=now, data=data)
     return moved
 
 
@@ -129,7 +129,7 @@ def complete_step(
     if not _move_file(session, claimed, file_id, FileStatus.PROCESSING, found):
         return False
     if "playable" in found:
-        _update_playable(session, claimed)
+        _update_playable(session, claimed, now)
     values = {"progress": 100, "finished_at": now, "error_code": None, "error_params": None}
     return _move_step(session, file_id, step, StepStatus.COMPLETED, values)
 
@@ -143,7 +143,7 @@ def fail_step(session: Session, claimed: Claim, file_id: str, step: str, failure
         changed(session, update(TaskFile).where(TaskFile.id == file_id).values(scan=_VERDICTS[failure.code]))
     if failure.code == INFECTED:
         data = {"file": file_id, **failure.params}
-        events.append(session, claimed.task_id, "infected", at=now, attempt=claimed.attempt, data=data)
+        events.append_of_claim(session, claimed, "infected", at=now, data=data)
     return True
 
 
@@ -157,11 +157,14 @@ def retry_step(session: Session, claimed: Claim, file_id: str, step: str, failur
     return update_claimed(session, claimed, {}) and _move_step(session, file_id, step, StepStatus.PROCESSING, values)
 
 
-def _update_playable(session: Session, claimed: Claim) -> None:
+def _update_playable(session: Session, claimed: Claim, now: datetime) -> None:
     """A task can be played when one of its files can, and every other one either can or has ended."""
     of = select(TaskFile.id).where(TaskFile.task_id == claimed.task_id)
     waits = of.where(TaskFile.playable.is_(False), TaskFile.status.not_in(ends(FILE_MOVES)))
+    before = session.scalar(select(Task.playable).where(Task.id == claimed.task_id))
     update_claimed(session, claimed, {"playable": and_(of.where(TaskFile.playable).exists(), ~waits.exists())})
+    if before is False and session.scalar(select(Task.playable).where(Task.id == claimed.task_id)):
+        events.append_of_claim(session, claimed, events.PLAYABLE, at=now)
 
 
 def _joined_remarks(session: Session, file_id: str, added: Sequence[str]) -> list[str]:

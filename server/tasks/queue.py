@@ -115,7 +115,7 @@ def register(
             "remarks": [],
         }
         _INSERT_FILE.change(connection, row)
-    events.append(session, task_id, "uploaded", at=now, data={"files": len(files)})
+    events.append(session, task_id, "uploaded", owner=owner, at=now, data={"files": len(files)})
 
 
 def find(session: Session, task_id: str, owner: str | None) -> tuple[Task, Sequence[TaskFile]]:
@@ -142,7 +142,7 @@ def cancel(session: Session, task_id: str, owner: str | None, *, now: datetime) 
     )
     if moved:
         _cancel_files(session, task_id, now=now)
-        events.append(session, task_id, "cancelled", at=now, attempt=task.attempt)
+        events.append(session, task_id, "cancelled", owner=task.owner, at=now, attempt=task.attempt)
         return
     session.expire(task)
     if task.status is not TaskStatus.CANCELLED:
@@ -206,7 +206,7 @@ def claim(
     if not moved:
         return None
     attempt = row.attempt + 1
-    events.append(session, row.id, "processing", at=now, attempt=attempt, data={"worker": worker})
+    events.append(session, row.id, "processing", owner=row.owner, at=now, attempt=attempt, data={"worker": worker})
     return Claim(row.id, row.owner, attempt, row.file_count)
 
 
@@ -263,7 +263,7 @@ def postpone(session: Session, claimed: Claim, why: Failure, *, pause: float, no
     )
     if moved:
         data = {"code": why.code, "seconds": round(pause, 1)}
-        events.append(session, claimed.task_id, "waiting", at=now, attempt=claimed.attempt, data=data)
+        events.append_of_claim(session, claimed, "waiting", at=now, data=data)
     return bool(moved)
 
 
@@ -306,7 +306,7 @@ def fail_exhausted(session: Session, claimed: Claim, failure: Failure, *, now: d
         return None
     for file_id in _fail_files(session, claimed.task_id, failure, now=now):
         data = {"file": file_id, "code": failure.code}
-        events.append(session, claimed.task_id, "file_error", at=now, attempt=claimed.attempt, data=data)
+        events.append_of_claim(session, claimed, "file_error", at=now, data=data)
     if any(file.status not in ends(FILE_MOVES) for file in files_of(session, claimed.task_id)):
         update_claimed(session, claimed, {"failures": 0})
         return TaskStatus.PROCESSING
@@ -323,7 +323,7 @@ def _end(session: Session, claimed: Claim, values: dict[str, Any], *, now: datet
     if not changed(session, update(Task).where(_is_claimed_by(claimed)).values(**values, **common)):
         return None
     data = {"code": values["error_code"]} if "error_code" in values else {"partial": values["partial"]}
-    events.append(session, claimed.task_id, status.value, at=now, attempt=claimed.attempt, data=data)
+    events.append_of_claim(session, claimed, status.value, at=now, data=data)
     return status
 
 

@@ -45,7 +45,8 @@ def remove_file(session: Session, upload_id: str, *, now: datetime) -> bool:
         return False
     before = session.scalar(select(TaskFile.status).where(TaskFile.upload_id == upload_id))
     for file_id in _remove_files(session, TaskFile.upload_id == upload_id, now):
-        events.append(session, task.id, "file_removed", at=now, attempt=task.attempt, data={"file": file_id})
+        data = {"file": file_id}
+        events.append(session, task.id, "file_removed", owner=task.owner, at=now, attempt=task.attempt, data=data)
         if task.gather_until is None:
             _settle(session, task, before, now)
     return True
@@ -63,9 +64,12 @@ def remove_task(session: Session, task_id: str, owner: str | None, *, now: datet
     _end(session, task, now)
     may_move = (Upload.task_id == task_id, Upload.status.in_(sources(UPLOAD_MOVES, UploadStatus.TERMINATED)))
     # In the order of their ids, as in every transaction that changes several uploads.
-    ids = session.scalars(select(Upload.id).where(*may_move).order_by(Upload.id).with_for_update()).all()
+    query = select(Upload.id, Upload.task_id, Upload.owner, Upload.concat).where(*may_move)
+    rows = session.execute(query.order_by(Upload.id).with_for_update()).all()
     ended = {"status": UploadStatus.TERMINATED, "updated_at": now}
-    changed(session, update(Upload).where(Upload.id.in_(ids)).values(**ended))
+    changed(session, update(Upload).where(Upload.id.in_([row.id for row in rows])).values(**ended))
+    for row in rows:
+        events.append_of_upload(session.connection(), row, events.of_end(UploadStatus.TERMINATED), at=now)
 
 
 def _hold(session: Session, task_id: str) -> Row[Any] | None:
@@ -101,4 +105,4 @@ def _settle(session: Session, task: Row[Any], before: FileStatus | None, now: da
 
 def _end(session: Session, task: Row[Any], now: datetime) -> None:
     if queue.remove(session, task.id, now=now):
-        events.append(session, task.id, TaskStatus.REMOVED.value, at=now, attempt=task.attempt)
+        events.append(session, task.id, TaskStatus.REMOVED.value, owner=task.owner, at=now, attempt=task.attempt)

@@ -85,7 +85,7 @@ def retry(session: Session, task_id: str, *, node: str, has_bytes: Callable[[str
             updated_at=now,
         ),
     )
-    events.append(session, task_id, "retried", at=now, attempt=task.attempt, data={"files": file_ids})
+    events.append(session, task_id, "retried", owner=task.owner, at=now, attempt=task.attempt, data={"files": file_ids})
     return Retried([file.name for file in ready], [file.name for file in left])
 
 

@@ -25,7 +25,7 @@ from server.settings import Settings
 from server.storage import pins
 from server.storage.base import UploadStore
 from server.storage.locks import UploadLocks
-from server.tasks import removal
+from server.tasks import events, removal
 from server.tasks.wake import Wake
 from server.tus.protocol import Facts, is_final, is_partial
 from server.uploads import groups, statements
@@ -101,6 +101,9 @@ class UploadDeletion:
             if is_whole and target is UploadStatus.TERMINATED:
                 is_in_task = removal.remove_file(session, upload_id, now=now)
             moved = connection.execute(_REMOVE[target], parameters).rowcount
+            if moved and row is not None:
+                data = None if why is None else {"code": why.code}
+                events.append_of_upload(connection, row, events.of_end(target), at=now, data=data)
             if moved and task is not None:
                 others = groups.member_removed(session, task, row, target, why, now)
         if not moved:
@@ -121,8 +124,7 @@ class UploadDeletion:
 
         Under its lock. False if it is not open any more.
         """
-        parameters = {"upload": facts.id, "now": self.clock(), "size": facts.offset}
-        is_deleted = False
+        now, is_deleted = self.clock(), False
 
         def delete(moved: int) -> None:
             nonlocal is_deleted
@@ -130,7 +132,13 @@ class UploadDeletion:
                 self.store.delete(facts.id)
                 is_deleted = True
 
-        terminate: Callable[[Connection], int] = partial(statements.TERMINATE.change, parameters=parameters)
+        def terminate(connection: Connection) -> int:
+            moved = statements.TERMINATE.change(connection, {"upload": facts.id, "now": now, "size": facts.offset})
+            row = statements.FIND.one_or_none(connection, {"upload": facts.id}) if moved else None
+            if row is not None:
+                events.append_of_upload(connection, row, events.of_end(UploadStatus.TERMINATED), at=now)
+            return moved
+
         moved: int = await self.database.write_together(terminate, then=delete, lazy=True)
         if is_deleted:
             clear: Callable[[Connection], int] = partial(

@@ -190,12 +190,6 @@ def cancel(session: Session, task_id: str, owner: str | None, *, now: datetime) 
     return _end_open_members(session, task_id, now)
 
 
-def count_completed(session: Session, task_id: str) -> int:
-    """How many members are whole."""
-    whole = (Upload.task_id == task_id, Upload.status == UploadStatus.COMPLETE)
-    return session.scalar(select(func.count()).select_from(Upload).where(*whole)) or 0
-
-
 def _is_member() -> ColumnElement[bool]:
     return and_(Upload.protocol == TUS, Upload.task_id != Upload.id)
 
@@ -228,7 +222,7 @@ def _register_task(session: Session, group: Group, owner: str, *, node: str, now
     try:
         with session.begin_nested():
             session.execute(insert(Task).values(**values))
-            events.append(session, group.task_id, "uploaded", at=now, data={"files": group.files})
+            events.append(session, group.task_id, "uploaded", owner=owner, at=now, data={"files": group.files})
     except IntegrityError:
         pass
     return _existing_task(session, group.task_id)
@@ -288,7 +282,7 @@ def _refuse(session: Session, task: _Row, upload_id: str, why: VideodockError, n
     file_id = session.scalar(select(TaskFile.id).where(mine))
     values = {"status": FileStatus.ERROR, "error_code": why.code, "error_params": why.params}
     changed(session, update(TaskFile).where(mine).values(**values))
-    events.append(session, task.id, "file_error", at=now, data={"file": file_id, "code": why.code})
+    events.append(session, task.id, "file_error", owner=task.owner, at=now, data={"file": file_id, "code": why.code})
     _start_when_all_arrived(session, task, now)
 
 
@@ -301,16 +295,14 @@ def _start_when_all_arrived(session: Session, task: _Row, now: datetime) -> None
         return
     if all(file.status is FileStatus.ERROR for file, _ in members):
         first = members[0][0]
-        _fail_task(
-            session, task.id, Failure(first.error_code or "media_type_unsupported", first.error_params or {}), now
-        )
+        _fail_task(session, task, Failure(first.error_code or "media_type_unsupported", first.error_params or {}), now)
         return
     changed(session, this.values(gather_until=None, updated_at=now))
-    events.append(session, task.id, "gathered", at=now)
+    events.append(session, task.id, "gathered", owner=task.owner, at=now)
 
 
 def _fail(session: Session, task: _Row, failure: Failure, now: datetime) -> Sequence[str]:
-    if not _fail_task(session, task.id, failure, now):
+    if not _fail_task(session, task, failure, now):
         return ()
     values = {"status": FileStatus.ERROR, "error_code": failure.code, "error_params": failure.params}
     open_files = and_(TaskFile.task_id == task.id, TaskFile.status.in_(sources(FILE_MOVES, FileStatus.ERROR)))
@@ -318,22 +310,25 @@ def _fail(session: Session, task: _Row, failure: Failure, now: datetime) -> Sequ
     return _end_open_members(session, task.id, now)
 
 
-def _fail_task(session: Session, task_id: str, failure: Failure, now: datetime) -> bool:
+def _fail_task(session: Session, task: _Row, failure: Failure, now: datetime) -> bool:
     may_move = (Task.status.in_(sources(TASK_MOVES, TaskStatus.ERROR)), Task.gather_until.is_not(None))
     values = {"status": TaskStatus.ERROR, "error_code": failure.code, "error_params": failure.params}
     times = {"gather_until": None, "updated_at": now, "finished_at": now}
-    moved = changed(session, update(Task).where(Task.id == task_id, *may_move).values(**values, **times))
+    moved = changed(session, update(Task).where(Task.id == task.id, *may_move).values(**values, **times))
     if moved:
-        events.append(session, task_id, TaskStatus.ERROR.value, at=now, data={"code": failure.code})
+        events.append(session, task.id, TaskStatus.ERROR.value, owner=task.owner, at=now, data={"code": failure.code})
     return bool(moved)
 
 
 def _end_open_members(session: Session, task_id: str, now: datetime) -> Sequence[str]:
     """End the open members, in the order of their ids: every change of several uploads locks rows in that order."""
-    query = select(Upload.id).where(
+    query = select(Upload.id, Upload.task_id, Upload.owner, Upload.concat).where(
         Upload.task_id == task_id, Upload.protocol == TUS, Upload.status == UploadStatus.OPEN
     )
-    ids = session.scalars(query.order_by(Upload.id).with_for_update()).all()
+    rows = session.execute(query.order_by(Upload.id).with_for_update()).all()
+    ids = [row.id for row in rows]
     ended = {"status": UploadStatus.TERMINATED, "updated_at": now}
     changed(session, update(Upload).where(Upload.id.in_(ids)).values(**ended))
+    for row in rows:
+        events.append_of_upload(session.connection(), row, events.of_end(UploadStatus.TERMINATED), at=now)
     return ids

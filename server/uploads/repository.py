@@ -28,6 +28,7 @@ from server.lifecycle import UploadStatus
 from server.settings import Settings
 from server.storage.base import UploadStore
 from server.storage.locks import UploadLocks
+from server.tasks import events
 from server.tasks.wake import Wake
 from server.tus.group_metadata import Group
 from server.tus.protocol import Append, Facts, is_partial
@@ -127,8 +128,12 @@ class UploadRepository:
             self.quotas.admit(connection, new, now)
         except VideodockError as refusal:
             return refusal
-        statements.INSERT.change(connection, new.row(now, self.facts.expiry(now)))
+        self._insert_with_event(connection, new, now)
         return None
+
+    def _insert_with_event(self, connection: Connection, new: NewUpload, now: datetime) -> None:
+        statements.INSERT.change(connection, new.row(now, self.facts.expiry(now)))
+        events.append_of_upload(connection, new, events.UPLOAD_CREATED, at=now)
 
     def _facts_of_new(self, new: NewUpload, now: datetime) -> Facts:
         row = SimpleNamespace(**new.row(now, self.facts.expiry(now)), status=UploadStatus.OPEN)
@@ -150,7 +155,7 @@ class UploadRepository:
             if no_room is not None:
                 raise no_room
             self.quotas.admit(connection, new, now)
-            statements.INSERT.change(connection, new.row(now, self.facts.expiry(now)))
+            self._insert_with_event(connection, new, now)
             if new.heir_of:
                 # Its bytes count for its owner from now on, in place of the reservation.
                 received = self.store.size(new.heir_of) or 0
@@ -342,6 +347,8 @@ class UploadRepository:
             if moved == 0 and rows and all(row.status is UploadStatus.COMPLETE for row in rows):
                 return False
             raise UploadGoneError
+        for row in rows:
+            events.append_of_upload(session.connection(), row, events.UPLOAD_FINISHED, at=now)
         if all(is_partial(row.concat) for row in rows):
             return False  # a partial upload is not processed by itself
         if task is not None:

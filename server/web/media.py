@@ -5,8 +5,6 @@ client's text.
 """
 
 import os
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import formatdate
 from pathlib import Path
@@ -20,8 +18,8 @@ from server import threads
 from server.bootstrap import Services
 from server.database.models import Task, TaskFile, TaskStep
 from server.errors import MethodNotAllowedError, NotFoundError, RangeUnsatisfiableError, VideodockError
-from server.lifecycle import FileStatus, StepStatus
 from server.tasks.file_steps import INFECTED, SCAN
+from server.tasks.status import HIDDEN, RESULT_URLS, UNENDED
 from server.tus.headers import is_id
 from server.web.access import Access
 from server.web.downloads import is_unchanged
@@ -29,14 +27,6 @@ from server.web.endpoint import Call, endpoint
 from server.web.errors import api_response, known
 from server.web.file_response import StoredFileResponse, ranges
 from server.web.middleware.cors import CrossOrigin
-
-# The results that have a URL in the status: the column that says so, and the file's name.
-_MAIN = {
-    "poster_url": (TaskFile.has_poster, "poster.jpg"),
-    "mp4_url": (TaskFile.has_mp4, "video.mp4"),
-    "hls_url": (TaskFile.has_hls, "hls/index.m3u8"),
-    "storyboard_url": (TaskFile.has_storyboard, "storyboard.vtt"),
-}
 
 _TYPES = {
     "jpg": "image/jpeg",
@@ -53,48 +43,13 @@ _METHODS = "GET, HEAD, OPTIONS"
 _CACHE_SECONDS = 3600  # for which a browser may show a result without asking again
 
 
-# No result of these is shown, whatever was made before.
-_HIDDEN = (FileStatus.ERROR, FileStatus.CANCELLED, FileStatus.REMOVED)
-_UNENDED = (StepStatus.WAITING, StepStatus.PROCESSING)
-
-
-def is_shown(file: TaskFile, steps: Sequence[TaskStep]) -> bool:
-    """Whether the results of a file may be shown: not before its scan has ended, and not once it has failed or was
-    removed."""
-    is_scanned = not any(step.name == SCAN and step.status in _UNENDED for step in steps)
-    return is_scanned and file.scan != INFECTED and file.status not in _HIDDEN
-
-
-@dataclass(frozen=True)
-class Places:
-    """Where the URLs of a task's files begin: the origin with its prefix, the signature of results if there is one, and
-    the last segment of the URL of each original, by the file's id; none where originals are not shown."""
-
-    base: str
-    signature: str | None
-    originals: Mapping[str, str]
-
-
-def urls(places: Places, file: TaskFile, *, shown: bool) -> dict[str, str | None]:
-    """The absolute URLs of a file's results and original; None for one that does not exist (yet)."""
-    # The signature stands before what playlists refer to relatively.
-    signature = f"~{places.signature}/" if places.signature else ""
-    place = f"{places.base}/media/{signature}{file.task_id}/{file.id}/"
-    found = {
-        key: place + name if shown and getattr(file, column.key) else None for key, (column, name) in _MAIN.items()
-    }
-    if file.id in places.originals:
-        found["original_url"] = f"{places.base}/files/{places.originals[file.id]}" if shown else None
-    return found
-
-
 def _may_be_seen() -> ColumnElement[bool]:
     """`is_shown` in SQL."""
     scans = select(TaskStep.name).where(TaskStep.file_id == TaskFile.id, TaskStep.name == SCAN)
     return and_(
-        ~scans.where(TaskStep.status.in_(_UNENDED)).exists(),
+        ~scans.where(TaskStep.status.in_(UNENDED)).exists(),
         func.coalesce(TaskFile.scan, "") != INFECTED,
-        TaskFile.status.not_in(_HIDDEN),
+        TaskFile.status.not_in(HIDDEN),
     )
 
 
@@ -102,7 +57,7 @@ def _shown_by(name: str) -> ColumnElement[bool]:
     """The condition under which a result of this name may be shown."""
     folder, _, rest = name.partition("/")
     main = f"{folder}/index.m3u8" if rest else f"{Path(name).stem}.vtt" if name == "storyboard.jpg" else name
-    return next((column.is_(True) for column, found in _MAIN.values() if found == main), false())
+    return next((column.is_(True) for column, found in RESULT_URLS.values() if found == main), false())
 
 
 def routes(services: Services) -> list[Route]:

@@ -48,7 +48,8 @@ def reflect(engine: Engine) -> list[Table]:
     """The tables as they are in the database, parents before children."""
     metadata = MetaData()
     metadata.reflect(engine)
-    return [table for table in metadata.sorted_tables if table.name != VERSION_TABLE]
+    tables = [table for table in metadata.sorted_tables if table.name != VERSION_TABLE]
+    return sorted(tables, key=lambda table: table.name == "task_events")  # after the tasks, to which it may not refer
 
 
 def fill(engine: Engine) -> None:
@@ -70,11 +71,17 @@ def rows(engine: Engine) -> Rows:
 
 
 def _row(connection: Connection, table: Table, number: int, words: dict[str, str]) -> dict[str, object]:
-    return {
+    row = {
         column.name: _parent(connection, column, number) if column.foreign_keys else _value(column, number, words)
         for column in table.columns
         if column.computed is None
     }
+    if "upload_id" in row and table.name == "task_events":
+        # The event of a task: without a foreign key since 0010, and before it all events were of tasks.
+        tasks = table.metadata.tables["tasks"]
+        row["task_id"] = connection.scalars(select(tasks.c.id).order_by(tasks.c.id).offset(number - 1)).first()
+        row["upload_id"] = None
+    return row
 
 
 def _parent(connection: Connection, column: Column[Any], number: int) -> object:

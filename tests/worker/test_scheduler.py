@@ -7,6 +7,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -94,6 +95,10 @@ def ended(services: Services, task_id: str, expected: TaskStatus = TaskStatus.CO
     until(lambda: status(services, task_id) is expected, seconds=30, what=f"task {expected}")
 
 
+def _has_grown(looks: list[bool], beyond: int) -> bool:
+    return len(looks) > beyond
+
+
 def events(services: Services, task_id: str) -> list[str]:
     sql = "SELECT type FROM task_events WHERE task_id = :id ORDER BY id"
     return [row["type"] for row in query(services.settings.sqlalchemy_url, sql, id=task_id)]
@@ -172,6 +177,30 @@ def test_a_lead_that_fails_is_tried_again(
     assert scheduler.status() == "standby"
     ended(services, upload(services, make(tmp_path, "a.mp4")))
     assert (scheduler.status(), len(calls)) == ("running", 2)
+
+
+@pytest.mark.sampled(1)
+def test_a_full_disk_is_no_trouble_of_the_scheduler(
+    services: Services, run: Callable[..., Scheduler], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The server stays ready on a full disk, and is not ready when its database is away."""
+    scheduler, away, looks = run(), sqlite3.OperationalError("no"), []
+    until(lambda: scheduler.status() == "running", seconds=5, what="the scheduler leads")
+
+    def look() -> None:
+        looks.append(True)
+        raise OperationalError("SELECT", {}, away)
+
+    monkeypatch.setattr(scheduler, "_take_tasks", look)
+    for code, told in (
+        (sqlite3.SQLITE_FULL, "running"),
+        (sqlite3.SQLITE_CANTOPEN, "the database cannot be reached"),
+        (sqlite3.SQLITE_FULL, "running"),
+    ):
+        away.sqlite_errorcode = code
+        seen = len(looks)
+        until(partial(_has_grown, looks, seen + 1), seconds=15, what="it has looked once more, and to its end")
+        assert scheduler.status() == told
 
 
 @pytest.mark.sampled(1)

@@ -1,0 +1,102 @@
+"""The events in order, for readers that remember how far they are.
+
+Rules:
+
+- The number of an event is all that a reader remembers; nothing before it comes again, and nothing is left out.
+- PostgreSQL numbers an event before its transaction commits, so that a later number may be seen first. A reader waits
+  for a missing number until every transaction has ended that ran when it was missed: after that it never comes. SQLite
+  has one writer at a time, and no such numbers.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, cast
+
+from sqlalchemy import Connection, Row, Table, func, select, text
+
+from server.database.models import TaskEvent
+from server.database.session import Database
+
+PAGE = 500
+
+_events = cast("Table", TaskEvent.__table__)
+_NEWEST = select(func.max(_events.c.id))
+_RUNNING = text(
+    "SELECT CAST(CAST(pg_snapshot_xmax(pg_current_snapshot()) AS text) AS bigint) AS next, "
+    "CAST(CAST(pg_snapshot_xmin(pg_current_snapshot()) AS text) AS bigint) AS oldest"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One row of `task_events`."""
+
+    id: int
+    task_id: str
+    owner: str
+    upload_id: str | None
+    at: datetime
+    type: str
+    attempt: int
+    data: dict[str, Any] | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Doubt:
+    """Numbers up to `newest` are missing, and may still appear while a transaction before `until` runs."""
+
+    newest: int
+    until: int
+
+
+class EventFeed:
+    """Reads on from an event; every reader has one of its own. Everything here blocks."""
+
+    def __init__(self, database: Database, after: int) -> None:
+        self._database = database
+        self._doubt: _Doubt | None = None
+        self._certain = 0
+        self.after = after
+        """The last event that was read; the next page begins after it."""
+
+    @staticmethod
+    def newest(database: Database) -> int:
+        """The number of the newest event, 0 without one: where a reader begins that wants what comes from now on."""
+        with database.look() as connection:
+            return connection.scalar(_NEWEST) or 0
+
+    def read(self, limit: int = PAGE) -> Sequence[Event]:
+        """The next events, at most `limit`; none while there are none, or while one before them may still come."""
+        query = select(_events).where(_events.c.id > self.after).order_by(_events.c.id).limit(limit)
+        with self._database.look() as connection:
+            if self._doubt is not None and self._doubt.until <= _running(connection).oldest:
+                self._certain, self._doubt = self._doubt.newest, None
+            # After that look: what those transactions brought is seen now.
+            found = [Event(**row) for row in connection.execute(query).mappings()]
+            if connection.dialect.name != "sqlite":
+                found = found[: self._without_gap(connection, found)]
+        if found:
+            self.after = found[-1].id
+        return found
+
+    def _without_gap(self, connection: Connection, found: Sequence[Event]) -> int:
+        """How many of these come before a number that may still appear."""
+        before = self.after
+        for index, event in enumerate(found):
+            if event.id > max(before, self._certain) + 1:
+                if self._doubt is None:
+                    # In this order: whoever has a number up to the newest one runs at the second look, or has ended.
+                    newest = connection.scalar(_NEWEST) or 0
+                    self._doubt = _Doubt(newest, _running(connection).next)
+                return index
+            before = event.id
+        return len(found)
+
+
+def _running(connection: Connection) -> Row[tuple[int, int]]:
+    """The number of the transaction that comes next, and that of the oldest one which runs. PostgreSQL only.
+
+    A transaction has its number by the time it adds an event, because it has changed another row before.
+    """
+    return connection.execute(_RUNNING).one()

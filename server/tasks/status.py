@@ -1,0 +1,176 @@
+"""The status of a task as clients get it: in answers, lists, events and webhooks.
+
+Rule: the status values, keys and Chinese sentences are a contract with clients that cannot be changed. A removed task
+is `cancelled` for clients that know only the documented values, and has `removed: true` for all others.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from server.database.models import Task, TaskFile, TaskStep, Upload
+from server.errors import Param
+from server.lifecycle import FileStatus, StepStatus, TaskStatus, UploadStatus
+from server.messages import Language, sentence
+from server.tasks import file_steps, queue
+from server.tasks.file_steps import INFECTED, SCAN
+
+RESULT_URLS = {
+    "poster_url": (TaskFile.has_poster, "poster.jpg"),
+    "mp4_url": (TaskFile.has_mp4, "video.mp4"),
+    "hls_url": (TaskFile.has_hls, "hls/index.m3u8"),
+    "storyboard_url": (TaskFile.has_storyboard, "storyboard.vtt"),
+}
+"""The results that have a URL in the status: the column that says so, and the file's name."""
+
+HIDDEN = (FileStatus.ERROR, FileStatus.CANCELLED, FileStatus.REMOVED)
+"""No result of files in these states is shown, whatever was made before."""
+UNENDED = (StepStatus.WAITING, StepStatus.PROCESSING)
+"""The states of a step that has not ended."""
+
+
+@dataclass(frozen=True)
+class TaskRows:
+    """What a status is made of: the task, its files in order, their steps by file, and how many uploads are whole."""
+
+    task: Task
+    files: Sequence[TaskFile]
+    steps: Mapping[str, Sequence[TaskStep]]
+    arrived: int
+
+
+def find(session: Session, task_id: str, owner: str | None) -> TaskRows:
+    """The rows of one task; of any owner where `owner` is None. Raises `TaskNotFoundError`."""
+    task, files = queue.find(session, task_id, owner)
+    steps = file_steps.steps_of_task(session, task_id)
+    arrived = _count_completed(session, task_id) if task.gather_until else len(files)
+    session.expunge_all()
+    return TaskRows(task, files, steps, arrived)
+
+
+def _count_completed(session: Session, task_id: str) -> int:
+    whole = (Upload.task_id == task_id, Upload.status == UploadStatus.COMPLETE)
+    return session.scalar(select(func.count()).select_from(Upload).where(*whole)) or 0
+
+
+def is_shown(file: TaskFile, steps: Sequence[TaskStep]) -> bool:
+    """Whether the results of a file may be shown: not before its scan has ended, and not once it has failed or was
+    removed."""
+    is_scanned = not any(step.name == SCAN and step.status in UNENDED for step in steps)
+    return is_scanned and file.scan != INFECTED and file.status not in HIDDEN
+
+
+@dataclass(frozen=True)
+class Places:
+    """Where the URLs of a task's files begin: the origin with its prefix, the signature of results if there is one, and
+    the last segment of the URL of each original, by the file's id; none where originals are not shown."""
+
+    base: str
+    signature: str | None
+    originals: Mapping[str, str]
+
+
+def urls(places: Places, file: TaskFile, *, shown: bool) -> dict[str, str | None]:
+    """The absolute URLs of a file's results and original; None for one that does not exist (yet)."""
+    # The signature stands before what playlists refer to relatively.
+    signature = f"~{places.signature}/" if places.signature else ""
+    place = f"{places.base}/media/{signature}{file.task_id}/{file.id}/"
+    found = {
+        key: place + name if shown and getattr(file, column.key) else None
+        for key, (column, name) in RESULT_URLS.items()
+    }
+    if file.id in places.originals:
+        found["original_url"] = f"{places.base}/files/{places.originals[file.id]}" if shown else None
+    return found
+
+
+def as_json(found: TaskRows, places: Places, reader: Language, *, with_steps: bool = True) -> dict[str, object]:
+    """The status as clients get it; lists leave out the steps of the files."""
+    task, ones, steps = found.task, found.files, found.steps
+    created_at = _documented(task.created_at)
+    is_removed = task.status is TaskStatus.REMOVED
+    return {
+        "success": True,
+        "task_id": task.id,
+        "status": TaskStatus.CANCELLED.value if is_removed else task.status.value,
+        "removed": is_removed,
+        "message": _message(task, found.arrived, reader),
+        "progress": task.progress,
+        "partial": task.partial,
+        "playable": task.playable and all(is_shown(file, steps.get(file.id, ())) for file in ones if file.playable),
+        "step": task.step,
+        "eta_seconds": task.eta_seconds,
+        "waiting": _error(task.waiting_code, task.waiting_params, reader),
+        "files": [_file(file, steps.get(file.id, ()), places, reader, with_steps) for file in ones],
+        "created_at": created_at,
+        "created_at_utc": created_at + "Z",
+    }
+
+
+def _message(task: Task, arrived: int, reader: Language) -> str:
+    match task.status:
+        case TaskStatus.UPLOADED if task.gather_until:
+            return sentence("task_gathering", {"arrived": arrived, "files": task.file_count}, reader)
+        case TaskStatus.PROCESSING if task.waiting_code:
+            reason = sentence(task.waiting_code, task.waiting_params or {}, reader)
+            return sentence("task_waiting", {"reason": reason}, reader)
+        case TaskStatus.PROCESSING:
+            current = max(1, task.current_file)
+            return sentence("task_processing", {"current": current, "total": task.file_count}, reader)
+        case TaskStatus.ERROR:
+            reason = sentence(task.error_code or "not_found", task.error_params or {}, reader)
+            return sentence("task_error", {"reason": reason}, reader)
+        case other:
+            return sentence(f"task_{other.value}", {}, reader)
+
+
+def _file(
+    file: TaskFile, steps: Sequence[TaskStep], places: Places, reader: Language, with_steps: bool
+) -> dict[str, object]:
+    shown = is_shown(file, steps)
+    # An earlier failure of a removed task is for reports only.
+    why = ("file_removed", None) if file.status is FileStatus.REMOVED else (file.error_code, file.error_params)
+    return {
+        "id": file.id,
+        "name": file.name,
+        "size": file.size,
+        "status": file.status.value,
+        "progress": file.progress,
+        "duration": file.duration,
+        "width": file.width,
+        "height": file.height,
+        "frame_rate": file.frame_rate,
+        "container": file.container,
+        "video_codec": file.video_codec,
+        "audio_codec": file.audio_codec,
+        "audio_tracks": file.audio_tracks,
+        "hdr": file.hdr,
+        "variable_frame_rate": file.variable_frame_rate,
+        "scan": file.scan,
+        "playable": shown and file.playable,
+        **urls(places, file, shown=shown),
+        **({"steps": [_step(step, reader) for step in steps]} if with_steps else {}),
+        "remarks": [{"code": code, "message": sentence(code, {}, reader)} for code in file.remarks],
+        "error": _error(*why, reader),
+    }
+
+
+def _step(step: TaskStep, reader: Language) -> dict[str, object]:
+    return {
+        "name": step.name,
+        "status": step.status.value,
+        "progress": step.progress,
+        "error": _error(step.error_code, step.error_params, reader),
+    }
+
+
+def _error(code: str | None, params: Mapping[str, Param] | None, reader: Language) -> dict[str, str] | None:
+    return {"code": code, "message": sentence(code, params or {}, reader)} if code else None
+
+
+def _documented(moment: datetime) -> str:
+    """UTC to the second, without a zone, as the document has it."""
+    return moment.strftime("%Y-%m-%dT%H:%M:%S")

@@ -184,15 +184,11 @@ SELECT day, protocol, client, until, milliseconds / 1000.0 AS seconds, CAST(sum(
 FROM (
     SELECT day, protocol, client, until, milliseconds, uploads FROM report_times
     UNION ALL
-    SELECT day, protocol, client, until, ms, 1
-    FROM (
-        SELECT day, protocol, client, k.until,
-               CASE k.until WHEN 'complete' THEN complete_ms WHEN 'playable' THEN playable_ms
-                            ELSE processed_ms END AS ms
-        FROM upload_facts_lately
-        CROSS JOIN (SELECT 'complete' AS until UNION ALL SELECT 'playable' UNION ALL SELECT 'processed') AS k
-    ) AS timed
-    WHERE ms IS NOT NULL
+    SELECT day, protocol, client, 'complete', complete_ms, 1 FROM upload_facts_lately WHERE arrived = 1
+    UNION ALL
+    SELECT day, protocol, client, 'playable', playable_ms, 1 FROM upload_facts_lately WHERE playable_ms IS NOT NULL
+    UNION ALL
+    SELECT day, protocol, client, 'processed', processed_ms, 1 FROM upload_facts_lately WHERE processed_ms IS NOT NULL
 ) AS one
 GROUP BY day, protocol, client, until, milliseconds
 """
@@ -309,17 +305,17 @@ FROM (
 # A task enters the queue once its bytes are there, and leaves it with its first claim, or when it ends without one.
 _ENTERED = "{x}.type = 'gathered' OR ({x}.type = 'uploaded' AND {gathers} IS NULL)"
 _QUEUE_MOVES = """
-CREATE VIEW queue_moves_lately AS
-SELECT {hour} AS hour, 1 AS entered, 0 AS started, 0 AS ended, NULL AS ms
-FROM task_events e WHERE {lately} AND ({entered})
+CREATE VIEW {name} AS
+SELECT e.id, e.at, {hour} AS hour, 1 AS entered, 0 AS started, 0 AS ended, NULL AS ms
+FROM task_events e WHERE {which} AND ({entered})
 UNION ALL
-SELECT {hour}, 0, 1, 0, (SELECT {waited} FROM task_events x WHERE x.task_id = e.task_id AND ({x_entered})
+SELECT e.id, e.at, {hour}, 0, 1, 0, (SELECT {waited} FROM task_events x WHERE x.task_id = e.task_id AND ({x_entered})
                          ORDER BY x.id DESC LIMIT 1)
-FROM task_events e WHERE {lately} AND e.type = 'processing' AND e.attempt = 1
+FROM task_events e WHERE {which} AND e.type = 'processing' AND e.attempt = 1
 UNION ALL
-SELECT {hour}, 0, 0, 1, NULL
+SELECT e.id, e.at, {hour}, 0, 0, 1, NULL
 FROM task_events e
-WHERE {lately} AND e.type IN ('cancelled', 'removed') AND e.attempt = 0
+WHERE {which} AND e.type IN ('cancelled', 'removed') AND e.attempt = 0
   AND EXISTS (SELECT 1 FROM task_events x WHERE x.task_id = e.task_id AND ({x_entered}))
   AND NOT EXISTS (SELECT 1 FROM task_events x
                   WHERE x.task_id = e.task_id AND x.id < e.id AND x.type IN ('cancelled', 'error'))
@@ -391,6 +387,7 @@ _VIEWS = (
     "storage_by_owner",
     "open_uploads",
     "open_tasks",
+    "queue_moves",
     "queue_moves_lately",
     "queue_waits",
     "queue_wait_percentiles",
@@ -406,10 +403,12 @@ def _statements(kind: str) -> list[str]:
     now = "strftime('%Y-%m-%d %H:%M:%f', 'now')" if kind == "sqlite" else "clock_timestamp()"
     a_day_ago = "strftime('%Y-%m-%d %H:%M:%f', 'now', '-1 day')" if kind == "sqlite" else f"{now} - interval '1 day'"
     since = lambda at: f"CAST({of['ms'].format(until=now, since=at)} / 1000 AS BIGINT)"  # noqa: E731
-    playable = "(SELECT min(e.at) FROM task_events e WHERE e.task_id = f.task_id AND e.type = 'playable')"
     took = lambda at, since: of["rounded"].format(ms=of["ms"].format(until=at, since=since))  # noqa: E731
     until = lambda at: f"CASE WHEN {at} IS NOT NULL THEN {took(at, _BEGAN)} END"  # noqa: E731
     entered = {x: _ENTERED.format(x=x, gathers=of["text"].format(json=f"{x}.data", key="gathers")) for x in "ex"}
+    moves = {"hour": of["hour"].format(at="e.at"), "waited": took("e.at", "x.at")}
+    moves |= {"entered": entered["e"], "x_entered": entered["x"]}
+    lately = f"e.id > (SELECT kept_event FROM report_state) AND e.at >= {of['since_kept']}"
     counts = {each: _COUNT.format(which=f"= '{each}'") for each in ("succeeded", "failed", "rejected", "expired")}
     counts["ended"] = _COUNT.format(which="NOT IN ('open', 'waiting', 'processing')")
     keys = {"keys": "day, protocol, client, until", "counted": "uploads", "source": "upload_times"}
@@ -419,7 +418,7 @@ def _statements(kind: str) -> list[str]:
             day=of["day"].format(at="u.created_at"),
             code=of["text"].format(json="e.data", key="code"),
             to_complete=until("u.completed_at"),
-            to_playable=until(playable),
+            to_playable=until("t.playable_at"),
             to_processed=until("t.finished_at"),
             lines=lines,
         ),
@@ -442,13 +441,8 @@ def _statements(kind: str) -> list[str]:
         _OPEN_TASKS.format(
             idle=since("updated_at"), age=since("created_at"), lease_is_over=f"lease_expires_at < {now}"
         ),
-        _QUEUE_MOVES.format(
-            hour=of["hour"].format(at="e.at"),
-            waited=took("e.at", "x.at"),
-            entered=entered["e"],
-            x_entered=entered["x"],
-            lately=f"e.id > (SELECT kept_event FROM report_state) AND e.at >= {of['since_kept']}",
-        ),
+        _QUEUE_MOVES.format(name="queue_moves", which="e.id > 0", **moves),
+        _QUEUE_MOVES.format(name="queue_moves_lately", which=lately, **moves),
         _QUEUE_WAITS,
         _PERCENTILES.format(name="queue_wait_percentiles", **waits),
         _QUEUE,
@@ -479,6 +473,7 @@ def upgrade() -> None:
     op.add_column("uploads", sa.Column("client", sa.String(16), nullable=True))
     op.add_column("uploads", sa.Column("first_byte_at", sa.DateTime(timezone=True), nullable=True))
     time = sa.DateTime(timezone=True)
+    op.add_column("tasks", sa.Column("playable_at", sa.DateTime(timezone=True), nullable=True))
     op.create_table(
         "report_state",
         sa.Column("id", sa.Integer(), nullable=False),
@@ -522,6 +517,7 @@ def downgrade() -> None:
     op.drop_index("ix_task_steps_failed", "task_steps")
     for table in ("uploads", "times", "videos", "tasks", "queue", "waits", "state"):
         op.drop_table(f"report_{table}")
+    op.drop_column("tasks", "playable_at")
     op.drop_column("uploads", "first_byte_at")
     op.drop_column("uploads", "client")
     kind = op.get_bind().dialect.name

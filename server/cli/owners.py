@@ -233,8 +233,13 @@ def _erase(settings: Settings, name: str, *, as_json: bool) -> None:
     shown = output.cell(name)
     try:
         with actions.serving(settings) as services:
-            parts = {"database": services.database, "removal": services.removal, "store": services.store}
-            made = erasure.Erasure(locks=services.locks, node=services.node, **parts)
+            made = erasure.Erasure(
+                database=services.database,
+                removal=services.removal,
+                store=services.store,
+                locks=services.locks,
+                node=services.node,
+            )
             log = audit.AuditLog(database=services.database, clock=utc_now)
             done = made.erase(name, lambda session, erased: log.write(session.connection(), _entry(erased)))
     except owners.OwnerUnknownError:

@@ -69,7 +69,9 @@ def _table(table: Table) -> str:
         kind = str(column.type).lower() + ("" if column.nullable else " not null")
         keys = ["primary key"] if column.primary_key else []
         keys += [f"→ `{key.target_fullname}`" for key in column.foreign_keys]
-        lines.append(f"| `{column.name}` | {', '.join([kind, *keys])} | {_marks(table.name, column.name)}{column.doc} |")
+        lines.append(
+            f"| `{column.name}` | {', '.join([kind, *keys])} | {_marks(table.name, column.name)}{column.doc} |"
+        )
     return "\n".join(lines) + "\n"
 
 

@@ -74,4 +74,6 @@ def _refusals(role: str) -> Iterator[None]:
         raise exits.Refused(_NO_ROLES) from None
     except RoleUnknownError:
         name = cell(role)
-        raise exits.NotThere(f"PostgreSQL has no role {name}: CREATE ROLE {name} LOGIN PASSWORD '…' makes it.") from None
+        raise exits.NotThere(
+            f"PostgreSQL has no role {name}: CREATE ROLE {name} LOGIN PASSWORD '…' makes it."
+        ) from None

@@ -30,6 +30,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from server.database import access_models as access_models  # its tables belong to the same metadata
 from server.database import event_models as event_models
+from server.database import report_models as report_models
 from server.database.base import COUNTER, index_of, word
 from server.database.base import Base as Base
 from server.lifecycle import FileStatus, StepStatus, TaskStatus, UploadStatus
@@ -77,6 +78,11 @@ class Upload(Base):
         word(UploadStatus), doc="`open`, `complete`, `rejected`, `expired` or `terminated`", default=UploadStatus.OPEN
     )
     protocol: Mapped[str] = mapped_column(String(16), doc="`tus` or `multipart`")
+    client: Mapped[str | None] = mapped_column(
+        String(16),
+        doc="Kind of client, by its User-Agent: `browser`, `mobile_browser`, `ios`, `android`, `java`, `node`, "
+        "`python`, `go`, `curl` or `other`; NULL without that header",
+    )
     grant_id: Mapped[str | None] = mapped_column(String(16), doc="The grant that created it; NULL without one")
     length: Mapped[int | None] = mapped_column(doc="Bytes of the whole file; NULL while unknown")
     received: Mapped[int] = mapped_column(
@@ -104,6 +110,10 @@ class Upload(Base):
     created_at: Mapped[datetime] = mapped_column(doc="When it was created (UTC)")
     updated_at: Mapped[datetime] = mapped_column(doc="When its row changed last (UTC)")
     expires_at: Mapped[datetime] = mapped_column(doc="When it is removed, unless complete or bytes came since (UTC)")
+    first_byte_at: Mapped[datetime | None] = mapped_column(
+        doc="When its first byte came (UTC), written with the progress or the completion; NULL where that was at "
+        "`created_at`, or not recorded"
+    )
     completed_at: Mapped[datetime | None] = mapped_column(doc="When its last byte had arrived (UTC)")
     resumed: Mapped[bool] = mapped_column(
         doc="Whether its client resumed it: sent a HEAD when only a part of the bytes had arrived",
@@ -203,6 +213,7 @@ class Task(Base):
     playable: Mapped[bool] = mapped_column(
         doc="Whether every file that has not failed can be played", server_default=false()
     )
+    playable_at: Mapped[datetime | None] = mapped_column(doc="When that was first so (UTC)")
     step: Mapped[str | None] = mapped_column(String(16), doc="The step that runs, or ran last")
     eta_seconds: Mapped[int | None] = mapped_column(
         Integer, doc="Seconds until it is done, as estimated at `updated_at`; NULL while unknown"

@@ -24,9 +24,11 @@ _PROTOCOL = ("text", "`tus` or `multipart` (a file of a form)")
 _CLIENT = ("text", "Kind of client: see `uploads.client`; `unknown` where none was recorded")
 _OUTCOME = (
     "text",
-    "What became of it: `open`, `waiting` or `processing`; or how it ended: `succeeded`, `failed`, `rejected` (not an "
-    "accepted video), `expired`, `terminated` (removed before its last byte), `cancelled` or `removed` (before it was "
-    "processed). A video that is deleted later still counts as succeeded",
+    (
+        "What became of it: `open`, `waiting` or `processing`; or how it ended: `succeeded`, `failed`, `rejected` (not an "
+        "accepted video), `expired`, `terminated` (removed before its last byte), `cancelled` or `removed` (before it was "
+        "processed). A video that is deleted later still counts as succeeded"
+    ),
 )
 _REASON = ("text", "Code of the reason why it failed or was rejected; [errors](errors.md) has the sentences")
 _BYTES = ("bigint", "Bytes that arrived")
@@ -35,8 +37,10 @@ _RESUMED = ("bigint", "Of these, uploads that were resumed: see `uploads.resumed
 _ROUNDED = "rounded to two significant digits"
 _UNTIL = (
     "text",
-    "The end of the time: `complete` (its last byte), `playable` (its task could be played) or `processed` (its task "
-    "ended)",
+    (
+        "The end of the time: `complete` (its last byte), `playable` (its task could be played) or `processed` (its task "
+        "ended)"
+    ),
 )
 _P50 = ("double", f"Half of them took no longer; {_ROUNDED}")
 _P95 = ("double", f"95 of 100 took no longer; {_ROUNDED}")
@@ -77,6 +81,16 @@ _TASK_FACTS = {
     "files": ("integer", "Number of files"),
     "waited_ms": ("bigint", "Milliseconds from its creation until a worker claimed it; NULL before"),
     "took_ms": ("bigint", "Milliseconds from its creation to its end; NULL before"),
+}
+
+_MOVES = {
+    "id": ("bigint", "The event in `task_events`"),
+    "at": ("datetime", "When (UTC)"),
+    "hour": _HOUR,
+    "entered": ("integer", "1 for a task that came, or else 0"),
+    "started": ("integer", "1 for a first claim, or else 0"),
+    "ended": ("integer", "1 for an end without a claim, or else 0"),
+    "ms": ("bigint", f"Milliseconds that it waited until its first claim, {_ROUNDED}"),
 }
 
 VIEWS: Mapping[str, View] = {
@@ -185,9 +199,11 @@ VIEWS: Mapping[str, View] = {
             "idle_seconds": _IDLE,
             "why": (
                 "text",
-                "`no_bytes` (none came yet), `no_more_bytes` (the client stopped sending), `waits_for_parts` (a "
-                "parallel upload), `checksum_open` (bytes that are not verified), `waits_for_sweep` (all bytes are "
-                "there; the next sweep finishes it)",
+                (
+                    "`no_bytes` (none came yet), `no_more_bytes` (the client stopped sending), `waits_for_parts` (a "
+                    "parallel upload), `checksum_open` (bytes that are not verified), `waits_for_sweep` (all bytes are "
+                    "there; the next sweep finishes it)"
+                ),
             ),
         },
     ),
@@ -205,9 +221,11 @@ VIEWS: Mapping[str, View] = {
             "age_seconds": ("bigint", "Seconds since it was created"),
             "why": (
                 "text",
-                "`running`; `waits_for_uploads` (files of the task have not arrived), `waits_for_worker` (no worker "
-                "has claimed it), `waits_again` (it was given back), `worker_lost` (its worker does not respond); or "
-                "the code why it was postponed, such as `disk_full`",
+                (
+                    "`running`; `waits_for_uploads` (files of the task have not arrived), `waits_for_worker` (no worker "
+                    "has claimed it), `waits_again` (it was given back), `worker_lost` (its worker does not respond); or "
+                    "the code why it was postponed, such as `disk_full`"
+                ),
             ),
         },
     ),
@@ -248,7 +266,10 @@ VIEWS: Mapping[str, View] = {
         {
             "endpoint_id": ("varchar(16)", "The endpoint"),
             "owner": ("text", "Whose events it gets; NULL: those of every owner"),
-            "state": ("text", "`healthy`, `failing` (the last delivery failed), `paused` (no attempt now) or `disabled`"),
+            "state": (
+                "text",
+                ("`healthy`, `failing` (the last delivery failed), `paused` (no attempt now) or `disabled`"),
+            ),
             "reason": ("varchar(64)", "Why the server disabled it; NULL otherwise"),
             "failures_in_a_row": ("integer", "Deliveries that failed since the last one that did not"),
             "pending": ("bigint", "Deliveries that are not done"),
@@ -275,17 +296,8 @@ VIEWS: Mapping[str, View] = {
         _TASK_FACTS,
     ),
     "task_facts_lately": View("Those of which no sums are kept yet.", _TASK_FACTS, is_internal=True),
-    "queue_moves_lately": View(
-        "What came into the queue and left it since the last kept sums; for the other views.",
-        {
-            "hour": _HOUR,
-            "entered": ("integer", "1 for a task that came, or else 0"),
-            "started": ("integer", "1 for a first claim, or else 0"),
-            "ended": ("integer", "1 for an end without a claim, or else 0"),
-            "ms": ("bigint", f"Milliseconds that it waited, {_ROUNDED}"),
-        },
-        is_internal=True,
-    ),
+    "queue_moves": View("What came into the queue and left it, event by event.", _MOVES),
+    "queue_moves_lately": View("Those of which no sums are kept yet.", _MOVES, is_internal=True),
     "queue_wait_percentiles": View(
         "Percentiles of `queue_waits` by hour; for `queue_per_hour`.",
         {"hour": _HOUR, "tasks": ("bigint", "Tasks that were started"), "p50_seconds": _P50, "p95_seconds": _P95},

@@ -152,9 +152,7 @@ class Erasure:
         return row.has_bytes and row.received > 0 and not waits and self.store.size(row.id) is None
 
     def _check_elsewhere(self, owner: str) -> None:
-        others = select(Task.id).where(
-            Task.owner == owner, Task.node != self.node, Task.status != TaskStatus.REMOVED
-        )
+        others = select(Task.id).where(Task.owner == owner, Task.node != self.node, Task.status != TaskStatus.REMOVED)
         alive = Upload.status.in_((UploadStatus.OPEN, UploadStatus.COMPLETE))
         uploads = select(Upload.id).where(Upload.owner == owner, alive, Upload.has_bytes)
         with self.database.read() as session:
@@ -228,7 +226,9 @@ def _empty_tasks(session: Session, ids: Sequence[str]) -> None:
             found = session.execute(select(model.id, params).where(its.in_(ids), params.is_not(None))).all()
             for row in found:
                 if isinstance(row[1], dict) and "name" in row[1]:
-                    changed(session, update(model).where(model.id == row[0]).values({column: row[1] | {"name": ERASED}}))
+                    changed(
+                        session, update(model).where(model.id == row[0]).values({column: row[1] | {"name": ERASED}})
+                    )
     _empty_deliveries(session, ids)
 
 

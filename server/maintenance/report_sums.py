@@ -2,12 +2,14 @@
 
 Rules:
 
-- Only a sweep writes sums, in one transaction, and never of today: the views add what came later from the rows.
+- Only a sweep writes sums, a day in a transaction, and never of today: the views add what came later from the rows.
 - A day is summed again when an event says that something of it changed, as long as all its rows are there. After that
   its sums stay as they are: they outlive the rows.
 - A transaction may commit some time after the time in its rows; so the last minutes are looked at again.
+- Memory depends on the kinds and times of a day's uploads, not on their number.
 """
 
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -30,6 +32,8 @@ from server.database.types import UtcDateTime
 
 _MARGIN = timedelta(minutes=15)
 _DAY = timedelta(days=1)
+_DAYS_AT_ONCE = 31
+"""The first sums of a large database take many sweeps, so that each of them does its other work too."""
 
 # Owner by owner along the index (owner, created_at): there is none by time alone.
 _FACTS_OF = """
@@ -37,43 +41,33 @@ WITH RECURSIVE seen(owner) AS (
     SELECT min(owner) FROM {table}
     UNION ALL
     SELECT (SELECT min(u.owner) FROM {table} u WHERE u.owner > seen.owner) FROM seen WHERE seen.owner IS NOT NULL
-), facts AS (
-    SELECT f.*
-    FROM seen CROSS JOIN {facts} f
-    WHERE f.owner = seen.owner AND f.created_at >= :since AND f.created_at < :until
 )
+SELECT {columns}
+FROM seen CROSS JOIN {facts} f
+WHERE f.owner = seen.owner AND f.created_at >= :since AND f.created_at < :until
 """
-_FACTS = _FACTS_OF.format(table="uploads", facts="upload_facts")
-_TASK_FACTS = _FACTS_OF.format(table="tasks", facts="task_facts")
-_UPLOADS = """
-SELECT day, protocol, client, outcome, reason, count(*) AS uploads, CAST(sum(bytes) AS BIGINT) AS bytes,
-       CAST(sum(arrived) AS BIGINT) AS arrived, CAST(sum(resumed) AS BIGINT) AS resumed
-FROM facts GROUP BY day, protocol, client, outcome, reason
+_UPLOADS = _FACTS_OF.format(
+    table="uploads",
+    facts="upload_facts",
+    columns="f.protocol, f.client, f.outcome, f.reason, f.bytes, f.arrived, f.resumed, f.complete_ms, f.playable_ms, "
+    "f.processed_ms, f.container, f.video_codec, f.resolution, f.hdr, f.seconds",
+)
+_TASKS = _FACTS_OF.format(
+    table="tasks", facts="task_facts", columns="f.status, f.partly_failed, f.files, f.waited_ms, f.took_ms"
+)
+_MOVES = """
+SELECT hour, entered, started, ended, ms FROM queue_moves
+WHERE id > :after AND id < :before AND at >= :since AND at < :until
 """
-_TIMES = """
-SELECT day, protocol, client, '{until}' AS until, {until}_ms AS milliseconds, count(*) AS uploads
-FROM facts WHERE {until}_ms IS NOT NULL GROUP BY day, protocol, client, {until}_ms
-"""
-_VIDEOS = """
-SELECT day, container, video_codec, resolution, hdr, count(*) AS videos, CAST(sum(bytes) AS BIGINT) AS bytes,
-       sum(seconds) AS seconds
-FROM facts WHERE outcome = 'succeeded' GROUP BY day, container, video_codec, resolution, hdr
-"""
-_TASKS = """
-SELECT day, status, count(*) AS tasks, CAST(sum(partly_failed) AS BIGINT) AS partly_failed,
-       CAST(sum(files) AS BIGINT) AS files, count(waited_ms) AS waited,
-       CAST(coalesce(sum(waited_ms), 0) AS BIGINT) AS waited_ms, count(took_ms) AS ended,
-       CAST(coalesce(sum(took_ms), 0) AS BIGINT) AS took_ms, max(took_ms) AS longest_ms
-FROM facts GROUP BY day, status
-"""
-_QUEUE = """
-SELECT hour, CAST(sum(entered) AS BIGINT) AS entered, CAST(sum(started) AS BIGINT) AS started,
-       CAST(sum(ended) AS BIGINT) AS ended
-FROM queue_moves_lately WHERE hour < :hour GROUP BY hour
-"""
-_WAITS = """
-SELECT hour, ms AS milliseconds, count(*) AS tasks
-FROM queue_moves_lately WHERE hour < :hour AND ms IS NOT NULL GROUP BY hour, ms
+_FIRST = """
+WITH RECURSIVE seen(owner) AS (
+    SELECT min(owner) FROM uploads
+    UNION ALL
+    SELECT (SELECT min(u.owner) FROM uploads u WHERE u.owner > seen.owner) FROM seen WHERE seen.owner IS NOT NULL
+)
+SELECT min(at) AS at FROM (
+    SELECT (SELECT min(u.created_at) FROM uploads u WHERE u.owner = seen.owner) AS at FROM seen
+) AS one
 """
 _CHANGED = """
 SELECT DISTINCT f.day FROM task_events e JOIN upload_facts f ON f.upload_id = e.upload_id WHERE e.id > :after
@@ -85,15 +79,9 @@ UNION
 SELECT DISTINCT f.day FROM task_events e JOIN task_facts f ON f.task_id = e.task_id WHERE e.id > :after
 """
 
-_OF_DAYS: Mapping[type[Any], Sequence[str]] = {
-    ReportUploads: [_FACTS + _UPLOADS],
-    ReportTimes: [_FACTS + _TIMES.format(until=until) for until in ("complete", "playable", "processed")],
-    ReportVideos: [_FACTS + _VIDEOS],
-    ReportTasks: [_TASK_FACTS + _TASKS],
-}
-_OF_HOURS: Mapping[type[Any], str] = {ReportQueue: _QUEUE, ReportWaits: _WAITS}
+_OF_DAYS: Sequence[type[Any]] = (ReportUploads, ReportTimes, ReportVideos, ReportTasks)
 
-Rows = list[dict[str, Any]]
+Sums = Mapping[type[Any], list[dict[str, Any]]]
 
 
 @dataclass(frozen=True)
@@ -110,43 +98,45 @@ def keep(database: Database, now: datetime, *, row_retention: int) -> Sequence[s
     """
     with database.read() as session:
         connection = session.connection()
-        before = _state(connection)
-        until = max(before.kept_until, _midnight(now - _MARGIN))
-        is_first = not connection.scalar(select(ReportUploads.day).limit(1))
-        days = [] if is_first else _changed_days(connection, before, now, row_retention)
-        spans = [(day, day + _DAY) for day in days]
-        if until > before.kept_until:
-            spans.append((before.kept_until, until))
-        after = _State(until, _last_before(connection, before.kept_event, until), _looked(connection, before, now))
-        of_days: dict[type[Any], Rows] = {model: [] for model in _OF_DAYS}
-        for model, statements in _OF_DAYS.items():
-            for since, end in spans:
-                for statement in statements:
-                    of_days[model] += _rows(connection, statement, since=since, until=end)
-        hour = until.strftime("%Y-%m-%d %H:00")
-        is_new = until > before.kept_until
-        of_hours = {model: _rows(connection, sql, hour=hour) if is_new else [] for model, sql in _OF_HOURS.items()}
-    written = sorted({row["day"] for rows in of_days.values() for row in rows} | {day.date().isoformat() for day in days})
-    if spans or after != before:
-        _write(database, before, after, written, {**of_days, **of_hours})
-    return written
+        state = _state(connection)
+        # Before anything is summed up: what changes from now on is looked at next time.
+        looked = _looked(connection, state, now)
+        changed = _changed_days(connection, state, now, row_retention)
+        since = _next_day(connection, state)
+    until = _midnight(now - _MARGIN)
+    written = []
+    for day in changed:
+        with database.read() as session:
+            sums = _sums_of_day(session.connection(), day)
+        _write(database, state, state, day, sums)
+        written.append(day)
+    new = 0
+    while since < until and new < _DAYS_AT_ONCE:
+        with database.read() as session:
+            connection = session.connection()
+            end = since + _DAY
+            sums = {**_sums_of_day(connection, since), **_sums_of_hours(connection, state, since)}
+            after = _State(end, _last_before(connection, state.kept_event, end), state.looked_event)
+        _write(database, state, after, since, sums)
+        written.append(since)
+        state, since, new = after, end, new + 1
+    if looked != state.looked_event:
+        with database.write(lazy=True) as session:
+            session.execute(update(ReportState).values(looked_event=looked))
+    return sorted({day.date().isoformat() for day in written})
 
 
-def _write(
-    database: Database, before: _State, after: _State, days: Sequence[str], rows: Mapping[type[Any], Rows]
-) -> None:
+def _write(database: Database, before: _State, after: _State, day: datetime, sums: Sums) -> None:
     with database.write(lazy=True) as session:
         connection = session.connection()
-        held = connection.scalar(select(ReportState.kept_until).with_for_update())
-        if held != before.kept_until:
+        if connection.scalar(select(ReportState.kept_until).with_for_update()) != before.kept_until:
             return  # another sweep was first
         for model in _OF_DAYS:
-            for day in days:
-                connection.execute(delete(model).where(model.day == day))
-        for model, found in rows.items():
+            connection.execute(delete(model).where(model.day == day.date().isoformat()))
+        for model, found in sums.items():
             if found:
                 connection.execute(insert(model), found)
-        values = {"kept_until": after.kept_until, "kept_event": after.kept_event, "looked_event": after.looked_event}
+        values = {"kept_until": after.kept_until, "kept_event": after.kept_event}
         connection.execute(update(ReportState).values(**values))
 
 
@@ -155,8 +145,18 @@ def _state(connection: Connection) -> _State:
     return _State(*connection.execute(select(*columns)).one())
 
 
+def _next_day(connection: Connection, state: _State) -> datetime:
+    """The first day to be summed up; far away while there is no upload."""
+    if state.kept_event or connection.scalar(select(ReportUploads.day).limit(1)):
+        return state.kept_until
+    first = connection.execute(text(_FIRST).columns(at=UtcDateTime())).scalar()
+    return datetime.max.replace(tzinfo=state.kept_until.tzinfo) if first is None else _midnight(first)
+
+
 def _changed_days(connection: Connection, state: _State, now: datetime, row_retention: int) -> list[datetime]:
     """The kept days of which something has changed, and of which no row can be gone yet."""
+    if not connection.scalar(select(ReportUploads.day).limit(1)):
+        return []
     whole_from = now - timedelta(seconds=row_retention) if row_retention else None
     found = connection.execute(text(_CHANGED), {"after": state.looked_event}).scalars()
     days = (datetime.fromisoformat(day).replace(tzinfo=state.kept_until.tzinfo) for day in found)
@@ -169,23 +169,85 @@ def _looked(connection: Connection, state: _State, now: datetime) -> int:
     return connection.scalar(select(func.max(TaskEvent.id)).where(*later)) or state.looked_event
 
 
+def _first_since(connection: Connection, after: int, since: datetime) -> int | None:
+    later = select(TaskEvent.id).where(TaskEvent.id > after, TaskEvent.at >= since).order_by(TaskEvent.id).limit(1)
+    return connection.scalar(later)
+
+
 def _last_before(connection: Connection, after: int, until: datetime) -> int:
     """The largest id of which no event up to it is at or after `until`."""
-    later = select(TaskEvent.id).where(TaskEvent.id > after, TaskEvent.at >= until).order_by(TaskEvent.id).limit(1)
-    first = connection.scalar(later)
-    if first is not None:
-        return int(first) - 1
-    return connection.scalar(select(func.max(TaskEvent.id))) or after
+    first = _first_since(connection, after, until)
+    return first - 1 if first is not None else connection.scalar(select(func.max(TaskEvent.id))) or after
 
 
-def _rows(connection: Connection, sql: str, **values: object) -> Rows:
-    return [dict(row) for row in connection.execute(_typed(sql, values), values).mappings()]
+def _sums_of_day(connection: Connection, day: datetime) -> Sums:
+    """What the rows of one day add up to."""
+    uploads: dict[tuple[Any, ...], list[int]] = defaultdict(lambda: [0, 0, 0, 0])
+    times: Counter[tuple[Any, ...]] = Counter()
+    videos: dict[tuple[Any, ...], list[Any]] = defaultdict(lambda: [0, 0, 0.0])
+    tasks: dict[str, list[Any]] = defaultdict(lambda: [0, 0, 0, 0, 0, 0, 0, None])
+    span = {"since": day, "until": day + _DAY}
+    for row in _rows(connection, _UPLOADS, span):
+        _add(uploads[row.protocol, row.client, row.outcome, row.reason], 1, row.bytes, row.arrived, row.resumed)
+        for until, ms in (
+            ("complete", row.complete_ms),
+            ("playable", row.playable_ms),
+            ("processed", row.processed_ms),
+        ):
+            if ms is not None:
+                times[row.protocol, row.client, until, ms] += 1
+        if row.outcome == "succeeded":
+            _add(videos[row.container, row.video_codec, row.resolution, row.hdr], 1, row.bytes, row.seconds)
+    for row in _rows(connection, _TASKS, span):
+        sums = tasks[row.status]
+        waited, took = row.waited_ms, row.took_ms
+        _add(sums, 1, row.partly_failed, row.files, waited is not None, waited or 0, took is not None, took or 0)
+        if took is not None:
+            sums[-1] = max(took, sums[-1] or 0)
+    date = day.date().isoformat()
+    return {
+        ReportUploads: _named(ReportUploads, ((date, *key, *sums) for key, sums in uploads.items())),
+        ReportTimes: _named(ReportTimes, ((date, *key, count) for key, count in times.items())),
+        ReportVideos: _named(ReportVideos, ((date, *key, *sums) for key, sums in videos.items())),
+        ReportTasks: _named(ReportTasks, ((date, key, *sums) for key, sums in tasks.items())),
+    }
+
+
+def _sums_of_hours(connection: Connection, state: _State, day: datetime) -> Sums:
+    """What came into the queue and left it on one day, which events tell that are not kept yet."""
+    queue: dict[str, list[int]] = defaultdict(lambda: [0, 0, 0])
+    waits: Counter[tuple[str, int]] = Counter()
+    end = day + _DAY
+    first = _first_since(connection, state.kept_event, end + _MARGIN)
+    last = connection.scalar(select(func.max(TaskEvent.id))) or 0
+    values = {"after": state.kept_event, "before": last + 1 if first is None else first, "since": day, "until": end}
+    for row in _rows(connection, _MOVES, values):
+        _add(queue[row.hour], row.entered, row.started, row.ended)
+        if row.ms is not None:
+            waits[row.hour, row.ms] += 1
+    return {
+        ReportQueue: _named(ReportQueue, ((hour, *sums) for hour, sums in queue.items())),
+        ReportWaits: _named(ReportWaits, ((*key, count) for key, count in waits.items())),
+    }
+
+
+def _add(sums: list[Any], *more: Any) -> None:
+    for place, one in enumerate(more):
+        sums[place] += one
+
+
+def _named(model: type[Any], rows: Iterator[tuple[Any, ...]]) -> list[dict[str, Any]]:
+    """Rows with the names of the columns, in the order of the table."""
+    names = [column.name for column in model.__table__.columns]
+    return [dict(zip(names, row, strict=True)) for row in rows]
+
+
+def _rows(connection: Connection, sql: str, values: Mapping[str, object]) -> Iterator[Any]:
+    return iter(connection.execute(_typed(sql, values), values, execution_options={"yield_per": 1000}))
 
 
 def _typed(sql: str, values: Mapping[str, object]) -> TextClause:
-    times: Iterator[Any] = (
-        bindparam(name, type_=UtcDateTime()) for name, value in values.items() if isinstance(value, datetime)
-    )
+    times = (bindparam(name, type_=UtcDateTime()) for name, value in values.items() if isinstance(value, datetime))
     return text(sql).bindparams(*times)
 
 

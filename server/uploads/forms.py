@@ -56,6 +56,7 @@ class Form:
     new_id: Callable[[], str]
     owner: str
     task_id: str
+    client: str | None = None
     claim: KeyClaim | None = None
     earlier: StoredAnswer | None = None
     asked: int = 0  # bytes that the whole form may bring, if that is known
@@ -111,6 +112,7 @@ class Form:
             id=upload_id,
             owner=self.owner,
             protocol="multipart",
+            client=self.client,
             task_id=self.task_id,
             filename=filename,
             media_type=media_type,
@@ -203,7 +205,12 @@ class FormService:
 
     @asynccontextmanager
     async def receive(
-        self, owner: str, key: str | None = None, asked: int = 0, terms: CreationTerms = NO_TERMS
+        self,
+        owner: str,
+        key: str | None = None,
+        asked: int = 0,
+        terms: CreationTerms = NO_TERMS,
+        client: str | None = None,
     ) -> AsyncIterator[Form]:
         """A form to put files into; unless it is finished, nothing of it is kept.
 
@@ -215,7 +222,7 @@ class FormService:
         """
         task_id = self.new_id()
         async with self.locks.hold(task_id):
-            form = self._form(owner, task_id, asked, terms)
+            form = self._form(owner, task_id, asked, terms, client)
             try:
                 if key is not None:
                     form.claim = self.keys.claim(owner, key, task_id)
@@ -232,7 +239,7 @@ class FormService:
         self.quotas.check(owner, asked)
         self.reservations.check(asked)
 
-    def _form(self, owner: str, task_id: str, asked: int, terms: CreationTerms) -> Form:
+    def _form(self, owner: str, task_id: str, asked: int, terms: CreationTerms, client: str | None) -> Form:
         return Form(
             settings=self.settings,
             database=self.database,
@@ -247,4 +254,5 @@ class FormService:
             task_id=task_id,
             asked=asked,
             terms=terms,
+            client=client,
         )

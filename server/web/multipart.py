@@ -40,6 +40,7 @@ from server.errors import (
 )
 from server.messages import sentence
 from server.transport.body import End
+from server.tus.client_kind import client_kind
 from server.tus.protocol import check_content_coding
 from server.uploads.forms import Form
 from server.uploads.idempotency import HEADER, Answer, parse_key
@@ -114,7 +115,8 @@ class _FormRoute:
         length = call.head.get("Content-Length") or ""
         asked = int(length) if length.isdecimal() else 0
         rate = await self._access.count_creation(call.scope, principal)
-        async with self._forms.receive(principal.owner, key, asked, self._access.terms(principal)) as form:
+        terms, client = self._access.terms(principal), client_kind(call.head.get("User-Agent"))
+        async with self._forms.receive(principal.owner, key, asked, terms, client) as form:
             answer = await self._take_all(form, reader, principal)
             self._check_end(reader)
             answered = await self._finish(form, answer, principal)

@@ -11,7 +11,9 @@ OWNERS = 50
 _MS = DAYS * 86_400_000
 
 _SQLITE = {
-    "numbers": "(WITH RECURSIVE k(n) AS (SELECT :low UNION ALL SELECT n + 1 FROM k WHERE n + 1 < :high) SELECT n FROM k)",
+    "numbers": (
+        "(WITH RECURSIVE k(n) AS (SELECT :low UNION ALL SELECT n + 1 FROM k WHERE n + 1 < :high) SELECT n FROM k)"
+    ),
     "at": "strftime('%Y-%m-%d %H:%M:%f000', '2026-05-01', (({ms}) / 1000.0) || ' seconds')",
     "true": "1",
     "false": "0",
@@ -75,7 +77,9 @@ def _statements(kind: str, uploads: int) -> list[str]:
                 "owner": owner,
                 "status": status,
                 "protocol": "CASE WHEN n % 10 = 9 THEN 'multipart' ELSE 'tus' END",
-                "client": "CASE n % 5 WHEN 0 THEN 'browser' WHEN 1 THEN 'ios' WHEN 2 THEN 'android' WHEN 3 THEN 'python' END",
+                "client": (
+                    "CASE n % 5 WHEN 0 THEN 'browser' WHEN 1 THEN 'ios' WHEN 2 THEN 'android' WHEN 3 THEN 'python' END"
+                ),
                 "length": size,
                 "received": f"CASE WHEN {arrived} THEN {size} ELSE 1000 END",
                 "filename": "'video-' || n || '.mp4'",
@@ -112,6 +116,7 @@ def _statements(kind: str, uploads: int) -> list[str]:
                 "error_code": "CASE n % 100 WHEN 4 THEN 'not_playable' WHEN 5 THEN 'codec_unsupported' END",
                 "created_at": m.at(m.complete),
                 "updated_at": m.at(m.finished),
+                "playable_at": f"CASE WHEN {worked} THEN {m.at(m.playable)} END",
                 "started_at": f"CASE WHEN {ran} THEN {m.at(m.started)} END",
                 "finished_at": f"CASE WHEN {ended} THEN {m.at(m.finished)} END",
             },
@@ -214,12 +219,19 @@ def _statements(kind: str, uploads: int) -> list[str]:
     return rows
 
 
-def fill(connection: Connection, uploads: int, *, batch: int = 50_000) -> None:
-    """Insert the month, of `uploads` uploads, into a database at head. The caller commits."""
+def fill(connection: Connection, uploads: int) -> None:
+    """Insert the month, of `uploads` uploads, into a database at head. The caller commits.
+
+    Hour by hour: the ids of events rise with their times, to some minutes.
+    """
     kind = connection.dialect.name
+    hours = DAYS * 24
+    if uploads % hours:
+        raise ValueError("the uploads of all hours must be as many")
+    batch = uploads // hours
     at = _Month(kind, uploads).at("0")
     for n in range(3):
-        disabled = at if n == 2 else "NULL"  # noqa: PLR2004  # the last one
+        disabled = at if n == 2 else "NULL"  # the last one
         connection.execute(
             text(
                 "INSERT INTO webhook_endpoints (id, owner, url, types, created_at, event_id, failures, disabled_at) "

@@ -180,7 +180,7 @@ _COUNT = "CAST(coalesce(sum(uploads) FILTER (WHERE outcome {which}), 0) AS BIGIN
 
 _TIMES = """
 CREATE VIEW upload_times AS
-SELECT day, protocol, client, until, milliseconds / 1000.0 AS seconds, CAST(sum(uploads) AS BIGINT) AS uploads
+SELECT day, protocol, client, until, CAST(milliseconds / 1000.0 AS DOUBLE PRECISION) AS seconds, CAST(sum(uploads) AS BIGINT) AS uploads
 FROM (
     SELECT day, protocol, client, until, milliseconds, uploads FROM report_times
     UNION ALL
@@ -323,7 +323,7 @@ WHERE {which} AND e.type IN ('cancelled', 'removed') AND e.attempt = 0
 
 _QUEUE_WAITS = """
 CREATE VIEW queue_waits AS
-SELECT hour, milliseconds / 1000.0 AS seconds, CAST(sum(tasks) AS BIGINT) AS tasks
+SELECT hour, CAST(milliseconds / 1000.0 AS DOUBLE PRECISION) AS seconds, CAST(sum(tasks) AS BIGINT) AS tasks
 FROM (
     SELECT hour, milliseconds, tasks FROM report_waits
     UNION ALL

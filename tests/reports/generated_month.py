@@ -222,13 +222,12 @@ def _statements(kind: str, uploads: int) -> list[str]:
 def fill(connection: Connection, uploads: int) -> None:
     """Insert the month, of `uploads` uploads, into a database at head. The caller commits.
 
-    Hour by hour: the ids of events rise with their times, to some minutes.
+    Day by day, so that an event of an earlier day has a smaller id.
     """
     kind = connection.dialect.name
-    hours = DAYS * 24
-    if uploads % hours:
-        raise ValueError("the uploads of all hours must be as many")
-    batch = uploads // hours
+    if uploads % DAYS:
+        raise ValueError("every day has as many uploads")
+    batch = uploads // DAYS
     at = _Month(kind, uploads).at("0")
     for n in range(3):
         disabled = at if n == 2 else "NULL"  # the last one

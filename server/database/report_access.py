@@ -68,7 +68,7 @@ def _name(connection: Connection, name: str) -> str:
 
 def _schema(connection: Connection) -> str:
     found = connection.scalar(text("SELECT current_schema()"))
-    return connection.dialect.identifier_preparer.quote_identifier(str(found)).replace("%", "%%")
+    return connection.dialect.identifier_preparer.quote_identifier(str(found))
 
 
 def _quoted(connection: Connection, role: str) -> str:
@@ -76,4 +76,4 @@ def _quoted(connection: Connection, role: str) -> str:
         raise NoRolesError
     if connection.scalar(text("SELECT 1 FROM pg_roles WHERE rolname = :role"), {"role": role}) is None:
         raise RoleUnknownError
-    return connection.dialect.identifier_preparer.quote_identifier(role).replace("%", "%%")
+    return connection.dialect.identifier_preparer.quote_identifier(role)

@@ -5,7 +5,7 @@ is what `videodock serve` and `videodock migrate` do.
 """
 
 import re
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 
 import anyio
@@ -26,8 +26,9 @@ from server.observability import configure_logging
 from server.pipeline import clamd
 from server.settings import Settings, load
 from server.storage.base import UploadStore
-from server.web import grants, health, media, multipart, pages, sessions, tasks, tus
+from server.web import description, grants, health, media, multipart, pages, sessions, tasks, tus
 from server.web.access import Access
+from server.web.described import DescribedRoute
 from server.web.errors import api_response, known
 from server.web.middleware.access_lines import AccessLines
 from server.web.middleware.access_log import AccessLog
@@ -72,24 +73,7 @@ def create_app(settings: Settings | None = None, store: UploadStore | None = Non
                     await anyio.to_thread.run_sync(scheduler.stop)
                 await anyio.to_thread.run_sync(lines.flush)
 
-    routes = [
-        *multipart.routes(services),
-        *tasks.routes(services),
-        *grants.routes(services),
-        *sessions.routes(
-            settings=settings,
-            sessions=services.auth.sessions,
-            audit=services.auth.audit,
-            verify=services.auth.authenticator.sign_in,
-            by_proxy=services.auth.authenticator.of_proxy,
-            intake=services.intake,
-        ),
-        *media.routes(services),
-        *health.routes(
-            _checks(services, scheduler), services.metrics, hints=_HINTS, check_scraper=Access(services).admin
-        ),
-        *pages.routes(settings.auth),
-    ]
+    routes = _routes(services, _checks(services, scheduler))
     for route in routes:
         # Starlette's `$` lets a line feed stand after every address and leaves it out of an id, so that `<id>%0a`
         # would be that id.
@@ -109,6 +93,27 @@ def create_app(settings: Settings | None = None, store: UploadStore | None = Non
     # A redirect would lose a body, and would be built from the client's Host.
     app.router.redirect_slashes = False
     return app
+
+
+def _routes(services: Services, checks: Mapping[str, Callable[[], str | None]]) -> list[DescribedRoute]:
+    settings = services.settings
+    made = [
+        *multipart.routes(services),
+        *tasks.routes(services),
+        *grants.routes(services),
+        *sessions.routes(
+            settings=settings,
+            sessions=services.auth.sessions,
+            audit=services.auth.audit,
+            verify=services.auth.authenticator.sign_in,
+            by_proxy=services.auth.authenticator.of_proxy,
+            intake=services.intake,
+        ),
+        *media.routes(services),
+        *health.routes(checks, services.metrics, hints=_HINTS, check_scraper=Access(services).admin),
+        *pages.routes(settings.auth),
+    ]
+    return [*made, *description.routes(settings, made)]
 
 
 def _hosts(services: Services) -> list[Middleware]:

@@ -61,7 +61,6 @@ def remove_task(session: Session, task_id: str, owner: str | None, *, now: datet
     if task is None or owner not in (None, task.owner):
         raise TaskNotFoundError
     _remove_files(session, TaskFile.task_id == task_id, now)
-    _end(session, task, now)
     may_move = (Upload.task_id == task_id, Upload.status.in_(sources(UPLOAD_MOVES, UploadStatus.TERMINATED)))
     # In the order of their ids, as in every transaction that changes several uploads.
     query = select(Upload.id, Upload.task_id, Upload.owner, Upload.concat).where(*may_move)
@@ -70,6 +69,7 @@ def remove_task(session: Session, task_id: str, owner: str | None, *, now: datet
     changed(session, update(Upload).where(Upload.id.in_([row.id for row in rows])).values(**ended))
     for row in rows:
         events.append_of_upload(session.connection(), row, events.of_end(UploadStatus.TERMINATED), at=now)
+    _end(session, task, now)
 
 
 def _hold(session: Session, task_id: str) -> Row[Any] | None:

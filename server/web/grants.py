@@ -9,7 +9,6 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 from starlette.responses import JSONResponse, Response
-from starlette.routing import Route
 
 from server import media_types
 from server.auth.audit import Entry
@@ -21,11 +20,13 @@ from server.tus.group_metadata import FILE, FILES, TASK
 from server.tus.headers import is_id
 from server.web import multipart, tus
 from server.web.access import Access
+from server.web.described import DescribedRoute
 from server.web.endpoint import Call, endpoint
 from server.web.errors import api_response
 from server.web.json_body import read_object
 from server.web.middleware.cors import for_api
 from server.web.middleware.proxy import base_url
+from server.web.openapi.access import GRANTS
 
 PATH = "/api/grants"
 _MOST_TEXT = 1024
@@ -104,11 +105,12 @@ class _Asked(BaseModel):
         )
 
 
-def routes(services: Services) -> list[Route]:
+def routes(services: Services) -> list[DescribedRoute]:
     """The one route."""
     cors = for_api(services.settings, "POST")
     handle = _GrantRoute(services).create
-    return [Route(PATH, endpoint(handle, api_response, route=PATH, intake=services.intake, cors=cors))]
+    served = endpoint(handle, api_response, route=PATH, intake=services.intake, cors=cors)
+    return [DescribedRoute(PATH, served, GRANTS, preflight=True)]
 
 
 class _GrantRoute:

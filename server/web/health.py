@@ -12,10 +12,11 @@ import anyio.to_thread
 import structlog
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
-from starlette.routing import Route
 from starlette.types import Scope
 
 from server.observability import Metrics
+from server.web.described import DescribedRoute
+from server.web.openapi.server import HEALTHZ, METRICS, READYZ
 
 Check = Callable[[], str | None]
 CheckScraper = Callable[[Scope], Awaitable[None]]
@@ -34,7 +35,7 @@ def routes(
     time_limit: float = TIME_LIMIT,
     hints: frozenset[str] = frozenset(),
     check_scraper: CheckScraper | None = None,
-) -> list[Route]:
+) -> list[DescribedRoute]:
     """`GET /healthz`, `/readyz` and `/metrics`.
 
     A check blocks, in a thread, for at most `time_limit` seconds. It returns None when its part can work and
@@ -44,9 +45,9 @@ def routes(
     """
     probes = _Probes(checks, metrics, time_limit, hints, check_scraper)
     return [
-        Route("/healthz", _alive, methods=["GET"]),
-        Route("/readyz", probes.ready, methods=["GET"]),
-        Route("/metrics", probes.metrics, methods=["GET"]),
+        DescribedRoute("/healthz", _alive, HEALTHZ, methods=["GET"]),
+        DescribedRoute("/readyz", probes.ready, READYZ, methods=["GET"]),
+        DescribedRoute("/metrics", probes.metrics, METRICS, methods=["GET"]),
     ]
 
 

@@ -11,7 +11,6 @@ from pathlib import Path
 
 from sqlalchemy import ColumnElement, and_, false, func, select
 from starlette.responses import Response
-from starlette.routing import Route
 from starlette.types import Scope
 
 from server import threads
@@ -22,11 +21,13 @@ from server.tasks.file_steps import INFECTED, SCAN
 from server.tasks.status import HIDDEN, RESULT_URLS, UNENDED
 from server.tus.headers import is_id
 from server.web.access import Access
+from server.web.described import DescribedRoute
 from server.web.downloads import is_unchanged
 from server.web.endpoint import Call, endpoint
 from server.web.errors import api_response, known
 from server.web.file_response import StoredFileResponse, ranges
 from server.web.middleware.cors import CrossOrigin
+from server.web.openapi.server import RESULT, SIGNED_RESULT
 
 _TYPES = {
     "jpg": "image/jpeg",
@@ -60,11 +61,17 @@ def _shown_by(name: str) -> ColumnElement[bool]:
     return next((column.is_(True) for column, found in RESULT_URLS.values() if found == main), false())
 
 
-def routes(services: Services) -> list[Route]:
-    """The one route."""
+def routes(services: Services) -> list[DescribedRoute]:
+    """The one route, with a signature in its path and without."""
     media = _MediaRoutes(services)
-    paths = ("/media/~{signature}/{task_id}/{file_id}/{name:path}", "/media/{task_id}/{file_id}/{name:path}")
-    return [Route(path, endpoint(media.answer, media.refuse, route=path, intake=services.intake)) for path in paths]
+    made = []
+    for path, operations in (
+        ("/media/~{signature}/{task_id}/{file_id}/{name:path}", SIGNED_RESULT),
+        ("/media/{task_id}/{file_id}/{name:path}", RESULT),
+    ):
+        served = endpoint(media.answer, media.refuse, route=path, intake=services.intake)
+        made.append(DescribedRoute(path, served, operations, preflight=True))
+    return made
 
 
 class _MediaRoutes:

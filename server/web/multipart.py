@@ -12,7 +12,6 @@ from typing import Any
 import structlog
 from sqlalchemy.exc import OperationalError
 from starlette.responses import JSONResponse, Response
-from starlette.routing import Route
 
 from server import filenames, media_types
 from server.auth.forward import UploadQuestion
@@ -46,11 +45,13 @@ from server.uploads.forms import Form
 from server.uploads.idempotency import HEADER, Answer, parse_key
 from server.uploads.service import ClientGoneError
 from server.web.access import Access
+from server.web.described import DescribedRoute
 from server.web.endpoint import Call, endpoint
 from server.web.errors import api_response, language
 from server.web.form_parser import FormParser, Part
 from server.web.middleware.cors import for_api
 from server.web.middleware.proxy import base_url
+from server.web.openapi.forms import FORM, FORM_OF_GRANT
 
 PATH = "/api/upload/videos"
 FIELD = "videos"
@@ -69,15 +70,17 @@ _REPLAYED = {"Idempotent-Replayed": "true"}
 _log = structlog.stdlib.get_logger("videodock.web")
 
 
-def routes(services: Services) -> list[Route]:
+def routes(services: Services) -> list[DescribedRoute]:
     """The one route, in both spellings, and the same below the token of a grant."""
     handle = _FormRoute(services).upload
     cors = for_api(services.settings, "POST")
-    of_grant = PATH + "/g/{grant}"
     made = []
-    for path in (PATH, of_grant):
+    for path, operations in ((PATH, FORM), (PATH + "/g/{grant}", FORM_OF_GRANT)):
         served = endpoint(handle, api_response, route=path, intake=services.intake, cors=cors)
-        made += [Route(path, served), Route(path + "/", served)]
+        made += [
+            DescribedRoute(spelling, served, operations, shown_as=path, preflight=True)
+            for spelling in (path, path + "/")
+        ]
     return made
 
 

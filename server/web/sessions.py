@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from starlette.responses import JSONResponse, Response
-from starlette.routing import Route
 from starlette.types import Scope
 
 from server.auth import cookies
@@ -36,8 +35,10 @@ from server.settings import Settings
 from server.transport.admission import Admission
 from server.transport.body import End
 from server.uploads.service import ClientGoneError
+from server.web.described import DescribedRoute
 from server.web.endpoint import Call, endpoint
 from server.web.errors import api_response, in_every_language
+from server.web.openapi.access import SESSION
 
 Verify = Callable[[str, str | None], Awaitable[Principal]]
 """Who has this credential, a key or a token, that came from this address; raises what refuses it."""
@@ -61,10 +62,10 @@ def routes(
     verify: Verify,
     intake: Admission,
     by_proxy: ByProxy = lambda _: None,
-) -> list[Route]:
+) -> list[DescribedRoute]:
     """The one address. With `auth` off, nobody can sign in."""
     session = _Session(settings=settings, sessions=sessions, audit=audit, verify=verify, by_proxy=by_proxy)
-    return [Route(PATH, endpoint(session.answer, _refuse, route=PATH, intake=intake))]
+    return [DescribedRoute(PATH, endpoint(session.answer, _refuse, route=PATH, intake=intake), SESSION)]
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)

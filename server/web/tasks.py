@@ -8,7 +8,6 @@ from functools import partial
 
 from sqlalchemy import select
 from starlette.responses import JSONResponse, Response
-from starlette.routing import Route
 
 from server.auth.principal import Scope
 from server.bootstrap import Services
@@ -17,27 +16,29 @@ from server.errors import MethodNotAllowedError
 from server.messages import sentence
 from server.tasks import status as task_status
 from server.web.access import Access, Right
+from server.web.described import DescribedRoute
 from server.web.endpoint import Call, endpoint
 from server.web.errors import api_response, language
 from server.web.middleware.cors import for_api
 from server.web.middleware.proxy import base_url
+from server.web.openapi import tasks as described
 
 _NO_STORE = {"Cache-Control": "no-store"}
 
 
-def routes(services: Services) -> list[Route]:
+def routes(services: Services) -> list[DescribedRoute]:
     """Status, cancel and removal."""
     tasks = _Tasks(services)
     made = []
-    for path, handle, methods in (
-        ("/api/task/status/{task_id}", tasks.status, ("GET", "HEAD")),
-        ("/api/task/cancel/{task_id}", tasks.cancel, ("POST",)),
-        ("/api/task/{task_id}", tasks.remove, ("DELETE",)),  # last: it would match the others too
+    for path, handle, operations in (
+        ("/api/task/status/{task_id}", tasks.status, described.STATUS),
+        ("/api/task/cancel/{task_id}", tasks.cancel, described.CANCEL),
+        ("/api/task/{task_id}", tasks.remove, described.TASK),  # last: it would match the others too
     ):
-        cors = for_api(services.settings, *methods)
+        cors = for_api(services.settings, *operations)
         served = endpoint(handle, api_response, route=path, intake=services.intake, cors=cors)
         # An id with a slash in it is an unknown id, not an unknown address.
-        made.append(Route(path.replace("}", ":path}"), served))
+        made.append(DescribedRoute(path.replace("}", ":path}"), served, operations, preflight=True))
     return made
 
 

@@ -91,7 +91,11 @@ def steps(file: dict[str, Any]) -> dict[str, str]:
 
 
 def events(server: ServerProcess, task: str) -> list[str]:
-    rows = query(server.database_url, "SELECT type FROM task_events WHERE task_id = :task ORDER BY id", task=task)
+    rows = query(
+        server.database_url,
+        "SELECT type FROM task_events WHERE task_id = :task AND upload_id IS NULL ORDER BY id",
+        task=task,
+    )
     return [row["type"] for row in rows]
 
 

@@ -85,7 +85,11 @@ def file_ids(database: Database, task_id: str) -> list[str]:
 def kinds(database: Database, task_id: str) -> list[str]:
     """Its events, in order."""
     with database.read() as session:
-        query = select(TaskEvent.type).where(TaskEvent.task_id == task_id).order_by(TaskEvent.id)
+        query = (
+            select(TaskEvent.type)
+            .where(TaskEvent.task_id == task_id, TaskEvent.upload_id.is_(None))
+            .order_by(TaskEvent.id)
+        )
         return list(session.scalars(query))
 
 

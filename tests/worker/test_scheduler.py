@@ -100,7 +100,7 @@ def _has_grown(looks: list[bool], beyond: int) -> bool:
 
 
 def events(services: Services, task_id: str) -> list[str]:
-    sql = "SELECT type FROM task_events WHERE task_id = :id ORDER BY id"
+    sql = "SELECT type FROM task_events WHERE task_id = :id AND upload_id IS NULL ORDER BY id"
     return [row["type"] for row in query(services.settings.sqlalchemy_url, sql, id=task_id)]
 
 

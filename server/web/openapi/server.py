@@ -1,0 +1,184 @@
+"""The operations of results, health, metrics, the page and the description itself."""
+
+from dataclasses import replace
+from typing import Any
+
+from server.errors import NotFoundError, PlaybackExpiredError, PreconditionFailedError, RangeUnsatisfiableError
+from server.web.openapi.files import NOSNIFF, RANGED, file_answers
+from server.web.openapi.operation import (
+    JSON,
+    TEXT,
+    UUID,
+    Answer,
+    Face,
+    Header,
+    Operation,
+    Operations,
+    Tag,
+    Who,
+    path,
+    record,
+    text,
+)
+from server.web.openapi.schemas import FILE_EXAMPLE, NO_STORE, TASK_EXAMPLE
+
+# Results
+
+_PLACE = (
+    path("task_id", "The task.", UUID, TASK_EXAMPLE),
+    path("file_id", "Its file.", UUID, FILE_EXAMPLE),
+    path(
+        "name",
+        "`poster.jpg`, `video.mp4`, `storyboard.vtt`, or what a playlist or storyboard refers to; it may have a slash.",
+        text(minLength=1),
+        "poster.jpg",
+    ),
+)
+_RESULT = Operation(
+    id="result",
+    tag=Tag.RESULTS,
+    summary="Get a poster, a video, a playlist or thumbnails",
+    description="The status has the URLs. Players may ask for ranges.",
+    scope="read",
+    parameters=(*_PLACE, *RANGED),
+    answers=file_answers(
+        "The file.", "image/jpeg", "video/mp4", "video/iso.segment", "text/vtt", "application/vnd.apple.mpegurl"
+    ),
+    errors=(NotFoundError, PlaybackExpiredError, PreconditionFailedError, RangeUnsatisfiableError),
+    headers=(replace(NOSNIFF, required=False),),
+)
+_SIGNED = replace(
+    _RESULT,
+    id="signedResult",
+    summary="The same by a signed URL",
+    who=Who.EVERYBODY,
+    scope="",
+    parameters=(path("signature", "What the status put there.", text(minLength=1)), *_RESULT.parameters),
+)
+RESULT: Operations = {"GET": _RESULT, "HEAD": _RESULT.as_head("resultHead")}
+SIGNED_RESULT: Operations = {"GET": _SIGNED, "HEAD": _SIGNED.as_head("signedResultHead")}
+
+# Health
+
+_ALIVE = Operation(
+    id="alive",
+    tag=Tag.SERVER,
+    summary="Does the process run?",
+    who=Who.EVERYBODY,
+    answers=(
+        Answer(
+            status=200,
+            description="Yes.",
+            content={JSON: record({"status": {"const": "alive"}})},
+            headers=(NO_STORE,),
+            example={"status": "alive"},
+        ),
+    ),
+    face=Face.BARE,
+)
+_CHECKS = {
+    "type": "object",
+    "additionalProperties": text(),
+    "description": "`ok`, or what is wrong, by part.",
+}
+_READY = Operation(
+    id="ready",
+    tag=Tag.SERVER,
+    summary="Can the server work?",
+    description="A part that only limits the server, such as a full disk, is named with 200.",
+    who=Who.EVERYBODY,
+    answers=(
+        Answer(
+            status=200,
+            description="Yes.",
+            content={JSON: record({"status": {"const": "ready"}, "checks": _CHECKS})},
+            headers=(NO_STORE,),
+            example={"status": "ready", "checks": {"database": "ok", "store": "ok", "space": "ok"}},
+        ),
+        Answer(
+            status=503,
+            description="No.",
+            content={JSON: record({"status": {"const": "not ready"}, "checks": _CHECKS})},
+            headers=(NO_STORE,),
+            example={"status": "not ready", "checks": {"database": "cannot be reached", "store": "ok"}},
+        ),
+    ),
+    face=Face.BARE,
+)
+_METRICS = Operation(
+    id="metrics",
+    tag=Tag.SERVER,
+    summary="Metrics for Prometheus",
+    scope="admin",
+    answers=(
+        Answer(status=200, description="The text format of Prometheus.", content={TEXT: text()}, headers=(NO_STORE,)),
+    ),
+)
+HEALTHZ: Operations = {"GET": _ALIVE, "HEAD": _ALIVE.as_head("aliveHead")}
+READYZ: Operations = {"GET": _READY, "HEAD": _READY.as_head("readyHead")}
+METRICS: Operations = {"GET": _METRICS, "HEAD": _METRICS.as_head("metricsHead")}
+
+# The page
+
+_RARE = ("Strict-Transport-Security", "Vary", "Content-Encoding")
+
+_OF_PAGE = (
+    NOSNIFF,
+    *(
+        Header(name=name, description=description, schema=text(), required=name not in _RARE)
+        for name, description in (
+            ("Content-Security-Policy", "The page loads nothing from other hosts."),
+            ("Referrer-Policy", "Other sites do not learn of the page."),
+            ("X-Frame-Options", "No other page frames it."),
+            ("Cross-Origin-Opener-Policy", "No other page gets hold of its window."),
+            ("Permissions-Policy", "It needs no camera and no microphone."),
+            ("Cache-Control", "A copy is shown only after a question."),
+            ("ETag", "The version."),
+            ("Vary", "Of a file that may be compressed."),
+            ("Content-Encoding", "Of a compressed file."),
+            ("Strict-Transport-Security", "Only over https."),
+        )
+    ),
+    Header(name="Last-Modified", description="When the file was made.", schema=text()),
+)
+
+
+def _content(media_types: tuple[str, ...]) -> dict[str, Any]:
+    return {"type": "object"} if media_types == (JSON,) else text()
+
+
+def page(name: str, summary: str, *media_types: str, file: bool = False) -> Operations:
+    """The operations of a page, or of the files that belong to it."""
+    found = Operation(
+        id=name,
+        tag=Tag.SERVER,
+        summary=summary,
+        who=Who.EVERYBODY,
+        parameters=(path("name", "The file.", text(minLength=1)),) if file else (),
+        answers=(
+            Answer(
+                status=200,
+                description="It.",
+                content=dict.fromkeys(media_types, _content(media_types)),
+                headers=_OF_PAGE,
+            ),
+            Answer(status=304, description="The browser has it already.", headers=_OF_PAGE),
+        ),
+        errors=(NotFoundError,) if file else (),
+        face=Face.API if file else Face.BARE,
+    )
+    return {"GET": found, "HEAD": found.as_head(f"{name}Head")}
+
+
+PAGE = page("uploadPage", "The upload page", "text/html")
+PAGE_FILE = page("uploadPageFile", "A file of the upload page", "text/css", "text/javascript", file=True)
+
+# The description
+
+VIEWER = page("viewer", "A viewer for this description", "text/html")
+VIEWER_FILE = page("viewerFile", "A file of the viewer", "text/css", "text/javascript", file=True)
+_DESCRIPTION = page("description", "This description", JSON)
+DESCRIPTION: Operations = {
+    method: replace(operation, description="For everybody, unless the setting `docs` is `off`.")
+    for method, operation in _DESCRIPTION.items()
+}

@@ -1,0 +1,135 @@
+"""Requests made from `/openapi.json` by Schemathesis, good ones and bad ones: no 5xx and no undocumented answer.
+
+Rule: what a request names (an upload, a task, a grant) exists in half of the cases; otherwise every answer would be
+404. `make test` draws few examples of each operation, by the run's seed; `make soak` draws many.
+"""
+
+import contextlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import hypothesis
+import pytest
+import requests
+import schemathesis
+from hypothesis import HealthCheck, Phase, given
+from hypothesis import strategies as st
+from hypothesis.errors import Unsatisfiable
+from schemathesis.checks import not_a_server_error
+from schemathesis.core.result import Ok
+from schemathesis.generation import GenerationMode
+from schemathesis.specs.openapi.checks import (
+    content_type_conformance,
+    response_headers_conformance,
+    response_schema_conformance,
+    status_code_conformance,
+)
+
+from server.auth.keys import ApiKeys
+from server.auth.principal import scopes_of
+from server.bootstrap import utc_now
+from server.database.session import Database
+from tests.harness import description, seed
+from tests.harness.description import Seen
+from tests.harness.http import LiveServer
+from tests.tus.client import VERSION, metadata, video
+
+_FEW, _MANY = 6, 300
+_CHECKS = [
+    not_a_server_error,
+    status_code_conformance,
+    content_type_conformance,
+    response_headers_conformance,
+    response_schema_conformance,
+]
+_LENGTH = 5000
+
+
+@dataclass
+class Target:
+    """A server, its description, who asks, and things that exist there."""
+
+    live: LiveServer
+    document: dict[str, Any]
+    headers: dict[str, str]
+
+    def things(self) -> dict[str, str]:
+        """Path parameters of things that exist, made anew: the request may remove them."""
+        length = {"Upload-Length": str(_LENGTH), "Upload-Metadata": metadata(filename="clip.mp4")}
+        created = requests.post(f"{self.live.url}/files", headers=VERSION | length | self.headers, timeout=30)
+        made = requests.post(
+            f"{self.live.url}/api/upload/videos",
+            files={"videos": ("clip.mp4", video(500), "video/mp4")},
+            headers=self.headers,
+            timeout=30,
+        )
+        found = {"upload_id": created.headers["Location"].rpartition("/")[2], "task_id": made.json()["task_id"]}
+        if self.headers:
+            grant = requests.post(f"{self.live.url}/api/grants", json={}, headers=self.headers, timeout=30)
+            found["grant"] = grant.json()["token"]
+        return found
+
+
+@pytest.fixture(scope="module", params=["off", "on"])
+def target(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Target]:
+    folder = tmp_path_factory.mktemp("live")
+    # A failure counts against the address, and here one address sends all of them.
+    with LiveServer(folder, auth=request.param, downloads="on", rate_failures="") as live:
+        headers = {}
+        if request.param == "on":
+            database = Database(live.database_url, 1)
+            key = ApiKeys.open(database, utc_now).create("ann", scopes_of(["admin"]), None)[1]
+            database.close()
+            headers = {"Authorization": f"Bearer {key}"}
+        document = requests.get(f"{live.url}/openapi.json", timeout=30).json()
+        yield Target(live, document, headers)
+
+
+@pytest.mark.parametrize("most", [_FEW, pytest.param(_MANY, marks=pytest.mark.soak)])
+def test_no_request_gets_an_undocumented_answer(target: Target, most: int) -> None:
+    """Every operation, with data that its schema allows and data that it does not."""
+    schema = schemathesis.openapi.from_dict(target.document)
+    operations = [found.ok() for found in schema.get_all_operations() if isinstance(found, Ok)]
+    assert len(operations) > 30
+    with requests.Session() as session:
+        session.trust_env = False
+        for operation in operations:
+            for mode in GenerationMode:
+                _try(target, session, operation, mode, most)
+
+
+def _try(target: Target, session: requests.Session, operation: Any, mode: GenerationMode, most: int) -> None:
+    @hypothesis.seed(seed.value())
+    @hypothesis.settings(
+        max_examples=most,
+        database=None,
+        deadline=None,
+        phases=[Phase.generate],
+        suppress_health_check=list(HealthCheck),
+    )
+    @given(case=operation.as_strategy(generation_mode=mode), exists=st.booleans(), is_known=st.booleans())
+    def ask(case: Any, exists: bool, is_known: bool) -> None:
+        if exists and set(case.path_parameters or ()) & {"upload_id", "task_id", "grant"}:
+            case.path_parameters = {
+                name: made.get(name, value)
+                for made in (target.things(),)
+                for name, value in case.path_parameters.items()
+            }
+        headers = target.headers if is_known else {}
+        response = case.call(base_url=target.live.url, session=session, headers=headers, timeout=30)
+        case.validate_response(response, checks=_CHECKS)
+        _compare(response)
+
+    # Without parameters and without a body, there is no bad data.
+    with contextlib.suppress(Unsatisfiable) if mode is GenerationMode.NEGATIVE else contextlib.nullcontext():
+        ask()
+
+
+def _compare(response: Any) -> None:
+    """With our own checker, which knows of more: of keys that are not described, for one."""
+    request = response.request
+    headers = {name.lower(): ", ".join(values) for name, values in response.headers.items()}
+    target = "/" + request.url.partition("://")[2].partition("/")[2]
+    asked = {name.lower(): str(value) for name, value in request.headers.items()}
+    description.compare(Seen(request.method, target, asked, response.status_code, headers, response.content))

@@ -24,7 +24,7 @@ _SQLITE = {
     # Two significant digits: few values a day, so that a kept sum has every percentile of any period.
     "rounded": "CAST(CAST(printf('%.1e', {ms}) AS REAL) AS INTEGER)",
     "text": "json_extract({json}, '$.{key}')",
-    "since_kept": "(SELECT kept_until FROM report_state)",
+    "since_kept": "(SELECT kept_until FROM report_state WHERE id = 1)",
     # Not a number as it stands: SQLite would compare numbers with texts.
     "until_kept": "'9999-12-31'",
 }
@@ -34,9 +34,9 @@ _POSTGRESQL = {
     "ms": "CAST(round(extract(epoch FROM {until} - {since}) * 1000) AS BIGINT)",
     "rounded": "CAST(CAST(to_char(CAST({ms} AS NUMERIC), '9.9EEEE') AS NUMERIC) AS BIGINT)",
     "text": "({json} ->> '{key}')",
-    "since_kept": "(SELECT kept_until FROM report_state)",
+    "since_kept": "(SELECT kept_until FROM report_state WHERE id = 1)",
     # With two ends of which neither is known, the planner expects few rows, and takes the index.
-    "until_kept": "(SELECT kept_until + interval '1000 years' FROM report_state)",
+    "until_kept": "(SELECT kept_until + interval '1000 years' FROM report_state WHERE id = 1)",
 }
 
 # As 0004 has it, for the way back.
@@ -82,7 +82,11 @@ FROM tasks
 GROUP BY status
 """
 
-_BEGAN = "coalesce(u.first_byte_at, (SELECT min(coalesce(p.first_byte_at, p.created_at)) FROM upload_parts q JOIN uploads p ON p.id = q.part_id WHERE q.final_id = u.id), u.created_at)"  # noqa: E501  # of a final upload the first byte of its parts
+# Of a final upload: the first byte of its parts.
+_BEGAN = (
+    "coalesce(u.first_byte_at, (SELECT min(coalesce(p.first_byte_at, p.created_at)) "
+    "FROM upload_parts q JOIN uploads p ON p.id = q.part_id WHERE q.final_id = u.id), u.created_at)"
+)
 
 _UPLOAD_FACTS = """
 CREATE VIEW upload_facts AS
@@ -180,7 +184,8 @@ _COUNT = "CAST(coalesce(sum(uploads) FILTER (WHERE outcome {which}), 0) AS BIGIN
 
 _TIMES = """
 CREATE VIEW upload_times AS
-SELECT day, protocol, client, until, CAST(milliseconds / 1000.0 AS DOUBLE PRECISION) AS seconds, CAST(sum(uploads) AS BIGINT) AS uploads
+SELECT day, protocol, client, until, CAST(milliseconds / 1000.0 AS DOUBLE PRECISION) AS seconds,
+       CAST(sum(uploads) AS BIGINT) AS uploads
 FROM (
     SELECT day, protocol, client, until, milliseconds, uploads FROM report_times
     UNION ALL
@@ -408,7 +413,7 @@ def _statements(kind: str) -> list[str]:
     entered = {x: _ENTERED.format(x=x, gathers=of["text"].format(json=f"{x}.data", key="gathers")) for x in "ex"}
     moves = {"hour": of["hour"].format(at="e.at"), "waited": took("e.at", "x.at")}
     moves |= {"entered": entered["e"], "x_entered": entered["x"]}
-    lately = f"e.id > (SELECT kept_event FROM report_state) AND e.at >= {of['since_kept']}"
+    lately = f"e.id > (SELECT kept_event FROM report_state WHERE id = 1) AND e.at >= {of['since_kept']}"  # noqa: S608
     counts = {each: _COUNT.format(which=f"= '{each}'") for each in ("succeeded", "failed", "rejected", "expired")}
     counts["ended"] = _COUNT.format(which="NOT IN ('open', 'waiting', 'processing')")
     keys = {"keys": "day, protocol, client, until", "counted": "uploads", "source": "upload_times"}
@@ -456,7 +461,7 @@ def _kept(name: str, keys: dict[str, int], *sums: str, number: str | None = None
     if number is not None:
         columns.append(sa.Column(number, sa.BigInteger(), nullable=False))
     columns += [
-        sa.Column(one, sa.Float() if one == "seconds" else sa.BigInteger(), nullable=one == "longest_ms")
+        sa.Column(one, sa.Double() if one == "seconds" else sa.BigInteger(), nullable=one == "longest_ms")
         for one in sums
     ]
     every = [*keys, *([] if number is None else [number])]

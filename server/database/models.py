@@ -297,6 +297,8 @@ class TaskStep(Base):
     """One step of the pipeline for one file."""
 
     __tablename__ = "task_steps"
+    # Failures are few, so it costs the other rows nothing.
+    __table_args__ = (index_of("ix_task_steps_failed", "status = 'error'", "name", "error_code", "failures"),)
 
     file_id: Mapped[str] = mapped_column(
         ForeignKey("task_files.id", ondelete="CASCADE"), primary_key=True, doc="Its file"
@@ -341,7 +343,12 @@ class TaskEvent(Base):
     """The events of a task and of its uploads, in order; rows are only added."""
 
     __tablename__ = "task_events"
-    __table_args__ = (Index(None, "task_id", "id"), Index(None, "owner", "id"), {"sqlite_autoincrement": True})
+    __table_args__ = (
+        Index(None, "task_id", "id"),
+        Index(None, "owner", "id"),
+        index_of("ix_task_events_retried", "type = 'retried'", "task_id", "at"),
+        {"sqlite_autoincrement": True},
+    )
 
     id: Mapped[int] = mapped_column(COUNTER, primary_key=True, doc="Rising number")
     task_id: Mapped[str] = mapped_column(

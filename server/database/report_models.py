@@ -6,7 +6,7 @@ uploads and tasks are deleted, and have no owner and no name.
 
 from datetime import datetime
 
-from sqlalchemy import Integer, String
+from sqlalchemy import Double, Integer, String
 from sqlalchemy.orm import Mapped, mapped_column
 
 from server.database.base import Base
@@ -68,7 +68,7 @@ class ReportVideos(Base):
     hdr: Mapped[int] = mapped_column(primary_key=True, doc="1 for a high dynamic range, or else 0", autoincrement=False)
     videos: Mapped[int] = mapped_column(doc="Videos")
     bytes: Mapped[int] = mapped_column(doc="Bytes of their originals")
-    seconds: Mapped[float] = mapped_column(doc="Seconds that they last together")
+    seconds: Mapped[float] = mapped_column(Double, doc="Seconds that they last together")
 
 
 class ReportTasks(Base):

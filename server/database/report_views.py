@@ -25,9 +25,9 @@ _CLIENT = ("text", "Kind of client: see `uploads.client`; `unknown` where none w
 _OUTCOME = (
     "text",
     (
-        "What became of it: `open`, `waiting` or `processing`; or how it ended: `succeeded`, `failed`, `rejected` (not an "
-        "accepted video), `expired`, `terminated` (removed before its last byte), `cancelled` or `removed` (before it was "
-        "processed). A video that is deleted later still counts as succeeded"
+        "What became of it: `open`, `waiting` or `processing`; or how it ended: `succeeded`, `failed`, `rejected` (not "
+        "an accepted video), `expired`, `terminated` (removed before its last byte), `cancelled` or `removed` (before "
+        "it was processed). A video that is deleted later still counts as succeeded"
     ),
 )
 _REASON = ("text", "Code of the reason why it failed or was rejected; [errors](errors.md) has the sentences")
@@ -38,8 +38,8 @@ _ROUNDED = "rounded to two significant digits"
 _UNTIL = (
     "text",
     (
-        "The end of the time: `complete` (its last byte), `playable` (its task could be played) or `processed` (its task "
-        "ended)"
+        "The end of the time: `complete` (its last byte), `playable` (its task could be played) or `processed` (its "
+        "task ended)"
     ),
 )
 _P50 = ("double", f"Half of them took no longer; {_ROUNDED}")
@@ -222,8 +222,9 @@ VIEWS: Mapping[str, View] = {
             "why": (
                 "text",
                 (
-                    "`running`; `waits_for_uploads` (files of the task have not arrived), `waits_for_worker` (no worker "
-                    "has claimed it), `waits_again` (it was given back), `worker_lost` (its worker does not respond); or "
+                    "`running`; `waits_for_uploads` (files of the task have not arrived), `waits_for_worker` (no "
+                    "worker has claimed it), `waits_again` (it was given back), `worker_lost` (its worker does not "
+                    "respond); or "
                     "the code why it was postponed, such as `disk_full`"
                 ),
             ),

@@ -48,18 +48,23 @@ def everything(operator: Operator) -> str:
         event = {"task_id": task_id, "owner": NAME, "at": NOW, "type": "waiting", "attempt": 1, "data": data}
         session.execute(insert(TaskEvent).values(**event))
         for endpoint, owner in (("mine", NAME), ("all", None)):
-            values = {"id": endpoint, "owner": owner, "url": f"https://example.org/{owner}", "types": []}
+            values: dict[str, Any] = {
+                "id": endpoint,
+                "owner": owner,
+                "url": f"https://example.org/{owner}",
+                "types": [],
+            }
             session.execute(insert(WebhookEndpoint).values(**values, created_at=NOW, event_id=0))
             told = {"message_id": endpoint, "endpoint_id": endpoint, "task_id": task_id, "type": "t", "status": "dead"}
             session.execute(insert(WebhookDelivery).values(**told, created_at=NOW, data={"name": VIDEO}))
         (delivery,) = session.scalars(select(WebhookDelivery.id).where(WebhookDelivery.endpoint_id == "all"))
         answered = {"delivery_id": delivery, "at": NOW, "seconds": 1.0, "answer": f"hello {NAME}"}
         session.execute(insert(WebhookAttempt).values(**answered))
-        for values in (
+        for entry in (
             {"actor": f"jwt:{NAME}", "owner": NAME, "address": ADDRESS, "details": {"agent": NAME}},
             {"actor": "key:1", "owner": "admin", "object_owner": NAME, "object_kind": "task", "object_id": task_id},
         ):
-            session.execute(insert(AuditEntry).values(at=NOW, action="task_cancelled", **values))
+            session.execute(insert(AuditEntry).values(at=NOW, action="task_cancelled", **entry))
     return task_id
 
 
@@ -116,7 +121,6 @@ def test_it_asks_before(operator: Operator) -> None:
     """Without --yes and an answer, nothing is changed."""
     register_task(operator.services, VIDEO, owner=NAME)
     assert operator.run("owner", "erase", NAME).exit_code == 1
-    assert operator.services.store  # still there
     with operator.services.database.read() as session:
         assert set(session.scalars(select(Task.status))) == {TaskStatus.UPLOADED}
 

@@ -8,7 +8,9 @@ from tests.harness.rows import query
 from tests.harness.server_process import ROOT
 
 PAGE = (ROOT / "docs" / "reporting.md").read_text()
-QUERIES: dict[str, str] = dict(re.findall(r"^## ([^\n]+)\n(?:(?!^## ).)*?```sql\n(.*?)```", PAGE, re.DOTALL | re.MULTILINE))
+QUERIES: dict[str, str] = dict(
+    re.findall(r"^## ([^\n]+)\n(?:(?!^## ).)*?```sql\n(.*?)```", PAGE, re.DOTALL | re.MULTILINE)
+)
 
 
 def ask(url: str, heading: str) -> list[dict[str, Any]]:

@@ -247,6 +247,10 @@ def test_an_upload_counts_as_resumed_after_a_head_in_the_middle(
     assert resumed() == {"straight": False, "begun": False, "resumed": True, "asked later": False}
     (row,) = ask(database_url, "Uploads per day")
     assert (row["uploads"], row["completed"], row["resumed"]) == (4, 4, 1)
+    (row,) = ask(database_url, "Uploads by protocol and client")
+    assert (row["protocol"], row["client"], row["uploads"]) == ("tus", "python", 4)
+    order = "created_at <= first_byte_at AND first_byte_at < completed_at"
+    assert query(database_url, f"SELECT count(*) AS ordered FROM uploads WHERE {order}") == [{"ordered": 4}]
 
 
 LATER = """

@@ -18,6 +18,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from server import __version__
 from server.bootstrap import Services
 from server.database import migration
 from server.database.session import AWAY, reason
@@ -26,7 +27,7 @@ from server.observability import configure_logging
 from server.pipeline import clamd
 from server.settings import Settings, load
 from server.storage.base import UploadStore
-from server.web import description, grants, health, media, multipart, pages, sessions, tasks, tus
+from server.web import description, grants, health, lists, media, multipart, pages, sessions, tasks, tus
 from server.web.access import Access
 from server.web.described import DescribedRoute
 from server.web.errors import api_response, known
@@ -100,6 +101,7 @@ def _routes(services: Services, checks: Mapping[str, Callable[[], str | None]]) 
     made = [
         *multipart.routes(services),
         *tasks.routes(services),
+        *lists.routes(services),
         *grants.routes(services),
         *sessions.routes(
             settings=settings,
@@ -113,7 +115,7 @@ def _routes(services: Services, checks: Mapping[str, Callable[[], str | None]]) 
         *health.routes(checks, services.metrics, hints=_HINTS, check_scraper=Access(services).admin),
         *pages.routes(settings.auth),
     ]
-    return [*made, *description.routes(settings, made)]
+    return [*made, *description.routes(settings, made, __version__)]
 
 
 def _hosts(services: Services) -> list[Middleware]:

@@ -107,7 +107,7 @@ class Create:
 
     `length` is in bytes, None while it is deferred. `concat` is Upload-Concat as it came; `parts` are the ids that
     a final upload is made of, and `signatures` what follows each of them in its URL. `group` is the task that it is to
-    share with other uploads.
+    share with other uploads, `passthrough` the text by which its client's backend knows it.
     """
 
     length: int | None
@@ -123,6 +123,7 @@ class Create:
     group: Group | None = None
     client: str | None = None
     """The kind of client, for reports."""
+    passthrough: str | None = None
 
     @property
     def is_checked(self) -> bool:

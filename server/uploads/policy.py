@@ -98,4 +98,13 @@ class UploadPolicy:
             )
             for upload in uploads
         ]
-        queue.register(session, task_id, uploads[0].owner, files, node=self.node, now=now, new_id=self.new_id)
+        queue.register(
+            session,
+            task_id,
+            uploads[0].owner,
+            files,
+            node=self.node,
+            now=now,
+            new_id=self.new_id,
+            passthrough=next((upload.passthrough for upload in uploads if upload.passthrough), None),
+        )

@@ -15,7 +15,6 @@ from urllib.parse import urlsplit
 from starlette.requests import Request
 from starlette.responses import Response
 
-from server import __version__
 from server.errors import StartError
 from server.settings import Settings
 from server.web.described import DescribedRoute
@@ -37,8 +36,9 @@ _OF_MOUNT = (
 )
 
 
-def routes(settings: Settings, others: Sequence[DescribedRoute]) -> list[DescribedRoute]:
-    """The description of `others` and of the mount, and its viewer; none with the setting `docs` off.
+def routes(settings: Settings, others: Sequence[DescribedRoute], version: str) -> list[DescribedRoute]:
+    """The description of `others` and of the mount, and its viewer; none with the setting `docs` off. `version` is that
+    of the server.
 
     Raises `StartError` when the package with the viewer is not installed.
     """
@@ -49,7 +49,7 @@ def routes(settings: Settings, others: Sequence[DescribedRoute]) -> list[Describ
         raise StartError(f"The viewer at /docs needs the package {_PACKAGE}: install it, or set docs to off.")
     theirs = Path(package.submodule_search_locations[0]) / "resources"
     made: list[DescribedRoute] = [*others]
-    described = _Description(made, is_auth_on=settings.auth == "on")
+    described = _Description(made, version, is_auth_on=settings.auth == "on")
     made += [
         DescribedRoute(PATH, described.answer, DESCRIPTION, methods=["GET"]),
         _file(VIEWER_PATH, _OURS / "index.html", "text/html; charset=utf-8"),
@@ -64,8 +64,9 @@ def routes(settings: Settings, others: Sequence[DescribedRoute]) -> list[Describ
 class _Description:
     """The document, for each prefix below which a proxy publishes the server."""
 
-    def __init__(self, described: Sequence[DescribedRoute], *, is_auth_on: bool) -> None:
+    def __init__(self, described: Sequence[DescribedRoute], version: str, *, is_auth_on: bool) -> None:
         self._described = described
+        self._version = version
         self._is_auth_on = is_auth_on
         self._files: dict[str, StaticFile] = {}
 
@@ -80,14 +81,14 @@ class _Description:
         return await self._files[prefix].answer(request)
 
     def _made(self, prefix: str) -> bytes:
-        found = describe(self._described, is_auth_on=self._is_auth_on, prefix=prefix)
+        found = describe(self._described, self._version, is_auth_on=self._is_auth_on, prefix=prefix)
         return json.dumps(found, ensure_ascii=False, separators=(",", ":")).encode()
 
 
-def describe(routes: Iterable[DescribedRoute], *, is_auth_on: bool, prefix: str = "") -> dict[str, Any]:
-    """The document of these routes and of the tus mount, published below `prefix`."""
+def describe(routes: Iterable[DescribedRoute], version: str, *, is_auth_on: bool, prefix: str = "") -> dict[str, Any]:
+    """The document of these routes and of the tus mount, in this version of the server, published below `prefix`."""
     items = [PathItem(path=route.shown_as, operations=route.operations, preflight=route.preflight) for route in routes]
-    found = document([*items, *_OF_MOUNT], version=__version__, is_auth_on=is_auth_on)
+    found = document([*items, *_OF_MOUNT], version=version, is_auth_on=is_auth_on)
     return {"openapi": found.pop("openapi"), "servers": [{"url": prefix or "/"}], **found}
 
 

@@ -21,6 +21,7 @@ from server.bootstrap import Services
 from server.database.session import is_full
 from server.errors import (
     ContentEncodingUnsupportedError,
+    FieldInvalidError,
     FileEmptyError,
     FileTooLargeError,
     FormStorageFullError,
@@ -40,10 +41,13 @@ from server.errors import (
 from server.messages import sentence
 from server.transport.body import End
 from server.tus.client_kind import client_kind
+from server.tus.passthrough import KEY as PASSTHROUGH
+from server.tus.passthrough import MOST_BYTES, of_field
 from server.tus.protocol import check_content_coding
 from server.uploads.forms import Form
 from server.uploads.idempotency import HEADER, Answer, parse_key
 from server.uploads.service import ClientGoneError
+from server.web import grant_terms
 from server.web.access import Access
 from server.web.described import DescribedRoute
 from server.web.endpoint import Call, endpoint
@@ -118,8 +122,9 @@ class _FormRoute:
         length = call.head.get("Content-Length") or ""
         asked = int(length) if length.isdecimal() else 0
         rate = await self._access.count_creation(call.scope, principal)
-        terms, client = self._access.terms(principal), client_kind(call.head.get("User-Agent"))
-        async with self._forms.receive(principal.owner, key, asked, terms, client) as form:
+        async with self._forms.receive(principal.owner, key, asked, grant_terms.terms(principal)) as form:
+            form.passthrough = grant_terms.passthrough(principal)
+            form.client = client_kind(call.head.get("User-Agent"))
             answer = await self._take_all(form, reader, principal)
             self._check_end(reader)
             answered = await self._finish(form, answer, principal)
@@ -160,12 +165,21 @@ class _FormRoute:
     async def _take_all(self, form: Form, reader: FormParser, principal: Principal) -> Answer:
         invalid: list[dict[str, Any]] = []
         too_large = False
+        is_set = False
         async for part in reader.parts():
+            if part.name == PASSTHROUGH and part.filename is None:
+                if is_set:
+                    raise FieldInvalidError(field=PASSTHROUGH, reason="field_repeated")
+                is_set = True
+                given = await _passthrough(part)
+                # That of the grant or of the backend counts.
+                form.passthrough = form.passthrough or given
+                continue
             filename = await _file_name(part) if part.name == FIELD else None
             if filename is None:
                 continue
             try:
-                refusal = part.head.refusal or self._access.refusal_of_name(principal, filename)
+                refusal = part.head.refusal or grant_terms.refusal_of_name(principal, filename)
                 await form.receive_file(filename, part, refusal)
             except _OF_ONE_FILE as error:
                 too_large |= isinstance(error, FileTooLargeError)
@@ -185,6 +199,14 @@ class _FormRoute:
             raise FormTimeoutError(seconds=f"{self._settings.body_idle_timeout:g}")
         if reader.cut is not None:
             raise UnavailableError(part="server")
+
+
+async def _passthrough(part: Part) -> str | None:
+    """The field `passthrough`. Raises `FieldInvalidError`."""
+    if part.head.refusal is not None:  # it is coded
+        raise FieldInvalidError(field=PASSTHROUGH, reason="text_characters")
+    value, _ = await part.peek(MOST_BYTES + 1)
+    return of_field(value)
 
 
 async def _file_name(part: Part) -> str | None:

@@ -38,6 +38,7 @@ from server.tus.headers import Head
 from server.tus.protocol import Append, Create, Facts, Offer
 from server.tus.records import is_final
 from server.uploads.new_upload import CreationTerms
+from server.web import grant_terms
 from server.web.access import Access, Right
 from server.web.downloads import Downloads
 from server.web.endpoint import Call, Handle, endpoint
@@ -237,12 +238,12 @@ class TusRoutes:
         if grant is not None and decision.is_partial:
             self._grants.check_open(grant)
         if grant is None or decision.is_partial:
-            return await self._insert(principal.owner, decision, self._access.terms(principal))
+            return await self._insert(principal.owner, decision, grant_terms.terms(principal))
         mark = fingerprint(decision.length, decision.metadata_raw, decision.concat)
         # After the grant's end, its parts are still joined, and a repeated creation gets what the first one made.
         is_open = bool(decision.parts) or self._grants.is_open(grant)
         upload_id = await self._grants.take(grant, mark, is_open=is_open)
-        terms, deadline = self._access.terms(principal, upload_id), time.monotonic() + _PATIENCE_SECONDS
+        terms, deadline = grant_terms.terms(principal, upload_id), time.monotonic() + _PATIENCE_SECONDS
         while True:
             try:
                 return await self._insert(principal.owner, decision, terms)
@@ -277,7 +278,7 @@ class TusRoutes:
                 return False
         principal, create = self._access.by_url(place)
         try:
-            await self._insert(principal.owner, create, self._access.terms(principal, right.id))
+            await self._insert(principal.owner, create, grant_terms.terms(principal, right.id))
         except VideodockError:
             if is_taken:
                 await self._grants.give_back(right.id)

@@ -24,6 +24,8 @@ from tests.harness.waiting import until
 from tests.reports.page import ask
 from tests.samples import make
 
+pytestmark = pytest.mark.every_backend  # SQL is what they are about
+
 MONDAY = datetime(2026, 11, 16, 23, 59, 59, 900_000, tzinfo=UTC)
 TUESDAY = datetime(2026, 11, 17, 0, 0, 0, 100_000, tzinfo=UTC)
 

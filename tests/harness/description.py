@@ -7,6 +7,7 @@ An answer of ours has an `X-Request-ID`; proxies and other servers are not compa
 counts as a difference, although a client must ignore it.
 """
 
+import gzip
 import json
 import re
 import tempfile
@@ -34,6 +35,7 @@ _PARAMETER = re.compile(r"\{[a-z_]+\}")
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 _NO_BODY = (204, 304)
 _NOT_FOUND = 404
+_GZIP = b"\x1f\x8b"
 
 _different: list[str] = []
 _send = httpx.Client.send
@@ -109,6 +111,7 @@ def described() -> "Description":
 def make(**settings: Any) -> dict[str, Any]:
     """The document as a server with these settings gives it."""
     # Only here: a test that asks no server need not wait for the imports.
+    from server import __version__
     from server.app import create_app
     from server.settings import Settings
     from server.web.described import DescribedRoute
@@ -117,7 +120,7 @@ def make(**settings: Any) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         app = create_app(Settings(data_dir=Path(folder), scheduler="none", **settings))
         routes = [route for route in app.routes if isinstance(route, DescribedRoute)]
-        return describe(routes, is_auth_on=settings.get("auth") == "on")
+        return describe(routes, __version__, is_auth_on=settings.get("auth") == "on")
 
 
 class Description:
@@ -190,8 +193,9 @@ class Description:
             return [f"{given or 'no type'} is not described, but {', '.join(content)}"]
         if seen.body is None or content[kind]["schema"].get("contentMediaType"):
             return []
+        body = gzip.decompress(seen.body) if seen.body.startswith(_GZIP) else seen.body  # httpx does it itself
         try:
-            value = json.loads(seen.body) if kind == "application/json" else seen.body.decode()
+            value = json.loads(body) if kind == "application/json" else body.decode()
         except ValueError:
             return [f"the body is not {kind}"]
         return self._errors(f"{place}/content/{_token(kind)}/schema", value)

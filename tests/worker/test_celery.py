@@ -31,6 +31,8 @@ from tests.harness.worker_process import WorkerProcess
 from tests.samples import make
 from tests.worker.test_scheduler import upload
 
+pytestmark = pytest.mark.turns(3)  # brokers and their troubles
+
 # Where the broker's kind can make no difference, one is enough.
 RABBITMQ = pytest.mark.parametrize("broker", ["rabbitmq"], indirect=True)
 REDIS = pytest.mark.parametrize("broker", ["redis"], indirect=True)
@@ -193,6 +195,7 @@ def test_a_cancel_reaches_a_worker(deployment: Deployment, gate: Gate, tmp_path:
 
 
 @pytest.mark.sampled(1)
+@pytest.mark.turns(1)
 def test_three_workers_complete_thirty_tasks_once(deployment: Deployment, tmp_path: Path) -> None:
     """More tasks than workers, and every one of them is claimed once and ends once; all the workers had some."""
     workers = [deployment.worker() for _ in range(3)]

@@ -12,6 +12,7 @@ from typing import Any
 from server.web.openapi import refusals
 from server.web.openapi.operation import (
     Answer,
+    Face,
     Header,
     Named,
     Operation,
@@ -54,7 +55,6 @@ def document(items: Iterable[PathItem], *, version: str, is_auth_on: bool) -> di
     components = {"schemas": dict(sorted(schemas.items())), **share(paths), "securitySchemes": _SECURITY_SCHEMES}
     return {
         "openapi": "3.1.0",
-        "jsonSchemaDialect": "https://json-schema.org/draft/2020-12/schema",
         "info": {
             "title": "Videodock",
             "version": version,
@@ -114,9 +114,11 @@ def _responses(method: str, operation: Operation) -> dict[str, Any]:
     for answer in operation.answers:
         found[answer.status] = _answer(answer, operation)
     for status, kinds in refusals.refusals(method, operation).items():
-        content = {} if method == "HEAD" else refusals.content(operation.face, status, kinds)
+        is_elsewhere = status == refusals.ELSEWHERE
+        face = Face.API if is_elsewhere else operation.face
+        content = {} if method == "HEAD" else refusals.content(face, status, kinds)
         is_early = any(kind.status == status for kind in refusals.EARLY)
-        headers = [*operation.headers, *refusals.headers(kinds or refusals.EARLY)]
+        headers = [*(() if is_elsewhere else operation.headers), *refusals.headers(kinds or refusals.EARLY)]
         headers += [] if any(one.name == NO_STORE.name for one in headers) else [NO_STORE]
         found.setdefault(status, {"description": _title(status), "headers": {}, "content": {}})
         made = found[status]

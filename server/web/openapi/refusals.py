@@ -61,6 +61,9 @@ EVERY: tuple[type[VideodockError], ...] = (
 )
 """What every request may get from the application."""
 
+ELSEWHERE = HostNotAllowedError.status
+"""The status of what middleware refuses, before there is a route: always with the API's face."""
+
 _WRITING = ("POST", "PUT", "PATCH", "DELETE")
 _BY_WHO: Mapping[Who, tuple[type[VideodockError], ...]] = {
     Who.EVERYBODY: (),

@@ -147,8 +147,8 @@ def _content(media_types: tuple[str, ...]) -> dict[str, Any]:
     return {"type": "object"} if media_types == (JSON,) else text()
 
 
-def page(name: str, summary: str, *media_types: str, file: bool = False) -> Operations:
-    """The operations of a page, or of the files that belong to it."""
+def page(name: str, summary: str, *media_types: str, file: bool = False, may_lack: bool = False) -> Operations:
+    """The operations of a page, or of the files that belong to it; `may_lack` where a setting takes it away."""
     found = Operation(
         id=name,
         tag=Tag.SERVER,
@@ -164,8 +164,8 @@ def page(name: str, summary: str, *media_types: str, file: bool = False) -> Oper
             ),
             Answer(status=304, description="The browser has it already.", headers=_OF_PAGE),
         ),
-        errors=(NotFoundError,) if file else (),
-        face=Face.API if file else Face.BARE,
+        errors=(NotFoundError,) if file or may_lack else (),
+        face=Face.API if file or may_lack else Face.BARE,
     )
     return {"GET": found, "HEAD": found.as_head(f"{name}Head")}
 
@@ -175,9 +175,9 @@ PAGE_FILE = page("uploadPageFile", "A file of the upload page", "text/css", "tex
 
 # The description
 
-VIEWER = page("viewer", "A viewer for this description", "text/html")
+VIEWER = page("viewer", "A viewer for this description", "text/html", may_lack=True)
 VIEWER_FILE = page("viewerFile", "A file of the viewer", "text/css", "text/javascript", file=True)
-_DESCRIPTION = page("description", "This description", JSON)
+_DESCRIPTION = page("description", "This description", JSON, may_lack=True)
 DESCRIPTION: Operations = {
     method: replace(operation, description="For everybody, unless the setting `docs` is `off`.")
     for method, operation in _DESCRIPTION.items()

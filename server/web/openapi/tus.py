@@ -362,12 +362,7 @@ def _override(of: Operations) -> Operation:
         who=Who.URL,
         parameters=(
             _UPLOAD_ID,
-            header(
-                "X-HTTP-Method-Override",
-                "The method that counts.",
-                one_of(tuple(of)),
-                required=True,
-            ),
+            header("X-HTTP-Method-Override", "The method that counts.", one_of(tuple(of)), required=True),
             *(one for one in sent.values() if one.where == "header"),
         ),
         body=_BODY,

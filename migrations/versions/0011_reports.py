@@ -182,6 +182,7 @@ FROM (
 """
 _COUNT = "CAST(coalesce(sum(uploads) FILTER (WHERE outcome {which}), 0) AS BIGINT)"
 
+# `HAVING` and not `WHERE`, which SQLite would push down and so compute each time twice.
 _TIMES = """
 CREATE VIEW upload_times AS
 SELECT day, protocol, client, until, CAST(milliseconds / 1000.0 AS DOUBLE PRECISION) AS seconds,
@@ -189,13 +190,14 @@ SELECT day, protocol, client, until, CAST(milliseconds / 1000.0 AS DOUBLE PRECIS
 FROM (
     SELECT day, protocol, client, until, milliseconds, uploads FROM report_times
     UNION ALL
-    SELECT day, protocol, client, 'complete', complete_ms, 1 FROM upload_facts_lately WHERE arrived = 1
+    SELECT day, protocol, client, 'complete', complete_ms, 1 FROM upload_facts_lately
     UNION ALL
-    SELECT day, protocol, client, 'playable', playable_ms, 1 FROM upload_facts_lately WHERE playable_ms IS NOT NULL
+    SELECT day, protocol, client, 'playable', playable_ms, 1 FROM upload_facts_lately
     UNION ALL
-    SELECT day, protocol, client, 'processed', processed_ms, 1 FROM upload_facts_lately WHERE processed_ms IS NOT NULL
+    SELECT day, protocol, client, 'processed', processed_ms, 1 FROM upload_facts_lately
 ) AS one
 GROUP BY day, protocol, client, until, milliseconds
+HAVING milliseconds IS NOT NULL
 """
 
 _PERCENTILES = """

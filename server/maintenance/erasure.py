@@ -124,7 +124,7 @@ class Erasure:
         uploads = (Upload.owner == owner, alive, ~in_task.exists())
         while True:
             for task_id in self._ids(Task, *tasks):
-                done.left += not self.removal.remove_task(task_id, None)
+                done.left += not self.removal.remove_task(task_id, None, even_running=True)
                 done.tasks += 1
             held = [upload_id for upload_id in self._ids(Upload, *uploads) if not self._try_remove(upload_id, done)]
             # An upload whose lock is free again may have become a task meanwhile.

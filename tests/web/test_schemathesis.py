@@ -29,6 +29,7 @@ from server.auth.keys import ApiKeys
 from server.auth.principal import scopes_of
 from server.bootstrap import utc_now
 from server.database.session import Database
+from server.web.openapi.operation import Tag
 from tests.harness import description, seed
 from tests.harness.description import Seen
 from tests.harness.http import LiveServer
@@ -103,6 +104,9 @@ def test_no_request_gets_an_undocumented_answer(target: Target, most: int) -> No
         session.trust_env = False
         for operation in operations:
             described = target.document["paths"][operation.path][operation.method.lower()]
+            # A stream does not end, and Schemathesis reads to the end; `test_events.py` reads it.
+            if Tag.LIVE.value in described["tags"]:
+                continue
             modes = GenerationMode if _has_bad_data(target.document, described) else [GenerationMode.POSITIVE]
             for mode in modes:
                 _try(target, session, operation, mode, most)

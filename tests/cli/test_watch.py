@@ -15,7 +15,7 @@ from tests.harness.waiting import within
 from tests.samples import make
 
 UNKNOWN = "123e4567-e89b-42d3-a456-426614174000"
-ENDS = ["upload.finished", "task.created", "task.processing", "video.playable", "video.completed", "task.completed"]
+ENDS = ["upload.finished", "task.created", "task.processing", "video.completed", "task.completed"]
 
 
 def test_a_task_is_watched_to_its_end(start_server: StartServer, tmp_path: Path) -> None:

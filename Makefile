@@ -30,8 +30,8 @@ run: $(INSTALLED) ## Serve on http://127.0.0.1:8000 with everything in ./var; AR
 test: debian $(INSTALLED) $(INSTALLED_NPM) $(INSTALLED_JAVA) ## Install what the tests need and run them all; ARGS="-k tus" for some
 	@$(BIN)/python -m tests $(TEST_PROCESSES) $(ARGS)
 
-soak: debian $(INSTALLED) $(INSTALLED_NPM) $(INSTALLED_JAVA) ## What `make test` leaves out, kills at every point; ARGS=tests/soak for half an hour of mixed load; SOAK_ROUNDS=25, SOAK_MINUTES=3 for less
-	SOAK_ROUNDS=$(SOAK_ROUNDS) $(BIN)/python -m pytest -m soak $(ARGS)
+soak: debian $(INSTALLED) $(INSTALLED_NPM) $(INSTALLED_JAVA) ## What `make test` draws samples of, in full, and kills at every point; ARGS=tests/soak for half an hour of mixed load; SOAK_ROUNDS=25, SOAK_MINUTES=3 for less
+	SOAK_ROUNDS=$(SOAK_ROUNDS) $(BIN)/python -m pytest -m "soak or drawn" $(ARGS)
 
 check: $(INSTALLED) ## Lint, format, types and the direction of imports
 	$(BIN)/ruff check
@@ -57,6 +57,8 @@ docs: $(INSTALLED) ## Generate the pages that come from the code
 	$(BIN)/videodock settings --markdown >docs/settings.md
 	$(BIN)/videodock tables >docs/database.md
 	$(BIN)/videodock errors >docs/errors.md
+	$(BIN)/videodock doctor --markdown >docs/doctor.md
+	$(BIN)/python docs/deploy/grafana_board.py >docs/deploy/grafana.json
 
 engines: debian $(INSTALLED) $(INSTALLED_NPM) ## Run the conformance cases on all engines and write docs/engines.md
 	$(BIN)/python -m tests.conformance.engines

@@ -5,12 +5,11 @@ is what `videodock serve` and `videodock migrate` do.
 """
 
 import re
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 
 import anyio
 import anyio.to_thread
-import structlog
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
@@ -18,29 +17,42 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from server import __version__
 from server.bootstrap import Services
 from server.database import migration
-from server.database.session import AWAY, reason
+from server.doctor import readiness
 from server.errors import MethodNotAllowedError, NotFoundError, StartError, VideodockError
 from server.observability import configure_logging
-from server.pipeline import clamd
 from server.settings import Settings, load
 from server.storage.base import UploadStore
-from server.web import events, grants, health, media, multipart, pages, sessions, tasks, tus
+from server.web import (
+    config,
+    description,
+    events,
+    grants,
+    health,
+    lists,
+    media,
+    multipart,
+    pages,
+    sessions,
+    tasks,
+    tus,
+)
 from server.web.access import Access
+from server.web.described import DescribedRoute
 from server.web.errors import api_response, known
 from server.web.middleware.access_lines import AccessLines
 from server.web.middleware.access_log import AccessLog
 from server.web.middleware.hosts import Hosts
 from server.web.middleware.proxy import Proxy
+from server.web.middleware.traces import Traces
 from server.worker import open_leader
 from server.worker.leader import Leader
 
 # The server is ready without these: a full disk takes no uploads, but downloads; tasks wait for a scanner; and videos
 # are processed without all of the confinement, too, but the operator has to know.
 _HINTS = frozenset({"scanner", "space", "confinement"})
-
-_log = structlog.stdlib.get_logger("videodock.app")
 
 
 def create_app(settings: Settings | None = None, store: UploadStore | None = None) -> Starlette:
@@ -72,25 +84,7 @@ def create_app(settings: Settings | None = None, store: UploadStore | None = Non
                     await anyio.to_thread.run_sync(scheduler.stop)
                 await anyio.to_thread.run_sync(lines.flush)
 
-    routes = [
-        *multipart.routes(services),
-        *events.routes(services),  # before tasks: `/api/task/{id}` matches everything
-        *tasks.routes(services),
-        *grants.routes(services),
-        *sessions.routes(
-            settings=settings,
-            sessions=services.auth.sessions,
-            audit=services.auth.audit,
-            verify=services.auth.authenticator.sign_in,
-            by_proxy=services.auth.authenticator.of_proxy,
-            intake=services.intake,
-        ),
-        *media.routes(services),
-        *health.routes(
-            _checks(services, scheduler), services.metrics, hints=_HINTS, check_scraper=Access(services).admin
-        ),
-        *pages.routes(settings.auth),
-    ]
+    routes = _routes(services, _checks(services, scheduler))
     for route in routes:
         # Starlette's `$` lets a line feed stand after every address and leaves it out of an id, so that `<id>%0a`
         # would be that id.
@@ -100,6 +94,7 @@ def create_app(settings: Settings | None = None, store: UploadStore | None = Non
         middleware=[
             Middleware(_StartSentence),
             Middleware(AccessLog, metrics=services.metrics, lines=lines, on_error=_unexpected),
+            *([Middleware(Traces, tracing=services.tracing)] if services.tracing.is_on else []),
             Middleware(Proxy, trusted=settings.trusted_proxies, root_path=settings.root_path),
             *_hosts(services),
             Middleware(tus.Mount, routes=_tus_routes(services)),
@@ -111,6 +106,30 @@ def create_app(settings: Settings | None = None, store: UploadStore | None = Non
     app.router.redirect_slashes = False
     app.state.on_stopping = services.events.hub.stop
     return app
+
+
+def _routes(services: Services, checks: Mapping[str, Callable[[], str | None]]) -> list[DescribedRoute]:
+    settings = services.settings
+    made = [
+        *multipart.routes(services),
+        *events.routes(services),  # before tasks: `/api/task/{id}` matches everything
+        *tasks.routes(services),
+        *lists.routes(services),
+        *grants.routes(services),
+        *config.routes(services, tus.offer_of(services)),
+        *sessions.routes(
+            settings=settings,
+            sessions=services.auth.sessions,
+            audit=services.auth.audit,
+            verify=services.auth.authenticator.sign_in,
+            by_proxy=services.auth.authenticator.of_proxy,
+            intake=services.intake,
+        ),
+        *media.routes(services),
+        *health.routes(checks, services.metrics, hints=_HINTS, check_scraper=Access(services).admin),
+        *pages.routes(settings.auth),
+    ]
+    return [*made, *description.routes(settings, made, __version__)]
 
 
 def _hosts(services: Services) -> list[Middleware]:
@@ -128,40 +147,8 @@ def _tus_routes(services: Services) -> tus.TusRoutes:
 
 
 def _checks(services: Services, scheduler: Leader | None) -> dict[str, Callable[[], str | None]]:
-    head = migration.head()
-
-    def check_store() -> str | None:
-        services.store.check()
-        return None
-
-    def check_database() -> str | None:
-        try:
-            at_head = migration.is_at(services.database.engine, head)
-        except AWAY as error:
-            _log.warning("database_away", reason=reason(error))
-            return "cannot be reached"
-        return None if at_head else "is not at the revision that this version works with"
-
-    def check_scanner() -> str | None:
-        try:
-            clamd.ping(services.settings.clamd, seconds=health.TIME_LIMIT / 2)
-        except clamd.AwayError as error:
-            _log.warning("scanner_away", reason=str(error))
-            return "cannot be reached; tasks wait for it"
-        return None
-
-    def check_space() -> str | None:
-        try:
-            return services.reservations.problem()
-        except AWAY:  # the database check reports it; it is not a problem of the disk
-            return "cannot be told without the database"
-
-    checks: dict[str, Callable[[], str | None]] = {"database": check_database, "store": check_store}
-    # A full disk takes no uploads, but downloads and deletions still need the server.
-    checks |= {"space": check_space}
-    checks |= {"scanner": check_scanner} if services.settings.clamd else {}
     # Where `videodock worker` processes the videos, this server is ready without a scheduler.
-    return checks | (scheduler.checks() if scheduler is not None else {})
+    return readiness.checks(services) | (scheduler.checks() if scheduler is not None else {})
 
 
 async def _no_route(request: Request, error: Exception) -> Response:

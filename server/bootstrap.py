@@ -26,7 +26,6 @@ from server.database.models import Upload
 from server.database.session import Database
 from server.errors import StartError
 from server.events.parts import EventParts
-from server.maintenance import counts
 from server.maintenance.checker import Checker
 from server.maintenance.removal import Removal
 from server.maintenance.retention import Retention
@@ -40,7 +39,9 @@ from server.storage.base import UploadStore
 from server.storage.disk import DiskStore
 from server.storage.locks import UploadLocks
 from server.storage.results import Results
+from server.tasks import counts
 from server.tasks.wake import Wake
+from server.tracing import Tracing, open_tracing
 from server.transport.admission import Admission
 from server.uploads import reservations
 from server.uploads.concatenation import FinalService
@@ -89,6 +90,7 @@ class Services:
     keep_spare: Callable[[], None]
     auth: AuthParts
     events: EventParts
+    tracing: Tracing
     reservations: DiskReservations
     quotas: OwnerQuotas
     policy: UploadPolicy
@@ -274,11 +276,16 @@ class Services:
             locks=locks,
             results=results,
             wake=wake,
-            metrics=Metrics(partial(counts.of, database), lambda: asdict(room.measure())),
+            metrics=Metrics(
+                lambda: counts.by_status(database),
+                lambda: asdict(room.measure()),
+                lambda: counts.queue(database, utc_now(), settings.task_lease),
+            ),
             intake=Admission(settings.body_idle_timeout, settings.body_min_rate, settings.max_bodies),
             keep_spare=keep_spare,
             auth=AuthParts.open(settings=settings, database=database, clock=utc_now, new_id=new_id),
             events=EventParts.open(settings=settings, database=database),
+            tracing=open_tracing(settings.otel_endpoint, settings.otel_sample / 100),
             reservations=room,
             quotas=quotas,
             policy=policy,
@@ -349,6 +356,7 @@ class Services:
             stack.callback(self.locks.close)
             stack.callback(self.auth.close)
             stack.callback(self.events.close)
+            stack.callback(self.tracing.close)
 
     def __enter__(self) -> "Services":
         return self

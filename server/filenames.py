@@ -26,11 +26,16 @@ def display(name: str) -> str:
     PostgreSQL refuses NUL and UTF-8 lone surrogates; all others stay, up to 1,024 characters, of
     which the extension is dropped last.
     """
-    kept = "".join(c for c in name if unicodedata.category(c) not in ("Cc", "Cs"))
+    kept = without_controls(name)
     stem, dot, extension = kept.rpartition(".")
     if len(kept) <= _DISPLAY_CHARACTERS or not dot or len(extension) > _EXTENSION_CHARACTERS:
         return kept[:_DISPLAY_CHARACTERS]
     return stem[: _DISPLAY_CHARACTERS - len(extension) - 1] + dot + extension
+
+
+def without_controls(text: str) -> str:
+    """The text without controls and lone surrogates."""
+    return "".join(c for c in text if unicodedata.category(c) not in ("Cc", "Cs"))
 
 
 def base(name: str) -> str:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import HealthCheck
 from hypothesis import settings as hypothesis_settings
 
-from tests.harness import leftovers, logging_state, order, run_folder, sampling, seed
+from tests.harness import description, leftovers, logging_state, order, run_folder, sampling, seed
 from tests.harness.brokers import broker, postgres_url, rabbitmq_server, redis_server  # noqa: F401  # fixtures
 from tests.harness.gate import Gate
 from tests.harness.postgres import PostgresServer
@@ -25,6 +25,14 @@ LOG_TAIL = 12_000
 def _logging_as_before() -> Iterator[None]:
     with logging_state.unchanged():
         yield
+
+
+@pytest.fixture(autouse=True)
+def _answers_as_described() -> Iterator[None]:
+    """Every answer that a test sees is one that `/openapi.json` describes."""
+    yield
+    different = description.take_different()
+    assert not different, "`/openapi.json` does not describe these answers:\n" + "\n".join(different)
 
 
 @pytest.fixture(scope="session")
@@ -95,6 +103,7 @@ def pytest_configure(config: pytest.Config) -> None:
     hypothesis_settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
     hypothesis_settings.load_profile("patient")
     run_folder.begin(config)
+    description.watch()
     order.begin(config)
     seed.begin(config)
 

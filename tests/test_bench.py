@@ -23,6 +23,8 @@ from bench.source import MIB, Slice, Source, WrongBytesError
 from tests.harness import forkserver
 from tests.harness.migrated import migrate
 
+pytestmark = pytest.mark.turns(3)  # works of the bench
+
 SIZE = 8 * MIB
 TINY = Scale(
     rounds=2,

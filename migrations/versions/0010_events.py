@@ -9,6 +9,7 @@ from alembic import op
 revision = "0010"
 down_revision = "0009"
 
+_OF_LISTS = (["owner", "status", "created_at", "id"], ["status", "created_at", "id"])
 _COUNTER = sa.BigInteger().with_variant(sa.Integer, "sqlite")
 
 
@@ -29,6 +30,11 @@ def upgrade() -> None:
     op.add_column("uploads", _text("passthrough", nullable=True))
     op.add_column("tasks", _text("title", nullable=True))
     op.add_column("tasks", _text("passthrough", nullable=True))
+    # Lists: the newest of one state, of an owner or of all.
+    op.drop_index("ix_tasks_owner_created_at", "tasks")
+    for table in ("tasks", "uploads"):
+        for columns in _OF_LISTS:
+            op.create_index("_".join(("ix", table, *columns)), table, columns)
     # A new table, because the events of an upload come before its task: the foreign key goes.
     op.drop_index("ix_task_events_task_id_id", "task_events")
     op.rename_table("task_events", "old_task_events")
@@ -201,6 +207,10 @@ def downgrade() -> None:
         "JOIN tasks t ON t.id = e.task_id WHERE e.upload_id IS NULL AND e.type <> 'playable'"
     )
     _end_rebuild()
+    for table in ("tasks", "uploads"):
+        for columns in _OF_LISTS:
+            op.drop_index("_".join(("ix", table, *columns)), table)
+    op.create_index("ix_tasks_owner_created_at", "tasks", ["owner", "created_at"])
     op.drop_column("tasks", "passthrough")
     op.drop_column("tasks", "title")
     op.drop_column("uploads", "passthrough")

@@ -14,11 +14,20 @@ from server.bootstrap import Services, utc_now
 from server.database import migration
 from server.database.models import Task, Upload
 from server.database.session import AWAY, Database, reason
-from server.errors import StartError, TaskEndedError, TaskNotFoundError, UploadLockedError
+from server.errors import (
+    StartError,
+    TaskEndedError,
+    TaskGoneError,
+    TaskNotEndedError,
+    TaskNotFoundError,
+    TaskNotRetriedError,
+    UploadLockedError,
+)
 from server.lifecycle import UPLOAD_MOVES, UploadStatus, sources
+from server.messages import sentence
 from server.settings import Settings
 from server.storage.locks import UploadLocks
-from server.tasks.retry import NotRetriedError, Retried
+from server.tasks.retry import Retried
 from server.tasks.retry import retry as move_again
 from server.tus.headers import is_id
 from server.uploads import groups
@@ -97,11 +106,11 @@ def retry(services: Services, task_id: str) -> Retried:
         with services.database.write() as session:
             store = services.store
             has_bytes = lambda upload_id: store.size(upload_id) is not None  # noqa: E731
-            done = move_again(session, task_id, node=services.node, has_bytes=has_bytes, now=utc_now())
+            done = move_again(session, task_id, None, node=services.node, has_bytes=has_bytes, now=utc_now())
     except TaskNotFoundError:
         raise UnknownError(f"There is no task {task_id}.") from None
-    except NotRetriedError as refused:
-        raise ActionRefusedError(refused.sentence) from None
+    except (TaskNotEndedError, TaskGoneError, TaskNotRetriedError) as refused:
+        raise ActionRefusedError(f"{sentence(refused.code, refused.params, 'en')}.") from None
     services.wake.notify()
     audit(services.database, "task_retried", "task", task_id)
     return done
@@ -119,7 +128,7 @@ def delete(services: Services, task_id: str) -> bool:
     if task.node != services.node:
         raise ActionRefusedError("The task belongs to another data folder; name that one with --data-dir.")
     try:
-        is_gone = services.removal.remove_task(task_id, None)
+        is_gone = services.removal.remove_task(task_id, None, even_running=True)
     except TaskNotFoundError:  # its rows were deleted meanwhile
         raise UnknownError(f"There is no task {task_id}.") from None
     audit(services.database, "task_removed", "task", task_id, task.owner)

@@ -5,27 +5,31 @@ Rule: it only looks; keys are the names of columns (docs/database.md), and the n
 
 from collections.abc import Sequence
 from datetime import datetime
+from itertools import islice
 from typing import Any
 
 from sqlalchemy import Select, or_, select
 from sqlalchemy.orm import Session
 
+from server.database import keyset
 from server.database.access_models import AuditEntry
+from server.database.keyset import Span
 from server.database.models import Task, TaskEvent, TaskFile, TaskStep, Upload, UploadPart
+from server.lifecycle import TaskStatus, UploadStatus
+
+_MOST_BY_KEY = 1000  # rows; more are sorted
 
 Record = dict[str, Any]
 
 
 def tasks(session: Session, statuses: Sequence[str], owner: str | None, limit: int) -> list[Record]:
-    """Tasks in one of these states (in any, if none is named); at most `limit`, 0 for all."""
-    query = select(Task.__table__).order_by(Task.created_at.desc(), Task.id)
-    return _read(session, _filtered(query, Task, statuses, owner, limit))
+    """Tasks in one of these states (in any, if none is named); at most `limit`, 0 for all. In a snapshot."""
+    return _newest(session, Task, TaskStatus, statuses, owner, limit)
 
 
 def uploads(session: Session, statuses: Sequence[str], owner: str | None, limit: int) -> list[Record]:
     """Uploads, likewise."""
-    query = select(Upload.__table__).order_by(Upload.created_at.desc(), Upload.id)
-    return _read(session, _filtered(query, Upload, statuses, owner, limit))
+    return _newest(session, Upload, UploadStatus, statuses, owner, limit)
 
 
 def task(session: Session, task_id: str) -> Record | None:
@@ -67,14 +71,23 @@ def audit_entries(
     return _read(session, query.limit(limit) if limit else query)
 
 
-def _filtered(
-    query: Select[Any], of: type[Task] | type[Upload], statuses: Sequence[str], owner: str | None, limit: int
-) -> Select[Any]:
-    if statuses:
-        query = query.where(of.status.in_(statuses))
+def _newest(
+    session: Session,
+    of: type[Task] | type[Upload],
+    states: type[TaskStatus] | type[UploadStatus],
+    statuses: Sequence[str],
+    owner: str | None,
+    limit: int,
+) -> list[Record]:
+    query = select(of.__table__).order_by(of.created_at.desc(), of.id.desc())
+    span = Span(owner=owner, statuses=frozenset(states(word) for word in statuses) or frozenset(states))
+    if 0 < limit <= _MOST_BY_KEY:
+        keys = islice(keyset.newest(session, of, span, None, limit), limit)
+        return _read(session, query.where(of.id.in_(keyset.ids(keys))))
+    query = query.where(of.status.in_(span.statuses))
     if owner is not None:
         query = query.where(of.owner == owner)
-    return query.limit(limit) if limit else query
+    return _read(session, query.limit(limit) if limit else query)
 
 
 def _read(session: Session, query: Select[Any]) -> list[Record]:

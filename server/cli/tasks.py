@@ -184,7 +184,7 @@ def _list(kind: str, settings: Settings, statuses: Sequence[str], owner: Given, 
     from server.cli import actions, listings, output, rows
 
     read = {"tasks": rows.tasks, "uploads": rows.uploads}[kind]
-    with actions.opened(settings) as database, database.read() as session:
+    with actions.opened(settings) as database, database.snapshot() as session:
         found = read(session, statuses, owner, limit)
     if as_json:
         click.echo(output.as_json(found))

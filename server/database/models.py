@@ -68,6 +68,9 @@ class Upload(Base):
         # What an owner has is added up along this one alone.
         index_of("ix_uploads_stored_of_owner", "has_bytes", "owner", "status", "length", "reserved"),
         Index(None, "owner", "created_at"),
+        # For lists: the newest of one state, of an owner or of all. A list of several states is merged from these.
+        Index(None, "owner", "status", "created_at", "id"),
+        Index(None, "status", "created_at", "id"),
         index_of("ix_uploads_of_grant", "grant_id IS NOT NULL", "grant_id"),
     )
 
@@ -165,7 +168,9 @@ class Task(Base):
     __tablename__ = "tasks"
     # Claims read the three in the middle, which have open tasks only: ended tasks cost them nothing.
     __table_args__ = (
-        Index(None, "owner", "created_at"),
+        # For lists, as those of uploads.
+        Index(None, "owner", "status", "created_at", "id"),
+        Index(None, "status", "created_at", "id"),
         index_of("ix_tasks_open", _READY, "node", "lease_expires_at", "created_at"),
         index_of("ix_tasks_open_of_owner", _READY, "node", "owner", "lease_expires_at", "created_at"),
         index_of("ix_tasks_running", "worker IS NOT NULL", "node", "owner"),

@@ -171,6 +171,14 @@ class Database:
             yield session
 
     @contextmanager
+    def snapshot(self) -> Iterator[Session]:
+        """A read-only transaction whose statements all see the rows as they are at the first one."""
+        with self.read() as session:
+            if not self._is_sqlite:  # which always does this
+                session.connection().exec_driver_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+            yield session
+
+    @contextmanager
     def look(self) -> Iterator[Connection]:
         """One read-only statement, without a session: for the query of every request."""
         with self._single.connect() as connection:

@@ -21,7 +21,8 @@ kinds of errors; each refusal is a class here, or in `access.py` for who may do 
     │   ├── too_many_files              400  one file of a form, beyond the limit
     │   ├── file_too_large              413  one file of a form
     │   │   └── too_large_to_scan       413  more than the virus scanner takes
-    │   ├── field_invalid               400  a field of a JSON body
+    │   ├── field_invalid               400  a field of a JSON body, a form or a query
+    │   ├── cursor_invalid              400  a cursor of another list, or none at all
     │   ├── sign_in_invalid             400  a sign-in on the page that cannot be understood (413 if too large)
     │   ├── authentication_required     401  no credential
     │   ├── credential_invalid          401  unknown, expired, revoked, or not understood
@@ -47,12 +48,16 @@ kinds of errors; each refusal is a class here, or in `access.py` for who may do 
     │   ├── upload_complete             409  carries the true offset
     │   ├── too_many_finals             409  as many final uploads as there may be wait for the same part
     │   ├── task_ended                  409  a task that is over cannot be cancelled
+    │   ├── task_running                409  a task that is processed is not deleted unless that is asked for
+    │   ├── task_not_ended              409  only a task that is over can be retried
+    │   ├── task_not_retried            409  nothing of it failed, or the originals are gone
     │   ├── task_taken                  409  the id that a client chose for a group is in use
     │   ├── group_differs               409  other uploads of the group say another number of files
     │   ├── group_full                  409  as many uploads as the group may have
     │   ├── group_place_taken           409  another upload of the group has this place
     │   ├── group_ended                 409  the group waits for no more uploads
     │   ├── upload_gone                 410  expired or terminated
+    │   ├── task_gone                   410  deleted; it can be looked at only
     │   ├── version_unsupported         412  Tus-Resumable
     │   ├── precondition_failed         412  If-Match or If-Unmodified-Since of a download
     │   ├── upload_too_large            413  over the configured limit
@@ -133,6 +138,10 @@ class ExtensionUnsupportedError(ClientError):
 
 class ChecksumUnsupportedError(ClientError):
     code = "checksum_unsupported"
+
+
+class CursorInvalidError(ClientError):
+    code = "cursor_invalid"
 
 
 class PartInvalidError(ClientError):
@@ -251,6 +260,23 @@ class TaskEndedError(ClientError):
     status = 409
 
 
+class TaskRunningError(ClientError):
+    code = "task_running"
+    status = 409
+
+
+class TaskNotEndedError(ClientError):
+    code = "task_not_ended"
+    status = 409
+
+
+class TaskNotRetriedError(ClientError):
+    """`reason` is one of `server/messages/reasons.py`: retry_nothing, retry_gone, retry_infected, retry_folder."""
+
+    code = "task_not_retried"
+    status = 409
+
+
 class TaskTakenError(ClientError):
     code = "task_taken"
     status = 409
@@ -278,6 +304,11 @@ class GroupEndedError(ClientError):
 
 class UploadGoneError(ClientError):
     code = "upload_gone"
+    status = 410
+
+
+class TaskGoneError(ClientError):
+    code = "task_gone"
     status = 410
 
 

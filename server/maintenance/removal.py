@@ -95,15 +95,15 @@ class Removal:
         self._end_all(self._leaving(TaskFile.upload_id == upload_id), frozenset({upload_id}))
         return True
 
-    def remove_task(self, task_id: str, owner: str | None) -> bool:
-        """Remove a task with its originals and results, whether it waits, runs or has ended.
+    def remove_task(self, task_id: str, owner: str | None, *, even_running: bool) -> bool:
+        """Remove a task with its originals and results, whether it waits or has ended; one that runs if `even_running`.
 
         Returns whether all of it has left the disk; if not, a sweep ends it. A repetition succeeds. `owner` None is
-        an operator. Raises `TaskNotFoundError`. Blocking.
+        an operator. Raises `TaskNotFoundError`, `TaskRunningError`. Blocking.
         """
         with self.locks.try_hold(task_id) as held:
             with self.database.write() as session:
-                removal.remove_task(session, task_id, owner, now=self.clock())
+                removal.remove_task(session, task_id, owner, even_running=even_running, now=self.clock())
             self.wake.notify()  # its place is free for another task
             return self._end_all(self._leaving(TaskFile.task_id == task_id), frozenset({task_id} if held else ()))
 

@@ -24,6 +24,21 @@ SENTENCES: dict[str, Texts] = {
     "file_removed": ("文件已删除", "The file was deleted"),
     "task_not_found": ("任务不存在", "There is no such task"),
     "task_ended": ("任务已结束，无法取消", "The task has ended and cannot be cancelled"),
+    "task_retried": ("任务将重新处理", "The task is processed again"),
+    "task_running": (
+        "任务正在处理，无法删除；请先取消，或在请求中加上 ?cancel=1",
+        "The task is being processed; cancel it first, or send the request with ?cancel=1",
+    ),
+    "task_not_ended": (
+        "任务尚未结束，状态为 {status}，无法重新处理",
+        "The task has not ended, its status is {status}; only a task that has ended can be retried",
+    ),
+    "task_not_retried": ("任务无法重新处理：{reason}", "The task cannot be retried: {reason}"),
+    "task_gone": ("任务已删除，不能再修改或重新处理", "The task was deleted and cannot be changed or retried"),
+    "cursor_invalid": (
+        "cursor 与此列表的筛选条件不符或已损坏，请不带 cursor 重新开始",
+        "The cursor does not belong to this list and its filters; start again without a cursor",
+    ),
     "no_file": (
         "没有上传文件，请用字段 videos 选择视频",
         "The form has no file; send the videos in the field “videos”",

@@ -35,6 +35,11 @@ class ServingSettings(BaseModel):
         description="Names of request headers, separated by commas, that pages of `cors_origins` may send beside those "
         "that Videodock reads, such as `traceparent,X-CSRF-Token`. With `cors_origins=*` they may send any.",
     )
+    docs: Literal["on", "off"] = Field(
+        "on",
+        description="Whether `/openapi.json` describes the HTTP interface and `/docs` shows it, to everybody; `off`: "
+        "both are 404.",
+    )
     http: Literal["videodock", "portable"] = Field(
         "videodock",
         description="HTTP implementation: `videodock` limits request heads and delivers trailers, `portable` is "

@@ -94,6 +94,13 @@ class UploadSettings(BaseModel):
         "than `body_idle_timeout`; received bytes are kept, 0 is no limit. By default one network packet gives a body "
         "20 more seconds: no bad line is that slow, and one byte a second does not hold a connection for ever.",
     )
+    advised_chunk_size: ByteSize = Field(
+        ByteSize(0),
+        ge=0,
+        description="Bytes that a client should send in one PATCH at most, for a proxy that limits or collects bodies; "
+        "0 advises nothing. The upload page obeys it, and other clients read it in `Upload-Limit`, "
+        "`Tus-Max-Chunk-Size` or `GET /api/config`. Larger bodies are not refused.",
+    )
     tus_engine: Literal["videodock", "tuspyserver"] = Field(
         "videodock",
         description="Engine for uploads by tus: `videodock` is our own, `tuspyserver` the package of that name, "

@@ -37,7 +37,8 @@ from server.tasks import events, fair_queue
 from server.tasks.claimable import claimable, horizon, is_claimed
 
 _INSERT_TASK = Prepared(
-    insert(cast("Table", Task.__table__)), ("id", "owner", "node", "file_count", "created_at", "updated_at")
+    insert(cast("Table", Task.__table__)),
+    ("id", "owner", "node", "passthrough", "file_count", "created_at", "updated_at"),
 )
 _INSERT_FILE = Prepared(
     insert(cast("Table", TaskFile.__table__)),
@@ -93,6 +94,7 @@ def register(
     node: str,
     now: datetime,
     new_id: Callable[[], str],
+    passthrough: str | None = None,
 ) -> None:
     """Add a task with its files, whose bytes are in the data folder `node`.
 
@@ -100,8 +102,8 @@ def register(
     """
     session.flush()
     connection = session.connection()
-    task = {"id": task_id, "owner": owner, "node": node, "file_count": len(files), "created_at": now, "updated_at": now}
-    _INSERT_TASK.change(connection, task)
+    task = {"id": task_id, "owner": owner, "node": node, "passthrough": passthrough, "file_count": len(files)}
+    _INSERT_TASK.change(connection, {**task, "created_at": now, "updated_at": now})
     for position, file in enumerate(files, 1):
         row = {
             "id": new_id(),

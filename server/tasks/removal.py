@@ -17,7 +17,7 @@ from sqlalchemy.orm import Session
 from server.database.models import Task, TaskFile, Upload
 from server.database.session import changed
 from server.database.types import database_time
-from server.errors import TaskNotFoundError
+from server.errors import TaskNotFoundError, TaskRunningError
 from server.lifecycle import (
     FILE_MOVES,
     FILE_REMOVALS,
@@ -52,16 +52,18 @@ def remove_file(session: Session, upload_id: str, *, now: datetime) -> bool:
     return True
 
 
-def remove_task(session: Session, task_id: str, owner: str | None, *, now: datetime) -> None:
+def remove_task(session: Session, task_id: str, owner: str | None, *, even_running: bool, now: datetime) -> None:
     """A task becomes `removed` with all its files, and its uploads `terminated`. A removed task stays as it is.
 
-    `owner` None is an operator, who may remove any task. Raises `TaskNotFoundError`.
+    `owner` None is an operator, who may remove any task. Raises `TaskNotFoundError`, and `TaskRunningError` for a task
+    that is being processed, unless it may be `even_running`.
     """
     task = _hold(session, task_id)
     if task is None or owner not in (None, task.owner):
         raise TaskNotFoundError
+    if task.status is TaskStatus.PROCESSING and not even_running:
+        raise TaskRunningError
     _remove_files(session, TaskFile.task_id == task_id, now)
-    _end(session, task, now)
     may_move = (Upload.task_id == task_id, Upload.status.in_(sources(UPLOAD_MOVES, UploadStatus.TERMINATED)))
     # In the order of their ids, as in every transaction that changes several uploads.
     query = select(Upload.id, Upload.task_id, Upload.owner, Upload.concat).where(*may_move)
@@ -70,6 +72,7 @@ def remove_task(session: Session, task_id: str, owner: str | None, *, now: datet
     changed(session, update(Upload).where(Upload.id.in_([row.id for row in rows])).values(**ended))
     for row in rows:
         events.append_of_upload(session.connection(), row, events.of_end(UploadStatus.TERMINATED), at=now)
+    _end(session, task, now)
 
 
 def _hold(session: Session, task_id: str) -> Row[Any] | None:

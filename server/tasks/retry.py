@@ -1,7 +1,8 @@
-"""An operator's retry: a task that has ended, and in which something failed, waits again.
+"""A retry on request: a task that has ended, and in which something failed, waits again.
 
-Rule: only an operator may make this move (`lifecycle.py` has separate tables for it). It locks the task's row first, so
-it happens before or after every other change of the task, and nothing that has ended successfully runs again.
+Rule: only an owner or an operator may make this move (`lifecycle.py` has separate tables for it). It locks the task's
+row first, so it happens before or after every other change of the task, and nothing that has ended successfully runs
+again.
 """
 
 from collections.abc import Callable, Sequence
@@ -13,7 +14,7 @@ from sqlalchemy.orm import Session
 
 from server.database.models import Task, TaskFile, TaskStep, Upload
 from server.database.session import changed
-from server.errors import TaskNotFoundError
+from server.errors import TaskGoneError, TaskNotEndedError, TaskNotFoundError, TaskNotRetriedError
 from server.lifecycle import (
     FILE_MOVES,
     FILE_RETRIES,
@@ -28,13 +29,7 @@ from server.lifecycle import (
 )
 from server.tasks import events
 
-
-class NotRetriedError(Exception):
-    """It cannot be tried again. `sentence` is English, for the operator's terminal."""
-
-    def __init__(self, sentence: str) -> None:
-        super().__init__(sentence)
-        self.sentence = sentence
+_NAMES = 500  # characters of the names in a refusal
 
 
 @dataclass(frozen=True)
@@ -45,17 +40,28 @@ class Retried:
     left: Sequence[str]
 
 
-def retry(session: Session, task_id: str, *, node: str, has_bytes: Callable[[str], bool], now: datetime) -> Retried:
+def retry(
+    session: Session,
+    task_id: str,
+    owner: str | None,
+    *,
+    node: str,
+    has_bytes: Callable[[str], bool],
+    now: datetime,
+) -> Retried:
     """Put a task whose files failed, all or some of them, back to `uploaded`; what failed in them waits again.
 
     `has_bytes` takes an upload's id and returns whether its original lies in the data folder `node`. A file whose
-    original is gone, or in quarantine, stays as it is. Raises `TaskNotFoundError`, and `NotRetriedError` when nothing
-    would be tried again.
+    original is gone, or in quarantine, stays as it is. `owner` None is an operator, who may retry any task. Raises
+    `TaskNotFoundError`, `TaskNotEndedError`, `TaskGoneError`, and `TaskNotRetriedError` when nothing would be tried
+    again.
     """
     # Locked until the end: a worker, a cancel and a removal of the original come before it or after it.
     if not changed(session, update(Task).where(Task.id == task_id).values(attempt=Task.attempt)):
         raise TaskNotFoundError
     task = session.get_one(Task, task_id)
+    if owner not in (None, task.owner):
+        raise TaskNotFoundError
     _check(task, node)
     # A sweep removes the results of a cancelled task, also of completed files: all of them are made again.
     anew = task.status is TaskStatus.CANCELLED
@@ -63,7 +69,7 @@ def retry(session: Session, task_id: str, *, node: str, has_bytes: Callable[[str
     ready = [file for file, upload in failed if _can_be_read(file, upload, has_bytes)]
     left = [file for file, _ in failed if file not in ready]
     if not ready:
-        raise NotRetriedError(_why_not(left))
+        raise _why_not(left)
     file_ids = [file.id for file in ready]
     _wait_again(session, file_ids, anew)
     changed(
@@ -92,10 +98,10 @@ def retry(session: Session, task_id: str, *, node: str, has_bytes: Callable[[str
 def _check(task: Task, node: str) -> None:
     if task.status not in sources(TASK_RETRIES, TaskStatus.UPLOADED):
         if task.finished_at is None:
-            raise NotRetriedError(f"The task is not over: its status is `{task.status.value}`.")
-        raise NotRetriedError(f"A task that is `{task.status.value}` is not tried again.")
+            raise TaskNotEndedError(status=task.status.value)
+        raise TaskGoneError
     if task.node != node:
-        raise NotRetriedError("The task belongs to another data folder; name that one with --data-dir.")
+        raise TaskNotRetriedError(reason="retry_folder")
 
 
 def _failed_files(session: Session, task_id: str, anew: bool) -> Sequence[tuple[TaskFile, Upload]]:
@@ -110,7 +116,7 @@ def _failed_files(session: Session, task_id: str, anew: bool) -> Sequence[tuple[
     )
     found = [(file, upload) for file, upload in session.execute(query)]
     if not found:
-        raise NotRetriedError("None of its files has failed or was cancelled.")
+        raise TaskNotRetriedError(reason="retry_nothing")
     return found
 
 
@@ -120,10 +126,10 @@ def _can_be_read(file: TaskFile, upload: Upload, has_bytes: Callable[[str], bool
     return is_there and file.scan != "infected"
 
 
-def _why_not(left: Sequence[TaskFile]) -> str:
+def _why_not(left: Sequence[TaskFile]) -> TaskNotRetriedError:
     if all(file.scan == "infected" for file in left):
-        return "A virus was found in it; the original is in quarantine."
-    return "The original is gone: " + ", ".join(file.name for file in left) + "."
+        return TaskNotRetriedError(reason="retry_infected")
+    return TaskNotRetriedError(reason="retry_gone", names=", ".join(file.name for file in left)[:_NAMES])
 
 
 def _wait_again(session: Session, file_ids: Sequence[str], anew: bool) -> None:

@@ -81,6 +81,8 @@ def as_json(found: TaskRows, places: Places, reader: Language, *, with_steps: bo
         "status": TaskStatus.CANCELLED.value if is_removed else task.status.value,
         "removed": is_removed,
         "message": _message(task, found.arrived, reader),
+        "title": task.title,
+        "passthrough": task.passthrough,
         "progress": task.progress,
         "partial": task.partial,
         "playable": task.playable and all(is_shown(file, steps.get(file.id, ())) for file in ones if file.playable),

@@ -35,6 +35,7 @@ from server.tus.headers import (
     parse_metadata,
     unsigned,
 )
+from server.tus.passthrough import parse_passthrough
 from server.tus.records import PARTIAL as PARTIAL
 from server.tus.records import Append as Append
 from server.tus.records import Create as Create
@@ -98,7 +99,8 @@ def decide_create(head: Head, offer: Offer) -> Create:
     parts = parse_concat(concat) if concat is not None else None
     if parts is not None:
         final = _decide_final(head, raw, file_name(metadata), unsigned(concat), parts)
-        return replace(final, group=parse_group(metadata, offer.max_files))
+        group, passthrough = parse_group(metadata, offer.max_files), parse_passthrough(metadata)
+        return replace(final, group=group, passthrough=passthrough)
     length = _declared_length(head, offer)
     # Another Content-Type without a body is tolerated: aiotus sends application/octet-stream and no byte.
     has_body = head.body_length != 0
@@ -112,7 +114,8 @@ def decide_create(head: Head, offer: Offer) -> Create:
     # A part belongs to no task; the upload that it becomes part of may.
     group = None if concat is not None else parse_group(metadata, offer.max_files)
     name = file_name(metadata)
-    return Create(length, raw, name, has_body, head.body_length, checksum, trailing, concat, group=group)
+    made = Create(length, raw, name, has_body, head.body_length, checksum, trailing, concat, group=group)
+    return replace(made, passthrough=parse_passthrough(metadata))
 
 
 def check_upload(facts: Facts) -> None:

@@ -105,7 +105,7 @@ class Create:
 
     `length` is in bytes, None while it is deferred. `concat` is Upload-Concat as it came; `parts` are the ids that
     a final upload is made of, and `signatures` what follows each of them in its URL. `group` is the task that it is to
-    share with other uploads.
+    share with other uploads, `passthrough` the text by which its client's backend knows it.
     """
 
     length: int | None
@@ -119,6 +119,7 @@ class Create:
     parts: tuple[str, ...] = ()
     signatures: tuple[str, ...] = ()
     group: Group | None = None
+    passthrough: str | None = None
 
     @property
     def is_checked(self) -> bool:

@@ -272,6 +272,7 @@ class FinalService:
             length=sum(known) if len(known) == len(lengths) else None,
             metadata_raw=decision.metadata_raw,
             filename=decision.filename,
+            passthrough=decision.passthrough,
             concat=decision.concat,
             parts=decision.parts,
             terms=terms,

@@ -14,11 +14,13 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 import anyio
+from sqlalchemy import update
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from server import media_types
-from server.database.session import Database
+from server.database.models import Task, Upload
+from server.database.session import Database, changed
 from server.errors import (
     ClientError,
     FileEmptyError,
@@ -60,6 +62,7 @@ class Form:
     earlier: StoredAnswer | None = None
     asked: int = 0  # bytes that the whole form may bring, if that is known
     terms: CreationTerms = NO_TERMS
+    passthrough: str | None = None
     taken: dict[str, str | None] = field(default_factory=dict)
     finished: bool = False
     _fingerprint: Fingerprint = field(default_factory=Fingerprint)
@@ -113,6 +116,7 @@ class Form:
             protocol="multipart",
             task_id=self.task_id,
             filename=filename,
+            passthrough=self.passthrough,
             media_type=media_type,
             reserved=max(0, self.asked - self._stored),
             heir_of=self._promised,
@@ -159,6 +163,8 @@ class Form:
                 self.claim.store_answer(self._fingerprint.hexdigest(), given, session)
             if also is not None:
                 also(session)
+            if self.passthrough is not None:
+                self._write_passthrough(session)
             if not self.asked:
                 # Forms of unknown length at once may have brought more together than each of them could alone.
                 now = self.facts.clock()
@@ -170,6 +176,12 @@ class Form:
             await self.database.run(self.claim.store_answer_without_task, self._fingerprint.hexdigest(), given)
         self.finished = True
         return given
+
+    def _write_passthrough(self, session: Session) -> None:
+        """The field may come after files, whose rows are there by then."""
+        values = {"passthrough": self.passthrough}
+        changed(session, update(Upload).where(Upload.id.in_(self.taken)).values(**values))
+        changed(session, update(Task).where(Task.id == self.task_id).values(**values))
 
     async def discard(self) -> None:
         """Remove all uploads of the form, unless it is finished."""

@@ -121,6 +121,10 @@ def add_member(session: Session, slot: Slot, new: NewUpload, file_id: str) -> No
             size=new.length or 0,
         )
     )
+    if new.passthrough is not None:
+        # Of several uploads, the first one that has a text gives it to the task.
+        this = (Task.id == slot.task_id, Task.passthrough.is_(None))
+        changed(session, update(Task).where(*this).values(passthrough=new.passthrough))
 
 
 def withdraw_member(session: Session, upload_id: str) -> None:

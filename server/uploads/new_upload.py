@@ -40,8 +40,8 @@ class NewUpload:
     """
 
     COLUMNS: ClassVar = (
-        "id", "owner", "protocol", "grant_id", "length", "max_size", "metadata_raw", "filename", "media_type", "concat",
-        "reserved", "task_id", "created_at", "updated_at", "expires_at",
+        "id", "owner", "protocol", "grant_id", "length", "max_size", "metadata_raw", "filename", "passthrough",
+        "media_type", "concat", "reserved", "task_id", "created_at", "updated_at", "expires_at",
     )  # fmt: skip
     """The columns of `row`."""
 
@@ -52,6 +52,7 @@ class NewUpload:
     length: int | None = None
     metadata_raw: str | None = None
     filename: str | None = None
+    passthrough: str | None = None
     media_type: str | None = None
     concat: str | None = None
     parts: tuple[str, ...] = ()
@@ -81,6 +82,7 @@ class NewUpload:
             "max_size": self.terms.max_size,
             "metadata_raw": self.metadata_raw,
             "filename": self.shown_name,
+            "passthrough": self.passthrough,
             "media_type": self.media_type,
             "concat": self.concat,
             "reserved": self.room,

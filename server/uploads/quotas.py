@@ -153,6 +153,14 @@ class OwnerQuotas:
             need = _Need(0, end, is_of_today=created_at >= usage.midnight(now))
             self._judge(limits, need, OwnerUsage(connection, owner, now), now)
 
+    def admit_retry(self, connection: Connection, owner: str, now: datetime) -> None:
+        """Raise `QuotaReachedError` unless the owner may have the tasks that wait, of which one was retried in this
+        transaction."""
+        limits = self.limits_of(connection, owner)
+        if limits.waiting_tasks:
+            self._lock(connection, owner)
+            self._judge(limits, _Need(None, tasks=0), OwnerUsage(connection, owner, now), now)
+
     def check(self, owner: str, size: int) -> None:
         """Raise what `admit` would raise now for an upload or form of `size` bytes. Nothing is reserved."""
         if self.is_unlimited(owner):

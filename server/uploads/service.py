@@ -90,6 +90,7 @@ class UploadService:
             length=decision.length,
             metadata_raw=decision.metadata_raw,
             filename=decision.filename,
+            passthrough=decision.passthrough,
             concat=decision.concat,
             terms=terms,
         )

@@ -8,7 +8,6 @@ Rules:
   for, and a request without a credential is 401.
 """
 
-import base64
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -19,25 +18,27 @@ from starlette.types import Scope as AsgiScope
 from server.auth.audit import Entry
 from server.auth.authenticator import client_address
 from server.auth.forward import UploadQuestion
-from server.auth.principal import Principal, Scope
+from server.auth.principal import Principal, Scope, is_owner
 from server.bootstrap import Services
 from server.database.access_models import GrantPlace
 from server.database.models import DEFAULT_OWNER, Upload
 from server.errors import (
     AuthenticationRequiredError,
     CredentialInvalidError,
+    FieldInvalidError,
     GrantMismatchError,
     NotFoundError,
     PartInvalidError,
     PlaybackExpiredError,
     RefusedByBackendError,
+    ScopeMissingError,
     TaskNotFoundError,
     UploadNotFoundError,
 )
-from server.tus.group_metadata import FILES, TASK, parse_group
-from server.tus.headers import file_name, is_id, parse_metadata, split_segment
+from server.tus.added_metadata import with_metadata
+from server.tus.headers import is_id, parse_metadata, split_segment
 from server.tus.protocol import Create
-from server.uploads.new_upload import NO_TERMS, CreationTerms
+from server.web import grant_terms
 
 ORIGINAL = "original"
 RESULTS = "results"
@@ -54,16 +55,6 @@ class Right:
     """The request has the upload's own URL."""
     principal: Principal | None = None
     """Who asks; None for whoever has the URL."""
-
-
-def _with_metadata(create: Create, added: Mapping[str, str], most_files: int) -> Create:
-    """The creation with these values in its metadata, whatever its client sent for them."""
-    pairs = [pair.strip(" \t") for pair in (create.metadata_raw or "").split(",")]
-    kept = [pair for pair in pairs if pair and pair.partition(" ")[0] not in added]
-    new = [f"{key} {base64.b64encode(value.encode()).decode()}" if value else key for key, value in added.items()]
-    raw = ",".join([*kept, *new])
-    metadata = parse_metadata(raw)
-    return replace(create, metadata_raw=raw, filename=file_name(metadata), group=parse_group(metadata, most_files))
 
 
 def _question(create: Create) -> UploadQuestion:
@@ -141,25 +132,6 @@ class Access:
             query = select(Upload.owner, Upload.grant_id).where(Upload.id.in_(upload_ids)).distinct()
             return {(row.owner, row.grant_id) for row in connection.execute(query)}
 
-    def terms(self, principal: Principal, upload_id: str | None = None) -> CreationTerms:
-        """What its grant says of an upload."""
-        grant = principal.grant
-        if grant is None:
-            limit = principal.limits.max_size
-            return NO_TERMS if limit is None else CreationTerms(max_size=limit)
-        types = None if grant.types is None else tuple(grant.types)
-        # A form and joined parts declare no length: for them the size is the most that they may have.
-        limits = [limit for limit in (grant.size, grant.max_size) if limit is not None]
-        max_size = min(limits, default=None)
-        return CreationTerms(
-            grant_id=grant.id,
-            upload_id=upload_id,
-            max_size=max_size,
-            max_files=grant.uploads,
-            types=types,
-            task=grant.task,
-        )
-
     async def _of_grant(self, scope: AsgiScope, token: str) -> Principal | None:
         try:
             return await self._authenticator.of_grant(token)
@@ -196,35 +168,20 @@ class Access:
         if create.is_partial:
             return principal, create
         grant = principal.grant
-        refusal = self.refusal_of_name(principal, create.filename)
+        refusal = grant_terms.refusal_of_name(principal, create.filename)
         if refusal is not None:
             raise refusal
         added = dict(principal.limits.metadata)
         if grant is not None:
-            added |= self._metadata_of(grant, create)
+            added |= grant_terms.metadata_of(grant, create)
         if added:
-            create = _with_metadata(create, added, self._settings.max_files)
+            create = with_metadata(create, added, self._settings.max_files)
         task = None if create.group is None else create.group.task_id
         if grant is not None and grant.task not in (None, task):
             raise GrantMismatchError(reason="grant_task")
         if grant is not None and create.length is not None and grant.size not in (None, create.length):
             raise GrantMismatchError(reason="grant_length", length=grant.size)
         return principal, create
-
-    def refusal_of_name(self, principal: Principal, filename: str | None) -> GrantMismatchError | None:
-        """The refusal of a file whose name is another one than that of the grant; None where it may come."""
-        grant = principal.grant
-        if grant is None or grant.filename is None or filename in (None, grant.filename):
-            return None
-        return GrantMismatchError(reason="grant_filename", filename=grant.filename)
-
-    def _metadata_of(self, grant: Any, create: Create) -> dict[str, str]:
-        added = dict(grant.upload_metadata or {})
-        if grant.filename is not None and create.filename is None:
-            added["filename"] = grant.filename
-        if grant.task is not None and create.group is None:
-            added |= {TASK: grant.task, FILES: str(grant.uploads)}
-        return added
 
     def by_url(self, place: Any) -> tuple[Principal, Create]:
         """The creation of the upload whose URL the backend got with the grant.
@@ -233,8 +190,8 @@ class Access:
         """
         principal = Principal(place.owner, frozenset({Scope.UPLOAD}), f"grant:{place.id}", grant=place)
         create = Create(place.size, None, None, has_body=False)
-        added = self._metadata_of(place, create)
-        return principal, _with_metadata(create, added, self._settings.max_files) if added else create
+        added = grant_terms.metadata_of(place, create)
+        return principal, with_metadata(create, added, self._settings.max_files) if added else create
 
     def check_origin(self, grant: Any, scope: AsgiScope) -> None:
         """Raise `GrantMismatchError` when the grant is for pages of another origin."""
@@ -288,10 +245,13 @@ class Access:
 
     # Tasks
 
-    async def task(self, scope: AsgiScope, segment: str, needed: Scope, *, by_url: bool = True) -> Right:
+    async def task(
+        self, scope: AsgiScope, segment: str, needed: Scope, *, by_url: bool = True, by_grant: bool = True
+    ) -> Right:
         """The right to a task, by its id or by the last segment of the URL of one of its uploads.
 
-        Without `by_url` only the owner has it, by a credential. Raises `TaskNotFoundError`; else as `upload`.
+        Without `by_url` only the owner has it, by a credential, and without `by_grant` no grant of the owner's. Raises
+        `TaskNotFoundError`; else as `upload`.
         """
         # A client may choose the id of a group, and Apple's UUIDs are in upper case.
         task_id, signature = split_segment(segment)
@@ -313,6 +273,8 @@ class Access:
                 return Right(await self._task_of_form(task_id), None)
         principal = await self._authenticator.principal(scope)
         if principal.grant is not None:
+            if not by_grant:
+                principal.check(needed)
             mine = (Upload.task_id == task_id) & (Upload.grant_id == principal.grant.id)
             return Right(await self._task_of(mine), None, principal=principal)
         principal.check(needed)
@@ -364,6 +326,25 @@ class Access:
         if found is None:
             raise TaskNotFoundError
         return found
+
+    # Lists
+
+    async def lister(self, scope: AsgiScope, asked: str | None) -> tuple[Principal | None, str | None]:
+        """Who reads a list, and whose things it shows: those of the owner that is `asked` for, None for all owners.
+
+        Raises `FieldInvalidError`, `ScopeMissingError`; else as `Authenticator.principal`.
+        """
+        reader = await self._authenticator.principal(scope) if self._is_on else None
+        if reader is not None:
+            reader.check(Scope.READ)
+        own = DEFAULT_OWNER if reader is None else reader.acts_for
+        if asked in (None, own):
+            return reader, own
+        if own is not None:
+            raise ScopeMissingError(scope=Scope.ADMIN.value)
+        if not is_owner(asked):
+            raise FieldInvalidError(field="owner", reason="field_type", expected='"ann"')
+        return reader, asked
 
     # Results
 

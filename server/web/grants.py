@@ -18,6 +18,8 @@ from server.bootstrap import Services
 from server.errors import FieldInvalidError, MethodNotAllowedError, ScopeMissingError, UploadTooLargeError
 from server.tus.group_metadata import FILE, FILES, TASK
 from server.tus.headers import is_id
+from server.tus.passthrough import KEY as PASSTHROUGH
+from server.tus.passthrough import MOST_BYTES, of_field
 from server.web import multipart, tus
 from server.web.access import Access
 from server.web.described import DescribedRoute
@@ -32,8 +34,8 @@ PATH = "/api/grants"
 _MOST_TEXT = 1024
 _LEAST_SECONDS, _MOST_SECONDS, _MOST_UPLOADS = 60, 7 * 86400, 50
 _MOST_METADATA = 20  # keys
-# Keys of metadata that name a file or a task: the fields `filename` and `task` are for these, and are checked.
-_OF_FIELDS = frozenset({TASK, FILES, FILE, "filename", "name"})
+# Keys of metadata that have fields of their own, which are checked.
+_OF_FIELDS = frozenset({TASK, FILES, FILE, "filename", "name", PASSTHROUGH})
 # What a field must be, as an example that needs no translation.
 _EXPECTED = {
     "filename": '"holiday.mp4"',
@@ -43,7 +45,7 @@ _EXPECTED = {
     "types": media_types.KNOWN,
     "task": '"6f1c2b0e-…" (UUID, version 4)',
     "metadata": '{"key": "text"}',
-    "passthrough": '"text"',
+    "passthrough": f'"text" (UTF-8, <= {MOST_BYTES} bytes)',
     "allowed_origin": '"https://shop.example"',
 }
 
@@ -58,6 +60,14 @@ def _task(text: str) -> str:
     if not is_id(text.lower()):
         raise ValueError("a UUID of version 4")
     return text.lower()
+
+
+def _passthrough(text: str) -> str:
+    try:
+        of_field(text)
+    except FieldInvalidError:
+        raise ValueError("text of at most 1 KiB") from None
+    return text
 
 
 def _free_key(name: str) -> str:
@@ -83,14 +93,14 @@ class _Asked(BaseModel):
     types: Annotated[list[Annotated[str, AfterValidator(_type)]], Field(min_length=1, max_length=50)] | None = None
     task: Annotated[str, AfterValidator(_task)] | None = None
     metadata: Annotated[dict[_Key, Annotated[str, Field(max_length=_MOST_TEXT)]], Field(max_length=_MOST_METADATA)] = {}
-    passthrough: _Text | None = None
+    passthrough: Annotated[str, AfterValidator(_passthrough), Field(min_length=1)] | None = None
     expires_in: int = Field(3600, ge=_LEAST_SECONDS, le=_MOST_SECONDS)
     uploads: int = Field(1, ge=1, le=_MOST_UPLOADS)
     allowed_origin: Annotated[str, Field(pattern=r"^https?://[^/\s]{1,255}$")] | None = None
 
     def terms(self) -> GrantTerms:
         """The terms of the grant."""
-        metadata = self.metadata | ({} if self.passthrough is None else {"passthrough": self.passthrough})
+        metadata = self.metadata | ({} if self.passthrough is None else {PASSTHROUGH: self.passthrough})
         return GrantTerms(
             expires_in=self.expires_in,
             uploads=self.uploads,

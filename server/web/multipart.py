@@ -21,6 +21,7 @@ from server.bootstrap import Services
 from server.database.session import is_full
 from server.errors import (
     ContentEncodingUnsupportedError,
+    FieldInvalidError,
     FileEmptyError,
     FileTooLargeError,
     FormStorageFullError,
@@ -39,10 +40,13 @@ from server.errors import (
 )
 from server.messages import sentence
 from server.transport.body import End
+from server.tus.passthrough import KEY as PASSTHROUGH
+from server.tus.passthrough import MOST_BYTES, of_field
 from server.tus.protocol import check_content_coding
 from server.uploads.forms import Form
 from server.uploads.idempotency import HEADER, Answer, parse_key
 from server.uploads.service import ClientGoneError
+from server.web import grant_terms
 from server.web.access import Access
 from server.web.described import DescribedRoute
 from server.web.endpoint import Call, endpoint
@@ -50,6 +54,7 @@ from server.web.errors import api_response, language
 from server.web.form_parser import FormParser, Part
 from server.web.middleware.cors import for_api
 from server.web.middleware.proxy import base_url
+from server.web.middleware.traces import TRACE
 from server.web.openapi.forms import FORM, FORM_OF_GRANT
 
 PATH = "/api/upload/videos"
@@ -117,11 +122,14 @@ class _FormRoute:
         length = call.head.get("Content-Length") or ""
         asked = int(length) if length.isdecimal() else 0
         rate = await self._access.count_creation(call.scope, principal)
-        async with self._forms.receive(principal.owner, key, asked, self._access.terms(principal)) as form:
+        async with self._forms.receive(principal.owner, key, asked, grant_terms.terms(principal)) as form:
+            form.passthrough = grant_terms.passthrough(principal)
             answer = await self._take_all(form, reader, principal)
             self._check_end(reader)
             answered = await self._finish(form, answer, principal)
         task_id = answered["task_id"]
+        if task_id is not None:
+            call.scope["state"][TRACE] = task_id
         segment = None if task_id is None else await self._access.signed_task(task_id)
         response = _response(call, answered, segment)
         response.headers.update(rate)
@@ -158,12 +166,21 @@ class _FormRoute:
     async def _take_all(self, form: Form, reader: FormParser, principal: Principal) -> Answer:
         invalid: list[dict[str, Any]] = []
         too_large = False
+        is_set = False
         async for part in reader.parts():
+            if part.name == PASSTHROUGH and part.filename is None:
+                if is_set:
+                    raise FieldInvalidError(field=PASSTHROUGH, reason="field_repeated")
+                is_set = True
+                given = await _passthrough(part)
+                # That of the grant or of the backend counts.
+                form.passthrough = form.passthrough or given
+                continue
             filename = await _file_name(part) if part.name == FIELD else None
             if filename is None:
                 continue
             try:
-                refusal = part.head.refusal or self._access.refusal_of_name(principal, filename)
+                refusal = part.head.refusal or grant_terms.refusal_of_name(principal, filename)
                 await form.receive_file(filename, part, refusal)
             except _OF_ONE_FILE as error:
                 too_large |= isinstance(error, FileTooLargeError)
@@ -183,6 +200,14 @@ class _FormRoute:
             raise FormTimeoutError(seconds=f"{self._settings.body_idle_timeout:g}")
         if reader.cut is not None:
             raise UnavailableError(part="server")
+
+
+async def _passthrough(part: Part) -> str | None:
+    """The field `passthrough`. Raises `FieldInvalidError`."""
+    if part.head.refusal is not None:  # it is coded
+        raise FieldInvalidError(field=PASSTHROUGH, reason="text_characters")
+    value, _ = await part.peek(MOST_BYTES + 1)
+    return of_field(value)
 
 
 async def _file_name(part: Part) -> str | None:

@@ -11,6 +11,7 @@ from server.messages import Language
 from server.tasks import status as task_status
 from server.tasks.status_rows import TaskRows
 from server.web.access import Access
+from server.web.places import TaskPlaces
 
 Texts = dict[object, bytes]
 
@@ -24,21 +25,13 @@ class StatusTexts:
     """Makes them."""
 
     def __init__(self, services: Services, access: Access) -> None:
-        self._access = access
-        # Without authentication the URL of the upload is that of the original.
-        self._shows_originals = services.settings.downloads == "on" and services.settings.auth == "on"
+        self._places = TaskPlaces(services, access)
 
     async def status(self, rows: TaskRows, texts: Texts, base: str, reader: Language) -> bytes:
         """The status in JSON. `texts` belongs to these rows, and keeps it."""
         key = ("status", base, reader)
         found = texts.get(key)
         if found is None:
-            places = task_status.Places(
-                base,
-                await self._access.signature_of_results(rows.task.id),
-                {file.id: await self._access.original(file.upload_id) for file in rows.files}
-                if self._shows_originals
-                else {},
-            )
+            places = await self._places.of(base, rows.task.id, rows.files)
             found = texts[key] = to_json(task_status.as_json(rows, places, reader))
         return found

@@ -20,6 +20,7 @@ from server.storage.base import UploadStore
 from server.storage.results import Results
 from server.tasks import queue
 from server.tasks.queue import Claim, Failure
+from server.tracing import NO_TRACING, Tracing
 from server.worker.attempt import Attempt
 
 _log = structlog.stdlib.get_logger("videodock.worker")
@@ -38,6 +39,7 @@ class Runner:
     drop_originals: Callable[[str], None]
     clock: Callable[[], datetime]
     follow: Callable[[str], AbstractContextManager[None]] = lambda _: nullcontext()
+    tracing: Tracing = NO_TRACING
 
     def claim_next(
         self, worker: str, task_id: str | None = None, *, first: Callable[[Session], None] = lambda _: None
@@ -80,6 +82,7 @@ class Runner:
             drop_originals=self.drop_originals,
             clock=self.clock,
             follow=self.follow,
+            trace=self.tracing.attempt(claim.task_id, claim.attempt),
         )
 
 
@@ -95,4 +98,5 @@ def runner_of(services: Services) -> Runner:
         drop_originals=services.drop_originals,
         clock=services.clock,
         follow=services.events.cache.following,
+        tracing=services.tracing,
     )

@@ -14,7 +14,7 @@ from tests.harness.tasks import finish
 from tests.harness.waiting import PATIENCE, until
 from tests.samples import big, make
 
-pytestmark = pytest.mark.acceptance
+pytestmark = [pytest.mark.acceptance, pytest.mark.turns(3)]  # parts that are away
 
 VERSION = {"Tus-Resumable": "1.0.0"}
 PATCH = VERSION | {"Content-Type": "application/offset+octet-stream"}

@@ -22,7 +22,7 @@ from tests.harness.tasks import ENDS, finish, follow
 from tests.harness.waiting import until
 from tests.harness.watch import Watch, used
 
-pytestmark = pytest.mark.acceptance
+pytestmark = [pytest.mark.acceptance, pytest.mark.turns(3)]  # kinds of bad videos, through the whole server
 
 VERSION = {"Tus-Resumable": "1.0.0"}
 PATCH = VERSION | {"Upload-Offset": "0", "Content-Type": "application/offset+octet-stream"}

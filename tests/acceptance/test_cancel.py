@@ -39,7 +39,9 @@ def check_cancelled(server: ServerProcess, task: str) -> None:
     assert (status["status"], status["message"]) == ("cancelled", "任务已取消"), status
     assert {file["status"] for file in status["files"]} == {"cancelled"}, status
     assert all(file["poster_url"] is None for file in status["files"])
-    events = query(server.database_url, "SELECT type FROM task_events WHERE task_id = :task", task=task)
+    events = query(
+        server.database_url, "SELECT type FROM task_events WHERE task_id = :task AND upload_id IS NULL", task=task
+    )
     types = [row["type"] for row in events]
     assert types.count("cancelled") == 1, types
     assert "completed" not in types, types

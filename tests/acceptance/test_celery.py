@@ -18,7 +18,7 @@ from tests.harness.waiting import until, within
 from tests.harness.worker_process import WorkerProcess
 from tests.samples import make
 
-pytestmark = pytest.mark.acceptance
+pytestmark = [pytest.mark.acceptance, pytest.mark.turns(3)]  # a broker and its troubles
 
 StartWorker = Callable[..., WorkerProcess]
 
@@ -61,6 +61,7 @@ def check_no_secret(server: ServerProcess, *workers: WorkerProcess) -> None:
 
 
 @pytest.mark.sampled(1)
+@pytest.mark.turns(1)
 def test_an_upload_is_processed_by_a_celery_worker(
     celery_server: ServerProcess, start_worker: StartWorker, tmp_path: Path
 ) -> None:

@@ -18,6 +18,7 @@ from tests.harness.server_process import ServerProcess
 from tests.samples import big
 
 pytestmark = [
+    pytest.mark.turns(2),
     pytest.mark.acceptance,
     # aiotus hands each chunk to aiohttp as bytes, 4 MiB of them by default.
     pytest.mark.filterwarnings("ignore:Sending a large body directly with raw bytes:ResourceWarning"),
@@ -70,6 +71,7 @@ def test_aiotus_resumes_after_a_cut(server: ServerProcess, video: Path, caplog: 
 
 
 @pytest.mark.sampled(1)
+@pytest.mark.turns(1)
 def test_aiotus_parts_become_one_video(start_server: StartServer, database_url: str, video: Path) -> None:
     """Five parts of any size, named by paths without a host, become one video with one task; the parts are gone."""
     server = start_server(database_url=database_url)

@@ -29,7 +29,7 @@ from tests.harness.waiting import PATIENCE, until
 from tests.samples import big, make
 from tests.security.callers import TUS, Callers, id_of
 
-pytestmark = pytest.mark.acceptance
+pytestmark = [pytest.mark.acceptance, pytest.mark.turns(3)]  # clients and what interrupts them
 
 MIB = 1 << 20
 RETRIES = [0, 100, 300, 600, 1000, 2000, 3000]
@@ -59,8 +59,10 @@ class Backend(Callers):
 
         def refused() -> bool:
             ask = {**TUS, "Upload-Length": str(next(lengths))}  # the same creation again would get the same upload
-            by_key = httpx.post(f"{self.server.url}/files", headers={**ask, **self.headers("owner")}, trust_env=False)
-            by_grant = httpx.post(str(witness["tus_endpoint"]), headers=ask, trust_env=False)
+            by_key = httpx.post(
+                f"{self.server.url}/files", headers={**ask, **self.headers("owner")}, trust_env=False, timeout=PATIENCE
+            )
+            by_grant = httpx.post(str(witness["tus_endpoint"]), headers=ask, trust_env=False, timeout=PATIENCE)
             return (by_key.status_code, by_grant.status_code) == (401, 403)
 
         until(refused, seconds=10, what="neither key nor grant creates anything")

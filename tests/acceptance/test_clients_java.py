@@ -13,7 +13,7 @@ from tests.harness.rows import query
 from tests.harness.server_process import ServerProcess
 from tests.samples import big
 
-pytestmark = pytest.mark.acceptance
+pytestmark = [pytest.mark.acceptance, pytest.mark.turns(2)]  # a client and its troubles; it uploads in each run
 
 MIB = 1 << 20
 PAYLOAD = 2 * MIB
@@ -58,6 +58,7 @@ def finished(server: ServerProcess, video: Path, url: str = "") -> str:
 
 @pytest.mark.sampled(2)
 @pytest.mark.parametrize("kind", ["video", "multiple"])
+@pytest.mark.turns(1)
 def test_the_java_client_uploads_a_file(server: ServerProcess, kind: str, request: pytest.FixtureRequest) -> None:
     """Whole requests and a rest, or whole requests alone: it arrives, and the client ends well."""
     source: Path = request.getfixturevalue(kind)

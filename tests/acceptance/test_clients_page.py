@@ -26,7 +26,7 @@ from tests.harness.tasks import finish
 from tests.harness.waiting import PATIENCE, until
 from tests.samples import big, make
 
-pytestmark = pytest.mark.acceptance
+pytestmark = [pytest.mark.acceptance, pytest.mark.turns(3)]  # the samples and their troubles; each uploads in each run
 
 MIB = 1 << 20
 ROOT = Path(__file__).parents[2]
@@ -154,6 +154,7 @@ def check(server: ServerProcess, printed: str, video: Path, *, nothing_twice: bo
 
 @pytest.mark.sampled(2)
 @pytest.mark.parametrize("program", PROGRAMS, ids=named)
+@pytest.mark.turns(1)
 def test_each_sample_uploads_a_video(
     server: ServerProcess, video: Path, run: Run, tmp_path: Path, program: Program
 ) -> None:

@@ -24,7 +24,7 @@ from tests.harness.uppy_page import serving
 from tests.harness.waiting import PATIENCE
 from tests.samples import big, make
 
-pytestmark = pytest.mark.acceptance
+pytestmark = [pytest.mark.acceptance, pytest.mark.turns(3)]  # clients and ways to a grant
 
 MIB = 1 << 20
 SERVER = "http://127.0.0.1:8000"

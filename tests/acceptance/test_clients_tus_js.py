@@ -14,7 +14,7 @@ from tests.harness.server_process import ServerProcess
 from tests.harness.waiting import PATIENCE, until
 from tests.samples import big
 
-pytestmark = pytest.mark.acceptance
+pytestmark = [pytest.mark.acceptance, pytest.mark.turns(3)]  # a client and its troubles; it uploads in each run
 
 MIB = 1 << 20
 RETRIES = [0, 100, 300, 600, 1000, 2000, 3000]
@@ -55,6 +55,7 @@ def check_alone(server: ServerProcess, url: str) -> None:
     assert all(row["status"] == "terminated" and not row["has_bytes"] for row in others), others
 
 
+@pytest.mark.turns(1)
 def test_a_creation_brings_the_first_chunk(server: ServerProcess, video: Path, tmp_path: Path) -> None:
     """With uploadDataDuringCreation and chunks, the POST brings the first chunk and is answered with its offset."""
     given = options(server.url, video, uploadDataDuringCreation=True, chunkSize=3 * MIB)

@@ -17,7 +17,7 @@ from tests.harness.tuskit import CHUNK, LosingProxy, TUSKit, UploadFailedError
 from tests.harness.waiting import PATIENCE, until
 from tests.samples import big
 
-pytestmark = pytest.mark.acceptance
+pytestmark = [pytest.mark.acceptance, pytest.mark.turns(3)]  # a client and its troubles; it uploads in each run
 
 SIZE = 5 * CHUNK + 12_345
 
@@ -50,6 +50,7 @@ def conflicts(client: TUSKit) -> list[int | None]:
     return [exchange.answer_offset for exchange in client.exchanges if exchange.status == 409]
 
 
+@pytest.mark.turns(1)
 def test_tuskit_uploads_without_extra_requests(server: ServerProcess, video: Path, tmp_path: Path) -> None:
     """A creation and six chunks, each answered with where it ended; nothing else is asked."""
     client = TUSKit(server.url, video, tmp_path)

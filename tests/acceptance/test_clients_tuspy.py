@@ -20,7 +20,7 @@ from tests.harness.server_process import ServerProcess
 from tests.harness.tasks import finish
 from tests.samples import big
 
-pytestmark = pytest.mark.acceptance
+pytestmark = [pytest.mark.acceptance, pytest.mark.turns(3)]  # a client and its troubles; it uploads in each run
 
 MIB = 1 << 20
 CHUNK = 3 * MIB
@@ -184,6 +184,7 @@ def test_an_upload_with_empty_metadata_is_accepted(server: ServerProcess, video:
 
 
 @pytest.mark.filterwarnings("ignore:Sending a large body directly with raw bytes:ResourceWarning")
+@pytest.mark.turns(1)
 def test_the_asynchronous_uploader_sends_checked_chunks(server: ServerProcess, video: Path) -> None:
     """tuspy on aiohttp does the same: checked chunks arrive byte for byte."""
     made = TusClient(f"{server.url}/files")

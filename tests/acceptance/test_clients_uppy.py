@@ -19,7 +19,7 @@ from tests.harness.uppy_page import serving
 from tests.harness.waiting import PATIENCE, until
 from tests.samples import big
 
-pytestmark = pytest.mark.acceptance
+pytestmark = [pytest.mark.acceptance, pytest.mark.turns(3)]  # a client and its troubles; it uploads in each run
 
 MIB = 1 << 20
 Step = list[str | int]
@@ -90,6 +90,7 @@ def offset(server: ServerProcess) -> int:
 
 @pytest.mark.sampled(1)
 @pytest.mark.parametrize("allowed", ["this origin", "*"])
+@pytest.mark.turns(1)
 def test_a_dropped_video_arrives(
     start_server: StartServer, origin: str, allowed: str, video: Path, tmp_path: Path
 ) -> None:

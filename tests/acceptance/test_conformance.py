@@ -17,7 +17,10 @@ from tests.conformance.cases import CASES
 from tests.conformance.engines import OWN, Results
 from tests.conformance.rules import RULES
 from tests.conformance.runner import PASS
-from tests.conformance.wire import Deadline
+from tests.conformance.session import Fields, Session
+from tests.conformance.wire import Answer, Deadline
+from tests.harness import description
+from tests.harness.description import Seen
 from tests.harness.server_process import ROOT, ServerProcess
 from tests.harness.waiting import PATIENCE
 
@@ -32,8 +35,20 @@ Reply = Callable[[bytes], bytes | None]
 
 @pytest.fixture(scope="module")
 def found(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Results]:
-    """What became of every case with every engine."""
-    return engines.judge_all(tmp_path_factory.mktemp("engines"))
+    """What became of every case with every engine. Our engines' answers are those that `/openapi.json` describes."""
+    ask = Session.ask
+
+    def compared(
+        self: Session, method: str, url: str, headers: Fields | None = None, body: bytes | None = None
+    ) -> Answer:
+        answer = ask(self, method, url, headers, body)
+        asked = self.fields(method, headers or {})
+        description.compare(Seen(method, url, asked, answer.status, answer.headers, answer.body))
+        return answer
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Session, "ask", compared)
+        return engines.judge_all(tmp_path_factory.mktemp("engines"))
 
 
 @contextlib.contextmanager

@@ -13,10 +13,11 @@ from tests.harness.tasks import finish, follow
 from tests.harness.waiting import until
 from tests.samples import make
 
-pytestmark = pytest.mark.acceptance
+pytestmark = [pytest.mark.acceptance, pytest.mark.turns(3)]  # ways in which a server ends
 
 
 @pytest.mark.sampled(1)
+@pytest.mark.turns(1)
 def test_a_task_completes_after_its_server_was_killed(
     start_server: StartServer, database_url: str, gate: Gate, tmp_path: Path
 ) -> None:

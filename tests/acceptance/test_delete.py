@@ -18,7 +18,7 @@ from tests.samples import make
 from tests.tus.client import MOUNT, VERSION, creation, id_of, patch_headers, target
 from tests.web.engine import ask
 
-pytestmark = pytest.mark.acceptance
+pytestmark = [pytest.mark.acceptance, pytest.mark.turns(3)]  # moments of a deletion
 
 
 def upload(server: ServerProcess, video: Path) -> str:
@@ -98,6 +98,7 @@ def test_a_deleted_video_cannot_be_fetched(start_server: StartServer, database_u
 
 
 @pytest.mark.sampled(1)
+@pytest.mark.turns(1)
 def test_a_task_is_deleted_by_the_api(start_server: StartServer, database_url: str, clip: Path) -> None:
     """DELETE /api/task/<id> is 200 in the reader's language, again too; an unknown one is 404, another method 405."""
     server = start_server(database_url=database_url, transcode="mp4")
@@ -115,7 +116,7 @@ def test_a_task_is_deleted_by_the_api(start_server: StartServer, database_url: s
         assert (answer.status_code, answer.json()["code"]) == (404, "task_not_found")
     answer = server.http.get(address)
     assert (answer.status_code, answer.json()["code"]) == (405, "method_not_allowed")
-    assert answer.headers["Allow"] == "DELETE, OPTIONS"
+    assert answer.headers["Allow"] == "DELETE, PATCH, OPTIONS"
     cancelled = server.http.post(f"{server.url}/api/task/cancel/{task}")
     assert (cancelled.status_code, cancelled.json()["code"]) == (409, "task_ended")
 
@@ -131,7 +132,10 @@ def test_deleting_a_running_task_stops_it(start_server: StartServer, gate: Gate,
     if by == "tus":
         assert ask(server, "DELETE", target(task), VERSION).status == 204
     elif by == "api":
-        assert server.http.delete(f"{server.url}/api/task/{task}").status_code == 200
+        refused = server.http.delete(f"{server.url}/api/task/{task}")
+        assert (refused.status_code, refused.json()["code"]) == (409, "task_running")
+        assert gate.waiting()
+        assert server.http.delete(f"{server.url}/api/task/{task}?cancel=1").status_code == 200
     else:
         done = server.run("tasks", "delete", task)
         assert (done.returncode, done.stdout) == (0, "Deleted.\n"), done.stderr

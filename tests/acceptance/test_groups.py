@@ -19,7 +19,7 @@ from tests.harness.tasks import finish, follow, poster
 from tests.harness.waiting import until
 from tests.samples import big, make
 
-pytestmark = pytest.mark.acceptance
+pytestmark = [pytest.mark.acceptance, pytest.mark.turns(3)]  # clients and interruptions of a group
 
 PAGE = ROOT / "docs" / "groups.md"
 NAMES = ("one.mp4", "two.mov", "three.mkv")
@@ -130,6 +130,7 @@ def test_a_group_is_resumed_after_a_kill(
     check_three(server, task)
 
 
+@pytest.mark.turns(1)
 def test_a_group_is_processed_when_its_last_file_is_there(server: ServerProcess) -> None:
     """With workers at hand the task waits until its last file is there, and a file that is none does no harm."""
     group = Group(Remote(server), files=2)

@@ -24,7 +24,7 @@ from tests.harness.server_process import ServerProcess
 from tests.harness.waiting import PATIENCE, until
 from tests.tus.client import FTYP, video
 
-pytestmark = pytest.mark.acceptance
+pytestmark = [pytest.mark.acceptance, pytest.mark.turns(3)]  # moments at which a form is cut
 
 MIB = 1 << 20
 Files = Sequence[tuple[str, bytes]]

@@ -34,7 +34,7 @@ from tests.harness.upload_page import check_quiet, uploads
 from tests.harness.waiting import PATIENCE, until
 from tests.samples import big, make
 
-pytestmark = pytest.mark.acceptance
+pytestmark = [pytest.mark.acceptance, pytest.mark.turns(3)]  # a proxy and what passes it
 
 
 def test_time_limits_of_the_documented_file_fit_the_defaults() -> None:
@@ -195,6 +195,7 @@ def client_of(server: ServerProcess, request_id: str) -> str:
 
 
 @pytest.mark.sampled(1)
+@pytest.mark.turns(1)
 def test_the_documented_api_works_under_a_prefix(
     start_server: StartServer, database_url: str, start_nginx: StartNginx, tmp_path: Path
 ) -> None:

@@ -19,7 +19,7 @@ from tests.harness.server_process import ServerProcess
 from tests.harness.waiting import PATIENCE, until
 from tests.samples import big
 
-pytestmark = pytest.mark.acceptance
+pytestmark = [pytest.mark.acceptance, pytest.mark.turns(3)]  # clients and interruptions
 
 
 @pytest.fixture(scope="module")

@@ -20,12 +20,13 @@ from tests.harness.upload_page import row, uploads, use
 from tests.harness.waiting import PATIENCE
 from tests.samples import big, make
 
-pytestmark = pytest.mark.acceptance
+pytestmark = [pytest.mark.acceptance, pytest.mark.turns(3)]  # a browser and its troubles
 
 MIB = 1 << 20
 PREFIX = "/video"
 
 
+@pytest.mark.turns(1)
 def test_videos_are_uploaded_and_shown_with_their_posters(server: ServerProcess, tmp_path: Path) -> None:
     """Chosen by keyboard or dropped, a video arrives byte for byte and ends with poster, duration and codecs."""
     chosen = make(tmp_path, "假期 one.mp4", size="640x360", seconds=3)

@@ -14,7 +14,7 @@ from tests.harness.server_process import ServerProcess
 from tests.harness.upload_page import browser, check_quiet, row, use
 from tests.samples import big, make
 
-pytestmark = pytest.mark.acceptance
+pytestmark = [pytest.mark.acceptance, pytest.mark.turns(3)]  # sentences and moments of a switch
 
 MIB = 1 << 20
 BROKEN = b"\x00\x00\x00\x18ftypmp42\x00\x00\x00\x00mp42isom" + bytes(5000)

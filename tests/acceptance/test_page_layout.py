@@ -12,7 +12,7 @@ from tests.harness.node import Event
 from tests.harness.upload_page import browser, check_quiet, use
 from tests.samples import big, make
 
-pytestmark = pytest.mark.acceptance
+pytestmark = [pytest.mark.acceptance, pytest.mark.turns(3)]  # a browser and its sizes
 
 MIB = 1 << 20
 LONG = "a-name-without-any-place-to-break-it-" * 4 + "视频.mp4"

@@ -13,7 +13,7 @@ from tests.harness.server_process import ServerProcess
 from tests.harness.upload_page import browser, check_quiet, row, uploads, use
 from tests.samples import make
 
-pytestmark = pytest.mark.acceptance
+pytestmark = [pytest.mark.acceptance, pytest.mark.turns(3)]  # a browser and its troubles
 
 
 def status_file(server: ServerProcess, name: str) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from tests.harness.sign_in import KEY, OTHER_KEY, TOKEN, signing_in
 from tests.harness.upload_page import browser, check_quiet
 from tests.samples import big, make
 
-pytestmark = pytest.mark.acceptance
+pytestmark = [pytest.mark.acceptance, pytest.mark.turns(3)]  # a browser and its troubles
 
 MIB = 1 << 20
 WRONG = "vdk_0123456789ab_wrong"
@@ -40,6 +40,7 @@ def sign_in(key: str) -> list[list[object]]:
 
 
 @pytest.mark.parametrize("locale", ["en-GB", "zh-CN"])
+@pytest.mark.turns(1)
 def test_sign_in_upload_and_sign_out_by_keyboard(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, locale: str) -> None:
     """A wrong key is refused in the reader's language; the right one shows the uploader, until the owner signs out."""
     video = make(tmp_path, "clip.mp4")

@@ -15,7 +15,7 @@ from tests.harness.server_process import ServerProcess
 from tests.harness.upload_page import browser, check_quiet, row, uploads, use
 from tests.samples import big
 
-pytestmark = pytest.mark.acceptance
+pytestmark = [pytest.mark.acceptance, pytest.mark.turns(3)]  # a browser and its troubles
 
 MIB = 1 << 20
 

@@ -19,7 +19,7 @@ from tests.harness.waiting import PATIENCE
 from tests.samples import make
 from tests.tus.client import MOUNT, VERSION, creation, patch_headers, target
 
-pytestmark = pytest.mark.acceptance
+pytestmark = [pytest.mark.acceptance, pytest.mark.turns(3)]  # kinds of playable videos
 
 PLAYLIST = "application/vnd.apple.mpegurl"
 _URI = re.compile(r'URI="([^"]+)"')

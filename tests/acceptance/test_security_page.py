@@ -15,7 +15,7 @@ from tests.harness.server_process import ROOT
 from tests.harness.waiting import PATIENCE, until
 from tests.samples import make
 
-pytestmark = pytest.mark.acceptance
+pytestmark = [pytest.mark.acceptance, pytest.mark.turns(2)]  # every step is a new interpreter
 PAGE = (ROOT / "docs" / "security.md").read_text()
 
 

@@ -13,7 +13,7 @@ from tests.harness.server_process import ServerProcess
 from tests.harness.waiting import PATIENCE, until
 from tests.samples import big
 
-pytestmark = pytest.mark.acceptance
+pytestmark = [pytest.mark.acceptance, pytest.mark.turns(3)]  # a client and its troubles; it uploads in each run
 
 MIB = 1 << 20
 RETRIES = [0, 100, 300, 600, 1000, 2000, 3000, 5000]
@@ -40,7 +40,7 @@ def success(events: list[Event]) -> str:
     return str(end["url"])
 
 
-@pytest.mark.sampled(3)
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize(
     "how",
     [
@@ -49,6 +49,7 @@ def success(events: list[Event]) -> str:
         pytest.param({"uploadDataDuringCreation": True}, id="creation-with-upload"),
     ],
 )
+@pytest.mark.turns(1)
 def test_a_video_arrives_and_is_processed(
     start_server: StartServer, database_url: str, video: Path, tmp_path: Path, how: dict[str, Any]
 ) -> None:
@@ -83,7 +84,7 @@ def test_an_aborted_upload_is_resumed_where_it_stopped(server: ServerProcess, vi
     check_arrived(server, aborted["url"], video)
 
 
-@pytest.mark.sampled(2)
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize("chunk", [0, 3 * MIB], ids=["one-request", "chunks"])
 @pytest.mark.parametrize("how", ["rst", "fin"])
 def test_a_cut_upload_is_resumed_by_the_retries_of_the_client(
@@ -101,7 +102,7 @@ def test_a_cut_upload_is_resumed_by_the_retries_of_the_client(
     check_arrived(server, success(events), video)
 
 
-@pytest.mark.sampled(2)
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize("healer", ["same-client", "new-client"])
 def test_a_server_killed_in_a_patch_costs_nothing(
     start_server: StartServer, database_url: str, video: Path, tmp_path: Path, healer: str

@@ -25,6 +25,9 @@ from tests.harness.brokers import PASSWORD, Broker
 from tests.harness.ports import free_port, let_go
 
 MINUTE = 60
+# Tests by the machine's clock count by the day: on a busy machine a minute begins in the middle of a test, and then the
+# window has slid.
+DAY = 86_400
 Open = Callable[..., RateLimits]
 
 
@@ -108,7 +111,7 @@ def test_owners_and_addresses_have_rates_of_their_own(open_rates: Open) -> None:
     """One owner at many addresses, and one address with many owners; another owner elsewhere is not concerned."""
 
     async def ask() -> None:
-        rates = open_rates(rate_owner="10/minute", rate_address="20/minute")
+        rates = open_rates(rate_owner="10/day", rate_address="20/day")
         addresses = iter(range(1000))
         assert await allowed(lambda: rates.creation("a", f"2001:db8:0:{next(addresses):x}::1"), 30) == 10
         owners = iter(range(1000))
@@ -123,7 +126,7 @@ def test_a_refusal_by_address_takes_nothing_from_the_owner(open_rates: Open) -> 
     """Otherwise one bad client would lock out all clients of its owner."""
 
     async def ask() -> None:
-        rates = open_rates(rate_owner="10/minute", rate_address="2/minute")
+        rates = open_rates(rate_owner="10/day", rate_address="2/day")
         assert await allowed(lambda: rates.creation("a", "192.0.2.1"), 100) == 2
         assert await allowed(lambda: rates.creation("a", "192.0.2.2"), 1) == 1
         assert '"owner";r=7;' in (await rates.headers("a", "192.0.2.3"))[LIMIT_HEADER]
@@ -192,7 +195,7 @@ def test_failures_are_counted_until_they_are_refused_unseen(open_rates: Open) ->
     """Up to the rate they count; then nothing of this network is verified any more, while others are not concerned."""
 
     async def ask() -> None:
-        rates = open_rates(rate_failures="30/minute")
+        rates = open_rates(rate_failures="30/day")
         for number in range(30):
             await rates.check_failures(f"2001:db8::{number:x}")
             await rates.failure(f"2001:db8::{number:x}")
@@ -207,15 +210,15 @@ def test_failures_are_counted_until_they_are_refused_unseen(open_rates: Open) ->
     asyncio.run(ask())
 
 
-def test_a_flood_of_addresses_costs_no_memory_and_little_time(open_rates: Open) -> None:
-    """Fifty thousand failures of as many addresses: a bounded table, and owners that are still known."""
+@pytest.mark.parametrize("addresses", [22_000, pytest.param(50_000, marks=pytest.mark.soak)])
+def test_a_flood_of_addresses_costs_no_memory(open_rates: Open, addresses: int) -> None:
+    """More addresses than the table has room for: it does not grow, and owners are still known."""
 
     async def flood() -> None:
-        # By day: on a busy machine the flood takes a minute.
         rates = open_rates(rate_owner="10/day", rate_address="10/day")
         assert await allowed(lambda: rates.creation("a", None), 20) == 10
         tracemalloc.start()
-        for number in range(50_000):
+        for number in range(addresses):
             await rates.failure(f"10.{number >> 16}.{number >> 8 & 255}.{number & 255}")
         _, most = tracemalloc.get_traced_memory()
         tracemalloc.stop()
@@ -251,7 +254,7 @@ def test_redis_counts_for_all_processes(redis_server: Broker, open_rates: Open) 
     redis_server.resume()
 
     async def ask() -> None:
-        given = {"rate_owner": "10/minute", "rate_failures": "5/minute", "redis_url": redis_server.url}
+        given = {"rate_owner": "10/day", "rate_failures": "5/day", "redis_url": redis_server.url}
         one, other = open_rates(**given), open_rates(**given)
         turns = itertools.cycle((one, other))
         headers: list[str] = []
@@ -262,7 +265,7 @@ def test_redis_counts_for_all_processes(redis_server: Broker, open_rates: Open) 
 
         assert await allowed(create, 20) == 10
         assert [re.findall(r"r=(\d+)", value) for value in headers] == [[str(left)] for left in range(9, -1, -1)]
-        assert all(1 <= int(value.rpartition("=")[2]) <= 61 for value in headers)
+        assert all(1 <= int(value.rpartition("=")[2]) <= DAY + 1 for value in headers)
         assert await allowed(lambda: one.failure("192.0.2.7"), 20) == 5
         with pytest.raises(RateLimitedError):
             await other.check_failures("192.0.2.7")
@@ -271,7 +274,7 @@ def test_redis_counts_for_all_processes(redis_server: Broker, open_rates: Open) 
         keys = [key.decode() for key in client.keys("videodock:*")]
         assert len(keys) == 2
         assert not [key for key in keys if "secret-name" in key]
-        assert all(0 < client.ttl(key) <= 120 for key in keys)
+        assert all(0 < client.ttl(key) <= 2 * DAY for key in keys)
         client.delete(*keys)
 
     asyncio.run(ask())
@@ -282,7 +285,7 @@ def test_hundreds_at_once_are_counted_exactly(redis_server: Broker, open_rates: 
     redis_server.resume()
 
     async def ask() -> None:
-        given = {"rate_owner": "50/hour", "redis_url": redis_server.url}
+        given = {"rate_owner": "50/day", "redis_url": redis_server.url}
         both = [open_rates(**given), open_rates(**given)]
         owner = os.urandom(8).hex()
         results = await asyncio.gather(
@@ -302,7 +305,7 @@ def test_without_redis_each_process_counts_for_itself(
     clock = Clock()
 
     async def ask() -> None:
-        rates = open_rates(rate_owner="10/minute", redis_url=redis_server.url)
+        rates = open_rates(rate_owner="10/day", redis_url=redis_server.url)
         assert rates.redis is not None
         rates.redis.monotonic = clock
         owner = os.urandom(8).hex()
@@ -329,7 +332,7 @@ def test_a_redis_that_does_not_answer_holds_nothing_up(open_rates: Open) -> None
     with socket.create_server(("127.0.0.1", 0), backlog=64) as silent:
 
         async def ask() -> None:
-            rates = open_rates(rate_owner="10/minute", redis_url=f"redis://127.0.0.1:{silent.getsockname()[1]}/0")
+            rates = open_rates(rate_owner="10/day", redis_url=f"redis://127.0.0.1:{silent.getsockname()[1]}/0")
             turns = 0
 
             async def turn() -> None:
@@ -353,7 +356,7 @@ def test_a_redis_that_is_not_there_is_no_reason_to_refuse(open_rates: Open) -> N
     port = free_port()
     try:
         with capture_logs() as lines:
-            rates = open_rates(rate_owner="10/minute", redis_url=f"redis://:{PASSWORD}@127.0.0.1:{port}/0")
+            rates = open_rates(rate_owner="10/day", redis_url=f"redis://:{PASSWORD}@127.0.0.1:{port}/0")
             assert asyncio.run(allowed(lambda: rates.creation("a", None), 20)) == 10
         assert PASSWORD not in str(lines)
     finally:

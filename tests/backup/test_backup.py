@@ -152,7 +152,7 @@ def check_files(found: dict[str, File], before: dict[str, File], scenario: Backu
     assert found == expected
 
 
-@pytest.mark.sampled(2)
+@pytest.mark.sampled(1)
 def test_a_restore_brings_back_every_row_and_byte(
     request: pytest.FixtureRequest,
     start_server: StartServer,

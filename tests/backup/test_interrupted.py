@@ -16,6 +16,8 @@ from tests.backup.commands import File, Rows, check_modes, command, files, rows,
 from tests.harness.http import LiveServer
 from tests.tus.client import VERSION, create, filled, patch, target, video
 
+pytestmark = pytest.mark.turns(2)  # moments of a kill
+
 QUIET = lambda _done, _total: None  # noqa: E731
 
 BACKUP_POINTS = (

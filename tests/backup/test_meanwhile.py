@@ -24,6 +24,8 @@ from tests.harness.server_process import ServerProcess
 from tests.harness.uploader import Uploader
 from tests.tus.client import VERSION, filled, id_of, metadata, patch, target, video
 
+pytestmark = pytest.mark.turns(2)  # changes during a backup
+
 # A row hears of an open upload's bytes a second later.
 LAG_SECONDS = 2.5
 
@@ -43,6 +45,7 @@ def other_url(request: pytest.FixtureRequest, database_url: str, tmp_path: Path)
 
 
 @pytest.mark.sampled(1)
+@pytest.mark.turns(1)
 def test_backups_while_uploads_run_are_consistent(
     start_server: StartServer, database_url: str, other_url: str, tmp_path: Path
 ) -> None:

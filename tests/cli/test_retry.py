@@ -20,6 +20,8 @@ from tests.cli.operator import Operator, SetSteps, failed_task, register_task, r
 from tests.harness.steps import FakeStep, failing
 from tests.harness.waiting import PATIENCE
 
+CANNOT = "The task cannot be retried:"
+
 
 @pytest.mark.sampled(1)
 def test_a_failed_task_waits_again_as_new(operator: Operator, set_steps: SetSteps) -> None:
@@ -111,10 +113,13 @@ def test_files_without_an_original_stay_failed(operator: Operator, set_steps: Se
         True,
         ["error", "error", "completed"],
     )
-    assert operator.refused("tasks", "retry", task_id) == (4, "The original is gone: a.mp4, b.mp4.")
+    assert operator.refused("tasks", "retry", task_id) == (
+        4,
+        f"{CANNOT} the original is gone: a.mp4, b.mp4.",
+    )
     services.deletion.delete_bytes(files[1]["upload_id"])
     operator.change(update(TaskFile).where(TaskFile.id == files[0]["id"]).values(scan="infected"))
-    sentence = "A virus was found in it; the original is in quarantine."
+    sentence = f"{CANNOT} a virus was found in it, and the original is in quarantine."
     assert operator.refused("tasks", "retry", task_id) == (4, sentence)
     assert operator.json("tasks", "show", task_id)["updated_at"] == record["updated_at"]
 
@@ -124,12 +129,16 @@ def test_a_retry_that_is_refused_changes_nothing(operator: Operator, set_steps: 
     services = operator.services
     set_steps(FakeStep("probe"))
     task_id = register_task(services, "a.mp4")
-    assert operator.refused("tasks", "retry", task_id) == (4, "The task is not over: its status is `uploaded`.")
+    sentence = "The task has not ended, its status is {}; only a task that has ended can be retried."
+    assert operator.refused("tasks", "retry", task_id) == (4, sentence.format("uploaded"))
     claimed = runner_of(services).claim_next("test/1")
     assert claimed is not None
-    assert operator.refused("tasks", "retry", task_id) == (4, "The task is not over: its status is `processing`.")
+    assert operator.refused("tasks", "retry", task_id) == (4, sentence.format("processing"))
     runner_of(services).attempt(claimed, "").run()
-    assert operator.refused("tasks", "retry", task_id) == (4, "None of its files has failed or was cancelled.")
+    assert operator.refused("tasks", "retry", task_id) == (
+        4,
+        f"{CANNOT} none of its files has failed or was cancelled.",
+    )
     elsewhere = failed_task(operator, set_steps, "a.mp4")
     operator.change(update(Task).where(Task.id == elsewhere).values(node="another"))
     code, sentence = operator.refused("tasks", "retry", elsewhere)

@@ -106,7 +106,7 @@ def check_tasks(server: RestartedServer, rows: Iterable[Row]) -> None:
     """
     found = server.query("SELECT id, file_count FROM tasks")
     files = server.query("SELECT task_id, upload_id, size FROM task_files")
-    events = server.query("SELECT task_id, type FROM task_events")
+    events = server.query("SELECT task_id, type FROM task_events WHERE upload_id IS NULL")
     whole = [row for row in rows if row["completed_at"] is not None and row["concat"] != "partial"]
     complete = [row for row in whole if row["status"] == "complete"]
     deleted = {row["task_id"] for row in whole if row["status"] == "terminated"}

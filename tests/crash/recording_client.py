@@ -150,7 +150,7 @@ class RecordingClient:
     def delete_task(self, claim: Claim) -> None:
         """DELETE of its task."""
         claim.gone = Fate.MAYBE
-        answer = self.ask("DELETE", f"/api/task/{claim.id}", {})
+        answer = self.ask("DELETE", f"/api/task/{claim.id}?cancel=1", {})
         assert answer.status == 200, answer
         claim.gone = Fate.YES
 

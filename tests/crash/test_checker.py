@@ -61,8 +61,8 @@ DAMAGES: dict[str, tuple[Damage, str]] = {
     "a task missing": (_no_task, "files of tasks"),
     "an event twice": (
         lambda server, _, whole: server.execute(
-            "INSERT INTO task_events (task_id, at, type, attempt) SELECT task_id, at, type, attempt FROM task_events "
-            "WHERE task_id = :id",
+            "INSERT INTO task_events (task_id, owner, at, type, attempt) "
+            "SELECT task_id, owner, at, type, attempt FROM task_events WHERE task_id = :id",
             id=whole.id,
         ),
         "events .*uploaded",

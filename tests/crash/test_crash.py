@@ -1,5 +1,6 @@
 """After `kill -9` at any instruction: every acknowledged byte, rows that agree with files, one task an upload."""
 
+import math
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -13,11 +14,11 @@ from tests.harness import seed
 from tests.harness.faulty_server import ANSWERS, POINTS
 from tests.harness.postgres import PostgresServer
 
-pytestmark = pytest.mark.acceptance
+pytestmark = [pytest.mark.acceptance, pytest.mark.turns(2)]  # ways to choose the moment of a kill
 
 # Samples of this run's seed; `make soak` takes them all.
 RANDOM_KILLS = 12
-SCENARIOS_A_POINT = 1
+POINTS_A_RUN = 0.5  # of the named points, in one scenario each
 LINES = 1  # of each scenario
 ON_POSTGRESQL = ("create", "append_last", "append_checked", "join_with_last_part", "terminate", "form", "sweep")
 OF_ROWS = (
@@ -52,6 +53,7 @@ def databases(cluster: PostgresServer) -> Databases:
     return made
 
 
+@pytest.mark.turns(1)
 def test_every_kill_point_is_reached_by_a_scenario(reached: dict[str, Counter[str]]) -> None:
     """Each row of the table of points is reached by some scenario, so a renamed function is not lost unseen."""
     seen = set().union(*reached.values())
@@ -63,8 +65,9 @@ def test_every_kill_point_is_reached_by_a_scenario(reached: dict[str, Counter[st
     assert all(found[LINE] > 50 for found in reached.values())
 
 
+@pytest.mark.turns(1)
 def test_a_kill_at_any_named_point_loses_nothing(reached: dict[str, Counter[str]]) -> None:
-    """At each point, in some of the scenarios that reach it."""
+    """At half of the points, another half each day, in one of the scenarios that reach it."""
     faults = some([Fault(name, where) for name in SCENARIOS for where in rounds.named(reached[name], every=False)])
     check(rounds.run_all(faults), faults)
 
@@ -105,12 +108,13 @@ def test_a_kill_with_postgresql_loses_nothing(postgres: Databases) -> None:
 
 
 def some(faults: list[Fault]) -> list[Fault]:
-    """Of each point a few."""
+    """Of half of the points one each."""
     by_point: dict[str, list[Fault]] = {}
     for fault in faults:
         by_point.setdefault(fault.point, []).append(fault)
     dice = seed.dice("scenarios of a point")
-    return [fault for found in by_point.values() for fault in dice.sample(found, min(SCENARIOS_A_POINT, len(found)))]
+    points = dice.sample(sorted(by_point), math.ceil(len(by_point) * POINTS_A_RUN))
+    return [dice.choice(by_point[point]) for point in points]
 
 
 def check(figures: Figures, faults: list[Fault]) -> None:

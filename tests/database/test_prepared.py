@@ -15,6 +15,8 @@ from server.database.session import Database
 from server.lifecycle import UploadStatus
 from tests.harness.migrated import migrate
 
+pytestmark = pytest.mark.every_backend  # SQL is what they are about
+
 _uploads = cast("Table", Upload.__table__)
 FIND = select(_uploads).where(_uploads.c.id == bindparam("upload"))
 NOW = datetime(2026, 11, 30, 12, 0, 0, 123456, tzinfo=UTC)

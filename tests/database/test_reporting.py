@@ -23,6 +23,8 @@ from tests.harness.server_process import ROOT, ServerProcess
 from tests.harness.waiting import until
 from tests.samples import make
 
+pytestmark = pytest.mark.every_backend  # SQL is what they are about
+
 PAGE = (ROOT / "docs" / "reporting.md").read_text()
 QUERIES = dict(re.findall(r"^## ([^\n]+)\n\n```sql\n(.*?)```", PAGE, re.DOTALL | re.MULTILINE))
 
@@ -214,7 +216,7 @@ def test_retries_are_counted_by_task(database: Database, database_url: str) -> N
     twice, failed = task(database, TaskStatus.COMPLETED), task(database, TaskStatus.ERROR)
     with database.change() as connection:
         for of, kind in ((twice, "retried"), (twice, "retried"), (failed, "error")):
-            connection.execute(insert(TaskEvent).values(task_id=of, at=MONDAY, type=kind, attempt=1))
+            connection.execute(insert(TaskEvent).values(task_id=of, owner="ann", at=MONDAY, type=kind, attempt=1))
     rows = ask(database_url, "Tasks that were tried again")
     assert [(row["id"], row["status"], row["retries"]) for row in rows] == [(twice, "completed", 2)]
 

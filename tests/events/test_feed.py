@@ -37,6 +37,18 @@ def tasks_of(feed: EventFeed, limit: int = 500) -> list[str]:
     return [event.task_id for event in feed.read(limit)]
 
 
+def read_on(feed: EventFeed, number: int) -> list[str]:
+    """The tasks of the next events, until there are so many."""
+    found: list[str] = []
+
+    def has_all() -> bool:
+        found.extend(tasks_of(feed))
+        return len(found) >= number
+
+    until(has_all, seconds=10, what="all events were read")
+    return found
+
+
 def test_a_reader_gets_every_event_once_and_in_order(database: Database) -> None:
     """Page by page, from where it is; what comes later is on a later page."""
     add(database, "a", "b", "c")
@@ -54,9 +66,7 @@ def test_removed_events_hold_nothing_up(database: Database) -> None:
     add(database, *"abcdef")
     with database.write() as session:
         session.execute(delete(TaskEvent).where(TaskEvent.task_id.in_(["b", "d", "e"])))
-    feed, found = EventFeed(database, 0), list[str]()
-    until(lambda: found.extend(tasks_of(feed)) or len(found) == 3, seconds=5, what="all that is left was read")
-    assert found == ["a", "c", "f"]
+    assert read_on(EventFeed(database, 0), 3) == ["a", "c", "f"]
 
 
 @pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)  # SQLite has one writer
@@ -83,6 +93,4 @@ def test_a_late_commit_is_not_passed_over(database: Database) -> None:
     finally:
         commit.set()
         thread.join()
-    found = list[str]()
-    until(lambda: found.extend(tasks_of(feed)) or len(found) == 3, seconds=5, what="all were read")
-    assert found == ["slow", "quick", "quicker"]
+    assert read_on(feed, 3) == ["slow", "quick", "quicker"]

@@ -52,7 +52,11 @@ def check_processed(server: ServerProcess, file: dict[str, Any]) -> None:
 
 def check_events(server: ServerProcess, task_id: str) -> None:
     """A task was registered once and completed once."""
-    rows = query(server.database_url, "SELECT type FROM task_events WHERE task_id = :task ORDER BY id", task=task_id)
+    rows = query(
+        server.database_url,
+        "SELECT type FROM task_events WHERE task_id = :task AND upload_id IS NULL ORDER BY id",
+        task=task_id,
+    )
     types = [row["type"] for row in rows]
     assert types[0] == "uploaded", types
     assert types[-1] == "completed", types

@@ -24,6 +24,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
+from tests.harness import forked_workers
+
 ROOT = Path(__file__).resolve().parents[2]
 COLD = os.environ.get("COLD_STARTS", "") not in ("", "0")
 _SECONDS = 60.0
@@ -203,6 +205,7 @@ def _become(order: Mapping[str, Any]) -> NoReturn:
         os.environ.update(order["environment"])
         module, _, function = order["main"].partition(":")
         sys.argv = [module, *order["arguments"]]
+        forked_workers.install()
         getattr(importlib.import_module(module), function)(order["arguments"])
         code = 0
     except SystemExit as end:

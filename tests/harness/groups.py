@@ -106,7 +106,9 @@ class Group:
 
     def events(self) -> Sequence[str]:
         """What happened to the task, in order."""
-        rows = self.live.query("SELECT type FROM task_events WHERE task_id = :id ORDER BY id", id=self.task)
+        rows = self.live.query(
+            "SELECT type FROM task_events WHERE task_id = :id AND upload_id IS NULL ORDER BY id", id=self.task
+        )
         return [row["type"] for row in rows]
 
     def check_gathering(self, arrived: int) -> None:

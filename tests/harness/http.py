@@ -6,6 +6,7 @@ what a test looks at.
 
 import contextlib
 import os
+import re
 import socket
 import struct
 import threading
@@ -23,6 +24,8 @@ from server.app import create_app
 from server.serving.uvicorn_http import http_class
 from server.settings import Settings
 from server.storage.base import UploadStore
+from tests.harness import description
+from tests.harness.description import Seen
 from tests.harness.held import held_locks
 from tests.harness.migrated import migrate
 from tests.harness.postgres import PostgresServer
@@ -77,6 +80,20 @@ def chunked(pieces: Iterable[bytes], *, end: bool = True) -> bytes:
     return body + b"0\r\n\r\n" if end else body
 
 
+_Asked = tuple[str, str, dict[str, str]]
+_HEAD = re.compile(rb"([A-Z]+) (\S+) HTTP/1\.1\r\n((?:[^\r\n]+\r\n)*)\r\n")
+
+
+def _asked(data: bytes) -> _Asked | None:
+    """Method, target and headers of the request that these bytes begin with; None where the head is not whole."""
+    found = _HEAD.match(data)
+    if found is None:
+        return None
+    lines = found[3].decode("latin-1").splitlines()
+    fields = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
+    return found[1].decode(), found[2].decode("latin-1"), fields
+
+
 class Connection:
     """One TCP connection. Every wait ends with `TimeoutError` when it is in vain."""
 
@@ -84,6 +101,7 @@ class Connection:
         self._socket = socket.create_connection(("127.0.0.1", port), timeout=TIMEOUT)
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._buffer = b""
+        self._asked: _Asked | None = None
 
     def __enter__(self) -> Self:
         return self
@@ -95,6 +113,8 @@ class Connection:
 
     def send(self, data: bytes) -> None:
         """Send all of it."""
+        # Of several requests, or of one in pieces, it is not known which one an answer is of.
+        self._asked = _asked(data) if self._asked is None else None
         self._socket.sendall(data)
 
     def answer(self, *, head: bool = False) -> Answer:
@@ -106,6 +126,9 @@ class Connection:
                 break
             interim.append(status)
         body = b"" if head or status in (204, 304) else self._read_body(headers)
+        if self._asked is not None:
+            description.compare(Seen(*self._asked, status, headers, body))
+            self._asked = None
         return Answer(status, headers, body, tuple(interim))
 
     def read(self, count: int) -> bytes:

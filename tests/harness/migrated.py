@@ -7,6 +7,7 @@ on SQLite and a fifth on PostgreSQL.
 
 import os
 import shutil
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 
@@ -14,6 +15,7 @@ import psycopg
 from sqlalchemy import URL, make_url
 
 from server.database import migration
+from server.errors import StartError
 from tests.harness import run_folder
 
 _TEMPLATE = "migrated"
@@ -23,7 +25,7 @@ def migrate(url: str) -> None:
     """Bring a database to head, as `migration.upgrade` does; call it before anything is connected to it."""
     place = make_url(url)
     if place.get_backend_name() == "sqlite":
-        if copy_sqlite(place):
+        if _copy_sqlite(place):
             return
     elif migration.current(url) is None:
         _copy_postgres(place)
@@ -31,7 +33,18 @@ def migrate(url: str) -> None:
     migration.upgrade(url)
 
 
-def copy_sqlite(url: URL) -> bool:
+def prepare(url: str) -> None:
+    """The same for a database that is empty; another one is left as it is, and so is one that is away."""
+    place = make_url(url)
+    if place.get_backend_name() == "sqlite":
+        _copy_sqlite(place)
+        return
+    with suppress(StartError):
+        if migration.current(url) is None:
+            _copy_postgres(place)
+
+
+def _copy_sqlite(url: URL) -> bool:
     """Make the file of an SQLite database at head, if there is none and this is a run of pytest; whether it did."""
     path, folder = Path(url.database or ""), run_folder.find()
     if path.exists() or folder is None:

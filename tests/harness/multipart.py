@@ -9,6 +9,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from tests.harness import description
+from tests.harness.description import Seen
 from tests.harness.waiting import PATIENCE
 
 PATH = "/api/upload/videos"
@@ -66,7 +68,10 @@ def send(
     try:
         connection.request("POST", PATH, iter(pieces), _head(boundary, length) | dict(headers or {}))
         response = connection.getresponse()
-        return response.status, json.loads(response.read())
+        status, body = response.status, response.read()
+        answered = {name.lower(): value for name, value in response.getheaders()}
+        description.compare(Seen("POST", PATH, headers or {}, status, answered, body))
+        return status, json.loads(body)
     finally:
         connection.close()
 

@@ -1,12 +1,16 @@
 """Which file of tests runs first when several processes run them: the one that takes longest.
 
 Rule: nothing depends on the order but how long a run takes. A long file that comes last leaves the other processor
-without work. `tests/longest_files.txt` has the order; `make test ARGS=--write-order` measures it anew. A file that it
-does not name comes after those.
+without work. `tests/longest_files.txt` has the order. `make test ARGS=--write-order` measures it, and
+`python -m tests.harness.order LOG` takes it from the log of a run with `--durations=0`. A file that it does not name
+comes after those.
 """
 
 import os
+import re
+import sys
 from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
@@ -45,9 +49,27 @@ class _Measure:
         self._seconds[_file(report.nodeid)] += report.duration  # type: ignore[assignment]
 
     def pytest_sessionfinish(self) -> None:
-        lines = [f"{seconds:.0f} {name}" for name, seconds in self._seconds.most_common() if seconds >= _SECONDS]
-        ORDER.write_text("\n".join(["# Seconds of each file of tests; see tests/harness/order.py", *lines, ""]))
+        ORDER.write_text(_text(self._seconds))
+
+
+def of_log(lines: Iterable[str]) -> str:
+    """The text of `tests/longest_files.txt` by a log: `12.30s call  tests/web/test_a.py::test[b]`."""
+    seconds: Counter[str] = Counter()
+    for line in lines:
+        if found := re.match(r"([0-9.]+)s (?:setup|call|teardown) +(\S+?)::", line):
+            seconds[_file(found[2])] += float(found[1])  # type: ignore[assignment]
+    return _text(seconds)
+
+
+def _text(seconds: "Counter[str]") -> str:
+    lines = [f"{spent:.0f} {name}" for name, spent in seconds.most_common() if spent >= _SECONDS]
+    return "\n".join(["# Seconds of each file of tests; see tests/harness/order.py", *lines, ""])
 
 
 def _file(nodeid: str) -> str:
     return nodeid.partition("::")[0].removeprefix("tests/")
+
+
+if __name__ == "__main__":
+    with Path(sys.argv[1]).open(errors="replace") as log:
+        ORDER.write_text(of_log(log))

@@ -1,20 +1,22 @@
-"""The number from which samples are drawn, printed at the head of each run.
+"""The number from which samples are drawn, printed at the head of each run: the date, unless somebody names another.
 
-Rule: a test that cannot try everything in `make test` tries a sample, and `make soak` tries all. The seed is the same
-in each run, so that a red run is red again; `make test ARGS=--seed=N` draws other samples.
+Rule: a test that cannot try everything in `make test` tries a sample, and `make soak` tries all. All runs of a day (of
+UTC) draw the same, so that a red run is red again; each day draws other samples. `make test ARGS=--seed=20261130`
+repeats those of a day.
 """
 
 import random
+from datetime import UTC, datetime
 
 import pytest
 
-_DEFAULT = 20261130
 _drawn = [0]
 
 
 def add_option(parser: pytest.Parser) -> None:
     """`--seed`."""
-    parser.addoption("--seed", type=int, default=_DEFAULT, help="draw other samples")
+    today = int(f"{datetime.now(UTC):%Y%m%d}")
+    parser.addoption("--seed", type=int, default=today, help="draw the samples of that run, or of that day: 20261130")
 
 
 def begin(config: pytest.Config) -> None:

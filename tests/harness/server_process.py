@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-from sqlalchemy import make_url
 
 from tests.harness import forkserver, leftovers, migrated, processes
 from tests.harness.ports import free_port, let_go
@@ -55,6 +54,7 @@ class ServerProcess:
         self._mark = f"server-{uuid.uuid4()}"
         self._process: subprocess.Popen[bytes] | forkserver.ForkedProcess | None = None
         self._family: list[processes.Process] = []
+        self._is_prepared = False
         self.port = free_port()
         self.http = httpx.Client(trust_env=False, timeout=PATIENCE)
 
@@ -86,9 +86,9 @@ class ServerProcess:
 
     def _prepare_database(self) -> None:
         # The first start of a server would run every migration. A cold one does.
-        url = make_url(self.database_url)
-        if self._is_warm and url.get_backend_name() == "sqlite":
-            migrated.copy_sqlite(url)
+        if self._is_warm and not self._is_prepared:
+            migrated.prepare(self.database_url)
+            self._is_prepared = True
 
     @property
     def _is_warm(self) -> bool:

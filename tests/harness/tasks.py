@@ -19,7 +19,7 @@ FILE_KEYS = {
 }  # fmt: skip
 STEP_KEYS = {"name", "status", "progress", "error"}
 DOCUMENTED_KEYS = {"success", "task_id", "status", "message", "progress", "files", "created_at"}
-OUR_KEYS = {"created_at_utc", "partial", "playable", "step", "eta_seconds"}
+OUR_KEYS = {"created_at_utc", "partial", "playable", "step", "eta_seconds", "title", "passthrough"}
 
 
 def follow(

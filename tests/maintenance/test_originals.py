@@ -19,6 +19,8 @@ from tests.harness.waiting import until
 from tests.samples import make
 from tests.tus.client import VERSION, filled, head, patch_headers, target
 
+pytestmark = pytest.mark.turns(2)  # states of a task
+
 SIZE = 500
 PLAYABLE = {"status": "completed", "playable": True, "has_mp4": True}
 COMPLETED = {"status": "completed"}

@@ -42,6 +42,7 @@ def differences(engine: Engine) -> list[object]:
         return list(compare_metadata(context, Base.metadata))
 
 
+@pytest.mark.every_backend
 def test_migrations_make_the_models_schema(engine: Engine) -> None:
     """Alembic finds no difference between the migrated database and the models."""
     assert differences(engine) == []
@@ -58,6 +59,7 @@ def test_the_schema_comparison_finds_differences(engine: Engine, database_url: s
 
 @pytest.mark.sampled(8)
 @pytest.mark.parametrize(("revision", "target"), REVISIONS)
+@pytest.mark.every_backend
 def test_a_revision_goes_down_and_up_with_rows_in_every_table(
     engine: Engine, database_url: str, revision: str, target: str
 ) -> None:

@@ -29,6 +29,8 @@ from tests import bad_videos, samples
 from tests.harness.watch import Watch, used
 from tests.pipeline.conftest import Contexts
 
+pytestmark = pytest.mark.turns(3)  # a step and odd videos
+
 EVERYTHING = {"transcode": "both", "storyboard": "on"}
 MEMORY = 1536 << 20  # bytes resident, of all processes of a step together
 SECONDS = 90.0  # of the processor, for all steps of a file

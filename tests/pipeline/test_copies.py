@@ -14,6 +14,8 @@ from tests.pipeline import media
 from tests.pipeline.conftest import Contexts
 from tests.pipeline.test_mp4 import make, was_copied
 
+pytestmark = pytest.mark.turns(3)  # a step and odd videos
+
 _VIDEO = ("-f", "lavfi", "-i", "testsrc2=size=320x240:rate=25:duration=4")
 _SOUND = ("-f", "lavfi", "-i", "sine=duration=4")
 _OPEN = ("-x264-params", "open-gop=1:keyint=30:bframes=3:scenecut=0")

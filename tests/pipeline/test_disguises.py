@@ -14,6 +14,8 @@ from server.pipeline.steps.probe import Probe
 from tests import samples
 from tests.pipeline.conftest import Contexts
 
+pytestmark = pytest.mark.turns(3)  # a step and disguised files
+
 # What each points at: `file` is a real video, so that reading it would succeed and be seen; `url` is a listener.
 DISGUISES = {
     "m3u8 of a file": "#EXTM3U\n#EXT-X-TARGETDURATION:2\n#EXTINF:2,\n{file}\n#EXT-X-ENDLIST\n",

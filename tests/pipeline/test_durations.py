@@ -13,6 +13,8 @@ from tests.pipeline import media
 from tests.pipeline.conftest import Contexts
 from tests.pipeline.films import film
 
+pytestmark = pytest.mark.turns(3)  # a step and odd videos
+
 
 @pytest.mark.sampled(5)
 @pytest.mark.parametrize("extension", ["mp4", "mov", "mkv", "flv", "ts"])

@@ -28,6 +28,8 @@ from tests.pipeline import media
 from tests.pipeline.conftest import Contexts
 from tests.pipeline.sources import SOURCES, Made
 
+pytestmark = pytest.mark.turns(3)  # a step and odd videos
+
 DONE = {"has_hls": True, "playable": True}
 BINARIES = ("system", "bundled")
 
@@ -170,8 +172,9 @@ def check_names(master: Path, tmp_path: Path) -> None:
     (tmp_path / "data" / "results" / task / file / "hls").rename(master.parent)
 
 
-@pytest.mark.sampled(7)
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
+@pytest.mark.turns(1)
 def test_every_format_gets_valid_hls(kind: Made, samples_folder: Path, tmp_path: Path, context: Contexts) -> None:
     """The size and length of the source, and all rules kept."""
     binary = ffmpeg.find(BINARIES[KINDS.index(kind) % 2])
@@ -342,7 +345,9 @@ function play(urls) {
 
 
 @pytest.mark.usefixtures("browser")
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize("auth", ["off", "on"])
+@pytest.mark.turns(1)
 def test_chromium_plays_mp4_and_hls(start_server: StartServer, samples_folder: Path, tmp_path: Path, auth: str) -> None:
     """Uploaded, transcoded, and played from start to end by a browser, from the URLs that the status tells.
 

@@ -16,6 +16,8 @@ from tests.pipeline import media
 from tests.pipeline.conftest import Contexts
 from tests.pipeline.test_hls import make, segments, sound, variants
 
+pytestmark = pytest.mark.turns(3)  # a step and odd videos
+
 _HEVC = ("-c:v", "libx265", "-x265-params", "log-level=none", "-tag:v", "hvc1")
 _VP9 = ("-c:v", "libvpx-vp9", "-deadline", "realtime", "-cpu-used", "8")
 

@@ -20,6 +20,8 @@ from tests.pipeline import media
 from tests.pipeline.conftest import Contexts
 from tests.pipeline.sources import SOURCES, Made
 
+pytestmark = pytest.mark.turns(3)  # a step and odd videos
+
 DONE = {"has_mp4": True, "playable": True}
 PLACE = b"+50.0755+014.4378/"
 
@@ -42,8 +44,9 @@ def was_copied(made: Path) -> bool:
     return b"vbv_maxrate=" not in made.read_bytes()
 
 
-@pytest.mark.sampled(10)
+@pytest.mark.sampled(6)
 @pytest.mark.parametrize("kind", SOURCES, ids=lambda kind: kind.name)
+@pytest.mark.turns(1)
 def test_every_format_gets_an_mp4_for_every_browser(kind: Made, samples_folder: Path, context: Contexts) -> None:
     """H.264 in 8 bits and AAC, index first, of the shown size and length, without an error from start to end."""
     source, binary = kind.make(samples_folder), ffmpeg.find("system" if SOURCES.index(kind) % 2 else "bundled")

@@ -18,6 +18,8 @@ from tests.harness.waiting import PATIENCE, Stopwatch
 from tests.pipeline.conftest import Contexts
 from tests.pipeline.pictures import Picture, is_blue, is_red
 
+pytestmark = pytest.mark.turns(3)  # a step and odd videos
+
 
 @pytest.fixture(params=["system", "bundled"])
 def binary(request: pytest.FixtureRequest) -> str:

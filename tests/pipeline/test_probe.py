@@ -15,6 +15,8 @@ from tests.bad_videos import PRIVATE, PRIVATE_WORDS, huge_pictures
 from tests.harness.waiting import Stopwatch
 from tests.pipeline.conftest import Contexts
 
+pytestmark = pytest.mark.turns(3)  # a step and odd videos
+
 CODECS = {
     "mp4": ("h264", "aac"),
     "mov": ("h264", "aac"),
@@ -33,6 +35,7 @@ def refusal(context: Contexts, source: Path) -> str:
 
 
 @pytest.mark.parametrize("extension", samples.FORMATS)
+@pytest.mark.turns(1)
 def test_every_format_is_probed(extension: str, samples_folder: Path, context: Contexts) -> None:
     """All columns of all seven kinds, and progress that ends at 100."""
     heard: list[int] = []

@@ -11,6 +11,8 @@ from tests import samples
 from tests.pipeline import media
 from tests.pipeline.conftest import Contexts
 
+pytestmark = pytest.mark.turns(3)  # a step and odd videos
+
 _PICTURES = ("-f", "lavfi", "-i", "testsrc2=size=160x120:rate=25:duration=2")
 
 

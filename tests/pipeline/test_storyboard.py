@@ -17,6 +17,8 @@ from tests.harness.waiting import Stopwatch
 from tests.pipeline.conftest import Contexts
 from tests.pipeline.pictures import Colour, Picture, is_blue, is_red
 
+pytestmark = pytest.mark.turns(3)  # a step and odd videos
+
 _CUE = re.compile(
     r"(\d\d+):(\d\d):(\d\d\.\d{3}) --> (\d\d+):(\d\d):(\d\d\.\d{3})\nstoryboard\.jpg#xywh=(\d+),(\d+),(\d+),(\d+)\n"
 )

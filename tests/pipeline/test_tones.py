@@ -13,6 +13,8 @@ from tests.pipeline import media
 from tests.pipeline.conftest import Contexts
 from tests.pipeline.pictures import Picture
 
+pytestmark = pytest.mark.turns(3)  # a step and odd videos
+
 _LEVELS = {
     # Shares of the scale for paper (203 cd/m2, ITU-R BT.2408) and for a light (1000 cd/m2).
     "smpte2084": (0.58, 0.75),

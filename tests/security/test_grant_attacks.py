@@ -19,7 +19,8 @@ PARTIAL = {"Upload-Concat": "partial"}
 GROUP = "33333333-3333-4333-8333-333333333333"
 
 
-pytestmark = pytest.mark.sampled(2)
+# Databases, engines, and the ways around a grant.
+pytestmark = [pytest.mark.sampled(1), pytest.mark.turns(3)]
 
 
 @pytest.fixture(params=["videodock", "tuspyserver"])
@@ -238,7 +239,7 @@ def test_a_refused_first_request_takes_no_place(start_server: StartServer, datab
 
 def test_grants_count_as_creations(start_server: StartServer, tmp_path: Path) -> None:
     """Grants and the URLs in them are not a way around the rate of an owner."""
-    callers = Callers(start_server(auth="on", rate_owner="5/minute"), tmp_path)
+    callers = Callers(start_server(auth="on", rate_owner="5/day"), tmp_path)
     callers.keys["owner"] = callers.key("alice", "upload")
     answers = [callers.ask("POST", "/api/grants", "owner", json={}) for _ in range(8)]
     assert [answer.status_code for answer in answers] == [201] * 5 + [429] * 3

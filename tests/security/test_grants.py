@@ -14,8 +14,10 @@ from tests import samples
 from tests.conftest import StartServer
 from tests.harness.rows import execute, query
 from tests.harness.tasks import ENDS
-from tests.harness.waiting import until
+from tests.harness.waiting import PATIENCE, until
 from tests.security.callers import PATCH, TUS, Callers, id_of
+
+pytestmark = pytest.mark.turns(3)  # terms of a grant and ways around them
 
 TRIES = 100
 
@@ -42,6 +44,7 @@ def creation(url: str, length: int = 10, headers: Mapping[str, str] | None = Non
     return httpx.post(url, headers=asked, timeout=60, trust_env=False)
 
 
+@pytest.mark.turns(1)
 def test_many_creations_at_once_make_one_upload(in_two_processes: Callers) -> None:
     """100 equal creations by one grant, in two processes, get the same URL, and there is one upload."""
     callers = in_two_processes
@@ -79,6 +82,7 @@ def test_a_refused_creation_takes_no_place(callers: Callers) -> None:
     assert creation(grant["tus_endpoint"]).status_code == 201
 
 
+@pytest.mark.turns(1)
 def test_the_url_of_a_grant_needs_no_creation(callers: Callers) -> None:
     """HEAD and PATCH on the URL that the backend got, after every login has expired; then its status."""
     grant = callers.grant(filename="holiday.mp4", passthrough="order-7")
@@ -112,16 +116,18 @@ def test_what_is_bound_is_the_creation(in_two_processes: Callers) -> None:
         seconds=10,
         what="both processes know the expiry",
     )
-    assert httpx.head(unused["upload_url"], headers=TUS, trust_env=False).status_code == 403
+    assert httpx.head(unused["upload_url"], headers=TUS, trust_env=False, timeout=PATIENCE).status_code == 403
     files = {"videos": ("video.mp4", data, "video/mp4")}
     until(
-        lambda: httpx.post(unused["form_url"], files=files, trust_env=False).status_code == 403,
+        lambda: httpx.post(unused["form_url"], files=files, trust_env=False, timeout=PATIENCE).status_code == 403,
         seconds=10,
         what="both processes know the expiry",
     )
-    patch = httpx.patch(location, headers={**PATCH, "Upload-Offset": "0"}, content=data, trust_env=False)
+    patch = httpx.patch(
+        location, headers={**PATCH, "Upload-Offset": "0"}, content=data, trust_env=False, timeout=PATIENCE
+    )
     assert patch.status_code == 204
-    assert httpx.head(location, headers=TUS, trust_env=False).status_code == 200
+    assert httpx.head(location, headers=TUS, trust_env=False, timeout=PATIENCE).status_code == 200
 
 
 REFUSED: dict[str, tuple[dict[str, Any], dict[str, str], int, int]] = {
@@ -139,7 +145,7 @@ REFUSED: dict[str, tuple[dict[str, Any], dict[str, str], int, int]] = {
 }
 
 
-@pytest.mark.sampled(4)
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("case", REFUSED)
 def test_a_grant_is_for_what_it_says(callers: Callers, case: str) -> None:
     """Another size, name, type, origin or task is refused before an upload exists."""
@@ -153,12 +159,17 @@ def test_a_grant_is_for_what_it_says(callers: Callers, case: str) -> None:
 def test_the_upload_of_a_size_has_its_length_at_once(callers: Callers) -> None:
     """With `size` the URL's first HEAD tells the length; no other length is taken, by creation or later."""
     grant, other = callers.grant(size=1000), callers.grant(size=1000)
-    head = httpx.head(grant["upload_url"], headers=TUS, trust_env=False)
+    head = httpx.head(grant["upload_url"], headers=TUS, trust_env=False, timeout=PATIENCE)
     assert (head.status_code, head.headers["Upload-Length"], head.headers["Upload-Offset"]) == (200, "1000", "0")
     assert "Upload-Defer-Length" not in head.headers
     longer = {**PATCH, "Upload-Offset": "0", "Upload-Length": "1001"}
-    assert httpx.patch(grant["upload_url"], headers=longer, content=b"x", trust_env=False).status_code == 400
-    assert httpx.head(grant["upload_url"], headers=TUS, trust_env=False).headers["Upload-Offset"] == "0"
+    assert (
+        httpx.patch(grant["upload_url"], headers=longer, content=b"x", trust_env=False, timeout=PATIENCE).status_code
+        == 400
+    )
+    assert (
+        httpx.head(grant["upload_url"], headers=TUS, trust_env=False, timeout=PATIENCE).headers["Upload-Offset"] == "0"
+    )
     for length in (999, 1001):
         refused = creation(other["tus_endpoint"], length, {"Accept-Language": "en"})
         assert (refused.status_code, refused.text.partition(":")[0]) == (403, "grant_mismatch")
@@ -179,10 +190,14 @@ def test_a_size_is_kept_when_the_length_comes_later(callers: Callers) -> None:
     url = callers.grant(max_size=1000)["upload_url"]
     for headers, length in (({"Upload-Length": "1001"}, 10), ({}, 1001)):
         answer = httpx.patch(
-            url, headers={**PATCH, "Upload-Offset": "0", **headers}, content=bytes(length), trust_env=False
+            url,
+            headers={**PATCH, "Upload-Offset": "0", **headers},
+            content=bytes(length),
+            trust_env=False,
+            timeout=PATIENCE,
         )
         assert answer.status_code == 413, answer.text
-    assert httpx.head(url, headers=TUS, trust_env=False).headers["Upload-Offset"] == "0"
+    assert httpx.head(url, headers=TUS, trust_env=False, timeout=PATIENCE).headers["Upload-Offset"] == "0"
 
 
 @pytest.mark.sampled(1)
@@ -191,7 +206,9 @@ def test_types_are_judged_by_content(callers: Callers) -> None:
     grant = callers.grant(types=["mkv"])
     data = callers.video.read_bytes()
     location = creation(grant["tus_endpoint"], len(data)).headers["Location"]
-    patch = httpx.patch(location, headers={**PATCH, "Upload-Offset": "0"}, content=data, trust_env=False)
+    patch = httpx.patch(
+        location, headers={**PATCH, "Upload-Offset": "0"}, content=data, trust_env=False, timeout=PATIENCE
+    )
     assert patch.status_code == 415
 
 
@@ -201,7 +218,9 @@ def test_a_video_that_is_too_long_ends_in_error_without_its_bytes(callers: Calle
     grant = callers.grant(max_duration=1)
     data = samples.make(tmp_path, "long.mp4", seconds=2).read_bytes()
     location = creation(grant["tus_endpoint"], len(data)).headers["Location"]
-    assert httpx.patch(location, headers={**PATCH, "Upload-Offset": "0"}, content=data, trust_env=False).is_success
+    assert httpx.patch(
+        location, headers={**PATCH, "Upload-Offset": "0"}, content=data, trust_env=False, timeout=PATIENCE
+    ).is_success
     status = f"{callers.server.url}/api/task/status/{location.rpartition('/')[2]}"
     with httpx.Client(trust_env=False, timeout=60) as client:
         until(lambda: client.get(status).json()["status"] in ENDS, seconds=60, what="the task has ended")
@@ -218,19 +237,23 @@ def test_a_repeated_form_is_one_task(callers: Callers) -> None:
     grant = callers.grant()
     data = callers.video.read_bytes()
     same = [
-        httpx.post(grant["form_url"], files={"videos": ("video.mp4", data, "video/mp4")}, trust_env=False)
+        httpx.post(
+            grant["form_url"], files={"videos": ("video.mp4", data, "video/mp4")}, trust_env=False, timeout=PATIENCE
+        )
         for _ in range(2)
     ]
     assert [answer.status_code for answer in same] == [200, 200]
     assert same[0].json() == same[1].json()
-    other = httpx.post(grant["form_url"], files={"videos": ("b.mp4", data, "video/mp4")}, trust_env=False)
+    other = httpx.post(
+        grant["form_url"], files={"videos": ("b.mp4", data, "video/mp4")}, trust_env=False, timeout=PATIENCE
+    )
     assert (other.status_code, other.json()["code"]) == (409, "grant_used")
     by_grant = {"Authorization": f"Bearer {grant['token']}"}
     task = same[0].json()["task_id"]
     status = f"{callers.server.url}/api/task/status/{task}"
-    assert httpx.get(status, headers=by_grant, trust_env=False).status_code == 200
+    assert httpx.get(status, headers=by_grant, trust_env=False, timeout=PATIENCE).status_code == 200
     foreign = {"Authorization": f"Bearer {callers.grant()['token']}"}
-    assert httpx.get(status, headers=foreign, trust_env=False).status_code == 404
+    assert httpx.get(status, headers=foreign, trust_env=False, timeout=PATIENCE).status_code == 404
 
 
 @pytest.mark.sampled(1)
@@ -244,13 +267,13 @@ def test_the_status_url_of_a_form_is_that_of_its_task(callers: Callers) -> None:
         assert answer.status_code == 200, answer.text
         return str(answer.json()["task_id"])
 
-    assert httpx.get(grant["status_url"], trust_env=False).status_code == 404
+    assert httpx.get(grant["status_url"], trust_env=False, timeout=PATIENCE).status_code == 404
     task = form(grant["form_url"], "a.mp4")
-    assert httpx.get(grant["status_url"], trust_env=False).json()["task_id"] == task
-    assert httpx.get(twice["status_url"], trust_env=False).status_code == 404
+    assert httpx.get(grant["status_url"], trust_env=False, timeout=PATIENCE).json()["task_id"] == task
+    assert httpx.get(twice["status_url"], trust_env=False, timeout=PATIENCE).status_code == 404
     form(twice["form_url"], "a.mp4")
     form(twice["form_url"], "b.mp4")
-    assert httpx.get(twice["status_url"], trust_env=False).status_code == 404
+    assert httpx.get(twice["status_url"], trust_env=False, timeout=PATIENCE).status_code == 404
 
 
 def test_a_repeated_creation_gets_its_upload_after_the_end(callers: Callers) -> None:
@@ -295,7 +318,7 @@ def test_parts_are_joined_by_their_urls_alone(callers: Callers, by: str) -> None
     def join(*parts: str) -> httpx.Response:
         headers = {**TUS, "Upload-Concat": f"final;{' '.join(parts)}"}
         headers |= {} if by == "nobody" else callers.headers(by)
-        return httpx.post(f"{callers.server.url}/files", headers=headers, trust_env=False)
+        return httpx.post(f"{callers.server.url}/files", headers=headers, trust_env=False, timeout=PATIENCE)
 
     unsigned = mine[1].partition("~")[0]
     swapped = f"{unsigned}~{mine[0].partition('~')[2]}"
@@ -375,8 +398,8 @@ def test_nothing_secret_is_logged(start_server: StartServer, tmp_path: Path) -> 
     callers.make_keys()
     grant = callers.grant()
     location = creation(grant["tus_endpoint"]).headers["Location"]
-    httpx.head(location, headers=TUS, trust_env=False)
-    httpx.get(location.replace("/files/", "/api/task/status/"), trust_env=False)
+    httpx.head(location, headers=TUS, trust_env=False, timeout=PATIENCE)
+    httpx.get(location.replace("/files/", "/api/task/status/"), trust_env=False, timeout=PATIENCE)
     creation(callers.server.url + "/files/g/vdg_0123456789ab_" + "S" * 43)
     callers.ask("GET", "/api/task/status/x", "wrong")
     metrics = callers.ask("GET", "/metrics", "admin").text
@@ -399,10 +422,11 @@ def test_a_revoked_key_is_refused_within_five_seconds(in_two_processes: Callers)
                 callers.server.url + "/files",
                 headers={**TUS, "Upload-Length": "1", **callers.headers("owner")},
                 trust_env=False,
+                timeout=PATIENCE,
             )
             for _ in range(8)
         ]
         return {answer.status_code for answer in answers} == {401}
 
     until(refused, seconds=5, what="every process refuses the key")
-    assert httpx.head(location, headers=TUS, trust_env=False).status_code == 200
+    assert httpx.head(location, headers=TUS, trust_env=False, timeout=PATIENCE).status_code == 200

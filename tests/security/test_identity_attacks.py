@@ -9,6 +9,7 @@ import pytest
 from tests.conftest import StartServer
 from tests.harness import signed_tokens
 from tests.harness.rows import query
+from tests.harness.waiting import PATIENCE
 from tests.security.callers import TUS, Callers, id_of
 
 CROSS = (
@@ -77,7 +78,9 @@ def test_a_sign_in_ends_with_its_token(start_server: StartServer) -> None:
     server = start_server(auth="on", jwt_secret=signed_tokens.SECRET)
     token = signed_tokens.by_secret(exp=int(time.time()) + 300)
     headers = {"Sec-Fetch-Site": "same-origin"}
-    answer = httpx.post(f"{server.url}/api/session", json={"token": token}, headers=headers, trust_env=False)
+    answer = httpx.post(
+        f"{server.url}/api/session", json={"token": token}, headers=headers, trust_env=False, timeout=PATIENCE
+    )
     assert answer.status_code == 200, answer.text
     (row,) = query(
         server.database_url, "SELECT strftime('%s', expires_at) - strftime('%s', created_at) AS s FROM browser_sessions"

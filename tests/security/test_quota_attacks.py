@@ -11,6 +11,7 @@ from tests import samples
 from tests.conftest import StartServer
 from tests.harness.multipart import swift_body
 from tests.harness.rows import query, wait_until_received
+from tests.harness.waiting import PATIENCE
 from tests.security.callers import PATCH, TUS, Callers, id_of
 
 AT_ONCE = 6
@@ -87,5 +88,7 @@ def test_forms_of_unknown_length_keep_no_more_than_the_quota(
     assert int(stored["bytes"]) <= QUOTA
     headers = {"Content-Type": "multipart/form-data; boundary=b", **callers.headers("owner")}
     if not stored["bytes"]:  # each of them saw the others
-        again = httpx.post(server.url + "/api/upload/videos", headers=headers, content=whole, trust_env=False)
+        again = httpx.post(
+            server.url + "/api/upload/videos", headers=headers, content=whole, trust_env=False, timeout=PATIENCE
+        )
         assert again.status_code == 200

@@ -15,6 +15,8 @@ from tests.harness.server_process import ServerProcess
 from tests.harness.waiting import PATIENCE
 from tests.tus.client import MOUNT, OCTETS, VERSION, creation, id_of, metadata, target, video
 
+pytestmark = pytest.mark.turns(2)  # kinds of quotas
+
 CLIENTS = 100
 ROOM = 10
 SIZE = 1000
@@ -68,6 +70,7 @@ def create_with_bytes(number: int) -> bytes:
     return request("POST", MOUNT, creation(SIZE) | {"Content-Type": OCTETS}, video(SIZE))
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize(
     ("settings", "make"),
     [
@@ -80,6 +83,7 @@ def create_with_bytes(number: int) -> bytes:
     ],
     ids=["open_uploads", "stored_bytes", "open_bytes", "daily_bytes", "tasks", "tasks_of_forms"],
 )
+@pytest.mark.turns(1)
 def test_creations_at_once_make_exactly_what_has_room(
     start_server: StartServer, database_url: str, settings: dict[str, object], make: Callable[[int], bytes]
 ) -> None:

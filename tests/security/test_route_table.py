@@ -35,6 +35,11 @@ def manage(well: int) -> dict[str, int]:
     return {**UNKNOWN, **found}
 
 
+def listing() -> dict[str, int]:
+    """Whoever may read has a list of their own."""
+    return {**UNKNOWN, "owner": 200, "other": 200, "reader": 200, "admin": 200, "uploader": 403, "grant": 403}
+
+
 def create(well: int, *, by_grant: int) -> dict[str, int]:
     """Everybody who may upload creates what is their own."""
     found = {"owner": well, "uploader": well, "other": well, "admin": well, "reader": 403, "grant": by_grant}
@@ -138,7 +143,32 @@ ROWS = [
         lambda callers: "/api/task/cancel/" + id_of(callers.done),
         manage(409),
     ),
+    Row(
+        "/api/task/retry/{task_id:path}",
+        "POST",
+        lambda callers: "/api/task/retry/" + id_of(callers.done),
+        {**manage(409), "grant": 403},
+    ),
+    Row(
+        "/api/task/{task_id:path}",
+        "PATCH",
+        lambda callers: "/api/task/" + id_of(callers.done),
+        {**manage(200), "grant": 403},
+        json={"title": "A"},
+    ),
+    Row("/api/tasks", "GET", at("/api/tasks"), listing()),
+    Row("/api/tasks", "GET", at("/api/tasks?owner=alice"), {**listing(), "other": 403}),
+    Row("/api/tasks", "HEAD", at("/api/tasks"), listing()),
+    Row("/api/tasks", "POST", at("/api/tasks"), everybody(405)),
+    Row("/api/tasks", "OPTIONS", at("/api/tasks"), everybody(204)),
+    Row("/api/uploads", "GET", at("/api/uploads"), listing()),
+    Row("/api/uploads", "GET", at("/api/uploads?owner=alice"), {**listing(), "other": 403}),
+    Row("/api/uploads", "HEAD", at("/api/uploads"), listing()),
+    Row("/api/uploads", "OPTIONS", at("/api/uploads"), everybody(204)),
     Row("/api/task/{task_id:path}", "DELETE", lambda callers: "/api/task/" + id_of(callers.upload()), manage(200)),
+    Row("/api/config", "GET", at("/api/config"), everybody(200)),
+    Row("/api/config", "HEAD", at("/api/config"), everybody(200)),
+    Row("/api/config", "OPTIONS", at("/api/config"), everybody(204)),
     Row("/api/grants", "POST", at("/api/grants"), create(201, by_grant=403), json={}),
     Row("/media/{task_id}/{file_id}/{name:path}", "GET", poster, {**read(200), "grant": 403}),  # whatever the id
     Row("/media/{task_id}/{file_id}/{name:path}", "OPTIONS", poster, everybody(204)),
@@ -164,6 +194,9 @@ ROWS = [
     Row("/healthz", "GET", at("/healthz"), everybody(200)),
     Row("/readyz", "GET", at("/readyz"), everybody(200)),
     Row("/", "GET", at("/"), everybody(200)),
+    # What the server can do is no secret; the setting `docs` takes both away.
+    Row("/openapi.json", "GET", at("/openapi.json"), everybody(200)),
+    Row("/docs", "GET", at("/docs"), everybody(200)),
 ]
 OF_MOUNT = {"/files", "/files/g/{grant}", "/files/{upload_id}"}
 
@@ -171,18 +204,20 @@ OF_MOUNT = {"/files", "/files/g/{grant}", "/files/{upload_id}"}
 @pytest.fixture
 def callers(start_server: StartServer, database_url: str, engine: str, tmp_path: Path) -> Callers:
     """A server on which everybody has a credential."""
-    server = start_server(database_url=database_url, auth="on", downloads="on", tus_engine=engine, rate_failures="")
+    server = start_server(
+        database_url=database_url, auth="on", downloads="on", tus_engine=engine, rate_failures="", accept="any"
+    )
     made = Callers(server, tmp_path)
     made.make_keys()
     return made
 
 
-@pytest.mark.sampled(3)
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize("engine", ["videodock", "tuspyserver"])
 def test_every_caller_gets_what_the_table_says(callers: Callers) -> None:
     """Each row, asked by each kind of caller."""
     found, expected = {}, {}
-    form = {"videos": ("video.mp4", callers.video.read_bytes(), "video/mp4")}
+    form = {"videos": ("a.txt", b"a text", "text/plain")}  # no video: twenty forms leave nothing to process
     for row in ROWS:
         path = ""
         for kind, status in row.expected.items():
@@ -206,6 +241,6 @@ def test_every_route_is_in_the_table(tmp_path: Path) -> None:
     """A route that is added without a row here fails."""
     app = create_app(Settings(data_dir=tmp_path))
     routes = {str(getattr(route, "path", "")) for route in app.routes} | OF_MOUNT
-    pages = {path for path in routes if path.startswith("/page/")}
+    pages = {path for path in routes if path.startswith(("/page/", "/docs/"))}
     assert routes - pages == {row.route for row in ROWS}
     assert pages

@@ -82,10 +82,15 @@ def test_keys_of_a_set_that_verify_nothing(name: str, tmp_path: Path) -> None:
 MEMBERS = ["kty", "n", "e", "crv", "x", "y", "alg", "use", "key_ops", "kid", "d"]
 
 
-@settings(deadline=None, max_examples=300)
-@given(st.dictionaries(st.sampled_from(MEMBERS), ANYTHING), st.sampled_from([RSA, EC, ED]))
-def test_any_key_of_a_set_is_used_or_left_out(found: dict[str, object], key: Key) -> None:
+@pytest.mark.parametrize("examples", [60, pytest.param(1000, marks=pytest.mark.soak)])
+def test_any_key_of_a_set_is_used_or_left_out(examples: int) -> None:
     """Whatever the members of a key are, the other keys of the set can be used."""
+    settings(deadline=None, max_examples=examples)(each_key)()
+
+
+@given(st.dictionaries(st.sampled_from(MEMBERS), ANYTHING), st.sampled_from([RSA, EC, ED]))
+def each_key(found: dict[str, object], key: Key) -> None:
+    """One example."""
     text = json.dumps({"keys": [found, {**key.as_dict(private=False), **found}, *key_set([OTHER_RSA])["keys"]]})
     assert jose.key_set(text.encode()).knows("other")
 

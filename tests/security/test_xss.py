@@ -16,6 +16,8 @@ from tests.harness.waiting import until
 from tests.samples import make
 from tests.security.callers import PATCH, TUS, Callers, id_of
 
+pytestmark = pytest.mark.turns(2)  # ways of a name into the page
+
 # No slash: none of these could be a file's name on a disk with one. alert() would be the event `dialog`.
 ATTACKS = {
     "image": "<img src=x onerror=alert(1)>.mp4",

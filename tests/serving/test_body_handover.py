@@ -28,6 +28,8 @@ from tests.tus.client import (
     video,
 )
 
+pytestmark = pytest.mark.turns(2)  # bodies and their ends
+
 MIB = 1 << 20
 NOISE = random.Random(3).randbytes(3 * MIB)
 LOOPS: list[Loop] = ["asyncio", "uvloop"]

@@ -20,7 +20,7 @@ import pytest
 from tests.harness.ports import free_port, let_go
 from tests.harness.waiting import PATIENCE, Stopwatch, until
 
-pytestmark = pytest.mark.acceptance
+pytestmark = [pytest.mark.acceptance, pytest.mark.turns(3)]  # new interpreters, and how each ends
 
 ROOT = Path(__file__).parents[2]
 
@@ -138,6 +138,7 @@ def slow_request(url: str, path: str = "/api/upload/videos") -> socket.socket:
 
 @pytest.mark.sampled(1)
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.turns(1)
 def test_a_server_starts_stops_and_starts_again(start: Start, number: int, tmp_path: Path) -> None:
     """An empty folder is migrated and served; a stop signal ends with 0; the second start is quick."""
     first = start()

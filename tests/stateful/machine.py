@@ -367,7 +367,7 @@ class TusMachine(Driver):
         """The task is removed with its upload, whatever it does; to do it again is no error."""
         self.ends += 1
         it = self.model.uploads[upload]
-        answer = self.say(request("DELETE", f"/api/task/{it.id}"), f"delete task {upload}")
+        answer = self.say(request("DELETE", f"/api/task/{it.id}?cancel=1"), f"delete task {upload}")
         assert answer.status == (200 if it.task else 404), answer
         if it.task and it.task != "removed":
             it.was_deleted_as_task = True

@@ -90,7 +90,7 @@ class ServerUnderTest:
         """Every upload, with its task's status."""
         sql = (
             "SELECT u.*, t.status AS task_status, f.size AS task_size, t.file_count, "
-            "(SELECT count(*) FROM task_events e WHERE e.task_id = u.id) AS events "
+            "(SELECT count(*) FROM task_events e WHERE e.task_id = u.id AND e.upload_id IS NULL) AS events "
             "FROM uploads u LEFT JOIN tasks t ON t.id = u.id LEFT JOIN task_files f ON f.upload_id = u.id"
         )
         return {row["id"]: row for row in self.live.query(sql)}

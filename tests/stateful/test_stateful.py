@@ -55,7 +55,7 @@ def how(examples: int) -> settings:
     )
 
 
-@pytest.mark.sampled(2)
+@pytest.mark.sampled(1)
 @EVERY_RUN
 def test_the_server_agrees_with_the_model_on_fixed_sequences(kind: Kind, http: Http) -> None:
     """The same random sequences each time, others for each store and server."""

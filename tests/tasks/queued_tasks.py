@@ -11,8 +11,8 @@ from server.database.models import DEFAULT_OWNER, Task, TaskEvent, Upload
 from server.database.session import Database, changed
 from server.database.types import database_time
 from server.lifecycle import UploadStatus
-from server.tasks import queue
-from server.tasks.queue import Claim
+from server.tasks import file_steps, queue
+from server.tasks.queue import Claim, Failure
 
 NOW = datetime(2026, 11, 22, 10, 0, tzinfo=UTC)
 LEASE = 30.0
@@ -85,7 +85,11 @@ def file_ids(database: Database, task_id: str) -> list[str]:
 def kinds(database: Database, task_id: str) -> list[str]:
     """Its events, in order."""
     with database.read() as session:
-        query = select(TaskEvent.type).where(TaskEvent.task_id == task_id).order_by(TaskEvent.id)
+        query = (
+            select(TaskEvent.type)
+            .where(TaskEvent.task_id == task_id, TaskEvent.upload_id.is_(None))
+            .order_by(TaskEvent.id)
+        )
         return list(session.scalars(query))
 
 
@@ -98,3 +102,15 @@ def move_lease(database: Database, task_id: str, seconds: float) -> None:
 def let_lease_run_out(database: Database, task_id: str) -> None:
     """Its worker has been silent for a day."""
     move_lease(database, task_id, -86_400)
+
+
+def end_file(database: Database, mine: queue.Claim, file_id: str, *, works: bool = True) -> None:
+    """A worker brings a file to its end."""
+    write(database, file_steps.begin_file, mine, file_id, STEPS)
+    if works:
+        found = {"playable": True, "has_mp4": True}
+        assert write(database, file_steps.begin_step, mine, file_id, "poster", now=NOW)
+        assert write(database, file_steps.complete_step, mine, file_id, "poster", found, now=NOW)
+        assert write(database, file_steps.complete_file, mine, file_id, now=NOW)
+    else:
+        assert write(database, file_steps.fail_file, mine, file_id, Failure("not_playable", {}), now=NOW)

@@ -76,6 +76,7 @@ def test_a_named_task_is_claimed_once(database: Database) -> None:
 
 
 @pytest.mark.parametrize("owners", [1, 4])
+@pytest.mark.every_backend
 def test_concurrent_claims_never_exceed_the_owner_limit(database: Database, owners: int) -> None:
     """Eight workers claim at the same moment, again and again: each owner has exactly its limit."""
     registered(database, *[f"owner-{number % owners}" for number in range(24)])
@@ -94,6 +95,7 @@ def test_concurrent_claims_never_exceed_the_owner_limit(database: Database, owne
     assert Counter(one.owner for one in claims) == {f"owner-{number}": 3 for number in range(owners)}
 
 
+@pytest.mark.every_backend
 def test_an_uncommitted_claim_counts_against_the_limit(database: Database) -> None:
     """While one claims, the next one waits where there is a limit: it finds the owner at it."""
     registered(database, "a", "a")
@@ -175,6 +177,7 @@ def test_a_late_heartbeat_does_not_change_the_pause(database: Database) -> None:
     assert file_ids(database, task_id)
 
 
+@pytest.mark.every_backend
 def test_a_claim_uses_indexes_only(tmp_path_factory: pytest.TempPathFactory, database: Database) -> None:
     """SQLite's plan: no statement of a claim reads the table from end to end. (`bench/queue.py` measures both.)"""
     if database.engine.dialect.name != "sqlite":

@@ -30,6 +30,8 @@ from tests.tasks.queued_tasks import (
     write,
 )
 
+pytestmark = pytest.mark.every_backend  # SQL is what they are about
+
 
 def test_a_task_is_registered_claimed_and_finished(database: Database) -> None:
     """Registered, claimed, both files done, finished: every state, event and time is there."""

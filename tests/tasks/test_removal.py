@@ -5,12 +5,24 @@ from sqlalchemy import update
 
 from server.database.models import DEFAULT_OWNER, Task, TaskFile, Upload
 from server.database.session import Database, changed
-from server.errors import TaskEndedError, TaskNotFoundError
+from server.errors import TaskEndedError, TaskGoneError, TaskNotFoundError, TaskRunningError
 from server.lifecycle import FileStatus, StepStatus, TaskStatus, UploadStatus
 from server.tasks import file_steps, queue, removal
 from server.tasks.queue import Failure
-from server.tasks.retry import NotRetriedError, retry
-from tests.tasks.queued_tasks import NOW, STEPS, claim, claimed, file_ids, kinds, new_id, register, task, write
+from server.tasks.retry import retry
+from tests.tasks.queued_tasks import (
+    NOW,
+    STEPS,
+    claim,
+    claimed,
+    end_file,
+    file_ids,
+    kinds,
+    new_id,
+    register,
+    task,
+    write,
+)
 
 
 def uploads_of(database: Database, task_id: str) -> list[str]:
@@ -23,18 +35,6 @@ def rows(database: Database, task_id: str) -> list[tuple[str, bool, bool]]:
     """What is told of each file: its status, whether it is being removed, whether it can be played."""
     with database.read() as session:
         return [(file.status.value, file.removing, file.playable) for file in queue.files_of(session, task_id)]
-
-
-def end_file(database: Database, mine: queue.Claim, file_id: str, *, works: bool = True) -> None:
-    """A worker brings a file to its end."""
-    write(database, file_steps.begin_file, mine, file_id, STEPS)
-    if works:
-        found = {"playable": True, "has_mp4": True}
-        assert write(database, file_steps.begin_step, mine, file_id, "poster", now=NOW)
-        assert write(database, file_steps.complete_step, mine, file_id, "poster", found, now=NOW)
-        assert write(database, file_steps.complete_file, mine, file_id, now=NOW)
-    else:
-        assert write(database, file_steps.fail_file, mine, file_id, Failure("not_playable", {}), now=NOW)
 
 
 def test_removing_one_file_leaves_the_task_with_the_others(database: Database) -> None:
@@ -132,7 +132,7 @@ def test_a_task_is_removed_once_with_all_its_files(database: Database, end: Task
         assert write(database, queue.finish, mine, now=NOW) is end
     later = NOW.replace(hour=12)
     for _ in range(2):
-        write(database, removal.remove_task, task_id, DEFAULT_OWNER, now=later)
+        write(database, removal.remove_task, task_id, DEFAULT_OWNER, even_running=True, now=later)
     removed = task(database, task_id)
     assert (removed.status, removed.playable, removed.worker) == (TaskStatus.REMOVED, False, None)
     assert removed.finished_at == (NOW if end in (TaskStatus.COMPLETED, TaskStatus.ERROR) else later)
@@ -148,18 +148,34 @@ def test_a_task_is_removed_once_with_all_its_files(database: Database, end: Task
         assert write(database, queue.finish, mine, now=NOW) is None
     with pytest.raises(TaskEndedError):
         write(database, queue.cancel, task_id, DEFAULT_OWNER, now=NOW)
-    with pytest.raises(NotRetriedError):
-        write(database, retry, task_id, node="node", has_bytes=lambda _: True, now=NOW)
+    with pytest.raises(TaskGoneError):
+        write(database, retry, task_id, None, node="node", has_bytes=lambda _: True, now=NOW)
+
+
+def test_a_running_task_is_removed_only_if_that_is_asked_for(database: Database) -> None:
+    """Refused while a worker has it, changing nothing; waiting and ended ones are removed."""
+    task_id = register(database)
+    claimed(database)
+    with pytest.raises(TaskRunningError):
+        write(database, removal.remove_task, task_id, DEFAULT_OWNER, even_running=False, now=NOW)
+    assert task(database, task_id).status is TaskStatus.PROCESSING
+    assert "removed" not in kinds(database, task_id)
+    write(database, removal.remove_task, task_id, DEFAULT_OWNER, even_running=True, now=NOW)
+    write(database, removal.remove_task, task_id, DEFAULT_OWNER, even_running=False, now=NOW)
+    assert task(database, task_id).status is TaskStatus.REMOVED
+    waiting = register(database)
+    write(database, removal.remove_task, waiting, DEFAULT_OWNER, even_running=False, now=NOW)
+    assert task(database, waiting).status is TaskStatus.REMOVED
 
 
 def test_only_the_owner_or_an_operator_removes_a_task(database: Database) -> None:
     """Another owner's task is not found; an operator (no owner) may remove any."""
     task_id = register(database, owner="somebody")
     with pytest.raises(TaskNotFoundError):
-        write(database, removal.remove_task, task_id, DEFAULT_OWNER, now=NOW)
+        write(database, removal.remove_task, task_id, DEFAULT_OWNER, even_running=True, now=NOW)
     with pytest.raises(TaskNotFoundError):
-        write(database, removal.remove_task, new_id(), None, now=NOW)
-    write(database, removal.remove_task, task_id, None, now=NOW)
+        write(database, removal.remove_task, new_id(), None, even_running=True, now=NOW)
+    write(database, removal.remove_task, task_id, None, even_running=False, now=NOW)
     assert task(database, task_id).status is TaskStatus.REMOVED
 
 

@@ -22,6 +22,8 @@ from tests.harness.waiting import Stopwatch, until
 from tests.transport.matrix import CASES, Sending, form_files, nothing_left
 from tests.tus.client import VERSION, head, target
 
+pytestmark = pytest.mark.turns(3)  # bodies and their ends
+
 MIB = 1 << 20
 EDGES = [1, 64, 65_535, 65_536, 65_537, MIB - 1, MIB, MIB + 1, 3 * MIB + 7]
 POOLS = ("AnyIO", "checksum", "body", "blocking")  # pools of threads, which are bounded by themselves

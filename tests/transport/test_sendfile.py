@@ -33,6 +33,8 @@ from tests.transport.outgoing import (
 )
 from tests.transport.pairs import MIB
 
+pytestmark = pytest.mark.turns(2)  # downloads and their ends
+
 LOOPS: list[Loop] = ["asyncio", "uvloop"]
 IDLE = 0.5
 
@@ -87,6 +89,7 @@ def moved(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 @pytest.mark.parametrize(
     "path", ["/0-0", "/5-1", "/0-65536", WHOLE, f"/1-{7 * MIB}", "/a/10-20/b/0-0/c/20-1/100-900000/d"]
 )
+@pytest.mark.turns(1)
 def test_files_and_ranges_are_sent_by_sendfile(
     files: Files, monkeypatch: pytest.MonkeyPatch, moved: list[int], path: str, turn: int
 ) -> None:

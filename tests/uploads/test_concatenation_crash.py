@@ -20,6 +20,8 @@ from tests.harness.migrated import migrate
 from tests.harness.rows import query
 from tests.tus.client import video
 
+pytestmark = pytest.mark.turns(2)  # moments of a kill
+
 OWNER = "default"
 DATA = video(5000)
 PIECES = (DATA[:2000], DATA[2000:2001], DATA[2001:])

@@ -166,7 +166,7 @@ STEPS: Sequence[tuple[type, str]] = [
 ]
 
 
-@pytest.mark.sampled(4)
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("most", [8, pytest.param(NEVER, marks=pytest.mark.soak)], ids=["sample", "all"])
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
 @pytest.mark.parametrize("name", SCENARIOS)

@@ -34,6 +34,8 @@ from tests.harness.rows import execute, query
 from tests.transport.scripted import GONE, chunk, scripted, whole
 from tests.tus.client import PAST, metadata, video
 
+pytestmark = pytest.mark.turns(2)  # two kinds of random stories
+
 OWNER = "default"
 LENGTH = 300
 DATA = video(LENGTH)

@@ -29,6 +29,8 @@ from tests.harness.migrated import migrate
 from tests.harness.rows import query
 from tests.harness.waiting import PATIENCE
 
+pytestmark = pytest.mark.turns(2)  # ways to reserve
+
 GIB = 1 << 30
 NOW = datetime(2026, 11, 22, tzinfo=UTC)
 

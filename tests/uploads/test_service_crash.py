@@ -42,8 +42,8 @@ class UploadCrashScenario(CrashScenario):
         return {name: path.read_bytes() for name, path in self.stored().items()}
 
     def tasks(self) -> tuple[int, int, int]:
-        """How many tasks, files of tasks and events there are."""
-        tables = ("tasks", "task_files", "task_events")
+        """How many tasks, files of tasks and events of tasks there are."""
+        tables = ("tasks", "task_files", "task_events WHERE upload_id IS NULL")
         tasks, files, events = (query(self.url, f"SELECT count(*) AS n FROM {table}")[0]["n"] for table in tables)
         return tasks, files, events
 

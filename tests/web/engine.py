@@ -93,7 +93,11 @@ def stall(server: ServerProcess, upload: str, data: bytes, offset: int = 0, firs
 def registered(server: ServerProcess, upload: str) -> list[str]:
     """The events of an upload's task, of which it has just one: none while there is no task."""
     files = query(server.database_url, "SELECT task_id FROM task_files WHERE upload_id = :id", id=upload)
-    rows = query(server.database_url, "SELECT type FROM task_events WHERE task_id = :id ORDER BY id", id=upload)
+    rows = query(
+        server.database_url,
+        "SELECT type FROM task_events WHERE task_id = :id AND upload_id IS NULL ORDER BY id",
+        id=upload,
+    )
     assert files == ([{"task_id": upload}] if rows else [])
     return [row["type"] for row in rows]
 

@@ -20,6 +20,8 @@ from tests.harness.http import Answer, LiveServer, serving
 from tests.harness.waiting import until
 from tests.tus.client import MOUNT, PAST, VERSION, head, id_of, metadata, patch, target, video
 
+pytestmark = pytest.mark.turns(2)  # moments of a final upload
+
 ROUNDS = 12
 DATA = video(3000)
 PIECES = (DATA[:1000], DATA[1000:1500], DATA[1500:])

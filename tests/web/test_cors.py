@@ -19,6 +19,10 @@ ADDRESSES = {
     f"{PATH}/": "POST",
     f"/api/task/status/{UNKNOWN}": "GET",
     f"/api/task/cancel/{UNKNOWN}": "POST",
+    f"/api/task/retry/{UNKNOWN}": "POST",
+    f"/api/task/{UNKNOWN}": "PATCH",
+    "/api/tasks": "GET",
+    "/api/uploads": "GET",
     f"/media/{UNKNOWN}/{UNKNOWN}/video.mp4": "GET",
 }
 

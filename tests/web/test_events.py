@@ -95,11 +95,8 @@ def test_a_task_is_followed_from_its_upload_to_its_end(live: LiveServer, databas
     ]
     assert [one.id for one in heard if one.id] == sorted({one.id for one in heard if one.id})
     last = heard[-1].data
-    assert (last["task_id"], last["status"]["status"], last["status"]["message"]) == (
-        task,
-        "completed",
-        "Processing complete",
-    )
+    status = last["status"]
+    assert (last["task_id"], status["status"], status["message"]) == (task, "completed", "Processing complete")
     assert heard[0].data["upload_id"] == task
     asked = live.ask("GET", f"/api/task/status/{task}", {"Accept-Language": "en", "Host": f"127.0.0.1:{live.port}"})
     assert last["status"] == json.loads(asked.body)

@@ -3,7 +3,7 @@
 import asyncio
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import httpx
 import pytest
@@ -16,7 +16,7 @@ from server.web.health import Check, routes
 from tests.harness.waiting import PATIENCE
 
 
-def ask(table: list[Route], *paths: str, method: str = "GET") -> list[httpx.Response]:
+def ask(table: Sequence[Route], *paths: str, method: str = "GET") -> list[httpx.Response]:
     """The answers of an app with these routes, asked one after the other."""
 
     async def run() -> list[httpx.Response]:

@@ -23,6 +23,8 @@ from tests.harness.rows import execute, query
 from tests.harness.waiting import PATIENCE, until
 from tests.tus.client import PAST, video
 
+pytestmark = pytest.mark.turns(2)  # moments of a repetition
+
 B = "f0rm"
 LIMIT, FILES = 300_000, 3
 TEXT = b"not a video, whatever its name says. " * 10
@@ -84,6 +86,7 @@ FORMS: dict[str, tuple[Sequence[Part], int]] = {
 
 
 @pytest.mark.parametrize("name", FORMS)
+@pytest.mark.turns(1)
 def test_a_repeated_form_gets_the_first_answer(live: LiveServer, name: str) -> None:
     """A repeat, in another frame, is answered byte by byte as the first, whatever it was, and stores nothing."""
     parts, status = FORMS[name]

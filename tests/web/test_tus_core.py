@@ -98,7 +98,9 @@ def test_an_upload_is_created_filled_completed_and_removed(live: LiveServer) -> 
     assert tasks == [{"status": "uploaded", "file_count": 1}]
     files = live.query("SELECT name, size, media_type, status FROM task_files WHERE upload_id = :id", id=upload)
     assert files == [{"name": "clip.mp4", "size": 2000, "media_type": "mp4", "status": "waiting"}]
-    assert live.query("SELECT type FROM task_events WHERE task_id = :id", id=upload) == [{"type": "uploaded"}]
+    assert live.query("SELECT type FROM task_events WHERE task_id = :id AND upload_id IS NULL", id=upload) == [
+        {"type": "uploaded"}
+    ]
 
 
 @pytest.mark.parametrize("status", ["uploaded", "processing", "completed", "error", "cancelled"])

@@ -26,6 +26,8 @@ from tests.tus.client import (
 )
 from tests.web.engine import FIRST, LENGTH, MIB, ask, made, offset_of, registered, serving, serving_on, stall, tasks
 
+pytestmark = pytest.mark.turns(2)  # bodies and their ends; what both engines do is in test_tus_*.py
+
 SECONDS = 2.0
 
 

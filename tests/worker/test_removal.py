@@ -13,11 +13,11 @@ import pytest
 
 from server.bootstrap import Services
 from server.database.models import DEFAULT_OWNER
-from server.errors import StepError, TaskEndedError
+from server.errors import StepError, TaskEndedError, TaskGoneError
 from server.pipeline.step import StepContext
 from server.settings import Settings
 from server.storage.results import Results
-from server.tasks.retry import NotRetriedError, retry
+from server.tasks.retry import retry
 from server.uploads.new_upload import NewUpload
 from server.worker import attempt as attempt_module
 from server.worker.runner import runner_of
@@ -218,13 +218,13 @@ def test_removing_a_running_task_stops_its_worker(services: Services, put: Put, 
     with running(lambda: attempt(services)):
         try:
             until(lambda: slow.calls, what="a step runs")
-            assert services.removal.remove_task(task_id, DEFAULT_OWNER)
+            assert services.removal.remove_task(task_id, DEFAULT_OWNER, even_running=True)
             assert all(services.store.size(upload_id) is None for upload_id in uploads)
             within(lambda: not on_disk(services, task_id), seconds=3, what="its worker has stopped")
         finally:
             gate.set()
     check_gone(services, task_id)
-    assert services.removal.remove_task(task_id, DEFAULT_OWNER), "again"
+    assert services.removal.remove_task(task_id, DEFAULT_OWNER, even_running=True), "again"
     with pytest.raises(TaskEndedError):
         services.deletion.cancel(task_id, DEFAULT_OWNER)
 
@@ -239,7 +239,7 @@ def test_removing_an_infected_file_empties_the_quarantine(services: Services, pu
     assert delete(services, upload_id)
     check_gone(services, task_id)
     other, (late,) = registered(services)
-    assert services.removal.remove_task(other, None)
+    assert services.removal.remove_task(other, None, even_running=True)
     services.quarantine(late)
     services.sweep()
     check_gone(services, other)
@@ -252,7 +252,7 @@ def test_a_removal_of_a_locked_file_is_completed_by_the_sweep(services: Services
     assert attempt(services)
     with services.locks.try_hold(upload_id) as is_held:
         assert is_held
-        assert not services.removal.remove_task(task_id, DEFAULT_OWNER)
+        assert not services.removal.remove_task(task_id, DEFAULT_OWNER, even_running=True)
         assert task(services, task_id)["status"] == "removed"
         assert services.sweep().numbers["removed_results"] == 0
         assert not [found for found in services.checker.find_mismatches() if found.kind == "file_half_removed"], (
@@ -289,8 +289,8 @@ def test_an_ended_task_is_removed_with_its_last_file(services: Services, put: Pu
     assert delete(services, second)
     assert not delete(services, second)
     assert task(services, task_id)["finished_at"] == ended
-    with pytest.raises(NotRetriedError), services.database.write() as session:
-        retry(session, task_id, node=services.node, has_bytes=lambda _: True, now=services.clock())
+    with pytest.raises(TaskGoneError), services.database.write() as session:
+        retry(session, task_id, None, node=services.node, has_bytes=lambda _: True, now=services.clock())
     check_gone(services, task_id)
 
 
@@ -301,7 +301,7 @@ def test_files_in_another_data_folder_are_removed_by_their_own_server(services: 
     assert attempt(services)
     execute(services.settings.sqlalchemy_url, "UPDATE tasks SET node = 'elsewhere' WHERE id = :id", id=task_id)
     before = on_disk(services, task_id)
-    services.removal.remove_task(task_id, DEFAULT_OWNER)
+    services.removal.remove_task(task_id, DEFAULT_OWNER, even_running=True)
     assert task(services, task_id)["status"] == "removed"
     assert on_disk(services, task_id) == before
     services.sweep()
@@ -335,7 +335,7 @@ def test_concurrent_workers_and_deletions_leave_no_inconsistency(services: Servi
 
     def delete_tasks() -> None:
         for task_id in tasks:
-            services.removal.remove_task(task_id, None)
+            services.removal.remove_task(task_id, None, even_running=True)
 
     with running(work, work, delete_files, delete_files, delete_tasks, *[services.sweep] * 2):
         pass

@@ -12,6 +12,7 @@ from typing import Any
 from server.web.openapi import refusals
 from server.web.openapi.operation import (
     Answer,
+    Face,
     Header,
     Named,
     Operation,
@@ -19,7 +20,6 @@ from server.web.openapi.operation import (
     Parameter,
     Tag,
     Who,
-    text,
 )
 from server.web.openapi.preflight import PREFLIGHT_HEADERS
 from server.web.openapi.schemas import NO_STORE, REQUEST_ID
@@ -29,13 +29,6 @@ from server.web.openapi.words import INTRODUCTION, TAGS
 _CONVERTOR = re.compile(r":[a-z]+\}")
 _TUS_CHECKSUM = 460
 _METHOD_ORDER = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
-
-_OVERRIDE = Parameter(
-    name="X-HTTP-Method-Override",
-    where="header",
-    description="The method that counts, for clients and proxies that know only GET and POST.",
-    schema=text(pattern="^[A-Za-z]{1,16}$"),
-)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,12 +50,11 @@ def document(items: Iterable[PathItem], *, version: str, is_auth_on: bool) -> di
         if item.preflight:
             operations["OPTIONS"] = _preflight(operations)
         for method in sorted(operations, key=_METHOD_ORDER.index):
-            made = _operation(method, operations[method], item.preflight, is_auth_on=is_auth_on)
+            made = _operation(method, operations[method], is_auth_on=is_auth_on)
             place[method.lower()] = _named(made, schemas)
     components = {"schemas": dict(sorted(schemas.items())), **share(paths), "securitySchemes": _SECURITY_SCHEMES}
     return {
         "openapi": "3.1.0",
-        "jsonSchemaDialect": "https://json-schema.org/draft/2020-12/schema",
         "info": {
             "title": "Videodock",
             "version": version,
@@ -98,10 +90,7 @@ _SECURITY_SCHEMES = {
 }
 
 
-def _operation(method: str, operation: Operation, with_override: bool, *, is_auth_on: bool) -> dict[str, Any]:
-    parameters = [*operation.parameters]
-    if with_override and method == "POST" and all(one.name != _OVERRIDE.name for one in parameters):
-        parameters.append(_OVERRIDE)
+def _operation(method: str, operation: Operation, *, is_auth_on: bool) -> dict[str, Any]:
     made: dict[str, Any] = {
         "operationId": operation.id,
         "tags": [operation.tag.value],
@@ -109,12 +98,11 @@ def _operation(method: str, operation: Operation, with_override: bool, *, is_aut
         "security": _security(operation) if is_auth_on else [],
     }
     made |= {"description": operation.description} if operation.description else {}
-    made |= {"parameters": [_parameter(one) for one in parameters]} if parameters else {}
+    made |= {"parameters": [_parameter(one) for one in operation.parameters]} if operation.parameters else {}
     if operation.body is not None:
         body = operation.body
         media: dict[str, Any] = {"schema": body.schema}
         media |= {} if body.example is None else {"example": body.example}
-        media |= {} if body.fields is None else {"encoding": body.fields}
         made["requestBody"] = {"required": body.required, "content": {body.media_type: media}}
         made["requestBody"] |= {"description": body.description} if body.description else {}
     made["responses"] = _responses(method, operation)
@@ -126,9 +114,11 @@ def _responses(method: str, operation: Operation) -> dict[str, Any]:
     for answer in operation.answers:
         found[answer.status] = _answer(answer, operation)
     for status, kinds in refusals.refusals(method, operation).items():
-        content = {} if method == "HEAD" else refusals.content(operation.face, status, kinds)
+        is_elsewhere = status == refusals.ELSEWHERE
+        face = Face.API if is_elsewhere else operation.face
+        content = {} if method == "HEAD" else refusals.content(face, status, kinds)
         is_early = any(kind.status == status for kind in refusals.EARLY)
-        headers = [*operation.headers, *refusals.headers(kinds or refusals.EARLY)]
+        headers = [*(() if is_elsewhere else operation.headers), *refusals.headers(kinds or refusals.EARLY)]
         headers += [] if any(one.name == NO_STORE.name for one in headers) else [NO_STORE]
         found.setdefault(status, {"description": _title(status), "headers": {}, "content": {}})
         made = found[status]

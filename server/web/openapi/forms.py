@@ -4,6 +4,7 @@ from dataclasses import replace
 
 from server.errors import (
     ContentEncodingUnsupportedError,
+    FieldInvalidError,
     FormStorageFullError,
     FormTimeoutError,
     GrantExpiredError,
@@ -21,6 +22,7 @@ from server.errors import (
     TaskTakenError,
     UploadTooLargeError,
 )
+from server.tus.passthrough import MOST_BYTES
 from server.web.openapi.operation import (
     JSON,
     UUID,
@@ -85,12 +87,12 @@ _FORM = Operation(
         schema={
             "type": "object",
             "properties": {
-                "videos": array({"type": "string", "contentMediaType": "application/octet-stream"}, minItems=1)
+                "videos": array({"type": "string", "contentMediaType": "application/octet-stream"}, minItems=1),
+                "passthrough": text("Comes back in the status; at most 1 KiB of UTF-8.", maxLength=MOST_BYTES),
             },
             "required": ["videos"],
         },
-        description="Files in the field `videos`; other fields are ignored.",
-        fields={"videos": {"contentType": "video/*, application/octet-stream"}},
+        description="Files in the field `videos`. Fields other than these two are ignored.",
     ),
     answers=(
         Answer(
@@ -119,6 +121,7 @@ _FORM = Operation(
         NoValidFileError,
         (NoValidFileError, 413),
         MultipartInvalidError,
+        FieldInvalidError,
         ContentEncodingUnsupportedError,
         FormTimeoutError,
         FormStorageFullError,

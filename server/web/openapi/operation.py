@@ -18,7 +18,7 @@ Refusal = type[VideodockError] | tuple[type[VideodockError], int]
 """An error class; with a status where an instance may have another one than its class."""
 
 JSON = "application/json"
-TEXT = "text/plain; charset=utf-8"
+TEXT = "text/plain"
 
 
 class Tag(Enum):
@@ -90,15 +90,13 @@ class Header:
 
 @dataclass(frozen=True, kw_only=True)
 class Body:
-    """The body of a request. `more` are other media types that it may have; `fields` is how the parts of a form are
-    encoded (OpenAPI: Encoding Object)."""
+    """The body of a request."""
 
     media_type: str
     schema: AnySchema
     description: str = ""
     required: bool = True
     example: Any = None
-    fields: Mapping[str, Mapping[str, Any]] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -162,7 +160,9 @@ def header(name: str, description: str, schema: AnySchema, *, required: bool = F
     )
 
 
-def record(properties: Mapping[str, AnySchema], *, optional: tuple[str, ...] = (), description: str = "") -> Schema:
+def record(
+    properties: Mapping[str, AnySchema], *, optional: tuple[str, ...] = (), description: str = ""
+) -> dict[str, Any]:
     """A JSON object that has all of `properties`, but may lack those that `optional` names.
 
     Clients must ignore other keys, which a later version may add; the checker of the tests refuses them.
@@ -173,17 +173,17 @@ def record(properties: Mapping[str, AnySchema], *, optional: tuple[str, ...] = (
     return made | ({"description": description} if description else {})
 
 
-def array(items: AnySchema, description: str = "", **limits: int) -> Schema:
+def array(items: AnySchema, description: str = "", **limits: int) -> dict[str, Any]:
     """A JSON array; `limits` are minItems and maxItems."""
     return {"type": "array", "items": items, **limits} | ({"description": description} if description else {})
 
 
-def text(description: str = "", **rules: Any) -> Schema:
+def text(description: str = "", **rules: Any) -> dict[str, Any]:
     """A string; `rules` are keywords of JSON Schema."""
     return {"type": "string", **rules} | ({"description": description} if description else {})
 
 
-def integer(description: str = "", least: int | None = None, most: int | None = None) -> Schema:
+def integer(description: str = "", least: int | None = None, most: int | None = None) -> dict[str, Any]:
     """A whole number from `least` to `most`."""
     made: dict[str, Any] = {"type": "integer"}
     made |= {} if least is None else {"minimum": least}
@@ -191,23 +191,23 @@ def integer(description: str = "", least: int | None = None, most: int | None = 
     return made | ({"description": description} if description else {})
 
 
-def number(description: str = "", **rules: Any) -> Schema:
+def number(description: str = "", **rules: Any) -> dict[str, Any]:
     """A number."""
     return {"type": "number", **rules} | ({"description": description} if description else {})
 
 
-def boolean(description: str = "") -> Schema:
+def boolean(description: str = "") -> dict[str, Any]:
     """True or false."""
     return {"type": "boolean"} | ({"description": description} if description else {})
 
 
-def one_of(values: type[Enum] | tuple[str, ...], description: str = "") -> Schema:
+def one_of(values: type[Enum] | tuple[str, ...], description: str = "") -> dict[str, Any]:
     """One of these strings, or of the values of an enumeration."""
     given = [str(value.value) for value in values] if isinstance(values, type) else list(values)
     return {"type": "string", "enum": given} | ({"description": description} if description else {})
 
 
-def nullable(schema: AnySchema, description: str = "") -> Schema:
+def nullable(schema: AnySchema, description: str = "") -> dict[str, Any]:
     """What may be null, too."""
     if isinstance(schema, Mapping) and isinstance(schema.get("type"), str) and "enum" not in schema:
         made = {**schema, "type": [schema["type"], "null"]}
@@ -216,12 +216,12 @@ def nullable(schema: AnySchema, description: str = "") -> Schema:
     return made | ({"description": description} if description else {})
 
 
-def moment(description: str = "") -> Schema:
+def moment(description: str = "") -> dict[str, Any]:
     """A time in UTC, to the second: `2026-11-22T11:23:18Z`."""
     return text(description, format="date-time", pattern=r"^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}Z$")
 
 
-def url(description: str = "") -> Schema:
+def url(description: str = "") -> dict[str, Any]:
     """An absolute URL."""
     return text(description, format="uri", pattern="^https?://")
 

@@ -17,7 +17,9 @@ from server.errors import (
     HostInvalidError,
     HostNotAllowedError,
     InternalError,
+    MethodNotAllowedError,
     OffsetError,
+    RangeUnsatisfiableError,
     RateLimitedError,
     ScopeMissingError,
     StoppingError,
@@ -28,6 +30,7 @@ from server.errors import (
     VideodockError,
 )
 from server.messages import templates
+from server.web.openapi.files import CONTENT_RANGE
 from server.web.openapi.operation import (
     JSON,
     TEXT,
@@ -57,6 +60,9 @@ EVERY: tuple[type[VideodockError], ...] = (
     StoppingError,
 )
 """What every request may get from the application."""
+
+ELSEWHERE = HostNotAllowedError.status
+"""The status of what middleware refuses, before there is a route: always with the API's face."""
 
 _WRITING = ("POST", "PUT", "PATCH", "DELETE")
 _BY_WHO: Mapping[Who, tuple[type[VideodockError], ...]] = {
@@ -98,6 +104,7 @@ _CHALLENGE = Header(
 )
 _VERSIONS = Header(name="Tus-Version", description="The versions that the server speaks.", schema=text(), required=True)
 _CODINGS = Header(name="Accept-Encoding", description="The only coding of a body.", schema={"const": "identity"})
+_ALLOWED = Header(name="Allow", description="The methods of this address.", schema=text(), required=True)
 
 
 def refusals(method: str, operation: Operation) -> dict[int, list[type[VideodockError]]]:
@@ -152,4 +159,8 @@ def headers(kinds: Iterable[type[VideodockError]]) -> list[Header]:
         found.append(_VERSIONS)
     if any(issubclass(kind, ContentEncodingUnsupportedError) for kind in given):
         found.append(_CODINGS)
+    if any(issubclass(kind, MethodNotAllowedError) for kind in given):
+        found.append(_ALLOWED)
+    if any(issubclass(kind, RangeUnsatisfiableError) for kind in given):
+        found.append(CONTENT_RANGE)
     return found

@@ -1,6 +1,7 @@
 """The operations of results, health, metrics, the page and the description itself."""
 
 from dataclasses import replace
+from typing import Any
 
 from server.errors import NotFoundError, PlaybackExpiredError, PreconditionFailedError, RangeUnsatisfiableError
 from server.web.openapi.files import NOSNIFF, RANGED, file_answers
@@ -119,10 +120,12 @@ METRICS: Operations = {"GET": _METRICS, "HEAD": _METRICS.as_head("metricsHead")}
 
 # The page
 
+_RARE = ("Strict-Transport-Security", "Vary", "Content-Encoding")
+
 _OF_PAGE = (
     NOSNIFF,
     *(
-        Header(name=name, description=description, schema=text(), required=name != "Strict-Transport-Security")
+        Header(name=name, description=description, schema=text(), required=name not in _RARE)
         for name, description in (
             ("Content-Security-Policy", "The page loads nothing from other hosts."),
             ("Referrer-Policy", "Other sites do not learn of the page."),
@@ -131,6 +134,8 @@ _OF_PAGE = (
             ("Permissions-Policy", "It needs no camera and no microphone."),
             ("Cache-Control", "A copy is shown only after a question."),
             ("ETag", "The version."),
+            ("Vary", "Of a file that may be compressed."),
+            ("Content-Encoding", "Of a compressed file."),
             ("Strict-Transport-Security", "Only over https."),
         )
     ),
@@ -138,8 +143,12 @@ _OF_PAGE = (
 )
 
 
-def page(name: str, summary: str, *media_types: str, file: bool = False) -> Operations:
-    """The operations of a page, or of the files that belong to it."""
+def _content(media_types: tuple[str, ...]) -> dict[str, Any]:
+    return {"type": "object"} if media_types == (JSON,) else text()
+
+
+def page(name: str, summary: str, *media_types: str, file: bool = False, may_lack: bool = False) -> Operations:
+    """The operations of a page, or of the files that belong to it; `may_lack` where a setting takes it away."""
     found = Operation(
         id=name,
         tag=Tag.SERVER,
@@ -147,14 +156,29 @@ def page(name: str, summary: str, *media_types: str, file: bool = False) -> Oper
         who=Who.EVERYBODY,
         parameters=(path("name", "The file.", text(minLength=1)),) if file else (),
         answers=(
-            Answer(status=200, description="It.", content=dict.fromkeys(media_types, text()), headers=_OF_PAGE),
+            Answer(
+                status=200,
+                description="It.",
+                content=dict.fromkeys(media_types, _content(media_types)),
+                headers=_OF_PAGE,
+            ),
             Answer(status=304, description="The browser has it already.", headers=_OF_PAGE),
         ),
-        errors=(NotFoundError,) if file else (),
-        face=Face.API if file else Face.BARE,
+        errors=(NotFoundError,) if file or may_lack else (),
+        face=Face.API if file or may_lack else Face.BARE,
     )
     return {"GET": found, "HEAD": found.as_head(f"{name}Head")}
 
 
 PAGE = page("uploadPage", "The upload page", "text/html")
 PAGE_FILE = page("uploadPageFile", "A file of the upload page", "text/css", "text/javascript", file=True)
+
+# The description
+
+VIEWER = page("viewer", "A viewer for this description", "text/html", may_lack=True)
+VIEWER_FILE = page("viewerFile", "A file of the viewer", "text/css", "text/javascript", file=True)
+_DESCRIPTION = page("description", "This description", JSON, may_lack=True)
+DESCRIPTION: Operations = {
+    method: replace(operation, description="For everybody, unless the setting `docs` is `off`.")
+    for method, operation in _DESCRIPTION.items()
+}

@@ -334,7 +334,7 @@ def main(rounds: int, streams: tuple[int, ...], only: str | None) -> None:
             made.wait()
             return made
 
-        show = {
+        show: dict[str, Callable[[], None]] = {
             "polls": lambda: _show_polls(tables, serving, folder, redis.url, rounds),
             "rows": lambda: _show_rows(tables, serving, folder, streams),
             "commits": lambda: _show_commits(tables["PostgreSQL"]),

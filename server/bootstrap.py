@@ -39,9 +39,11 @@ from server.storage.base import UploadStore
 from server.storage.disk import DiskStore
 from server.storage.locks import UploadLocks
 from server.storage.results import Results
+from server.tasks import counts
 from server.tasks.wake import Wake
+from server.tracing import Tracing, open_tracing
 from server.transport.admission import Admission
-from server.uploads import reservations, usage
+from server.uploads import reservations
 from server.uploads.concatenation import FinalService
 from server.uploads.deletion import UploadDeletion
 from server.uploads.facts import UploadFacts
@@ -88,6 +90,7 @@ class Services:
     keep_spare: Callable[[], None]
     auth: AuthParts
     events: EventParts
+    tracing: Tracing
     reservations: DiskReservations
     quotas: OwnerQuotas
     policy: UploadPolicy
@@ -262,8 +265,8 @@ class Services:
             node=node,
             clock=utc_now,
         )
-        checker = Checker(settings=settings, database=database, store=store, locks=locks, results=results, node=node)
         auth = AuthParts.open(settings=settings, database=database, clock=utc_now, new_id=new_id)
+        checker = Checker(settings=settings, database=database, store=store, locks=locks, results=results, node=node)
         return cls(
             settings=settings,
             node=node,
@@ -274,11 +277,16 @@ class Services:
             locks=locks,
             results=results,
             wake=wake,
-            metrics=Metrics(lambda: usage.count_all(database), lambda: asdict(room.measure())),
+            metrics=Metrics(
+                lambda: counts.by_status(database),
+                lambda: asdict(room.measure()),
+                lambda: counts.queue(database, utc_now(), settings.task_lease),
+            ),
             intake=Admission(settings.body_idle_timeout, settings.body_min_rate, settings.max_bodies),
             keep_spare=keep_spare,
             auth=auth,
             events=EventParts.open(settings=settings, database=database, auth=auth, node=node, clock=utc_now),
+            tracing=open_tracing(settings.otel_endpoint, settings.otel_sample / 100),
             reservations=room,
             quotas=quotas,
             policy=policy,
@@ -349,6 +357,7 @@ class Services:
             stack.callback(self.locks.close)
             stack.callback(self.auth.close)
             stack.callback(self.events.close)
+            stack.callback(self.tracing.close)
 
     def __enter__(self) -> "Services":
         return self

@@ -13,7 +13,7 @@ import click
 
 from server.cli import exits
 from server.cli.audit import Since
-from server.events.types import NAMES
+from server.events.types import WEBHOOKS
 from server.settings import Settings
 
 if TYPE_CHECKING:
@@ -32,9 +32,9 @@ _EVENT = click.option(
     "events",
     multiple=True,
     required=True,
-    type=click.Choice([*NAMES, "all"]),
+    type=click.Choice([*WEBHOOKS, "all"]),
     metavar="NAME",
-    help=f"One of {', '.join(NAMES)}, or all; may be repeated.",
+    help=f"One of {', '.join(WEBHOOKS)}, or all; may be repeated.",
 )
 
 
@@ -91,7 +91,7 @@ def _add_endpoints(group: click.Group, place: Decorator, settings: Read) -> None
 
         if owner is not None and not is_owner(owner):
             raise click.UsageError("An owner is 1 to 256 printable characters without spaces around them.")
-        chosen = NAMES if "all" in events else events
+        chosen = WEBHOOKS if "all" in events else events
         with _opened(settings(given)) as (database, webhooks):
             row, secret = webhooks.add(url, chosen, owner)
             warnings = webhooks.warnings(url)

@@ -87,6 +87,7 @@ kinds of errors; each refusal is a class here, in `access.py` for who may do wha
     │   ├── internal_error              500
     │   ├── unavailable                 503  a part that Videodock needs is away
     │   ├── too_busy                    503  as many connections or bodies as there may be
+    │   │   └── too_many_streams        503  as many live streams as there may be
     │   ├── server_stopping             503  in the middle of a request that had not ended when the grace period did
     │   ├── no_room                     507  for a new upload, beside what was promised to others
     │   ├── form_storage_full           507  in the middle of a form, which is dropped
@@ -111,6 +112,7 @@ from server.errors.access import RefusedByBackendError as RefusedByBackendError
 from server.errors.access import RefusedByHookError as RefusedByHookError
 from server.errors.access import ScopeMissingError as ScopeMissingError
 from server.errors.access import SignInInvalidError as SignInInvalidError
+from server.errors.access import TooManyStreamsError as TooManyStreamsError
 from server.errors.base import BusyError as BusyError
 from server.errors.base import ClientError as ClientError
 from server.errors.base import OffsetError as OffsetError

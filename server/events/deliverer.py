@@ -27,7 +27,7 @@ from server.events.deliveries import Delivery, Outcome
 from server.events.endpoints import Endpoint, OwnedEndpoints
 from server.events.feed import Event, EventFeed
 from server.events.sender import Sender, Sent
-from server.events.types import PUBLIC
+from server.events.types import WEBHOOK_NAMES
 
 LOOK_SECONDS = 0.5
 _REFRESH_SECONDS = 1.0
@@ -363,6 +363,6 @@ def _wanted(one: Endpoint, events: Sequence[Event]) -> list[Event]:
         for event in events
         if event.id > one.position
         and one.owner in (None, event.owner)
-        and event.type in PUBLIC
-        and PUBLIC[event.type] in one.types
+        and event.type in WEBHOOK_NAMES
+        and WEBHOOK_NAMES[event.type] in one.types
     ]

@@ -22,7 +22,7 @@ from server.database.session import Database
 from server.events.bodies import Origin
 from server.events.feed import Event
 from server.events.sender import Sent
-from server.events.types import PUBLIC
+from server.events.types import WEBHOOK_NAMES
 
 PENDING, DELIVERED, DEAD = "pending", "delivered", "dead"
 GIVEN_UP_AFTER = timedelta(days=3)
@@ -98,7 +98,7 @@ def _row(endpoint_id: str, event: Event, now: datetime) -> dict[str, Any]:
         "endpoint_id": endpoint_id,
         "event_id": event.id,
         "task_id": event.task_id,
-        "type": PUBLIC[event.type],
+        "type": WEBHOOK_NAMES[event.type],
         "status": PENDING,
         "created_at": now,
         "next_attempt_at": now,

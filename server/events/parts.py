@@ -15,16 +15,24 @@ from server.events import post_hooks
 from server.events.bodies import Bodies
 from server.events.deliverer import Deliverer
 from server.events.follower import Follower
+from server.events.hub import EventHub
 from server.events.pre_create import PreCreate
+from server.events.redis_link import RedisLink
 from server.events.sender import Sender
+from server.events.task_cache import TaskCache
 from server.events.webhooks import Webhooks
 from server.settings import Settings
+
+_SECONDS = 2.0
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
 class EventParts:
     """The parts. Close it at the end."""
 
+    redis: RedisLink | None
+    cache: TaskCache
+    hub: EventHub
     webhooks: Webhooks
     make_followers: Callable[[], Sequence[Follower]]
     """Makes what runs beside a leader; it is started by it."""
@@ -41,7 +49,14 @@ class EventParts:
         node: str,
         clock: Callable[[], datetime],
     ) -> "EventParts":
-        """Build everything; connects to nothing, and starts nothing yet."""
+        """Build everything; connects to nothing, and starts nothing yet.
+
+        Raises `StartError` when `redis_url` cannot be used.
+        """
+        redis = RedisLink.open(settings.redis_url) if settings.redis_url else None
+        if redis is not None:
+            database.on_events = redis.announce
+        cache = TaskCache(database, redis)
         sender = Sender(allow_private=settings.webhook_allow_private == "on")
         bodies = Bodies(settings=settings, database=database, signatures=auth.signatures)
 
@@ -54,6 +69,9 @@ class EventParts:
             return [deliverer, *hooks]
 
         return cls(
+            redis=redis,
+            cache=cache,
+            hub=EventHub(database=database, cache=cache, redis=redis),
             webhooks=Webhooks(settings=settings, database=database, sender=sender, clock=clock),
             make_followers=make_followers,
             pre_create=PreCreate(settings),
@@ -64,3 +82,8 @@ class EventParts:
         """End what runs beside requests."""
         self.pre_create.close()
         self._sender.close()
+        self.hub.stop()
+        self.hub.join(_SECONDS)
+        self.cache.close()
+        if self.redis is not None:
+            self.redis.close()

@@ -25,7 +25,7 @@ from server.errors import DeliveryNotFoundError, FieldInvalidError, TooManyWebho
 from server.events import deliveries, signing
 from server.events.feed import Event, EventFeed
 from server.events.sender import Sender
-from server.events.types import NAMES, PUBLIC
+from server.events.types import WEBHOOK_NAMES, WEBHOOKS
 from server.settings import Settings
 
 MOST_OF_OWNER = 20
@@ -241,9 +241,9 @@ class Webhooks:
 
 def check_types(types: Sequence[str]) -> list[str]:
     """The types in their order, each once. Raises `FieldInvalidError`."""
-    if not types or any(name not in NAMES for name in types):
-        raise FieldInvalidError(field="events", reason="field_type", expected=", ".join(NAMES))
-    return [name for name in NAMES if name in types]
+    if not types or any(name not in WEBHOOKS for name in types):
+        raise FieldInvalidError(field="events", reason="field_type", expected=", ".join(WEBHOOKS))
+    return [name for name in WEBHOOKS if name in types]
 
 
 def _find(session: Session, endpoint_id: str, owner: str | None) -> WebhookEndpoint:
@@ -259,7 +259,7 @@ def _try_soon(session: Session, endpoint_id: str) -> None:
 
 
 def _in_range(row: WebhookEndpoint, since: datetime, until: datetime, after: int) -> Select[Any]:
-    wanted = [kind for kind, name in PUBLIC.items() if name in row.types]
+    wanted = [kind for kind, name in WEBHOOK_NAMES.items() if name in row.types]
     of = (TaskEvent.id > after, TaskEvent.id <= row.event_id, TaskEvent.type.in_(wanted))
     query = select(TaskEvent.__table__).where(*of, TaskEvent.at >= since, TaskEvent.at <= until)
     if row.owner is not None:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import and_, case, select, update
+from sqlalchemy import and_, case, func, select, update
 from sqlalchemy.orm import Session
 
 from server.database.access_models import Grant
@@ -162,7 +162,9 @@ def _update_playable(session: Session, claimed: Claim, now: datetime) -> None:
     of = select(TaskFile.id).where(TaskFile.task_id == claimed.task_id)
     waits = of.where(TaskFile.playable.is_(False), TaskFile.status.not_in(ends(FILE_MOVES)))
     before = session.scalar(select(Task.playable).where(Task.id == claimed.task_id))
-    update_claimed(session, claimed, {"playable": and_(of.where(TaskFile.playable).exists(), ~waits.exists())})
+    can_play = and_(of.where(TaskFile.playable).exists(), ~waits.exists())
+    first = case((and_(Task.playable_at.is_(None), can_play), now), else_=Task.playable_at)
+    update_claimed(session, claimed, {"playable": can_play, "playable_at": first})
     if before is False and session.scalar(select(Task.playable).where(Task.id == claimed.task_id)):
         events.append_of_claim(session, claimed, events.PLAYABLE, at=now)
 
@@ -183,6 +185,11 @@ def _move_file(session: Session, claimed: Claim, file_id: str, status: FileStatu
 def _move_step(session: Session, file_id: str, step: str, status: StepStatus, values: Mapping[str, Any]) -> bool:
     which = (TaskStep.file_id == file_id, TaskStep.name == step, TaskStep.status.in_(sources(STEP_MOVES, status)))
     return bool(changed(session, update(TaskStep).where(*which).values(status=status, **values)))
+
+
+def first_upload(session: Session, task_id: str) -> datetime | None:
+    """When the first upload of the task was created."""
+    return session.scalar(select(func.min(Upload.created_at)).where(Upload.task_id == task_id))
 
 
 def max_duration(session: Session, upload_id: str) -> float | None:

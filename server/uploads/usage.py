@@ -9,7 +9,7 @@ Rules:
 - What is being removed does not count.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, cast
@@ -30,8 +30,7 @@ from sqlalchemy import (
 
 from server.database.models import TUS, Task, Upload, UploadPart
 from server.database.prepared import Prepared, Row
-from server.database.session import Database
-from server.lifecycle import TaskStatus, UploadStatus
+from server.lifecycle import UploadStatus
 
 _uploads = cast("Table", Upload.__table__)
 _parts = cast("Table", UploadPart.__table__)
@@ -186,12 +185,3 @@ def added_by_final(connection: Connection, part_ids: Sequence[str]) -> int:
 def midnight(now: datetime) -> datetime:
     """The begin of the day (UTC) of `now`."""
     return now.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
-
-
-def count_all(database: Database) -> tuple[int, Mapping[str, int]]:
-    """Open uploads of all owners, and tasks by status, for the metrics. Blocking."""
-    with database.read() as session:
-        uploads = session.scalar(select(func.count()).where(Upload.status == UploadStatus.OPEN)) or 0
-        tasks = session.execute(select(Task.status, func.count()).group_by(Task.status)).all()
-    found = {status.value: 0 for status in TaskStatus}
-    return uploads, found | {status.value: count for status, count in tasks}

@@ -40,6 +40,7 @@ from server.errors import (
 )
 from server.messages import sentence
 from server.transport.body import End
+from server.tus.client_kind import client_kind
 from server.tus.passthrough import KEY as PASSTHROUGH
 from server.tus.passthrough import MOST_BYTES, of_field
 from server.tus.protocol import check_content_coding
@@ -55,6 +56,7 @@ from server.web.errors import api_response, language
 from server.web.form_parser import FormParser, Part
 from server.web.middleware.cors import for_api
 from server.web.middleware.proxy import base_url
+from server.web.middleware.traces import TRACE
 from server.web.openapi.forms import FORM, FORM_OF_GRANT
 
 PATH = "/api/upload/videos"
@@ -126,10 +128,13 @@ class _FormRoute:
         rate = await self._access.count_creation(call.scope, principal)
         async with self._forms.receive(principal.owner, key, asked, grant_terms.terms(principal)) as form:
             form.passthrough = grant_terms.passthrough(principal)
+            form.client = client_kind(call.head.get("User-Agent"))
             answer = await self._take_all(form, reader, principal)
             self._check_end(reader)
             answered = await self._finish(form, answer, principal)
         task_id = answered["task_id"]
+        if task_id is not None:
+            call.scope["state"][TRACE] = task_id
         segment = None if task_id is None else await self._access.signed_task(task_id)
         response = _response(call, answered, segment)
         response.headers.update(rate)

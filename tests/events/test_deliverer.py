@@ -8,7 +8,7 @@ from standardwebhooks import WebhookVerificationError
 
 from server.events import deliveries
 from server.events.sender import Sender
-from server.events.types import NAMES
+from server.events.types import WEBHOOKS
 from tests.events.conftest import Post
 from tests.harness.backend import Asked, Backend, answers
 from tests.harness.receiver import TAKES, Receiver, takes_but
@@ -25,7 +25,7 @@ UPLOADED = ["upload.created", "upload.finished"]
 
 def test_a_message_is_signed_and_has_the_status_of_its_task(post: Post, receiver: Receiver) -> None:
     """From the event in the transaction of the upload to a body that needs no request back."""
-    _, secret = post.webhooks.add(receiver.url, NAMES, None)
+    _, secret = post.webhooks.add(receiver.url, WEBHOOKS, None)
     task = post.installation.complete()
     deliverer = post.deliverer()
     post.run(deliverer)
@@ -48,7 +48,7 @@ def test_an_endpoint_gets_what_it_chose_of_its_owner_from_then_on(post: Post, re
     """Other types, other owners and the past are not sent."""
     post.installation.complete()
     post.webhooks.add(receiver.url, ["upload.finished"], "default")
-    post.webhooks.add(receiver.url, NAMES, "ann")
+    post.webhooks.add(receiver.url, WEBHOOKS, "ann")
     task = post.installation.complete()
     post.run(post.deliverer())
     assert [(body["type"], body["data"]["task_id"]) for body in receiver.bodies] == [("upload.finished", task)]
@@ -56,7 +56,7 @@ def test_an_endpoint_gets_what_it_chose_of_its_owner_from_then_on(post: Post, re
 
 def test_before_the_task_exists_the_upload_is_told(post: Post, receiver: Receiver) -> None:
     """An upload that has begun has no status of a task yet."""
-    post.webhooks.add(receiver.url, NAMES, None)
+    post.webhooks.add(receiver.url, WEBHOOKS, None)
     upload = post.installation.open()
     post.installation.execute("UPDATE uploads SET passthrough = 'order 7' WHERE id = :id", id=upload)
     post.run(post.deliverer())

@@ -6,7 +6,7 @@ from server.errors import (
     TooManyWebhooksError,
     WebhookNotFoundError,
 )
-from server.events.types import NAMES
+from server.events.types import WEBHOOKS
 from server.web.openapi.operation import (
     JSON,
     Answer,
@@ -32,7 +32,7 @@ from server.web.openapi.schemas import DONE, DONE_FLAG, JSON_BODY, NO_STORE, REA
 
 _EXAMPLE_ID = "k3v9q0zt1m"
 _MESSAGE = "msg_k3v9q0zt1m_4711"
-_EVENTS = array(one_of(NAMES), "Types of event.", minItems=1)
+_EVENTS = array(one_of(WEBHOOKS), "Types of event.", minItems=1)
 _ID = path("webhook_id", "The id of a webhook.", text(minLength=1), _EXAMPLE_ID)
 _WEBHOOK = Named(
     name="Webhook",
@@ -41,7 +41,7 @@ _WEBHOOK = Named(
             "id": text(),
             "url": text("Where messages are sent."),
             "owner": nullable(text(), "Whose events it gets; `null`: those of every owner."),
-            "events": array(one_of(NAMES), "Types of event that it gets."),
+            "events": array(one_of(WEBHOOKS), "Types of event that it gets."),
             "enabled": boolean(),
             "disabled": nullable(REASON, "Why the server disabled it; `null` where a person did."),
             "failures": integer("Failures in a row.", 0),

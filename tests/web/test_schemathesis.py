@@ -69,9 +69,19 @@ class Target:
             case "task_id":
                 files = {"videos": ("clip.mp4", video(500), "video/mp4")}
                 return str(self._post("/api/upload/videos", files=files).json()["task_id"])
+            case "webhook_id":
+                self._remove_webhooks()
+                wanted = {"url": "https://backend.example/", "events": ["task.completed"]}
+                return str(self._post("/api/webhooks", json=wanted).json()["webhook"]["id"])
             case "grant" if self.headers:
                 return str(self._post("/api/grants", json={}).json()["token"])
         return None
+
+    def _remove_webhooks(self) -> None:
+        """An owner may have a number of them only."""
+        path = self.live.url + "/api/webhooks"
+        for one in requests.get(path, headers=self.headers, timeout=30).json()["webhooks"]:
+            requests.delete(f"{path}/{one['id']}", headers=self.headers, timeout=30)
 
     def _post(self, path: str, headers: Mapping[str, str] = MappingProxyType({}), **more: Any) -> requests.Response:
         answer = requests.post(self.live.url + path, headers={**headers, **self.headers}, timeout=30, **more)

@@ -57,6 +57,8 @@ docs: $(INSTALLED) ## Generate the pages that come from the code
 	$(BIN)/videodock settings --markdown >docs/settings.md
 	$(BIN)/videodock tables >docs/database.md
 	$(BIN)/videodock errors >docs/errors.md
+	$(BIN)/videodock doctor --markdown >docs/doctor.md
+	$(BIN)/python docs/deploy/grafana_board.py >docs/deploy/grafana.json
 
 engines: debian $(INSTALLED) $(INSTALLED_NPM) ## Run the conformance cases on all engines and write docs/engines.md
 	$(BIN)/python -m tests.conformance.engines

@@ -6,11 +6,12 @@ The public surface is `create_app` and `Settings`; both are imported on first us
 
 from typing import TYPE_CHECKING
 
+from server.version import __version__ as __version__
+
 if TYPE_CHECKING:
     from server.app import create_app as create_app
     from server.settings import Settings as Settings
 
-__version__ = "0.1.0"
 __all__ = ["Settings", "__version__", "create_app"]
 
 

@@ -10,7 +10,6 @@ from contextlib import asynccontextmanager
 
 import anyio
 import anyio.to_thread
-import structlog
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
@@ -21,13 +20,25 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from server import __version__
 from server.bootstrap import Services
 from server.database import migration
-from server.database.session import AWAY, reason
+from server.doctor import readiness
 from server.errors import MethodNotAllowedError, NotFoundError, StartError, VideodockError
 from server.observability import configure_logging
-from server.pipeline import clamd
 from server.settings import Settings, load
 from server.storage.base import UploadStore
-from server.web import description, grants, health, lists, media, multipart, pages, sessions, tasks, tus
+from server.web import (
+    config,
+    description,
+    events,
+    grants,
+    health,
+    lists,
+    media,
+    multipart,
+    pages,
+    sessions,
+    tasks,
+    tus,
+)
 from server.web.access import Access
 from server.web.described import DescribedRoute
 from server.web.errors import api_response, known
@@ -35,14 +46,13 @@ from server.web.middleware.access_lines import AccessLines
 from server.web.middleware.access_log import AccessLog
 from server.web.middleware.hosts import Hosts
 from server.web.middleware.proxy import Proxy
+from server.web.middleware.traces import Traces
 from server.worker import open_leader
 from server.worker.leader import Leader
 
 # The server is ready without these: a full disk takes no uploads, but downloads; tasks wait for a scanner; and videos
 # are processed without all of the confinement, too, but the operator has to know.
 _HINTS = frozenset({"scanner", "space", "confinement"})
-
-_log = structlog.stdlib.get_logger("videodock.app")
 
 
 def create_app(settings: Settings | None = None, store: UploadStore | None = None) -> Starlette:
@@ -84,6 +94,7 @@ def create_app(settings: Settings | None = None, store: UploadStore | None = Non
         middleware=[
             Middleware(_StartSentence),
             Middleware(AccessLog, metrics=services.metrics, lines=lines, on_error=_unexpected),
+            *([Middleware(Traces, tracing=services.tracing)] if services.tracing.is_on else []),
             Middleware(Proxy, trusted=settings.trusted_proxies, root_path=settings.root_path),
             *_hosts(services),
             Middleware(tus.Mount, routes=_tus_routes(services)),
@@ -93,6 +104,7 @@ def create_app(settings: Settings | None = None, store: UploadStore | None = Non
     )
     # A redirect would lose a body, and would be built from the client's Host.
     app.router.redirect_slashes = False
+    app.state.on_stopping = services.events.hub.stop
     return app
 
 
@@ -100,9 +112,11 @@ def _routes(services: Services, checks: Mapping[str, Callable[[], str | None]]) 
     settings = services.settings
     made = [
         *multipart.routes(services),
+        *events.routes(services),  # before tasks: `/api/task/{id}` matches everything
         *tasks.routes(services),
         *lists.routes(services),
         *grants.routes(services),
+        *config.routes(services, tus.offer_of(services)),
         *sessions.routes(
             settings=settings,
             sessions=services.auth.sessions,
@@ -133,40 +147,8 @@ def _tus_routes(services: Services) -> tus.TusRoutes:
 
 
 def _checks(services: Services, scheduler: Leader | None) -> dict[str, Callable[[], str | None]]:
-    head = migration.head()
-
-    def check_store() -> str | None:
-        services.store.check()
-        return None
-
-    def check_database() -> str | None:
-        try:
-            at_head = migration.is_at(services.database.engine, head)
-        except AWAY as error:
-            _log.warning("database_away", reason=reason(error))
-            return "cannot be reached"
-        return None if at_head else "is not at the revision that this version works with"
-
-    def check_scanner() -> str | None:
-        try:
-            clamd.ping(services.settings.clamd, seconds=health.TIME_LIMIT / 2)
-        except clamd.AwayError as error:
-            _log.warning("scanner_away", reason=str(error))
-            return "cannot be reached; tasks wait for it"
-        return None
-
-    def check_space() -> str | None:
-        try:
-            return services.reservations.problem()
-        except AWAY:  # the database check reports it; it is not a problem of the disk
-            return "cannot be told without the database"
-
-    checks: dict[str, Callable[[], str | None]] = {"database": check_database, "store": check_store}
-    # A full disk takes no uploads, but downloads and deletions still need the server.
-    checks |= {"space": check_space}
-    checks |= {"scanner": check_scanner} if services.settings.clamd else {}
     # Where `videodock worker` processes the videos, this server is ready without a scheduler.
-    return checks | (scheduler.checks() if scheduler is not None else {})
+    return readiness.checks(services) | (scheduler.checks() if scheduler is not None else {})
 
 
 async def _no_route(request: Request, error: Exception) -> Response:

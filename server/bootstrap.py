@@ -9,7 +9,7 @@ Rules:
 import fcntl
 import os
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -22,10 +22,10 @@ from sqlalchemy import func, select
 from sqlalchemy.engine import make_url
 
 from server.auth.parts import AuthParts
-from server.database.models import Task, Upload
+from server.database.models import Upload
 from server.database.session import Database
 from server.errors import StartError
-from server.lifecycle import TaskStatus, UploadStatus
+from server.events.parts import EventParts
 from server.maintenance.checker import Checker
 from server.maintenance.removal import Removal
 from server.maintenance.retention import Retention
@@ -39,7 +39,9 @@ from server.storage.base import UploadStore
 from server.storage.disk import DiskStore
 from server.storage.locks import UploadLocks
 from server.storage.results import Results
+from server.tasks import counts
 from server.tasks.wake import Wake
+from server.tracing import Tracing, open_tracing
 from server.transport.admission import Admission
 from server.uploads import reservations
 from server.uploads.concatenation import FinalService
@@ -87,6 +89,8 @@ class Services:
     intake: Admission
     keep_spare: Callable[[], None]
     auth: AuthParts
+    events: EventParts
+    tracing: Tracing
     reservations: DiskReservations
     quotas: OwnerQuotas
     policy: UploadPolicy
@@ -272,10 +276,16 @@ class Services:
             locks=locks,
             results=results,
             wake=wake,
-            metrics=Metrics(lambda: _counts(database), lambda: asdict(room.measure())),
+            metrics=Metrics(
+                lambda: counts.by_status(database),
+                lambda: asdict(room.measure()),
+                lambda: counts.queue(database, utc_now(), settings.task_lease),
+            ),
             intake=Admission(settings.body_idle_timeout, settings.body_min_rate, settings.max_bodies),
             keep_spare=keep_spare,
             auth=AuthParts.open(settings=settings, database=database, clock=utc_now, new_id=new_id),
+            events=EventParts.open(settings=settings, database=database),
+            tracing=open_tracing(settings.otel_endpoint, settings.otel_sample / 100),
             reservations=room,
             quotas=quotas,
             policy=policy,
@@ -345,6 +355,8 @@ class Services:
             stack.callback(self.database.close)
             stack.callback(self.locks.close)
             stack.callback(self.auth.close)
+            stack.callback(self.events.close)
+            stack.callback(self.tracing.close)
 
     def __enter__(self) -> "Services":
         return self
@@ -389,12 +401,3 @@ def _node(path: Path) -> str:
 
 def _privately(path: str, flags: int) -> int:
     return os.open(path, flags, 0o600)
-
-
-def _counts(database: Database) -> tuple[int, Mapping[str, int]]:
-    """Open uploads, and tasks by status, for the metrics. Blocking."""
-    with database.read() as session:
-        uploads = session.scalar(select(func.count()).where(Upload.status == UploadStatus.OPEN)) or 0
-        tasks = session.execute(select(Task.status, func.count()).group_by(Task.status)).all()
-    found = {status.value: 0 for status in TaskStatus}
-    return uploads, found | {status.value: count for status, count in tasks}

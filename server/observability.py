@@ -7,8 +7,9 @@ This module knows no request, database or setting; callers pass names and number
 import logging
 import os
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextvars import ContextVar
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TextIO
 
 if TYPE_CHECKING:
@@ -17,6 +18,30 @@ if TYPE_CHECKING:
 
 Counts = Callable[[], tuple[int, Mapping[str, int]]]
 Room = Callable[[], Mapping[str, int]]
+
+
+@dataclass(frozen=True)
+class Gauge:
+    """One metric, as it is now: a number, or numbers by the values of the one label `label`."""
+
+    name: str
+    doc: str
+    value: float | Mapping[str, float]
+    label: str = ""
+
+    def family(self) -> "Metric":
+        """For the library."""
+        from prometheus_client.core import GaugeMetricFamily
+
+        if not isinstance(self.value, Mapping):
+            return GaugeMetricFamily(self.name, self.doc, value=self.value)
+        family = GaugeMetricFamily(self.name, self.doc, labels=[self.label])
+        for text, number in self.value.items():
+            family.add_metric([text], number)
+        return family
+
+
+More = Callable[[], Iterable[Gauge]]
 
 _ROOM = {
     "free": "Bytes that are free on the disk of the uploads.",
@@ -143,15 +168,15 @@ class Metrics:
     """The metrics of one app.
 
     `counts` returns, at each scrape, the number of open uploads and of tasks by status, and `room` what is free,
-    reserved for uploads, and kept free on the disk in bytes; both may block.
+    reserved for uploads, and kept free on the disk in bytes, and `more` any other gauges; all may block.
     With `PROMETHEUS_MULTIPROC_DIR` set before the process starts, counters and histograms are kept in that
     folder and `render` sums over all processes that use it, including dead ones.
     """
 
-    def __init__(self, counts: Counts | None = None, room: Room | None = None) -> None:
+    def __init__(self, counts: Counts | None = None, room: Room | None = None, more: More | None = None) -> None:
         from prometheus_client import CollectorRegistry, Counter, Histogram
 
-        self._gauges = _Gauges(counts, room)
+        self._gauges = _Gauges(counts, room, more)
         self._registry = CollectorRegistry()
         self.requests = Counter(
             "videodock_requests_total",
@@ -193,12 +218,13 @@ class Metrics:
 
         return CONTENT_TYPE_LATEST
 
-    def render(self) -> bytes:
-        """The metrics in Prometheus' text form. Blocks: it reads the database and files."""
+    def render(self, now: Iterable[Gauge] = ()) -> bytes:
+        """The metrics in Prometheus' text form, with the gauges `now`. Blocks: it reads the database and files."""
         from prometheus_client import CollectorRegistry, generate_latest
 
         registry = CollectorRegistry()
         registry.register(self._gauges)
+        registry.register(_Given(now))
         return generate_latest(self._counted()) + generate_latest(registry)
 
     def _counted(self) -> Any:
@@ -217,9 +243,10 @@ class Metrics:
 class _Gauges:
     """Open uploads, tasks and disk space, read at each scrape: the same from every process."""
 
-    def __init__(self, counts: Counts | None, room: Room | None) -> None:
+    def __init__(self, counts: Counts | None, room: Room | None, more: More | None) -> None:
         self._counts = counts
         self._room = room
+        self._more = more
 
     def describe(self) -> "list[Metric]":
         return []  # otherwise registering would already read the database
@@ -232,6 +259,7 @@ class _Gauges:
         try:
             uploads, tasks = self._counts()
             room = self._room() if self._room else {}
+            others = list(self._more()) if self._more else []
         except Exception:
             # The counters in memory are of use especially while the database is away.
             import structlog
@@ -245,3 +273,16 @@ class _Gauges:
         yield family
         for name, number in room.items():
             yield GaugeMetricFamily(f"videodock_disk_{name}_bytes", _ROOM[name], value=number)
+        for gauge in others:
+            yield gauge.family()
+
+
+class _Given:
+    """Gauges that the caller has read already."""
+
+    def __init__(self, gauges: Iterable[Gauge]) -> None:
+        self._gauges = gauges
+
+    def collect(self) -> "Iterator[Metric]":
+        for gauge in self._gauges:
+            yield gauge.family()

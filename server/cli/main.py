@@ -20,6 +20,7 @@ import click
 from server import __version__
 from server.cli import settings_docs, start_checks
 from server.cli.access import add_access_commands
+from server.cli.doctor import doctor_command
 from server.cli.tasks import add_to
 from server.errors import StartError
 from server.settings import Settings, load, unknown_variables
@@ -51,6 +52,8 @@ _PROCESSING = (
     "step_memory_limit",
     "ffmpeg",
     "poster_size",
+    "otel_endpoint",
+    "otel_sample",
 )
 
 
@@ -354,6 +357,8 @@ def errors() -> None:
     click.echo(reference_docs.refusals(), nl=False)
 
 
+_DOCTOR = ("host", "auth", "scheduler", "broker_url", "redis_url", "clamd", "ffmpeg", "otel_endpoint")
+main.add_command(doctor_command(_options((*_PLACE, *_DOCTOR)), _settings))
 add_to(main, _options(_PLACE), _settings)
 add_access_commands(main, _options(_PLACE), _settings)
 

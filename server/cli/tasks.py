@@ -21,6 +21,7 @@ from server.cli.backups import backup_command, restore_command
 from server.cli.maintenance import check_command
 from server.cli.owners import owner_command, owners_command
 from server.cli.reports import reports_group
+from server.cli.watch import watch_command
 from server.lifecycle import TaskStatus, UploadStatus
 from server.settings import Settings
 
@@ -141,6 +142,7 @@ def _tasks(place: Decorator, settings: Callable[[Mapping[str, Given]], Settings]
             is_gone = actions.delete(services, task_id)
         click.echo("Deleted." if is_gone else "Deleted. What is still in use goes with the next sweep.")
 
+    group.add_command(watch_command(place, settings))
     return group
 
 

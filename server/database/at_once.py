@@ -9,12 +9,16 @@ Measured: finding an upload by its id takes 10 microseconds, and handing the sam
 
 import sqlite3
 import threading
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 from sqlalchemy.exc import OperationalError
 
 from server.database.prepared import Parameters, Prepared, Row
 from server.storage.mounts import is_local
+
+T = TypeVar("T")
 
 
 class ReaderAtOnce:
@@ -28,14 +32,37 @@ class ReaderAtOnce:
 
     def find(self, statement: Prepared, parameters: Parameters) -> Row | None:
         """The row of a look-up by key. Raises `BlockingIOError` when a thread has to look."""
+        connection = self._ready()
+        try:
+            return statement.one_or_none_of(connection, parameters)
+        except OperationalError as error:
+            raise BlockingIOError from error
+
+    def look(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        """`work`, a few look-ups by key, on one state of the database. Raises as `find`."""
+        connection = self._ready()
+        try:
+            connection.execute("BEGIN")
+            try:
+                return work(connection)
+            finally:
+                connection.execute("COMMIT")
+        except (OperationalError, sqlite3.OperationalError) as error:
+            raise BlockingIOError from error
+
+    def version(self) -> int:
+        """A number that another commit changes, whoever makes it. Raises as `find`."""
+        try:
+            return int(self._ready().execute("PRAGMA data_version").fetchone()[0])
+        except sqlite3.Error as error:
+            raise BlockingIOError from error
+
+    def _ready(self) -> sqlite3.Connection:
         if self._connection is None:
             self._connection = self._connect()
         if self._thread != threading.get_ident():
             raise BlockingIOError
-        try:
-            return statement.one_or_none_of(self._connection, parameters)
-        except OperationalError as error:
-            raise BlockingIOError from error
+        return self._connection
 
     def close(self) -> None:
         if self._connection is not None:

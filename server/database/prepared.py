@@ -45,6 +45,31 @@ class Prepared:
         found = self._execute(connection, parameters).fetchall()
         return compiled.row(found[0]) if found else None
 
+    def all(self, connection: Connection | sqlite3.Connection, parameters: Parameters) -> Sequence[Row]:
+        """All rows, by a connection of SQLAlchemy or of SQLite's driver. Blocking; raises as `one_or_none`."""
+        raw = connection
+        if isinstance(connection, Connection):
+            if connection.dialect.name != "sqlite":
+                return connection.execute(self.statement, parameters).all()
+            raw = cast("sqlite3.Connection", connection.connection.driver_connection)
+        row = self._form().row
+        return [row(found) for found in self._execute(cast("sqlite3.Connection", raw), parameters).fetchall()]
+
+    def first(self, connection: Connection | sqlite3.Connection, parameters: Parameters) -> Row | None:
+        """The first of `all`, or None."""
+        return next(iter(self.all(connection, parameters)), None)
+
+    def pack(self, row: Row) -> list[Any]:
+        """The values of a row as SQLite has them: numbers, text and None."""
+        return [
+            value if bind is None else bind(value)
+            for value, bind in zip((getattr(row, name) for name in self._form().names), self._form().binds, strict=True)
+        ]
+
+    def unpack(self, packed: Sequence[Any]) -> Row:
+        """The row of `pack`. Raises `ValueError`, `LookupError` or `TypeError` when it has other columns or values."""
+        return self._form().row(packed)
+
     def change(self, connection: Connection, parameters: Parameters) -> int:
         """Execute an INSERT or UPDATE; the number of rows that an UPDATE matched. Blocking."""
         if connection.dialect.name != "sqlite":
@@ -82,6 +107,9 @@ class _Compiled:
     """The parameters that the statement itself has, and the defaults of columns."""
     results: Sequence[_Convert]
     kind: Callable[..., Row]
+    names: Sequence[str]
+    """The columns of the result, with what makes the driver's value of each."""
+    binds: Sequence[_Convert]
 
     def values(self, given: Parameters) -> list[Any]:
         fixed = self.fixed
@@ -113,11 +141,14 @@ def _compile(statement: Select[Any] | Update | Insert, columns: Sequence[str]) -
     parameters = [(name, _bind(compiled.binds[name].type, dialect)) for name in compiled.positiontup]
     results: list[_Convert] = []
     kind: Callable[..., Row] = tuple
+    names: list[str] = []
+    binds: list[_Convert] = []
     if isinstance(statement, Select):
         results = [_result(column.type, dialect) for column in statement.selected_columns]
         names = [str(column.key) for column in statement.selected_columns]
+        binds = [_bind(column.type, dialect) for column in statement.selected_columns]
         kind = _row_class(names)
-    return _Compiled(str(compiled), parameters, fixed, results, kind)
+    return _Compiled(str(compiled), parameters, fixed, results, kind, names, binds)
 
 
 def _row_class(names: Sequence[str]) -> Callable[..., Row]:

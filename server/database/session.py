@@ -33,6 +33,7 @@ from sqlalchemy.orm import Session
 from sqlalchemy.pool import ConnectionPoolEntry, QueuePool
 
 from server import threads
+from server.database import after_commit
 from server.database.at_once import ReaderAtOnce
 from server.database.group_commit import GroupCommit
 from server.database.prepared import Parameters, Prepared, Row
@@ -156,6 +157,8 @@ class Database:
         threads_at_most = min(pool_size, _SQLITE_THREADS) if is_sqlite else pool_size
         self._threads = ThreadPoolExecutor(threads_at_most, "sql")
         self._is_sqlite = is_sqlite
+        self.on_events: Callable[[], None] | None = None
+        """Called after each commit that added events, on the thread of the transaction; it does not block."""
         self._spare = spare
         self._writer = GroupCommit(self._begin_common) if is_sqlite else None
         self._writers_connection: Connection | None = None
@@ -184,7 +187,7 @@ class Database:
     @contextmanager
     def change(self, *, lazy: bool = False) -> Iterator[Connection]:
         """`write` without a session."""
-        with self._relief(), self._line, (self._lazy if lazy else self._writing).begin() as connection:
+        with self._telling(), self._relief(), self._line, (self._lazy if lazy else self._writing).begin() as connection:
             yield connection
 
     @contextmanager
@@ -194,8 +197,16 @@ class Database:
         `lazy` is for facts that the bytes show too, or for work that may be repeated: a power cut may undo it.
         """
         engine = self._lazy if lazy else self._writing
-        with self._relief(), self._line, Session(engine, expire_on_commit=False) as session, session.begin():
+        session = Session(engine, expire_on_commit=False)
+        with self._telling(), self._relief(), self._line, session, session.begin():
             yield session
+
+    @contextmanager
+    def _telling(self) -> Iterator[None]:
+        """After a commit that added events: call `on_events`."""
+        yield
+        if after_commit.take() and self.on_events is not None:
+            self.on_events()
 
     @contextmanager
     def _relief(self) -> Iterator[None]:
@@ -216,6 +227,25 @@ class Database:
         if self._reader is None:
             raise BlockingIOError
         return self._reader.find(statement, parameters)
+
+    async def look_up(self, work: Callable[[Connection | sqlite3.Connection], T]) -> T:
+        """`work`, a few look-ups by key: at once on SQLite where that is possible, else on a thread."""
+        if self._reader is not None:
+            with suppress(BlockingIOError):
+                return self._reader.look(work)
+        return await self.run(self._look, work)
+
+    def version_at_once(self) -> int | None:
+        """A number that every later commit changes: what was read after it is still so while it stays. None where that
+        cannot be told without waiting. For the event loop."""
+        if self._reader is not None:
+            with suppress(BlockingIOError):
+                return self._reader.version()
+        return None
+
+    def _look(self, work: Callable[[Connection | sqlite3.Connection], T]) -> T:
+        with self.look() as connection:
+            return work(connection)
 
     async def run(self, work: Callable[..., T], *args: object) -> T:
         """`work(*args)` on a thread of the database's own pool."""
@@ -249,7 +279,7 @@ class Database:
             videodock_lazy=self._may_be_lazy if lazy else self._always_lazy
         )
         try:
-            with self._relief(), self._line, connection.begin():
+            with self._telling(), self._relief(), self._line, connection.begin():
                 yield connection
         except DBAPIError:
             self._writers_connection = None

@@ -106,6 +106,7 @@ from server.errors.access import RateLimitedError as RateLimitedError
 from server.errors.access import RefusedByBackendError as RefusedByBackendError
 from server.errors.access import ScopeMissingError as ScopeMissingError
 from server.errors.access import SignInInvalidError as SignInInvalidError
+from server.errors.access import TooManyStreamsError as TooManyStreamsError
 from server.errors.base import BusyError as BusyError
 from server.errors.base import ClientError as ClientError
 from server.errors.base import OffsetError as OffsetError

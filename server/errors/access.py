@@ -109,3 +109,10 @@ class RateLimitedError(BusyError):
     def __init__(self, *, seconds: int) -> None:
         super().__init__(seconds=seconds)
         self.retry_seconds = seconds  # type: ignore[misc]  # of this refusal
+
+
+class TooManyStreamsError(BusyError):
+    """`limit` streams are open in this process, or of one owner or address; `reason` tells which."""
+
+    code = "too_many_streams"
+    retry_seconds = 30

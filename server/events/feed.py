@@ -8,7 +8,7 @@ Rules:
   has one writer at a time, and no such numbers.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, cast
@@ -19,6 +19,7 @@ from server.database.models import TaskEvent
 from server.database.session import Database
 
 PAGE = 500
+_LOOK_BACK = 500
 
 _events = cast("Table", TaskEvent.__table__)
 _NEWEST = select(func.max(_events.c.id))
@@ -66,6 +67,16 @@ class EventFeed:
         with database.look() as connection:
             return connection.scalar(_NEWEST) or 0
 
+    @property
+    def is_waiting(self) -> bool:
+        """Whether the last page ended before a number that may still appear."""
+        return self._doubt is not None
+
+    @classmethod
+    def from_now(cls, database: Database) -> "EventFeed":
+        """Begins a little before the newest event, so that it still gets those whose transactions run, in order."""
+        return cls(database, max(0, cls.newest(database) - _LOOK_BACK))
+
     def read(self, limit: int = PAGE) -> Sequence[Event]:
         """The next events, at most `limit`; none while there are none, or while one before them may still come."""
         query = select(_events).where(_events.c.id > self.after).order_by(_events.c.id).limit(limit)
@@ -92,6 +103,25 @@ class EventFeed:
                 return index
             before = event.id
         return len(found)
+
+
+def past(
+    connection: Connection, *, task_id: str | None, owner: str | None, after: int, until: int, limit: int
+) -> Sequence[Event]:
+    """Events after one and until another, which a feed has read; of a task, else of an owner, else all. Blocking."""
+    query = select(_events).where(_events.c.id > after, _events.c.id <= until).order_by(_events.c.id).limit(limit)
+    if task_id is not None:
+        query = query.where(_events.c.task_id == task_id)
+    if owner is not None:
+        query = query.where(_events.c.owner == owner)
+    return [Event(**row) for row in connection.execute(query).mappings()]
+
+
+def last_of(connection: Connection, task_id: str, types: Collection[str] = ()) -> Event | None:
+    """The newest event of a task, of these types if there are any. Blocking."""
+    query = select(_events).where(_events.c.task_id == task_id).order_by(_events.c.id.desc()).limit(1)
+    row = connection.execute(query.where(_events.c.type.in_(types)) if types else query).mappings().one_or_none()
+    return None if row is None else Event(**row)
 
 
 def _running(connection: Connection) -> Row[tuple[int, int]]:

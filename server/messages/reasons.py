@@ -4,6 +4,12 @@ from server.messages.language import Texts
 
 # Why a header, the metadata or a form is invalid.
 REASONS: dict[str, Texts] = {
+    "streams_process": ("服务器进程", "of this server process"),
+    "streams_owner": ("同一所有者", "of one owner"),
+    "streams_address": ("同一地址", "of one address"),
+    "stream_body": ("该请求不能有正文", "this request has no body"),
+    "event_number": ("须为收到的最后一个事件的 id", "it must be the id of the last event that was received"),
+    "language_name": ("须为 zh 或 en", "it must be `zh` or `en`"),
     "header_method": ("须为 HTTP 方法名", "it must be the name of an HTTP method"),
     "header_repeated": ("出现了多次，请只发送一次", "the request has it more than once; send it once"),
     "header_number": ("须为 0 至 {most} 的整数", "it must be a whole number from 0 to {most}"),

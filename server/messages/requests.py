@@ -127,6 +127,10 @@ SENTENCES: dict[str, Texts] = {
         "服务器正忙，请稍后重试",
         "The server is at its limit of connections or uploads; try again shortly",
     ),
+    "too_many_streams": (
+        "实时事件连接已达上限 {limit}（{reason}），请改为轮询任务状态，或稍后重试",
+        "The limit of {limit} live streams is reached ({reason}); ask for the status instead, or try again later",
+    ),
     "server_stopping": (
         "服务器正在停止或重启，请稍后重试",
         "The server is stopping or restarting; try again shortly",

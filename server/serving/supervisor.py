@@ -88,6 +88,7 @@ class Server(uvicorn.Server):
                 backlog=BACKLOG,
             )
         )
+        self._on_stopping: Callable[[], None] | None = getattr(getattr(app, "state", None), "on_stopping", None)
         self._grace = settings.shutdown_grace
         self._on_ready = on_ready
         logging.getLogger("uvicorn.error").addFilter(_no_cancellation)
@@ -107,6 +108,8 @@ class Server(uvicorn.Server):
             self._on_ready()
 
     async def _wait_tasks_to_complete(self) -> None:
+        if self._on_stopping is not None:
+            self._on_stopping()  # what would never end by itself
         # uvicorn cancels the remaining requests and closes the app at once; a cancelled request
         # still has an offset to record, so it gets time for that before the database is closed.
         with contextlib.suppress(TimeoutError):

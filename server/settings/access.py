@@ -116,8 +116,9 @@ class AccessSettings(BaseModel):
     )
     redis_url: str = Field(
         "",
-        description="Redis that counts the rates for all processes together, such as `redis://127.0.0.1:6379/0`; "
-        "empty: each process counts for itself.",
+        description="Redis that counts the rates for all processes together, keeps the state of running tasks for "
+        "polls and wakes live events, such as `redis://127.0.0.1:6379/0`; empty: each process counts for itself, and "
+        "the database answers.",
     )
     audit_retention: int = Field(
         365 * 86400, ge=0, description="Seconds after which entries of the audit log are deleted; 0 keeps them."

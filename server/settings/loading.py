@@ -15,8 +15,12 @@ from server.errors import StartError
 from server.settings.model import Settings
 from server.settings.types import GIB, MIB, PREFIX
 
-URLS = frozenset({"database_url", "broker_url", "redis_url", "auth_url", "jwt_jwks"})
+URLS = frozenset({"database_url", "broker_url", "redis_url", "auth_url", "jwt_jwks", "otel_endpoint"})
 """Settings whose value may hold a password."""
+
+
+# Variables that are not settings.
+_OTHER = ("CONFIG", "DOCTOR_KEY")
 
 
 def load(**given: Any) -> Settings:
@@ -34,7 +38,7 @@ def load(**given: Any) -> Settings:
 
 def unknown_variables(environ: Mapping[str, str]) -> list[str]:
     """Environment variables that look like settings and are not: most likely misspelt."""
-    known = {PREFIX + name.upper() for name in Settings.model_fields} | {PREFIX + "CONFIG"}
+    known = {PREFIX + name.upper() for name in Settings.model_fields} | {PREFIX + name for name in _OTHER}
     return sorted(name for name in environ if name.startswith(PREFIX) and name not in known)
 
 

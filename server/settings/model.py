@@ -48,12 +48,22 @@ class Settings(
         "body_idle_timeout": "Uploads",
         "failed_retention": "Retention",
         "scheduler": "Processing",
-        "log_level": "Logging",
+        "log_level": "Logs and traces",
     }
 
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least level that is logged.")
     log_format: Literal["auto", "json", "console"] = Field(
         "auto", description="Form of a log line: `auto` is `console` on a terminal and `json` elsewhere."
+    )
+    otel_endpoint: str = Field(
+        "",
+        pattern=r"^$|^https?://[^\s]+$",
+        description="Base URL of an OpenTelemetry collector that takes OTLP by HTTP, such as `http://127.0.0.1:4318`; "
+        "empty is no traces. Needs the extra `otel`; `OTEL_EXPORTER_OTLP_HEADERS`, `OTEL_SERVICE_NAME` and "
+        "`OTEL_RESOURCE_ATTRIBUTES` count too.",
+    )
+    otel_sample: int = Field(
+        100, ge=0, le=100, description="Percent of the tasks that are traced, each from its first request to its end."
     )
 
     @classmethod

@@ -69,6 +69,17 @@ class UploadSettings(BaseModel):
         description="Request bodies that a serving process receives at once; a request with one more gets 503 and "
         "should be repeated.",
     )
+    max_event_streams: int = Field(
+        2000,
+        ge=0,
+        description="Live event streams that a serving process has at once; one more gets 503, and its client should "
+        "poll. Each is a connection, which `max_connections` counts too, and takes about 60 KiB. 0 allows none.",
+    )
+    max_owner_event_streams: int = Field(
+        500,
+        ge=0,
+        description="The same for one owner, and for one address where nobody is authenticated.",
+    )
     body_idle_timeout: float = Field(
         60,
         gt=0,
@@ -82,6 +93,13 @@ class UploadSettings(BaseModel):
         description="Bytes a second below which a request body is given up too, once its average is lower for longer "
         "than `body_idle_timeout`; received bytes are kept, 0 is no limit. By default one network packet gives a body "
         "20 more seconds: no bad line is that slow, and one byte a second does not hold a connection for ever.",
+    )
+    advised_chunk_size: ByteSize = Field(
+        ByteSize(0),
+        ge=0,
+        description="Bytes that a client should send in one PATCH at most, for a proxy that limits or collects bodies; "
+        "0 advises nothing. The upload page obeys it, and other clients read it in `Upload-Limit`, "
+        "`Tus-Max-Chunk-Size` or `GET /api/config`. Larger bodies are not refused.",
     )
     tus_engine: Literal["videodock", "tuspyserver"] = Field(
         "videodock",

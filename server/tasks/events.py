@@ -10,16 +10,23 @@ Rules:
 from datetime import datetime
 from typing import Any, Protocol, cast
 
-from sqlalchemy import Connection, Table, insert
+from sqlalchemy import Connection, Table, func, insert
 from sqlalchemy.orm import Session
 
+from server.database import after_commit
 from server.database.models import TaskEvent
 from server.database.prepared import Prepared, Row
 from server.lifecycle import UploadStatus
 from server.tus.protocol import is_partial
 
 _events = cast("Table", TaskEvent.__table__)
-_INSERT = Prepared(insert(_events), ("task_id", "owner", "upload_id", "at", "type", "attempt", "data"))
+CHANNEL = "videodock_events"
+"""PostgreSQL notifies those that listen on it of a commit that added events."""
+
+_COLUMNS = ("task_id", "owner", "upload_id", "at", "type", "attempt", "data")
+_INSERT = Prepared(insert(_events), _COLUMNS)
+# In the statement that is sent anyway. PostgreSQL drops repetitions within a transaction.
+_INSERT_AND_NOTIFY = Prepared(insert(_events).returning(func.pg_notify(CHANNEL, "")), _COLUMNS)
 
 UPLOAD_CREATED = "upload_created"
 UPLOAD_FINISHED = "upload_finished"
@@ -44,7 +51,7 @@ def append(
     """Add one event of a task to the caller's transaction."""
     row = {"task_id": task_id, "owner": owner, "upload_id": None, "at": at, "type": kind, "attempt": attempt}
     session.flush()
-    _INSERT.change(session.connection(), {**row, "data": data})
+    _add(session.connection(), {**row, "data": data})
 
 
 class _Claimed(Protocol):
@@ -72,4 +79,9 @@ def append_of_upload(
     if is_partial(upload.concat):
         return
     of = {"task_id": upload.task_id, "owner": upload.owner, "upload_id": upload.id}
-    _INSERT.change(connection, {**of, "at": at, "type": kind, "attempt": 0, "data": data})
+    _add(connection, {**of, "at": at, "type": kind, "attempt": 0, "data": data})
+
+
+def _add(connection: Connection, row: Row) -> None:
+    after_commit.note()
+    (_INSERT if connection.dialect.name == "sqlite" else _INSERT_AND_NOTIFY).change(connection, row)

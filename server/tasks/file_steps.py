@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import and_, case, select, update
+from sqlalchemy import and_, case, func, select, update
 from sqlalchemy.orm import Session
 
 from server.database.access_models import Grant
@@ -185,6 +185,11 @@ def _move_file(session: Session, claimed: Claim, file_id: str, status: FileStatu
 def _move_step(session: Session, file_id: str, step: str, status: StepStatus, values: Mapping[str, Any]) -> bool:
     which = (TaskStep.file_id == file_id, TaskStep.name == step, TaskStep.status.in_(sources(STEP_MOVES, status)))
     return bool(changed(session, update(TaskStep).where(*which).values(status=status, **values)))
+
+
+def first_upload(session: Session, task_id: str) -> datetime | None:
+    """When the first upload of the task was created."""
+    return session.scalar(select(func.min(Upload.created_at)).where(Upload.task_id == task_id))
 
 
 def max_duration(session: Session, upload_id: str) -> float | None:

@@ -7,16 +7,17 @@ is `cancelled` for clients that know only the documented values, and has `remove
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
-from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from server.database.models import Task, TaskFile, TaskStep, Upload
+from server.database.models import TaskFile
 from server.errors import Param
-from server.lifecycle import FileStatus, StepStatus, TaskStatus, UploadStatus
+from server.lifecycle import FileStatus, StepStatus, TaskStatus
 from server.messages import Language, sentence
-from server.tasks import file_steps, queue
+from server.tasks import status_rows
 from server.tasks.file_steps import INFECTED, SCAN
+from server.tasks.status_rows import TaskRows as TaskRows
 
 RESULT_URLS = {
     "poster_url": (TaskFile.has_poster, "poster.jpg"),
@@ -32,31 +33,13 @@ UNENDED = (StepStatus.WAITING, StepStatus.PROCESSING)
 """The states of a step that has not ended."""
 
 
-@dataclass(frozen=True)
-class TaskRows:
-    """What a status is made of: the task, its files in order, their steps by file, and how many uploads are whole."""
-
-    task: Task
-    files: Sequence[TaskFile]
-    steps: Mapping[str, Sequence[TaskStep]]
-    arrived: int
-
-
 def find(session: Session, task_id: str, owner: str | None) -> TaskRows:
     """The rows of one task; of any owner where `owner` is None. Raises `TaskNotFoundError`."""
-    task, files = queue.find(session, task_id, owner)
-    steps = file_steps.steps_of_task(session, task_id)
-    arrived = _count_completed(session, task_id) if task.gather_until else len(files)
-    session.expunge_all()
-    return TaskRows(task, files, steps, arrived)
+    session.flush()
+    return status_rows.check(status_rows.look(session.connection(), task_id), owner)
 
 
-def _count_completed(session: Session, task_id: str) -> int:
-    whole = (Upload.task_id == task_id, Upload.status == UploadStatus.COMPLETE)
-    return session.scalar(select(func.count()).select_from(Upload).where(*whole)) or 0
-
-
-def is_shown(file: TaskFile, steps: Sequence[TaskStep]) -> bool:
+def is_shown(file: Any, steps: Sequence[Any]) -> bool:
     """Whether the results of a file may be shown: not before its scan has ended, and not once it has failed or was
     removed."""
     is_scanned = not any(step.name == SCAN and step.status in UNENDED for step in steps)
@@ -73,7 +56,7 @@ class Places:
     originals: Mapping[str, str]
 
 
-def urls(places: Places, file: TaskFile, *, shown: bool) -> dict[str, str | None]:
+def urls(places: Places, file: Any, *, shown: bool) -> dict[str, str | None]:
     """The absolute URLs of a file's results and original; None for one that does not exist (yet)."""
     # The signature stands before what playlists refer to relatively.
     signature = f"~{places.signature}/" if places.signature else ""
@@ -112,7 +95,7 @@ def as_json(found: TaskRows, places: Places, reader: Language, *, with_steps: bo
     }
 
 
-def _message(task: Task, arrived: int, reader: Language) -> str:
+def _message(task: Any, arrived: int, reader: Language) -> str:
     match task.status:
         case TaskStatus.UPLOADED if task.gather_until:
             return sentence("task_gathering", {"arrived": arrived, "files": task.file_count}, reader)
@@ -129,12 +112,12 @@ def _message(task: Task, arrived: int, reader: Language) -> str:
             return sentence(f"task_{other.value}", {}, reader)
 
 
-def _file(
-    file: TaskFile, steps: Sequence[TaskStep], places: Places, reader: Language, with_steps: bool
-) -> dict[str, object]:
+def _file(file: Any, steps: Sequence[Any], places: Places, reader: Language, with_steps: bool) -> dict[str, object]:
     shown = is_shown(file, steps)
     # An earlier failure of a removed task is for reports only.
-    why = ("file_removed", None) if file.status is FileStatus.REMOVED else (file.error_code, file.error_params)
+    why: tuple[str | None, Any] = (
+        ("file_removed", None) if file.status is FileStatus.REMOVED else (file.error_code, file.error_params)
+    )
     return {
         "id": file.id,
         "name": file.name,
@@ -160,7 +143,7 @@ def _file(
     }
 
 
-def _step(step: TaskStep, reader: Language) -> dict[str, object]:
+def _step(step: Any, reader: Language) -> dict[str, object]:
     return {
         "name": step.name,
         "status": step.status.value,

@@ -81,6 +81,16 @@ class UploadPolicy:
         allowed = media_types.accepted(only, by_form=False)
         return tuple(kind for kind in types if kind in allowed)
 
+    def largest(self, limit: int) -> int:
+        """The most bytes of an upload that otherwise may have `limit`, since a larger one could not be scanned."""
+        return min(limit, self.scan_limit or limit)
+
+    def listed(self, *, by_form: bool) -> list[str] | None:
+        """The extensions that uploads may have, without a dot; None for every file."""
+        if not self.checks_types:
+            return None
+        return [extension for kind in self._types(by_form=by_form) for extension in kind.extensions]
+
     @property
     def extensions(self) -> str:
         """The extensions that tus uploads may have, as a sentence lists them; `*` for every file."""

@@ -280,6 +280,26 @@ class Access:
         principal.check(needed)
         return Right(task_id, principal.acts_for, principal=principal)
 
+    @property
+    def is_on(self) -> bool:
+        """Whether requests need a credential."""
+        return self._is_on
+
+    async def events(self, scope: AsgiScope, owner: str | None) -> Right:
+        """The right to the events of an owner: the caller's own, or for `admin` those of `owner`, or with None all.
+
+        Raises as `Authenticator.principal`, and `ScopeMissingError`.
+        """
+        if not self._is_on:
+            return Right("", DEFAULT_OWNER)
+        principal = await self._authenticator.principal(scope)
+        principal.check(Scope.READ)
+        if owner is None:
+            return Right("", principal.acts_for, principal=principal)
+        if owner != principal.owner:
+            principal.check(Scope.ADMIN)
+        return Right("", owner, principal=principal)
+
     async def _task_of_form(self, upload_id: str) -> str:
         """The task of the one form that a grant was used for; the grant has reserved this id. `TaskNotFoundError`.
 

@@ -14,7 +14,8 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.types import Scope
 
-from server.observability import Metrics
+from server.observability import Gauge, Metrics
+from server.version import __version__
 from server.web.described import DescribedRoute
 from server.web.openapi.server import HEALTHZ, METRICS, READYZ
 
@@ -78,16 +79,20 @@ class _Probes:
 
     async def ready(self, request: Request) -> Response:
         request.state.route = "/readyz"
-        found = dict.fromkeys(self._checks, "ok")
-        async with anyio.create_task_group() as group:
-            for name, check in self._checks.items():
-                group.start_soon(self._run_check, name, check, found)
+        found = await self._run_checks()
         well = all(sentence == "ok" for name, sentence in found.items() if name not in self._hints)
         return JSONResponse(
             {"status": "ready" if well else "not ready", "checks": found},
             status_code=200 if well else 503,
             headers=_NO_STORE,
         )
+
+    async def _run_checks(self) -> dict[str, str]:
+        found = dict.fromkeys(self._checks, "ok")
+        async with anyio.create_task_group() as group:
+            for name, check in self._checks.items():
+                group.start_soon(self._run_check, name, check, found)
+        return found
 
     async def _run_check(self, name: str, check: Check, found: dict[str, str]) -> None:
         try:
@@ -116,5 +121,11 @@ class _Probes:
         request.state.route = "/metrics"
         if self._check_scraper is not None:
             await self._check_scraper(request.scope)
-        text = await anyio.to_thread.run_sync(self._metrics.render, limiter=self._scrapes)
+        # A scraper that learns of a part that is away needs no second probe.
+        well = {name: float(sentence == "ok") for name, sentence in (await self._run_checks()).items()}
+        now = [
+            Gauge("videodock_check_ok", "Whether a check of /readyz succeeds.", well, "check"),
+            Gauge("videodock_info", "Always 1; the label has the version.", {__version__: 1}, "version"),
+        ]
+        text = await anyio.to_thread.run_sync(self._metrics.render, now, limiter=self._scrapes)
         return Response(text, headers={"Content-Type": self._metrics.content_type, **_NO_STORE})

@@ -89,7 +89,7 @@ class _Lists:
 
     async def _places_of(self, call: Call, found: TaskRows) -> Places:
         await asyncio.sleep(0)  # a page may need thousands of signatures
-        return await self._places.of(call.scope, found.task.id, found.files)
+        return await self._places.of(base_url(call.scope), found.task.id, found.files)
 
     async def uploads(self, call: Call) -> Response:
         query, reader, owner = await self._asked(call, "foreign_uploads_listed")

@@ -55,6 +55,7 @@ from server.web.errors import api_response, language
 from server.web.form_parser import FormParser, Part
 from server.web.middleware.cors import for_api
 from server.web.middleware.proxy import base_url
+from server.web.middleware.traces import TRACE
 from server.web.openapi.forms import FORM, FORM_OF_GRANT
 
 PATH = "/api/upload/videos"
@@ -129,6 +130,8 @@ class _FormRoute:
             self._check_end(reader)
             answered = await self._finish(form, answer, principal)
         task_id = answered["task_id"]
+        if task_id is not None:
+            call.scope["state"][TRACE] = task_id
         segment = None if task_id is None else await self._access.signed_task(task_id)
         response = _response(call, answered, segment)
         response.headers.update(rate)

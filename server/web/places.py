@@ -5,13 +5,10 @@ Rule: a URL bears a signature where the settings want one, and only for who may 
 
 from collections.abc import Sequence
 
-from starlette.types import Scope as AsgiScope
-
 from server.bootstrap import Services
 from server.database.models import TaskFile
 from server.tasks.status import Places
 from server.web.access import Access
-from server.web.middleware.proxy import base_url
 
 
 class TaskPlaces:
@@ -22,8 +19,8 @@ class TaskPlaces:
         # Without authentication the URL of the upload is that of the original.
         self._shows_originals = services.settings.downloads == "on" and services.settings.auth == "on"
 
-    async def of(self, scope: AsgiScope, task_id: str, files: Sequence[TaskFile]) -> Places:
-        """The places of a task with these files. Raises the errors of the database."""
+    async def of(self, base: str, task_id: str, files: Sequence[TaskFile]) -> Places:
+        """The places of a task with these files, below the address `base`. Raises the errors of the database."""
         shown = files if self._shows_originals else ()
         originals = {file.id: await self._access.original(file.upload_id) for file in shown}
-        return Places(base_url(scope), await self._access.signature_of_results(task_id), originals)
+        return Places(base, await self._access.signature_of_results(task_id), originals)

@@ -12,11 +12,10 @@ from starlette.responses import JSONResponse, Response
 from server.auth.principal import Scope
 from server.bootstrap import Services
 from server.database.models import Task
-from server.errors import FieldInvalidError, MethodNotAllowedError
+from server.errors import FieldInvalidError, MethodNotAllowedError, TaskNotFoundError
 from server.filenames import without_controls
 from server.messages import sentence
-from server.tasks import changes
-from server.tasks import status as task_status
+from server.tasks import changes, status, status_rows
 from server.tasks.retry import Retried
 from server.tasks.retry import retry as move_again
 from server.tus import passthrough
@@ -26,9 +25,10 @@ from server.web.endpoint import Call, endpoint
 from server.web.errors import api_response, language
 from server.web.json_body import read_object
 from server.web.middleware.cors import for_api
+from server.web.middleware.proxy import base_url
 from server.web.openapi import tasks as described
-from server.web.places import TaskPlaces
 from server.web.query import Query
+from server.web.status_texts import StatusTexts, Texts
 
 _NO_STORE = {"Cache-Control": "no-store"}
 _TITLE = "title"
@@ -54,7 +54,8 @@ def routes(services: Services) -> list[DescribedRoute]:
 class _Tasks:
     def __init__(self, services: Services) -> None:
         self._access = Access(services)
-        self._places = TaskPlaces(services, self._access)
+        self._texts = StatusTexts(services, self._access)
+        self._cache = services.events.cache
         self._clock = services.clock
         self._database = services.database
         self._deletion = services.deletion
@@ -66,14 +67,18 @@ class _Tasks:
 
     async def status(self, call: Call) -> Response:
         right = await self._right(call, Scope.READ, "GET", "HEAD")
-        found = await self._database.run(self._find, right)
-        if right.principal is not None and found.task.owner != right.principal.owner:
-            await self._access.audit(call.scope, "foreign_task_read", right, "task", found.task.owner)
-        return await self._told(call, found)
+        state = await self._cache.find(right.id)
+        if state is None:
+            raise TaskNotFoundError
+        task = status_rows.check(state.rows, right.owner).task
+        if right.principal is not None and task.owner != right.principal.owner:
+            await self._access.audit(call.scope, "foreign_task_read", right, "task", task.owner)
+        return await self._told(call, state.rows, state.texts)
 
     async def cancel(self, call: Call) -> Response:
         right = await self._right(call, Scope.MANAGE, "POST")
         await self._database.run(self._deletion.cancel, right.id, right.owner)
+        await self._cache.forget(right.id)
         await self._access.audit(call.scope, "task_cancelled", right, "task", await self._owner(right))
         return _done(call, "task_cancelled")
 
@@ -81,6 +86,7 @@ class _Tasks:
         # Processing costs much more than the URL of an upload is good for.
         right = await self._right(call, Scope.MANAGE, "POST", by_url=False, by_grant=False)
         done = await self._database.run(self._retry, right)
+        await self._cache.forget(right.id)
         self._wake.notify()
         await self._access.audit(call.scope, "task_retried", right, "task", await self._owner(right))
         return _done(call, "task_retried", retried_files=list(done.waiting), failed_files=list(done.left))
@@ -103,6 +109,7 @@ class _Tasks:
         right = await self._right(call, Scope.MANAGE, "DELETE", "PATCH", by_url=False)
         even_running = Query(call.request).flag("cancel")
         await self._database.run(partial(self._removal.remove_task, even_running=even_running), right.id, right.owner)
+        await self._cache.forget(right.id)
         await self._access.audit(call.scope, "task_removed", right, "task", await self._owner(right))
         return _done(call, "task_removed")
 
@@ -111,19 +118,20 @@ class _Tasks:
         right = await self._right(call, Scope.MANAGE, "PATCH", by_url=False, by_grant=False)
         values = _values(await read_object(call))
 
-        def change() -> task_status.TaskRows:
+        def change() -> status_rows.TaskRows:
             with self._database.write() as session:
                 changes.change(session, right.id, right.owner, values, now=self._clock())
-                return task_status.find(session, right.id, right.owner)
+                return status.find(session, right.id, right.owner)
 
         found = await self._database.run(change)
+        await self._cache.forget(right.id)
         if values:
             await self._access.audit(call.scope, "task_changed", right, "task", found.task.owner)
-        return await self._told(call, found)
+        return await self._told(call, found, {})
 
-    async def _told(self, call: Call, found: task_status.TaskRows) -> Response:
-        places = await self._places.of(call.scope, found.task.id, found.files)
-        return JSONResponse(task_status.as_json(found, places, language(call.scope, "zh")), headers=_NO_STORE)
+    async def _told(self, call: Call, found: status_rows.TaskRows, texts: Texts) -> Response:
+        text = await self._texts.status(found, texts, base_url(call.scope), language(call.scope, "zh"))
+        return Response(text, headers=_NO_STORE, media_type="application/json")
 
     async def _owner(self, right: Right) -> str | None:
         """Whose task it is, where the right does not come from owning it."""
@@ -143,10 +151,6 @@ class _Tasks:
             raise MethodNotAllowedError(method=call.head.method, allowed=", ".join([*methods, "OPTIONS"]))
         task_id = str(call.request.path_params["task_id"])
         return await self._access.task(call.scope, task_id, needed, by_url=by_url, by_grant=by_grant)
-
-    def _find(self, right: Right) -> task_status.TaskRows:
-        with self._database.read() as session:
-            return task_status.find(session, right.id, right.owner)
 
 
 def _done(call: Call, code: str, **more: object) -> Response:

@@ -40,11 +40,13 @@ from server.tus.records import is_final
 from server.uploads.new_upload import CreationTerms
 from server.web import grant_terms
 from server.web.access import Access, Right
+from server.web.config import CHUNK_HEADERS, chunk_headers
 from server.web.downloads import Downloads
 from server.web.endpoint import Call, Handle, endpoint
 from server.web.errors import tus_response
 from server.web.middleware.cors import CrossOrigin
 from server.web.middleware.proxy import base_url
+from server.web.middleware.traces import TRACE
 
 PATH = "/files"
 _COLLECTION = PATH + "/"
@@ -122,9 +124,12 @@ class TusRoutes:
         self._metrics = services.metrics
         self._settings = services.settings
         self._intake = services.intake
-        self._cors = CrossOrigin(services.settings, methods=_METHODS, allow=_ALLOW_HEADERS, expose=_EXPOSE_HEADERS)
+        chunk = chunk_headers(services.settings)
+        self._every_answer = (*_EVERY_ANSWER, *chunk)
+        expose = f"{_EXPOSE_HEADERS}, {CHUNK_HEADERS}" if chunk else _EXPOSE_HEADERS
+        self._cors = CrossOrigin(services.settings, methods=_METHODS, allow=_ALLOW_HEADERS, expose=expose)
         self._finals = services.finals
-        self._offer = _offer(services)
+        self._offer = offer_of(services)
         self._offer_with_trailers = replace(
             self._offer, extensions=(*self._offer.extensions, protocol.CHECKSUM_TRAILER)
         )
@@ -156,6 +161,7 @@ class TusRoutes:
             needed = Scope.READ if is_download else _NEEDED.get(call.head.method, Scope.UPLOAD)
             right = await self._access.upload(call.scope, call.request.path_params["upload_id"], needed)
             call = replace(call, given=right)
+            call.scope["state"][TRACE] = right.id
         return await (self._upload["GET"](call) if is_download else self._dispatch(self._upload, call))
 
     def _is_head_of_download(self, head: Head) -> bool:
@@ -174,7 +180,7 @@ class TusRoutes:
             "Tus-Version": protocol.VERSION,
             # Commas without spaces: TUSKit splits without trimming.
             "Tus-Extension": ",".join(offer.extensions),
-            "Tus-Max-Size": str(min(offer.max_size, self._policy.scan_limit or offer.max_size)),
+            "Tus-Max-Size": str(self._policy.largest(offer.max_size)),
             "Tus-Checksum-Algorithm": ",".join(offer.algorithms),
             "Upload-Extensions": self._policy.extensions,  # ours, for the upload page
             **self._cors.preflight(call.scope),
@@ -188,6 +194,7 @@ class TusRoutes:
         # Parts are counted when they are created; a refusal of the join would cost them all.
         rate = {} if decision.parts else await self._access.count_creation(call.scope, principal)
         facts = await self._make(principal, decision)
+        call.scope["state"][TRACE] = facts.group or facts.id
         location = f"{base_url(call.scope)}{PATH}/{await self._access.signed(facts.id)}"
         # Otherwise a repeated creation, and the client goes on at the offset of the first one.
         is_new = not facts.offset and not facts.is_complete
@@ -320,6 +327,7 @@ class TusRoutes:
             if not await self._made_by_grant(call):
                 raise
             facts = await self._receive(call.right, decide, call.body)
+        call.scope["state"][TRACE] = facts.group or facts.id
         return Response(status_code=204, headers=protocol.progress(facts))
 
     async def _terminate(self, call: Call) -> Response:
@@ -350,12 +358,12 @@ class TusRoutes:
     def _dress(self, response: Response, scope: AsgiScope) -> Response:
         headers = response.raw_headers
         there = {name for name, _ in headers}
-        headers += [pair for pair in _EVERY_ANSWER if pair[0] not in there]
+        headers += [pair for pair in self._every_answer if pair[0] not in there]
         self._cors.dress(response, scope)
         return response
 
 
-def _offer(services: Services) -> Offer:
+def offer_of(services: Services) -> Offer:
     """The extensions that the store's capabilities allow."""
     can = services.store.capabilities
     extensions = protocol.extensions(

@@ -15,7 +15,7 @@ Rules:
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import closing
+from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
@@ -38,6 +38,7 @@ from server.storage.base import UploadStore
 from server.storage.results import Results
 from server.tasks import file_steps, queue
 from server.tasks.queue import Claim, Failure
+from server.tracing import NO_TRACE, AttemptTrace
 from server.worker import failures, parallel_steps
 from server.worker.claimed_writes import ClaimedWrites, LostError
 from server.worker.parallel_steps import Outcome
@@ -78,8 +79,10 @@ class Attempt:
         quarantine: Callable[[str], None],
         drop_originals: Callable[[str], None],
         clock: Callable[[], datetime],
+        follow: Callable[[str], AbstractContextManager[None]] = lambda _: nullcontext(),
+        trace: AttemptTrace = NO_TRACE,
     ) -> None:
-        """`ffmpeg` is the path of the program.
+        """`ffmpeg` is the path of the program. `follow` is entered with the task's id while this works at it.
 
         `quarantine` takes the id of an infected upload, `drop_originals` that of a task that has ended; neither raises.
         """
@@ -93,6 +96,8 @@ class Attempt:
         self._quarantine = quarantine
         self._drop_originals = drop_originals
         self._clock = clock
+        self._follow = follow
+        self._trace = trace
         self._progress = StepProgress(claim.file_count)
         self._stopped = False
         self._cut_off = False
@@ -121,6 +126,10 @@ class Attempt:
 
     def run(self) -> None:
         """Bring the task to its end, or leave it for another attempt. Never raises."""
+        with self._follow(self.claim.task_id):
+            self._run()
+
+    def _run(self) -> None:
         task_id, attempt = self.claim.task_id, self.claim.attempt
         heart = threading.Thread(target=self._heartbeat, name=f"heartbeat-{task_id}")
         heart.start()
@@ -140,6 +149,7 @@ class Attempt:
         finally:
             self._over.set()
             heart.join()
+            self._trace.close()
             self._results.discard(task_id, attempt)
 
     def _work(self) -> None:
@@ -158,6 +168,9 @@ class Attempt:
             raise LostError
         _log.info("task_ended", task=self.claim.task_id, attempt=self.claim.attempt, status=status.value)
         self._drop_originals(self.claim.task_id)
+        if self._trace.is_on:
+            created = self._writes.transact(lambda session: file_steps.first_upload(session, self.claim.task_id))
+            self._trace.task_ended(status.value, created)
 
     def _files(self, session: Session) -> list[TaskFile]:
         found = list(queue.files_of(session, self.claim.task_id))
@@ -234,10 +247,12 @@ class Attempt:
 
     def _begin(self, work: "_FileWork", step: Step) -> None:
         claim, clock, file_id = self.claim, self._clock, work.file.id
+        self._trace.begin(file_id, step.name)
         self._writes.move(lambda session: file_steps.begin_step(session, claim, file_id, step.name, now=clock()))
 
     def _end(self, work: "_FileWork", step: Step, known: TaskStep, outcome: Outcome) -> None:
         """Write how a step ended; raises when the file cannot go on."""
+        self._trace.end(work.file.id, step.name, outcome)
         try:
             if not isinstance(outcome, Exception):
                 self._complete(work, step, outcome)

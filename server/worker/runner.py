@@ -4,6 +4,7 @@ Rule: a file that crashed its workers too often is given up when its task is cla
 """
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -19,6 +20,7 @@ from server.storage.base import UploadStore
 from server.storage.results import Results
 from server.tasks import queue
 from server.tasks.queue import Claim, Failure
+from server.tracing import NO_TRACING, Tracing
 from server.worker.attempt import Attempt
 
 _log = structlog.stdlib.get_logger("videodock.worker")
@@ -36,6 +38,8 @@ class Runner:
     quarantine: Callable[[str], None]
     drop_originals: Callable[[str], None]
     clock: Callable[[], datetime]
+    follow: Callable[[str], AbstractContextManager[None]] = lambda _: nullcontext()
+    tracing: Tracing = NO_TRACING
 
     def claim_next(
         self, worker: str, task_id: str | None = None, *, first: Callable[[Session], None] = lambda _: None
@@ -77,6 +81,8 @@ class Runner:
             quarantine=self.quarantine,
             drop_originals=self.drop_originals,
             clock=self.clock,
+            follow=self.follow,
+            trace=self.tracing.attempt(claim.task_id, claim.attempt),
         )
 
 
@@ -91,4 +97,6 @@ def runner_of(services: Services) -> Runner:
         quarantine=services.quarantine,
         drop_originals=services.drop_originals,
         clock=services.clock,
+        follow=services.events.cache.following,
+        tracing=services.tracing,
     )

@@ -11,7 +11,7 @@ from tests.harness.server_process import ServerProcess
 from tests.harness.tasks import finish, follow, poster
 from tests.samples import make
 
-pytestmark = [pytest.mark.acceptance, pytest.mark.turns(3)]  # kinds of forms
+pytestmark = pytest.mark.acceptance
 
 FORMATS = ["mp4", "mov", "avi", "mkv", "wmv", "flv", "3gp"]
 TEXT = b"This is a text, whatever its name says.\n" * 200
@@ -46,7 +46,6 @@ def test_curl_uploads_one_or_two_videos(
     check_events(server, task)
 
 
-@pytest.mark.turns(1)
 def test_all_seven_formats_are_processed_from_one_form(server: ServerProcess, tmp_path: Path) -> None:
     """A real file of every documented format is taken, probed and gets a poster."""
     videos = [make(tmp_path, f"clip.{ending}") for ending in FORMATS]

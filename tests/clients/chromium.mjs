@@ -106,7 +106,12 @@ function watch(page) {
     return dialog.accept()
   })
   on('request', (request) => say('request', { ...facts(request), offset: offset(request.headers()) }))
-  on('requestfailed', (request) => say('failed', { ...facts(request), why: request.failure()?.errorText }))
+  on('requestfailed', (request) => {
+    const why = request.failure()?.errorText
+    // A page ends its live streams itself; the browser calls that a failure.
+    const isClosed = why === 'net::ERR_ABORTED' && request.url().includes('/api/task/events/')
+    if (!isClosed) say('failed', { ...facts(request), why })
+  })
   on('response', (response) => {
     const status = response.status()
     say('response', { ...facts(response.request()), status, offset: offset(response.headers()) })

@@ -28,6 +28,12 @@ _ID = {
     "postgresql": "lpad(to_hex(CAST(i AS bigint) * 2654435761 % 4294967296), 8, '0') || '-0000-4000-8000-' || "
     "lpad(to_hex(i), 12, '0')",
 }
+_TABLES = "('uploads', 'tasks', 'task_files')"
+_INDEXES = {
+    "sqlite": f"SELECT name, sql FROM sqlite_master WHERE type = 'index' AND sql <> '' AND tbl_name IN {_TABLES}",
+    "postgresql": "SELECT indexname, indexdef FROM pg_indexes WHERE schemaname = current_schema() "
+    f"AND indexname LIKE 'ix@_%' ESCAPE '@' AND tablename IN {_TABLES}",
+}
 _STATUS = (
     "CASE WHEN i % 41 = 0 THEN 'error' WHEN i % 41 = 1 THEN 'cancelled' WHEN i % 41 = 2 THEN 'removed' "
     "WHEN i % 41 = 3 THEN 'uploaded' WHEN i % 41 = 4 THEN 'processing' ELSE 'completed' END"
@@ -52,12 +58,18 @@ def fill(database: Database, rows: int) -> None:
     file |= {"safe_name": "filename", "status": "'completed'", "progress": "100", "has_poster": "false"}
     numbers = _NUMBERS[kind].format(last=rows - 1)
     with database.write() as session:
-        if kind == "sqlite":  # its usual cache is too small for indexes of ids that come in no order
-            session.connection().exec_driver_sql("PRAGMA cache_size=-400000")
+        if kind == "sqlite":
+            session.connection().exec_driver_sql("PRAGMA cache_size=-200000")
+        # Rows in the order of their ids, and indexes afterwards: a tenth of the time for a million.
+        indexes = session.execute(text(_INDEXES[kind])).all()
+        for name, _ in indexes:
+            session.execute(text(f"DROP INDEX {name}"))
         for table, values, source in (("uploads", upload, "n"), ("tasks", task, "n"), ("task_files", file, "uploads")):
-            select = f"SELECT {', '.join(values.values())} FROM {source}"
+            select = f"SELECT {', '.join(values.values())} FROM {source} ORDER BY 1"
             numbered = f"{numbers} {select}" if source == "n" else select
             session.execute(text(f"INSERT INTO {table} ({', '.join(values)}) {numbered}"))
+        for _, sql in indexes:
+            session.connection().exec_driver_sql(sql)
     if kind == "postgresql":
         with database.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
             connection.execute(text("VACUUM ANALYZE"))

@@ -93,7 +93,12 @@ class Callers:
     ) -> httpx.Response:
         """A request by this kind of caller; `path` may be a whole URL of the server."""
         url = path if path.startswith("http") else self.server.url + path
-        return self.server.http.request(method, url, headers={**(headers or {}), **self.headers(kind)}, **more)
+        given = {**(headers or {}), **self.headers(kind)}
+        with self.server.http.stream(method, url, headers=given, **more) as answer:
+            # A live stream has no end.
+            if not answer.headers.get("Content-Type", "").startswith("text/event-stream"):
+                answer.read()
+        return answer
 
     # What alice has
 

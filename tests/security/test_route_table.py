@@ -76,6 +76,10 @@ def status(callers: Callers) -> str:
     return "/api/task/status/" + id_of(callers.done)
 
 
+def following(callers: Callers) -> str:
+    return "/api/task/events/" + id_of(callers.done)
+
+
 def at(path: str) -> Make:
     return lambda _: path
 
@@ -127,6 +131,12 @@ ROWS = [
     Row("/api/task/status/{task_id:path}", "GET", status, read(200)),
     Row("/api/task/status/{task_id:path}", "HEAD", status, read(200)),
     Row("/api/task/status/{task_id:path}", "OPTIONS", status, everybody(204)),
+    Row("/api/task/events/{task_id:path}", "GET", following, read(200)),
+    Row("/api/task/events/{task_id:path}", "HEAD", following, everybody(405)),
+    Row("/api/task/events/{task_id:path}", "OPTIONS", following, everybody(204)),
+    Row("/api/events", "GET", at("/api/events"), {**read(200), "other": 200, "grant": 403}),
+    Row("/api/events", "GET", at("/api/events?owner=alice"), {**read(200), "other": 403, "grant": 403}),
+    Row("/api/events", "OPTIONS", at("/api/events"), everybody(204)),
     Row(
         "/api/task/cancel/{task_id:path}",
         "POST",
@@ -156,6 +166,9 @@ ROWS = [
     Row("/api/uploads", "HEAD", at("/api/uploads"), listing()),
     Row("/api/uploads", "OPTIONS", at("/api/uploads"), everybody(204)),
     Row("/api/task/{task_id:path}", "DELETE", lambda callers: "/api/task/" + id_of(callers.upload()), manage(200)),
+    Row("/api/config", "GET", at("/api/config"), everybody(200)),
+    Row("/api/config", "HEAD", at("/api/config"), everybody(200)),
+    Row("/api/config", "OPTIONS", at("/api/config"), everybody(204)),
     Row("/api/grants", "POST", at("/api/grants"), create(201, by_grant=403), json={}),
     Row("/media/{task_id}/{file_id}/{name:path}", "GET", poster, {**read(200), "grant": 403}),  # whatever the id
     Row("/media/{task_id}/{file_id}/{name:path}", "OPTIONS", poster, everybody(204)),

@@ -68,7 +68,8 @@ def for_api(settings: Settings, *methods: str) -> CrossOrigin:
     return CrossOrigin(
         settings,
         methods=", ".join([*methods, "OPTIONS"]),
-        allow="Authorization, Content-Type, Idempotency-Key, X-HTTP-Method-Override, X-Request-ID, X-Requested-With",
+        allow="Authorization, Content-Type, Idempotency-Key, Last-Event-ID, X-HTTP-Method-Override, X-Request-ID, "
+        "X-Requested-With",
         expose="Idempotent-Replayed, Retry-After, X-Request-ID",
     )
 

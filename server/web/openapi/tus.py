@@ -129,10 +129,14 @@ _BODY = Body(
 
 # Answers
 
+_APPEND_SIZE = r"^max-append-size=\d+$"
 _EVERY = (
     Header(name="Tus-Resumable", description="The version of the protocol.", schema={"const": "1.0.0"}, required=True),
     NOSNIFF,
     NO_STORE,
+    # Only with the setting `advised_chunk_size`.
+    Header(name="Upload-Limit", description="Bytes of a PATCH at most, as advice.", schema=text(pattern=_APPEND_SIZE)),
+    Header(name="Tus-Max-Chunk-Size", description="The same number.", schema=_BYTES),
 )
 _LOCATION = Header(name="Location", description="The URL of the upload.", schema=text(pattern="^https?://"))
 _PROGRESS = (

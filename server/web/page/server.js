@@ -8,7 +8,8 @@ import { language, speaks } from './texts.js'
 
 export const BASE = new URL('.', document.baseURI)
 
-const CHUNK = 8 << 20
+// Unless the server advises less: a proxy before it may refuse larger bodies.
+let chunk = 8 << 20
 // A file that is not a video is refused by its first bytes. In a long body, the refusal could get lost
 // in the reset of a connection that is still being written to.
 const FIRST_CHUNK = 256 << 10
@@ -129,7 +130,7 @@ export async function ask(item, signal) {
 /** Send the next chunk. It is empty when all bytes are there and only the completion is missing. */
 export async function sendChunk(item, signal) {
   const start = item.offset
-  const body = item.file.slice(start, start + (start === 0 ? FIRST_CHUNK : CHUNK))
+  const body = item.file.slice(start, start + (start === 0 ? Math.min(FIRST_CHUNK, chunk) : chunk))
   const onProgress = (loaded) => progressed(item, start + loaded)
   learn(item, await patch(item, start, { body, signal, onProgress }))
   if (item.offset <= start && !item.complete) throw new ConnectionLost()
@@ -141,6 +142,7 @@ function patch(item, offset, options) {
 }
 
 function learn(item, answer) {
+  obey(wholeNumber(answer.getResponseHeader('Tus-Max-Chunk-Size')))
   item.offset = wholeNumber(answer.getResponseHeader('Upload-Offset')) ?? 0
   item.sent = item.offset
   item.complete = answer.getResponseHeader('Upload-Task') !== null
@@ -166,10 +168,14 @@ export async function terminate(item) {
  * list when every file is accepted.
  */
 export async function askAccepted() {
-  const answer = await send('OPTIONS', 'files')
-  const accepted = answer.getResponseHeader('Upload-Extensions') ?? '*'
-  const extensions = accepted === '*' ? [] : accepted.split(',').map((extension) => extension.trim())
-  return { limit: wholeNumber(answer.getResponseHeader('Tus-Max-Size')), extensions }
+  const { tus, chunk_size: advised } = await api('GET', 'api/config')
+  obey(advised)
+  return { limit: tus.max_size, extensions: tus.accepted_extensions ?? [] }
+}
+
+/** Send chunks of the advised size from now on; they grow only with a reload. */
+function obey(advised) {
+  if (advised > 0) chunk = Math.min(chunk, advised)
 }
 
 /**

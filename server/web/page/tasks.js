@@ -1,9 +1,10 @@
 // The task of an upload, whose id is the upload's: following it, cancelling it.
 //
 // Rule: only the server's status counts. A request that fails says nothing about the task, so it is repeated until
-// the task is over or its item gone.
+// the task is over or its item gone. Between polls a live stream brings the status, where there is one.
 
 import { CANCELLED, DONE, FAILED, WATCHING, items, sleep } from './items.js'
+import { LATER, OVER, follow } from './live.js'
 import { playable } from './player.js'
 import { announce, enter, fail, render } from './rows.js'
 import { ConnectionLost, api } from './server.js'
@@ -26,9 +27,18 @@ export async function watch(item) {
     // Announced once when the server is away, and once when it is back.
     if (item.lost !== wasLost) enter(item, WATCHING)
     else render(item)
-    await sleep(item, answer ? POLL_MS : POLL_AGAIN_MS)
+    const how = answer ? await follow(item, (status) => hear(item, status)) : LATER
+    if (how === OVER || !items.includes(item)) return
+    if (how === LATER) await sleep(item, answer ? POLL_MS : POLL_AGAIN_MS)
     if (!items.includes(item)) return
   }
+}
+
+/** Take over a status of the live stream; true when the task is over. */
+function hear(item, answer) {
+  if (judge(item, answer)) return true
+  render(item)
+  return false
 }
 
 /** The task's status from the server; null when there is no answer. */

@@ -1,0 +1,58 @@
+"""`videodock tasks watch`, beside a database and with a real server."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+from tests.conftest import StartServer
+from tests.harness.event_client import EventClient
+from tests.harness.tasks import finish
+from tests.harness.uploader import Uploader
+from tests.harness.waiting import within
+from tests.samples import make
+
+UNKNOWN = "123e4567-e89b-42d3-a456-426614174000"
+ENDS = ["upload.finished", "task.created", "task.processing", "video.playable", "video.completed", "task.completed"]
+
+
+def test_a_task_is_watched_to_its_end(start_server: StartServer, tmp_path: Path) -> None:
+    """By the database and by URL: every event in order, then exit code 0; 3 for a task that is not there."""
+    server = start_server()
+    video = make(tmp_path, "clip.mp4").read_bytes()
+    uploader = Uploader(server)
+    task = uploader.create(len(video))
+    remote = subprocess.Popen(
+        [sys.executable, "-m", "server", "tasks", "watch", task, "--url", server.url],
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    uploader.patch(task, 0, video)
+    finish(server, task)
+    said, _ = remote.communicate(timeout=120)
+    assert remote.returncode == 0, said
+    heard = [line.split("  ")[1] for line in said.splitlines()]
+    assert [one for one in heard if not one.endswith((".progress", ".status"))] == ["upload.created", *ENDS]
+    local = server.run("tasks", "watch", task, "--json")
+    assert local.returncode == 0, local.stderr
+    lines = [json.loads(line) for line in local.stdout.splitlines()]
+    assert [line["type"] for line in lines] == ["upload.created", *ENDS]
+    assert lines[-1]["status"]["status"] == "completed"
+    for more in ([], ["--url", server.url]):
+        missing = server.run("tasks", "watch", UNKNOWN, *more)
+        assert (missing.returncode, missing.stdout) == (3, ""), missing.stderr
+
+
+def test_a_stopping_server_ends_its_streams_at_once(start_server: StartServer) -> None:
+    """SIGTERM ends open streams well before the grace period, as whole responses, and the server with 0."""
+    server = start_server(shutdown_grace=60)
+    task = Uploader(server).create(10)
+    port = int(server.url.rpartition(":")[2])
+    streams = [EventClient(port, path).begun() for path in ("/api/events", f"/api/task/events/{task}")]
+    os.kill(server.pid, signal.SIGTERM)
+    for stream in streams:
+        stream.rest()
+        assert stream.has_ended
+    within(lambda: not server.running, seconds=10, what="the server has ended")

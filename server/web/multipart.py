@@ -40,6 +40,7 @@ from server.errors import (
 )
 from server.messages import sentence
 from server.transport.body import End
+from server.tus.client_kind import client_kind
 from server.tus.passthrough import KEY as PASSTHROUGH
 from server.tus.passthrough import MOST_BYTES, of_field
 from server.tus.protocol import check_content_coding
@@ -127,6 +128,7 @@ class _FormRoute:
         rate = await self._access.count_creation(call.scope, principal)
         async with self._forms.receive(principal.owner, key, asked, grant_terms.terms(principal)) as form:
             form.passthrough = grant_terms.passthrough(principal)
+            form.client = client_kind(call.head.get("User-Agent"))
             answer = await self._take_all(form, reader, principal)
             self._check_end(reader)
             answered = await self._finish(form, answer, principal)

@@ -10,6 +10,7 @@ from typing import Literal
 from alembic import context
 from sqlalchemy import Connection, Engine
 
+from server.database import comments
 from server.database.models import Base
 from server.database.session import make_engine
 from server.database.types import UtcDateTime
@@ -66,6 +67,7 @@ def _run_on_postgresql(engine: Engine) -> None:
         connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_ADVISORY_LOCK})")
         _configure(connection)
         context.run_migrations()
+        comments.write(connection)
 
 
 _target = _engine()

@@ -38,6 +38,7 @@ from server.web import (
     sessions,
     tasks,
     tus,
+    webhooks,
 )
 from server.web.access import Access
 from server.web.described import DescribedRoute
@@ -73,6 +74,7 @@ def create_app(settings: Settings | None = None, store: UploadStore | None = Non
             await anyio.to_thread.run_sync(migration.check_head, services.database.engine)
             await anyio.to_thread.run_sync(services.claim_store)
             await services.auth.signatures.prepare()
+            await anyio.to_thread.run_sync(services.events.pre_create.start)
             services.locks.listen()
             if scheduler is not None:
                 await anyio.to_thread.run_sync(scheduler.start)
@@ -117,6 +119,7 @@ def _routes(services: Services, checks: Mapping[str, Callable[[], str | None]]) 
         *lists.routes(services),
         *grants.routes(services),
         *config.routes(services, tus.offer_of(services)),
+        *webhooks.routes(services),
         *sessions.routes(
             settings=settings,
             sessions=services.auth.sessions,

@@ -16,7 +16,7 @@ import re
 import socket
 import ssl
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache
@@ -34,13 +34,43 @@ _PORTS = {"http": 80, "https": 443}
 _HEAD_BYTES = 64 << 10
 _MOST_FRAMING = 8
 _LONGEST_TEXT = 100
+_BODY_SECONDS = 1.0  # that the body of an answer may take of which only the beginning counts
 
 # The system's look-up of a name has time limits of its own and cannot be interrupted; only its waiting caller can.
 _resolvers = ThreadPoolExecutor(8, "resolve")
 
 
 class OutboundError(Exception):
-    """There is no answer. The text is for the log."""
+    """There is no answer. The text is for the log; `code` is one of timeout, address, name, network, tls, answer."""
+
+    def __init__(self, text: str, code: str = "network") -> None:
+        super().__init__(text)
+        self.code = code
+
+
+class _RefusedAddressError(OSError):
+    """None of its addresses may be connected to."""
+
+    def __init__(self) -> None:
+        super().__init__("its address is not allowed")
+
+
+Resolve = Callable[[str, int], "_Addresses"]
+"""Looks up a name: `socket.getaddrinfo` for TCP."""
+
+
+@dataclass(frozen=True, kw_only=True, repr=False)
+class Guard:
+    """For a URL that is not the operator's own: which addresses may be connected to.
+
+    The address is checked that the connection then has: a name that changes its address between a check and the
+    connection gains nothing. `resolvers` are the threads that look up its name, so that slow names delay only their own
+    kind.
+    """
+
+    allows: Callable[[str], bool]
+    resolvers: ThreadPoolExecutor
+    resolve: "Resolve | None" = None
 
 
 @dataclass(frozen=True, repr=False)
@@ -96,22 +126,25 @@ def request(
     headers: Iterable[tuple[bytes, bytes]] = (),
     body: bytes = b"",
     context: ssl.SSLContext | None = None,
+    guard: Guard | None = None,
+    cut: bool = False,
 ) -> Answer:
     """Send one request, and read its answer of at most `most` bytes until `deadline` of `time.monotonic`. Blocking.
 
     `context` verifies the certificate of an https server; without one, the system's authorities and those of
-    `SSL_CERT_FILE` do. Raises `OutboundError`.
+    `SSL_CERT_FILE` do. A longer answer is an error, unless it may be `cut`: then its status counts, and its body is
+    what came of it within a second, up to `most` bytes. Raises `OutboundError`.
     """
     try:
         head = _head(target, method, headers, len(body))
-        with _connected(target, deadline, context) as connection:
+        with _connected(target, deadline, context, guard) as connection:
             wire = _Wire(connection, deadline, _MOST_FRAMING * most + _HEAD_BYTES)
             # A server may refuse before it has read the body; its answer still counts.
             with contextlib.suppress(BrokenPipeError, ConnectionResetError):
                 wire.send(head + body)
-            return _answer(wire, method, most)
+            return _beginning(wire, method, most) if cut else _answer(wire, method, most)
     except (OSError, http.client.HTTPException, ValueError) as error:
-        raise OutboundError(_reason(error)) from None
+        raise OutboundError(_reason(error), _code(error)) from None
 
 
 def _head(target: Target, method: str, headers: Iterable[tuple[bytes, bytes]], size: int) -> bytes:
@@ -129,8 +162,10 @@ def _head(target: Target, method: str, headers: Iterable[tuple[bytes, bytes]], s
 
 
 @contextlib.contextmanager
-def _connected(target: Target, deadline: float, context: ssl.SSLContext | None) -> Iterator[socket.socket]:
-    with _connect(target, deadline) as plain:
+def _connected(
+    target: Target, deadline: float, context: ssl.SSLContext | None, guard: Guard | None
+) -> Iterator[socket.socket]:
+    with _connect(target, deadline, guard) as plain:
         if target.scheme == "http":
             yield plain
             return
@@ -139,10 +174,14 @@ def _connected(target: Target, deadline: float, context: ssl.SSLContext | None) 
             yield connection
 
 
-def _connect(target: Target, deadline: float) -> socket.socket:
+def _connect(target: Target, deadline: float, guard: Guard | None) -> socket.socket:
     """A connection to the first address that takes one; each has its share of the time."""
     failure: OSError = OSError("its name has no address")
-    addresses = _addresses(target, deadline)
+    addresses = _addresses(target, deadline, guard)
+    if guard is not None and addresses:
+        addresses = [entry for entry in addresses if guard.allows(entry[4][0])]
+        if not addresses:
+            raise _RefusedAddressError
     for count, (family, kind, protocol, _, address) in enumerate(addresses):
         connection = socket.socket(family, kind, protocol)
         try:
@@ -159,17 +198,23 @@ def _connect(target: Target, deadline: float) -> socket.socket:
 _Addresses = list[tuple[socket.AddressFamily, socket.SocketKind, int, str, tuple[str, int] | tuple[str, int, int, int]]]
 
 
-def _addresses(target: Target, deadline: float) -> _Addresses:
+def _addresses(target: Target, deadline: float, guard: Guard | None = None) -> _Addresses:
     with contextlib.suppress(socket.gaierror):  # not an address, but a name
         return cast(
             "_Addresses",
             socket.getaddrinfo(target.host, target.port, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST),
         )
-    looking_up = _resolvers.submit(socket.getaddrinfo, target.host, target.port, type=socket.SOCK_STREAM)
+    resolvers = _resolvers if guard is None else guard.resolvers
+    resolve = _resolve if guard is None or guard.resolve is None else guard.resolve
+    looking_up = resolvers.submit(resolve, target.host, target.port)
     try:
-        return cast("_Addresses", looking_up.result(_left(deadline)))
+        return looking_up.result(_left(deadline))
     finally:
         looking_up.cancel()
+
+
+def _resolve(host: str, port: int) -> _Addresses:
+    return cast("_Addresses", socket.getaddrinfo(host, port, type=socket.SOCK_STREAM))
 
 
 @cache
@@ -184,6 +229,10 @@ class _Wire(io.RawIOBase):
         self._connection = connection
         self._deadline = deadline
         self._most = most
+
+    def end_by(self, deadline: float) -> None:
+        """Read no longer than until then."""
+        self._deadline = min(self._deadline, deadline)
 
     def makefile(self, _mode: str) -> io.BufferedReader:
         return io.BufferedReader(self)
@@ -221,6 +270,19 @@ def _answer(wire: _Wire, method: str, most: int) -> Answer:
         return Answer(response.status, response.headers.get_content_type(), body if is_plain else b"")
 
 
+def _beginning(wire: _Wire, method: str, most: int) -> Answer:
+    """The status, and the first bytes of the body."""
+    response = http.client.HTTPResponse(cast("socket.socket", wire), method=method)
+    with response:
+        response.begin()
+        wire.end_by(time.monotonic() + _BODY_SECONDS)
+        body = b""
+        with contextlib.suppress(OSError, http.client.HTTPException, ValueError):
+            while len(body) < most and (piece := response.read1(most - len(body))):
+                body += piece
+        return Answer(response.status, response.headers.get_content_type(), body)
+
+
 def _left(deadline: float) -> float:
     """Seconds until the deadline; raises `TimeoutError` when there are none."""
     left = deadline - time.monotonic()
@@ -242,3 +304,15 @@ def _reason(error: Exception) -> str:
     if isinstance(error, http.client.HTTPException):
         return f"the answer is not HTTP: {type(error).__name__}"
     return str(error)[:_LONGEST_TEXT]
+
+
+def _code(error: Exception) -> str:
+    """The kind of what went wrong."""
+    kinds: tuple[tuple[type[Exception], str], ...] = (
+        (TimeoutError, "timeout"),
+        (_RefusedAddressError, "address"),
+        (socket.gaierror, "name"),
+        (ssl.SSLError, "tls"),
+        (OSError, "network"),
+    )
+    return next((code for kind, code in kinds if isinstance(error, kind)), "answer")

@@ -5,7 +5,7 @@ were true at the time. Everything here blocks.
 """
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -75,8 +75,10 @@ def set_limits(session: Session, owner: str, limits: Mapping[str, int | None], n
         session.delete(row)
 
 
-def rename(database: Database, old: str, new: str, *, merge: bool = False) -> Mapping[str, int]:
-    """Give everything of `old` to `new`; the number of moved rows by table.
+def rename(
+    database: Database, old: str, new: str, *, merge: bool = False, also: Callable[[Session], None] | None = None
+) -> Mapping[str, int]:
+    """Give everything of `old` to `new`; the number of moved rows by table. `also` works in the same transaction.
 
     A form that is being received keeps its Idempotency-Key under the old name; its task belongs to the new one. What a
     request creates meanwhile under the old name stays there. Where `new` is there already, its limits count, and its
@@ -86,7 +88,10 @@ def rename(database: Database, old: str, new: str, *, merge: bool = False) -> Ma
     for _ in range(_TRIES):
         try:
             with database.write() as session:
-                return _rename(session, old, new, merge=merge)
+                moved = _rename(session, old, new, merge=merge)
+                if also is not None:
+                    also(session)
+                return moved
         except OperationalError as error:
             if getattr(error.orig, "sqlstate", None) not in _WAITED:
                 raise

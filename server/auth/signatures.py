@@ -29,6 +29,10 @@ from sqlalchemy.exc import SQLAlchemyError
 from server.database.access_models import SigningKey
 from server.database.session import Database, changed
 
+ORIGINAL = "original"
+RESULTS = "results"
+"""Purposes of signatures that expire."""
+
 _ID_CHARACTERS = string.ascii_lowercase + string.digits
 _KEY_LENGTH = 4
 _MAC_LENGTH = 22  # characters of 128 bits in base64url
@@ -88,10 +92,23 @@ class Signatures:
     async def sign_until(self, purpose: str, subject: str, seconds: int) -> str:
         """A signature that is valid for at least `seconds`, and for a sixth of them more: so URLs repeat, and caches
         work."""
+        return self._until(await self._current(), purpose, subject, seconds)
+
+    def sign_until_blocking(self, purpose: str, subject: str, seconds: int) -> str:
+        """The same on a thread, in a process that may have no event loop. Raises the errors of the database."""
+        if self._is_stale():
+            try:
+                self._load()
+            except SQLAlchemyError:
+                if self._newest is None:
+                    raise
+        return self._until(self._signing(), purpose, subject, seconds)
+
+    def _until(self, key: _Key, purpose: str, subject: str, seconds: int) -> str:
         step = max(10, seconds // 6)
         now = int(self._clock().timestamp())
         until = f"{(now // step + 1) * step + seconds:x}"
-        return f"{until}.{(await self._current()).sign(purpose, subject, until)}"
+        return f"{until}.{key.sign(purpose, subject, until)}"
 
     async def seconds_left(self, purpose: str, subject: str, signature: str) -> int | None:
         """For how long this signature is valid, not more than 0 when it has expired; None for one that is not ours."""
@@ -127,12 +144,18 @@ class Signatures:
             return made, changed(session, delete(SigningKey).where(SigningKey.id.not_in([made, *kept])))
 
     async def _current(self) -> _Key:
-        if self._newest is None or self._monotonic() - self._loaded > _SECONDS:
+        if self._is_stale():
             try:
                 await self.prepare()
             except SQLAlchemyError:
                 if self._newest is None:  # else the key that is known signs on while the database is away
                     raise
+        return self._signing()
+
+    def _is_stale(self) -> bool:
+        return self._newest is None or self._monotonic() - self._loaded > _SECONDS
+
+    def _signing(self) -> _Key:
         if self._newest is None:
             raise RuntimeError("there is no key to sign with")
         return self._newest

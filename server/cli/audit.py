@@ -25,7 +25,7 @@ _AGO = re.compile(r"([0-9]{1,6})([smhdw])")
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
 
 
-class _Since(click.ParamType[datetime]):
+class Since(click.ParamType[datetime]):
     """A time, or how long ago it was."""
 
     name = "time"
@@ -51,9 +51,7 @@ def audit_group(place: Decorator, settings: Callable[[Mapping[str, Given]], Sett
     @group.command("list", short_help="List actions, the newest first.")
     @click.option("--owner", help="Only actions of this owner, or on what is this owner's.")
     @click.option("--action", "actions", multiple=True, help="Only those, such as `sign_in`; may be repeated.")
-    @click.option(
-        "--since", type=_Since(), metavar="TIME", help="Only those since a time (UTC), or since 7d, 12h, 90m."
-    )
+    @click.option("--since", type=Since(), metavar="TIME", help="Only those since a time (UTC), or since 7d, 12h, 90m.")
     @click.option("--limit", type=click.IntRange(0), default=_LIMIT, show_default=True, help="0 for all.")
     @click.option("--json", "as_json", is_flag=True, help="Print JSON: every column.")
     @place

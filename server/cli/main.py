@@ -22,6 +22,7 @@ from server.cli import settings_docs, start_checks
 from server.cli.access import add_access_commands
 from server.cli.doctor import doctor_command
 from server.cli.tasks import add_to
+from server.cli.webhooks import webhooks_group
 from server.errors import StartError
 from server.settings import Settings, load, unknown_variables
 
@@ -361,6 +362,7 @@ _DOCTOR = ("host", "auth", "scheduler", "broker_url", "redis_url", "clamd", "ffm
 main.add_command(doctor_command(_options((*_PLACE, *_DOCTOR)), _settings))
 add_to(main, _options(_PLACE), _settings)
 add_access_commands(main, _options(_PLACE), _settings)
+main.add_command(webhooks_group(_options((*_PLACE, "public_url", "webhook_allow_private")), _settings))
 
 if __name__ == "__main__":
     main()

@@ -1,4 +1,4 @@
-"""`videodock owners …` and `videodock owner rename`.
+"""`videodock owners …`, `videodock owner rename` and `videodock owner erase`.
 
 Rule: exit codes as in `tasks.py`: 3 for an owner that is not known, 4 when the new name is in use. Beside a running
 server or without; each process follows within seconds.
@@ -17,6 +17,8 @@ from server.settings import Settings
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
+    from server.auth.audit import Entry
+    from server.maintenance.erasure import Erased
     from server.uploads.quotas import OwnerQuotas
 
 Decorator = Callable[[Any], Any]
@@ -89,7 +91,7 @@ def owners_command(place: Decorator, settings: Callable[[Mapping[str, Given]], S
 
 def owner_command(place: Decorator, settings: Callable[[Mapping[str, Given]], Settings]) -> click.Group:
     """The group `owner`."""
-    group = click.Group("owner", short_help="Rename an owner.")
+    group = click.Group("owner", short_help="Rename an owner, or erase one.")
 
     @group.command(short_help="Give everything of an owner to another name.")
     @click.argument("old")
@@ -103,6 +105,22 @@ def owner_command(place: Decorator, settings: Callable[[Mapping[str, Given]], Se
         Credentials that do not come from Videodock (JWT, forward authentication, a proxy) still name OLD.
         """
         _rename(settings(given), old, _checked(new), merge=merge, as_json=as_json)
+
+    @group.command(short_help="Remove an owner's videos and personal data.")
+    @click.argument("name")
+    @click.option("--yes", is_flag=True, help="Do not ask.")
+    @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+    @place
+    def erase(name: str, yes: bool, as_json: bool, **given: Given) -> None:
+        """Remove the videos, uploads, keys, grants and sign-ins of NAME, and every name, title and address.
+
+        Rows stay for reports, under a random name. Nothing brings the rest back. When it was interrupted, repeat it.
+        Backups and logs keep what they have.
+        """
+        made = settings(given)
+        if not yes:
+            click.confirm(f"Remove everything of {name!r} for good?", abort=True)
+        _erase(made, name, as_json=as_json)
 
     return group
 
@@ -202,3 +220,48 @@ def _rename(settings: Settings, old: str, new: str, *, merge: bool, as_json: boo
         return
     counts = (f"{name.replace('_', ' ')} {count}" for name, count in moved.items() if count)
     click.echo(f"Moved to {output.cell(new)}: {', '.join(counts) or 'nothing'}.")
+
+
+def _erase(settings: Settings, name: str, *, as_json: bool) -> None:
+    from dataclasses import asdict
+
+    from server.auth import audit, owners
+    from server.bootstrap import utc_now
+    from server.cli import actions, output
+    from server.maintenance import erasure
+
+    shown = output.cell(name)
+    try:
+        with actions.serving(settings) as services:
+            made = erasure.Erasure(
+                database=services.database,
+                removal=services.removal,
+                store=services.store,
+                locks=services.locks,
+                node=services.node,
+            )
+            log = audit.AuditLog(database=services.database, clock=utc_now)
+            done = made.erase(name, lambda session, erased: log.write(session.connection(), _entry(erased)))
+    except owners.OwnerUnknownError:
+        raise exits.NotThere(f"There is no owner {shown}.") from None
+    except erasure.ElsewhereError:
+        raise exits.Refused(
+            f"{shown} has videos in another data folder too; those in this one are removed. Run the same with "
+            "--data-dir for that one; it ends the erasure."
+        ) from None
+    except (erasure.StillBusyError, owners.OwnerBusyError):
+        raise exits.Refused(f"Requests use what {shown} has; a part is removed. Run it again.") from None
+    if as_json:
+        click.echo(output.as_json(asdict(done)))
+        return
+    click.echo(f"Erased. The rows that stay for reports belong to {done.name} now.")
+    click.echo(f"Removed: tasks {done.tasks}, other uploads {done.uploads}.")
+    if done.left:
+        click.echo(f"Files of {done.left} tasks are in use; the next sweep removes them.")
+
+
+def _entry(done: "Erased") -> "Entry":
+    from server.auth.audit import OPERATOR, Entry
+
+    details = {"tasks": done.tasks, "uploads": done.uploads}
+    return Entry(action="owner_erased", actor=OPERATOR, object_kind="owner", object_id=done.name, details=details)

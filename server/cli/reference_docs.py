@@ -9,14 +9,21 @@ from sqlalchemy import Table
 
 from server import errors, messages
 from server.database.models import Base
+from server.database.personal_data import is_personal, is_secret
+from server.database.report_views import VIEWS, View
 
-_TABLES = """# Tables
+_TABLES = """# Tables and views
 
-<!-- Made by `videodock tables` from server/database/models.py; change it there. -->
+<!-- Made by `videodock tables` from server/database/; change it there. -->
 
-Reports are plain SQL over these tables, on SQLite and PostgreSQL alike. Times are UTC; sizes are bytes. Reasons are
-codes; [errors](errors.md) has their sentences. Columns may be added by later versions; they do not change their
-meaning.
+Reports are plain SQL over these views and tables, on SQLite and PostgreSQL alike; [reporting](reporting.md) has
+queries. Times are UTC; sizes are bytes. Reasons are codes; [errors](errors.md) has their sentences. Columns may be
+added by later versions; they do not change their meaning. On PostgreSQL the meanings are comments too (`\\d+ uploads`).
+
+**Personal** marks columns that tell who somebody is, or what they called their videos; `videodock owner erase` empties
+them. **Secret** marks what `videodock reports grant` gives to nobody.
+
+# Views
 """
 
 _ERRORS = """# Errors
@@ -33,7 +40,8 @@ case. A remark is not a failure: the file is completed, and its `remarks` have t
 
 def tables() -> str:
     """docs/database.md."""
-    return _TABLES + "".join(_table(table) for table in Base.metadata.sorted_tables)
+    views = "".join(_view(name, view) for name, view in VIEWS.items() if not view.is_internal)
+    return _TABLES + views + "\n# Tables\n" + "".join(_table(table) for table in Base.metadata.sorted_tables)
 
 
 def refusals() -> str:
@@ -44,7 +52,8 @@ def refusals() -> str:
         if code.startswith(("upload_accepted", "task_uploaded", "task_processing", "task_completed", "task_error")):
             continue  # states, not refusals
         chinese, english = messages.templates(code)
-        status = statuses.get(code, "remark" if code in messages.REMARKS else "of a file")
+        subject = "of a webhook" if code.startswith("webhook_") else "of a file"
+        status = statuses.get(code, "remark" if code in messages.REMARKS else subject)
         lines.append(f"| `{code}` | {status} | {english} | {chinese} |")
     return _ERRORS + "\n".join(lines) + "\n"
 
@@ -61,5 +70,20 @@ def _table(table: Table) -> str:
         kind = str(column.type).lower() + ("" if column.nullable else " not null")
         keys = ["primary key"] if column.primary_key else []
         keys += [f"→ `{key.target_fullname}`" for key in column.foreign_keys]
-        lines.append(f"| `{column.name}` | {', '.join([kind, *keys])} | {column.doc} |")
+        lines.append(
+            f"| `{column.name}` | {', '.join([kind, *keys])} | {_marks(table.name, column.name)}{column.doc} |"
+        )
+    return "\n".join(lines) + "\n"
+
+
+def _marks(table: str, column: str) -> str:
+    marks = "**Personal.** " if is_personal(table, column) else ""
+    return marks + ("**Secret.** " if is_secret(table, column) else "")
+
+
+def _view(name: str, view: View) -> str:
+    lines = ["", f"## {name}", "", view.about, "", "| column | type | |", "| --- | --- | --- |"]
+    for column, (kind, about) in view.columns.items():
+        personal = "**Personal.** " if column == "owner" else ""
+        lines.append(f"| `{column}` | {kind} | {personal}{about} |")
     return "\n".join(lines) + "\n"

@@ -20,6 +20,7 @@ from server.cli.audit import audit_group
 from server.cli.backups import backup_command, restore_command
 from server.cli.maintenance import check_command
 from server.cli.owners import owner_command, owners_command
+from server.cli.reports import reports_group
 from server.cli.watch import watch_command
 from server.lifecycle import TaskStatus, UploadStatus
 from server.settings import Settings
@@ -53,6 +54,7 @@ def add_to(main: click.Group, place: Decorator, settings: Callable[[Mapping[str,
     main.add_command(owners_command(place, settings))
     main.add_command(owner_command(place, settings))
     main.add_command(audit_group(place, settings))
+    main.add_command(reports_group(place, settings))
     main.add_command(check_command(place, settings))
     main.add_command(backup_command(place, settings))
     main.add_command(restore_command(place, settings))

@@ -5,8 +5,9 @@ Rule: no table is here.
 
 from datetime import datetime
 from enum import StrEnum
+from typing import Any
 
-from sqlalchemy import BigInteger, Enum, Index, Integer, MetaData, Text, text
+from sqlalchemy import BigInteger, Enum, Index, Integer, MetaData, Table, Text, text
 from sqlalchemy.orm import DeclarativeBase
 
 from server.database.types import UtcDateTime
@@ -45,3 +46,11 @@ class Base(DeclarativeBase):
 
     metadata = MetaData(naming_convention=NAMING)
     type_annotation_map = {datetime: UtcDateTime(), int: BigInteger(), str: Text()}  # noqa: RUF012
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        """The `doc` of a column is its comment in the database too."""
+        super().__init_subclass__(**kwargs)
+        if isinstance(table := getattr(cls, "__table__", None), Table):
+            table.comment = (cls.__doc__ or "").partition("\n")[0]
+            for column in table.columns:
+                column.comment = column.doc

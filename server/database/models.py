@@ -30,6 +30,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from server.database import access_models as access_models  # its tables belong to the same metadata
 from server.database import event_models as event_models
+from server.database import report_models as report_models
 from server.database.base import COUNTER, index_of, word
 from server.database.base import Base as Base
 from server.lifecycle import FileStatus, StepStatus, TaskStatus, UploadStatus
@@ -80,6 +81,11 @@ class Upload(Base):
         word(UploadStatus), doc="`open`, `complete`, `rejected`, `expired` or `terminated`", default=UploadStatus.OPEN
     )
     protocol: Mapped[str] = mapped_column(String(16), doc="`tus` or `multipart`")
+    client: Mapped[str | None] = mapped_column(
+        String(16),
+        doc="Kind of client, by its User-Agent: `browser`, `mobile_browser`, `ios`, `android`, `java`, `node`, "
+        "`python`, `go`, `curl` or `other`; NULL without that header",
+    )
     grant_id: Mapped[str | None] = mapped_column(String(16), doc="The grant that created it; NULL without one")
     length: Mapped[int | None] = mapped_column(doc="Bytes of the whole file; NULL while unknown")
     received: Mapped[int] = mapped_column(
@@ -107,6 +113,10 @@ class Upload(Base):
     created_at: Mapped[datetime] = mapped_column(doc="When it was created (UTC)")
     updated_at: Mapped[datetime] = mapped_column(doc="When its row changed last (UTC)")
     expires_at: Mapped[datetime] = mapped_column(doc="When it is removed, unless complete or bytes came since (UTC)")
+    first_byte_at: Mapped[datetime | None] = mapped_column(
+        doc="When its first byte came (UTC), written with the progress or the completion; NULL where that was at "
+        "`created_at`, or not recorded"
+    )
     completed_at: Mapped[datetime | None] = mapped_column(doc="When its last byte had arrived (UTC)")
     resumed: Mapped[bool] = mapped_column(
         doc="Whether its client resumed it: sent a HEAD when only a part of the bytes had arrived",
@@ -208,6 +218,7 @@ class Task(Base):
     playable: Mapped[bool] = mapped_column(
         doc="Whether every file that has not failed can be played", server_default=false()
     )
+    playable_at: Mapped[datetime | None] = mapped_column(doc="When that was first so (UTC)")
     step: Mapped[str | None] = mapped_column(String(16), doc="The step that runs, or ran last")
     eta_seconds: Mapped[int | None] = mapped_column(
         Integer, doc="Seconds until it is done, as estimated at `updated_at`; NULL while unknown"
@@ -291,6 +302,8 @@ class TaskStep(Base):
     """One step of the pipeline for one file."""
 
     __tablename__ = "task_steps"
+    # Failures are few, so it costs the other rows nothing.
+    __table_args__ = (index_of("ix_task_steps_failed", "status = 'error'", "name", "error_code", "failures"),)
 
     file_id: Mapped[str] = mapped_column(
         ForeignKey("task_files.id", ondelete="CASCADE"), primary_key=True, doc="Its file"
@@ -335,7 +348,12 @@ class TaskEvent(Base):
     """The events of a task and of its uploads, in order; rows are only added."""
 
     __tablename__ = "task_events"
-    __table_args__ = (Index(None, "task_id", "id"), Index(None, "owner", "id"), {"sqlite_autoincrement": True})
+    __table_args__ = (
+        Index(None, "task_id", "id"),
+        Index(None, "owner", "id"),
+        index_of("ix_task_events_retried", "type = 'retried'", "task_id", "at"),
+        {"sqlite_autoincrement": True},
+    )
 
     id: Mapped[int] = mapped_column(COUNTER, primary_key=True, doc="Rising number")
     task_id: Mapped[str] = mapped_column(

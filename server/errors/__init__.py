@@ -2,7 +2,7 @@
 
 Rule: an error carries a stable `code`, a `status` hint and the parameters of its sentence. It knows no HTTP
 beyond that hint and no language: `messages/` has the sentences, `web/errors.py` makes responses. `base.py` has the
-kinds of errors; each refusal is a class here, or in `access.py` for who may do what.
+kinds of errors; each refusal is a class here, in `access.py` for who may do what, or in `events.py` for webhooks.
 
     VideodockError
     ├── ClientError                     the request is at fault; repeating it will not help
@@ -29,6 +29,7 @@ kinds of errors; each refusal is a class here, or in `access.py` for who may do 
     │   ├── scope_missing               403  the credential does not allow it
     │   ├── cross_site                  403  another site's page used a sign-in
     │   ├── refused_by_backend          403  by the service at `auth_url`
+    │   ├── refused_by_hook             403  by a Python hook `pre_create`
     │   ├── grant_expired               403  or revoked
     │   ├── grant_mismatch              403  another name, size, type or origin than the grant allows
     │   ├── playback_expired            403  a signed URL whose time is over
@@ -43,10 +44,13 @@ kinds of errors; each refusal is a class here, or in `access.py` for who may do 
     │   ├── upload_not_found            404
     │   ├── upload_incomplete           404  there is nothing to download yet
     │   ├── task_not_found              404
+    │   ├── webhook_not_found           404
+    │   ├── delivery_not_found          404
     │   ├── method_not_allowed          405
     │   ├── offset_mismatch             409  carries the true offset
     │   ├── upload_complete             409  carries the true offset
     │   ├── too_many_finals             409  as many final uploads as there may be wait for the same part
+    │   ├── too_many_webhooks           409  as many as an owner may have
     │   ├── task_ended                  409  a task that is over cannot be cancelled
     │   ├── task_running                409  a task that is processed is not deleted unless that is asked for
     │   ├── task_not_ended              409  only a task that is over can be retried
@@ -84,6 +88,7 @@ kinds of errors; each refusal is a class here, or in `access.py` for who may do 
     │   ├── unavailable                 503  a part that Videodock needs is away
     │   ├── too_many_streams            503  live event streams of a process, an owner or an address
     │   ├── too_busy                    503  as many connections or bodies as there may be
+    │   │   └── too_many_streams        503  as many live streams as there may be
     │   ├── server_stopping             503  in the middle of a request that had not ended when the grace period did
     │   ├── no_room                     507  for a new upload, beside what was promised to others
     │   ├── form_storage_full           507  in the middle of a form, which is dropped
@@ -105,6 +110,7 @@ from server.errors.access import QuotaReachedError as QuotaReachedError
 from server.errors.access import QuotaTooSmallError as QuotaTooSmallError
 from server.errors.access import RateLimitedError as RateLimitedError
 from server.errors.access import RefusedByBackendError as RefusedByBackendError
+from server.errors.access import RefusedByHookError as RefusedByHookError
 from server.errors.access import ScopeMissingError as ScopeMissingError
 from server.errors.access import SignInInvalidError as SignInInvalidError
 from server.errors.access import TooManyStreamsError as TooManyStreamsError
@@ -115,6 +121,9 @@ from server.errors.base import Param as Param
 from server.errors.base import StartError as StartError
 from server.errors.base import StepError as StepError
 from server.errors.base import VideodockError as VideodockError
+from server.errors.events import DeliveryNotFoundError as DeliveryNotFoundError
+from server.errors.events import TooManyWebhooksError as TooManyWebhooksError
+from server.errors.events import WebhookNotFoundError as WebhookNotFoundError
 
 
 class HeaderMissingError(ClientError):

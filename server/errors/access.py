@@ -57,6 +57,13 @@ class RefusedByBackendError(ClientError):
     status = 403
 
 
+class RefusedByHookError(ClientError):
+    """A Python hook `pre_create` refused the creation; its sentence is `explanation`."""
+
+    code = "refused_by_hook"
+    status = 403
+
+
 class GrantExpiredError(ClientError):
     code = "grant_expired"
     status = 403

@@ -48,7 +48,10 @@ WEBHOOKS = (
     "task.cancelled",
     "task.removed",
 )
-"""The names that most backends need: the documented types of webhooks."""
+"""The names that an endpoint may choose: what backends need."""
+
+WEBHOOK_NAMES: Mapping[str, str] = {kind: name for kind, name in NAMES.items() if name in WEBHOOKS}
+"""The same by the type of the row."""
 
 ENDS: Mapping[str, str] = {
     "completed": "task.completed",

@@ -26,6 +26,7 @@ from sqlalchemy.orm import Session
 from server.auth import audit
 from server.database.models import Task, TaskEvent, TaskFile, Upload, UploadPart
 from server.database.session import Database, changed
+from server.events import deliveries
 from server.lifecycle import TASK_MOVES, FileStatus, TaskStatus, UploadStatus, ends
 from server.maintenance.guarded_clock import GuardedClock
 from server.maintenance.sweep_report import SweepKind, SweepRound
@@ -114,6 +115,9 @@ class Retention:
             self._note(this, kind, until)
         if settings.quarantine_retention:
             self._old_quarantine(this, now - timedelta(seconds=settings.quarantine_retention))
+        if settings.event_retention:
+            until = now - timedelta(seconds=settings.event_retention)
+            this.report.add(SweepKind.OLD_DELIVERIES, deliveries.purge(self._database, until, dry_run=this.dry_run))
         if settings.audit_retention:
             until = now - timedelta(seconds=settings.audit_retention)
             this.report.add(SweepKind.OLD_AUDIT, audit.purge(self._database, until, dry_run=this.dry_run))

@@ -26,6 +26,7 @@ from server.database.models import Task, TaskFile, Upload, UploadPart
 from server.database.session import Database
 from server.errors import MediaTypeUnsupportedError, PartInvalidError, StorageFullError, UploadLockedError
 from server.lifecycle import FileStatus, TaskStatus, UploadStatus
+from server.maintenance import report_sums
 from server.maintenance.removal import Removal
 from server.maintenance.retention import Retention
 from server.maintenance.sweep_report import SweepKind, SweepReport, SweepRound
@@ -87,6 +88,9 @@ class Sweeper:
         report = this.report
         self.store.check()  # a store that is away seems empty: nothing may be concluded from that
         report.add(SweepKind.LEFTOVERS, len(self.locks.stale_fifos()) if dry_run else self.locks.clean())
+        if not dry_run:
+            # Before rows are deleted: their sums stay.
+            report_sums.keep(self.database, self.clock(), row_retention=self.settings.row_retention)
         # First, so that the sweep sees the same rows as what was reported before it.
         self.retention.purge_due(this)
         self._end_removals(this)

@@ -53,6 +53,7 @@ class SweepKind(StrEnum):
     OLD_RESULTS = "old_results", "tasks with old results (`result_retention`)"
     OLD_QUARANTINE = "old_quarantine", "files in quarantine (`quarantine_retention`)"
     OLD_EVENTS = "old_events", "events of tasks (`event_retention`)"
+    OLD_DELIVERIES = "old_deliveries", "deliveries of webhooks that have ended (`event_retention`)"
     OLD_TASKS = "old_tasks", "tasks with their rows (`row_retention`)"
     OLD_UPLOADS = "old_uploads", "rows of uploads without a task (`row_retention`)"
     OLD_AUDIT = "old_audit", "entries of the audit log (`audit_retention`)"

@@ -72,6 +72,19 @@ REASONS: dict[str, Texts] = {
     "text_length": ("过长，最多 {most} 个字符", "it is too long; the limit is {most} characters"),
     "text_characters": ("须为不含 NUL 的 UTF-8 文本", "it must be UTF-8 text without NUL"),
     "field_unknown": ("没有该字段", "there is no such field"),
+    "webhook_url": (
+        "须为 https:// 或 http:// 加主机名的地址，最长 {most} 个字符",
+        "it must be a URL with https:// or http:// and a host, of at most {most} characters",
+    ),
+    "webhook_credentials": (
+        "不能含用户名或密码；消息有签名可供验证",
+        "it must not have a user or password; messages are signed instead",
+    ),
+    "webhook_private": (
+        "指向本机或内网；需由管理员设置 webhook_allow_private",
+        "it leads to this machine or a private network, which the setting webhook_allow_private does not allow",
+    ),
+    "webhook_owner": ("须为您自己；其他所有者需要权限 admin", "it must be your own; other owners need the scope admin"),
     "retry_nothing": ("没有失败或已取消的文件", "none of its files has failed or was cancelled"),
     "retry_gone": ("原始文件已不存在：{names}", "the original is gone: {names}"),
     "retry_infected": (
@@ -144,5 +157,6 @@ PARTS: dict[str, Texts] = {
     "disk": ("磁盘", "the disk"),
     "keys": ("令牌的公钥", "the keys that verify tokens"),
     "auth_url": ("身份验证服务", "the service that authenticates"),
+    "hook": ("上传前的检查程序", "a hook that checks uploads"),
     "server": ("服务器资源不足", "the server is out of resources"),
 }

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from server.messages import access, documented_api, downloads, processing, requests
+from server.messages import access, documented_api, downloads, events, processing, requests
 from server.messages.language import Language, Texts, choose
 from server.messages.reasons import PARTS, REASONS
 
@@ -14,6 +14,7 @@ SENTENCES: dict[str, Texts] = {
     **requests.SENTENCES,
     **downloads.SENTENCES,
     **processing.SENTENCES,
+    **events.SENTENCES,
 }
 
 # Parameters that are a number of bytes where they are an integer, by the code of the sentence or of the reason.
@@ -51,7 +52,7 @@ def sentence(code: str, params: Mapping[str, Param], language: Language) -> str:
         filled["reason"] = choose(language, REASONS[reason]).format_map(filled)
     if code == "unavailable" and params.get("part") in PARTS:
         filled["part"] = choose(language, PARTS[str(params["part"])])
-    if code == "refused_by_backend" and not params.get("explanation"):
+    if code in ("refused_by_backend", "refused_by_hook") and not params.get("explanation"):
         filled["explanation"] = choose(language, REASONS["unexplained"])
     return choose(language, SENTENCES.get(code, SENTENCES["not_found"])).format_map(filled)
 

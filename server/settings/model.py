@@ -17,6 +17,7 @@ from pydantic_settings import (
 )
 
 from server.settings.access import AccessSettings
+from server.settings.events import EventSettings
 from server.settings.folders import FolderSettings
 from server.settings.processing import ProcessingSettings
 from server.settings.retention import RetentionSettings
@@ -27,6 +28,7 @@ from server.settings.uploads import AcceptanceSettings, UploadSettings
 
 # The fields of the last base come first: the groups stand here from the last to the first.
 class Settings(
+    EventSettings,
     ProcessingSettings,
     RetentionSettings,
     UploadSettings,
@@ -48,6 +50,7 @@ class Settings(
         "body_idle_timeout": "Uploads",
         "failed_retention": "Retention",
         "scheduler": "Processing",
+        "public_url": "Webhooks and hooks",
         "log_level": "Logs and traces",
     }
 

@@ -162,7 +162,9 @@ def _update_playable(session: Session, claimed: Claim, now: datetime) -> None:
     of = select(TaskFile.id).where(TaskFile.task_id == claimed.task_id)
     waits = of.where(TaskFile.playable.is_(False), TaskFile.status.not_in(ends(FILE_MOVES)))
     before = session.scalar(select(Task.playable).where(Task.id == claimed.task_id))
-    update_claimed(session, claimed, {"playable": and_(of.where(TaskFile.playable).exists(), ~waits.exists())})
+    can_play = and_(of.where(TaskFile.playable).exists(), ~waits.exists())
+    first = case((and_(Task.playable_at.is_(None), can_play), now), else_=Task.playable_at)
+    update_claimed(session, claimed, {"playable": can_play, "playable_at": first})
     if before is False and session.scalar(select(Task.playable).where(Task.id == claimed.task_id)):
         events.append_of_claim(session, claimed, events.PLAYABLE, at=now)
 

@@ -23,6 +23,7 @@ from server.errors import (
     UploadTooLargeError,
     VersionUnsupportedError,
 )
+from server.tus.client_kind import client_kind
 from server.tus.group_metadata import parse_group
 from server.tus.headers import (
     Checksum,
@@ -97,10 +98,11 @@ def decide_create(head: Head, offer: Offer) -> Create:
     metadata = parse_metadata(raw)
     concat = head.get("Upload-Concat")
     parts = parse_concat(concat) if concat is not None else None
+    client = client_kind(head.get("User-Agent"))
     if parts is not None:
         final = _decide_final(head, raw, file_name(metadata), unsigned(concat), parts)
         group, passthrough = parse_group(metadata, offer.max_files), parse_passthrough(metadata)
-        return replace(final, group=group, passthrough=passthrough)
+        return replace(final, group=group, passthrough=passthrough, client=client)
     length = _declared_length(head, offer)
     # Another Content-Type without a body is tolerated: aiotus sends application/octet-stream and no byte.
     has_body = head.body_length != 0
@@ -115,7 +117,7 @@ def decide_create(head: Head, offer: Offer) -> Create:
     group = None if concat is not None else parse_group(metadata, offer.max_files)
     name = file_name(metadata)
     made = Create(length, raw, name, has_body, head.body_length, checksum, trailing, concat, group=group)
-    return replace(made, passthrough=parse_passthrough(metadata))
+    return replace(made, passthrough=parse_passthrough(metadata), client=client)
 
 
 def check_upload(facts: Facts) -> None:

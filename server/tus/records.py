@@ -67,6 +67,8 @@ class Facts:
     grant_id: str | None = None
     max_size: int | None = None
     """The most bytes of this upload, where that is less than the offer says."""
+    first_byte_at: datetime | None = None
+    """When its first byte came, for reports."""
 
     @property
     def is_open(self) -> bool:
@@ -119,6 +121,8 @@ class Create:
     parts: tuple[str, ...] = ()
     signatures: tuple[str, ...] = ()
     group: Group | None = None
+    client: str | None = None
+    """The kind of client, for reports."""
     passthrough: str | None = None
 
     @property

@@ -267,6 +267,7 @@ class FinalService:
             id=upload_id,
             owner=owner,
             protocol="tus",
+            client=decision.client,
             task_id=decision.group.task_id if decision.group else upload_id,
             group=decision.group,
             length=sum(known) if len(known) == len(lengths) else None,

@@ -124,6 +124,7 @@ class UploadFacts:
             owner=row.owner,
             grant_id=row.grant_id,
             max_size=row.max_size,
+            first_byte_at=getattr(row, "first_byte_at", None),
             accepted=media_types.listed(media_types.accepted(self.settings.accept_types, by_form=False)),
         )
 

@@ -58,6 +58,7 @@ class Form:
     new_id: Callable[[], str]
     owner: str
     task_id: str
+    client: str | None = None
     claim: KeyClaim | None = None
     earlier: StoredAnswer | None = None
     asked: int = 0  # bytes that the whole form may bring, if that is known
@@ -114,6 +115,7 @@ class Form:
             id=upload_id,
             owner=self.owner,
             protocol="multipart",
+            client=self.client,
             task_id=self.task_id,
             filename=filename,
             passthrough=self.passthrough,

@@ -226,7 +226,9 @@ def _register_task(session: Session, group: Group, owner: str, *, node: str, now
     try:
         with session.begin_nested():
             session.execute(insert(Task).values(**values))
-            events.append(session, group.task_id, "uploaded", owner=owner, at=now, data={"files": group.files})
+            events.append(
+                session, group.task_id, "uploaded", owner=owner, at=now, data={"files": group.files, "gathers": True}
+            )
     except IntegrityError:
         pass
     return _existing_task(session, group.task_id)

@@ -40,8 +40,8 @@ class NewUpload:
     """
 
     COLUMNS: ClassVar = (
-        "id", "owner", "protocol", "grant_id", "length", "max_size", "metadata_raw", "filename", "passthrough",
-        "media_type", "concat", "reserved", "task_id", "created_at", "updated_at", "expires_at",
+        "id", "owner", "protocol", "client", "grant_id", "length", "max_size", "metadata_raw", "filename",
+        "passthrough", "media_type", "concat", "reserved", "task_id", "created_at", "updated_at", "expires_at",
     )  # fmt: skip
     """The columns of `row`."""
 
@@ -50,6 +50,7 @@ class NewUpload:
     protocol: str
     task_id: str
     length: int | None = None
+    client: str | None = None
     metadata_raw: str | None = None
     filename: str | None = None
     passthrough: str | None = None
@@ -77,6 +78,7 @@ class NewUpload:
             "id": self.id,
             "owner": self.owner,
             "protocol": self.protocol,
+            "client": self.client,
             "grant_id": self.terms.grant_id,
             "length": self.length,
             "max_size": self.terms.max_size,

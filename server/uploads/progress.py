@@ -34,6 +34,7 @@ _RECORD_PROGRESS = Prepared(
         received=bindparam("size"),
         media_type=func.coalesce(bindparam("type"), _uploads.c.media_type),
         updated_at=bindparam("at"),
+        first_byte_at=func.coalesce(_uploads.c.first_byte_at, bindparam("first")),
     )
 )
 
@@ -45,6 +46,7 @@ class ProgressUpdate:
     received: int
     media_type: str | None
     updated_at: datetime
+    first_byte_at: datetime | None = None
 
 
 Look = Callable[[str], ProgressUpdate | None]
@@ -70,6 +72,8 @@ class ProgressWriter:
         before = self._updates.get(upload_id)
         if before is not None and latest.media_type is None:
             latest = replace(latest, media_type=before.media_type)
+        if before is not None and latest.first_byte_at is None:
+            latest = replace(latest, first_byte_at=before.first_byte_at)
         self._updates[upload_id] = latest
         self._schedule_write()
 
@@ -137,6 +141,7 @@ class ProgressWriter:
                 "size": one.received,
                 "type": one.media_type,
                 "at": one.updated_at,
+                "first": one.first_byte_at,
             }
             # Rows in the order in which every writer locks them.
             for upload_id, one in sorted(updates.items(), key=itemgetter(0))

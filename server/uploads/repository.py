@@ -311,33 +311,44 @@ class UploadRepository:
         if is_task:
             self.wake.notify()
 
-    async def complete_verified_from_loop(self, verified: Verified, task_id: str, also: Also | None = None) -> None:
-        """The same for the event loop.
+    async def complete_verified_from_loop(
+        self, verified: Verified, task_id: str, also: Also | None = None, first_byte_at: datetime | None = None
+    ) -> None:
+        """The same for the event loop. `first_byte_at` is when the first byte came, unless the row has that.
 
         Syncing gigabytes takes long, and the threads of the database are few: the sync has threads of its own.
         """
         await threads.run(self._finish_bytes, verified)
-        if await self.database.write_together(partial(self._register, verified, task_id, also)):
+        if await self.database.write_together(partial(self._register, verified, task_id, also, first_byte_at)):
             self.wake.notify()
 
     def _finish_bytes(self, upload_ids: Iterable[str]) -> None:
         for upload_id in upload_ids:
             self.store.finish(upload_id)
 
-    def _register(self, verified: Verified, task_id: str, also: Also | None, connection: Connection) -> bool:
+    def _register(
+        self, verified: Verified, task_id: str, also: Also | None, first: datetime | None, connection: Connection
+    ) -> bool:
         with Session(connection, join_transaction_mode="rollback_only", expire_on_commit=False) as session:
-            is_task = self._register_complete(verified, task_id, also, session)
+            is_task = self._register_complete(verified, task_id, also, session, first)
             session.flush()
             return is_task
 
-    def _register_complete(self, verified: Verified, task_id: str, also: Also | None, session: Session) -> bool:
+    def _register_complete(
+        self,
+        verified: Verified,
+        task_id: str,
+        also: Also | None,
+        session: Session,
+        first: datetime | None = None,
+    ) -> bool:
         """Update the rows; returns whether there is new work for a scheduler. It may be rolled back and run again."""
         now = self.clock()
         rows = self._rows(session, verified)
         group = groups.group_of(rows[0]) if rows else None
         task = None if group is None else groups.lock_row(session, group)
         # A complete part gets a new expiry, so that it can still be joined.
-        times = {"now": now, "until": self.facts.expiry(now)}
+        times = {"now": now, "until": self.facts.expiry(now), "first": first}
         moved = 0
         for upload_id, media_type in verified.items():
             values = {"upload": upload_id, "size": self.store.size(upload_id), "type": media_type, **times}

@@ -85,6 +85,7 @@ class UploadService:
             id=upload_id,
             owner=owner,
             protocol="tus",
+            client=decision.client,
             task_id=decision.group.task_id if decision.group else upload_id,
             group=decision.group,
             length=decision.length,
@@ -199,6 +200,8 @@ class UploadService:
         if declared is not None:
             await self.database.run(self.repository.check_space, facts.id, decision, declared)  # before a byte is read
         media_type = await self._check_first_bytes(facts, decision, body)
+        if facts.first_byte_at is None and not facts.offset:
+            facts = replace(facts, first_byte_at=self.clock())
         if declared is not None:
             await self.database.run(self.repository.record_append_start, facts.id, decision, declared)
         elif decision.is_checked:
@@ -240,7 +243,7 @@ class UploadService:
         length = facts.length if decision.length is None else decision.length
         offset, until = decision.offset + moved.count, self.facts.expiry(now)
         if offset != length:  # otherwise it is complete, and the completion updates its row
-            self.progress.record(facts.id, ProgressUpdate(offset, media_type, now))
+            self.progress.record(facts.id, ProgressUpdate(offset, media_type, now, facts.first_byte_at))
         return replace(facts, offset=offset, length=length, media_type=media_type, expires_at=until, now=now)
 
     async def _verify_checksum(
@@ -320,7 +323,8 @@ class UploadService:
                 await self.database.run(self.deletion.remove, facts.id, UploadStatus.REJECTED, error)
                 raise
             facts = replace(facts, media_type=media_type)
-        await self.repository.complete_verified_from_loop({facts.id: facts.media_type}, facts.id)
+        verified, first = {facts.id: facts.media_type}, facts.first_byte_at
+        await self.repository.complete_verified_from_loop(verified, facts.id, first_byte_at=first)
         return replace(facts, state=State.COMPLETE)
 
     # Looking

@@ -44,6 +44,7 @@ COMPLETE = Prepared(
         length=bindparam("size"),
         received=bindparam("size"),
         media_type=bindparam("type"),
+        first_byte_at=func.coalesce(_uploads.c.first_byte_at, bindparam("first")),
     )
 )
 TERMINATE = Prepared(

@@ -19,6 +19,7 @@ from server.auth.audit import Entry
 from server.auth.authenticator import client_address
 from server.auth.forward import UploadQuestion
 from server.auth.principal import Principal, Scope, is_owner
+from server.auth.signatures import ORIGINAL, RESULTS
 from server.bootstrap import Services
 from server.database.access_models import GrantPlace
 from server.database.models import DEFAULT_OWNER, Upload
@@ -39,10 +40,6 @@ from server.tus.added_metadata import with_metadata
 from server.tus.headers import is_id, parse_metadata, split_segment
 from server.tus.protocol import Create
 from server.web import grant_terms
-
-ORIGINAL = "original"
-RESULTS = "results"
-"""Purposes of signatures that expire."""
 
 
 @dataclass(frozen=True)

@@ -91,15 +91,14 @@ class _Slots:
     total: int = 0
     of_one: dict[str, int] = field(default_factory=dict)
 
-    def take(self, owner: str | None, address: str) -> Callable[[], None]:
-        """One more stream of an owner, or of an address; returns what gives it back. Raises `TooManyStreamsError`."""
-        who = f"address {address}" if owner is None else f"owner {owner}"
+    def take(self, who: str, *, is_owner: bool) -> Callable[[], None]:
+        """One more stream of an owner or an address; returns what gives it back. Raises `TooManyStreamsError`."""
         if self.total >= self.most:
             raise TooManyStreamsError(limit=self.most, reason="streams_process")
         if self.of_one.get(who, 0) >= self.most_of_one:
-            if owner is None:
-                raise TooManyStreamsError(limit=self.most_of_one, reason="streams_address")
-            raise TooManyStreamsError(limit=self.most_of_one, reason="streams_owner")
+            if is_owner:
+                raise TooManyStreamsError(limit=self.most_of_one, reason="streams_owner")
+            raise TooManyStreamsError(limit=self.most_of_one, reason="streams_address")
         self.total += 1
         self.of_one[who] = self.of_one.get(who, 0) + 1
 
@@ -177,8 +176,9 @@ class _Live:
         reader: Reader,
         check: _Check,
     ) -> Response:
-        owner = right.principal.owner if right.principal is not None and self._access.is_on else None
-        give_back = self._slots.take(owner, client_address(call.scope) or "")
+        address = client_address(call.scope) or ""
+        who = right.principal.owner if right.principal is not None and self._access.is_on else None
+        give_back = self._slots.take(f"address {address}" if who is None else f"owner {who}", is_owner=who is not None)
         try:
             stream = await self._hub.open(interest, after)
             if after is not None and after > self._hub.position:

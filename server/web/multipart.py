@@ -40,6 +40,7 @@ from server.errors import (
 )
 from server.messages import sentence
 from server.transport.body import End
+from server.tus.client_kind import client_kind
 from server.tus.passthrough import KEY as PASSTHROUGH
 from server.tus.passthrough import MOST_BYTES, of_field
 from server.tus.protocol import check_content_coding
@@ -48,6 +49,7 @@ from server.uploads.idempotency import HEADER, Answer, parse_key
 from server.uploads.service import ClientGoneError
 from server.web import grant_terms
 from server.web.access import Access
+from server.web.creation_hooks import CreationHooks
 from server.web.described import DescribedRoute
 from server.web.endpoint import Call, endpoint
 from server.web.errors import api_response, language
@@ -93,6 +95,7 @@ class _FormRoute:
         self._access = Access(services)
         self._grants = services.auth.grants
         self._forms = services.forms
+        self._hooks = CreationHooks(services)
         self._metrics = services.metrics
         self._settings = services.settings
 
@@ -104,6 +107,7 @@ class _FormRoute:
         if principal is None:
             question = UploadQuestion(protocol="form", size=call.head.body_length, type=call.head.content_type)
             principal = await self._access.ask(call.scope, question)
+        await self._hooks.check_form(call.scope, principal, call.head)
         reader = FormParser(call.body, call.head.get("Content-Type"), self._settings.body_idle_timeout)
         try:
             return await self._receive(call, reader, principal)
@@ -124,6 +128,7 @@ class _FormRoute:
         rate = await self._access.count_creation(call.scope, principal)
         async with self._forms.receive(principal.owner, key, asked, grant_terms.terms(principal)) as form:
             form.passthrough = grant_terms.passthrough(principal)
+            form.client = client_kind(call.head.get("User-Agent"))
             answer = await self._take_all(form, reader, principal)
             self._check_end(reader)
             answered = await self._finish(form, answer, principal)

@@ -41,6 +41,7 @@ from server.uploads.new_upload import CreationTerms
 from server.web import grant_terms
 from server.web.access import Access, Right
 from server.web.config import CHUNK_HEADERS, chunk_headers
+from server.web.creation_hooks import CreationHooks
 from server.web.downloads import Downloads
 from server.web.endpoint import Call, Handle, endpoint
 from server.web.errors import tus_response
@@ -116,6 +117,7 @@ class TusRoutes:
     def __init__(self, services: Services) -> None:
         self._uploads = services.uploads
         self._access = Access(services)
+        self._hooks = CreationHooks(services)
         self._grants = services.auth.grants
         self._policy = services.policy
         self._database = services.database
@@ -191,6 +193,7 @@ class TusRoutes:
         offer = self._offered(call.scope)
         known, decision = await self._known_creator(call, offer)
         principal, decision = await self._access.admit(call.scope, known, decision)
+        await self._hooks.check_upload(call.scope, principal, decision)
         # Parts are counted when they are created; a refusal of the join would cost them all.
         rate = {} if decision.parts else await self._access.count_creation(call.scope, principal)
         facts = await self._make(principal, decision)

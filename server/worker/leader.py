@@ -6,6 +6,7 @@ Rules:
   processes do not do everything N times, and a dead leader is replaced.
 - The table is the truth. A wake makes a look happen sooner, a tick makes it happen anyway, and a look that fails is
   followed by the next one.
+- What follows the events (`server/events`: webhooks, hooks) runs beside it, from when it leads until it stops.
 - When a process takes the lead, every earlier embedded worker of this folder is dead (their names begin with the
   folder's): their tasks are free at once, without waiting for a lease. Celery workers have other names.
 """
@@ -15,7 +16,7 @@ import os
 import threading
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import ClassVar, TypedDict, Unpack
 
@@ -25,6 +26,7 @@ from apscheduler.schedulers.background import BackgroundScheduler
 
 from server.bootstrap import Services
 from server.database.session import AWAY, Database, is_full, reason
+from server.events.follower import Follower
 from server.maintenance.sweep_report import SweepReport
 from server.settings import Settings
 from server.storage.results import Results
@@ -53,6 +55,7 @@ class LeaderParts(TypedDict):
     wake: Wake
     sweep: Callable[[bool], SweepReport]
     clock: Callable[[], datetime]
+    followers: Callable[[], Sequence[Follower]]
 
 
 def leader_parts(services: Services) -> LeaderParts:
@@ -65,6 +68,7 @@ def leader_parts(services: Services) -> LeaderParts:
         "wake": services.wake,
         "sweep": lambda everything: services.sweep(everything=everything),
         "clock": services.clock,
+        "followers": services.events.make_followers,
     }
 
 
@@ -79,6 +83,8 @@ class Leader(ABC):
         self._wake = parts["wake"]
         self._run_sweep = parts["sweep"]
         self._clock = parts["clock"]
+        self._make_followers = parts["followers"]
+        self._followers: Sequence[Follower] = ()
         self._embedded = f"{self._node}/"
         self._lock_path = self._settings.data_dir / "scheduler.lock"
         self._lock: int | None = None
@@ -112,6 +118,8 @@ class Leader(ABC):
         if self._jobs.running:
             self._jobs.shutdown(wait=True)
         self._finish()
+        for follower in self._followers:
+            follower.stop()
         if self._lock is not None:
             self._wake.notify()
             self._waker.join()
@@ -187,6 +195,9 @@ class Leader(ABC):
         self._lock = descriptor
         self._waker.start()
         _log.info("scheduler_leads", **self._description)
+        self._followers = self._make_followers()
+        for follower in self._followers:
+            follower.start(dead=self._embedded)
         self._sweep()
 
     def _expire_dead_leases(self) -> None:
@@ -210,7 +221,9 @@ class Leader(ABC):
 
     def _follow_wakes(self) -> None:
         while not self._stopping.is_set():
-            self._wake.wait(_WAKE_SECONDS)
+            if self._wake.wait(_WAKE_SECONDS):
+                for follower in self._followers:
+                    follower.notify()
             self._claim_due()
 
     def _claim_due(self) -> None:

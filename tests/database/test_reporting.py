@@ -1,6 +1,5 @@
 """The queries of docs/reporting.md, from the page's own text, on both databases; and what counts as resumed."""
 
-import re
 import shutil
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
@@ -15,18 +14,17 @@ from sqlalchemy import insert, inspect
 from server.database import migration
 from server.database.access_models import AuditEntry
 from server.database.models import Base, Task, TaskEvent, TaskFile, TaskStep, Upload, UploadPart
+from server.database.report_views import VIEWS
 from server.database.session import Database, make_engine
 from server.lifecycle import FileStatus, StepStatus, TaskStatus, UploadStatus
 from tests.conftest import StartServer
 from tests.harness.rows import query
 from tests.harness.server_process import ROOT, ServerProcess
 from tests.harness.waiting import until
+from tests.reports.page import ask
 from tests.samples import make
 
 pytestmark = pytest.mark.every_backend  # SQL is what they are about
-
-PAGE = (ROOT / "docs" / "reporting.md").read_text()
-QUERIES = dict(re.findall(r"^## ([^\n]+)\n\n```sql\n(.*?)```", PAGE, re.DOTALL | re.MULTILINE))
 
 MONDAY = datetime(2026, 11, 16, 23, 59, 59, 900_000, tzinfo=UTC)
 TUESDAY = datetime(2026, 11, 17, 0, 0, 0, 100_000, tzinfo=UTC)
@@ -79,25 +77,16 @@ def step(database: Database, file_id: str, name: str, status: StepStatus, **valu
         connection.execute(insert(TaskStep).values(row))
 
 
-def ask(url: str, heading: str) -> list[dict[str, Any]]:
-    """The rows of the query below a heading of the page."""
-    return query(url, QUERIES[heading])
-
-
-def test_every_query_of_the_page_is_tested() -> None:
-    """Every SQL block of the page stands below a heading of its own, and a test here runs it."""
-    assert PAGE.count("```sql") == len(QUERIES)
-    source = Path(__file__).read_text()
-    assert [heading for heading in QUERIES if f'"{heading}"' not in source] == []
-
-
-def test_the_page_names_every_column_of_the_views(database: Database) -> None:
-    """The tables of the page are the views' columns, in their order."""
+def test_the_descriptions_have_every_column_of_the_views(database: Database) -> None:
+    """Every view is described, with its columns in their order; PostgreSQL has the descriptions as comments."""
     looked = inspect(database.engine)
-    assert set(looked.get_view_names()) == {"uploads_per_day", "tasks_by_status", "actions_per_day"}
-    for view in looked.get_view_names():
-        rows = PAGE.split(f"| column of `{view}` | |\n| --- | --- |\n")[1].split("\n\n")[0]
-        assert re.findall(r"^\| `(\w+)`", rows, re.MULTILINE) == [one["name"] for one in looked.get_columns(view)]
+    assert set(looked.get_view_names()) == set(VIEWS)
+    for name, view in VIEWS.items():
+        assert [column["name"] for column in looked.get_columns(name)] == list(view.columns), name
+    if database.engine.dialect.name == "postgresql":
+        for name in (*VIEWS, *Base.metadata.tables):
+            assert looked.get_table_comment(name)["text"], name
+            assert [column["name"] for column in looked.get_columns(name) if not column["comment"]] == [], name
 
 
 def test_uploads_are_counted_per_utc_day(database: Database, database_url: str) -> None:
@@ -163,12 +152,12 @@ def test_tasks_by_status_have_their_waiting_and_total_seconds(database: Database
 def test_open_tasks_are_listed_oldest_first_with_their_reason(database: Database, database_url: str) -> None:
     """Open tasks only, the oldest first, with the reason of one that was set aside."""
     task(database, TaskStatus.ERROR, finished_at=MONDAY)
-    late = task(database, TaskStatus.UPLOADED, created_at=TUESDAY)
+    late = task(database, TaskStatus.UPLOADED, created_at=TUESDAY, attempt=0)
     early = task(database, TaskStatus.PROCESSING, step="scan", waiting_code="scanner_away")
     rows = ask(database_url, "What waits, and why")
-    assert [(row["id"], row["step"], row["waiting_code"]) for row in rows] == [
+    assert [(row["task_id"], row["step"], row["why"]) for row in rows] == [
         (early, "scan", "scanner_away"),
-        (late, None, None),
+        (late, None, "waits_for_worker"),
     ]
 
 
@@ -188,26 +177,31 @@ def test_failed_steps_are_counted_by_step_and_code(database: Database, database_
 
 
 def test_completed_files_are_summed_by_codec(database: Database, database_url: str) -> None:
-    """Files, bytes and hours by codec, of completed files only."""
-    for codec, seconds in (("h264", 1800.0), ("h264", 5400.0), ("hevc", 900.0)):
+    """Videos, bytes and hours by codec, of processed files only; also of one that was deleted later."""
+    for codec, seconds, status in (
+        ("h264", 1800.0, FileStatus.COMPLETED),
+        ("h264", 5400.0, FileStatus.REMOVED),
+        ("hevc", 900.0, FileStatus.COMPLETED),
+    ):
         of = task(database, TaskStatus.COMPLETED)
-        file(database, of, FileStatus.COMPLETED, video_codec=codec, duration=seconds)
-    file(database, task(database, TaskStatus.ERROR), FileStatus.ERROR)
+        file(database, of, status, video_codec=codec, duration=seconds, progress=100)
+    file(database, task(database, TaskStatus.ERROR), FileStatus.ERROR, error_code="not_playable")
     assert ask(database_url, "What comes in") == [
-        {"video_codec": "h264", "files": 2, "bytes": 2000, "hours": 2.0},
-        {"video_codec": "hevc", "files": 1, "bytes": 1000, "hours": 0.25},
+        {"video_codec": "h264", "videos": 2, "bytes": 20, "hours": 2.0},
+        {"video_codec": "hevc", "videos": 1, "bytes": 10, "hours": 0.25},
     ]
 
 
 def test_stored_bytes_are_summed_by_owner(database: Database, database_url: str) -> None:
-    """Uploads that have bytes, by owner, the largest first."""
-    upload(database, owner="bob", received=70)
-    upload(database)
-    upload(database)
-    upload(database, UploadStatus.EXPIRED, owner="eve")
+    """Complete uploads that have bytes, and what is reserved for open ones, by owner, the largest first."""
+    upload(database, owner="bob", length=70)
+    upload(database, length=10)
+    upload(database, length=10)
+    upload(database, UploadStatus.OPEN, has_bytes=True, length=30, reserved=30)
+    upload(database, UploadStatus.EXPIRED, owner="eve", length=10)
     assert ask(database_url, "Who stores how much") == [
-        {"owner": "bob", "originals": 1, "bytes": 70},
-        {"owner": "ann", "originals": 2, "bytes": 20},
+        {"owner": "bob", "originals": 1, "bytes": 70, "open_uploads": 0, "open_bytes": 0},
+        {"owner": "ann", "originals": 2, "bytes": 20, "open_uploads": 1, "open_bytes": 30},
     ]
 
 
@@ -255,6 +249,10 @@ def test_an_upload_counts_as_resumed_after_a_head_in_the_middle(
     assert resumed() == {"straight": False, "begun": False, "resumed": True, "asked later": False}
     (row,) = ask(database_url, "Uploads per day")
     assert (row["uploads"], row["completed"], row["resumed"]) == (4, 4, 1)
+    (row,) = ask(database_url, "Uploads by protocol and client")
+    assert (row["protocol"], row["client"], row["uploads"]) == ("tus", "python", 4)
+    order = "created_at <= first_byte_at AND first_byte_at < completed_at"
+    assert query(database_url, f"SELECT count(*) AS ordered FROM uploads WHERE {order}") == [{"ordered": 4}]
 
 
 LATER = """

@@ -21,6 +21,7 @@ from sqlalchemy import (
     Numeric,
     String,
     Table,
+    delete,
     insert,
     inspect,
     select,
@@ -57,6 +58,7 @@ def fill(engine: Engine) -> None:
     words = {table.name: _words(engine, table) for table in reflect(engine)}
     with engine.begin() as connection:
         for table in reflect(engine):
+            connection.execute(delete(table))  # a revision may have made a row
             for number in range(1, ROWS + 1):
                 connection.execute(insert(table), _row(connection, table, number, words[table.name]))
 

@@ -84,13 +84,31 @@ def at(path: str) -> Make:
     return lambda _: path
 
 
+def webhook(below: str = "") -> Make:
+    """A new webhook of alice, and what is below it."""
+
+    def make(callers: Callers) -> str:
+        asked = {"url": "https://backend.example/", "events": ["task.completed"]}
+        answer = callers.ask("POST", "/api/webhooks", "owner", json=asked)
+        if answer.status_code == 409:  # as many as an owner may have
+            for one in callers.ask("GET", "/api/webhooks", "owner").json()["webhooks"]:
+                assert callers.ask("DELETE", f"/api/webhooks/{one['id']}", "owner").is_success
+            return make(callers)
+        return f"/api/webhooks/{answer.json()['webhook']['id']}{below}"
+
+    return make
+
+
 def poster(callers: Callers) -> str:
     """The poster's address without its signature."""
     url = str(callers.files(callers.done)[0]["poster_url"])
     return "/media/" + "/".join(url.split("/")[-3:])
 
 
+# A grant has no right to webhooks at all, whatever the id.
+OF_WEBHOOK = {"grant": 403}
 APPEND = {**PATCH, "Upload-Offset": "7"}  # another offset than the upload has: whoever may append gets 409
+ONE_WEBHOOK = "/api/webhooks/{webhook_id}"
 ROWS = [
     Row("/files", "OPTIONS", at("/files"), everybody(204)),
     Row("/files", "POST", at("/files"), create(201, by_grant=201), {**TUS, "Upload-Length": "10"}),
@@ -170,6 +188,23 @@ ROWS = [
     Row("/api/config", "HEAD", at("/api/config"), everybody(200)),
     Row("/api/config", "OPTIONS", at("/api/config"), everybody(204)),
     Row("/api/grants", "POST", at("/api/grants"), create(201, by_grant=403), json={}),
+    Row("/api/webhooks", "GET", at("/api/webhooks"), {**manage(200), **OF_WEBHOOK, "other": 200}),  # their own
+    Row("/api/webhooks", "HEAD", at("/api/webhooks"), {**manage(200), **OF_WEBHOOK, "other": 200}),
+    Row("/api/webhooks", "POST", at("/api/webhooks"), {**manage(400), **OF_WEBHOOK, "other": 400}, json={}),
+    Row("/api/webhooks", "OPTIONS", at("/api/webhooks"), everybody(204)),
+    Row(ONE_WEBHOOK, "GET", webhook(), {**manage(200), **OF_WEBHOOK}),
+    Row(ONE_WEBHOOK, "PATCH", webhook(), {**manage(200), **OF_WEBHOOK}, json={"enabled": False}),
+    Row(ONE_WEBHOOK, "DELETE", webhook(), {**manage(200), **OF_WEBHOOK}),
+    Row(ONE_WEBHOOK + "/rotate", "POST", webhook("/rotate"), {**manage(200), **OF_WEBHOOK}),
+    Row(ONE_WEBHOOK + "/test", "POST", webhook("/test"), {**manage(202), **OF_WEBHOOK}),
+    Row(
+        ONE_WEBHOOK + "/replay",
+        "POST",
+        webhook("/replay"),
+        {**manage(202), **OF_WEBHOOK},
+        json={"since": "2026-01-01T00:00:00Z"},
+    ),
+    Row(ONE_WEBHOOK + "/deliveries", "GET", webhook("/deliveries"), {**manage(200), **OF_WEBHOOK}),
     Row("/media/{task_id}/{file_id}/{name:path}", "GET", poster, {**read(200), "grant": 403}),  # whatever the id
     Row("/media/{task_id}/{file_id}/{name:path}", "OPTIONS", poster, everybody(204)),
     Row(

@@ -19,6 +19,7 @@ from server.errors import (
     QuotaReachedError,
     QuotaTooSmallError,
     RefusedByBackendError,
+    RefusedByHookError,
     TaskTakenError,
     UploadTooLargeError,
 )
@@ -136,6 +137,7 @@ _FORM = Operation(
         GrantMismatchError,
         GrantUsedError,
         RefusedByBackendError,
+        RefusedByHookError,
     ),
     face=Face.FORM,
     headers=(*RATE, _REPLAYED),

@@ -38,6 +38,7 @@ from server.errors import (
     QuotaTooSmallError,
     RangeUnsatisfiableError,
     RefusedByBackendError,
+    RefusedByHookError,
     StorageFullError,
     TaskTakenError,
     TooLargeToScanError,
@@ -238,7 +239,7 @@ CREATE = Operation(
             headers=(replace(_LOCATION, required=True), *_PROGRESS),
         ),
     ),
-    errors=(*_OF_HEAD, *_OF_CREATION, *_OF_BODY, *_OF_UPLOAD, *_OF_GRANT, RefusedByBackendError),
+    errors=(*_OF_HEAD, *_OF_CREATION, *_OF_BODY, *_OF_UPLOAD, *_OF_GRANT, RefusedByBackendError, RefusedByHookError),
     face=Face.TUS,
     headers=(*_EVERY, _LOCATION, *RATE),
 )

@@ -1,0 +1,113 @@
+"""What is told of an event: the status of its task, as clients get it, and the facts of its upload.
+
+Rule: a status is read when it is sent, so a receiver needs no request back and never gets a state that is older than
+the event. What retention has deleted meanwhile is told by what the event itself says.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from server.auth.signatures import ORIGINAL, RESULTS, Signatures
+from server.database.models import Upload
+from server.database.session import Database
+from server.errors import TaskNotFoundError
+from server.events.feed import Event
+from server.messages import Language, sentence
+from server.settings import Settings
+from server.tasks import status
+
+_READER: Language = "zh"  # as the documented API has it
+
+
+@dataclass(frozen=True, kw_only=True)
+class Origin:
+    """What an event says itself, and a delivery keeps of it."""
+
+    task_id: str
+    owner: str
+    at: datetime
+    upload_id: str | None = None
+    code: str | None = None
+    """Why an upload was rejected."""
+
+    @classmethod
+    def of(cls, event: Event) -> "Origin":
+        """That of an event."""
+        code = (event.data or {}).get("code") if event.upload_id is not None else None
+        return cls(task_id=event.task_id, owner=event.owner, at=event.at, upload_id=event.upload_id, code=code)
+
+    def as_row(self) -> dict[str, Any]:
+        """For a JSON column; the task has a column of its own."""
+        row = {"owner": self.owner, "at": moment(self.at), "upload_id": self.upload_id, "code": self.code}
+        return {name: value for name, value in row.items() if value is not None}
+
+    @classmethod
+    def of_row(cls, task_id: str, row: Mapping[str, Any]) -> "Origin":
+        """From there."""
+        at = datetime.fromisoformat(row["at"])
+        return cls(task_id=task_id, owner=row["owner"], at=at, upload_id=row.get("upload_id"), code=row.get("code"))
+
+
+def moment(at: datetime) -> str:
+    """A time by RFC 3339, in UTC."""
+    return at.astimezone(UTC).isoformat().replace("+00:00", "Z")
+
+
+@dataclass(frozen=True, kw_only=True, repr=False)
+class Bodies:
+    """Reads what is told."""
+
+    settings: Settings
+    database: Database
+    signatures: Signatures
+
+    def data(self, origin: Origin) -> dict[str, Any]:
+        """The status of the task with its URLs, and `upload` for an event of an upload. Blocking.
+
+        Before there is a task, and after its rows were deleted, only its id is told. Raises the errors of the database.
+        """
+        with self.database.read() as session:
+            try:
+                found = status.find(session, origin.task_id, None)
+            except TaskNotFoundError:
+                found = None
+            upload = None if origin.upload_id is None else session.get(Upload, origin.upload_id)
+        told: dict[str, Any] = {"task_id": origin.task_id}
+        if found is not None:
+            told = status.as_json(found, self._places(found), _READER)
+        elif origin.upload_id is None:
+            told["deleted"] = True
+        if origin.upload_id is not None:
+            told["upload"] = self._upload(origin, upload)
+            if found is None and upload is not None:
+                told["passthrough"] = upload.passthrough
+        return told
+
+    def _places(self, found: status.TaskRows) -> status.Places:
+        settings, task = self.settings, found.task
+        results = self._sign(RESULTS, task.id) if settings.signs_playback else None
+        originals: dict[str, str] = {}
+        if settings.downloads == "on" and settings.auth == "on":
+            originals = {file.id: f"{file.upload_id}~{self._sign(ORIGINAL, file.upload_id)}" for file in found.files}
+        return status.Places(settings.public_url, results, originals)
+
+    def _sign(self, purpose: str, subject: str) -> str:
+        return self.signatures.sign_until_blocking(purpose, subject, self.settings.playback_url_ttl)
+
+    def _upload(self, origin: Origin, row: Upload | None) -> dict[str, Any]:
+        told: dict[str, Any] = {"id": origin.upload_id, "error": None}
+        if origin.code is not None:
+            told["error"] = {"code": origin.code, "message": sentence(origin.code, {}, _READER)}
+        if row is None:
+            return told
+        return told | {
+            "name": row.filename,
+            "size": row.length,
+            "received": row.length if row.status == "complete" else row.received,
+            "status": row.status.value,
+            "protocol": "form" if row.protocol == "multipart" else row.protocol,
+            "passthrough": row.passthrough,
+            "created_at": moment(row.created_at),
+        }

@@ -1,0 +1,178 @@
+"""The endpoints that this process delivers to, and its leases on them.
+
+Rules:
+
+- One process at a time delivers to an endpoint: the one with its lease, by the clock of the database. A process that
+  could not extend its lease sends nothing more before the lease ends.
+- The number of failures in a row opens the circuit of an endpoint (`deliveries.OPEN_AFTER`): then one message at a time
+  is sent, after a pause that grows to half an hour, until one arrives.
+"""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import cast
+
+import structlog
+from sqlalchemy import ColumnElement, Connection, Table, or_, select, update
+
+from server.database.event_models import WebhookEndpoint, WebhookSecret
+from server.database.types import database_time
+from server.events import deliveries
+from server.events.deliveries import OPEN_AFTER, Outcome
+
+LEASE_SECONDS = 45.0
+RENEW_SECONDS = 10.0
+MARGIN_SECONDS = 20.0
+"""A message takes less: so none is on its way when the lease ends."""
+
+_endpoints = cast("Table", WebhookEndpoint.__table__)
+_secrets = cast("Table", WebhookSecret.__table__)
+_log = structlog.stdlib.get_logger("videodock.webhooks")
+
+
+@dataclass(repr=False)
+class Endpoint:
+    """An endpoint that this process has. `position` is the last event that it is done with, `failures` are in a row."""
+
+    id: str
+    owner: str | None
+    url: str
+    types: Sequence[str]
+    event_id: int
+    failures: int
+    position: int = 0
+    keys: Sequence[str] = field(default=())
+
+    @property
+    def is_open(self) -> bool:
+        """Whether its circuit is open."""
+        return self.failures >= OPEN_AFTER
+
+
+class OwnedEndpoints:
+    """Those of one process, refreshed from their rows. For one thread; everything here blocks."""
+
+    def __init__(self, worker: str, clock: Callable[[], datetime]) -> None:
+        self.worker = worker
+        self._clock = clock
+        self._extended = float("-inf")
+        self.by_id: dict[str, Endpoint] = {}
+
+    @property
+    def may_send(self) -> bool:
+        """Whether the leases last for one more message."""
+        return time.monotonic() < self._extended + LEASE_SECONDS - MARGIN_SECONDS
+
+    @property
+    def is_extension_due(self) -> bool:
+        """Whether it is time to claim endpoints, and to extend the leases."""
+        return time.monotonic() >= self._extended + RENEW_SECONDS
+
+    def claim(self, connection: Connection) -> None:
+        """Claim what no other process has, and extend the leases."""
+        before = time.monotonic()  # before the statement: the lease begins later than this
+        of = (_endpoints.c.disabled_at.is_(None), or_(_endpoints.c.worker == self.worker, _is_free()))
+        values = {"worker": self.worker, "lease_expires_at": database_time(LEASE_SECONDS)}
+        connection.execute(update(_endpoints).where(*of).values(**values))
+        self._extended = before
+
+    def is_one_free(self, connection: Connection) -> bool:
+        """Whether an endpoint has no process, such as a new one."""
+        query = select(_endpoints.c.id).where(_endpoints.c.disabled_at.is_(None), _is_free())
+        return connection.scalar(query.limit(1)) is not None
+
+    def refresh(self, connection: Connection) -> bool:
+        """Read the rows again; whether one begins before what was read of the events already."""
+        of = (_endpoints.c.worker == self.worker, _endpoints.c.disabled_at.is_(None))
+        rows = connection.execute(select(_endpoints).where(*of)).mappings().all()
+        keys = self._keys(connection)
+        found: dict[str, Endpoint] = {}
+        is_new = False
+        for row in rows:
+            known = self.by_id.get(row["id"])
+            is_new = is_new or known is None
+            found[row["id"]] = Endpoint(
+                id=row["id"],
+                owner=row["owner"],
+                url=row["url"],
+                types=row["types"],
+                event_id=row["event_id"],
+                failures=row["failures"] if known is None else known.failures,
+                position=row["event_id"] if known is None else max(known.position, row["event_id"]),
+                keys=keys.get(row["id"], ()),
+            )
+        self.by_id = found
+        return is_new
+
+    def _keys(self, connection: Connection) -> Mapping[str, list[str]]:
+        """The secrets that sign now, the newest first."""
+        mine = _secrets.c.endpoint_id.in_(select(_endpoints.c.id).where(_endpoints.c.worker == self.worker))
+        valid = or_(_secrets.c.expires_at.is_(None), _secrets.c.expires_at > self._clock())
+        columns = (_secrets.c.endpoint_id, _secrets.c.secret)
+        found: dict[str, list[str]] = {}
+        for row in connection.execute(select(*columns).where(mine, valid).order_by(_secrets.c.id.desc())):
+            found.setdefault(row.endpoint_id, []).append(row.secret)
+        return found
+
+    def record(self, connection: Connection, outcomes: Sequence[Outcome], now: datetime) -> Mapping[str, int]:
+        """Write how endpoints did; the new number of failures of each."""
+        failures: dict[str, int] = {}
+        for outcome in outcomes:
+            one = self.by_id.get(outcome.delivery.endpoint_id)
+            if one is None:
+                continue
+            before = failures.get(one.id, one.failures)
+            failures[one.id] = 0 if outcome.sent.is_delivered else before + 1
+            if outcome.sent.is_gone:
+                self._write(connection, one.id, disabled_at=now, disabled_code="webhook_gone")
+                _log.warning("webhook_disabled", webhook=one.id, code="webhook_gone")
+        for endpoint_id, count in failures.items():
+            one = self.by_id[endpoint_id]
+            if count == one.failures == 0:
+                continue
+            pause = deliveries.pause_of_endpoint(count)
+            self._write(connection, endpoint_id, failures=count, retry_at=now + pause if pause else None)
+            if one.is_open and count == 0:
+                deliveries.all_due(connection, endpoint_id, now)
+            if count >= OPEN_AFTER:
+                given_up = deliveries.give_up_old(connection, endpoint_id, now)
+                if given_up:
+                    _log.warning("webhook_deliveries_given_up", webhook=endpoint_id, count=given_up)
+        return failures
+
+    def note(self, failures: Mapping[str, int]) -> None:
+        """What `record` has written is committed."""
+        for endpoint_id, count in failures.items():
+            one = self.by_id[endpoint_id]
+            if count >= OPEN_AFTER > one.failures:
+                _log.warning("webhook_fails", webhook=endpoint_id, failures=count)
+            elif one.is_open and count == 0:
+                _log.info("webhook_is_back", webhook=endpoint_id)
+            one.failures = count
+
+    def flush(self, connection: Connection) -> None:
+        """Write how far endpoints are that got none of the last events."""
+        for one in self.by_id.values():
+            if one.position > one.event_id and deliveries.move_cursor(connection, one.id, self.worker, one.position):
+                one.event_id = one.position
+
+    def release(self, connection: Connection) -> None:
+        """Let other processes have them at once."""
+        self._write(connection, None, worker=None, lease_expires_at=None)
+
+    def _write(self, connection: Connection, endpoint_id: str | None, **values: object) -> None:
+        mine = _endpoints.c.worker == self.worker
+        of = mine if endpoint_id is None else mine & (_endpoints.c.id == endpoint_id)
+        connection.execute(update(_endpoints).where(of).values(**values))
+
+
+def _is_free() -> ColumnElement[bool]:
+    return or_(_endpoints.c.lease_expires_at.is_(None), _endpoints.c.lease_expires_at < database_time())
+
+
+def expire_leases(connection: Connection, worker_prefix: str) -> None:
+    """Free the endpoints of processes that are known to be dead: their names begin like this."""
+    of = _endpoints.c.worker.startswith(worker_prefix, autoescape=True)
+    connection.execute(update(_endpoints).where(of).values(worker=None, lease_expires_at=None))

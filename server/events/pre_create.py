@@ -1,0 +1,102 @@
+"""The hooks `pre_create`: asked before an upload or a form is created.
+
+Rules:
+
+- A creation waits for them `pre_create_time_limit` seconds at most. When a hook fails, the setting `pre_create_failure`
+  decides; after three failures in a row it decides at once for half a minute, without asking that hook.
+- Each serving process has a standing child process for each hook. Without a hook nothing is started, and nothing waits.
+"""
+
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
+
+import structlog
+
+from server import threads
+from server.errors import RefusedByHookError, UnavailableError
+from server.events.hook_process import HookError, HookProcess, registered
+from server.hooks import Creation
+from server.settings import Settings
+
+_OPEN_AFTER = 3
+_PAUSE_SECONDS = 30.0
+
+_log = structlog.stdlib.get_logger("videodock.hooks")
+
+
+class PreCreate:
+    """The hooks of one serving process."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._seconds = settings.pre_create_time_limit
+        self._refuses = settings.pre_create_failure == "refuse"
+        self._asked: Sequence[_Asked] = ()
+        self._pool: ThreadPoolExecutor | None = None
+
+    def start(self) -> None:
+        """Find the hooks, and start their processes. Blocking, for some milliseconds."""
+        self._asked = [_Asked(HookProcess(hook)) for hook in registered("pre_create")]
+        if self._asked:
+            self._pool = ThreadPoolExecutor(1, "pre-create")
+            _log.info("hooks_found", hooks=[one.process.hook.value for one in self._asked])
+        for one in self._asked:
+            try:
+                one.process.start()
+            except HookError as error:
+                _log.error("hook_failed", hook=one.process.hook.value, reason=str(error))
+
+    @property
+    def is_used(self) -> bool:
+        """Whether there is a hook."""
+        return bool(self._asked)
+
+    async def check(self, creation: Creation) -> None:
+        """Ask all hooks. Raises `RefusedByHookError`, and `UnavailableError` if the setting says so."""
+        if self._pool is None:
+            return
+        deadline = time.monotonic() + self._seconds
+        await threads.run(self._ask, creation, deadline, pool=self._pool)
+
+    def _ask(self, creation: Creation, deadline: float) -> None:
+        argument = asdict(creation)
+        for one in self._asked:
+            try:
+                refusal = one.ask(argument, deadline)
+            except HookError as error:
+                _log.warning("hook_failed", hook=one.process.hook.value, reason=str(error), owner=creation.owner)
+                if self._refuses:
+                    raise UnavailableError(part="hook") from None
+                continue
+            if refusal is not None:
+                raise RefusedByHookError(explanation=refusal)
+
+    def close(self) -> None:
+        """End the processes."""
+        if self._pool is not None:
+            self._pool.shutdown(wait=False, cancel_futures=True)
+        for one in self._asked:
+            one.process.close()
+
+
+class _Asked:
+    """A hook, and how it does."""
+
+    def __init__(self, process: HookProcess) -> None:
+        self.process = process
+        self._failures = 0
+        self._again_at = 0.0
+
+    def ask(self, argument: dict[str, object], deadline: float) -> str | None:
+        """As `HookProcess.call`."""
+        if self._failures >= _OPEN_AFTER and time.monotonic() < self._again_at:
+            raise HookError("it has failed again and again")
+        try:
+            refusal = self.process.call(argument, deadline)
+        except HookError:
+            self._failures += 1
+            self._again_at = time.monotonic() + _PAUSE_SECONDS
+            raise
+        self._failures = 0
+        return refusal

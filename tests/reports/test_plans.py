@@ -1,0 +1,99 @@
+"""What a report reads: with sums kept, the rows of today along an index, and not the whole tables."""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from time import process_time
+
+import pytest
+from sqlalchemy import text
+
+from server.database.session import Database
+from server.maintenance import report_sums
+from tests.harness.migrated import migrate
+from tests.reports.generated_month import fill
+from tests.reports.page import QUERIES
+
+FEW, MANY = 3_000, 30_000
+SOAK = 1_000_020
+
+# They look at every row of one small or narrow index or table; the soak test measures them.
+WHOLE = {
+    "Who stores how much",
+    "Who uploads most",
+    "Deliveries that were given up",
+    "Who did what",
+    "Health of webhooks",
+}
+
+
+@pytest.fixture
+def month(database_url: str) -> Iterator[Database]:
+    migrate(database_url)
+    database = Database(database_url, 2)
+    yield database
+    database.close()
+
+
+def _keep_all(database: Database) -> None:
+    while report_sums.keep(database, datetime(2026, 6, 2, tzinfo=UTC), row_retention=0):
+        pass
+
+
+@pytest.mark.parametrize("heading", sorted(set(QUERIES) - WHOLE))
+def test_a_query_reads_no_whole_table(heading: str, filled: dict[str, Database]) -> None:
+    """`EXPLAIN` shows no scan of uploads, tasks, files, steps or events: only indexes, and sums of days."""
+    database = filled["sqlite"]
+    with database.read() as session:
+        plan = [row[3] for row in session.execute(text("EXPLAIN QUERY PLAN " + QUERIES[heading]))]
+    scanned = [line for line in plan if line.startswith("SCAN ") and _is_large(line)]
+    assert scanned == []
+
+
+def _is_large(line: str) -> bool:
+    name = line.split()[1]
+    of_all = name in ("u", "t", "f", "e", "s", "x", "uploads", "tasks", "task_files", "task_events", "task_steps")
+    # A partial index has the few rows of one kind.
+    return of_all and not any(f"INDEX {index}" in line for index in _PARTIAL)
+
+
+_PARTIAL = ("ix_task_steps_failed", "ix_task_events_retried", "ix_uploads_open", "ix_tasks_open", "ix_tasks_gathering")
+
+
+@pytest.fixture(scope="module")
+def filled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Database]]:
+    """A month of which every day is kept."""
+    url = f"sqlite:///{tmp_path_factory.mktemp('plans') / 'month.db'}"
+    migrate(url)
+    database = Database(url, 2)
+    with database.change() as connection:
+        fill(connection, FEW)
+    _keep_all(database)
+    yield {"sqlite": database}
+    database.close()
+
+
+@pytest.mark.soak
+def test_a_million_uploads_are_reported_within_a_second(month: Database) -> None:
+    """Every query of the page, with today's rows unkept; the best of three, of processor time on SQLite."""
+    with month.change() as connection:
+        fill(connection, SOAK)
+    while report_sums.keep(month, datetime(2026, 5, 30, 12, tzinfo=UTC), row_retention=0):
+        pass
+    slow = {}
+    for heading, query in QUERIES.items():
+        took = min(_seconds(month, query) for _ in range(3))
+        print(f"{heading}: {took:.2f} s")
+        if took >= 1:
+            slow[heading] = round(took, 2)
+    assert slow == {}
+
+
+def _seconds(database: Database, query: str) -> float:
+    """Processor time on SQLite, which runs in this process; on PostgreSQL what its executor says."""
+    with database.read() as session:
+        if database.engine.dialect.name == "postgresql":
+            plan = session.execute(text(f"EXPLAIN (ANALYZE, FORMAT JSON) {query}")).scalar_one()
+            return float(plan[0]["Execution Time"]) / 1000
+        began = process_time()
+        session.execute(text(query)).all()
+        return process_time() - began

@@ -89,7 +89,7 @@ def _check_checksum(visit: Visit, check: Check) -> None:
 def _check_buffering(visit: Visit, check: Check) -> None:
     """Start a PATCH, break it, and look at the offset."""
     before = visit.offset
-    length = min(4 * _BROKEN_BYTES, visit.left)
+    length = min(4 * _BROKEN_BYTES, visit.left, visit.body_limit or visit.left)
     sent = length // 4
     with Connection(visit.address) as connection:
         connection.head("PATCH", visit.upload, visit.headers({**visit.patch_headers(), "Content-Length": str(length)}))

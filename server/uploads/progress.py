@@ -63,6 +63,7 @@ class ProgressWriter:
         self._database = database
         self._is_quick = is_quick
         self._updates: dict[str, ProgressUpdate] = {}
+        self._writing: dict[str, ProgressUpdate] = {}
         self._resumed: set[str] = set()
         self._tracked: dict[str, Look] = {}
         self._telling: asyncio.Task[None] | None = None
@@ -76,6 +77,13 @@ class ProgressWriter:
             latest = replace(latest, first_byte_at=before.first_byte_at)
         self._updates[upload_id] = latest
         self._schedule_write()
+
+    def first_byte_at(self, upload_id: str) -> datetime | None:
+        """When the first byte of an upload came, if that is recorded and not in its row yet."""
+        for updates in (self._updates, self._writing):
+            if upload_id in updates:
+                return updates[upload_id].first_byte_at
+        return None
 
     @contextmanager
     def tracking(self, upload_id: str, look: Look) -> Iterator[None]:
@@ -127,12 +135,15 @@ class ProgressWriter:
         resumed, self._resumed = self._resumed, set()
         if not updates and not resumed:
             return
+        self._writing = updates
         try:
             await self._database.run(self._write_rows, updates, resumed)
         except AWAY as error:
             self._resumed |= resumed
             self._updates = {**updates, **self._updates}
             _log.warning("progress_not_told", uploads=len(updates), reason=reason(error))
+        finally:
+            self._writing = {}
 
     def _write_rows(self, updates: dict[str, ProgressUpdate], resumed: set[str]) -> None:
         rows = [

@@ -323,7 +323,9 @@ class UploadService:
                 await self.database.run(self.deletion.remove, facts.id, UploadStatus.REJECTED, error)
                 raise
             facts = replace(facts, media_type=media_type)
-        verified, first = {facts.id: facts.media_type}, facts.first_byte_at
+        verified = {facts.id: facts.media_type}
+        # A body that ended less than a second ago may have told it to the progress alone.
+        first = facts.first_byte_at or self.progress.first_byte_at(facts.id)
         await self.repository.complete_verified_from_loop(verified, facts.id, first_byte_at=first)
         return replace(facts, state=State.COMPLETE)
 

@@ -235,7 +235,7 @@ def test_rows_are_copied_unchanged_between_databases(database_url: str, tmp_path
     numbers = dict.fromkeys(("progress", "current_file", "attempt", "failures"), "0") | {"file_count": "9"}
     words = {"id": "'t'", "owner": "'Ä\"%'", "node": "'n'", "status": "'error'", "partial": "'1'"}
     put(database_url, "tasks", words | numbers | times | {"error_params": "'null'", "waiting_params": JSON_TEXT})
-    event = {"task_id": "'t'", "at": when, "type": "'x'", "attempt": "0"}
+    event = {"task_id": "'t'", "owner": "'o'", "at": when, "type": "'x'", "attempt": "0"}
     for data in ("'[1]'", "NULL", "'[1]'"):
         put(database_url, "task_events", event | {"data": data})
     execute(database_url, "DELETE FROM task_events WHERE id = 3")

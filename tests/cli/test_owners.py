@@ -10,6 +10,7 @@ from sqlalchemy import insert, select
 
 from server.database.access_models import ApiKey, BrowserSession, Grant, OwnerLimits
 from server.database.base import Base
+from server.database.event_models import WebhookEndpoint
 from server.database.models import FormAnswer, Task, Upload
 from server.database.session import Database
 from server.uploads.new_upload import NewUpload
@@ -21,7 +22,9 @@ from tests.tus.client import MOUNT, creation
 
 NOW = datetime(2026, 11, 30, tzinfo=UTC)
 NOTHING = {"stored_bytes": 0, "open_bytes": 0, "open_uploads": 0, "daily_bytes": 0, "waiting_tasks": 0}
-MODELS: tuple[type[Any], ...] = (Task, Upload, FormAnswer, ApiKey, Grant, BrowserSession, OwnerLimits)
+MODELS: tuple[type[Any], ...] = (
+    Task, Upload, FormAnswer, ApiKey, Grant, BrowserSession, OwnerLimits, WebhookEndpoint
+)  # fmt: skip
 
 
 def open_upload(operator: Operator, owner: str, length: int) -> str:
@@ -49,6 +52,8 @@ def add_everything(operator: Operator, owner: str) -> None:
     add(operator, Grant, created_by="key:1", uploads=1, **ids, **times)
     sign_in = {"credential": "key:1", "scopes": ["upload"], "used_at": NOW}
     add(operator, BrowserSession, id_hash=owner.ljust(64, "0"), owner=owner, **sign_in, **times)
+    hook = {"id": f"w-{owner}", "url": "https://example.com/", "types": [], "event_id": 0, "created_at": NOW}
+    add(operator, WebhookEndpoint, owner=owner, **hook)
     add(operator, OwnerLimits, owner=owner, open_uploads=len(owner), updated_at=NOW)
 
 
@@ -128,7 +133,7 @@ def test_a_rename_moves_everything_at_once(operator: Operator) -> None:
     add_everything(operator, "bob")
     add_answer(operator, "ann", "key-2", "still-running", fingerprint=None)
     moved = operator.json("owner", "rename", "ann", "anna")
-    assert moved == dict.fromkeys((model.__tablename__ for model in MODELS), 1)
+    assert moved == dict.fromkeys((model.__tablename__ for model in MODELS), 1) | {"task_events": 3}
     expected = {model.__tablename__: ["anna", "bob"] for model in MODELS}
     # The request that holds that key looks for it under the old name.
     assert owners_of(operator.services.database) == expected | {"form_answers": ["ann", "anna", "bob"]}
@@ -146,7 +151,8 @@ def test_a_name_in_use_is_merged_only_on_demand(operator: Operator) -> None:
     assert owners_of(operator.services.database) == before
     done = operator.run("owner", "rename", "ann", "robert", "--merge")
     assert done.output == (
-        "Moved to robert: tasks 1, uploads 1, form answers 1, api keys 1, grants 1, browser sessions 1.\n"
+        "Moved to robert: tasks 1, uploads 1, form answers 1, api keys 1, grants 1, browser sessions 1, task events 3, "
+        "webhook endpoints 1.\n"
     )
     assert all(set(names) == {"robert"} for names in owners_of(operator.services.database).values())
     with operator.services.database.read() as session:

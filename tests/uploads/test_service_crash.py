@@ -228,7 +228,7 @@ def test_completing_an_upload_twice_changes_nothing(scenario: UploadCrashScenari
         assert scenario.rows() == before
         gone = (await make(services)).id
         await services.removal.terminate(gone, OWNER, lambda _: None)
-        register = partial(services.repository._register, {gone: "mp4"}, gone, None)
+        register = partial(services.repository._register, {gone: "mp4"}, gone, None, None)
         with pytest.raises(UploadGoneError):
             await services.database.write_together(register)
 

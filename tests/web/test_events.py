@@ -14,6 +14,8 @@ from sqlalchemy import text
 
 from server.database.models import DEFAULT_OWNER
 from server.database.session import Database
+from server.events import feed
+from server.events.hub import EventHub
 from server.tasks import events, file_steps, queue
 from server.tasks.queue import Claim, Failure
 from server.web import event_stream
@@ -254,7 +256,8 @@ def test_foreign_and_unknown_tasks_are_not_there(live: LiveServer, database: Dat
     for path in (of(foreign), of("123e4567-e89b-42d3-a456-426614174000"), of("nothing")):
         assert live.ask("GET", path).status == 404
     task = register(database)
-    assert live.ask("GET", of(task), {"Last-Event-ID": "abc"}).status == 400
+    for number in ("abc", "-1", str(1 << 63), "9" * 5000):
+        assert live.ask("GET", of(task), {"Last-Event-ID": number}).status == 400
     assert live.ask("GET", of(task) + "?lang=fr").status == 400
     assert live.ask("GET", of(task), (), b"body").status == 400
     assert live.ask("POST", of(task)).status == 405
@@ -327,6 +330,25 @@ def test_a_client_that_does_not_read_is_dropped(
     (row,) = live.query("SELECT min(id) AS id FROM task_events WHERE task_id = :t AND id > :a", t=task, a=after)
     assert one is not None
     assert one.id == row["id"]
+
+
+def test_what_is_past_is_not_read_for_a_client_that_has_gone(
+    live: LiveServer, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A client that asks for thousands of events and leaves costs no more reading of them."""
+    task = register(database)
+    with database.write() as session:
+        for _ in range(5000):
+            events.append(session, task, "waiting", owner=DEFAULT_OWNER, at=NOW)
+    monkeypatch.setattr(live_events, "_PAGE", 1)
+    real, pages = feed.past, itertools.count()
+    monkeypatch.setattr(feed, "past", lambda *given, **more: (next(pages), real(*given, **more))[1])
+    close, closed = EventHub.close, threading.Event()
+    monkeypatch.setattr(EventHub, "close", lambda *given: (close(*given), closed.set())[0])
+    with stream(live, of(task), after=0) as client:
+        client.next()
+    until(closed.is_set, what="the stream has ended")
+    assert next(pages) < 4000
 
 
 def _is_reset(client: EventClient) -> bool:

@@ -35,6 +35,8 @@ BAD = """
             sys.exit("bye")
         if deed == "block":
             time.sleep(1000)
+        if deed == "slow":
+            time.sleep(0.4)
         if deed == "print":
             print("{} a line that looks like an answer", flush=True)
         if deed == "nonsense":
@@ -180,6 +182,26 @@ def test_a_hook_that_blocks_is_left_out_after_a_while(path: Path) -> None:
         for _ in range(20):
             assert asyncio.run(outcome(hooks, deed("block"))) == "allowed"
         assert time.monotonic() - began < 2
+    finally:
+        hooks.close()
+
+
+def test_many_creations_at_once_do_not_end_a_hook_that_is_well(path: Path) -> None:
+    """Those whose turn does not come in time are allowed; its process goes on, and refuses the next one as before."""
+    import asyncio
+
+    async def at_once() -> list[str]:
+        return await asyncio.gather(*(outcome(hooks, deed("slow")) for _ in range(8)))
+
+    hooks = started(pre_create_time_limit=30)
+    try:
+        assert asyncio.run(outcome(hooks, CREATION)) == "allowed"
+        child = hooks._asked[0].process._process
+        hooks._seconds = 1.0
+        assert set(asyncio.run(at_once())) == {"allowed"}
+        hooks._seconds = 30
+        assert asyncio.run(outcome(hooks, deed("refuse"))) == "not today"
+        assert hooks._asked[0].process._process is child
     finally:
         hooks.close()
 

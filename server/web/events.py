@@ -18,7 +18,7 @@ from sqlalchemy import Connection, select
 from starlette.responses import Response
 
 from server.auth.authenticator import client_address
-from server.auth.principal import Scope
+from server.auth.principal import Scope, is_owner
 from server.bootstrap import Services
 from server.database.models import Upload
 from server.database.session import AWAY, reason
@@ -48,6 +48,7 @@ from server.web.event_texts import EventTexts, Reader
 from server.web.middleware.cors import for_api
 from server.web.middleware.proxy import base_url
 from server.web.openapi import events as described
+from server.web.query import Query
 
 _CHECK_SECONDS = 60.0
 _PAGE = 50
@@ -161,7 +162,9 @@ class _Live:
         """The events of all tasks of an owner, or of all owners."""
         _check_request(call)
         reader, after = _reader(call), _after(call)
-        wanted = call.request.query_params.get("owner")
+        wanted = Query(call.request).one("owner")
+        if wanted is not None and not is_owner(wanted):  # PostgreSQL takes no NUL
+            raise FieldInvalidError(field="owner", reason="field_type", expected='"ann"')
         right = await self._access.events(call.scope, wanted)
 
         check = _Check(lambda: self._access.events(call.scope, wanted))

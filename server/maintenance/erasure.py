@@ -106,6 +106,7 @@ class Erasure:
             record(session, done)
 
         done.rows |= {name: n for name, n in owners.rename(self.database, owner, done.name, also=also).items() if n}
+        self.database.empty_log()
         return done
 
     def _revoke(self, owner: str) -> dict[str, int]:

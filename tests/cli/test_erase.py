@@ -2,6 +2,7 @@
 
 import json
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -124,6 +125,17 @@ def test_it_asks_before(operator: Operator) -> None:
     assert operator.run("owner", "erase", NAME).exit_code == 1
     with operator.services.database.read() as session:
         assert set(session.scalars(select(Task.status))) == {TaskStatus.UPLOADED}
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_the_files_of_sqlite_have_no_name(operator: Operator) -> None:
+    """Neither the database nor its write-ahead log keeps what rows were before."""
+    everything(operator)
+    file = Path(str(operator.services.database.engine.url.database))
+    files = [file, file.with_name(f"{file.name}-wal")]
+    assert any(VIDEO.encode() in one.read_bytes() for one in files)
+    operator.json("owner", "erase", NAME, "--yes")
+    assert [one.name for one in files if one.exists() and VIDEO.encode() in one.read_bytes()] == []
 
 
 @pytest.mark.parametrize("is_late", [False, True])

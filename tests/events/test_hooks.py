@@ -39,6 +39,11 @@ BAD = """
             time.sleep(0.4)
         if deed == "print":
             print("{} a line that looks like an answer", flush=True)
+        if deed == "fork":
+            os.fork()
+            return Refuse(explanation="twice")
+        if deed == "surrogate":
+            return Refuse(explanation="half \\ud800")
         if deed == "nonsense":
             return 42
         if deed == "refuse":
@@ -106,6 +111,14 @@ def test_a_hook_that_fails_in_any_way_can_be_called_again(bad: HookProcess) -> N
     with pytest.raises(HookError, match="took too long"):
         call(bad, deed("block"), seconds=0.5)
     assert call(bad, deed("refuse")) == "not today"
+
+
+def test_an_answer_is_for_its_own_call(bad: HookProcess) -> None:
+    """A hook that forks answers twice: the next call gets its own answer. What has no encoding is replaced."""
+    for _ in range(2):
+        assert call(bad, deed("fork")) == "twice"
+        assert [call(bad, CREATION), call(bad, deed("refuse"))] == [None, "not today"]
+    assert call(bad, deed("surrogate")) == "half ?"
 
 
 def test_a_hook_that_cannot_be_imported_says_so(path: Path) -> None:

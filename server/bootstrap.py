@@ -266,6 +266,7 @@ class Services:
             clock=utc_now,
         )
         auth = AuthParts.open(settings=settings, database=database, clock=utc_now, new_id=new_id)
+        tracing = open_tracing(settings.otel_endpoint, settings.otel_sample / 100)
         checker = Checker(settings=settings, database=database, store=store, locks=locks, results=results, node=node)
         return cls(
             settings=settings,
@@ -285,8 +286,10 @@ class Services:
             intake=Admission(settings.body_idle_timeout, settings.body_min_rate, settings.max_bodies),
             keep_spare=keep_spare,
             auth=auth,
-            events=EventParts.open(settings=settings, database=database, auth=auth, node=node, clock=utc_now),
-            tracing=open_tracing(settings.otel_endpoint, settings.otel_sample / 100),
+            events=EventParts.open(
+                settings=settings, database=database, auth=auth, node=node, clock=utc_now, tracing=tracing
+            ),
+            tracing=tracing,
             reservations=room,
             quotas=quotas,
             policy=policy,

@@ -190,11 +190,10 @@ SELECT day, protocol, client, until, CAST(milliseconds / 1000.0 AS DOUBLE PRECIS
 FROM (
     SELECT day, protocol, client, until, milliseconds, uploads FROM report_times
     UNION ALL
-    SELECT day, protocol, client, 'complete', complete_ms, 1 FROM upload_facts_lately
-    UNION ALL
-    SELECT day, protocol, client, 'playable', playable_ms, 1 FROM upload_facts_lately
-    UNION ALL
-    SELECT day, protocol, client, 'processed', processed_ms, 1 FROM upload_facts_lately
+    SELECT day, protocol, client, k.until,
+           CASE k.until WHEN 'complete' THEN complete_ms WHEN 'playable' THEN playable_ms ELSE processed_ms END, 1
+    FROM upload_facts_lately
+    CROSS JOIN (SELECT 'complete' AS until UNION ALL SELECT 'playable' UNION ALL SELECT 'processed') AS k
 ) AS one
 GROUP BY day, protocol, client, until, milliseconds
 HAVING milliseconds IS NOT NULL

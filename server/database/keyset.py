@@ -29,6 +29,9 @@ from sqlalchemy.orm import Session
 from server.database.models import Task, Upload
 from server.errors import CursorInvalidError
 
+LARGEST_BATCH, GROWTH = 1000, 4
+"""How many rows of a state are read at once, and by how much a batch is larger than the one before it."""
+
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _CURSOR = struct.Struct(">q16s8s")
 _CHARACTERS = 43  # of its 32 bytes in base64url, without padding
@@ -53,7 +56,10 @@ class Span:
 
 
 def newest(session: Session, of: type[Task] | type[Upload], span: Span, after: Key | None, batch: int) -> Iterator[Key]:
-    """The places of these rows, the newest first, after `after`; read in batches of so many of each state. Blocking."""
+    """The places of these rows, the newest first, after `after`. Blocking.
+
+    They are read in batches, of so many of each state at first; who goes on reading gets larger ones.
+    """
     streams = (_of_status(session, of, span, status, after, batch) for status in sorted(span.statuses))
     return heapq.merge(*streams, reverse=True)
 
@@ -67,13 +73,13 @@ def _of_status(
         query = query.where(of.owner == span.owner)
     if span.since is not None:
         query = query.where(of.created_at >= span.since)
-    query = query.order_by(of.created_at.desc(), of.id.desc()).limit(batch)
+    query = query.order_by(of.created_at.desc(), of.id.desc())
     while True:
-        found = [Key(row[0], row[1]) for row in session.execute(_before(query, of, span, after))]
+        found = [Key(row[0], row[1]) for row in session.execute(_before(query, of, span, after).limit(batch))]
         yield from found
         if len(found) < batch:
             return
-        after = found[-1]
+        after, batch = found[-1], max(batch, min(GROWTH * batch, LARGEST_BATCH))
 
 
 def _before(query: Select[Any], of: type[Task] | type[Upload], span: Span, after: Key | None) -> Select[Any]:

@@ -86,6 +86,7 @@ kinds of errors; each refusal is a class here, in `access.py` for who may do wha
     │   ├── rate_limited                429  too many creations, or too many failed authentications
     │   ├── internal_error              500
     │   ├── unavailable                 503  a part that Videodock needs is away
+    │   ├── too_many_streams            503  live event streams of a process, an owner or an address
     │   ├── too_busy                    503  as many connections or bodies as there may be
     │   │   └── too_many_streams        503  as many live streams as there may be
     │   ├── server_stopping             503  in the middle of a request that had not ended when the grace period did

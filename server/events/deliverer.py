@@ -28,6 +28,7 @@ from server.events.endpoints import Endpoint, OwnedEndpoints
 from server.events.feed import Event, EventFeed
 from server.events.sender import Sender, Sent
 from server.events.types import WEBHOOK_NAMES
+from server.tracing import NO_TRACING, Attribute, Span, Tracing
 
 LOOK_SECONDS = 0.5
 _REFRESH_SECONDS = 1.0
@@ -45,12 +46,20 @@ class Deliverer:
     """Delivers from `start` to `stop`; tests call `look` and `settle` in place of its thread."""
 
     def __init__(
-        self, *, database: Database, bodies: Bodies, sender: Sender, worker: str, clock: Callable[[], datetime]
+        self,
+        *,
+        database: Database,
+        bodies: Bodies,
+        sender: Sender,
+        worker: str,
+        clock: Callable[[], datetime],
+        tracing: Tracing = NO_TRACING,
     ) -> None:
         self._database = database
         self._bodies = bodies
         self._sender = sender
         self._clock = clock
+        self._tracing = tracing
         self._worker = worker
         self._owned = OwnedEndpoints(worker, clock)
         self._feed: EventFeed | None = None
@@ -289,10 +298,13 @@ class Deliverer:
 
     def _deliver(self, url: str, keys: Sequence[str], row: Delivery) -> None:
         """On a thread of its own: make and send one message."""
-        at, outcome = self._clock(), None
+        at, outcome, began = self._clock(), None, time.time_ns()
         try:
-            sent = self._sender.post(url, row.message_id, int(at.timestamp()), self._body(row), keys)
+            parent = None if row.task_id is None else self._tracing.traceparent(row.task_id)
+            sent = self._sender.post(url, row.message_id, int(at.timestamp()), self._body(row), keys, parent)
             outcome = Outcome(row, at, sent)
+            if parent is not None and row.task_id is not None:
+                self._tracing.record(row.task_id, _span(row, sent, began))
         except AWAY as error:  # not the receiver's failure: it is sent later
             _log.warning("database_away", reason=reason(error))
         except Exception:
@@ -366,3 +378,12 @@ def _wanted(one: Endpoint, events: Sequence[Event]) -> list[Event]:
         and event.type in WEBHOOK_NAMES
         and WEBHOOK_NAMES[event.type] in one.types
     ]
+
+
+def _span(row: Delivery, sent: Sent, began: int) -> Span:
+    """One try to deliver, in the trace of its task. It has no address: that may have a secret of the receiver."""
+    attributes: dict[str, Attribute] = {"videodock.webhook": row.endpoint_id, "videodock.event": row.type}
+    if sent.status is not None:
+        attributes["http.response.status_code"] = sent.status
+    error = "" if sent.is_delivered else sent.error_code or str(sent.status)
+    return Span(name="webhook", started=began, ended=time.time_ns(), attributes=attributes, error=error, kind="client")

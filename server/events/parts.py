@@ -22,6 +22,7 @@ from server.events.sender import Sender
 from server.events.task_cache import TaskCache
 from server.events.webhooks import Webhooks
 from server.settings import Settings
+from server.tracing import Tracing
 
 _SECONDS = 2.0
 
@@ -48,6 +49,7 @@ class EventParts:
         auth: AuthParts,
         node: str,
         clock: Callable[[], datetime],
+        tracing: Tracing,
     ) -> "EventParts":
         """Build everything; connects to nothing, and starts nothing yet.
 
@@ -63,7 +65,9 @@ class EventParts:
         def make_followers() -> Sequence[Follower]:
             # As the workers of tasks are named: whoever leads next in this folder knows that this process has ended.
             worker = f"{node}/{socket.gethostname()}/{os.getpid()}"
-            deliverer = Deliverer(database=database, bodies=bodies, sender=sender, worker=worker, clock=clock)
+            deliverer = Deliverer(
+                database=database, bodies=bodies, sender=sender, worker=worker, clock=clock, tracing=tracing
+            )
             seconds = settings.hook_time_limit
             hooks = post_hooks.find(database=database, bodies=bodies, worker=worker, seconds=seconds, clock=clock)
             return [deliverer, *hooks]

@@ -71,14 +71,25 @@ class Sender:
         if not self.allow_private and (is_local if is_name else not addresses.is_public(target.host)):
             raise FieldInvalidError(field="url", reason="webhook_private")
 
-    def post(self, url: str, message_id: str, timestamp: int, body: bytes, keys: Sequence[str]) -> Sent:
-        """Send one message, signed with each of these secrets. Blocking, for 15 seconds at most."""
+    def post(
+        self,
+        url: str,
+        message_id: str,
+        timestamp: int,
+        body: bytes,
+        keys: Sequence[str],
+        traceparent: str | None = None,
+    ) -> Sent:
+        """Send one message, signed with each of these secrets, and with the trace that it belongs to (W3C Trace
+        Context). Blocking, for 15 seconds at most."""
         began = time.monotonic()
         headers = [
             (b"Content-Type", b"application/json"),
             (b"User-Agent", _AGENT),
             *signing.headers(message_id, timestamp, body, keys),
         ]
+        if traceparent is not None:
+            headers.append((b"traceparent", traceparent.encode()))
         try:
             answer = outbound.request(
                 Target.of(url),

@@ -6,7 +6,7 @@ Rules:
 - Nothing here raises because a database or Redis is away: it waits, and tries again.
 
 PostgreSQL notifies a connection that listens. SQLite has a number that changes with each commit of another connection,
-of any process; reading it takes two microseconds, so it is polled ten times a second. With Redis, its messages come
+of any process; reading it takes two microseconds, so it is polled twenty times a second. With Redis, its messages come
 first, and the database's own way is the fallback while Redis is away.
 """
 
@@ -22,7 +22,7 @@ from sqlalchemy import Engine
 from server.events.redis_link import RedisAwayError, RedisLink
 from server.tasks.events import CHANNEL
 
-_POLL_SECONDS = 0.1
+_POLL_SECONDS = 0.05
 _RETRY_SECONDS = 2.0
 
 

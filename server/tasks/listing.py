@@ -24,10 +24,8 @@ from server.lifecycle import TaskStatus, UploadStatus
 from server.tasks.file_steps import SCAN
 from server.tasks.status import UNENDED, TaskRows
 
-MOST_EXAMINED = 20_000
+MOST_EXAMINED = 10_000
 """Tasks whose names one page of a search may read."""
-
-_BATCH = 1000
 
 
 @dataclass(frozen=True)
@@ -64,10 +62,14 @@ def page(session: Session, span: Span, name: str, after: Key | None, limit: int)
 
 def _search(session: Session, span: Span, wanted: str, after: Key | None, limit: int) -> tuple[list[Key], Key | None]:
     """The places of the tasks that have the name, and where to go on; None after the last one."""
-    every = keyset.newest(session, Task, span, after, _BATCH)
+    size = min(limit + 1, keyset.LARGEST_BATCH)
+    every = keyset.newest(session, Task, span, after, size)
     found: list[Key] = []
-    for _ in range(MOST_EXAMINED // _BATCH):
-        batch = list(islice(every, _BATCH))
+    examined = 0
+    while examined < MOST_EXAMINED:
+        size = min(size, MOST_EXAMINED - examined)
+        batch = list(islice(every, size))
+        examined += size
         names = _names(session, keyset.ids(batch))
         for key in batch:
             after = key
@@ -75,8 +77,9 @@ def _search(session: Session, span: Span, wanted: str, after: Key | None, limit:
                 found.append(key)
                 if len(found) == limit:
                     return found, key
-        if len(batch) < _BATCH:
+        if len(batch) < size:
             return found, None
+        size = min(keyset.GROWTH * size, keyset.LARGEST_BATCH)  # what is rare is far
     return found, after
 
 

@@ -41,7 +41,7 @@ class EventStreamResponse(StreamingResponse):
     """Sends what `pieces` gives. `leave` is called when the client has gone, `close` at the end, once."""
 
     def __init__(self, pieces: AsyncGenerator[bytes], *, leave: Callable[[], None], close: Callable[[], None]) -> None:
-        headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no", "X-Content-Type-Options": "nosniff"}
+        headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
         super().__init__((), headers=headers, media_type=MEDIA_TYPE)
         self._pieces = pieces
         self._leave = leave

@@ -133,8 +133,8 @@ def test_kills_lose_no_message_and_keep_ids(start_server: StartServer, database_
         until(lambda: receiver.asked, what="a message was tried")
         server.kill()
         receiver.behaviour = kills
-        dying.set()
         server.start()
+        dying.set()  # not before: the start of the harness waits for the server
         server.run("webhooks", "replay", webhook_id, "--since", "1h")
         assert dead.wait(120)
         server.start()

@@ -19,6 +19,7 @@ from sqlalchemy import Engine, NullPool, create_engine, inspect
 from server.database import migration
 from tests.backup.commands import findings
 from tests.conftest import StartServer
+from tests.harness import description
 from tests.harness.rows import query
 from tests.harness.server_process import ROOT
 from tests.harness.tasks import follow
@@ -178,6 +179,7 @@ def _serve_with_old(old: Old, half: str, tmp_path: Path) -> None:
     with checked_out(commit) as checkout:
         server = old_server(checkout, tmp_path / "old", "" if old.url.startswith("sqlite") else old.url)
         server.data_dir, server.database_url, server._given_database = old.data_dir, old.url, old.url
+        assert description.take_different() == []
         server.start()
         try:
             client = Uploader(server)
@@ -188,6 +190,7 @@ def _serve_with_old(old: Old, half: str, tmp_path: Path) -> None:
             assert server.stored(half).read_bytes() == video(6000, 6)
             follow(server, half, until=["error"], is_old=True)
         finally:
+            description.take_different()  # the answers of that version are not those of this one's description
             server.close()
 
 

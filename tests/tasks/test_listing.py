@@ -8,6 +8,7 @@ import pytest
 from sqlalchemy import event, insert, update
 from sqlalchemy.orm import Session
 
+from server.database import keyset
 from server.database.keyset import Key, Span
 from server.database.models import DEFAULT_OWNER, Task, TaskFile, TaskStep
 from server.database.session import Database, changed
@@ -107,7 +108,7 @@ def test_a_search_reads_names_as_people_do(
 
 def test_a_search_goes_on_where_it_ended(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     """It examines so many tasks for a page, and the next page goes on: none is left out, none comes twice."""
-    monkeypatch.setattr(listing, "_BATCH", 3)
+    monkeypatch.setattr(keyset, "LARGEST_BATCH", 3)
     monkeypatch.setattr(listing, "MOST_EXAMINED", 6)
     wanted = [named(database, "x.mp4" if n % 7 == 3 else "y.mp4", seconds=n) for n in range(40)]
     wanted = [task_id for n, task_id in enumerate(wanted) if n % 7 == 3][::-1]

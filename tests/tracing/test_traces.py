@@ -16,6 +16,7 @@ from tests.harness.collector import Collector, Received
 from tests.harness.multipart import curl
 from tests.harness.nginx import PATCH, TUS
 from tests.harness.ports import free_port
+from tests.harness.receiver import Receiver
 from tests.harness.server_process import ROOT, ServerProcess
 from tests.harness.tasks import finish
 from tests.harness.waiting import until
@@ -29,6 +30,12 @@ CALLER = "0af7651916cd43dd8448eb211c80319c"
 @pytest.fixture
 def collector() -> Iterator[Collector]:
     with Collector() as made:
+        yield made
+
+
+@pytest.fixture
+def receiver() -> Iterator[Receiver]:
+    with Receiver() as made:
         yield made
 
 
@@ -65,15 +72,19 @@ def the_tree(collector: Collector, task: str) -> dict[str, Received]:
 
 
 def test_a_task_is_one_trace_over_two_processes(
-    start_server: StartServer, collector: Collector, tmp_path: Path
+    start_server: StartServer, collector: Collector, receiver: Receiver, tmp_path: Path
 ) -> None:
     """Creation and bytes by the server, steps by a worker: one tree, linked with the client's own trace; a file that is
-    no video shows its step and code; a form and a group of two uploads are a trace each."""
-    server = start_server(scheduler="none", otel_endpoint=collector.url)
+    no video shows its step and code; a form and a group of two uploads are a trace each. A webhook is in the trace of
+    its task, and its receiver can join that."""
+    server = start_server(scheduler="none", otel_endpoint=collector.url, webhook_allow_private="on")
     settings: dict[str, Any] = {"data_dir": server.data_dir, "database_url": server.database_url}
+    settings |= {"webhook_allow_private": "on"}
     worker = WorkerProcess(tmp_path / "worker", otel_endpoint=collector.url, **settings)
     worker.start()
     try:
+        added = server.run("webhooks", "add", f"{receiver.url}/hook", "--event", "task.completed")
+        assert added.returncode == 0, added.stderr
         clip = make(tmp_path, "clip.mp4")
         broken = tmp_path / "broken.mp4"
         broken.write_bytes(clip.read_bytes()[:3000])
@@ -97,6 +108,12 @@ def test_a_task_is_one_trace_over_two_processes(
         assert creation.attributes["http.response.status_code"] == 201
         assert tree["video"].attributes["videodock.status"] == "completed"
         assert tree["PATCH /files/{upload_id}"].attributes["http.request.body.size"] == clip.stat().st_size
+        until(lambda: any(span.name == "webhook" for span in collector.trace(task)), seconds=30, what="a webhook")
+        hook = the_tree(collector, task)["webhook"]
+        assert (hook.parent, hook.kind, hook.error) == (tree["video"].id, 3, "")
+        assert hook.attributes["videodock.event"] == "task.completed"
+        joined = f"00-{uuid.UUID(task).hex}-{tree['video'].id}-01"
+        assert joined in {asked.headers["traceparent"] for asked in receiver.asked}
         wrong = the_tree(collector, failed)
         assert (wrong["probe"].error, wrong["video"].error) == ("not_playable", "error")
         assert "POST /api/upload/videos" in the_tree(collector, form["task_id"])

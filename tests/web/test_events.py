@@ -265,7 +265,7 @@ def test_foreign_and_unknown_tasks_are_not_there(live: LiveServer, database: Dat
     with stream(live, of(task), after=1 << 60) as client:  # of another database: it begins now
         with database.write() as session:
             queue.cancel(session, task, None, now=NOW)
-        assert names(client.rest()) == ["task.cancelled"]
+        assert names(client.rest())[-1] == "task.cancelled"
 
 
 def test_one_stream_too_many_is_refused(live: LiveServer) -> None:

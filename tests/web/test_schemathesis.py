@@ -29,6 +29,7 @@ from server.auth.keys import ApiKeys
 from server.auth.principal import scopes_of
 from server.bootstrap import utc_now
 from server.database.session import Database
+from server.web.openapi.operation import Tag
 from tests.harness import description, seed
 from tests.harness.description import Seen
 from tests.harness.http import LiveServer
@@ -68,9 +69,19 @@ class Target:
             case "task_id":
                 files = {"videos": ("clip.mp4", video(500), "video/mp4")}
                 return str(self._post("/api/upload/videos", files=files).json()["task_id"])
+            case "webhook_id":
+                self._remove_webhooks()
+                wanted = {"url": "https://backend.example/", "events": ["task.completed"]}
+                return str(self._post("/api/webhooks", json=wanted).json()["webhook"]["id"])
             case "grant" if self.headers:
                 return str(self._post("/api/grants", json={}).json()["token"])
         return None
+
+    def _remove_webhooks(self) -> None:
+        """An owner may have a number of them only."""
+        path = self.live.url + "/api/webhooks"
+        for one in requests.get(path, headers=self.headers, timeout=30).json()["webhooks"]:
+            requests.delete(f"{path}/{one['id']}", headers=self.headers, timeout=30)
 
     def _post(self, path: str, headers: Mapping[str, str] = MappingProxyType({}), **more: Any) -> requests.Response:
         answer = requests.post(self.live.url + path, headers={**headers, **self.headers}, timeout=30, **more)
@@ -103,6 +114,9 @@ def test_no_request_gets_an_undocumented_answer(target: Target, most: int) -> No
         session.trust_env = False
         for operation in operations:
             described = target.document["paths"][operation.path][operation.method.lower()]
+            # A stream does not end, and Schemathesis reads to the end; `test_events.py` reads it.
+            if Tag.LIVE.value in described["tags"]:
+                continue
             modes = GenerationMode if _has_bad_data(target.document, described) else [GenerationMode.POSITIVE]
             for mode in modes:
                 _try(target, session, operation, mode, most)

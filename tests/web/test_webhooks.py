@@ -53,6 +53,7 @@ def test_an_owner_works_with_webhooks_by_the_api(callers: Callers) -> None:
         message = page["deliveries"][0]["message_id"]
         assert callers.ask("POST", one + "/replay", "owner", json={"message_id": message}).json()["count"] == 1
         until(lambda: receiver.ids.count(message) == 2, what="it came again")
+        until(lambda: _deliveries(callers, one, "?limit=1")[0]["status"] == "delivered", what="that is recorded")
         again = callers.ask("POST", one + "/replay", "owner", json={"since": "2020-01-01"})
         assert (again.status_code, again.json()["count"]) == (202, 1)
         rotated = callers.ask("POST", one + "/rotate", "owner").json()
@@ -93,7 +94,7 @@ def test_what_is_refused(callers: Callers) -> None:
     made = callers.ask("POST", PATH, "admin", json={**good, "owner": "alice"}).json()["webhook"]
     one = f"{PATH}/{made['id']}"
     assert [hook["id"] for hook in _list(callers, "owner")] == [made["id"]]
-    for path in ("/%00", "/x" * 3, "/nope", "/" + "a" * 300):
+    for path in ("/%00", "/nope", "/" + "a" * 300):
         assert callers.ask("GET", PATH + path, "owner").status_code == 404
     for body in ({}, {"since": "soon"}, {"since": "0001-01-01T00:00:00+14:00"}, {"message_id": 1}, {"since": 1}):
         assert callers.ask("POST", one + "/replay", "owner", json=body).status_code == 400, body

@@ -169,7 +169,7 @@ def _preflight(operations: Operations) -> Operation:
     of = next(iter(operations.values()))
     return Operation(
         id=f"{of.id}Preflight",
-        tag=of.tag,
+        tag=Tag.ORIGINS,
         summary="Which requests a page of another origin may send",
         parameters=tuple(one for one in of.parameters if one.where == "path"),
         answers=(Answer(status=HTTPStatus.NO_CONTENT, description="These.", headers=PREFLIGHT_HEADERS),),

@@ -32,7 +32,7 @@ _PARAMETERS = (
 _STREAM = Answer(
     status=200,
     description="The messages, until the client or the server ends the stream.",
-    content={"text/event-stream; charset=utf-8": text("Server-sent events.")},
+    content={"text/event-stream": text("Server-sent events.")},
     headers=(
         NO_STORE,
         Header(name="X-Accel-Buffering", description="nginx passes it on at once.", schema={"const": "no"}),

@@ -33,6 +33,7 @@ class Tag(Enum):
     RESULTS = "Results"
     SESSION = "Sign-in of the page"
     SERVER = "The server"
+    ORIGINS = "Pages of other origins"
 
 
 class Face(Enum):

@@ -37,4 +37,5 @@ TAGS: Mapping[Tag, str] = {
     Tag.RESULTS: "Posters, videos, playlists and thumbnails.",
     Tag.SESSION: "For the upload page. Programs send a key or token with each request instead.",
     Tag.SERVER: "Health, metrics, the page, and this document.",
+    Tag.ORIGINS: "What a browser asks before it sends such a page's request (preflight).",
 }

@@ -165,7 +165,7 @@ def test_what_waits_for_other_endpoints_is_still_sent(
     assert found_anywhere(operator, "Ann") == []
     with operator.services.database.read() as session:
         (row,) = session.scalars(select(WebhookDelivery).where(WebhookDelivery.message_id == "waits"))
-    assert Origin.of_row(str(row.task_id), row.data) == Origin(task_id=str(row.task_id), owner=None, at=NOW)
+    assert Origin.of_row(str(row.task_id), row.data or {}) == Origin(task_id=str(row.task_id), owner=None, at=NOW)
 
 
 class KilledError(Exception):

@@ -15,7 +15,7 @@ from sqlalchemy import text
 from server.database.models import DEFAULT_OWNER
 from server.database.session import Database
 from server.events import feed
-from server.events.hub import EventHub
+from server.events.hub import EventHub, Stream
 from server.tasks import events, file_steps, queue
 from server.tasks.queue import Claim, Failure
 from server.web import event_stream
@@ -345,7 +345,12 @@ def test_what_is_past_is_not_read_for_a_client_that_has_gone(
     real, pages = feed.past, itertools.count()
     monkeypatch.setattr(feed, "past", lambda *given, **more: (next(pages), real(*given, **more))[1])
     close, closed = EventHub.close, threading.Event()
-    monkeypatch.setattr(EventHub, "close", lambda *given: (close(*given), closed.set())[0])
+
+    def closing(hub: EventHub, one: Stream) -> None:
+        close(hub, one)
+        closed.set()
+
+    monkeypatch.setattr(EventHub, "close", closing)
     with stream(live, of(task), after=0) as client:
         client.next()
     until(closed.is_set, what="the stream has ended")

@@ -144,7 +144,9 @@ def test_an_upload_that_is_given_up_ends_the_stream(live: LiveServer) -> None:
     task = live.ask("POST", "/files", creation(12)).headers["location"].rpartition("/")[2]
     with stream(live, of(task)) as client:
         live.ask("DELETE", f"/files/{task}", {"Tus-Resumable": "1.0.0"})
-        assert names(client.rest()) == ["task.status", "upload.terminated"]
+        heard = names(client.rest())
+        # It may still hear what was committed a moment before it began.
+        assert [one for one in heard if one != "upload.created"] == ["task.status", "upload.terminated"]
     assert names(_all_of(live, of(task))) == ["upload.terminated"]
 
 

@@ -26,6 +26,7 @@ from sqlalchemy import (
     bindparam,
     cast,
     collate,
+    delete,
     func,
     insert,
     inspect,
@@ -35,8 +36,10 @@ from sqlalchemy import (
 from sqlalchemy.sql.elements import NamedColumn
 
 from server.database.models import Base, FormAnswer
+from server.database.report_models import ReportState
 
 _BATCH = 1000
+_FILLED_BY_MIGRATIONS = ("alembic_version", "sqlite_sequence", ReportState.__tablename__)
 
 
 def _plain(table: Table, made: MetaData) -> Table:
@@ -75,9 +78,7 @@ def snapshot(engine: Engine) -> Iterator[Connection]:
 def is_empty(connection: Connection) -> bool:
     """Whether no table of this database, ours or not, has a row."""
     quote = connection.dialect.identifier_preparer.quote
-    names = [
-        name for name in inspect(connection).get_table_names() if name not in ("alembic_version", "sqlite_sequence")
-    ]
+    names = [name for name in inspect(connection).get_table_names() if name not in _FILLED_BY_MIGRATIONS]
     return not any(connection.execute(text(f"SELECT 1 FROM {quote(name)} LIMIT 1")).first() for name in names)  # noqa: S608
 
 
@@ -85,6 +86,8 @@ def copy(source: Connection, target: Connection) -> dict[str, int]:
     """Copy every row into empty tables, and set the target's sequences to the source's; returns rows by table."""
     counts = {}
     for table in TABLES:
+        if table.name in _FILLED_BY_MIGRATIONS:
+            target.execute(delete(table))
         statement = insert(table).values(_bound(table, target))
         counts[table.name] = 0
         for batch in _batches(source, table):

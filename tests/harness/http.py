@@ -97,11 +97,13 @@ def _asked(data: bytes) -> _Asked | None:
 class Connection:
     """One TCP connection. Every wait ends with `TimeoutError` when it is in vain."""
 
+    _asked: _Asked | None = None
+    """The request whose answer is compared with the description; None where several were sent."""
+
     def __init__(self, port: int) -> None:
         self._socket = socket.create_connection(("127.0.0.1", port), timeout=TIMEOUT)
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._buffer = b""
-        self._asked: _Asked | None = None
 
     def __enter__(self) -> Self:
         return self

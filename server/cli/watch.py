@@ -3,7 +3,7 @@
 Rules:
 
 - Beside the database it reads the rows; with `--url` it reads the live events of a server, from any machine, and goes
-  on after the last one when the connection breaks.
+  on after the last one when the connection breaks. It follows no redirect: another server would get the key.
 - It exits with 0 when the task has completed, with 3 when there is none, and with 4 when it ended in another way.
 """
 
@@ -57,7 +57,16 @@ def watch_command(place: Decorator, settings: Callable[[Mapping[str, Given]], Se
     return watch
 
 
+class _NoRedirect(urllib.request.HTTPRedirectHandler):
+    """Makes a redirect an error."""
+
+    def redirect_request(self, *_: Any) -> None:
+        return None
+
+
 def _text(line: Line) -> str:
+    from server.cli.output import cell
+
     status = line.get("status") or {}
     words = [str(line["at"]), str(line["type"])]
     if line["type"] == "upload.progress":
@@ -68,7 +77,7 @@ def _text(line: Line) -> str:
         words += [f"{status['eta_seconds']:.0f} s left"] if status["eta_seconds"] is not None else []
     elif line["type"] in ("task.failed", "task.waiting") and status:
         words.append(str(status["message"]))
-    return "  ".join(words)
+    return "  ".join(map(cell, words))
 
 
 def _local(settings: Settings, task_id: str) -> Iterator[Line]:
@@ -114,12 +123,13 @@ def _remote(url: str, task_id: str, key: str | None) -> Iterator[Line]:
     if not url.startswith(("http://", "https://")):
         raise click.UsageError("--url begins with http:// or https://.")
     after, is_lost = "0", False
+    opener = urllib.request.build_opener(_NoRedirect)
     while True:
         headers = {"Accept": "text/event-stream", "Accept-Language": "en", "Last-Event-ID": after}
         headers |= {} if key is None else {"Authorization": f"Bearer {key}"}
         request = urllib.request.Request(f"{url}/api/task/events/{task_id}", headers=headers)  # noqa: S310  # checked
         try:
-            with urllib.request.urlopen(request, timeout=_SILENCE_SECONDS) as answer:  # noqa: S310
+            with opener.open(request, timeout=_SILENCE_SECONDS) as answer:
                 is_lost = False
                 if answer.status == 204:
                     return

@@ -114,6 +114,8 @@ def _prepare_sqlite(connection: DBAPIConnection, _: ConnectionPoolEntry) -> None
     raw.isolation_level = None
     raw.execute("PRAGMA journal_mode=WAL")
     raw.execute("PRAGMA foreign_keys=ON")
+    # What is deleted is overwritten; Debian's SQLite does it anyway, others leave it in the file.
+    raw.execute("PRAGMA secure_delete=ON")
 
 
 def _prepare_postgresql(connection: DBAPIConnection, _: ConnectionPoolEntry) -> None:
@@ -221,6 +223,13 @@ class Database:
                     # Move the WAL's content into the database, so that the WAL is written from its start again.
                     connection.exec_driver_sql("PRAGMA wal_checkpoint(PASSIVE)")
             raise
+
+    def empty_log(self) -> None:
+        """Of SQLite: overwrite what rows were before, which its write-ahead log has until then, unless a reader needs
+        it. Blocking, for seconds at most."""
+        if self._is_sqlite:
+            with suppress(OperationalError), self._single.connect() as connection:
+                connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
 
     def find_at_once(self, statement: Prepared, parameters: Parameters) -> Row | None:
         """The row of a look-up by key, on the event loop. Raises `BlockingIOError` when only a thread may look."""

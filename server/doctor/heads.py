@@ -128,9 +128,9 @@ def _names(answer: Answer, header: str) -> set[str]:
 def _learn(visit: Visit, answer: Answer) -> None:
     visit.accepted = answer.get("Upload-Extensions") or "*"
     for name, header in (("max_size", "Tus-Max-Size"), ("told_chunk", "Tus-Max-Chunk-Size")):
-        text = answer.get(header) or ""
-        if text.isdigit():
-            setattr(visit, name, int(text))
+        number = answer.number(header)
+        if number is not None:
+            setattr(visit, name, number)
 
 
 def _is_here(visit: Visit) -> bool:

@@ -63,6 +63,7 @@ class _Stream:
         self._visit = visit
         self._http = H2Connection(H2Configuration(client_side=True))
         self._ended = False
+        self._deadline = time.monotonic() + _MOST_SECONDS
         self.status: int | None = None
         self.window = 0
 
@@ -71,7 +72,7 @@ class _Stream:
         http, visit = self._http, self._visit
         http.initiate_connection()
         number = http.get_next_available_stream_id()
-        deadline = time.monotonic() + _MOST_SECONDS
+        deadline = self._deadline
         self._exchange(_QUIET_SECONDS)
         headers = {**visit.headers(visit.patch_headers()), "Content-Length": str(len(body))}
         address = visit.address
@@ -101,11 +102,12 @@ class _Stream:
             pass
 
     def _exchange(self, seconds: float) -> bool:
-        """Send what is to be sent, and read until it has been quiet for so long; False once the stream has ended."""
+        """Send what is to be sent, and read until it has been quiet for so long; False once the stream, or the time for
+        all of it, has ended."""
         from h2 import events
 
         self._flush()
-        while not self._ended:
+        while not self._ended and time.monotonic() < self._deadline:
             self._socket.settimeout(seconds)  # sending has another one
             try:
                 data = self._socket.recv(65536)

@@ -4,6 +4,7 @@ Rule: whatever happens, the upload is removed at the end, and it never has all i
 """
 
 import base64
+import re
 import secrets
 import time
 from collections.abc import Mapping
@@ -21,6 +22,7 @@ OVERRIDE = "X-HTTP-Method-Override"
 
 _BUSY = (423, 409, 429, 503)
 _PATIENCE_SECONDS = 5.0
+_IS_SEGMENT = re.compile(r"[\x21-\x7e]+").fullmatch
 
 
 @dataclass(kw_only=True)
@@ -106,11 +108,10 @@ class Visit:
         headers = {**TUS, "Upload-Length": str(length), "Upload-Metadata": self.metadata}
         self.is_unknown = True
         answer = self.ask("POST", f"{self.prefix}/files", headers)
-        location = answer.get("Location")
-        self.is_unknown = location is None and (answer.status == 201 or not answer.is_ours)
-        if answer.status == 201 and location:
-            self.segment = urlsplit(location).path.rstrip("/").rpartition("/")[2]
-            self.length, self.offset = length, 0
+        segment = _last_segment(answer.get("Location") or "")
+        self.is_unknown = not segment and (answer.status == 201 or not answer.is_ours)
+        if answer.status == 201 and segment:
+            self.segment, self.length, self.offset = segment, length, 0
         return answer
 
     def look(self) -> int | None:
@@ -118,9 +119,9 @@ class Visit:
         for method, more in (("HEAD", {}), ("POST", {OVERRIDE: "HEAD"})):
             answer = self.when_free(method, more)
             if answer is not None and answer.status == 200:
-                text = answer.get("Upload-Offset") or ""
-                if text.isdigit():
-                    return int(text)
+                offset = answer.number("Upload-Offset")
+                if offset is not None:
+                    return offset
         return None
 
     def when_free(self, method: str, more: Mapping[str, str]) -> Answer | None:
@@ -158,6 +159,15 @@ class Visit:
         if answer is not None and answer.is_ours and answer.status in (204, 404, 410):
             self.segment = None
         return answer
+
+
+def _last_segment(location: str) -> str:
+    """Of the path of a URL; empty where it is none that can be asked for."""
+    try:
+        segment = urlsplit(location).path.rstrip("/").rpartition("/")[2]
+    except ValueError:
+        return ""
+    return segment if _IS_SEGMENT(segment) else ""
 
 
 def ends_badly(error: OSError) -> str:

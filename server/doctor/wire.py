@@ -4,6 +4,7 @@ Rule: it follows no redirect, repeats nothing and uses no proxy of the environme
 """
 
 import contextlib
+import re
 import socket
 import ssl
 import time
@@ -19,6 +20,7 @@ SECONDS = 10.0
 
 _MOST_BODY = 256 << 10
 _PIECE = 64 << 10
+_IS_NUMBER = re.compile(r"[0-9]{1,18}").fullmatch
 
 
 class NoAnswerError(OSError):
@@ -45,6 +47,11 @@ class Answer:
     def all(self, name: str) -> list[str]:
         """All values of a header, a field line each."""
         return [value for known, value in self.headers if known == name.lower()]
+
+    def number(self, name: str) -> int | None:
+        """The first value of a header, when it is a number of at most 18 digits."""
+        text = self.get(name) or ""
+        return int(text) if _IS_NUMBER(text) else None
 
     @property
     def is_ours(self) -> bool:
@@ -172,8 +179,11 @@ class Connection:
     def _next(self, deadline: float) -> h11.Event:
         while True:
             event = self._http.next_event()
+            left = deadline - time.monotonic()
+            if left <= 0:  # also where interim answers come without end
+                raise TimeoutError
             if event is h11.NEED_DATA:
-                self._socket.settimeout(max(0.001, deadline - time.monotonic()))
+                self._socket.settimeout(left)
                 self._http.receive_data(self._socket.recv(_PIECE))
             elif event is h11.PAUSED:
                 raise NoAnswerError("the connection changed its protocol")

@@ -26,7 +26,8 @@ class Origin:
     """What an event says itself, and a delivery keeps of it."""
 
     task_id: str
-    owner: str
+    owner: str | None
+    """None for one that was erased since."""
     at: datetime
     upload_id: str | None = None
     code: str | None = None
@@ -47,7 +48,7 @@ class Origin:
     def of_row(cls, task_id: str, row: Mapping[str, Any]) -> "Origin":
         """From there."""
         at = datetime.fromisoformat(row["at"])
-        return cls(task_id=task_id, owner=row["owner"], at=at, upload_id=row.get("upload_id"), code=row.get("code"))
+        return cls(task_id=task_id, owner=row.get("owner"), at=at, upload_id=row.get("upload_id"), code=row.get("code"))
 
 
 def moment(at: datetime) -> str:

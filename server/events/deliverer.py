@@ -6,6 +6,7 @@ Rules:
   one order, and results that come at the same time are written together.
 - An event may be sent twice, with the same id, after a crash between a message and its record; it is never left out.
 - Endpoints that fail are sent to by threads of their own, one message at a time, so that they delay no other endpoint.
+  Those that take long get one message at a time, too, and half of the threads at most.
 - A database that is away costs time and nothing else: results are kept until they can be written.
 """
 
@@ -37,6 +38,7 @@ _AWAY_SECONDS = 2.0
 _BUSY_SECONDS = 0.05
 _STOP_SECONDS = 1.0
 _SENDERS, _PROBERS, _OF_ENDPOINT = 16, 4, 8  # messages at a time
+_LONG_SECONDS = 2.0  # of a message, by which its endpoint is slow
 _UNPLANNED = Sent(0.0, error_code="webhook_internal")
 
 _log = structlog.stdlib.get_logger("videodock.webhooks")
@@ -69,6 +71,7 @@ class Deliverer:
         self._flying: set[tuple[str, str]] = set()
         self._flying_to: Counter[str] = Counter()
         self._probing: set[str] = set()
+        self._slow: set[str] = set()
         self._ended: queue.SimpleQueue[tuple[Delivery, Outcome | None]] = queue.SimpleQueue()
         self._unwritten: list[Outcome] = []
         self._changed = threading.Event()
@@ -190,6 +193,7 @@ class Deliverer:
             self._feed = None
         self._refreshed = now
         self._waiting = {name: rows for name, rows in self._waiting.items() if name in self._owned.by_id}
+        self._slow &= self._owned.by_id.keys()
 
     def refresh_soon(self) -> None:
         """Read the endpoints again at the next look."""
@@ -286,6 +290,9 @@ class Deliverer:
     def _has_room(self, one: Endpoint) -> bool:
         if one.is_open:
             return not self._flying_to[one.id] and len(self._probing) < _PROBERS
+        flying_slow = sum(self._flying_to[name] for name in self._slow)
+        if one.id in self._slow and (self._flying_to[one.id] or flying_slow >= _SENDERS // 2):
+            return False
         return self._flying_to[one.id] < _OF_ENDPOINT and len(self._flying) - len(self._probing) < _SENDERS
 
     def _hand_over(self, one: Endpoint, row: Delivery) -> None:
@@ -354,6 +361,8 @@ class Deliverer:
         for outcome in outcomes:
             row = outcome.delivery
             self._free(row)
+            note = self._slow.add if outcome.sent.seconds >= _LONG_SECONDS else self._slow.discard
+            note(row.endpoint_id)
             if not outcome.sent.is_delivered and row.endpoint_id in self._waiting:
                 kept = [other for other in self._waiting[row.endpoint_id] if other.line != row.line]
                 self._waiting[row.endpoint_id] = kept

@@ -1,7 +1,7 @@
 """The process of one hook: loads its function, and calls it for each line that comes in.
 
 Rule: whatever the function does, it ends at most this process; which never outlives its parent: at the end of its
-standard input it kills its own group. One line of JSON comes in for each call, one goes out.
+standard input it kills its own group. One line of JSON comes in for each call, one goes out, with the call's number.
 
 `hook_process.py` starts it as `python -m server.events.hook_child <name> <module:function>`.
 """
@@ -47,7 +47,8 @@ def main() -> None:
         os._exit(1)
     _send(answers, {"ready": True})
     while True:
-        _send(answers, _call(function, ARGUMENTS[name](**json.loads(lines.get()))))
+        asked = json.loads(lines.get())
+        _send(answers, {"call": asked["call"], **_call(function, ARGUMENTS[name](**asked["argument"]))})
 
 
 def _load(value: str) -> Callable[[Any], Any]:

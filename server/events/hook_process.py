@@ -6,6 +6,7 @@ Rules:
   environment, without the settings of Videodock.
 - A call ends at its deadline. A child that did not answer by then, or ended, is killed with its group, and the next
   call starts another one.
+- An answer has the number of its call: what a hook that forks says twice answers no later call.
 """
 
 import contextlib
@@ -59,6 +60,7 @@ class HookProcess:
         self._started = 0.0
         self._is_ready = False
         self._buffer = b""
+        self._calls = 0
         self._closing = threading.Lock()
         self._is_closed = False
 
@@ -86,12 +88,15 @@ class HookProcess:
         self.start()
         self._wait_ready(deadline)
         with self._ending_on_failure():
-            self._write(json.dumps(argument).encode() + b"\n", deadline)
+            self._calls += 1
+            self._write(json.dumps({"call": self._calls, "argument": argument}).encode() + b"\n", deadline)
             answer = self._read(deadline)
+            while answer.get("call") != self._calls:
+                answer = self._read(deadline)
         if "error" in answer:
-            raise HookError(str(answer["error"]))
+            raise HookError(_text(answer["error"]))
         refusal = answer.get("refuse")
-        return None if refusal is None else str(refusal)
+        return None if refusal is None else _text(refusal)
 
     def close(self) -> None:
         """End the child. May be called from any thread; a call that runs fails."""
@@ -178,3 +183,8 @@ class HookProcess:
                     with contextlib.suppress(OSError):
                         stream.close()
             process.wait()
+
+
+def _text(value: object) -> str:
+    """As a text that can be sent: halves of surrogates, which JSON can spell, have no encoding."""
+    return str(value).encode("utf-8", "replace").decode()

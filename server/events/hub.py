@@ -86,7 +86,8 @@ class Stream:
         taken += self._progress.values()
         self._events.clear()
         self._progress.clear()
-        self._ready.clear()
+        if not self.is_stopped:  # its end is not waited for again
+            self._ready.clear()
         return taken
 
     async def wait(self, seconds: float) -> bool:

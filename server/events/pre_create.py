@@ -2,8 +2,10 @@
 
 Rules:
 
-- A creation waits for them `pre_create_time_limit` seconds at most. When a hook fails, the setting `pre_create_failure`
-  decides; after three failures in a row it decides at once for half a minute, without asking that hook.
+- They take `pre_create_time_limit` seconds at most for one creation, which waits for its turn as long again at most.
+  When a hook fails, or the turn does not come, the setting `pre_create_failure` decides. After three failures of a hook
+  in a row it decides at once for half a minute, without asking that hook. A turn that does not come is no failure of
+  it: otherwise many creations at once would end a hook that is well.
 - Each serving process has a standing child process for each hook. Without a hook nothing is started, and nothing waits.
 """
 
@@ -56,14 +58,16 @@ class PreCreate:
         """Ask all hooks. Raises `RefusedByHookError`, and `UnavailableError` if the setting says so."""
         if self._pool is None:
             return
-        deadline = time.monotonic() + self._seconds
-        await threads.run(self._ask, creation, deadline, pool=self._pool)
+        await threads.run(self._ask, creation, time.monotonic() + self._seconds, pool=self._pool)
 
-    def _ask(self, creation: Creation, deadline: float) -> None:
-        argument = asdict(creation)
+    def _ask(self, creation: Creation, last: float) -> None:
+        """Ask them, unless it is later than `last`."""
+        argument, now = asdict(creation), time.monotonic()
         for one in self._asked:
             try:
-                refusal = one.ask(argument, deadline)
+                if now > last:
+                    raise HookError("it is busy with other creations")  # noqa: TRY301  # one place decides
+                refusal = one.ask(argument, now + self._seconds)
             except HookError as error:
                 _log.warning("hook_failed", hook=one.process.hook.value, reason=str(error), owner=creation.owner)
                 if self._refuses:

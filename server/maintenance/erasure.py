@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import and_, case, delete, null, or_, select, update
+from sqlalchemy import ColumnElement, and_, case, delete, func, null, or_, select, update
 from sqlalchemy.orm import Session
 
 from server.auth import owners
@@ -40,6 +40,7 @@ _RETRY_SECONDS = 0.1
 _REMEMBERED_SECONDS = 4.0  # a little longer than `auth/lookup.py` remembers a credential
 # What an event may say that tells nothing of a person.
 _HARMLESS = frozenset({"files", "file", "code", "seconds", "worker", "partial", "gathers", "signature", "reason"})
+_OF_MESSAGES = frozenset({"at", "upload_id", "code"})
 _CREDENTIALS: Mapping[str, type[Any]] = {
     "api_keys": ApiKey,
     "grants": Grant,
@@ -94,13 +95,18 @@ class Erasure:
             self.pause(_REMEMBERED_SECONDS)  # until every process has forgotten them
         self._remove_videos(owner, done)
         self._check_elsewhere(owner)
+        with self.database.read() as session:
+            newest = session.scalar(select(func.max(WebhookDelivery.id))) or 0
         self._empty(owner)
 
         def also(session: Session) -> None:
+            # A server has made messages of the last events meanwhile, under the old name.
+            _empty_deliveries(session, WebhookDelivery.id > newest, owner)
             _rename_in_audit(session, owner, done.name)
             record(session, done)
 
         done.rows |= {name: n for name, n in owners.rename(self.database, owner, done.name, also=also).items() if n}
+        self.database.empty_log()
         return done
 
     def _revoke(self, owner: str) -> dict[str, int]:
@@ -210,7 +216,7 @@ def _empty_uploads(session: Session, ids: Sequence[str]) -> None:
     nothing = {"filename": None, "metadata_raw": None, "passthrough": None}
     changed(session, update(Upload).where(Upload.id.in_(ids)).values(**nothing))
     tasks = session.scalars(select(Upload.task_id).where(Upload.id.in_(ids))).all()
-    _empty_deliveries(session, tasks)
+    _empty_deliveries(session, WebhookDelivery.task_id.in_(tasks))
 
 
 def _empty_tasks(session: Session, ids: Sequence[str]) -> None:
@@ -229,14 +235,25 @@ def _empty_tasks(session: Session, ids: Sequence[str]) -> None:
                     changed(
                         session, update(model).where(model.id == row[0]).values({column: row[1] | {"name": ERASED}})
                     )
-    _empty_deliveries(session, ids)
+    _empty_deliveries(session, WebhookDelivery.task_id.in_(ids))
 
 
-def _empty_deliveries(session: Session, task_ids: Sequence[str]) -> None:
-    """What was told to endpoints of all owners, and what these answered."""
-    of_them = select(WebhookDelivery.id).where(WebhookDelivery.task_id.in_(task_ids))
-    changed(session, update(WebhookAttempt).where(WebhookAttempt.delivery_id.in_(of_them)).values(answer=None))
-    changed(session, update(WebhookDelivery).where(WebhookDelivery.task_id.in_(task_ids)).values(data=null()))
+def _empty_deliveries(session: Session, of: ColumnElement[bool], owner: str | None = None) -> None:
+    """What was told to endpoints of all owners, and what these answered; of this owner only, if there is one.
+
+    What a message needs stays: one that waits is still delivered, without a name.
+    """
+    found = session.execute(select(WebhookDelivery.id, WebhookDelivery.data).where(of)).all()
+    ids = []
+    for row in found:
+        told = row.data or {}
+        if owner not in (None, told.get("owner")):
+            continue
+        ids.append(row.id)
+        left = {key: value for key, value in told.items() if key in _OF_MESSAGES}
+        if left != told:
+            changed(session, update(WebhookDelivery).where(WebhookDelivery.id == row.id).values(data=left))
+    changed(session, update(WebhookAttempt).where(WebhookAttempt.delivery_id.in_(ids)).values(answer=None))
 
 
 def _harmless(data: Any) -> Any:

@@ -18,7 +18,7 @@ from sqlalchemy import Connection, select
 from starlette.responses import Response
 
 from server.auth.authenticator import client_address
-from server.auth.principal import Scope
+from server.auth.principal import Scope, is_owner
 from server.bootstrap import Services
 from server.database.models import Upload
 from server.database.session import AWAY, reason
@@ -48,10 +48,12 @@ from server.web.event_texts import EventTexts, Reader
 from server.web.middleware.cors import for_api
 from server.web.middleware.proxy import base_url
 from server.web.openapi import events as described
+from server.web.query import Query
 
 _CHECK_SECONDS = 60.0
 _PAGE = 50
 _HIGHEST = (1 << 63) - 1
+_DIGITS = 19
 _OVER = frozenset(status.value for status in ends(TASK_MOVES))
 _UNDER_WAY = (UploadStatus.OPEN, UploadStatus.COMPLETE)
 
@@ -160,7 +162,9 @@ class _Live:
         """The events of all tasks of an owner, or of all owners."""
         _check_request(call)
         reader, after = _reader(call), _after(call)
-        wanted = call.request.query_params.get("owner")
+        wanted = Query(call.request).one("owner")
+        if wanted is not None and not is_owner(wanted):  # PostgreSQL takes no NUL
+            raise FieldInvalidError(field="owner", reason="field_type", expected='"ann"')
         right = await self._access.events(call.scope, wanted)
 
         check = _Check(lambda: self._access.events(call.scope, wanted))
@@ -216,12 +220,14 @@ class _Live:
         yield begin(None) if after is not None else await self._begin(stream, seen, reader)
         if after is None and seen is not None and seen.is_over:
             return
-        while not (stream.is_stopped or self._hub.is_stopping):
+        while not self._has_stopped(stream):
             await check.stop_without(stream)
             if stream.is_behind:
                 async for piece, is_last in self._past(stream, reader):
                     yield piece
-                    if is_last:
+                    # What is past may be millions of events: it ends with its client and its right, too.
+                    await check.stop_without(stream)
+                    if is_last or self._has_stopped(stream):
                         return
             elif taken := stream.take():
                 yield b"".join([await self._texts.message(message, reader) for message in taken])
@@ -230,6 +236,9 @@ class _Live:
                     return
             elif not await stream.wait(HEARTBEAT):
                 yield BEAT
+
+    def _has_stopped(self, stream: Stream) -> bool:
+        return stream.is_stopped or self._hub.is_stopping
 
     async def _begin(self, stream: Stream, seen: _Seen | None, reader: Reader) -> bytes:
         """A stream that begins now. The stream of a task begins with its status, or with how it ended."""
@@ -349,6 +358,7 @@ def _after(call: Call) -> int | None:
     text = call.head.get("Last-Event-ID") or call.request.query_params.get("last_event_id")
     if text is None or not text.strip():
         return None
-    if not (text.isascii() and text.isdigit() and int(text) <= _HIGHEST):
+    # The length first: Python refuses to convert thousands of digits.
+    if not (text.isascii() and text.isdigit() and len(text) <= _DIGITS and int(text) <= _HIGHEST):
         raise FieldInvalidError(field="Last-Event-ID", reason="event_number")
     return int(text)

@@ -2,6 +2,7 @@
 
 import json
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from server.database.base import Base
 from server.database.event_models import WebhookAttempt, WebhookDelivery, WebhookEndpoint
 from server.database.models import Task, TaskEvent, TaskFile, Upload
 from server.database.personal_data import PERSONAL, SECRET_TABLES, is_personal
+from server.events.bodies import Origin
 from server.lifecycle import TaskStatus, UploadStatus
 from server.maintenance import erasure
 from tests.cli.operator import Operator, register_task
@@ -123,6 +125,47 @@ def test_it_asks_before(operator: Operator) -> None:
     assert operator.run("owner", "erase", NAME).exit_code == 1
     with operator.services.database.read() as session:
         assert set(session.scalars(select(Task.status))) == {TaskStatus.UPLOADED}
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_the_files_of_sqlite_have_no_name(operator: Operator) -> None:
+    """Neither the database nor its write-ahead log keeps what rows were before."""
+    everything(operator)
+    file = Path(str(operator.services.database.engine.url.database))
+    files = [file, file.with_name(f"{file.name}-wal")]
+    assert any(VIDEO.encode() in one.read_bytes() for one in files)
+    operator.json("owner", "erase", NAME, "--yes")
+    assert [one.name for one in files if one.exists() and VIDEO.encode() in one.read_bytes()] == []
+
+
+@pytest.mark.parametrize("is_late", [False, True])
+def test_what_waits_for_other_endpoints_is_still_sent(
+    operator: Operator, monkeypatch: pytest.MonkeyPatch, is_late: bool
+) -> None:
+    """A message to the endpoint of an administrator has what its body needs, without the name; also one made late."""
+    everything(operator)
+
+    def add(self: erasure.Erasure, owner: str) -> None:
+        real(self, owner)
+        if is_late:
+            insert_waiting()
+
+    def insert_waiting() -> None:
+        with operator.services.database.write() as session:
+            (task_id,) = session.scalars(select(Task.id).where(Task.owner == NAME).limit(1))
+            told = {"message_id": "waits", "endpoint_id": "all", "task_id": task_id, "type": "t", "status": "pending"}
+            data = Origin(task_id=task_id, owner=NAME, at=NOW).as_row()
+            session.execute(insert(WebhookDelivery).values(**told, created_at=NOW, data=data))
+
+    real = erasure.Erasure._empty
+    monkeypatch.setattr(erasure.Erasure, "_empty", add)
+    if not is_late:
+        insert_waiting()
+    operator.json("owner", "erase", NAME, "--yes")
+    assert found_anywhere(operator, "Ann") == []
+    with operator.services.database.read() as session:
+        (row,) = session.scalars(select(WebhookDelivery).where(WebhookDelivery.message_id == "waits"))
+    assert Origin.of_row(str(row.task_id), row.data or {}) == Origin(task_id=str(row.task_id), owner=None, at=NOW)
 
 
 class KilledError(Exception):

@@ -4,8 +4,12 @@ import json
 import subprocess
 import sys
 import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+import pytest
+
+from server.cli import exits, watch
 from tests.conftest import StartServer
 from tests.harness.event_client import EventClient
 from tests.harness.tasks import finish
@@ -42,6 +46,34 @@ def test_a_task_is_watched_to_its_end(start_server: StartServer, tmp_path: Path)
     for more in ([], ["--url", server.url]):
         missing = server.run("tasks", "watch", UNKNOWN, *more)
         assert (missing.returncode, missing.stdout) == (3, ""), missing.stderr
+
+
+def test_no_redirect_gets_the_key_and_no_text_the_terminal() -> None:
+    """A redirect is an error, and its target is not asked; controls in what a server says are shown as such."""
+    asked: list[str] = []
+
+    class Elsewhere(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            asked.append(self.path)
+            self.send_response(302)
+            self.send_header("Location", "/caught")
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            """Nothing on standard error."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Elsewhere)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        with pytest.raises(exits.Refused, match="HTTP 302"):
+            list(watch._remote(f"http://127.0.0.1:{server.server_address[1]}", UNKNOWN, "a key"))
+    finally:
+        server.shutdown()
+        server.server_close()
+    assert asked == [f"/api/task/events/{UNKNOWN}"]
+    failed = {"at": "now", "type": "task.failed", "status": {"message": "\x1b]0;evil\x07"}}
+    assert watch._text(failed) == "now  task.failed  ?]0;evil?"
 
 
 def test_a_stopping_server_ends_its_streams_at_once(start_server: StartServer) -> None:

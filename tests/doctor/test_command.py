@@ -1,5 +1,6 @@
 """The command `videodock doctor`: its exit codes, its output, keys, and what it leaves behind."""
 
+import contextlib
 import json
 import re
 import socket
@@ -121,6 +122,73 @@ def test_another_program_at_the_address_is_recognised() -> None:
         server.server_close()
     assert [(one.code, one.params["target"]) for one in moved.findings] == [("redirected", "https://video.example.com")]
     assert {"server_not_ready", "clock_differs", "method_refused"} <= {one.code for one in odd.findings}
+
+
+@pytest.mark.parametrize(
+    ("header", "value", "code"),
+    [
+        ("Location", "http://[", "upload_unknown"),
+        ("Location", "/files/a b", "upload_unknown"),
+        ("Location", "/files/\u00e9", "upload_unknown"),
+        ("Upload-Offset", "9" * 5000, "request_header_lost"),
+        ("Upload-Offset", "\u00b2", "request_header_lost"),
+        ("Tus-Max-Size", "9" * 5000, "head_stale"),
+        ("Tus-Max-Size", "\u00b2", "head_stale"),
+    ],
+)
+def test_headers_that_make_no_sense_are_no_traceback(header: str, value: str, code: str) -> None:
+    """A server that answers with a URL or a number that is none: the visit ends with a finding."""
+
+    class Odd(BaseHTTPRequestHandler):
+        def answer(self) -> None:
+            status = {"GET": 200, "POST": 201, "HEAD": 200}.get(self.command, 204)
+            body = b'{"alive"}' if self.command == "GET" else b""
+            self.send_response(status)
+            known = {"Location": "/files/abc", "Upload-Offset": "0", "Tus-Resumable": "1.0.0"}
+            for name, text in (known | {header: value}).items():
+                self.send_header(name, text)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        do_GET = do_HEAD = do_POST = do_PATCH = do_DELETE = do_OPTIONS = answer  # noqa: N815
+
+        def log_message(self, *_: object) -> None:
+            """Nothing on standard error."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Odd)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    report = Report()
+    try:
+        outside.examine(f"http://127.0.0.1:{server.server_address[1]}", report)
+    finally:
+        server.shutdown()
+        server.server_close()
+    assert code in {one.code for one in report.findings}
+
+
+def test_interim_answers_without_end_have_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A server that sends one 103 after the other: the wait ends at its deadline."""
+    monkeypatch.setattr("server.doctor.visit.SECONDS", 0.5)
+
+    class Odd(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            with contextlib.suppress(OSError):
+                while True:
+                    self.wfile.write(b"HTTP/1.1 103 Early Hints\r\n\r\n" * 100)
+
+        def log_message(self, *_: object) -> None:
+            """Nothing on standard error."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Odd)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    report = Report()
+    try:
+        outside.examine(f"http://127.0.0.1:{server.server_address[1]}", report)
+    finally:
+        server.shutdown()
+        server.server_close()
+    assert [(one.code, one.params["reason"]) for one in report.findings] == [("url_unreachable", "silence")]
 
 
 def test_a_silent_proxy_ends_the_checks_of_bodies(server: ServerProcess, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,5 +1,7 @@
 """Webhooks from the event to the receiver: once for each event, in order, and again until they arrive."""
 
+import socket
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -316,6 +318,42 @@ def test_an_endpoint_that_hangs_delays_no_other(post: Post, receiver: Receiver) 
         until(look, what="the other endpoint has all messages")
         assert hanging.connections <= 8
         hanging.closed.set()
+        assert deliverer.settle(60)
+
+
+def test_endpoints_that_take_long_leave_threads_for_others(
+    post: Post, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two that answer after long use all threads once; then they get a message at a time, and another one gets its."""
+    monkeypatch.setattr("server.events.deliverer._LONG_SECONDS", 0.2)
+
+    def answers_late(backend: Backend, connection: socket.socket, asked: Asked) -> None:
+        backend.closed.wait(0.3 if len(backend.asked) <= 8 else 20)
+        TAKES(backend, connection, asked)
+
+    post.sender = Sender(allow_private=True, seconds=25)
+    with Receiver(answers_late) as first, Receiver(answers_late) as second:
+        for late in (first, second):
+            post.webhooks.add(late.url, ["upload.created"], None)
+        for _ in range(30):
+            post.installation.open()
+        deliverer = post.deliverer()
+
+        def look(check: Callable[[], bool]) -> Callable[[], bool]:
+            def looks() -> bool:
+                deliverer.refresh_soon()
+                deliverer.look()
+                return check()
+
+            return looks
+
+        until(look(lambda: min(len(first.asked), len(second.asked)) > 8), what="both hold a message")
+        post.webhooks.add(receiver.url, ["upload.created"], None)
+        post.installation.open()
+        until(look(lambda: bool(receiver.asked)), what="the other endpoint has its message")
+        assert max(len(first.asked), len(second.asked)) == 9
+        first.closed.set()
+        second.closed.set()
         assert deliverer.settle(60)
 
 

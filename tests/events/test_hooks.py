@@ -35,8 +35,15 @@ BAD = """
             sys.exit("bye")
         if deed == "block":
             time.sleep(1000)
+        if deed == "slow":
+            time.sleep(0.4)
         if deed == "print":
             print("{} a line that looks like an answer", flush=True)
+        if deed == "fork":
+            os.fork()
+            return Refuse(explanation="twice")
+        if deed == "surrogate":
+            return Refuse(explanation="half \\ud800")
         if deed == "nonsense":
             return 42
         if deed == "refuse":
@@ -104,6 +111,14 @@ def test_a_hook_that_fails_in_any_way_can_be_called_again(bad: HookProcess) -> N
     with pytest.raises(HookError, match="took too long"):
         call(bad, deed("block"), seconds=0.5)
     assert call(bad, deed("refuse")) == "not today"
+
+
+def test_an_answer_is_for_its_own_call(bad: HookProcess) -> None:
+    """A hook that forks answers twice: the next call gets its own answer. What has no encoding is replaced."""
+    for _ in range(2):
+        assert call(bad, deed("fork")) == "twice"
+        assert [call(bad, CREATION), call(bad, deed("refuse"))] == [None, "not today"]
+    assert call(bad, deed("surrogate")) == "half ?"
 
 
 def test_a_hook_that_cannot_be_imported_says_so(path: Path) -> None:
@@ -180,6 +195,26 @@ def test_a_hook_that_blocks_is_left_out_after_a_while(path: Path) -> None:
         for _ in range(20):
             assert asyncio.run(outcome(hooks, deed("block"))) == "allowed"
         assert time.monotonic() - began < 2
+    finally:
+        hooks.close()
+
+
+def test_many_creations_at_once_do_not_end_a_hook_that_is_well(path: Path) -> None:
+    """Those whose turn does not come in time are allowed; its process goes on, and refuses the next one as before."""
+    import asyncio
+
+    async def at_once() -> list[str]:
+        return await asyncio.gather(*(outcome(hooks, deed("slow")) for _ in range(8)))
+
+    hooks = started(pre_create_time_limit=30)
+    try:
+        assert asyncio.run(outcome(hooks, CREATION)) == "allowed"
+        child = hooks._asked[0].process._process
+        hooks._seconds = 1.0
+        assert set(asyncio.run(at_once())) == {"allowed"}
+        hooks._seconds = 30
+        assert asyncio.run(outcome(hooks, deed("refuse"))) == "not today"
+        assert hooks._asked[0].process._process is child
     finally:
         hooks.close()
 

@@ -46,7 +46,9 @@ class Operator:
             assert changed(session, statement)
 
     def kinds(self, task_id: str) -> list[str]:
-        return [event["type"] for event in self.json("tasks", "show", task_id)["events"]]
+        """The events of the task itself."""
+        events = self.json("tasks", "show", task_id)["events"]
+        return [event["type"] for event in events if event["upload_id"] is None]
 
 
 def register_task(services: Services, *names: str, protocol: str = "tus", owner: str = DEFAULT_OWNER) -> str:

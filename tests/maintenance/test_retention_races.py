@@ -118,7 +118,7 @@ def test_a_retried_task_has_its_original_whatever_the_sweep_did(installation: Fi
         thread.start()
         assert services.sweep().numbers["failed"] == 0
         thread.join(PATIENCE)
-    assert refusals <= {"The original is gone: clip.mp4."}
+    assert refusals <= {"The task cannot be retried: the original is gone: clip.mp4."}
     there = installation.originals()
     assert {task for task, waits in outcomes.items() if waits} == there
     waiting = {

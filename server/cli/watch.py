@@ -7,11 +7,8 @@ Rules:
 - It exits with 0 when the task has completed, with 3 when there is none, and with 4 when it ended in another way.
 """
 
-import http.client
 import json
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Callable, Iterator, Mapping
 from typing import IO, Any
 
@@ -25,8 +22,6 @@ Given = str | None
 Line = Mapping[str, Any]
 
 _PAUSE = 0.5
-_RETRY_SECONDS = 2.0
-_SILENCE_SECONDS = 45.0  # a server sends a comment every 15
 _ALL = (1 << 63) - 1
 
 
@@ -47,7 +42,9 @@ def watch_command(place: Decorator, settings: Callable[[Mapping[str, Given]], Se
         if url is None:
             lines = _local(settings(given), task_id)
         else:
-            lines = _remote(url.rstrip("/"), task_id, None if key_file is None else key_file.read().strip())
+            from server.cli.remote_events import follow
+
+            lines = follow(url.rstrip("/"), task_id, None if key_file is None else key_file.read().strip())
         last: Line = {}
         for last in lines:
             click.echo(json.dumps(last, ensure_ascii=False) if as_json else _text(last))
@@ -55,13 +52,6 @@ def watch_command(place: Decorator, settings: Callable[[Mapping[str, Given]], Se
             raise exits.Refused(f"The task has not completed: {last.get('type', 'it has no events')}.")
 
     return watch
-
-
-class _NoRedirect(urllib.request.HTTPRedirectHandler):
-    """Makes a redirect an error."""
-
-    def redirect_request(self, *_: Any) -> None:
-        return None
 
 
 def _text(line: Line) -> str:
@@ -116,54 +106,3 @@ def _local(settings: Settings, task_id: str) -> Iterator[Line]:
                 yield {"type": TASK_PROGRESS, "task_id": task_id, "at": at, "status": state}
             shown = moved
             time.sleep(_PAUSE)
-
-
-def _remote(url: str, task_id: str, key: str | None) -> Iterator[Line]:
-    """By the live events of a server."""
-    if not url.startswith(("http://", "https://")):
-        raise click.UsageError("--url begins with http:// or https://.")
-    after, is_lost = "0", False
-    opener = urllib.request.build_opener(_NoRedirect)
-    while True:
-        headers = {"Accept": "text/event-stream", "Accept-Language": "en", "Last-Event-ID": after}
-        headers |= {} if key is None else {"Authorization": f"Bearer {key}"}
-        request = urllib.request.Request(f"{url}/api/task/events/{task_id}", headers=headers)  # noqa: S310  # checked
-        try:
-            with opener.open(request, timeout=_SILENCE_SECONDS) as answer:
-                is_lost = False
-                if answer.status == 204:
-                    return
-                for number, line in _messages(answer):
-                    after = number or after
-                    yield line
-        except urllib.error.HTTPError as error:
-            if error.code < 500:
-                raise _refusal(error) from None
-        except (OSError, http.client.HTTPException):
-            pass
-        if not is_lost:
-            is_lost = True  # the first time it asks at once: the server ends a stream when the task has ended
-            continue
-        time.sleep(_RETRY_SECONDS)
-
-
-def _messages(answer: Any) -> Iterator[tuple[str, Line]]:
-    """The messages of a stream, each with its number, which may be empty."""
-    fields: dict[str, str] = {}
-    for raw in answer:
-        line = raw.decode().rstrip("\r\n")
-        name, _, value = line.partition(": ")
-        if line:
-            fields[name] = value
-            continue
-        if "data" in fields:
-            yield fields.get("id", ""), json.loads(fields["data"])
-        fields = {}
-
-
-def _refusal(error: urllib.error.HTTPError) -> click.ClickException:
-    try:
-        sentence = str(json.load(error)["message"])
-    except (ValueError, LookupError, TypeError):
-        sentence = f"HTTP {error.code}"
-    return (exits.NotThere if error.code == 404 else exits.Refused)(sentence)

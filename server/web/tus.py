@@ -193,9 +193,10 @@ class TusRoutes:
         offer = self._offered(call.scope)
         known, decision = await self._known_creator(call, offer)
         principal, decision = await self._access.admit(call.scope, known, decision)
-        await self._hooks.check_upload(call.scope, principal, decision)
         # Parts are counted when they are created; a refusal of the join would cost them all.
         rate = {} if decision.parts else await self._access.count_creation(call.scope, principal)
+        # After the count: a client beyond its rate must not keep the hook busy.
+        await self._hooks.check_upload(call.scope, principal, decision)
         facts = await self._make(principal, decision)
         call.scope["state"][TRACE] = facts.group or facts.id
         location = f"{base_url(call.scope)}{PATH}/{await self._access.signed(facts.id)}"

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from server.cli import exits, watch
+from server.cli import exits, remote_events, watch
 from tests.conftest import StartServer
 from tests.harness.event_client import EventClient
 from tests.harness.tasks import finish
@@ -67,7 +67,7 @@ def test_no_redirect_gets_the_key_and_no_text_the_terminal() -> None:
     threading.Thread(target=server.serve_forever, daemon=True).start()
     try:
         with pytest.raises(exits.Refused, match="HTTP 302"):
-            list(watch._remote(f"http://127.0.0.1:{server.server_address[1]}", UNKNOWN, "a key"))
+            list(remote_events.follow(f"http://127.0.0.1:{server.server_address[1]}", UNKNOWN, "a key"))
     finally:
         server.shutdown()
         server.server_close()

@@ -187,7 +187,7 @@ def test_a_chunked_body_that_does_not_fit_is_refused(live: LiveServer, over: int
     assert "upload-offset" not in answer.headers
     row, stored = state(live, upload)
     assert stored == data[:HAVE]
-    assert (row["status"], row["received"]) == ("open", HAVE)
+    assert row["status"] == "open"
     assert patch(live, upload, HAVE, data[HAVE:]).status == 204
     assert live.stored(upload) == data
 

@@ -98,7 +98,7 @@ def test_an_owner_is_erased_and_the_numbers_stay(operator: Operator) -> None:
         assert set(session.scalars(select(Upload.status).where(mine))) == {UploadStatus.TERMINATED}
         assert set(session.scalars(select(Task.status).where(Task.owner == done["name"]))) == {TaskStatus.REMOVED}
         assert session.scalars(select(ApiKey.owner)).all() == ["bob"]
-        assert session.scalars(select(WebhookEndpoint.id)).all() == ["all"]
+        assert session.scalars(select(WebhookEndpoint.id).order_by(WebhookEndpoint.id)).all() == ["all", "w-bob"]
         ids = session.scalars(select(Upload.id).where(mine)).all()
         entry = session.scalars(select(AuditEntry).where(AuditEntry.action == "owner_erased")).one()
     assert (entry.actor, entry.object_id) == ("operator", done["name"])

@@ -34,6 +34,7 @@ def test_videos_are_uploaded_and_shown_with_their_posters(server: ServerProcess,
     events = use(
         tmp_path,
         server.url,
+        ["text", "are accepted"],  # as soon as the server has told what
         ["look", "empty"],
         ["choose", str(chosen)],
         ["drop", str(dropped)],

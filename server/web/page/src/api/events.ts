@@ -1,0 +1,128 @@
+// What happens on the server, as it happens: one stream of events for the whole page.
+//
+// Rule: nothing depends on it. It saves polls; while it is not there, listeners hear `missed` every few seconds, and
+// after each gap once, and ask for what they show.
+
+import { effect, signal } from '@preact/signals'
+
+import { language } from '../state/language'
+import { address } from './client'
+import type { LiveEvent } from './types'
+
+export interface Listener {
+  /** An event has come. */
+  event?(event: LiveEvent): void
+  /** Events may have been missed: ask for everything that is shown. */
+  missed?(): void
+}
+
+const POLL_MS = 4000
+/** The server sends a comment every 15 s, which a page does not see; so silence says nothing, and errors all. */
+const TYPES = [
+  'task.status',
+  'task.created',
+  'task.gathered',
+  'task.processing',
+  'task.progress',
+  'task.waiting',
+  'task.retried',
+  'task.completed',
+  'task.failed',
+  'task.cancelled',
+  'task.removed',
+  'task.deleted',
+  'video.playable',
+  'video.infected',
+  'video.completed',
+  'video.failed',
+  'video.removed',
+  'upload.created',
+  'upload.progress',
+  'upload.completed',
+  'upload.terminated',
+  'upload.expired',
+  'upload.failed',
+]
+
+/** Whether events come; without them the page polls. */
+export const isLive = signal(false)
+
+const listeners = new Set<Listener>()
+let source: EventSource | null = null
+let poll: ReturnType<typeof setInterval> | undefined
+let isOpen = false
+
+/** Listen until the function that is returned is called. */
+export function listen(listener: Listener): () => void {
+  listeners.add(listener)
+  return () => listeners.delete(listener)
+}
+
+/** Let events come; the page calls it once it is known that somebody may read them. */
+export function openEvents(): void {
+  isOpen = true
+  connect()
+}
+
+/** Let no more events come, after a sign-out. */
+export function closeEvents(): void {
+  isOpen = false
+  disconnect()
+}
+
+function connect(): void {
+  if (source || !isOpen || document.hidden) return
+  // A browser has six connections to a server over HTTP/1.1, for all its windows: a hidden one gives its own back.
+  const stream = new EventSource(address('api/events', { lang: language.peek() }))
+  source = stream
+  const gap = () => {
+    clearInterval(poll)
+    poll = setInterval(missed, POLL_MS)
+  }
+  gap()
+  stream.onopen = () => {
+    clearInterval(poll)
+    isLive.value = true
+    missed()
+  }
+  stream.onerror = () => {
+    isLive.value = false
+    gap()
+    // The browser connects again by itself, unless the server has refused.
+    if (stream.readyState === EventSource.CLOSED) {
+      disconnect()
+      poll = setInterval(() => (isOpen && !document.hidden ? missed() : undefined), POLL_MS)
+      setTimeout(connect, POLL_MS * 4)
+    }
+  }
+  for (const type of TYPES) {
+    stream.addEventListener(type, ({ data }) => {
+      const event = JSON.parse(data) as LiveEvent
+      for (const listener of listeners) listener.event?.(event)
+    })
+  }
+}
+
+function disconnect(): void {
+  source?.close()
+  source = null
+  isLive.value = false
+  clearInterval(poll)
+}
+
+function missed(): void {
+  for (const listener of listeners) listener.missed?.()
+}
+
+document.addEventListener('visibilitychange', () => {
+  if (document.hidden) disconnect()
+  else connect()
+})
+
+// The server's sentences come in the language of the stream.
+effect(() => {
+  language.value
+  if (!source) return
+  disconnect()
+  connect()
+})

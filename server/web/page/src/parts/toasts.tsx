@@ -1,0 +1,29 @@
+// Draws the messages of state/toasts.ts, and tells them to screen readers.
+//
+// Rule: one place on the whole page; a live region that is made with its words is not read out.
+
+import { news, toasts } from '../state/toasts'
+
+import { Button } from './button'
+
+export function Toasts() {
+  return (
+    <>
+      <p id="news" class="unseen" role="status" aria-live="polite">
+        {news}
+      </p>
+      <div class="toasts">
+        {toasts.value.map((toast) => (
+          <div key={toast.id} class={`toast is-${toast.tone ?? 'plain'}`}>
+            <p>{toast.words()}</p>
+            {toast.action && (
+              <Button look="quiet" onClick={toast.action.act}>
+                {toast.action.label()}
+              </Button>
+            )}
+          </div>
+        ))}
+      </div>
+    </>
+  )
+}

@@ -6,6 +6,8 @@ import type { ComponentType } from 'preact'
 import { useEffect, useState } from 'preact/hooks'
 
 import { Button } from './parts/button'
+import { Dialog } from './parts/dialog'
+import { DropTarget } from './parts/drop'
 import { Icon, type IconName, Mark } from './parts/icon'
 import { Menu } from './parts/menu'
 import { Failure, Loading, Missing } from './parts/states'
@@ -37,6 +39,7 @@ export function App() {
         {/* A view stays while somebody signs in again: nothing in it is lost. */}
         {visitor.value && <div hidden={sessionState.value !== 'in'}>{view ? <Shown view={view} /> : <Missing />}</div>}
       </main>
+      <DropTarget />
       <Toasts />
     </>
   )
@@ -124,11 +127,18 @@ function LanguageButton() {
 
 function Account() {
   const owner = visitor.value?.owner ?? ''
+  const [isAsked, setAsked] = useState(false)
   const leave = () => {
+    setAsked(false)
     signOut().then(
       () => toast(() => t('shell.signed_out')),
       () => toast(() => t('shell.sign_out_lost'), { tone: 'bad' }),
     )
+  }
+  const ask = async () => {
+    const { isRisky } = await import('./state/uploads')
+    if (isRisky()) setAsked(true)
+    else leave()
   }
   return (
     <>
@@ -138,9 +148,25 @@ function Account() {
           {owner}
         </span>
       </p>
-      <Button id="sign-out" look="quiet" onClick={leave}>
+      <Button id="sign-out" look="quiet" onClick={() => void ask()}>
         {t('shell.sign_out')}
       </Button>
+      {isAsked && (
+        <Dialog
+          heading={t('upload.sign_out_risk')}
+          onClose={() => setAsked(false)}
+          buttons={
+            <>
+              <Button onClick={() => setAsked(false)}>{t('common.cancel')}</Button>
+              <Button id="sign-out-sure" look="danger" onClick={leave}>
+                {t('shell.sign_out')}
+              </Button>
+            </>
+          }
+        >
+          <p>{t('upload.sign_out_hint')}</p>
+        </Dialog>
+      )}
     </>
   )
 }

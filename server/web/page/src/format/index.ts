@@ -2,8 +2,8 @@
 //
 // Rule: one style of units for the whole page, that of the server's own sentences. All follow the language of now.
 
-import { LANGUAGES, language } from '../state/language'
-import { t } from '../text'
+import { LANGUAGES, type Language, language } from '../state/language'
+import { t, tIn } from '../text'
 
 const UNITS = ['B', 'KiB', 'MiB', 'GiB', 'TiB', 'PiB']
 
@@ -23,9 +23,16 @@ export function percent(share: number): string {
 
 /** Bytes in binary units. What is rough, such as a speed, has no decimals from 100 on. */
 export function bytes(value: number, isRough = false): string {
+  return bytesIn(value, language.value, isRough)
+}
+
+/** The same, in a certain language. */
+export function bytesIn(value: number, spoken: Language, isRough = false): string {
   const power = value < 1 ? 0 : Math.min(UNITS.length - 1, Math.floor(Math.log2(value) / 10))
   const scaled = value / 1024 ** power
-  return `${number(scaled, power === 0 || (isRough && scaled >= 100) ? 0 : 1)}\u00a0${UNITS[power]}`
+  const digits = power === 0 || (isRough && scaled >= 100) ? 0 : 1
+  const shown = new Intl.NumberFormat(LANGUAGES[spoken].tag, { maximumFractionDigits: digits, useGrouping: false })
+  return `${shown.format(scaled)}\u00a0${UNITS[power]}`
 }
 
 /** A speed, of bytes a second. */
@@ -75,8 +82,13 @@ export function ago(iso: string, now = Date.now()): string {
 
 /** `a, b and c`. */
 export function list(names: readonly string[]): string {
+  return listIn(names, language.value)
+}
+
+/** The same, in a certain language. */
+export function listIn(names: readonly string[], spoken: Language): string {
   const last = names.at(-1) ?? ''
-  return names.length < 2 ? last : names.slice(0, -1).join(t('unit.comma')) + t('unit.and') + last
+  return names.length < 2 ? last : names.slice(0, -1).join(tIn(spoken, 'unit.comma')) + tIn(spoken, 'unit.and') + last
 }
 
 const CODECS: Record<string, string> = {

@@ -37,16 +37,24 @@ export const may = (scope: Scope) => computed(() => visitor.value?.scopes.includ
 
 type Change = (owner: string | null, isOther: boolean) => void
 const changes = new Set<Change>()
+/** The last change, for those who begin to listen after it. */
+let before: Parameters<Change> | null = null
 
 /** Call `change` with the owner after each sign-in, and with null after a sign-out. `isOther`: what the page shows is not theirs. */
 export function onVisitor(change: Change): void {
   changes.add(change)
+  if (before) change(...before)
+}
+
+function tell(...change: Parameters<Change>): void {
+  before = change
+  for (const one of changes) one(...change)
 }
 
 /** Ask who is signed in, until the server answers; then the page begins. */
 export async function begin(): Promise<void> {
   if (!isProtected) {
-    for (const change of changes) change(null, false)
+    tell(null, false)
     return
   }
   addEventListener('storage', ({ key, newValue }) => {
@@ -87,7 +95,7 @@ export async function signOut(): Promise<void> {
   } catch (error) {
     throw error instanceof Refusal ? new ConnectionLost() : error
   }
-  for (const change of changes) change(null, true)
+  tell(null, true)
   visitor.value = null
   rememberOwner(null)
   close(null)
@@ -105,7 +113,7 @@ function open(owner: string, scopes: readonly Scope[]): void {
   visitor.value = { owner, scopes }
   sessionState.value = 'in'
   rememberOwner(owner)
-  for (const change of changes) change(owner, isOther)
+  tell(owner, isOther)
 }
 
 function close(reason: Reason | null): void {

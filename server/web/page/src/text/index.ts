@@ -41,8 +41,21 @@ export function hasText(key: string): key is Key {
 
 /** A text in every language, in the form of a server's refusal. */
 export function inEach<K extends Key>(key: K, ...[values]: Values<K>): Reason {
+  return inEachBy(key, () => values ?? {})
+}
+
+/** The same, with values that differ between the languages. */
+export function inEachBy<K extends Key>(
+  key: K,
+  valuesOf: (spoken: Language) => Record<string, string | number>,
+): Reason {
   const spoken = Object.keys(LANGUAGES) as Language[]
-  return Object.fromEntries(spoken.map((one) => [one, fill(find(one, key), values)]))
+  return Object.fromEntries(spoken.map((one) => [one, fill(find(one, key), valuesOf(one))]))
+}
+
+/** A text in a certain language. */
+export function tIn<K extends Key>(spoken: Language, key: K, ...[values]: Values<K>): string {
+  return fill(find(spoken, key), values)
 }
 
 /** A reason in the language of now, or in another one until the server has sent it in this. */

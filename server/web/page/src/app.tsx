@@ -5,6 +5,7 @@
 import type { ComponentType } from 'preact'
 import { useEffect, useState } from 'preact/hooks'
 
+import { isAway } from './api/events'
 import { Button } from './parts/button'
 import { Dialog } from './parts/dialog'
 import { DropTarget } from './parts/drop'
@@ -34,6 +35,7 @@ export function App() {
         {t('shell.skip')}
       </button>
       <Header />
+      <Away />
       <main id="content" tabIndex={-1}>
         {sessionState.value === 'out' && <SignIn />}
         {/* A view stays while somebody signs in again: nothing in it is lost. */}
@@ -97,6 +99,31 @@ function Header() {
         {isProtected && sessionState.value === 'in' && <Account />}
       </div>
     </header>
+  )
+}
+
+/** That the server cannot be reached, on every view alike. */
+function Away() {
+  const [isOffline, setOffline] = useState(!navigator.onLine)
+  useEffect(() => {
+    const look = () => setOffline(!navigator.onLine)
+    addEventListener('online', look)
+    addEventListener('offline', look)
+    return () => {
+      removeEventListener('online', look)
+      removeEventListener('offline', look)
+    }
+  }, [])
+  const isShown = sessionState.value === 'in' && (isOffline || isAway.value)
+  return (
+    <div class="away" role="status">
+      {isShown && (
+        <p>
+          <Icon name="alert" />
+          <span>{isOffline ? t('shell.offline') : t('shell.away')}</span>
+        </p>
+      )}
+    </div>
   )
 }
 

@@ -23,8 +23,24 @@ export { Speed } from './speed'
 
 /** Open uploads of other windows and devices of the same owner. */
 export const others = signal<readonly Upload[]>([])
-/** Uploads whose bytes have arrived since this page was opened, by id. */
+/** Uploads whose bytes have just arrived, by id. */
 export const moving = signal<ReadonlySet<string>>(new Set())
+
+/** After so long without bytes an upload rests: its window is closed, or its device is away. */
+const RESTING_MS = 15_000
+const timers = new Map<string, ReturnType<typeof setTimeout>>()
+
+function move(id: string): void {
+  clearTimeout(timers.get(id))
+  if (!moving.peek().has(id)) moving.value = new Set(moving.peek()).add(id)
+  const rest = () => {
+    timers.delete(id)
+    const next = new Set(moving.peek())
+    next.delete(id)
+    moving.value = next
+  }
+  timers.set(id, setTimeout(rest, RESTING_MS))
+}
 
 /** Ask for the open uploads of the owner. */
 export async function loadOthers(): Promise<void> {
@@ -41,7 +57,7 @@ listen({
   event: ({ type, upload_id: id, received, length }) => {
     if (!type.startsWith('upload.') || !id) return
     if (type === 'upload.progress' && received !== undefined) {
-      moving.value = new Set(moving.peek()).add(id)
+      move(id)
       const known = others.peek().some((one) => one.id === id)
       if (known)
         others.value = others
@@ -49,7 +65,7 @@ listen({
           .map((one) => (one.id === id ? { ...one, offset: received, size: length ?? one.size } : one))
       else void loadOthers()
     } else if (type === 'upload.created') {
-      moving.value = new Set(moving.peek()).add(id)
+      move(id)
       void loadOthers()
     } else {
       others.value = others.peek().filter((one) => one.id !== id)
@@ -68,6 +84,8 @@ async function recall(): Promise<void> {
     if (!(await hold(item, record.segment))) continue // another window sends it
     add(item)
     await lookAgain(item)
+    // All bytes had arrived: it is a video like all others.
+    if (item.now.peek().phase === 'sent') take(item)
     if (item.now.peek().phase === 'unchosen') await find(item, record)
   }
 }

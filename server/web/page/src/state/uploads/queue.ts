@@ -8,7 +8,7 @@ import { inEach, reasonText } from '../../text'
 import { sessionOver, sessionState } from '../session'
 import { announce } from '../toasts'
 import { refresh } from '../videos'
-import { type Item, isHere, isRunning, items, set, take } from './items'
+import { type Item, isRunning, items, set, take } from './items'
 import { forget, hold, remember } from './memory'
 import { askWhy, look, Refused, send, terminate } from './tus'
 
@@ -109,9 +109,7 @@ function finish(item: Item): void {
 async function keep(item: Item, segment: string): Promise<void> {
   set(item, { segment, offset: 0 })
   await hold(item, segment)
-  // It may have been taken away meanwhile: then nothing of it may stay.
-  if (isHere(item)) await remember(item)
-  if (!isHere(item)) await forget(segment)
+  await remember(item)
 }
 
 function startOver(item: Item): void {

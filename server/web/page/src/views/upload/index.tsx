@@ -10,6 +10,7 @@ import { Icon } from '../../parts/icon'
 import { Failure } from '../../parts/states'
 import { href } from '../../router'
 import { config } from '../../state/config'
+import { isProtected, sessionState } from '../../state/session'
 import { hasPicker, kind, ofInput, pick, takeIn } from '../../state/uploads'
 import { t } from '../../text'
 import { BatchBar } from './batch'
@@ -22,6 +23,12 @@ export default function Upload() {
   const folder = useRef<HTMLInputElement>(null)
   const camera = useRef<HTMLInputElement>(null)
   useEffect(follow, [])
+  useEffect(() => {
+    // After a sign-in, whose form had the focus.
+    if (isProtected && sessionState.value === 'in' && document.activeElement === document.body) {
+      document.querySelector<HTMLElement>('#choose')?.focus()
+    }
+  }, [sessionState.value])
 
   const choose = async () => {
     if (!hasPicker()) files.current?.click()
@@ -31,7 +38,7 @@ export default function Upload() {
   const rows = entries.value
   const accept = config.value?.tus.accepted_extensions?.map((one) => `.${one}`).join(',')
   return (
-    <div class={rows.length > 0 ? 'has-videos' : ''}>
+    <div class={`upload ${rows.length > 0 ? 'has-videos' : ''}`}>
       <section class="zone" id="zone" aria-labelledby="heading">
         <Icon name="upload" class="in-circle" />
         <h1 id="heading">{t('upload.heading')}</h1>

@@ -3,7 +3,7 @@
 // Rule: it shows the facts as they are. Uploading and processing are one way: one bar, which never goes back.
 
 import { signal } from '@preact/signals'
-import { useEffect, useState } from 'preact/hooks'
+import { useEffect, useRef, useState } from 'preact/hooks'
 
 import { cancelTask, deleteTask, retryTask } from '../../api'
 import { mediaAddress } from '../../api/media'
@@ -14,7 +14,7 @@ import { Icon, type IconName } from '../../parts/icon'
 import { Progress } from '../../parts/progress'
 import { href } from '../../router'
 import { sessionState } from '../../state/session'
-import { toast, undoable } from '../../state/toasts'
+import { announce, toast, undoable } from '../../state/toasts'
 import { type Facts, type Item, moving, pause, permit, remove, resume, Speed } from '../../state/uploads'
 import { take } from '../../state/uploads/items'
 import { terminate } from '../../state/uploads/tus'
@@ -27,6 +27,7 @@ import { type Entry, hide, unhide } from './list'
 /** The share of the way that is the upload; the rest is the processing. */
 const UPLOAD_SHARE = 0.6
 const TICK_MS = 500
+const JUST_NOW_MS = 2000
 
 type Tone = 'send' | 'work' | 'rest' | 'warn' | 'good' | 'bad'
 
@@ -55,8 +56,19 @@ export function Row({ entry, choose }: { entry: Entry; choose: () => void }) {
   const size = task?.files[0]?.size ?? item?.size ?? upload?.size ?? 0
   const look = lookOf(entry, facts)
   const actions = actionsOf(entry, name, choose)
+  const row = useRef<HTMLLIElement>(null)
+  useEffect(() => {
+    // Files that are dropped far below come into view: the newest rows are at the top.
+    if (item?.place === 0 && Date.now() - item.since < JUST_NOW_MS) row.current?.scrollIntoView({ block: 'nearest' })
+  }, [])
+  const before = useRef(look.state)
+  useEffect(() => {
+    // Once for each state, and not for each percent.
+    if (before.current !== look.state) announce(`${name}: ${look.line}`)
+    before.current = look.state
+  }, [look.state])
   return (
-    <li class="row" data-state={look.state} data-tone={look.tone} id={`row-${entry.id}`}>
+    <li ref={row} class="row" data-state={look.state} data-tone={look.tone} id={`row-${entry.id}`}>
       <Picture task={task} preview={facts?.preview ?? null} name={name} />
       <div class="body">
         <p class="title">

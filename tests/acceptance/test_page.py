@@ -1,6 +1,7 @@
 """The upload page in Chromium, used as a person uses it, against a real server."""
 
 import http.client
+import shutil
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -188,8 +189,8 @@ def test_the_same_file_again_asks_what_is_meant(server: ServerProcess, tmp_path:
         ["until", "done", 2],
     )
     assert len(look(events, "left")["rows"]) == 1
-    posts = requests(events, "POST")
-    assert [events.index(one) > events.index(look(events, "left")) for one in posts] == [False, True]
+    assert len(requests(events[: events.index(look(events, "left"))], "POST")) == 1
+    assert len(requests(events, "POST")) == 2
 
 
 def test_folders_and_pasted_files_are_uploaded_as_one_batch(start_server: StartServer, tmp_path: Path) -> None:
@@ -197,7 +198,10 @@ def test_folders_and_pasted_files_are_uploaded_as_one_batch(start_server: StartS
     server = start_server(scheduler="none")
     folder = tmp_path / "holiday"
     (folder / "day two").mkdir(parents=True)
-    names = [big(folder, "one.mp4", 12 * MIB).name, big(folder / "day two", "two.mp4", 12 * MIB).name]
+    video = big(tmp_path, "long.mp4", 12 * MIB)
+    names = ["one.mp4", "two.mp4"]
+    shutil.copy(video, folder / "one.mp4")
+    shutil.copy(video, folder / "day two" / "two.mp4")
     (folder / "notes.txt").write_text("Dear diary")
     events = use(
         tmp_path,
@@ -269,7 +273,9 @@ def test_remove_can_be_undone_and_then_deletes_the_upload(server: ServerProcess,
     assert look(events, "removed")["rows"] == look(events, "end")["rows"] == []
     assert len(requests(events, "POST")) == 1
     assert row(events, "undone")["percent"] > 0
-    until(lambda: query(server.database_url, "SELECT status FROM uploads") == [{"status": "terminated"}], what="it ends")
+    until(
+        lambda: query(server.database_url, "SELECT status FROM uploads") == [{"status": "terminated"}], what="it ends"
+    )
     until(lambda: server.stored_files() == [], what="its bytes are deleted")
 
 

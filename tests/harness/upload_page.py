@@ -19,9 +19,7 @@ def use(
     return events
 
 
-def browser(
-    folder: Path, url: str, *steps: list[object], locale: str = "en-GB", keeps: bool = True
-) -> NodeClient:
+def browser(folder: Path, url: str, *steps: list[object], locale: str = "en-GB", keeps: bool = True) -> NodeClient:
     """Chromium on the page, taking `steps`."""
     return drive("page.mjs", folder, url=f"{url}/", locale=locale, steps=steps, keeps=keeps)
 
@@ -34,7 +32,9 @@ def check_quiet(events: list[Event], url: str, *, troubled: bool = False) -> Non
     assert not [event for event in events if event["event"] == "pageerror"]
     said = [event["text"] for event in events if event["event"] == "console"]
     assert [text for text in said if not (troubled and text.startswith("Failed to load resource"))] == []
-    elsewhere = [event["url"] for event in events if "url" in event and not event["url"].startswith((url, "data:", "blob:"))]
+    elsewhere = [
+        event["url"] for event in events if "url" in event and not event["url"].startswith((url, "data:", "blob:"))
+    ]
     assert elsewhere == [], "the page asked another origin"
 
 

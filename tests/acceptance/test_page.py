@@ -1,6 +1,7 @@
 """The upload page in Chromium, used as a person uses it, against a real server."""
 
 import http.client
+import json
 import shutil
 import threading
 from collections.abc import Iterator
@@ -17,7 +18,7 @@ from tests.harness.chromium import check_continued, look, requests
 from tests.harness.gate import Gate
 from tests.harness.rows import query
 from tests.harness.server_process import ServerProcess
-from tests.harness.upload_page import row, uploads, use
+from tests.harness.upload_page import browser, row, uploads, use
 from tests.harness.waiting import PATIENCE, until
 from tests.samples import big, make
 
@@ -277,6 +278,16 @@ def test_remove_can_be_undone_and_then_deletes_the_upload(server: ServerProcess,
         lambda: query(server.database_url, "SELECT status FROM uploads") == [{"status": "terminated"}], what="it ends"
     )
     until(lambda: server.stored_files() == [], what="its bytes are deleted")
+
+
+def test_without_javascript_the_page_is_a_form(server: ServerProcess, tmp_path: Path) -> None:
+    """The form sends the videos as a program would, and the server's answer says that they have arrived."""
+    videos = [make(tmp_path, name) for name in ("one.mp4", "two.mov")]
+    with browser(tmp_path, server.url, ["submit", *map(str, videos)], plain=True) as client:
+        events = client.finish(seconds=150)
+    (answer,) = (event["text"] for event in events if event["event"] == "answer")
+    assert json.loads(answer)["success"]
+    assert uploads(server).keys() == {video.name for video in videos}
 
 
 def test_the_page_works_below_a_prefix(server: ServerProcess, tmp_path: Path) -> None:

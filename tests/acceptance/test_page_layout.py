@@ -39,7 +39,7 @@ def test_the_newest_rows_are_on_top_and_in_view(start_server: StartServer, tmp_p
         ["percent", 2],
         ["look", "chosen"],
         ["reload"],
-        ["until", "unchosen", 3],
+        ["until", "unchosen"],
         ["visible", ".row:nth-child(7)"],
         ["look", "reloaded"],
         keeps=False,
@@ -57,13 +57,14 @@ def test_the_page_fits_a_small_phone(start_server: StartServer, gate: Gate, tmp_
     text = tmp_path / LONG.replace("视频", "notes")
     text.write_bytes(b"Dear diary.\n" * 1000)
     (tmp_path / "other").mkdir()
+    long = big(tmp_path, LONG, 24 * MIB)
     with browser(
         tmp_path,
         server.url,
         ["size", 320, 568],
         ["look", "empty"],
         ["throttle", MIB],
-        ["choose", str(big(tmp_path, LONG, 24 * MIB))],
+        ["choose", str(long)],
         ["percent", 2],
         ["look", "uploading"],
         ["click", ".row .action-remove"],
@@ -74,7 +75,7 @@ def test_the_page_fits_a_small_phone(start_server: StartServer, gate: Gate, tmp_
         ["click", ".row .action-pause"],
         ["until", "paused"],
         ["look", "paused"],
-        ["choose", str(tmp_path / LONG)],
+        ["choose", str(long)],
         ["visible", "#twin-skip"],
         ["look", "asked"],
         ["key", "Escape"],

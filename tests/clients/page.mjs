@@ -135,6 +135,13 @@ function steps(page, network) {
       await page.context().grantPermissions(['clipboard-read', 'clipboard-write'])
       say('clipboard', { text: await page.evaluate(() => navigator.clipboard.readText()) })
     },
+    /** Send the form for browsers without JavaScript; what the server answers is then the page. */
+    async submit(...paths) {
+      await page.setInputFiles('#plain-files', paths)
+      await page.click('.plain button')
+      await page.waitForURL('**/api/upload/videos')
+      say('answer', { text: await page.textContent('body') })
+    },
     reload: () => page.reload(),
     /** Wait for so many rows in a state. */
     until: (state, count = 1) =>
@@ -225,4 +232,4 @@ await visit(async (page, network) => {
   }, given.keeps ?? true)
   await page.goto(given.url)
   await take(steps(page, network))
-})
+}, { javaScriptEnabled: !given.plain })

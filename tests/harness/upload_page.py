@@ -19,9 +19,11 @@ def use(
     return events
 
 
-def browser(folder: Path, url: str, *steps: list[object], locale: str = "en-GB", keeps: bool = True) -> NodeClient:
-    """Chromium on the page, taking `steps`."""
-    return drive("page.mjs", folder, url=f"{url}/", locale=locale, steps=steps, keeps=keeps)
+def browser(
+    folder: Path, url: str, *steps: list[object], locale: str = "en-GB", keeps: bool = True, plain: bool = False
+) -> NodeClient:
+    """Chromium on the page, taking `steps`; with `plain` it runs no script of the page."""
+    return drive("page.mjs", folder, url=f"{url}/", locale=locale, steps=steps, keeps=keeps, plain=plain)
 
 
 def check_quiet(events: list[Event], url: str, *, troubled: bool = False) -> None:

@@ -6,6 +6,7 @@ import type { ComponentType } from 'preact'
 import { useEffect, useState } from 'preact/hooks'
 
 import { isAway } from './api/events'
+import { percent } from './format'
 import { Button } from './parts/button'
 import { Dialog } from './parts/dialog'
 import { DropTarget } from './parts/drop'
@@ -15,6 +16,7 @@ import { Failure, Loading, Missing } from './parts/states'
 import { Toasts } from './parts/toasts'
 import { href, segments } from './router'
 import { LANGUAGES, type Language, language, setLanguage } from './state/language'
+import { uploadShare } from './state/progress'
 import { isProtected, sessionState, signOut, visitor } from './state/session'
 import { toast } from './state/toasts'
 import { type PlainKey, t } from './text'
@@ -89,7 +91,10 @@ function Header() {
           {LINKS.map(({ to, icon, key }) => (
             <a key={to} href={href(to)} aria-current={here === to ? 'page' : undefined}>
               <Icon name={icon} />
-              <span>{t(key)}</span>
+              <span>
+                {t(key)}
+                {to === '' && here !== '' && uploadShare.value !== null && ` ${percent(uploadShare.value)}`}
+              </span>
             </a>
           ))}
         </nav>

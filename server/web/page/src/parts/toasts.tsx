@@ -2,7 +2,7 @@
 //
 // Rule: one place on the whole page; a live region that is made with its words is not read out.
 
-import { news, toasts } from '../state/toasts'
+import { holdToasts, news, toasts } from '../state/toasts'
 
 import { Button } from './button'
 
@@ -12,7 +12,13 @@ export function Toasts() {
       <p id="news" class="unseen" role="status" aria-live="polite">
         {news}
       </p>
-      <div class="toasts">
+      <div
+        class="toasts"
+        onPointerEnter={() => holdToasts(true)}
+        onPointerLeave={() => holdToasts(false)}
+        onFocusIn={() => holdToasts(true)}
+        onFocusOut={() => holdToasts(false)}
+      >
         {toasts.value.map((toast) => (
           <div key={toast.id} class={`toast is-${toast.tone ?? 'plain'}`}>
             <p>{toast.words()}</p>

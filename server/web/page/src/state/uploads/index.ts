@@ -8,6 +8,7 @@ import { listUploads } from '../../api'
 import { listen } from '../../api/events'
 import type { Upload } from '../../api/types'
 import { loadConfig } from '../config'
+import { uploadShare } from '../progress'
 import { onVisitor, sessionState } from '../session'
 import { add, type Item, idOf, isPending, isRunning, items, makeItem, set, take, total } from './items'
 import { fileOf, forgetAll, hold, type Remembered, records } from './memory'
@@ -152,8 +153,9 @@ document.addEventListener('visibilitychange', schedule)
 // The tab's title shows the progress of the uploads, for people in another tab.
 effect(() => {
   const batch = total.value
-  const share = batch && !batch.isOver && batch.bytes > 0 ? Math.floor((100 * batch.sent) / batch.bytes) : null
-  document.title = share === null ? 'Videodock' : `${share}% – Videodock`
+  const share = batch && !batch.isOver && batch.bytes > 0 ? batch.sent / batch.bytes : null
+  uploadShare.value = share
+  document.title = share === null ? 'Videodock' : `${Math.floor(share * 100)}% – Videodock`
 })
 
 /** The ids of uploads that this page sends itself. */

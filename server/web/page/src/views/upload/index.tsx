@@ -52,7 +52,13 @@ export default function Upload() {
           <Button id="choose-folder" icon="folder" class="for-mouse" onClick={() => folder.current?.click()}>
             {t('upload.choose_folder')}
           </Button>
-          <Button id="film" icon="camera" class="for-touch" onClick={() => camera.current?.click()}>
+          <Button
+            id="film"
+            icon="camera"
+            label={t('upload.film')}
+            class="for-touch"
+            onClick={() => camera.current?.click()}
+          >
             {t('upload.film')}
           </Button>
           <span class="for-mouse or-drop">{t('upload.or_drop')}</span>

@@ -216,14 +216,14 @@ class Deliverer:
         return made
 
     def _add(self, events: Sequence[Event]) -> bool:
-        last = events[-1].id
-        wanted = {one.id: found for one in self._owned.by_id.values() if (found := _wanted(one, events))}
+        last, owned = events[-1].id, self._owned.by_id
+        wanted = {one.id: found for one in owned.values() if (found := _wanted(one, events))}
         lost = []
         if wanted:
             now = self._clock()
             with self._database.change(lazy=True) as connection:
                 for endpoint_id, found in wanted.items():
-                    if deliveries.move_cursor(connection, endpoint_id, self._worker, last):
+                    if deliveries.move_cursor(connection, endpoint_id, self._worker, last, owned[endpoint_id].types):
                         deliveries.add(connection, endpoint_id, found, now=now)
                     else:
                         lost.append(endpoint_id)

@@ -8,13 +8,15 @@ Rules:
 - Only the process that has the endpoint's lease writes here, except for what an operator asks for.
 """
 
+import json
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, cast
 
-from sqlalchemy import Connection, Table, bindparam, delete, exists, func, insert, or_, select, update
+from sqlalchemy import Connection, String, Table, bindparam, delete, exists, func, insert, or_, select, update
+from sqlalchemy import cast as cast_sql
 from sqlalchemy.dialects import postgresql, sqlite
 
 from server.database.event_models import WebhookAttempt, WebhookDelivery, WebhookEndpoint
@@ -128,9 +130,11 @@ def add_again(connection: Connection, endpoint_id: str, events: Sequence[Event],
     return len(events) - waiting
 
 
-def move_cursor(connection: Connection, endpoint_id: str, worker: str, event_id: int) -> bool:
-    """The endpoint is done with events up to this one; False when this process no longer has it."""
+def move_cursor(connection: Connection, endpoint_id: str, worker: str, event_id: int, types: Sequence[str]) -> bool:
+    """The endpoint is done with events up to this one; False when this process no longer has it, when somebody moved
+    it further, or chose other types than these."""
     of = (_endpoints.c.id == endpoint_id, _endpoints.c.worker == worker, _endpoints.c.event_id <= event_id)
+    of += (cast_sql(_endpoints.c.types, String) == json.dumps(types),)  # as the column has them
     return bool(connection.execute(update(_endpoints).where(*of).values(event_id=event_id)).rowcount)
 
 

@@ -92,6 +92,8 @@ class OwnedEndpoints:
         is_new = False
         for row in rows:
             known = self.by_id.get(row["id"])
+            if known is not None and known.types != row["types"]:
+                known = None  # what was read since the change was judged by the old types
             is_new = is_new or known is None
             found[row["id"]] = Endpoint(
                 id=row["id"],
@@ -155,7 +157,8 @@ class OwnedEndpoints:
     def flush(self, connection: Connection) -> None:
         """Write how far endpoints are that got none of the last events."""
         for one in self.by_id.values():
-            if one.position > one.event_id and deliveries.move_cursor(connection, one.id, self.worker, one.position):
+            move = one.position > one.event_id
+            if move and deliveries.move_cursor(connection, one.id, self.worker, one.position, one.types):
                 one.event_id = one.position
 
     def release(self, connection: Connection) -> None:

@@ -8,6 +8,7 @@ Rules:
   has one writer at a time, and no such numbers.
 """
 
+import time
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -17,15 +18,24 @@ from sqlalchemy import Connection, Row, Table, func, select, text
 
 from server.database.models import TaskEvent
 from server.database.session import Database
+from server.errors import UnavailableError
 
 PAGE = 500
 _LOOK_BACK = 500
+_SETTLE_SECONDS = 10.0
+_SETTLE_PAUSE = 0.01
 
 _events = cast("Table", TaskEvent.__table__)
 _NEWEST = select(func.max(_events.c.id))
 _RUNNING = text(
     "SELECT CAST(CAST(pg_snapshot_xmax(pg_current_snapshot()) AS text) AS bigint) AS next, "
     "CAST(CAST(pg_snapshot_xmin(pg_current_snapshot()) AS text) AS bigint) AS oldest"
+)
+# Whoever inserts into a table has this lock on it until the transaction ends, and takes it before the row has its number.
+_ADDING = text(
+    "SELECT virtualtransaction FROM pg_locks WHERE locktype = 'relation' AND mode = 'RowExclusiveLock' AND granted "
+    "AND relation = CAST('task_events' AS regclass) "
+    "AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
 )
 
 
@@ -67,6 +77,29 @@ class EventFeed:
         with database.look() as connection:
             return connection.scalar(_NEWEST) or 0
 
+    @staticmethod
+    def place_now(database: Database) -> int:
+        """The place of a reader that wants every event which is committed after this call. Blocking.
+
+        No event up to this number is committed later. On PostgreSQL this waits for the transactions that are adding
+        events, which take milliseconds; it delays none of them. Raises `UnavailableError` when one of them does not end
+        within 10 seconds.
+        """
+        newest = EventFeed.newest(database)
+        # After the number was read: whoever has a lower one has its lock until it ends.
+        with database.look() as connection:
+            if connection.dialect.name == "sqlite":
+                return newest
+            before = set(connection.scalars(_ADDING))
+        deadline = time.monotonic() + _SETTLE_SECONDS
+        while before:
+            if time.monotonic() >= deadline:
+                raise UnavailableError(part="database")
+            _pause()
+            with database.look() as connection:
+                before &= set(connection.scalars(_ADDING))
+        return newest
+
     @property
     def is_waiting(self) -> bool:
         """Whether the last page ended before a number that may still appear."""
@@ -103,6 +136,10 @@ class EventFeed:
                 return index
             before = event.id
         return len(found)
+
+
+def _pause() -> None:
+    time.sleep(_SETTLE_PAUSE)
 
 
 def past(

@@ -23,6 +23,7 @@ from sqlalchemy.exc import IntegrityError
 from server.database.event_models import OutboxCursor
 from server.database.session import AWAY, Database, reason
 from server.database.types import database_time
+from server.errors import UnavailableError
 from server.events.bodies import Bodies, Origin, moment
 from server.events.feed import Event, EventFeed
 from server.events.hook_process import Hook, HookError, HookProcess, registered
@@ -214,7 +215,11 @@ class PostHook:
         with self._database.look() as connection:
             if connection.scalar(select(_cursors.c.name).where(_cursors.c.name == self._name)) is not None:
                 return
-        values = {"name": self._name, "event_id": EventFeed.newest(self._database), "updated_at": self._clock()}
+        try:
+            place = EventFeed.place_now(self._database)
+        except UnavailableError:  # a transaction that adds events does not end; the next look tries again
+            return
+        values = {"name": self._name, "event_id": place, "updated_at": self._clock()}
         try:
             with self._database.change() as connection:
                 connection.execute(insert(_cursors).values(**values))

@@ -15,7 +15,7 @@ import queue
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 
@@ -23,9 +23,10 @@ import structlog
 
 from server.database.session import AWAY, Database, reason
 from server.events import deliveries, endpoints
-from server.events.bodies import Bodies, Origin, moment
+from server.events.bodies import Bodies, Facts, Origin, moment
 from server.events.deliveries import Delivery, Outcome
 from server.events.endpoints import Endpoint, OwnedEndpoints
+from server.events.feed import PAGE as FEED_PAGE
 from server.events.feed import Event, EventFeed
 from server.events.sender import Sender, Sent
 from server.events.types import WEBHOOK_NAMES
@@ -36,6 +37,7 @@ _REFRESH_SECONDS = 1.0
 _FLUSH_SECONDS = 60.0
 _AWAY_SECONDS = 2.0
 _BUSY_SECONDS = 0.05
+_GATHER_SECONDS = 0.01  # after a result, for others to come: one look has the same round trips for all
 _STOP_SECONDS = 1.0
 _SENDERS, _PROBERS, _OF_ENDPOINT = 16, 4, 8  # messages at a time
 _LONG_SECONDS = 2.0  # of a message, by which its endpoint is slow
@@ -120,7 +122,8 @@ class Deliverer:
                 _log.exception("webhooks_failed")
                 pause = _AWAY_SECONDS
             if pause == LOOK_SECONDS:
-                self._changed.wait(pause)
+                if self._changed.wait(pause) and self._flying:
+                    self._stopping.wait(_GATHER_SECONDS)
             else:
                 self._stopping.wait(pause)
             self._changed.clear()
@@ -210,6 +213,8 @@ class Deliverer:
         try:
             while events := self._feed.read():
                 made = self._add(events) or made
+                if len(events) < FEED_PAGE and not self._feed.is_waiting:
+                    break  # there are no more
         except BaseException:
             self._feed = None  # read again from where the endpoints are
             raise
@@ -258,30 +263,51 @@ class Deliverer:
         self._full = self._full | {one.id} if due.is_full else self._full - {one.id}
 
     def _send(self) -> None:
-        """Hand over what threads are free for."""
+        """Hand over what threads are free for, with what their rows say now: one look for all of them."""
         if not self._owned.may_send or self._stopping.is_set():
             return
+        chosen = self._choose()
+        if not chosen:
+            return
+        try:
+            origins = [(row, origin) for _, row in chosen if (origin := _origin(row)) is not None]
+            looked = self._bodies.look([origin for _, origin in origins]) if origins else ()
+        except BaseException:
+            for one, row in chosen:
+                self._waiting.pop(one.id, None)  # to be read again
+                self._free(row)
+            raise
+        facts = {row.id: found for (row, _), found in zip(origins, looked, strict=True)}
+        for one, row in chosen:
+            pool = self._probers if one.is_open else self._senders
+            pool.submit(self._deliver, one.url, tuple(one.keys), row, facts.get(row.id))
+
+    def _choose(self) -> Sequence[tuple[Endpoint, Delivery]]:
+        """What there are free threads for."""
+        chosen: list[tuple[Endpoint, Delivery]] = []
         for endpoint_id in list(self._waiting):
             one = self._owned.by_id.get(endpoint_id)
             if one is None:
                 continue
-            self._send_to(one)
+            chosen += self._choose_of(one)
             if not self._waiting[endpoint_id]:
                 del self._waiting[endpoint_id]
                 if endpoint_id in self._full and not one.is_open:
                     self._read(one, self._clock())
-                    self._send_to(one)
+                    chosen += self._choose_of(one)
         # The first one was served best: next time it is the last.
         for endpoint_id in list(self._waiting)[:1]:
             self._waiting[endpoint_id] = self._waiting.pop(endpoint_id)
+        return chosen
 
-    def _send_to(self, one: Endpoint) -> None:
+    def _choose_of(self, one: Endpoint) -> Iterator[tuple[Endpoint, Delivery]]:
         rows, kept, busy = self._waiting[one.id], [], set[str]()
         for row in rows:
             is_free = row.line not in busy and (one.id, row.line) not in self._flying
             busy.add(row.line)  # those after it wait for it
             if is_free and self._has_room(one):
-                self._hand_over(one, row)
+                self._take(one, row)
+                yield one, row
             else:
                 kept.append(row)
         # Of an open circuit one message is tried, and the next one is chosen after its result.
@@ -295,20 +321,18 @@ class Deliverer:
             return False
         return self._flying_to[one.id] < _OF_ENDPOINT and len(self._flying) - len(self._probing) < _SENDERS
 
-    def _hand_over(self, one: Endpoint, row: Delivery) -> None:
+    def _take(self, one: Endpoint, row: Delivery) -> None:
         self._flying.add((one.id, row.line))
         self._flying_to[one.id] += 1
         if one.is_open:
             self._probing.add(one.id)
-        pool = self._probers if one.is_open else self._senders
-        pool.submit(self._deliver, one.url, tuple(one.keys), row)
 
-    def _deliver(self, url: str, keys: Sequence[str], row: Delivery) -> None:
+    def _deliver(self, url: str, keys: Sequence[str], row: Delivery, facts: Facts | None) -> None:
         """On a thread of its own: make and send one message."""
         at, outcome, began = self._clock(), None, time.time_ns()
         try:
             parent = None if row.task_id is None else self._tracing.traceparent(row.task_id)
-            sent = self._sender.post(url, row.message_id, int(at.timestamp()), self._body(row), keys, parent)
+            sent = self._sender.post(url, row.message_id, int(at.timestamp()), self._body(row, facts), keys, parent)
             outcome = Outcome(row, at, sent)
             if parent is not None and row.task_id is not None:
                 self._tracing.record(row.task_id, _span(row, sent, began))
@@ -320,12 +344,13 @@ class Deliverer:
         self._ended.put((row, outcome))
         self._changed.set()
 
-    def _body(self, row: Delivery) -> bytes:
+    def _body(self, row: Delivery, facts: Facts | None) -> bytes:
         told = {"type": row.type, "timestamp": row.data["at"], "owner": row.data.get("owner")}
-        if row.task_id is None:
+        origin = _origin(row)
+        if origin is None or facts is None:
             told |= {"timestamp": moment(row.created_at), "data": {"webhook_id": row.endpoint_id}}
         else:
-            told["data"] = self._bodies.data(Origin.of_row(row.task_id, row.data))
+            told["data"] = self._bodies.told(origin, facts)
         return json.dumps(told, ensure_ascii=False, separators=(",", ":")).encode()
 
     # Results are written
@@ -375,6 +400,11 @@ class Deliverer:
         if self._flying_to[row.endpoint_id] <= 0:
             del self._flying_to[row.endpoint_id]
             self._probing.discard(row.endpoint_id)
+
+
+def _origin(row: Delivery) -> Origin | None:
+    """What its event says; None for a test message."""
+    return None if row.task_id is None else Origin.of_row(row.task_id, row.data)
 
 
 def _wanted(one: Endpoint, events: Sequence[Event]) -> list[Event]:

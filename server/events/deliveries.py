@@ -199,34 +199,51 @@ def _first_of_tasks(
 def record(connection: Connection, outcomes: Sequence[Outcome], now: datetime) -> None:
     """Write what came of attempts: delivered, due again later, or given up. Deliveries that are gone are left out."""
     by_id = {outcome.delivery.id: outcome for outcome in outcomes}
-    of = select(_deliveries.c.id).where(_deliveries.c.id.in_(list(by_id)), _is_pending)
-    known = [by_id[one] for one in connection.scalars(of)]
-    if not known:
-        return
-    values = [_ended(outcome, now) for outcome in known]
-    change = (
-        update(_deliveries)
-        .where(_deliveries.c.id == bindparam("of"))
-        .values(
-            status=bindparam("new_status"),
-            attempts=bindparam("count"),
-            next_attempt_at=bindparam("again_at"),
-            ended_at=bindparam("end"),
+    known = _deliver(connection, [one for one, outcome in by_id.items() if outcome.sent.is_delivered], now)
+    missed = [one for one, outcome in by_id.items() if not outcome.sent.is_delivered]
+    again: Mapping[int, datetime | None] = _miss(connection, [by_id[one] for one in missed], now) if missed else {}
+    written = [by_id[one] for one in (*known, *again)]
+    if written:
+        connection.execute(insert(_attempts), [_logged(outcome) for outcome in written])
+    for outcome in written:
+        at = again.get(outcome.delivery.id)
+        if outcome.delivery.task_id is not None and (outcome.delivery.attempts or at):
+            _move_followers(connection, outcome.delivery, at or now)
+
+
+def _deliver(connection: Connection, ids: Sequence[int], now: datetime) -> Sequence[int]:
+    """These are delivered; those of them that are there. One statement: nearly all messages end by it."""
+    if not ids:
+        return ()
+    values = {"status": DELIVERED, "attempts": _deliveries.c.attempts + 1, "next_attempt_at": None, "ended_at": now}
+    change = update(_deliveries).where(_deliveries.c.id.in_(ids), _is_pending).values(**values)
+    return connection.scalars(change.returning(_deliveries.c.id)).all()
+
+
+def _miss(connection: Connection, outcomes: Sequence[Outcome], now: datetime) -> Mapping[int, datetime | None]:
+    """These failed; when each that is there is due again, None for one that is given up."""
+    of = select(_deliveries.c.id).where(_deliveries.c.id.in_([one.delivery.id for one in outcomes]), _is_pending)
+    there = set(connection.scalars(of))
+    values = [_ended(outcome, now) for outcome in outcomes if outcome.delivery.id in there]
+    if values:
+        change = (
+            update(_deliveries)
+            .where(_deliveries.c.id == bindparam("of"))
+            .values(
+                status=bindparam("new_status"),
+                attempts=bindparam("count"),
+                next_attempt_at=bindparam("again_at"),
+                ended_at=bindparam("end"),
+            )
         )
-    )
-    connection.execute(change, values)
-    connection.execute(insert(_attempts), [_logged(outcome) for outcome in known])
-    for outcome, written in zip(known, values, strict=True):
-        if outcome.delivery.task_id is not None and (outcome.delivery.attempts or written["again_at"]):
-            _move_followers(connection, outcome.delivery, written["again_at"] or now)
+        connection.execute(change, values)
+    return {row["of"]: row["again_at"] for row in values}
 
 
 def _ended(outcome: Outcome, now: datetime) -> dict[str, Any]:
     delivery = outcome.delivery
     count = delivery.attempts + 1
     values: dict[str, Any] = {"of": delivery.id, "count": count, "again_at": None, "end": now}
-    if outcome.sent.is_delivered:
-        return values | {"new_status": DELIVERED}
     if now - delivery.created_at >= GIVEN_UP_AFTER:
         return values | {"new_status": DEAD}
     return values | {"new_status": PENDING, "again_at": now + pause(count), "end": None}

@@ -16,6 +16,7 @@ from tests.harness.rows import query
 from tests.harness.server_process import ServerProcess
 from tests.harness.waiting import until
 from tests.security.callers import TUS, Callers, id_of
+from tests.tus.client import video
 
 STORY = [
     "upload.created",
@@ -105,6 +106,33 @@ def test_a_backend_is_told_all_that_happens(start_server: StartServer, database_
         assert secret.removeprefix("whsec_") not in server.log()
         actions = {row["action"] for row in query(server.database_url, "SELECT action FROM audit_log")}
         assert {"webhook_added"} <= actions
+    finally:
+        server.close()
+
+
+ASKED = """
+    import os
+
+    def pre_create(creation):
+        with open(os.environ["ASKED_FILE"], "a") as file:
+            file.write(creation.protocol + "\\n")
+"""
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_a_form_that_is_sent_again_asks_no_hook(database_url: str, tmp_path: Path) -> None:
+    """The answer is the stored one: nothing is created, so there is nothing to ask about."""
+    site, file = hook_package.place(tmp_path / "site", "asked_hooks", ASKED, "pre_create"), tmp_path / "asked"
+    server = ServerProcess(tmp_path / "served", database_url=database_url)
+    server.environment = {"PYTHONPATH": str(site), "ASKED_FILE": str(file)}
+    try:
+        server.start()
+        answered = []
+        for key in ("first", "first", "second"):
+            form = {"files": {"videos": ("clip.mp4", video(500))}, "headers": {"Idempotency-Key": key}}
+            answered.append(server.http.post(f"{server.url}/api/upload/videos", **form).json()["task_id"])
+        assert answered[0] == answered[1] != answered[2]
+        assert file.read_text().split() == ["form", "form"]
     finally:
         server.close()
 

@@ -39,6 +39,9 @@ BAD = """
             time.sleep(0.4)
         if deed == "print":
             print("{} a line that looks like an answer", flush=True)
+        if deed == "flood":
+            while True:
+                print("x" * 200)
         if deed == "fork":
             os.fork()
             return Refuse(explanation="twice")
@@ -111,6 +114,18 @@ def test_a_hook_that_fails_in_any_way_can_be_called_again(bad: HookProcess) -> N
     with pytest.raises(HookError, match="took too long"):
         call(bad, deed("block"), seconds=0.5)
     assert call(bad, deed("refuse")) == "not today"
+
+
+def test_a_hook_that_prints_without_end_fills_no_log(bad: HookProcess, capfd: pytest.CaptureFixture[str]) -> None:
+    """It takes too long; of its output a bounded part is in the log, whose end is said once. The next call works."""
+    call(bad, CREATION)  # it has started
+    for _ in range(2):
+        with pytest.raises(HookError, match="took too long"):
+            call(bad, deed("flood"), seconds=0.5)
+        assert call(bad, deed("refuse")) == "not today"
+    shown = capfd.readouterr()
+    assert 60_000 < shown.err.count("x") <= 65_536
+    assert (shown.out + shown.err).count("hook_output_cut") == 1
 
 
 def test_an_answer_is_for_its_own_call(bad: HookProcess) -> None:

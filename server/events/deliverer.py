@@ -391,7 +391,8 @@ class Deliverer:
             if not outcome.sent.is_delivered and row.endpoint_id in self._waiting:
                 kept = [other for other in self._waiting[row.endpoint_id] if other.line != row.line]
                 self._waiting[row.endpoint_id] = kept
-            if row.endpoint_id in self._owned.by_id and self._owned.by_id[row.endpoint_id].is_open:
+            one = self._owned.by_id.get(row.endpoint_id)
+            if outcome.sent.retry_after or (one is not None and one.is_open):
                 self._waiting.pop(row.endpoint_id, None)
 
     def _free(self, row: Delivery) -> None:

@@ -76,18 +76,21 @@ def message_id(endpoint_id: str, event_id: int) -> str:
     return f"msg_{endpoint_id}_{event_id}"
 
 
-def pause(attempts: int) -> timedelta:
-    """How long a message waits after so many failed attempts, with jitter."""
+def pause(attempts: int, asked: float = 0.0) -> timedelta:
+    """How long a message waits after so many failed attempts, with jitter. The receiver `asked` for so many seconds:
+    it gets them, up to the longest pause."""
     seconds = _PAUSES[min(attempts, len(_PAUSES)) - 1]
-    return timedelta(seconds=_with_jitter(seconds))
+    return timedelta(seconds=max(_with_jitter(seconds), min(asked, _PAUSES[-1])))
 
 
-def pause_of_endpoint(failures: int) -> timedelta:
-    """How long an endpoint gets nothing after so many failures in a row; none before the circuit opens."""
+def pause_of_endpoint(failures: int, asked: float = 0.0) -> timedelta:
+    """How long an endpoint gets nothing after so many failures in a row: what its receiver `asked` for, up to the
+    longest pause, and nothing else before the circuit opens."""
+    asked = min(asked, _LONGEST_PAUSE)
     if failures < OPEN_AFTER:
-        return timedelta(0)
+        return timedelta(seconds=asked)
     doubled = _FIRST_PAUSE * 2 ** min(failures - OPEN_AFTER, 20)
-    return timedelta(seconds=_with_jitter(min(doubled, _LONGEST_PAUSE)))
+    return timedelta(seconds=max(_with_jitter(min(doubled, _LONGEST_PAUSE)), asked))
 
 
 def _with_jitter(seconds: float) -> float:
@@ -246,7 +249,7 @@ def _ended(outcome: Outcome, now: datetime) -> dict[str, Any]:
     values: dict[str, Any] = {"of": delivery.id, "count": count, "again_at": None, "end": now}
     if now - delivery.created_at >= GIVEN_UP_AFTER:
         return values | {"new_status": DEAD}
-    return values | {"new_status": PENDING, "again_at": now + pause(count), "end": None}
+    return values | {"new_status": PENDING, "again_at": now + pause(count, outcome.sent.retry_after), "end": None}
 
 
 def _logged(outcome: Outcome) -> dict[str, Any]:

@@ -11,7 +11,7 @@ Rules:
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import cast
 
 import structlog
@@ -44,6 +44,8 @@ class Endpoint:
     failures: int
     position: int = 0
     keys: Sequence[str] = field(default=())
+    asked_until: datetime | None = None
+    """Until when its receiver wants nothing."""
 
     @property
     def is_open(self) -> bool:
@@ -104,6 +106,7 @@ class OwnedEndpoints:
                 failures=row["failures"] if known is None else known.failures,
                 position=row["event_id"] if known is None else max(known.position, row["event_id"]),
                 keys=keys.get(row["id"], ()),
+                asked_until=None if known is None else known.asked_until,
             )
         self.by_id = found
         return is_new
@@ -121,12 +124,14 @@ class OwnedEndpoints:
     def record(self, connection: Connection, outcomes: Sequence[Outcome], now: datetime) -> Mapping[str, int]:
         """Write how endpoints did; the new number of failures of each."""
         failures: dict[str, int] = {}
+        asked: dict[str, float] = {}
         for outcome in outcomes:
             one = self.by_id.get(outcome.delivery.endpoint_id)
             if one is None:
                 continue
             before = failures.get(one.id, one.failures)
             failures[one.id] = 0 if outcome.sent.is_delivered else before + 1
+            asked[one.id] = max(asked.get(one.id, 0.0), outcome.sent.retry_after)
             if outcome.sent.is_gone:
                 self._write(connection, one.id, disabled_at=now, disabled_code="webhook_gone")
                 _log.warning("webhook_disabled", webhook=one.id, code="webhook_gone")
@@ -134,8 +139,7 @@ class OwnedEndpoints:
             one = self.by_id[endpoint_id]
             if count == one.failures == 0:
                 continue
-            pause = deliveries.pause_of_endpoint(count)
-            self._write(connection, endpoint_id, failures=count, retry_at=now + pause if pause else None)
+            self._write(connection, endpoint_id, failures=count, retry_at=_until(one, count, asked[endpoint_id], now))
             if one.is_open and count == 0:
                 deliveries.all_due(connection, endpoint_id, now)
             if count >= OPEN_AFTER:
@@ -169,6 +173,16 @@ class OwnedEndpoints:
         mine = _endpoints.c.worker == self.worker
         of = mine if endpoint_id is None else mine & (_endpoints.c.id == endpoint_id)
         connection.execute(update(_endpoints).where(of).values(**values))
+
+
+def _until(one: Endpoint, count: int, asked: float, now: datetime) -> datetime | None:
+    """Until when it gets nothing, after so many failures in a row."""
+    pause = deliveries.pause_of_endpoint(count, asked) if count else timedelta(0)
+    if asked:
+        one.asked_until = now + pause
+    if not count and not one.is_open and one.asked_until is not None and one.asked_until > now:
+        return one.asked_until  # what arrives now was sent before the receiver asked
+    return now + pause if pause else None
 
 
 def _is_free() -> ColumnElement[bool]:

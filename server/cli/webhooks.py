@@ -252,9 +252,14 @@ def _switch(made: Settings, webhook_id: str, *, enabled: bool) -> None:
 
 
 def _state(row: "WebhookEndpoint") -> str:
-    if row.disabled_at is not None:
-        return "gone" if row.disabled_code == "webhook_gone" else "disabled"
-    return f"fails ({row.failures})" if row.failures else "healthy"
+    """As the view `webhook_health` has it, with how often it has failed."""
+    from server.bootstrap import utc_now
+    from server.events.counts import state
+
+    found = state(row, utc_now())
+    if row.disabled_code == "webhook_gone" and found == "disabled":
+        return "disabled (410)"
+    return f"{found} ({row.failures})" if row.failures and found != "disabled" else found
 
 
 def _record(row: "WebhookEndpoint") -> dict[str, object]:

@@ -10,7 +10,6 @@ Rules:
 - A database that is away costs time and nothing else: results are kept until they can be written.
 """
 
-import json
 import queue
 import threading
 import time
@@ -23,14 +22,16 @@ import structlog
 
 from server.database.session import AWAY, Database, reason
 from server.events import deliveries, endpoints
-from server.events.bodies import Bodies, Facts, Origin, moment
+from server.events.bodies import Bodies, Facts
+from server.events.counts import Count, uncounted
 from server.events.deliveries import Delivery, Outcome
 from server.events.endpoints import Endpoint, OwnedEndpoints
 from server.events.feed import PAGE as FEED_PAGE
 from server.events.feed import Event, EventFeed
-from server.events.sender import Sender, Sent
+from server.events.messages import Messages
+from server.events.sender import Sender
 from server.events.types import WEBHOOK_NAMES
-from server.tracing import NO_TRACING, Attribute, Span, Tracing
+from server.tracing import NO_TRACING, Tracing
 
 LOOK_SECONDS = 0.5
 _REFRESH_SECONDS = 1.0
@@ -41,7 +42,6 @@ _GATHER_SECONDS = 0.01  # after a result, for others to come: one look has the s
 _STOP_SECONDS = 1.0
 _SENDERS, _PROBERS, _OF_ENDPOINT = 16, 4, 8  # messages at a time
 _LONG_SECONDS = 2.0  # of a message, by which its endpoint is slow
-_UNPLANNED = Sent(0.0, error_code="webhook_internal")
 
 _log = structlog.stdlib.get_logger("videodock.webhooks")
 
@@ -58,12 +58,13 @@ class Deliverer:
         worker: str,
         clock: Callable[[], datetime],
         tracing: Tracing = NO_TRACING,
+        count: Count = uncounted,
     ) -> None:
         self._database = database
-        self._bodies = bodies
         self._sender = sender
+        self._messages = Messages(bodies=bodies, sender=sender, clock=clock, tracing=tracing)
         self._clock = clock
-        self._tracing = tracing
+        self._count = count
         self._worker = worker
         self._owned = OwnedEndpoints(worker, clock)
         self._feed: EventFeed | None = None
@@ -270,14 +271,12 @@ class Deliverer:
         if not chosen:
             return
         try:
-            origins = [(row, origin) for _, row in chosen if (origin := _origin(row)) is not None]
-            looked = self._bodies.look([origin for _, origin in origins]) if origins else ()
+            facts = self._messages.look([row for _, row in chosen])
         except BaseException:
             for one, row in chosen:
                 self._waiting.pop(one.id, None)  # to be read again
                 self._free(row)
             raise
-        facts = {row.id: found for (row, _), found in zip(origins, looked, strict=True)}
         for one, row in chosen:
             pool = self._probers if one.is_open else self._senders
             pool.submit(self._deliver, one.url, tuple(one.keys), row, facts.get(row.id))
@@ -329,29 +328,8 @@ class Deliverer:
 
     def _deliver(self, url: str, keys: Sequence[str], row: Delivery, facts: Facts | None) -> None:
         """On a thread of its own: make and send one message."""
-        at, outcome, began = self._clock(), None, time.time_ns()
-        try:
-            parent = None if row.task_id is None else self._tracing.traceparent(row.task_id)
-            sent = self._sender.post(url, row.message_id, int(at.timestamp()), self._body(row, facts), keys, parent)
-            outcome = Outcome(row, at, sent)
-            if parent is not None and row.task_id is not None:
-                self._tracing.record(row.task_id, _span(row, sent, began))
-        except AWAY as error:  # not the receiver's failure: it is sent later
-            _log.warning("database_away", reason=reason(error))
-        except Exception:
-            _log.exception("webhook_failed", webhook=row.endpoint_id, message=row.message_id)
-            outcome = Outcome(row, at, _UNPLANNED)
-        self._ended.put((row, outcome))
+        self._ended.put((row, self._messages.send(url, keys, row, facts)))
         self._changed.set()
-
-    def _body(self, row: Delivery, facts: Facts | None) -> bytes:
-        told = {"type": row.type, "timestamp": row.data["at"], "owner": row.data.get("owner")}
-        origin = _origin(row)
-        if origin is None or facts is None:
-            told |= {"timestamp": moment(row.created_at), "data": {"webhook_id": row.endpoint_id}}
-        else:
-            told["data"] = self._bodies.told(origin, facts)
-        return json.dumps(told, ensure_ascii=False, separators=(",", ":")).encode()
 
     # Results are written
 
@@ -366,9 +344,11 @@ class Deliverer:
             return
         now = self._clock()
         with self._database.change(lazy=True) as connection:
-            deliveries.record(connection, self._unwritten, now)
-            failures = self._owned.record(connection, self._unwritten, now)
+            ended = deliveries.record(connection, self._unwritten, now)
+            failures, given_up = self._owned.record(connection, self._unwritten, now)
         self._owned.note(failures)
+        for kind, number in (ended + given_up).items():
+            self._count(kind, number)
         if any(outcome.sent.is_gone for outcome in self._unwritten):
             self.refresh_soon()
         self._release(self._unwritten)
@@ -403,11 +383,6 @@ class Deliverer:
             self._probing.discard(row.endpoint_id)
 
 
-def _origin(row: Delivery) -> Origin | None:
-    """What its event says; None for a test message."""
-    return None if row.task_id is None else Origin.of_row(row.task_id, row.data)
-
-
 def _wanted(one: Endpoint, events: Sequence[Event]) -> list[Event]:
     """What of these events the endpoint gets."""
     return [
@@ -418,12 +393,3 @@ def _wanted(one: Endpoint, events: Sequence[Event]) -> list[Event]:
         and event.type in WEBHOOK_NAMES
         and WEBHOOK_NAMES[event.type] in one.types
     ]
-
-
-def _span(row: Delivery, sent: Sent, began: int) -> Span:
-    """One try to deliver, in the trace of its task. It has no address: that may have a secret of the receiver."""
-    attributes: dict[str, Attribute] = {"videodock.webhook": row.endpoint_id, "videodock.event": row.type}
-    if sent.status is not None:
-        attributes["http.response.status_code"] = sent.status
-    error = "" if sent.is_delivered else sent.error_code or str(sent.status)
-    return Span(name="webhook", started=began, ended=time.time_ns(), attributes=attributes, error=error, kind="client")

@@ -10,6 +10,7 @@ Rules:
 
 import json
 import random
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -27,6 +28,8 @@ from server.events.sender import Sent
 from server.events.types import WEBHOOK_NAMES
 
 PENDING, DELIVERED, DEAD = "pending", "delivered", "dead"
+FAILED = "failed"
+"""The outcome of an attempt after which the delivery is still pending."""
 GIVEN_UP_AFTER = timedelta(days=3)
 OPEN_AFTER = 3
 """Failures of an endpoint in a row after which one message at a time tries whether it is back."""
@@ -136,8 +139,9 @@ def add_again(connection: Connection, endpoint_id: str, events: Sequence[Event],
 def move_cursor(connection: Connection, endpoint_id: str, worker: str, event_id: int, types: Sequence[str]) -> bool:
     """The endpoint is done with events up to this one; False when this process no longer has it, when somebody moved
     it further, or chose other types than these."""
-    of = (_endpoints.c.id == endpoint_id, _endpoints.c.worker == worker, _endpoints.c.event_id <= event_id)
-    of += (cast_sql(_endpoints.c.types, String) == json.dumps(types),)  # as the column has them
+    mine = (_endpoints.c.id == endpoint_id, _endpoints.c.worker == worker)
+    same = cast_sql(_endpoints.c.types, String) == json.dumps(types)  # as the column has them
+    of = (*mine, same, _endpoints.c.event_id <= event_id)
     return bool(connection.execute(update(_endpoints).where(*of).values(event_id=event_id)).rowcount)
 
 
@@ -199,8 +203,11 @@ def _first_of_tasks(
     return found
 
 
-def record(connection: Connection, outcomes: Sequence[Outcome], now: datetime) -> None:
-    """Write what came of attempts: delivered, due again later, or given up. Deliveries that are gone are left out."""
+def record(connection: Connection, outcomes: Sequence[Outcome], now: datetime) -> Counter[str]:
+    """Write what came of attempts: delivered, due again later, or given up. Deliveries that are gone are left out.
+
+    Returns how many were `delivered`, `failed` or `dead`.
+    """
     by_id = {outcome.delivery.id: outcome for outcome in outcomes}
     known = _deliver(connection, [one for one, outcome in by_id.items() if outcome.sent.is_delivered], now)
     missed = [one for one, outcome in by_id.items() if not outcome.sent.is_delivered]
@@ -212,6 +219,8 @@ def record(connection: Connection, outcomes: Sequence[Outcome], now: datetime) -
         at = again.get(outcome.delivery.id)
         if outcome.delivery.task_id is not None and (outcome.delivery.attempts or at):
             _move_followers(connection, outcome.delivery, at or now)
+    failed = Counter(DEAD if at is None else FAILED for at in again.values())
+    return Counter({DELIVERED: len(known)}) + failed
 
 
 def _deliver(connection: Connection, ids: Sequence[int], now: datetime) -> Sequence[int]:

@@ -9,6 +9,7 @@ Rules:
 """
 
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -121,8 +122,11 @@ class OwnedEndpoints:
             found.setdefault(row.endpoint_id, []).append(row.secret)
         return found
 
-    def record(self, connection: Connection, outcomes: Sequence[Outcome], now: datetime) -> Mapping[str, int]:
-        """Write how endpoints did; the new number of failures of each."""
+    def record(
+        self, connection: Connection, outcomes: Sequence[Outcome], now: datetime
+    ) -> tuple[Mapping[str, int], Counter[str]]:
+        """Write how endpoints did; the new number of failures of each, and how many other deliveries are `dead` now."""
+        ended: Counter[str] = Counter()
         failures: dict[str, int] = {}
         asked: dict[str, float] = {}
         for outcome in outcomes:
@@ -145,8 +149,9 @@ class OwnedEndpoints:
             if count >= OPEN_AFTER:
                 given_up = deliveries.give_up_old(connection, endpoint_id, now)
                 if given_up:
+                    ended[deliveries.DEAD] += given_up
                     _log.warning("webhook_deliveries_given_up", webhook=endpoint_id, count=given_up)
-        return failures
+        return failures, ended
 
     def note(self, failures: Mapping[str, int]) -> None:
         """What `record` has written is committed."""

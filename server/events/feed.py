@@ -31,7 +31,7 @@ _RUNNING = text(
     "SELECT CAST(CAST(pg_snapshot_xmax(pg_current_snapshot()) AS text) AS bigint) AS next, "
     "CAST(CAST(pg_snapshot_xmin(pg_current_snapshot()) AS text) AS bigint) AS oldest"
 )
-# Whoever inserts into a table has this lock on it until the transaction ends, and takes it before the row has its number.
+# A transaction that inserts into a table has this lock on it until its end, and takes it before the row has its number.
 _ADDING = text(
     "SELECT virtualtransaction FROM pg_locks WHERE locktype = 'relation' AND mode = 'RowExclusiveLock' AND granted "
     "AND relation = CAST('task_events' AS regclass) "

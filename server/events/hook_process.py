@@ -53,6 +53,10 @@ class HookError(Exception):
     """The hook failed: it raised, ended its process, or took too long. The text is for the log."""
 
 
+class HookTimeoutError(HookError):
+    """It took too long."""
+
+
 class HookProcess:
     """One hook. For one call at a time."""
 
@@ -120,7 +124,7 @@ class HookProcess:
         except TimeoutError:
             if time.monotonic() >= last:
                 self._end()
-            raise HookError("it is still starting") from None
+            raise HookTimeoutError("it is still starting") from None
         except (OSError, ValueError):
             self._end()
             raise HookError("its process ended while it was imported") from None
@@ -135,7 +139,7 @@ class HookProcess:
             yield
         except TimeoutError:
             self._end()
-            raise HookError("it took too long") from None
+            raise HookTimeoutError("it took too long") from None
         except (OSError, ValueError):
             self._end()
             raise HookError("it ended its process") from None

@@ -208,7 +208,7 @@ class Webhooks:
                 row = _find(session, endpoint_id, owner)
                 if not after:
                     after = (session.scalar(first) or 1) - 1
-                # Events after the place of an endpoint will be delivered anyway. One that is disabled does not get them.
+                # Events after the place of an endpoint will be delivered anyway, but not to one that is disabled.
                 last = row.event_id if row.disabled_at is None else place
                 in_time = (TaskEvent.at >= since, TaskEvent.at <= until)
                 page = session.execute(_wanted(row, after, last, *in_time)).mappings().all()
@@ -229,9 +229,7 @@ class Webhooks:
         """
         for _ in range(_MOST_REPLAYED // _REPLAY_PAGE):
             with self.database.write() as session:
-                row = session.scalar(
-                    select(WebhookEndpoint).where(WebhookEndpoint.id == endpoint_id).with_for_update()
-                )
+                row = session.scalar(select(WebhookEndpoint).where(WebhookEndpoint.id == endpoint_id).with_for_update())
                 if row is None or owner not in (None, row.owner):
                     raise WebhookNotFoundError
                 if row.disabled_at is not None or row.event_id >= place:

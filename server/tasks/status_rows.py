@@ -38,9 +38,7 @@ _TASK = Prepared(_TASKS.where(_tasks.c.id == bindparam("task")))
 _FILES = Prepared(_FILES_OF.where(_files.c.task_id == bindparam("task")))
 _STEPS = Prepared(_STEPS_OF.where(_files.c.task_id == bindparam("task")))
 _ARRIVED = Prepared(
-    select(func.count().label("number"))
-    .select_from(_uploads)
-    .where(_uploads.c.task_id == bindparam("task"), _IS_WHOLE)
+    select(func.count().label("number")).select_from(_uploads).where(_uploads.c.task_id == bindparam("task"), _IS_WHOLE)
 )
 
 # The same of several tasks, for a database that is reached over a network.

@@ -57,9 +57,7 @@ def make_hook(post: Post) -> PostHook:
         settings=post.installation.settings, database=services.database, signatures=services.auth.signatures
     )
     hook = Hook("post_task", "no.such:hook")
-    return PostHook(
-        hook, database=services.database, bodies=bodies, worker="node/1", seconds=20, clock=post.clock
-    )
+    return PostHook(hook, database=services.database, bodies=bodies, worker="node/1", seconds=20, clock=post.clock)
 
 
 def add_webhook(post: Post) -> None:
@@ -78,7 +76,12 @@ def test_a_reader_begins_after_every_event_that_is_not_committed(
     """One with a lower number than the newest would be passed over, if the place were the newest number at once."""
     waits = threading.Event()
     pause = feed._pause
-    monkeypatch.setattr(feed, "_pause", lambda: (waits.set(), pause()))
+
+    def note() -> None:
+        waits.set()
+        pause()
+
+    monkeypatch.setattr(feed, "_pause", note)
     with late(post) as commit:
         adding = threading.Thread(target=add, args=(post,))
         adding.start()
@@ -125,7 +128,9 @@ def test_a_replay_of_now_keeps_the_order_of_a_task(post: Post, receiver: Receive
     """Events that the deliverer has not read are made first, those before the range too; none is sent twice."""
     endpoint, _ = post.webhooks.add(receiver.url, ["upload.created", "upload.finished"], None)
     post.installation.complete()
-    post.installation.execute("UPDATE task_events SET at = :at WHERE type = 'upload_created'", at=datetime(2020, 1, 1))
+    post.installation.execute(
+        "UPDATE task_events SET at = :at WHERE type = 'upload_created'", at=datetime(2020, 1, 1, tzinfo=UTC)
+    )
     now = datetime.now(UTC)
     assert post.webhooks.replay_range(endpoint.id, None, now - HOUR, now + HOUR) == 0  # it is pending
     post.run(post.deliverer())

@@ -174,6 +174,31 @@ def test_kills_lose_no_message_and_keep_ids(start_server: StartServer, database_
         assert {row["message_id"] for row in rows} == set(receiver.ids)
 
 
+@pytest.mark.soak
+def test_of_two_servers_one_delivers_and_a_kill_hands_over(start_server: StartServer, postgres_url: str) -> None:
+    """Two leaders with folders of their own on one database: kill -9 of the one that delivers; after its lease the
+    other one sends the rest, what was on its way under the same id."""
+    servers = [start_server(database_url=postgres_url, webhook_allow_private="on") for _ in range(2)]
+    body = {"videos": ("clip.mp4", video(500))}
+    with Receiver() as receiver:
+        add(servers[0], receiver.url)
+        for _ in range(3):
+            for server in servers:
+                server.http.post(f"{server.url}/api/upload/videos", files=body)
+                until(lambda: _is_over(servers[0]), what="all messages are delivered")
+            assert len(receiver.ids) == len(set(receiver.ids))
+        (row,) = query(postgres_url, "SELECT worker FROM webhook_endpoints")
+        nodes = [(server.data_dir / "node").read_text().strip() for server in servers]
+        dead = nodes.index(str(row["worker"]).partition("/")[0])
+        servers[dead].kill()
+        other = servers[1 - dead]
+        task = other.http.post(f"{other.url}/api/upload/videos", files=body).json()["task_id"]
+        until(lambda: "task.failed" in told(receiver, task), what="the other one delivers")
+        until(lambda: _is_over(other), what="all messages are delivered")
+        assert told(receiver, task)[:2] == ["upload.created", "upload.finished"]
+        servers[dead].start()
+
+
 def _is_over(server: ServerProcess) -> bool:
     rows: list[dict[str, Any]] = query(server.database_url, "SELECT status FROM webhook_deliveries")
     return bool(rows) and all(row["status"] == "delivered" for row in rows)

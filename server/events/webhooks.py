@@ -23,7 +23,7 @@ from server.database.models import TaskEvent
 from server.database.session import Database, changed
 from server.errors import DeliveryNotFoundError, FieldInvalidError, TooManyWebhooksError, WebhookNotFoundError
 from server.events import deliveries, signing
-from server.events.feed import Event, EventFeed
+from server.events.feed import Event, EventFeed, span
 from server.events.sender import Sender
 from server.events.types import WEBHOOK_NAMES, WEBHOOKS
 from server.settings import Settings
@@ -201,22 +201,23 @@ class Webhooks:
         self.find(endpoint_id, owner)
         place = EventFeed.place_now(self.database)
         self._catch_up(endpoint_id, owner, place)
-        total, after = 0, 0
-        first = select(func.min(TaskEvent.id)).where(TaskEvent.at >= since, TaskEvent.at <= until)
+        with self.database.read() as session:
+            after, most = span(session.connection(), since, until)
+        total, in_time = 0, (TaskEvent.at >= since, TaskEvent.at <= until)
         while total < _MOST_REPLAYED:
-            with self.database.write() as session:
+            # Pages are read outside of the transaction that writes: a long range must hold up no upload.
+            with self.database.read() as session:
                 row = _find(session, endpoint_id, owner)
-                if not after:
-                    after = (session.scalar(first) or 1) - 1
                 # Events after the place of an endpoint will be delivered anyway, but not to one that is disabled.
-                last = row.event_id if row.disabled_at is None else place
-                in_time = (TaskEvent.at >= since, TaskEvent.at <= until)
+                last = min(most, row.event_id if row.disabled_at is None else place)
                 page = session.execute(_wanted(row, after, last, *in_time)).mappings().all()
-                if page:
-                    events = [Event(**found) for found in page]
-                    total += deliveries.add_again(session.connection(), row.id, events, now=self.clock())
+            if page:
+                events = [Event(**found) for found in page]
+                with self.database.write() as session:
+                    _find(session, endpoint_id, owner)
+                    total += deliveries.add_again(session.connection(), endpoint_id, events, now=self.clock())
                     _try_soon(session, endpoint_id)
-                    after = events[-1].id
+                after = events[-1].id
             if len(page) < _REPLAY_PAGE:
                 break
         return total
@@ -228,19 +229,19 @@ class Webhooks:
         row may be as old. So whoever needs the true place moves it here. Does nothing for an endpoint that is disabled.
         """
         for _ in range(_MOST_REPLAYED // _REPLAY_PAGE):
-            with self.database.write() as session:
-                row = session.scalar(select(WebhookEndpoint).where(WebhookEndpoint.id == endpoint_id).with_for_update())
-                if row is None or owner not in (None, row.owner):
-                    raise WebhookNotFoundError
+            with self.database.read() as session:
+                row = _find(session, endpoint_id, owner)
                 if row.disabled_at is not None or row.event_id >= place:
                     return
                 page = session.execute(_wanted(row, row.event_id, place)).mappings().all()
-                events = [Event(**found) for found in page]
-                if events:
+            events = [Event(**found) for found in page]
+            moved = events[-1].id if len(page) == _REPLAY_PAGE else place
+            # Unless the deliverer has moved it meanwhile: then look again.
+            of = (WebhookEndpoint.id == endpoint_id, WebhookEndpoint.event_id == row.event_id)
+            with self.database.write() as session:
+                is_moved = changed(session, update(WebhookEndpoint).where(*of).values(event_id=moved))
+                if is_moved and events:
                     deliveries.add(session.connection(), endpoint_id, events, now=self.clock())
-                moved = events[-1].id if len(page) == _REPLAY_PAGE else place
-                of = WebhookEndpoint.id == endpoint_id
-                changed(session, update(WebhookEndpoint).where(of).values(event_id=moved))
 
     def log(
         self,

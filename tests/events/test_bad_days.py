@@ -3,6 +3,7 @@
 import socket
 import threading
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -25,6 +26,14 @@ def cluster() -> Iterator[PostgresServer]:
         yield server
     finally:
         server.stop()
+
+
+def has_come(receiver: Receiver, number: int) -> bool:
+    return len(receiver.asked) == number
+
+
+def are_delivered(post: Post, number: int) -> bool:
+    return post.statuses() == ["delivered"] * number
 
 
 def check_once_each(post: Post, receiver: Receiver, number: int) -> None:
@@ -54,10 +63,10 @@ def test_of_two_leaders_one_delivers_and_the_other_goes_on(
     for _ in range(15):
         post.installation.open()
     until(lambda: len(receiver.asked) >= 5, what="it delivers")
-    leaders.pop(first).stop()
+    leaders.pop(str(first)).stop()
     for _ in range(10):
         post.installation.open()
-    until(lambda: post.statuses() == ["delivered"] * 25, what="the other one delivers the rest")
+    until(partial(are_delivered, post, 25), what="the other one delivers the rest")
     assert owner() in leaders
     for leader in leaders.values():
         leader.stop()
@@ -86,16 +95,13 @@ def test_a_database_that_is_stopped_and_started_loses_no_message(
                 arrives.clear()
                 logs.clear()
                 post.installation.open()
-                until(lambda number=number: len(receiver.asked) == 2 * number + 1, what="a message is on its way")
+                until(partial(has_come, receiver, 2 * number + 1), what="a message is on its way")
                 cluster.halt()
                 arrives.set()
                 until(lambda: [one for one in logs if one["event"] == "database_away"], what="the deliverer notices")
                 cluster.resume()
                 post.installation.open()
-                until(
-                    lambda number=number: post.statuses() == ["delivered"] * (2 * number + 2),
-                    what="both messages are delivered",
-                )
+                until(partial(are_delivered, post, 2 * number + 2), what="both messages are delivered")
             deliverer.stop()
             check_once_each(post, receiver, 2 * times)
     finally:

@@ -184,6 +184,8 @@ def test_the_setting_says_what_a_failure_means(path: Path, failure: str, expecte
     import asyncio
 
     hooks = started(pre_create_failure=failure, pre_create_time_limit=30)
+    counted: list[tuple[str, str]] = []
+    hooks._count = lambda hook, result: counted.append((hook, result))
     try:
         assert asyncio.run(outcome(hooks, CREATION)) == "allowed"
         assert asyncio.run(outcome(hooks, deed("refuse"))) == "not today"
@@ -192,6 +194,9 @@ def test_the_setting_says_what_a_failure_means(path: Path, failure: str, expecte
         assert asyncio.run(outcome(hooks, deed("raise"))) == expected
         assert asyncio.run(outcome(hooks, deed("exit"))) == expected
         assert asyncio.run(outcome(hooks, deed("refuse"))) == "not today"
+        assert {hook for hook, _ in counted} == {"pre_create"}
+        assert [result for _, result in counted].count("failed") == 2
+        assert [result for _, result in counted].count("refused") == 3
     finally:
         hooks.close()
 
@@ -323,6 +328,8 @@ def test_a_failed_event_is_told_again_before_the_next(
     file = tmp_path / "told"
     monkeypatch.setenv("HOOKS_EXAMPLE_FILE", str(file))
     hook = make("counting_hooks:post_task")
+    counted: list[tuple[str, str]] = []
+    hook._count = lambda name, result: counted.append((name, result))
     first, second = post.installation.complete(), post.installation.complete()
     for task in (first, second):
         post.installation.services.deletion.cancel(task, None)
@@ -332,6 +339,7 @@ def test_a_failed_event_is_told_again_before_the_next(
     post.clock.pass_by(seconds=3)
     hook.look()
     assert file.read_text().split() == [first] * 2
+    assert counted == [("post_task", "failed")] * 2
     hook._process.close()
     hook._release()
     make("counting_hooks:post_task", worker="node/2").look()

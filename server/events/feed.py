@@ -172,9 +172,7 @@ def span(connection: Connection, since: datetime, until: datetime) -> tuple[int,
     )
 
 
-def _halve(
-    connection: Connection, newest: int, of_some: Select[tuple[datetime]], is_later: Callable[[datetime], bool]
-) -> int:
+def _halve(connection: Connection, newest: int, of_some: Select[datetime], is_later: Callable[[datetime], bool]) -> int:
     """The lowest number after which some events are later; the newest one without them."""
     low, high = 0, newest
     while low < high:

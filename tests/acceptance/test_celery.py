@@ -4,6 +4,7 @@ import signal
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -85,7 +86,7 @@ def test_webhooks_are_delivered_by_one_process_beside_celery(
     start_server: StartServer, postgres_url: str, broker: Broker, tmp_path: Path
 ) -> None:
     """Two serving processes and a worker: the one that leads sends each message once, also what the worker did."""
-    settings: dict[str, object] = {"database_url": postgres_url, "broker_url": broker.url, "scheduler": "celery"}
+    settings: dict[str, Any] = {"database_url": postgres_url, "broker_url": broker.url, "scheduler": "celery"}
     server = start_server(**settings, workers=2, webhook_allow_private="on")
     worker = WorkerProcess(tmp_path / "worker", data_dir=server.data_dir, **settings)
     with Receiver() as receiver:

@@ -129,8 +129,9 @@ def test_a_form_that_is_sent_again_asks_no_hook(database_url: str, tmp_path: Pat
         server.start()
         answered = []
         for key in ("first", "first", "second"):
-            form = {"files": {"videos": ("clip.mp4", video(500))}, "headers": {"Idempotency-Key": key}}
-            answered.append(server.http.post(f"{server.url}/api/upload/videos", **form).json()["task_id"])
+            files, headers = {"videos": ("clip.mp4", video(500))}, {"Idempotency-Key": key}
+            answer = server.http.post(f"{server.url}/api/upload/videos", files=files, headers=headers)
+            answered.append(answer.json()["task_id"])
         assert answered[0] == answered[1] != answered[2]
         assert file.read_text().split() == ["form", "form"]
     finally:

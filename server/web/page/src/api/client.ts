@@ -60,7 +60,9 @@ export function address(path: string, query: Options['query'] = {}): URL {
 export async function ask<T>(method: string, path: string, options: Options = {}): Promise<T> {
   const spoken = language.value
   const headers: Record<string, string> = { Accept: 'application/json', 'Accept-Language': spoken, ...options.headers }
-  const init: RequestInit = { method, headers, cache: 'no-store', signal: withPatience(options.signal) }
+  // A change is made also when the window is closed meanwhile.
+  const keepalive = method !== 'GET'
+  const init: RequestInit = { method, headers, cache: 'no-store', keepalive, signal: withPatience(options.signal) }
   if (options.body !== undefined) {
     headers['Content-Type'] = 'application/json'
     init.body = JSON.stringify(options.body)

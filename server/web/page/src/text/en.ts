@@ -131,6 +131,9 @@ export const en = {
     twins_skip: 'Leave them',
     twin_continue: 'Continue that upload',
 
+    program: 'Or send a video from a program',
+    program_hint: 'A form is enough; for resumable uploads, any tus client works with the address /files.',
+
     sign_out_risk: 'Sign out in spite of uploads?',
     sign_out_hint: 'Videos that are not uploaded yet leave this page.',
   },

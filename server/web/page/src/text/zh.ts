@@ -132,6 +132,9 @@ export const zh: Texts = {
     twins_skip: '不上传',
     twin_continue: '继续该上传',
 
+    program: '或用程序发送视频',
+    program_hint: '普通表单即可；需要断点续传时，任何 tus 客户端都可使用地址 /files。',
+
     sign_out_risk: '仍有上传，确定退出登录？',
     sign_out_hint: '尚未上传完成的视频将从此页面移除。',
   },

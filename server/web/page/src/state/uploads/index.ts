@@ -10,6 +10,7 @@ import type { Upload } from '../../api/types'
 import { loadConfig } from '../config'
 import { uploadShare } from '../progress'
 import { onVisitor, sessionState } from '../session'
+import { refresh, tasks } from '../videos'
 import { add, type Item, idOf, isPending, isRunning, items, makeItem, set, take, total } from './items'
 import { fileOf, forgetAll, hold, type Remembered, records } from './memory'
 import { addPreview } from './preview'
@@ -43,6 +44,8 @@ function move(id: string): void {
   timers.set(id, setTimeout(rest, RESTING_MS))
 }
 
+const ENDS = ['completed', 'error', 'cancelled']
+
 /** Ask for the open uploads of the owner. */
 export async function loadOthers(): Promise<void> {
   try {
@@ -54,7 +57,14 @@ export async function loadOthers(): Promise<void> {
 }
 
 listen({
-  missed: () => void loadOthers(),
+  missed: () => {
+    void loadOthers()
+    for (const item of items.peek()) {
+      const { phase, segment } = item.now.peek()
+      const task = tasks.peek().get(segment?.split('~')[0] ?? '')
+      if (phase === 'sent' && segment && !ENDS.includes(task?.status ?? 'uploaded')) void refresh(segment)
+    }
+  },
   event: ({ type, upload_id: id, received, length }) => {
     if (!type.startsWith('upload.') || !id) return
     if (type === 'upload.progress' && received !== undefined) {
@@ -76,19 +86,21 @@ listen({
 
 /** Bring back what this browser remembers. */
 async function recall(): Promise<void> {
-  for (const record of await records()) {
-    if (items.peek().some((item) => item.now.peek().segment === record.segment)) continue
-    const item = makeItem(
-      { ...record, file: null, handle: record.handle ?? null },
-      { phase: 'unchosen', segment: record.segment, offset: record.offset, sent: record.offset },
-    )
-    if (!(await hold(item, record.segment))) continue // another window sends it
-    add(item)
-    await lookAgain(item)
-    // All bytes had arrived: it is a video like all others.
-    if (item.now.peek().phase === 'sent') take(item)
-    if (item.now.peek().phase === 'unchosen') await find(item, record)
-  }
+  await Promise.all((await records()).map(bringBack))
+}
+
+async function bringBack(record: Remembered): Promise<void> {
+  if (items.peek().some((item) => item.now.peek().segment === record.segment)) return
+  const item = makeItem(
+    { ...record, file: null, handle: record.handle ?? null },
+    { phase: 'unchosen', segment: record.segment, offset: record.offset, sent: record.offset },
+  )
+  if (!(await hold(item, record.segment))) return // another window sends it
+  add(item)
+  await lookAgain(item)
+  // All bytes had arrived: it is a video like all others.
+  if (item.now.peek().phase === 'sent') take(item)
+  if (item.now.peek().phase === 'unchosen') await find(item, record)
 }
 
 /** Continue with the file that the browser has kept. */

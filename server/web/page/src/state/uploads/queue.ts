@@ -101,8 +101,8 @@ function finish(item: Item): void {
   item.release?.()
   item.release = null
   item.file = null
-  const id = segment?.split('~')[0]
-  if (id) void refresh(id)
+  // By the address of the upload: it outlasts the session.
+  if (segment) void refresh(segment)
   schedule()
 }
 

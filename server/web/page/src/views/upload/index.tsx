@@ -4,6 +4,7 @@
 
 import { useEffect, useRef } from 'preact/hooks'
 
+import { address } from '../../api/client'
 import { bytes, list } from '../../format'
 import { Button, LinkButton } from '../../parts/button'
 import { Icon } from '../../parts/icon'
@@ -114,8 +115,26 @@ export default function Upload() {
           </ul>
         </section>
       )}
+      {newest.value?.length === 0 && rows.length === 0 && <Program />}
       <Twins />
     </div>
+  )
+}
+
+/** How a program sends the first video. */
+function Program() {
+  const lines = [
+    'curl \\',
+    ...(isProtected ? ['  -H "Authorization: Bearer $VIDEODOCK_KEY" \\'] : []),
+    '  -F "videos=@holiday.mp4" \\',
+    `  ${address('api/upload/videos')}`,
+  ]
+  return (
+    <details class="program">
+      <summary>{t('upload.program')}</summary>
+      <p>{t('upload.program_hint')}</p>
+      <pre>{lines.join('\n')}</pre>
+    </details>
   )
 }
 

@@ -52,7 +52,7 @@ def test_the_newest_rows_are_on_top_and_in_view(start_server: StartServer, tmp_p
 @pytest.mark.sampled(1)
 @pytest.mark.parametrize("locale", ["en-GB", "zh-CN"])
 def test_the_page_fits_a_small_phone(start_server: StartServer, gate: Gate, tmp_path: Path, locale: str) -> None:
-    """At 320 CSS pixels there is nothing to scroll sideways, in any state of a row."""
+    """At 320 CSS pixels there is nothing to scroll sideways in any state of a row, and axe finds nothing."""
     server = start_server(ffmpeg=gate.path, transcode="mp4")
     text = tmp_path / LONG.replace("视频", "notes")
     text.write_bytes(b"Dear diary.\n" * 1000)
@@ -63,13 +63,16 @@ def test_the_page_fits_a_small_phone(start_server: StartServer, gate: Gate, tmp_
         server.url,
         ["size", 320, 568],
         ["look", "empty"],
+        ["axe", "empty"],
         ["throttle", MIB],
         ["choose", str(long)],
         ["percent", 2],
         ["look", "uploading"],
+        ["axe", "uploading"],
         ["click", ".row .action-remove"],
         ["visible", ".toast"],
         ["look", "removed"],
+        ["axe", "removed"],
         ["click", ".toast button"],
         ["until", "sending"],
         ["click", ".row .action-pause"],
@@ -78,10 +81,12 @@ def test_the_page_fits_a_small_phone(start_server: StartServer, gate: Gate, tmp_
         ["choose", str(long)],
         ["visible", "#twin-skip"],
         ["look", "asked"],
+        ["axe", "asked"],
         ["key", "Escape"],
         ["choose", str(text)],
         ["until", "failed"],
         ["look", "failed"],
+        ["axe", "failed"],
         ["throttle", 0],
         ["choose", str(make(tmp_path / "other", LONG))],
         ["visible", '.row[data-tone="work"]'],
@@ -89,10 +94,12 @@ def test_the_page_fits_a_small_phone(start_server: StartServer, gate: Gate, tmp_
         ["offline", True],
         ["visible", ".away p"],
         ["look", "away"],
+        ["axe", "away"],
         ["offline", False],
         ["until", "done"],
         ["visible", ".row img"],
         ["look", "done"],
+        ["axe", "done"],
         locale=locale,
     ) as client:
         client.wait_for("look", where=lambda event: event["label"] == "away")
@@ -101,6 +108,8 @@ def test_the_page_fits_a_small_phone(start_server: StartServer, gate: Gate, tmp_
     check_quiet(events, server.url, troubled=True)
     looks = {event["label"]: event["tooWide"] for event in events if event["event"] == "look"}
     assert looks == {label: {"by": 0, "out": []} for label in looks}
+    found = {event["label"]: event["found"] for event in events if event["event"] == "axe"}
+    assert found == {label: [] for label in ("empty", "uploading", "removed", "asked", "failed", "away", "done")}
 
 
 def test_sizes_are_in_binary_units(start_server: StartServer, tmp_path: Path) -> None:

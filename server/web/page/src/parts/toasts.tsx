@@ -4,6 +4,7 @@
 
 import { holdToasts, news, toasts } from '../state/toasts'
 
+import { t } from '../text'
 import { Button } from './button'
 
 export function Toasts() {
@@ -12,8 +13,9 @@ export function Toasts() {
       <p id="news" class="unseen" role="status" aria-live="polite">
         {news}
       </p>
-      <div
+      <section
         class="toasts"
+        aria-label={t('shell.messages')}
         onPointerEnter={() => holdToasts(true)}
         onPointerLeave={() => holdToasts(false)}
         onFocusIn={() => holdToasts(true)}
@@ -29,7 +31,7 @@ export function Toasts() {
             )}
           </div>
         ))}
-      </div>
+      </section>
     </>
   )
 }

@@ -13,6 +13,7 @@ export const en = {
     signed_out: 'You are signed out.',
     sign_out_lost: 'The server does not answer; you are still signed in.',
     language: 'Language',
+    messages: 'Messages',
     more: 'More',
     away: 'The server does not answer. Trying again…',
     offline: 'No network. The page goes on when it is back.',

@@ -15,6 +15,7 @@ export const zh: Texts = {
     signed_out: '已退出登录。',
     sign_out_lost: '服务器没有响应，您仍处于登录状态。',
     language: '语言',
+    messages: '消息',
     more: '更多',
     away: '服务器没有响应，正在重试…',
     offline: '没有网络，恢复后自动继续。',

@@ -13,6 +13,7 @@ import { onVisitor, sessionState } from '../session'
 import { refresh, tasks } from '../videos'
 import { add, type Item, idOf, isPending, isRunning, items, makeItem, set, take, total } from './items'
 import { fileOf, forgetAll, hold, type Remembered, records } from './memory'
+import { forgetOrder } from './order'
 import { addPreview } from './preview'
 import { lookAgain, schedule, wakeAll } from './queue'
 import { obey } from './tus'
@@ -137,6 +138,7 @@ function dropAll(): void {
   }
   others.value = []
   void forgetAll()
+  forgetOrder()
 }
 
 /** Whether a sign-out, or a closed window, would lose something. */

@@ -8,8 +8,9 @@ import { inEach, reasonText } from '../../text'
 import { sessionOver, sessionState } from '../session'
 import { announce } from '../toasts'
 import { refresh } from '../videos'
-import { type Item, isRunning, items, set, take } from './items'
+import { type Item, idOf, isRunning, items, set, take } from './items'
 import { forget, hold, remember } from './memory'
+import { rememberOrder } from './order'
 import { askWhy, look, Refused, send, terminate } from './tus'
 
 /** Only a few at once: they share one line, and the first should end first. */
@@ -108,6 +109,7 @@ function finish(item: Item): void {
 
 async function keep(item: Item, segment: string): Promise<void> {
   set(item, { segment, offset: 0 })
+  rememberOrder(idOf(item) ?? '', item.since, item.place)
   await hold(item, segment)
   await remember(item)
 }

@@ -91,7 +91,7 @@ def test_a_million_uploads_are_reported_within_a_second(month: Database) -> None
 
 
 def _seconds(database: Database, query: str) -> float:
-    """Processor time: of this process on SQLite, of the server's process on PostgreSQL, set up as for a granted role."""
+    """Processor time: of this process on SQLite; of the server's on PostgreSQL, set up as for a granted role."""
     with database.read() as session:
         if database.engine.dialect.name != "postgresql":
             began = process_time()

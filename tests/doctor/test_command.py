@@ -38,6 +38,7 @@ def test_beside_a_server_it_finds_nothing_and_leaves_nothing(start_server: Start
     done = server.run("doctor", "--url", server.url)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "Nothing is wrong." in done.stdout
+    assert done.stderr == ""
     assert re.search(r"^buffering +ok", done.stdout, re.MULTILINE)
     assert [row["id"] for row in query(server.database_url, OPEN)] == [mine.headers["Location"].rpartition("/")[2]]
     assert query(server.database_url, "SELECT count(*) AS rows FROM uploads WHERE client = 'doctor'") == [{"rows": 1}]

@@ -86,14 +86,20 @@ class Sample:
         return 0.0 if off <= LEAST_SECONDS else off / self.left
 
 
-def replay(record: Record, learned: LearnedCosts, settings: Settings, clock: list[float]) -> list[Sample]:
-    """Let a task run again by the clock of its record; `learned` reads `clock[0]`, too, and has learned from it."""
+def replay(
+    record: Record, learned: LearnedCosts, settings: Settings, clock: list[float], *, looks: bool = True
+) -> list[Sample]:
+    """Let a task run again by the clock of its record; `learned` reads `clock[0]`, too, and has learned from it.
+
+    Without `looks` it only learns.
+    """
     progress = TaskProgress(learned, lambda: clock[0])
     planner = planning.Planner(progress=progress, settings=settings, steps=STEPS)
     began, total = clock[0], record.seconds
     found: list[Sample] = []
 
     def wait(until: float) -> None:
+        clock[0] = clock[0] if looks else max(clock[0], until)
         while clock[0] < until:
             clock[0] = min(until, clock[0] + _LOOK_SECONDS)
             seen, at = progress.look(), clock[0] - began

@@ -13,9 +13,10 @@ from dataclasses import dataclass
 from server.pipeline.media import renditions
 from server.pipeline.media.renditions import MAX_FRAME_RATE
 
-# Measured on two processors of a cloud machine with FFmpeg 5.1 (decision 27). Millions of pixels a second of one
-# processor: of every decoder, and of x264 by its preset.
-_DECODED, _ENCODED = 220.0, 75.0
+# Measured on two processors of a cloud machine with FFmpeg 5.1 (decision 27), and of one processor: what a decoder
+# takes, in millions of pixels and of bytes a second, and x264, in millions of pixels by its preset.
+_DECODED, _DECODED_BYTES = 1500.0, 45.0
+_ENCODED = 70.0
 _PRESETS = {"ultrafast": 2.6, "superfast": 1.6, "veryfast": 1.0, "faster": 0.6, "fast": 0.45, "medium": 0.35}
 _SLOWEST_PRESET = 0.2
 _SHARED = 0.9  # each further processor gives a little less
@@ -35,6 +36,7 @@ _PICTURE = 0.008  # seconds to seek, scale and place one of them
 _GUESSED_BYTES, _GUESSED_SIZE, _GUESSED_RATE = 1e6, (1920, 1080), 30.0
 _GUESSED_KEY_SECONDS = 2.0
 _GUESSED_COPIES = frozenset({"mp4", "mov", "m4v", "mkv", "flv", "ts", "3gp"})
+_INDEXED = frozenset({"mp4", "mov", "m4v", "3gp", "mkv", "webm"})  # where a seek is one look
 _ENCODED_CONTAINERS = frozenset({"avi"})  # copies there lack times more often than not
 
 
@@ -110,7 +112,7 @@ def probe(_of: Material) -> Cost:
 def poster(of: Material) -> Cost:
     """A few pictures, each decoded from the key frame before it."""
     frames = min(of.frames, _POSTER_FRAMES * (1 + of.rate * min(of.key_seconds, of.duration) / 2))
-    return Cost("poster", _START + frames * of.megapixels / _DECODED)
+    return Cost("poster", _START + _decoding(of, frames))
 
 
 def storyboard(of: Material) -> Cost:
@@ -118,7 +120,8 @@ def storyboard(of: Material) -> Cost:
     pictures = max(1.0, min(_PICTURES, math.ceil(of.duration)))
     pace = of.duration / pictures
     frames = pictures + of.frames * max(0.0, 1 - pace / of.key_seconds)
-    return Cost("storyboard", _START + pictures * _PICTURE + frames * of.megapixels / _DECODED)
+    kind = "storyboard" if of.container in _INDEXED else "storyboard, no index"
+    return Cost(kind, _START + pictures * _PICTURE + _decoding(of, min(of.frames, frames)))
 
 
 def mp4(of: Material, *, max_edge: int, preset: str) -> Cost:
@@ -154,6 +157,11 @@ def _is_copied(of: Material, max_edge: int) -> bool:
     )
 
 
+def _decoding(of: Material, frames: float) -> float:
+    """Seconds of one processor; frames of many bytes take longer."""
+    return frames * of.megapixels / _DECODED + of.size / 1e6 * frames / of.frames / _DECODED_BYTES
+
+
 def _edge(of: Material, max_edge: int) -> int:
     return max(1, min(of.width, of.height, max_edge))
 
@@ -163,7 +171,7 @@ def _encoding(of: Material, edges: list[int], preset: str) -> float:
     made = sum((edge / short) ** 2 for edge in edges) * of.megapixels
     frames = of.duration * min(of.rate, MAX_FRAME_RATE)
     speed = math.pow(min(processors(), _MOST_PROCESSORS), _SHARED)
-    work = of.frames * of.megapixels / _DECODED + frames * made / (_ENCODED * _PRESETS.get(preset, _SLOWEST_PRESET))
+    work = _decoding(of, of.frames) + frames * made / (_ENCODED * _PRESETS.get(preset, _SLOWEST_PRESET))
     sound = of.duration / _ENCODED_SOUND if of.audio_codec else 0.0
     return _START + (work + sound) / speed
 

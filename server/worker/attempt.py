@@ -112,6 +112,11 @@ class Attempt:
         # Asks the running step of the current file to stop.
         self._halt = threading.Event()
 
+    @property
+    def eta_seconds(self) -> int | None:
+        """Seconds until the task has ended; None while that is unknown."""
+        return self._progress.look().eta_seconds
+
     def stop(self) -> None:
         """Stop working, and give the task back: this process ends, and another one may go on at once."""
         self._stopped = True

@@ -27,6 +27,7 @@ Plan = Sequence[Sequence[tuple[str, Cost]]]
 # The remaining seconds are told while so much of them is in doubt at most, and then while no more than that is.
 _TOLD, _STILL_TOLD = 0.35, 0.6
 _UNNOTICED = 1.5  # seconds, however few are left
+_UNSEEN = 10.0  # seconds of doubt for a file of which nothing is known
 # Doubt beyond this share makes the percent smaller: it must not fall when the work turns out to be more.
 _TRUSTED = 0.3
 
@@ -223,7 +224,8 @@ class TaskProgress:
         if file.has_ended:
             return Left()
         if file.is_guess:
-            return self._not_begun(file.whole)
+            left = self._not_begun(file.whole)
+            return left if left.doubt < left.seconds else left + Left(0.0, _UNSEEN)
         return sum((self._of_group(group, now) for group in file.groups), Left())
 
     def _of_group(self, group: Sequence[_Step], now: float) -> Left:

@@ -5,14 +5,15 @@ Rule: pure, but for the reports that a run collects. Times are those of one mono
 
 import math
 from dataclasses import dataclass, field
+from itertools import pairwise
 
-PACE_SECONDS, SLOWEST, FASTEST, ODD = 4.0, 3.0, 0.4, 4.0
+PACE_SECONDS, SLOWEST, FASTEST, ODD = 10.0, 3.0, 0.4, 4.0
 """The pace of an attempt: seconds at the usual speed that stand before its own; its bounds; and how many times off a
 step may be and still count."""
 
 _MEASURED = 0.1  # how far off the speed of a step may be, as a share
 _LEAST_PERCENT, _LEAST_SECONDS = 2, 1.0  # before a speed counts
-_HALF_KNOWN, _HALF_UNKNOWN = 5.0, 2.0  # percent at which the speed counts as much as the expectation
+_HALF = 4.0  # percent at which the speed counts as much as an expectation that may be off by all of it
 _WRONG, _CLEAR = 2.0, 5.0  # times off, and percent at which it is clear that another kind of work was expected
 _OVERRUN = 0.15  # of its seconds, that a step goes on beyond its expectation
 _RECENT = 0.35  # of its seconds, whose speed counts as much as that of all
@@ -63,27 +64,32 @@ class Run:
         return Left(seconds, seconds * share)
 
     def _weight(self, measured: float, expected: float, doubt: float) -> float:
-        percent = self.percent
-        weight = percent / (percent + (_HALF_KNOWN if doubt < 1 else _HALF_UNKNOWN))
+        seen = self.percent - self._reports[0][1]
+        weight = seen / (seen + _HALF / doubt)
         is_wrong = not 1 / _WRONG < measured / max(expected, 1e-3) < _WRONG
-        return max(weight, min(1.0, percent / _CLEAR)) if is_wrong else weight
+        return max(weight, min(1.0, seen / _CLEAR)) if is_wrong else weight
 
     def _measured(self, over: float) -> float | None:
-        """All its seconds at its own speed; None while too little was reported."""
+        """All its seconds at its own speed; None while too little was reported.
+
+        The speed counts from the first report on: before, the step starts its program, and reads the file.
+        """
         percent = self.percent
-        if percent < _LEAST_PERCENT or over < _LEAST_SECONDS:
+        if over < _LEAST_SECONDS or not self._reports or percent - self._reports[0][1] < _LEAST_PERCENT:
             return None
-        times = [0.0, *(at for at, _ in self._reports)]
-        at = times[-1]
+        times = [at for at, _ in self._reports]
         # A report that does not come says that the step became slower.
-        longest = max(_SILENT, *(later - earlier for earlier, later in zip(times[-6:], times[-5:], strict=False)))
-        seen = max(at, over - 2 * longest, 1e-3)
-        # From the first report on: before, the step started its program.
-        first, least = self._reports[0] if percent - self._reports[0][1] >= _LEAST_PERCENT else (0.0, 0)
-        speed = (percent - least) / max(seen - first, 1e-3)
-        since, before = next(
-            ((one, value) for one, value in reversed([(0.0, 0), *self._reports]) if one <= at * (1 - _RECENT)), (0.0, 0)
-        )
-        if percent > before and seen > since:
-            speed = (speed + (percent - before) / (seen - since)) / 2
-        return seen + (100 - percent) / speed
+        longest = max(_SILENT, *(later - earlier for earlier, later in pairwise(times[-6:])))
+        seen = max(times[-1], over - 2 * longest)
+        speeds = [self._speed(0, seen), self._speed(self._recent(times), seen)]
+        return seen + (100 - percent) * len(speeds) / sum(speeds)
+
+    def _speed(self, since: int, seen: float) -> float:
+        """Percent a second since the report with this number."""
+        at, percent = self._reports[since]
+        return (self.percent - percent) / max(seen - at, 1e-3)
+
+    def _recent(self, times: list[float]) -> int:
+        """The number of the last report before the recent ones."""
+        begin = times[-1] - _RECENT * (times[-1] - times[0])
+        return next((number for number in range(len(times) - 2, 0, -1) if times[number] <= begin), 0)

@@ -15,7 +15,7 @@ from server.pipeline.media.renditions import MAX_FRAME_RATE
 
 # Measured on two processors of a cloud machine with FFmpeg 5.1 (decision 27), and of one processor: what a decoder
 # takes, in millions of pixels and of bytes a second, and x264, in millions of pixels by its preset.
-_DECODED, _DECODED_BYTES = 1500.0, 45.0
+_DECODED, _DECODED_BYTES = 500.0, 45.0
 _ENCODED = 70.0
 _PRESETS = {"ultrafast": 2.6, "superfast": 1.6, "veryfast": 1.0, "faster": 0.6, "fast": 0.45, "medium": 0.35}
 _SLOWEST_PRESET = 0.2

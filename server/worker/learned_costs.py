@@ -80,8 +80,10 @@ class LearnedCosts:
         """What a step will take."""
         with self._lock:
             ratios = list(self._known.get(cost.kind, ()))
+            others = [] if ratios else [median(ratio for _, ratio in known) for known in self._known.values()]
         if not ratios:
-            return Expected(cost.seconds, _UNKNOWN)
+            # As slow as this machine is with other steps.
+            return Expected(cost.seconds * math.exp(median(others or [0.0])), _UNKNOWN)
         at = math.log(max(_LEAST_SECONDS, cost.seconds))
         ratios.reverse()  # so that of two that are as near the later one counts
         near = [ratio for _, ratio in sorted(ratios, key=lambda one: abs(one[0] - at))[:_NEAREST]]

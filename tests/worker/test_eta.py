@@ -52,14 +52,18 @@ def told(record: Record, history: list[Record]) -> list[eta.Sample]:
     return replay(record, learned, Settings(transcode=record.transcode), clock.cell)
 
 
-def test_remaining_time_is_within_a_quarter_for_mixed_videos() -> None:
-    """Copies, encodes small and larger, sound alone, upright, HLS, several files: three of four times that are told
-    from a fifth of the work on are within 25 %, and nine of ten within 45 %."""
-    history = [slower(record, load) for load in LOADS for record in RECORDS]
-    errors = [error for record in RECORDS for error in eta.judge(told(record, history))[0]]
+@pytest.mark.parametrize(("knows_it", "share", "nine_of_ten"), [(True, 0.8, 0.35), (False, 0.75, 0.45)])
+def test_remaining_time_is_within_a_quarter_for_mixed_videos(knows_it: bool, share: float, nine_of_ten: float) -> None:
+    """Copies, encodes small and larger, sound alone, upright, HLS, several files: of the times that are told from a
+    fifth of the work on, so many are within 25 %, and nine of ten within the last number. The machine has seen such a
+    video before, or other ones only."""
+    errors: list[float] = []
+    for record in RECORDS:
+        known = [one for one in RECORDS if knows_it or one is not record]
+        errors += eta.judge(told(record, [slower(one, load) for load in LOADS for one in known]))[0]
     assert len(errors) > 200
-    assert sum(error <= eta.GOAL for error in errors) >= 0.75 * len(errors)
-    assert eta.quantile(errors, 0.9) <= 0.45
+    assert sum(error <= eta.GOAL for error in errors) >= share * len(errors)
+    assert eta.quantile(errors, 0.9) <= nine_of_ten
 
 
 @pytest.mark.parametrize("record", RECORDS, ids=[record.name for record in RECORDS])
@@ -118,6 +122,15 @@ def test_a_kind_with_few_steps_is_in_doubt(count: int) -> None:
     for _ in range(count):
         learned.learn(Observation(Cost("hls", 10.0, is_heavy=True), 20.0))
     assert learned.expect(Cost("hls", 10.0)).doubt == 1.0
+
+
+def test_a_kind_that_was_never_seen_is_as_slow_as_the_others() -> None:
+    """On a machine of which two kinds of steps take four times as long, the third is expected to, in doubt."""
+    learned = LearnedCosts()
+    learned.learn(Observation(Cost("probe", 1.0), 4.0))
+    learned.learn(Observation(Cost("poster", 2.0), 8.0))
+    expected = learned.expect(Cost("storyboard", 3.0))
+    assert (expected.seconds, expected.doubt) == (pytest.approx(12.0), 1.0)
 
 
 def test_history_is_read_once_and_after_a_failure_again() -> None:

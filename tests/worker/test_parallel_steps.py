@@ -51,7 +51,7 @@ class Run:
 
     def __call__(self, mp4: Work, poster: Work) -> FakeStep:
         last = FakeStep("storyboard")
-        self.start(FakeStep("mp4", mp4, weight=60), FakeStep("poster", poster, beside="mp4"), last)
+        self.start(FakeStep("mp4", mp4, seconds=60), FakeStep("poster", poster, beside="mp4"), last)
         return last
 
     def start(self, *steps: FakeStep) -> None:

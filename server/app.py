@@ -36,6 +36,7 @@ from server.web import (
     multipart,
     pages,
     sessions,
+    shares,
     tasks,
     tus,
     webhooks,
@@ -115,6 +116,7 @@ def _routes(services: Services, checks: Mapping[str, Callable[[], str | None]]) 
     made = [
         *multipart.routes(services),
         *events.routes(services),  # before tasks: `/api/task/{id}` matches everything
+        *shares.routes(services),
         *tasks.routes(services),
         *lists.routes(services),
         *grants.routes(services),

@@ -46,11 +46,15 @@ kinds of errors; each refusal is a class here, in `access.py` for who may do wha
     │   ├── task_not_found              404
     │   ├── webhook_not_found           404
     │   ├── delivery_not_found          404
+    │   ├── share_not_found             404
+    │   ├── key_not_found               404
+    │   ├── grant_not_found             404
     │   ├── method_not_allowed          405
     │   ├── offset_mismatch             409  carries the true offset
     │   ├── upload_complete             409  carries the true offset
     │   ├── too_many_finals             409  as many final uploads as there may be wait for the same part
     │   ├── too_many_webhooks           409  as many as an owner may have
+    │   ├── too_many_shares             409  as many as a task may have
     │   ├── task_ended                  409  a task that is over cannot be cancelled
     │   ├── task_running                409  a task that is processed is not deleted unless that is asked for
     │   ├── task_not_ended              409  only a task that is over can be retried
@@ -62,6 +66,9 @@ kinds of errors; each refusal is a class here, in `access.py` for who may do wha
     │   ├── group_ended                 409  the group waits for no more uploads
     │   ├── upload_gone                 410  expired or terminated
     │   ├── task_gone                   410  deleted; it can be looked at only
+    │   ├── share_expired               410  a link whose time is over
+    │   ├── share_revoked               410  a link that its owner has taken back
+    │   ├── share_video_gone            410  a link to a video that was deleted
     │   ├── version_unsupported         412  Tus-Resumable
     │   ├── precondition_failed         412  If-Match or If-Unmodified-Since of a download
     │   ├── upload_too_large            413  over the configured limit
@@ -103,8 +110,10 @@ from server.errors.access import CrossSiteError as CrossSiteError
 from server.errors.access import FieldInvalidError as FieldInvalidError
 from server.errors.access import GrantExpiredError as GrantExpiredError
 from server.errors.access import GrantMismatchError as GrantMismatchError
+from server.errors.access import GrantNotFoundError as GrantNotFoundError
 from server.errors.access import GrantUsedError as GrantUsedError
 from server.errors.access import HostNotAllowedError as HostNotAllowedError
+from server.errors.access import KeyNotFoundError as KeyNotFoundError
 from server.errors.access import PlaybackExpiredError as PlaybackExpiredError
 from server.errors.access import QuotaReachedError as QuotaReachedError
 from server.errors.access import QuotaTooSmallError as QuotaTooSmallError
@@ -112,7 +121,12 @@ from server.errors.access import RateLimitedError as RateLimitedError
 from server.errors.access import RefusedByBackendError as RefusedByBackendError
 from server.errors.access import RefusedByHookError as RefusedByHookError
 from server.errors.access import ScopeMissingError as ScopeMissingError
+from server.errors.access import ShareExpiredError as ShareExpiredError
+from server.errors.access import ShareNotFoundError as ShareNotFoundError
+from server.errors.access import ShareRevokedError as ShareRevokedError
+from server.errors.access import ShareVideoGoneError as ShareVideoGoneError
 from server.errors.access import SignInInvalidError as SignInInvalidError
+from server.errors.access import TooManySharesError as TooManySharesError
 from server.errors.access import TooManyStreamsError as TooManyStreamsError
 from server.errors.base import BusyError as BusyError
 from server.errors.base import ClientError as ClientError

@@ -35,6 +35,7 @@ from server.web import (
     media,
     multipart,
     pages,
+    posters,
     sessions,
     shares,
     tasks,
@@ -117,6 +118,7 @@ def _routes(services: Services, checks: Mapping[str, Callable[[], str | None]]) 
         *multipart.routes(services),
         *events.routes(services),  # before tasks: `/api/task/{id}` matches everything
         *shares.routes(services),
+        *posters.routes(services),
         *tasks.routes(services),
         *lists.routes(services),
         *grants.routes(services),

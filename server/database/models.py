@@ -372,7 +372,7 @@ class TaskEvent(Base):
         String(32),
         doc="`upload_created`, `upload_finished`, `upload_rejected`, `upload_expired` or `upload_terminated`, and of "
         "the task `uploaded`, `gathered`, `processing`, `waiting`, `playable`, `infected`, `file_completed`, "
-        "`file_error`, `completed`, `error`, `cancelled`, `retried`, `file_removed` or `removed`",
+        "`file_error`, `completed`, `error`, `cancelled`, `retried`, `file_removed`, `poster_changed` or `removed`",
     )
     attempt: Mapped[int] = mapped_column(Integer, doc="The task's attempt at that time", default=0)
     data: Mapped[dict[str, Any] | None] = mapped_column(JSON, doc="Details of the event")

@@ -59,6 +59,7 @@ kinds of errors; each refusal is a class here, in `access.py` for who may do wha
     │   ├── task_running                409  a task that is processed is not deleted unless that is asked for
     │   ├── task_not_ended              409  only a task that is over can be retried
     │   ├── task_not_retried            409  nothing of it failed, or the originals are gone
+    │   ├── poster_not_ready            409  the file is not processed yet, or failed
     │   ├── task_taken                  409  the id that a client chose for a group is in use
     │   ├── group_differs               409  other uploads of the group say another number of files
     │   ├── group_full                  409  as many uploads as the group may have
@@ -81,6 +82,8 @@ kinds of errors; each refusal is a class here, in `access.py` for who may do wha
     │   ├── range_unsatisfiable         416  of a download; nothing of it is within the file
     │   ├── host_not_allowed            421  by the setting `allowed_hosts`
     │   ├── idempotency_mismatch        422  a form with the key of another one
+    │   ├── frame_unavailable           422  a time at which the video has no frame
+    │   ├── picture_invalid             422  not a picture that can be decoded
     │   ├── head_too_large              431  request line and headers, or trailers
     │   └── checksum_mismatch           460  the bytes are not those that the client hashed
     ├── BusyError                       the server cannot do it now; repeating it may help
@@ -299,6 +302,27 @@ class TaskNotRetriedError(ClientError):
 
     code = "task_not_retried"
     status = 409
+
+
+class PosterNotReadyError(ClientError):
+    """The file has no poster yet that could be replaced, or has failed."""
+
+    code = "poster_not_ready"
+    status = 409
+
+
+class FrameUnavailableError(ClientError):
+    """The video has no frame there that can be decoded, or neither original nor MP4 is there."""
+
+    code = "frame_unavailable"
+    status = 422
+
+
+class PictureInvalidError(ClientError):
+    """Not a JPEG, PNG or WebP that can be decoded."""
+
+    code = "picture_invalid"
+    status = 422
 
 
 class TaskTakenError(ClientError):

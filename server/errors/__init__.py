@@ -74,6 +74,7 @@ kinds of errors; each refusal is a class here, in `access.py` for who may do wha
     │   ├── precondition_failed         412  If-Match or If-Unmodified-Since of a download
     │   ├── upload_too_large            413  over the configured limit
     │   ├── body_too_large              413  more bytes than the upload has room for
+    │   ├── report_too_large            413  more uploads than a report adds up
     │   ├── content_type_unsupported    415
     │   ├── content_encoding_unsupported 415  a body that is compressed
     │   ├── media_type_unsupported      415  no video of an accepted type
@@ -377,6 +378,13 @@ class UploadTooLargeError(ClientError):
 
 class BodyTooLargeError(ClientError):
     code = "body_too_large"
+    status = 413
+
+
+class ReportTooLargeError(ClientError):
+    """More uploads of one owner than a report adds up; `limit` is how many it does."""
+
+    code = "report_too_large"
     status = 413
 
 

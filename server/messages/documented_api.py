@@ -41,6 +41,10 @@ SENTENCES: dict[str, Texts] = {
         "无法读取该图片，请使用 JPEG、PNG 或 WebP 格式",
         "The picture cannot be read; use a JPEG, PNG or WebP",
     ),
+    "report_too_large": (
+        "该时间段内的上传超过 {limit} 个，请缩短时间段",
+        "There are more than {limit} uploads in this range; choose a shorter one",
+    ),
     "task_not_ended": (
         "任务尚未结束，状态为 {status}，无法重新处理",
         "The task has not ended, its status is {status}; only a task that has ended can be retried",

@@ -161,7 +161,12 @@ def test_what_is_refused_changes_nothing(owned: Owned, task: str) -> None:
         answer = connection.answer()
         assert (answer.status, json.loads(answer.body)["code"]) == (413, "body_too_large")
     good = b'{"seconds": 1}'
-    for who, query, status in (("bob", "", 404), ("ann:read", "", 403), ("", "", 401), ("ann", f"?file={UNKNOWN}", 404)):
+    for who, query, status in (
+        ("bob", "", 404),
+        ("ann:read", "", 403),
+        ("", "", 401),
+        ("ann", f"?file={UNKNOWN}", 404),
+    ):
         assert put(owned, task, "application/json", good, who, query).status == status
     assert put(owned, task, "application/json", good, "ann", "?file=x").status == 404
     assert owned.refused("DELETE", path, "bob") == (404, "task_not_found")

@@ -14,7 +14,7 @@ from server.database.session import Database
 from tests.harness.http import serving
 from tests.web.owned import Owned
 
-SECRET = "a secret of thirty-two characters, at least"  # noqa: S105
+SECRET = "a secret of thirty-two characters, at least"
 PLACES = ("overview", "owners", "keys", "grants", "audit", "settings", "doctor")
 
 

@@ -120,7 +120,7 @@ _FILE: dict[str, AnySchema] = {
     "mp4_url": nullable(url()),
     "hls_url": nullable(url()),
     "storyboard_url": nullable(url()),
-    "original_url": nullable(url(), "Only with authentication, and with the setting `downloads`."),
+    "original_url": nullable(url(), "Only with the setting `downloads`."),
     "steps": array(_STEP, "Empty until processing starts."),
     "remarks": array(REASON, "Problems of a completed file that its owner should know."),
     "error": nullable(REASON),

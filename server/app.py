@@ -26,6 +26,7 @@ from server.observability import configure_logging
 from server.settings import Settings, load
 from server.storage.base import UploadStore
 from server.web import (
+    admin,
     config,
     description,
     events,
@@ -35,7 +36,10 @@ from server.web import (
     media,
     multipart,
     pages,
+    posters,
+    reports,
     sessions,
+    shares,
     tasks,
     tus,
     webhooks,
@@ -115,8 +119,11 @@ def _routes(services: Services, checks: Mapping[str, Callable[[], str | None]]) 
     made = [
         *multipart.routes(services),
         *events.routes(services),  # before tasks: `/api/task/{id}` matches everything
+        *shares.routes(services),
+        *posters.routes(services),
         *tasks.routes(services),
         *lists.routes(services),
+        *reports.routes(services),
         *grants.routes(services),
         *config.routes(services, tus.offer_of(services)),
         *webhooks.routes(services),
@@ -128,6 +135,7 @@ def _routes(services: Services, checks: Mapping[str, Callable[[], str | None]]) 
             by_proxy=services.auth.authenticator.of_proxy,
             intake=services.intake,
         ),
+        *admin.routes(services, checks, _HINTS),
         *media.routes(services),
         *health.routes(checks, services.metrics, hints=_HINTS, check_scraper=Access(services).admin),
         *pages.routes(settings.auth),

@@ -20,6 +20,10 @@ Row = Any
 """A row of a result, with its columns as attributes."""
 
 Parameters = Mapping[str, object]
+
+Link = Connection | sqlite3.Connection
+"""A connection of SQLAlchemy, or of SQLite's driver."""
+
 _Convert = Callable[[Any], Any] | None
 
 
@@ -33,11 +37,12 @@ class Prepared:
         self._columns = tuple(columns)
         self._compiled: _Compiled | None = None
 
-    def one_or_none(self, connection: Connection, parameters: Parameters) -> Row | None:
+    def one_or_none(self, connection: Link, parameters: Parameters) -> Row | None:
         """The one row, or None. Blocking."""
-        if connection.dialect.name != "sqlite":
-            return connection.execute(self.statement, parameters).one_or_none()
-        return self.one_or_none_of(cast("sqlite3.Connection", connection.connection.driver_connection), parameters)
+        raw = driver_of(connection)
+        if raw is None:
+            return cast("Connection", connection).execute(self.statement, parameters).one_or_none()
+        return self.one_or_none_of(raw, parameters)
 
     def one_or_none_of(self, connection: sqlite3.Connection, parameters: Parameters) -> Row | None:
         """The same from the driver's connection. Raises `sqlalchemy.exc.DBAPIError`, as SQLAlchemy does."""
@@ -45,17 +50,15 @@ class Prepared:
         found = self._execute(connection, parameters).fetchall()
         return compiled.row(found[0]) if found else None
 
-    def all(self, connection: Connection | sqlite3.Connection, parameters: Parameters) -> Sequence[Row]:
-        """All rows, by a connection of SQLAlchemy or of SQLite's driver. Blocking; raises as `one_or_none`."""
-        raw = connection
-        if isinstance(connection, Connection):
-            if connection.dialect.name != "sqlite":
-                return connection.execute(self.statement, parameters).all()
-            raw = cast("sqlite3.Connection", connection.connection.driver_connection)
+    def all(self, connection: Link, parameters: Parameters) -> Sequence[Row]:
+        """All rows. Blocking; raises as `one_or_none`."""
+        raw = driver_of(connection)
+        if raw is None:
+            return cast("Connection", connection).execute(self.statement, parameters).all()
         row = self._form().row
-        return [row(found) for found in self._execute(cast("sqlite3.Connection", raw), parameters).fetchall()]
+        return [row(found) for found in self._execute(raw, parameters).fetchall()]
 
-    def first(self, connection: Connection | sqlite3.Connection, parameters: Parameters) -> Row | None:
+    def first(self, connection: Link, parameters: Parameters) -> Row | None:
         """The first of `all`, or None."""
         return next(iter(self.all(connection, parameters)), None)
 
@@ -70,18 +73,20 @@ class Prepared:
         """The row of `pack`. Raises `ValueError`, `LookupError` or `TypeError` when it has other columns or values."""
         return self._form().row(packed)
 
-    def change(self, connection: Connection, parameters: Parameters) -> int:
+    def change(self, connection: Link, parameters: Parameters) -> int:
         """Execute an INSERT or UPDATE; the number of rows that an UPDATE matched. Blocking."""
-        if connection.dialect.name != "sqlite":
-            return cast("CursorResult[Any]", connection.execute(self.statement, parameters)).rowcount
-        raw = cast("sqlite3.Connection", connection.connection.driver_connection)
+        raw = driver_of(connection)
+        if raw is None:
+            full = cast("Connection", connection)
+            return cast("CursorResult[Any]", full.execute(self.statement, parameters)).rowcount
         return self._execute(raw, parameters).rowcount
 
     def change_all(self, connection: Connection, rows: Sequence[Parameters]) -> None:
         """Execute it once for each of `rows`. Blocking."""
-        if connection.dialect.name == "sqlite":
+        raw = driver_of(connection)
+        if raw is not None:
             for row in rows:
-                self.change(connection, row)
+                self._execute(raw, row)
         elif rows:
             connection.execute(self.statement, rows)
 
@@ -96,6 +101,15 @@ class Prepared:
         if self._compiled is None:
             self._compiled = _compile(self.statement, self._columns)
         return self._compiled
+
+
+def driver_of(connection: Link) -> sqlite3.Connection | None:
+    """The driver's connection to SQLite; None for another database."""
+    if isinstance(connection, sqlite3.Connection):
+        return connection
+    if connection.dialect.name != "sqlite":
+        return None
+    return cast("sqlite3.Connection", connection.connection.driver_connection)
 
 
 @dataclass(frozen=True, slots=True)

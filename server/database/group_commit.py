@@ -13,6 +13,7 @@ A write says whether it is `plain`: it uses prepared statements only. Then SQLit
 of such writes costs a fifth of one of SQLAlchemy's.
 """
 
+import asyncio
 import queue
 import threading
 from collections.abc import Callable
@@ -69,6 +70,7 @@ class GroupCommit:
         self._begin = begin
         self._gathered: list[_Write] = []  # of the current turn of the event loop
         self._gathering = threading.Lock()
+        self._loop: asyncio.AbstractEventLoop | None = None  # of the newest of them
         self._waiting: queue.SimpleQueue[list[_Write] | None] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
         self._starting = threading.Lock()
@@ -79,12 +81,14 @@ class GroupCommit:
         Raises what they raise, or what the commit raises. Once begun, it completes even if the caller is cancelled.
         """
         answer: threads.Answer[T] = threads.Answer()
+        loop = answer.get_loop()
         with self._gathering:
+            is_first = not self._gathered or self._loop is not loop
             self._gathered.append(_Write(work, then, answer, lazy=lazy, plain=plain))
-            is_first = len(self._gathered) == 1
+            self._loop = loop
         if is_first:
             # Not at once: the thread would wake and wait for the interpreter's lock until this turn is over.
-            answer.get_loop().call_soon(self._put_gathered)
+            loop.call_soon(self._put_gathered)
         return await answer
 
     def close(self) -> None:

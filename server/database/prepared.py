@@ -9,12 +9,16 @@ import sqlite3
 from collections import namedtuple
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import Any, cast
 
 from sqlalchemy import Connection, CursorResult, Dialect, Insert, Select, Update
 from sqlalchemy.dialects import sqlite
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.types import TypeEngine
+
+from server.database import types
+from server.database.types import UtcDateTime
 
 Row = Any
 """A row of a result, with its columns as attributes."""
@@ -29,12 +33,16 @@ _Convert = Callable[[Any], Any] | None
 
 class Prepared:
     """A statement with named parameters. An INSERT has a parameter for each of `columns`; the others get the scalar
-    defaults of the model."""
+    defaults of the model. With `by_name` a row of a SELECT has its columns as attributes only, and makes the value of
+    one when it is asked for: of a long row, most requests use a few."""
 
-    def __init__(self, statement: Select[Any] | Update | Insert, columns: Iterable[str] = ()) -> None:
+    def __init__(
+        self, statement: Select[Any] | Update | Insert, columns: Iterable[str] = (), *, by_name: bool = False
+    ) -> None:
         # Without `inline`, SQLAlchemy would also fetch the key that the database made.
         self.statement = statement.inline() if isinstance(statement, Insert) else statement
         self._columns = tuple(columns)
+        self._by_name = by_name
         self._compiled: _Compiled | None = None
 
     def one_or_none(self, connection: Link, parameters: Parameters) -> Row | None:
@@ -99,7 +107,7 @@ class Prepared:
 
     def _form(self) -> "_Compiled":
         if self._compiled is None:
-            self._compiled = _compile(self.statement, self._columns)
+            self._compiled = _compile(self.statement, self._columns, by_name=self._by_name)
         return self._compiled
 
 
@@ -119,8 +127,9 @@ class _Compiled:
     """In their order in the statement, each with what makes the driver's value of it."""
     fixed: Parameters
     """The parameters that the statement itself has, and the defaults of columns."""
-    results: Sequence[_Convert]
-    kind: Callable[..., Row]
+    results: Sequence[tuple[int, Callable[[Any], Any]]]
+    """The places of columns whose values are not the driver's, each with what makes its value."""
+    kind: Callable[[Sequence[Any]], Row]
     names: Sequence[str]
     """The columns of the result, with what makes the driver's value of each."""
     binds: Sequence[_Convert]
@@ -137,12 +146,15 @@ class _Compiled:
         ]
 
     def row(self, found: Sequence[Any]) -> Row:
-        return self.kind(
-            *(value if convert is None else convert(value) for value, convert in zip(found, self.results, strict=True))
-        )
+        if not self.results:
+            return self.kind(found)
+        values = list(found)
+        for place, convert in self.results:
+            values[place] = convert(values[place])
+        return self.kind(values)
 
 
-def _compile(statement: Select[Any] | Update | Insert, columns: Sequence[str]) -> _Compiled:
+def _compile(statement: Select[Any] | Update | Insert, columns: Sequence[str], *, by_name: bool) -> _Compiled:
     dialect: Dialect = sqlite.dialect()
     compiled: Any = statement.compile(dialect=dialect, column_keys=list(columns) or None)
     fixed: dict[str, object] = {
@@ -153,25 +165,45 @@ def _compile(statement: Select[Any] | Update | Insert, columns: Sequence[str]) -
             raise TypeError(f"the default of {column} is made anew for each row: give its value")
         fixed[column.key] = column.default.arg
     parameters = [(name, _bind(compiled.binds[name].type, dialect)) for name in compiled.positiontup]
-    results: list[_Convert] = []
-    kind: Callable[..., Row] = tuple
+    results: list[tuple[int, Callable[[Any], Any]]] = []
+    kind: Callable[[Sequence[Any]], Row] = tuple
     names: list[str] = []
     binds: list[_Convert] = []
     if isinstance(statement, Select):
-        results = [_result(column.type, dialect) for column in statement.selected_columns]
+        made = [_result(column.type, dialect) for column in statement.selected_columns]
+        results = [(place, convert) for place, convert in enumerate(made) if convert is not None]
         names = [str(column.key) for column in statement.selected_columns]
         binds = [_bind(column.type, dialect) for column in statement.selected_columns]
-        kind = _row_class(names)
+        kind = _named_class(names, dict(results)) if by_name else _row_class(names)
+        results = [] if by_name else results
     return _Compiled(str(compiled), parameters, fixed, results, kind, names, binds)
 
 
-def _row_class(names: Sequence[str]) -> Callable[..., Row]:
-    return namedtuple("row", names)  # its fields are known only now
+def _row_class(names: Sequence[str]) -> Callable[[Sequence[Any]], Row]:
+    kind: Any = namedtuple("row", names)  # type: ignore[misc]  # its fields are known only now
+    make: Callable[[Sequence[Any]], Row] = kind._make
+    return make
+
+
+def _named_class(names: Sequence[str], converts: Mapping[int, Callable[[Any], Any]]) -> Callable[[Sequence[Any]], Row]:
+    """A class of rows that have what the driver gave, and make a value of it each time that it is asked for."""
+    fields: dict[str, Any] = {"__slots__": ()}
+    for place, name in enumerate(names):
+        fields[name] = property(_made(place, converts[place]) if place in converts else itemgetter(place))
+    return type("row", (tuple,), fields)
+
+
+def _made(place: int, convert: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    return lambda row: convert(row[place])
 
 
 def _bind(kind: TypeEngine[Any], dialect: Dialect) -> _Convert:
+    if isinstance(kind, UtcDateTime):
+        return types.utc_as_text
     return kind.dialect_impl(dialect).bind_processor(dialect)
 
 
 def _result(kind: TypeEngine[Any], dialect: Dialect) -> _Convert:
+    if isinstance(kind, UtcDateTime):
+        return types.utc_of_text
     return kind.dialect_impl(dialect).result_processor(dialect, None)

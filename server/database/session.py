@@ -304,12 +304,12 @@ class Database:
         then: Callable[[T], Callable[[Any], object] | None] | None,
         lazy: bool,
     ) -> T:
-        with self.change(lazy=lazy) as connection:
-            result = work(connection)
+        with self.write(lazy=lazy) as session:
+            result = work(session.connection())
         more = None if then is None else then(result)
         if more is not None:
-            with self.change(lazy=lazy) as connection:
-                more(connection)
+            with self.write(lazy=lazy) as session:
+                more(session.connection())
         return result
 
     @contextmanager

@@ -36,7 +36,7 @@ _Convert = Callable[[Any], Any] | None
 class Prepared:
     """A statement with named parameters. An INSERT has a parameter for each of `columns`; the others get the scalar
     defaults of the model. With `by_name` a row of a SELECT has its columns as attributes only, and makes the value of
-    one when it is asked for: of a long row, most requests use a few."""
+    one when it is asked for: of a long row, most requests use a few. Such a row has no `pack` and no `of_json`."""
 
     def __init__(
         self, statement: Select[Any] | Update | Insert, columns: Iterable[str] = (), *, by_name: bool = False

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import HealthCheck
 from hypothesis import settings as hypothesis_settings
 
-from tests.harness import description, leftovers, logging_state, order, run_folder, sampling, seed
+from tests.harness import compiled_sql, description, leftovers, logging_state, order, run_folder, sampling, seed
 from tests.harness.brokers import broker, postgres_url, rabbitmq_server, redis_server  # noqa: F401  # fixtures
 from tests.harness.gate import Gate
 from tests.harness.postgres import PostgresServer
@@ -102,6 +102,7 @@ def pytest_configure(config: pytest.Config) -> None:
     """Make the folder that all processes of this run share; examples of hypothesis take as long as they take."""
     hypothesis_settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
     hypothesis_settings.load_profile("patient")
+    compiled_sql.share()
     run_folder.begin(config)
     description.watch()
     order.begin(config)

@@ -20,6 +20,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import uuid
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
@@ -167,7 +168,7 @@ def _address() -> str:
 
 @functools.cache
 def _started(owner: int) -> str:
-    address = f"\0videodock-forkserver-{owner}"
+    address = f"\0videodock-forkserver-{owner}-{uuid.uuid4()}"  # a number is unique in its PID namespace only
     with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as listener:
         listener.bind(address)
         listener.listen(64)

@@ -1,5 +1,6 @@
 """Fixtures for every test: an empty database of each kind, and real servers that never outlive their test."""
 
+import gc
 from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import Any
@@ -102,6 +103,7 @@ def pytest_configure(config: pytest.Config) -> None:
     """Make the folder that all processes of this run share; examples of hypothesis take as long as they take."""
     hypothesis_settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
     hypothesis_settings.load_profile("patient")
+    gc.disable()  # until all tests are collected: it would look through thousands of new objects, and find no garbage
     compiled_sql.share()
     run_folder.begin(config)
     description.watch()
@@ -125,6 +127,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Leave what is not drawn to a soak; the files that take longest go first, so that none comes last alone."""
     sampling.draw(items)
     order.longest_first(items)
+
+
+def pytest_collection_finish() -> None:
+    """What was collected stays to the end; garbage is looked for among the rest."""
+    gc.freeze()
+    gc.enable()
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:

@@ -3,8 +3,6 @@
 from pathlib import Path
 
 from sqlalchemy import create_engine, event, select
-from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
-from sqlalchemy.dialects.sqlite.pysqlite import SQLiteDialect_pysqlite
 
 from server.database.models import Task
 from server.database.session import Database
@@ -22,13 +20,14 @@ def test_a_second_engine_compiles_nothing_again(tmp_path: Path) -> None:
         database = Database(url, 1)
         with database.read() as session:
             found = session.connection().execute(_STATEMENT)
-            hits.append(found.context.cache_hit.name)  # type: ignore[union-attr]
+            hits.append(found.context.cache_hit.name)
             assert found.all() == []
         database.close()
     assert hits == ["CACHE_MISS", "CACHE_HIT"]
-    assert SQLiteDialect_pysqlite() == SQLiteDialect_pysqlite()
-    assert SQLiteDialect_pysqlite() != PGDialect_psycopg()
-    assert hash(SQLiteDialect_pysqlite()) == hash(SQLiteDialect_pysqlite())
+    one, two, other = (create_engine(url).dialect for url in ("sqlite://", "sqlite://", "postgresql+psycopg://"))
+    assert one == two
+    assert hash(one) == hash(two)
+    assert one != other
 
 
 def test_parameters_are_those_of_each_call(tmp_path: Path) -> None:

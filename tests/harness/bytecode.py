@@ -33,5 +33,6 @@ def prepare(folder: Path, environment: Mapping[str, str]) -> None:
 
 
 def _is_stale(source: Path) -> bool:
-    made = source.parent / "__pycache__" / f"{source.stem}.{sys.implementation.cache_tag}-pytest-{pytest.__version__}.pyc"
+    kind = f"{sys.implementation.cache_tag}-pytest-{pytest.__version__}"
+    made = source.parent / "__pycache__" / f"{source.stem}.{kind}.pyc"
     return not made.exists() or made.stat().st_mtime < source.stat().st_mtime

@@ -19,16 +19,20 @@ _shared: "LRUCache[Any, Any]" = LRUCache(_MOST)
 
 def share() -> None:
     """From now on, each new engine uses the common cache."""
-    for dialect in (SQLiteDialect_pysqlite, PGDialect_psycopg):
-        dialect.__eq__ = _is_same_kind  # type: ignore[method-assign]
-        dialect.__hash__ = _by_kind  # type: ignore[method-assign]
     begin = Engine.__init__
 
     def begin_shared(engine: Engine, *arguments: Any, **options: Any) -> None:
         begin(engine, *arguments, **options)
         engine._compiled_cache = _shared
 
-    Engine.__init__ = begin_shared  # type: ignore[method-assign]
+    _replace(Engine, __init__=begin_shared)
+    for dialect in (SQLiteDialect_pysqlite, PGDialect_psycopg):
+        _replace(dialect, __eq__=_is_same_kind, __hash__=_by_kind)
+
+
+def _replace(kind: type, **methods: Any) -> None:
+    for name, method in methods.items():
+        setattr(kind, name, method)
 
 
 def _is_same_kind(dialect: object, other: object) -> bool:

@@ -150,7 +150,8 @@ class Database:
 
     def __init__(self, url: str, pool_size: int, fsync: str = "complete", spare: Ballast | None = None) -> None:
         self.engine = make_engine(url, pool_size)
-        self._single = self.engine.execution_options(videodock_single=True)
+        # PostgreSQL's driver would begin and end a transaction around it: two more round trips.
+        self._single = self.engine.execution_options(videodock_single=True, isolation_level="AUTOCOMMIT")
         self._writing = self.engine.execution_options(videodock_write=True, videodock_lazy=fsync == "never")
         self._lazy = self._writing.execution_options(videodock_lazy=fsync != "patch")
         self._always_lazy, self._may_be_lazy = fsync == "never", fsync != "patch"
@@ -236,6 +237,11 @@ class Database:
         if self._reader is None:
             raise BlockingIOError
         return self._reader.find(statement, parameters)
+
+    @property
+    def looks_at_once(self) -> bool:
+        """Whether `look_up` usually needs no thread: then there is nothing to share."""
+        return self._reader is not None
 
     async def look_up(self, work: Callable[[Connection | sqlite3.Connection], T]) -> T:
         """`work`, a few look-ups by key: at once on SQLite where that is possible, else on a thread."""

@@ -4,7 +4,7 @@ Rules:
 
 - The store knows how many bytes there are; the row knows everything else. Under the upload's lock, both are read,
   the protocol decides, and only then is a byte of the body touched.
-- Completion happens once (`repository.complete_verified`). A request (HEAD, PATCH) or sweep that finds all bytes of an
+- Completion happens once (`completion.complete_verified`). A request (HEAD, PATCH) or sweep that finds all bytes of an
   open upload finishes it.
 """
 
@@ -39,6 +39,7 @@ from server.storage.locks import HeldLock, UploadLocks
 from server.transport.body import Body, End, Moved
 from server.tus.protocol import Append, Create, Facts, State
 from server.uploads import grant_parts
+from server.uploads.completion import UploadCompletion
 from server.uploads.deletion import UploadDeletion
 from server.uploads.facts import UploadFacts
 from server.uploads.new_upload import NO_TERMS, CreationTerms, NewUpload
@@ -64,6 +65,7 @@ class UploadService:
     progress: ProgressWriter
     quotas: OwnerQuotas
     repository: UploadRepository
+    completion: UploadCompletion
     facts: UploadFacts
     deletion: UploadDeletion
     clock: Callable[[], datetime]
@@ -318,7 +320,7 @@ class UploadService:
         """Every byte is there: complete the upload, and register the task. Under the upload's lock."""
         if facts.media_type is None and not facts.is_partial:
             try:
-                media_type = await threads.run(self.repository.verified_type, facts)
+                media_type = await threads.run(self.completion.verified_type, facts)
             except MediaTypeUnsupportedError as error:
                 await self.database.run(self.deletion.remove, facts.id, UploadStatus.REJECTED, error)
                 raise
@@ -326,7 +328,7 @@ class UploadService:
         verified = {facts.id: facts.media_type}
         # A body that ended less than a second ago may have told it to the progress alone.
         first = facts.first_byte_at or self.progress.first_byte_at(facts.id)
-        await self.repository.complete_verified_from_loop(verified, facts.id, first_byte_at=first)
+        await self.completion.complete_verified_from_loop(verified, facts.id, first_byte_at=first)
         return replace(facts, state=State.COMPLETE)
 
     # Looking

@@ -103,10 +103,14 @@ def test_uploads_are_counted_per_utc_day(database: Database, database_url: str) 
             connection.execute(insert(UploadPart).values(final_id=final, position=position, part_id=part))
     upload(database, UploadStatus.OPEN, at=TUESDAY, received=1)
     upload(database, at=TUESDAY, concat="final;/files/… (not resumed)", received=1)
+    for status in (UploadStatus.TERMINATED, UploadStatus.OPEN):  # visits of the doctor
+        upload(database, status, owner="eve", at=TUESDAY, client="doctor", received=4)
     assert ask(database_url, "Uploads per day") == [
         {"day": "2026-11-17", "uploads": 3, "bytes": 8_000_000_002, "completed": 2, "expired": 0, "resumed": 1},
         {"day": "2026-11-16", "uploads": 5, "bytes": 28, "completed": 3, "expired": 1, "resumed": 1},
     ]
+    assert sum(row["uploads"] for row in ask(database_url, "Why uploads fail")) == 2
+    assert [(row["owner"], row["uploads"]) for row in ask(database_url, "Who uploads most")] == [("ann", 8)]
 
 
 def test_actions_are_counted_per_day(database: Database, database_url: str) -> None:

@@ -62,6 +62,7 @@ def test_the_page_fits_a_small_phone(start_server: StartServer, gate: Gate, tmp_
         tmp_path,
         server.url,
         ["size", 320, 568],
+        ["visible", "#zone"],
         ["look", "empty"],
         ["axe", "empty"],
         ["throttle", MIB],

@@ -65,7 +65,7 @@ def test_the_page_fits_a_small_phone(start_server: StartServer, gate: Gate, tmp_
         ["visible", "#zone"],
         ["look", "empty"],
         ["axe", "empty"],
-        ["throttle", MIB],
+        ["throttle", MIB // 2],
         ["choose", str(long)],
         ["percent", 2],
         ["look", "uploading"],

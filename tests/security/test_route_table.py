@@ -301,7 +301,9 @@ ROWS = [
     Row("/metrics", "GET", at("/metrics"), {**everybody(403), **UNKNOWN, "admin": 200}),
     Row("/healthz", "GET", at("/healthz"), everybody(200)),
     Row("/readyz", "GET", at("/readyz"), everybody(200)),
+    # The page is the same document for everybody; what it shows, it asks the API for.
     Row("/", "GET", at("/"), everybody(200)),
+    Row("/videos", "GET", at("/videos"), everybody(200)),
     # What the server can do is no secret; the setting `docs` takes both away.
     Row("/openapi.json", "GET", at("/openapi.json"), everybody(200)),
     Row("/docs", "GET", at("/docs"), everybody(200)),

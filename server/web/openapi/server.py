@@ -1,5 +1,6 @@
 """The operations of results, health, metrics, the page and the description itself."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -24,6 +25,7 @@ from server.web.openapi.operation import (
     Header,
     Operation,
     Operations,
+    Parameter,
     Tag,
     Who,
     integer,
@@ -170,7 +172,7 @@ _OF_PAGE = (
             ("X-Frame-Options", "No other page frames it."),
             ("Cross-Origin-Opener-Policy", "No other page gets hold of its window."),
             ("Permissions-Policy", "It needs no camera and no microphone."),
-            ("Cache-Control", "A copy is shown only after a question."),
+            ("Cache-Control", "Whether a copy may be shown without a question."),
             ("ETag", "The version."),
             ("Vary", "Of a file that may be compressed."),
             ("Content-Encoding", "Of a compressed file."),
@@ -185,14 +187,22 @@ def _content(media_types: tuple[str, ...]) -> dict[str, Any]:
     return {"type": "object"} if media_types == (JSON,) else text()
 
 
-def page(name: str, summary: str, *media_types: str, file: bool = False, may_lack: bool = False) -> Operations:
-    """The operations of a page, or of the files that belong to it; `may_lack` where a setting takes it away."""
+def page(
+    name: str,
+    summary: str,
+    *media_types: str,
+    file: bool = False,
+    may_lack: bool = False,
+    parameters: tuple[Parameter, ...] = (),
+) -> Operations:
+    """The operations of a page, or of the files that belong to it; `may_lack` where a setting takes it away, and
+    `parameters` are those of its path."""
     found = Operation(
         id=name,
         tag=Tag.SERVER,
         summary=summary,
         who=Who.EVERYBODY,
-        parameters=(path("name", "The file.", text(minLength=1)),) if file else (),
+        parameters=(path("name", "The file.", text(minLength=1)),) if file else parameters,
         answers=(
             Answer(
                 status=200,
@@ -208,8 +218,12 @@ def page(name: str, summary: str, *media_types: str, file: bool = False, may_lac
     return {"GET": found, "HEAD": found.as_head(f"{name}Head")}
 
 
-PAGE = page("uploadPage", "The upload page", "text/html")
-PAGE_FILE = page("uploadPageFile", "A file of the upload page", "text/css", "text/javascript", file=True)
+VIEWS: Mapping[str, Operations] = {
+    "/": page("uploadPage", "The page for uploads", "text/html"),
+    "/videos": page("videosPage", "The page with all videos", "text/html"),
+}
+"""The views of the page by their path: each is the same document."""
+PAGE_FILE = page("pageFile", "A file of the page", "text/css", "text/javascript", file=True)
 
 # The description
 

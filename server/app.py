@@ -35,7 +35,10 @@ from server.web import (
     media,
     multipart,
     pages,
+    posters,
+    reports,
     sessions,
+    shares,
     tasks,
     tus,
     webhooks,
@@ -115,8 +118,11 @@ def _routes(services: Services, checks: Mapping[str, Callable[[], str | None]]) 
     made = [
         *multipart.routes(services),
         *events.routes(services),  # before tasks: `/api/task/{id}` matches everything
+        *shares.routes(services),
+        *posters.routes(services),
         *tasks.routes(services),
         *lists.routes(services),
+        *reports.routes(services),
         *grants.routes(services),
         *config.routes(services, tus.offer_of(services)),
         *webhooks.routes(services),

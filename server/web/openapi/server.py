@@ -4,8 +4,18 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from server.errors import NotFoundError, PlaybackExpiredError, PreconditionFailedError, RangeUnsatisfiableError
-from server.web.openapi.files import NOSNIFF, RANGED, file_answers
+from server.errors import (
+    FieldInvalidError,
+    NotFoundError,
+    PlaybackExpiredError,
+    PreconditionFailedError,
+    RangeUnsatisfiableError,
+    ShareExpiredError,
+    ShareNotFoundError,
+    ShareRevokedError,
+    ShareVideoGoneError,
+)
+from server.web.openapi.files import DOWNLOAD_QUERY, NOSNIFF, RANGED, file_answers
 from server.web.openapi.operation import (
     JSON,
     TEXT,
@@ -18,6 +28,7 @@ from server.web.openapi.operation import (
     Parameter,
     Tag,
     Who,
+    integer,
     path,
     record,
     text,
@@ -42,11 +53,17 @@ _RESULT = Operation(
     summary="Get a poster, a video, a playlist or thumbnails",
     description="The status has the URLs. Players may ask for ranges.",
     scope="read",
-    parameters=(*_PLACE, *RANGED),
+    parameters=(*_PLACE, DOWNLOAD_QUERY, *RANGED),
     answers=file_answers(
         "The file.", "image/jpeg", "video/mp4", "video/iso.segment", "text/vtt", "application/vnd.apple.mpegurl"
     ),
-    errors=(NotFoundError, PlaybackExpiredError, PreconditionFailedError, RangeUnsatisfiableError),
+    errors=(
+        NotFoundError,
+        FieldInvalidError,
+        PlaybackExpiredError,
+        PreconditionFailedError,
+        RangeUnsatisfiableError,
+    ),
     headers=(replace(NOSNIFF, required=False),),
 )
 _SIGNED = replace(
@@ -57,6 +74,27 @@ _SIGNED = replace(
     scope="",
     parameters=(path("signature", "What the status put there.", text(minLength=1)), *_RESULT.parameters),
 )
+_SHARED = replace(
+    _RESULT,
+    id="sharedResult",
+    summary="The same of a shared video",
+    description="`GET /api/shared/<token>` has the URLs. They are valid as long as the share.",
+    who=Who.EVERYBODY,
+    scope="",
+    parameters=(
+        path("token", "The last part of the link.", text(minLength=1)),
+        path("number", "The place of the file in its task, from 1.", integer(least=1)),
+        *_RESULT.parameters[2:],
+    ),
+    errors=(
+        *(error for error in _RESULT.errors if error is not PlaybackExpiredError),
+        ShareNotFoundError,
+        ShareExpiredError,
+        ShareRevokedError,
+        ShareVideoGoneError,
+    ),
+)
+SHARED_RESULT: Operations = {"GET": _SHARED, "HEAD": _SHARED.as_head("sharedResultHead")}
 RESULT: Operations = {"GET": _RESULT, "HEAD": _RESULT.as_head("resultHead")}
 SIGNED_RESULT: Operations = {"GET": _SIGNED, "HEAD": _SIGNED.as_head("signedResultHead")}
 

@@ -38,8 +38,10 @@ export class Refusal extends Error {
 export interface Options {
   /** Values that are undefined are left out; an array becomes one value with commas. */
   query?: Record<string, string | number | boolean | readonly string[] | undefined>
-  /** Sent as JSON. */
+  /** Sent as JSON; a Blob as it is, with its own type. */
   body?: unknown
+  /** Goes on when the page is closed. */
+  keepalive?: boolean
   signal?: AbortSignal
   headers?: Record<string, string>
 }
@@ -61,7 +63,11 @@ export async function ask<T>(method: string, path: string, options: Options = {}
   const spoken = language.value
   const headers: Record<string, string> = { Accept: 'application/json', 'Accept-Language': spoken, ...options.headers }
   const init: RequestInit = { method, headers, cache: 'no-store', signal: withPatience(options.signal) }
-  if (options.body !== undefined) {
+  if (options.keepalive) init.keepalive = true
+  if (options.body instanceof Blob) {
+    headers['Content-Type'] = options.body.type
+    init.body = options.body
+  } else if (options.body !== undefined) {
     headers['Content-Type'] = 'application/json'
     init.body = JSON.stringify(options.body)
   }

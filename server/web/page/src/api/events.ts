@@ -32,6 +32,7 @@ const TYPES = [
   'task.removed',
   'task.deleted',
   'video.playable',
+  'video.poster',
   'video.infected',
   'video.completed',
   'video.failed',

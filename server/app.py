@@ -26,6 +26,7 @@ from server.observability import configure_logging
 from server.settings import Settings, load
 from server.storage.base import UploadStore
 from server.web import (
+    admin,
     config,
     description,
     events,
@@ -135,6 +136,7 @@ def _routes(services: Services, checks: Mapping[str, Callable[[], str | None]]) 
             by_proxy=services.auth.authenticator.of_proxy,
             intake=services.intake,
         ),
+        *admin.routes(services, checks, _HINTS),
         *media.routes(services),
         *health.routes(checks, services.metrics, hints=_HINTS, check_scraper=Access(services).admin),
         *pages.routes(settings.auth, cards=PreviewCards(services)),

@@ -46,7 +46,7 @@ class Grant(Base):
     """A permission to upload, for a phone that has no credential."""
 
     __tablename__ = "grants"
-    __table_args__ = (Index(None, "owner", "created_at"), Index(None, "expires_at"))
+    __table_args__ = (Index(None, "owner", "created_at"), Index(None, "created_at", "id"), Index(None, "expires_at"))
 
     id: Mapped[str] = mapped_column(String(16), primary_key=True, doc="The part of the grant that is no secret")
     secret_hash: Mapped[str] = mapped_column(String(64), doc="SHA-256 of the secret part, in hexadecimal")

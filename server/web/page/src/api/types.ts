@@ -14,8 +14,8 @@ export interface Step {
   status: 'waiting' | 'processing' | 'completed' | 'skipped' | 'error' | 'cancelled'
   progress: number
   error: ApiError | null
-  started_at?: string | null
-  finished_at?: string | null
+  /** How long it took; null until it has ended. */
+  seconds: number | null
 }
 
 export interface TaskFile {
@@ -32,7 +32,7 @@ export interface TaskFile {
   video_codec: string | null
   audio_codec: string | null
   audio_tracks?: number | null
-  hdr?: string | null
+  hdr?: boolean | null
   playable: boolean
   poster?: 'automatic' | 'frame' | 'picture'
   poster_url: string | null

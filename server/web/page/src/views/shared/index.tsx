@@ -90,7 +90,7 @@ export default function SharedView() {
   if (isFrame) return <main class="framed">{content}</main>
   return (
     <div class="shared">
-      <main>
+      <main style={{ '--ratio': (files[0]?.width ?? 16) / (files[0]?.height ?? 9) }}>
         {content}
         {found && !(error instanceof Refusal) && (
           <div class="shared-words">

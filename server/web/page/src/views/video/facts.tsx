@@ -15,7 +15,7 @@ export function Facts({ task, file }: { task: Task; file: TaskFile }) {
     [t('video.fact_name'), file.name],
     [t('video.fact_size'), bytes(file.size)],
     [t('video.fact_length'), file.duration ? clock(file.duration) : ''],
-    [t('video.fact_picture'), [picture, rate, file.hdr ? file.hdr.toUpperCase() : ''].filter(Boolean).join(' · ')],
+    [t('video.fact_picture'), [picture, rate, file.hdr ? 'HDR' : ''].filter(Boolean).join(' · ')],
     [t('video.fact_video'), file.video_codec ? codec(file.video_codec) : ''],
     [t('video.fact_audio'), file.audio_codec ? codec(file.audio_codec) : file.video_codec ? t('status.no_sound') : ''],
     [t('video.fact_container'), file.container ? file.container.toUpperCase() : ''],
@@ -72,11 +72,12 @@ function stepName({ name }: Step): string {
   return hasText(key) ? t(key as 'video.step_mp4') : name
 }
 
-function stepState({ status, progress, started_at: from, finished_at: to }: Step): string {
+function stepState({ status, progress, seconds }: Step): string {
   if (status === 'processing') return t('video.state_processing', { percent: number(progress) })
-  if (status === 'completed' && from && to) {
-    const seconds = (new Date(to).getTime() - new Date(from).getTime()) / 1000
-    return t('video.took', { time: timespan(seconds) })
+  if (status === 'completed' && seconds !== null) {
+    // Most steps are quick, and a second is more than all of one.
+    const time = seconds < 10 ? t('unit.seconds', { n: number(seconds, 1) }) : timespan(seconds)
+    return t('video.took', { time })
   }
   return t(`video.state_${status}`)
 }

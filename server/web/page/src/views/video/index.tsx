@@ -110,7 +110,7 @@ function Shown({ task }: { task: Task }) {
   }, [name])
   const isPortrait = (file?.height ?? 0) > (file?.width ?? 0)
   return (
-    <article class={`watch ${isPortrait ? 'is-portrait' : ''}`}>
+    <article class={`watch ${isPortrait ? 'is-portrait' : ''}`} style={{ '--ratio': ratioOf(file) }}>
       <div class="watch-player">
         {file && <Screen task={task} file={file} name={name} onTime={(now) => (time.current = now)} />}
       </div>
@@ -181,9 +181,8 @@ function Screen({
       />
     )
   }
-  const ratio = file.width && file.height ? file.width / file.height : 16 / 9
   return (
-    <div class="screen" data-state={task.status} style={{ '--ratio': ratio }}>
+    <div class="screen" data-state={task.status} style={{ '--ratio': ratioOf(file) }}>
       {poster ? <img src={poster} alt="" /> : <Icon name="film" />}
       {isRunning(task) && (
         <Progress
@@ -195,6 +194,8 @@ function Screen({
     </div>
   )
 }
+
+const ratioOf = (file: TaskFile | undefined) => (file?.width && file.height ? file.width / file.height : 16 / 9)
 
 /** What has gone wrong, or what is awaited; nothing for a video that is ready. */
 function State({ task }: { task: Task }) {

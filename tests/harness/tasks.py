@@ -15,9 +15,9 @@ ENDS = frozenset({"completed", "error", "cancelled"})
 FILE_KEYS = {
     "id", "name", "size", "status", "progress", "duration", "width", "height", "frame_rate", "container",
     "video_codec", "audio_codec", "audio_tracks", "hdr", "variable_frame_rate", "scan", "playable",
-    "poster_url", "mp4_url", "hls_url", "storyboard_url", "steps", "remarks", "error",
+    "poster", "poster_url", "mp4_url", "hls_url", "storyboard_url", "steps", "remarks", "error",
 }  # fmt: skip
-STEP_KEYS = {"name", "status", "progress", "error"}
+STEP_KEYS = {"name", "status", "progress", "seconds", "error"}
 DOCUMENTED_KEYS = {"success", "task_id", "status", "message", "progress", "files", "created_at"}
 OUR_KEYS = {"created_at_utc", "partial", "playable", "step", "eta_seconds", "title", "passthrough"}
 

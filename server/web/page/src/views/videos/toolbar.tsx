@@ -80,9 +80,14 @@ function Search() {
   const field = useRef<HTMLInputElement>(null)
   const timer = useRef<ReturnType<typeof setTimeout>>(undefined)
   const name = query.value.get('q') ?? ''
+  /** What this field has wanted last. */
+  const wanted = useRef(name)
   useEffect(() => {
-    // The address has changed by something else: "show all", or the way back.
-    if (field.current && field.current.value.trim() !== name) field.current.value = name
+    if (!field.current || name === wanted.current) return
+    // Something else has changed the address: "show all", or the way back. What was typed last is not wanted any more.
+    clearTimeout(timer.current)
+    wanted.current = name
+    field.current.value = name
   }, [name])
   useEffect(() => {
     const find = (event: KeyboardEvent) => {
@@ -98,7 +103,10 @@ function Search() {
   }, [])
   const search = (value: string, milliseconds: number) => {
     clearTimeout(timer.current)
-    timer.current = setTimeout(() => want({ q: value.trim() || null }), milliseconds)
+    timer.current = setTimeout(() => {
+      wanted.current = value.trim()
+      want({ q: wanted.current || null })
+    }, milliseconds)
   }
   return (
     <label class="tools-search">

@@ -127,7 +127,10 @@ export async function copyLinks(ids: readonly string[]): Promise<void> {
 /** The address from which a result is downloaded, with the name that the server gives it; null without a result. */
 export function downloadOf(url: string | null | undefined): string | null {
   const found = mediaAddress(url)
-  return found ? `${found}?download=1` : null
+  if (!found) return null
+  const address = new URL(found)
+  address.searchParams.set('download', '1')
+  return address.href
 }
 
 /** What "download" means without a choice: what plays everywhere, else the original. */

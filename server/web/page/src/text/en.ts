@@ -175,7 +175,6 @@ export const en = {
     more_loading: 'Loading more videos…',
     more_failed: 'More videos could not be loaded.',
     actions: 'Actions: {name}',
-    open: 'Open: {name}',
     rename: 'Rename',
     title_of: 'Title of {name}',
     not_renamed: 'The title could not be changed: {reason}',

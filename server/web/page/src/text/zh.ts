@@ -176,7 +176,6 @@ export const zh: Texts = {
     more_loading: '正在加载更多视频…',
     more_failed: '无法加载更多视频。',
     actions: '操作：{name}',
-    open: '打开：{name}',
     rename: '重命名',
     title_of: '{name} 的标题',
     not_renamed: '无法修改标题：{reason}',

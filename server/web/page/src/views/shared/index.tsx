@@ -87,7 +87,13 @@ export default function SharedView() {
           />
         ))
     )
-  if (isFrame) return <main class="framed">{content}</main>
+  if (isFrame)
+    return (
+      <main class="framed">
+        <h1 class="unseen">{found?.title ?? t('share.shared_by')}</h1>
+        {content}
+      </main>
+    )
   return (
     <div class="shared">
       <main style={{ '--ratio': (files[0]?.width ?? 16) / (files[0]?.height ?? 9) }}>

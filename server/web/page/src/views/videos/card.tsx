@@ -49,9 +49,10 @@ export function Card({ task, place, total }: { task: Task; place: number; total:
         class="video-check"
         checked={isChosen}
         aria-label={t('videos.select', { name })}
-        onClick={(event) => {
-          event.preventDefault()
-          press(id, event.shiftKey)
+        onClick={({ shiftKey, currentTarget }) => {
+          press(id, shiftKey)
+          // With Shift, one that is selected stays so, whatever the browser has made of its box.
+          currentTarget.checked = isSelected(id)
         }}
       />
       <div class="video-words">
@@ -113,7 +114,6 @@ function Picture({ task, name }: { task: Task; name: string }) {
     <a
       class="video-picture"
       href={href(`v/${task.task_id}`)}
-      aria-label={t('videos.open', { name })}
       tabIndex={-1}
       onPointerEnter={({ pointerType }) => {
         if (pointerType === 'mouse') timer.current = setTimeout(() => setWanted(true), 120)
@@ -127,6 +127,7 @@ function Picture({ task, name }: { task: Task; name: string }) {
         setAt(null)
       }}
     >
+      <span class="unseen">{name}</span>
       {poster && !isBroken ? (
         <img src={poster} alt="" loading="lazy" decoding="async" onError={() => setBroken(true)} />
       ) : (

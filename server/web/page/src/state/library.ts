@@ -13,7 +13,7 @@ import { query, setQuery } from '../router'
 import { leaving } from './actions'
 import { keep, tasks } from './videos'
 
-const PAGE = 60
+const PAGE = 100
 /** Several changes at once are one question. */
 const CALM_MS = 400
 

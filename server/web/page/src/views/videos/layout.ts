@@ -20,7 +20,7 @@ export interface Range {
 
 /** The part of `total` items in `list`, a grid in a room of its own, that is near the window; drawn again when that changes. */
 export function useRange(list: RefObject<HTMLElement | null>, total: number, look: string): Range {
-  const [range, setRange] = useState<Range>({ start: 0, end: Math.min(total, FIRST), above: 0, below: 0 })
+  const [range, setRange] = useState<Range>(begin(total))
   useLayoutEffect(() => {
     const target = list.current
     if (!target) return
@@ -28,7 +28,13 @@ export function useRange(list: RefObject<HTMLElement | null>, total: number, loo
     const measure = () => {
       frame = 0
       const item = target.firstElementChild as HTMLElement | null
-      if (!item) return
+      if (!item) {
+        // There was none before, and so nothing to measure.
+        if (total === 0) return
+        setRange(begin(total))
+        frame = requestAnimationFrame(measure)
+        return
+      }
       const style = getComputedStyle(target)
       const columns = Math.max(1, style.gridTemplateColumns.split(' ').length)
       const gap = Number.parseFloat(style.rowGap) || 0
@@ -60,4 +66,8 @@ export function useRange(list: RefObject<HTMLElement | null>, total: number, loo
     }
   }, [total, look])
   return range
+}
+
+function begin(total: number): Range {
+  return { start: 0, end: Math.min(total, FIRST), above: 0, below: 0 }
 }

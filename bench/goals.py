@@ -98,6 +98,19 @@ class Share(Goal):
 
 
 @dataclass(frozen=True)
+class Beside(Goal):
+    """One server does at least `factor` times what another one does: the same server with more to do."""
+
+    server: str
+    other: str
+    factor: float
+    metric: str = "mb_s"
+
+    def judge(self, results: Results, groups: Sequence[Group], ours: str) -> Verdict:
+        return Ratio(self.group, self.text, (self.other,), self.factor, self.metric).judge(results, groups, self.server)
+
+
+@dataclass(frozen=True)
 class Slower(Goal):
     """One work of a group takes at most `factor` times what another takes of the same server."""
 
@@ -159,6 +172,7 @@ def _cycles(group: str) -> tuple[Goal, ...]:
     )
 
 
+_HANGING = ("videodock-webhook", "videodock-scheduler")
 _RESUMABLE = ("tuspyserver", "tus-node", "resumable-upload")
 
 GOALS: tuple[Goal, ...] = (
@@ -181,6 +195,10 @@ GOALS: tuple[Goal, ...] = (
     _times("chunks-500k", 1.3, "plain ASGI", "plain-asgi"),
     _times("chunks-500k", 1.5, "plain ASGI", "plain-asgi", aim=True),
     _times("chunks-500k", 1.2, "tusd", "tusd"),
+    *(
+        Beside(group, f"at least {factor:g} times as much beside a webhook that hangs", *_HANGING, factor, metric)
+        for group, factor, metric in (("chunks-500k", 0.9, "mb_s"), ("cycles", 0.8, "per_s"))
+    ),
     _times("multipart", 6, "Flask + gunicorn", "flask-form"),
     _times("multipart", 4, "Starlette's and FastAPI's form parser", "starlette-form", "fastapi-form"),
     *_cycles("cycles"),

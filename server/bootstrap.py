@@ -11,7 +11,7 @@ import os
 import uuid
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -25,6 +25,7 @@ from server.auth.parts import AuthParts
 from server.database.models import Upload
 from server.database.session import Database
 from server.errors import StartError
+from server.events import counts as event_counts
 from server.events.parts import EventParts
 from server.maintenance.checker import Checker
 from server.maintenance.removal import Removal
@@ -39,7 +40,6 @@ from server.storage.base import UploadStore
 from server.storage.disk import DiskStore
 from server.storage.locks import UploadLocks
 from server.storage.results import Results
-from server.tasks import counts
 from server.tasks.wake import Wake
 from server.tracing import Tracing, open_tracing
 from server.transport.admission import Admission
@@ -267,6 +267,7 @@ class Services:
         )
         auth = AuthParts.open(settings=settings, database=database, clock=utc_now, new_id=new_id)
         tracing = open_tracing(settings.otel_endpoint, settings.otel_sample / 100)
+        metrics = event_counts.metrics(database, settings, room, utc_now)
         checker = Checker(settings=settings, database=database, store=store, locks=locks, results=results, node=node)
         return cls(
             settings=settings,
@@ -278,16 +279,18 @@ class Services:
             locks=locks,
             results=results,
             wake=wake,
-            metrics=Metrics(
-                lambda: counts.by_status(database),
-                lambda: asdict(room.measure()),
-                lambda: counts.queue(database, utc_now(), settings.task_lease),
-            ),
+            metrics=metrics,
             intake=Admission(settings.body_idle_timeout, settings.body_min_rate, settings.max_bodies),
             keep_spare=keep_spare,
             auth=auth,
             events=EventParts.open(
-                settings=settings, database=database, auth=auth, node=node, clock=utc_now, tracing=tracing
+                settings=settings,
+                database=database,
+                auth=auth,
+                node=node,
+                clock=utc_now,
+                tracing=tracing,
+                metrics=metrics,
             ),
             tracing=tracing,
             reservations=room,

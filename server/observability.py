@@ -197,9 +197,26 @@ class Metrics:
             ["protocol"],
             registry=self._registry,
         )
+        self._deliveries = Counter(
+            "videodock_webhook_deliveries_total",
+            "Messages of webhooks by outcome: delivered, failed (tried again later) or dead (given up).",
+            ["outcome"],
+            registry=self._registry,
+        )
+        self._hook_calls = Counter(
+            "videodock_hook_calls_total",
+            "Calls of Python hooks, by hook and outcome: ok, refused, failed or timeout.",
+            ["hook", "outcome"],
+            registry=self._registry,
+        )
         self._children: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
         for protocol in ("tus", "multipart"):
             self.received_bytes.labels(protocol)  # a counter that is 0 from the start can be graphed
+        for outcome in ("delivered", "failed", "dead"):
+            self._deliveries.labels(outcome)
+        for hook in ("pre_create", "post_finish", "post_task"):
+            for outcome in ("ok", "failed", "timeout"):
+                self._hook_calls.labels(hook, outcome)
 
     def count_request(self, method: str, route: str, status: int, seconds: float) -> None:
         """One request that has ended; `method` and `route` come from small sets."""
@@ -210,6 +227,14 @@ class Metrics:
             self._children[key] = children
         children[0].inc()
         children[1].observe(seconds)
+
+    def count_deliveries(self, outcome: str, number: int) -> None:
+        """So many messages of webhooks were sent with this outcome."""
+        self._deliveries.labels(outcome).inc(number)
+
+    def count_hook_call(self, hook: str, outcome: str) -> None:
+        """A hook was called."""
+        self._hook_calls.labels(hook, outcome).inc()
 
     @property
     def content_type(self) -> str:

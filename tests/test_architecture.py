@@ -48,7 +48,9 @@ def real() -> set[str]:
     found = set()
     for path in top.rglob("*"):
         is_room = path.is_dir() and any(each.is_file() for each in path.iterdir())
-        if not GENERATED.isdisjoint(path.relative_to(top).parts) or (path.name == "__init__.py" and says_only_its_rule(path)):
+        if not GENERATED.isdisjoint(path.relative_to(top).parts) or (
+            path.name == "__init__.py" and says_only_its_rule(path)
+        ):
             continue
         if is_room or path.is_file():
             found.add(str(path.relative_to(top)) + "/" * is_room)

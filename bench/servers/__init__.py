@@ -1,7 +1,15 @@
 """All servers of the benchmark, ours first; the order of the tables when numbers are equal."""
 
 from bench.servers.base import Server
-from bench.servers.ours import Videodock, VideodockAuth, VideodockPortable, VideodockTwo, VideodockWithoutFsync
+from bench.servers.ours import (
+    Videodock,
+    VideodockAuth,
+    VideodockHanging,
+    VideodockPortable,
+    VideodockScheduling,
+    VideodockTwo,
+    VideodockWithoutFsync,
+)
 from bench.servers.peers import (
     FastapiForm,
     FlaskForm,
@@ -21,6 +29,8 @@ SERVERS: tuple[type[Server], ...] = (
     VideodockWithoutFsync,
     VideodockTwo,
     VideodockAuth,
+    VideodockScheduling,
+    VideodockHanging,
     SpliceLoop,
     VideodockPortable,
     PlainAsgi,

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import socket
 import sqlite3
 import subprocess
 import sys
@@ -167,6 +168,46 @@ class VideodockAuth(Videodock):
 
     def stored(self, target: str, answer: Answer | None) -> Path:
         return super().stored(target.partition("~")[0], answer)
+
+
+class VideodockScheduling(Videodock):
+    """The same with its scheduler: what the next one is compared with."""
+
+    name = "videodock-scheduler"
+    label = "Videodock, scheduler=embedded"
+    role = Role.VARIANT
+    groups = ("chunks-500k", "cycles")
+
+    def command(self) -> list[str]:
+        given = super().command()
+        return [*given[: given.index("--scheduler")], "--scheduler", "embedded"]
+
+
+class VideodockHanging(VideodockScheduling):
+    """The same while every event goes to a webhook that takes connections and never answers."""
+
+    name = "videodock-webhook"
+    label = "Videodock, a webhook that hangs"
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        # Nothing reads it: the kernel takes connections and requests.
+        self._silent = socket.create_server(("127.0.0.1", 0), backlog=1024)
+
+    def command(self) -> list[str]:
+        return [*super().command(), "--webhook-allow-private", "on"]
+
+    def start(self) -> None:
+        where = ["--data-dir", str(self.folder / "data")]
+        url = f"http://127.0.0.1:{self._silent.getsockname()[1]}/"
+        add = ["webhooks", "add", url, "--event", "all", "--webhook-allow-private", "on"]
+        for options in (["migrate"], add):
+            subprocess.run([sys.executable, "-m", "server", *options, *where], check=True, capture_output=True)
+        super().start()
+
+    def stop(self) -> None:
+        super().stop()
+        self._silent.close()
 
 
 class VideodockPortable(Videodock):

@@ -126,6 +126,28 @@ ROWS: dict[str, list[Panel]] = {
         Panel("Tasks", "short", {"{{status}}": f"max by (status) ({of('videodock_tasks')})"}, width=12),
         Panel("Ended in an hour", "short", {"{{status}}": f"clamp_min(delta({ENDED}[1h]), 0)"}, width=12),
     ],
+    "Webhooks and hooks": [
+        Panel(
+            "Messages",
+            "ops",
+            {"{{outcome}}": by("outcome", name="videodock_webhook_deliveries_total")},
+            "failed: tried again later. dead: given up after three days.",
+        ),
+        Panel("Waiting messages", "short", {"pending": now("videodock_webhook_pending")}),
+        Panel("Oldest waiting message", "s", {"age": now("videodock_oldest_webhook_message_seconds")}),
+        Panel("Webhooks", "short", {"{{state}}": f"max by (state) ({of('videodock_webhooks')})"}),
+        Panel(
+            "Webhooks that fail again and again",
+            "short",
+            {"open circuits": now("videodock_webhook_circuits_open")},
+            "They get one message at a time, after pauses.",
+        ),
+        Panel(
+            "Calls of Python hooks",
+            "ops",
+            {"{{hook}} {{outcome}}": f"sum by (hook, outcome) ({rate('videodock_hook_calls_total')})"},
+        ),
+    ],
     "Disk": [
         Panel(
             "Room for new uploads",

@@ -110,11 +110,12 @@ class Target:
 
 @dataclass(frozen=True, repr=False)
 class Answer:
-    """A whole answer. `content_type` is in lower case and has no parameters."""
+    """A whole answer. `content_type` is in lower case and has no parameters; `retry_after` is the header as it came."""
 
     status: int
     content_type: str
     body: bytes
+    retry_after: str | None = None
 
 
 def request(
@@ -280,7 +281,7 @@ def _beginning(wire: _Wire, method: str, most: int) -> Answer:
         with contextlib.suppress(OSError, http.client.HTTPException, ValueError):
             while len(body) < most and (piece := response.read1(most - len(body))):
                 body += piece
-        return Answer(response.status, response.headers.get_content_type(), body)
+        return Answer(response.status, response.headers.get_content_type(), body, response.headers.get("Retry-After"))
 
 
 def _left(deadline: float) -> float:

@@ -53,7 +53,13 @@ def _opened(made: Settings) -> "Iterator[tuple[Database, Webhooks]]":
     """The webhooks of an installation. Refusals become sentences."""
     from server.bootstrap import utc_now
     from server.cli import actions
-    from server.errors import ClientError, DeliveryNotFoundError, FieldInvalidError, WebhookNotFoundError
+    from server.errors import (
+        ClientError,
+        DeliveryNotFoundError,
+        FieldInvalidError,
+        UnavailableError,
+        WebhookNotFoundError,
+    )
     from server.events.sender import Sender
     from server.events.webhooks import Webhooks
     from server.messages import sentence
@@ -62,7 +68,7 @@ def _opened(made: Settings) -> "Iterator[tuple[Database, Webhooks]]":
         sender = Sender(allow_private=made.webhook_allow_private == "on")
         try:
             yield database, Webhooks(settings=made, database=database, sender=sender, clock=utc_now)
-        except ClientError as error:
+        except (ClientError, UnavailableError) as error:
             text = f"{sentence(error.code, error.params, 'en')}."
             if isinstance(error, FieldInvalidError):
                 raise click.UsageError(text) from None
@@ -246,9 +252,14 @@ def _switch(made: Settings, webhook_id: str, *, enabled: bool) -> None:
 
 
 def _state(row: "WebhookEndpoint") -> str:
-    if row.disabled_at is not None:
-        return "gone" if row.disabled_code == "webhook_gone" else "disabled"
-    return f"fails ({row.failures})" if row.failures else "ok"
+    """As the view `webhook_health` has it, with how often it has failed."""
+    from server.bootstrap import utc_now
+    from server.events.counts import state
+
+    found = state(row, utc_now())
+    if row.disabled_code == "webhook_gone" and found == "disabled":
+        return "disabled (410)"
+    return f"{found} ({row.failures})" if row.failures and found != "disabled" else found
 
 
 def _record(row: "WebhookEndpoint") -> dict[str, object]:

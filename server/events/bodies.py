@@ -4,20 +4,23 @@ Rule: a status is read when it is sent, so a receiver needs no request back and 
 the event. What retention has deleted meanwhile is told by what the event itself says.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, cast
+
+from sqlalchemy import Table, select
 
 from server.auth.signatures import ORIGINAL, RESULTS, Signatures
 from server.database.models import Upload
 from server.database.session import Database
-from server.errors import TaskNotFoundError
 from server.events.feed import Event
 from server.messages import Language, sentence
 from server.settings import Settings
-from server.tasks import status
+from server.tasks import status, status_rows
 
+_uploads = cast("Table", Upload.__table__)
+_OF_UPLOADS = ("id", "filename", "length", "received", "status", "protocol", "passthrough", "created_at")
 _READER: Language = "zh"  # as the documented API has it
 
 
@@ -51,6 +54,14 @@ class Origin:
         return cls(task_id=task_id, owner=row.get("owner"), at=at, upload_id=row.get("upload_id"), code=row.get("code"))
 
 
+@dataclass(frozen=True)
+class Facts:
+    """What the rows say: those of the task and of the upload, None where there are none."""
+
+    task: status.TaskRows | None
+    upload: Any
+
+
 def moment(at: datetime) -> str:
     """A time by RFC 3339, in UTC."""
     return at.astimezone(UTC).isoformat().replace("+00:00", "Z")
@@ -65,16 +76,27 @@ class Bodies:
     signatures: Signatures
 
     def data(self, origin: Origin) -> dict[str, Any]:
-        """The status of the task with its URLs, and `upload` for an event of an upload. Blocking.
+        """`told` of what the rows say now. Blocking; raises the errors of the database."""
+        (facts,) = self.look([origin])
+        return self.told(origin, facts)
 
-        Before there is a task, and after its rows were deleted, only its id is told. Raises the errors of the database.
-        """
+    def look(self, origins: Sequence[Origin]) -> Sequence[Facts]:
+        """What the rows say of each of these. Blocking; raises the errors of the database."""
+        tasks = {origin.task_id for origin in origins}
+        uploads = {origin.upload_id for origin in origins if origin.upload_id is not None}
         with self.database.read() as session:
-            try:
-                found = status.find(session, origin.task_id, None)
-            except TaskNotFoundError:
-                found = None
-            upload = None if origin.upload_id is None else session.get(Upload, origin.upload_id)
+            connection = session.connection()
+            found = status_rows.look_all(connection, tasks)
+            query = select(*(_uploads.c[name] for name in _OF_UPLOADS)).where(_uploads.c.id.in_(uploads))
+            rows = {row.id: row for row in connection.execute(query)} if uploads else {}
+        return [Facts(found.get(origin.task_id), rows.get(origin.upload_id)) for origin in origins]
+
+    def told(self, origin: Origin, facts: Facts) -> dict[str, Any]:
+        """The status of the task with its URLs, and `upload` for an event of an upload.
+
+        Before there is a task, and after its rows were deleted, only its id is told.
+        """
+        found, upload = facts.task, facts.upload
         told: dict[str, Any] = {"task_id": origin.task_id}
         if found is not None:
             told = status.as_json(found, self._places(found), _READER)
@@ -97,7 +119,7 @@ class Bodies:
     def _sign(self, purpose: str, subject: str) -> str:
         return self.signatures.sign_until_blocking(purpose, subject, self.settings.playback_url_ttl)
 
-    def _upload(self, origin: Origin, row: Upload | None) -> dict[str, Any]:
+    def _upload(self, origin: Origin, row: Any) -> dict[str, Any]:
         told: dict[str, Any] = {"id": origin.upload_id, "error": None}
         if origin.code is not None:
             told["error"] = {"code": origin.code, "message": sentence(origin.code, {}, _READER)}

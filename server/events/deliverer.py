@@ -10,12 +10,11 @@ Rules:
 - A database that is away costs time and nothing else: results are kept until they can be written.
 """
 
-import json
 import queue
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 
@@ -23,23 +22,26 @@ import structlog
 
 from server.database.session import AWAY, Database, reason
 from server.events import deliveries, endpoints
-from server.events.bodies import Bodies, Origin, moment
+from server.events.bodies import Bodies, Facts
+from server.events.counts import Count, uncounted
 from server.events.deliveries import Delivery, Outcome
 from server.events.endpoints import Endpoint, OwnedEndpoints
+from server.events.feed import PAGE as FEED_PAGE
 from server.events.feed import Event, EventFeed
-from server.events.sender import Sender, Sent
+from server.events.messages import Messages
+from server.events.sender import Sender
 from server.events.types import WEBHOOK_NAMES
-from server.tracing import NO_TRACING, Attribute, Span, Tracing
+from server.tracing import NO_TRACING, Tracing
 
 LOOK_SECONDS = 0.5
 _REFRESH_SECONDS = 1.0
 _FLUSH_SECONDS = 60.0
 _AWAY_SECONDS = 2.0
 _BUSY_SECONDS = 0.05
+_GATHER_SECONDS = 0.01  # after a result, for others to come: one look has the same round trips for all
 _STOP_SECONDS = 1.0
 _SENDERS, _PROBERS, _OF_ENDPOINT = 16, 4, 8  # messages at a time
 _LONG_SECONDS = 2.0  # of a message, by which its endpoint is slow
-_UNPLANNED = Sent(0.0, error_code="webhook_internal")
 
 _log = structlog.stdlib.get_logger("videodock.webhooks")
 
@@ -56,12 +58,13 @@ class Deliverer:
         worker: str,
         clock: Callable[[], datetime],
         tracing: Tracing = NO_TRACING,
+        count: Count = uncounted,
     ) -> None:
         self._database = database
-        self._bodies = bodies
         self._sender = sender
+        self._messages = Messages(bodies=bodies, sender=sender, clock=clock, tracing=tracing)
         self._clock = clock
-        self._tracing = tracing
+        self._count = count
         self._worker = worker
         self._owned = OwnedEndpoints(worker, clock)
         self._feed: EventFeed | None = None
@@ -120,7 +123,8 @@ class Deliverer:
                 _log.exception("webhooks_failed")
                 pause = _AWAY_SECONDS
             if pause == LOOK_SECONDS:
-                self._changed.wait(pause)
+                if self._changed.wait(pause) and self._flying:
+                    self._stopping.wait(_GATHER_SECONDS)
             else:
                 self._stopping.wait(pause)
             self._changed.clear()
@@ -210,20 +214,22 @@ class Deliverer:
         try:
             while events := self._feed.read():
                 made = self._add(events) or made
+                if len(events) < FEED_PAGE and not self._feed.is_waiting:
+                    break  # there are no more
         except BaseException:
             self._feed = None  # read again from where the endpoints are
             raise
         return made
 
     def _add(self, events: Sequence[Event]) -> bool:
-        last = events[-1].id
-        wanted = {one.id: found for one in self._owned.by_id.values() if (found := _wanted(one, events))}
+        last, owned = events[-1].id, self._owned.by_id
+        wanted = {one.id: found for one in owned.values() if (found := _wanted(one, events))}
         lost = []
         if wanted:
             now = self._clock()
             with self._database.change(lazy=True) as connection:
                 for endpoint_id, found in wanted.items():
-                    if deliveries.move_cursor(connection, endpoint_id, self._worker, last):
+                    if deliveries.move_cursor(connection, endpoint_id, self._worker, last, owned[endpoint_id].types):
                         deliveries.add(connection, endpoint_id, found, now=now)
                     else:
                         lost.append(endpoint_id)
@@ -258,30 +264,49 @@ class Deliverer:
         self._full = self._full | {one.id} if due.is_full else self._full - {one.id}
 
     def _send(self) -> None:
-        """Hand over what threads are free for."""
+        """Hand over what threads are free for, with what their rows say now: one look for all of them."""
         if not self._owned.may_send or self._stopping.is_set():
             return
+        chosen = self._choose()
+        if not chosen:
+            return
+        try:
+            facts = self._messages.look([row for _, row in chosen])
+        except BaseException:
+            for one, row in chosen:
+                self._waiting.pop(one.id, None)  # to be read again
+                self._free(row)
+            raise
+        for one, row in chosen:
+            pool = self._probers if one.is_open else self._senders
+            pool.submit(self._deliver, one.url, tuple(one.keys), row, facts.get(row.id))
+
+    def _choose(self) -> Sequence[tuple[Endpoint, Delivery]]:
+        """What there are free threads for."""
+        chosen: list[tuple[Endpoint, Delivery]] = []
         for endpoint_id in list(self._waiting):
             one = self._owned.by_id.get(endpoint_id)
             if one is None:
                 continue
-            self._send_to(one)
+            chosen += self._choose_of(one)
             if not self._waiting[endpoint_id]:
                 del self._waiting[endpoint_id]
                 if endpoint_id in self._full and not one.is_open:
                     self._read(one, self._clock())
-                    self._send_to(one)
+                    chosen += self._choose_of(one)
         # The first one was served best: next time it is the last.
         for endpoint_id in list(self._waiting)[:1]:
             self._waiting[endpoint_id] = self._waiting.pop(endpoint_id)
+        return chosen
 
-    def _send_to(self, one: Endpoint) -> None:
+    def _choose_of(self, one: Endpoint) -> Iterator[tuple[Endpoint, Delivery]]:
         rows, kept, busy = self._waiting[one.id], [], set[str]()
         for row in rows:
             is_free = row.line not in busy and (one.id, row.line) not in self._flying
             busy.add(row.line)  # those after it wait for it
             if is_free and self._has_room(one):
-                self._hand_over(one, row)
+                self._take(one, row)
+                yield one, row
             else:
                 kept.append(row)
         # Of an open circuit one message is tried, and the next one is chosen after its result.
@@ -295,38 +320,16 @@ class Deliverer:
             return False
         return self._flying_to[one.id] < _OF_ENDPOINT and len(self._flying) - len(self._probing) < _SENDERS
 
-    def _hand_over(self, one: Endpoint, row: Delivery) -> None:
+    def _take(self, one: Endpoint, row: Delivery) -> None:
         self._flying.add((one.id, row.line))
         self._flying_to[one.id] += 1
         if one.is_open:
             self._probing.add(one.id)
-        pool = self._probers if one.is_open else self._senders
-        pool.submit(self._deliver, one.url, tuple(one.keys), row)
 
-    def _deliver(self, url: str, keys: Sequence[str], row: Delivery) -> None:
+    def _deliver(self, url: str, keys: Sequence[str], row: Delivery, facts: Facts | None) -> None:
         """On a thread of its own: make and send one message."""
-        at, outcome, began = self._clock(), None, time.time_ns()
-        try:
-            parent = None if row.task_id is None else self._tracing.traceparent(row.task_id)
-            sent = self._sender.post(url, row.message_id, int(at.timestamp()), self._body(row), keys, parent)
-            outcome = Outcome(row, at, sent)
-            if parent is not None and row.task_id is not None:
-                self._tracing.record(row.task_id, _span(row, sent, began))
-        except AWAY as error:  # not the receiver's failure: it is sent later
-            _log.warning("database_away", reason=reason(error))
-        except Exception:
-            _log.exception("webhook_failed", webhook=row.endpoint_id, message=row.message_id)
-            outcome = Outcome(row, at, _UNPLANNED)
-        self._ended.put((row, outcome))
+        self._ended.put((row, self._messages.send(url, keys, row, facts)))
         self._changed.set()
-
-    def _body(self, row: Delivery) -> bytes:
-        told = {"type": row.type, "timestamp": row.data["at"], "owner": row.data.get("owner")}
-        if row.task_id is None:
-            told |= {"timestamp": moment(row.created_at), "data": {"webhook_id": row.endpoint_id}}
-        else:
-            told["data"] = self._bodies.data(Origin.of_row(row.task_id, row.data))
-        return json.dumps(told, ensure_ascii=False, separators=(",", ":")).encode()
 
     # Results are written
 
@@ -341,9 +344,11 @@ class Deliverer:
             return
         now = self._clock()
         with self._database.change(lazy=True) as connection:
-            deliveries.record(connection, self._unwritten, now)
-            failures = self._owned.record(connection, self._unwritten, now)
+            ended = deliveries.record(connection, self._unwritten, now)
+            failures, given_up = self._owned.record(connection, self._unwritten, now)
         self._owned.note(failures)
+        for kind, number in (ended + given_up).items():
+            self._count(kind, number)
         if any(outcome.sent.is_gone for outcome in self._unwritten):
             self.refresh_soon()
         self._release(self._unwritten)
@@ -366,7 +371,8 @@ class Deliverer:
             if not outcome.sent.is_delivered and row.endpoint_id in self._waiting:
                 kept = [other for other in self._waiting[row.endpoint_id] if other.line != row.line]
                 self._waiting[row.endpoint_id] = kept
-            if row.endpoint_id in self._owned.by_id and self._owned.by_id[row.endpoint_id].is_open:
+            one = self._owned.by_id.get(row.endpoint_id)
+            if outcome.sent.retry_after or (one is not None and one.is_open):
                 self._waiting.pop(row.endpoint_id, None)
 
     def _free(self, row: Delivery) -> None:
@@ -387,12 +393,3 @@ def _wanted(one: Endpoint, events: Sequence[Event]) -> list[Event]:
         and event.type in WEBHOOK_NAMES
         and WEBHOOK_NAMES[event.type] in one.types
     ]
-
-
-def _span(row: Delivery, sent: Sent, began: int) -> Span:
-    """One try to deliver, in the trace of its task. It has no address: that may have a secret of the receiver."""
-    attributes: dict[str, Attribute] = {"videodock.webhook": row.endpoint_id, "videodock.event": row.type}
-    if sent.status is not None:
-        attributes["http.response.status_code"] = sent.status
-    error = "" if sent.is_delivered else sent.error_code or str(sent.status)
-    return Span(name="webhook", started=began, ended=time.time_ns(), attributes=attributes, error=error, kind="client")

@@ -8,13 +8,16 @@ Rules:
 - Only the process that has the endpoint's lease writes here, except for what an operator asks for.
 """
 
+import json
 import random
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, cast
 
-from sqlalchemy import Connection, Table, bindparam, delete, exists, func, insert, or_, select, update
+from sqlalchemy import Connection, String, Table, bindparam, delete, exists, func, insert, or_, select, update
+from sqlalchemy import cast as cast_sql
 from sqlalchemy.dialects import postgresql, sqlite
 
 from server.database.event_models import WebhookAttempt, WebhookDelivery, WebhookEndpoint
@@ -25,6 +28,8 @@ from server.events.sender import Sent
 from server.events.types import WEBHOOK_NAMES
 
 PENDING, DELIVERED, DEAD = "pending", "delivered", "dead"
+FAILED = "failed"
+"""The outcome of an attempt after which the delivery is still pending."""
 GIVEN_UP_AFTER = timedelta(days=3)
 OPEN_AFTER = 3
 """Failures of an endpoint in a row after which one message at a time tries whether it is back."""
@@ -74,18 +79,21 @@ def message_id(endpoint_id: str, event_id: int) -> str:
     return f"msg_{endpoint_id}_{event_id}"
 
 
-def pause(attempts: int) -> timedelta:
-    """How long a message waits after so many failed attempts, with jitter."""
+def pause(attempts: int, asked: float = 0.0) -> timedelta:
+    """How long a message waits after so many failed attempts, with jitter. The receiver `asked` for so many seconds:
+    it gets them, up to the longest pause."""
     seconds = _PAUSES[min(attempts, len(_PAUSES)) - 1]
-    return timedelta(seconds=_with_jitter(seconds))
+    return timedelta(seconds=max(_with_jitter(seconds), min(asked, _PAUSES[-1])))
 
 
-def pause_of_endpoint(failures: int) -> timedelta:
-    """How long an endpoint gets nothing after so many failures in a row; none before the circuit opens."""
+def pause_of_endpoint(failures: int, asked: float = 0.0) -> timedelta:
+    """How long an endpoint gets nothing after so many failures in a row: what its receiver `asked` for, up to the
+    longest pause, and nothing else before the circuit opens."""
+    asked = min(asked, _LONGEST_PAUSE)
     if failures < OPEN_AFTER:
-        return timedelta(0)
+        return timedelta(seconds=asked)
     doubled = _FIRST_PAUSE * 2 ** min(failures - OPEN_AFTER, 20)
-    return timedelta(seconds=_with_jitter(min(doubled, _LONGEST_PAUSE)))
+    return timedelta(seconds=max(_with_jitter(min(doubled, _LONGEST_PAUSE)), asked))
 
 
 def _with_jitter(seconds: float) -> float:
@@ -128,9 +136,12 @@ def add_again(connection: Connection, endpoint_id: str, events: Sequence[Event],
     return len(events) - waiting
 
 
-def move_cursor(connection: Connection, endpoint_id: str, worker: str, event_id: int) -> bool:
-    """The endpoint is done with events up to this one; False when this process no longer has it."""
-    of = (_endpoints.c.id == endpoint_id, _endpoints.c.worker == worker, _endpoints.c.event_id <= event_id)
+def move_cursor(connection: Connection, endpoint_id: str, worker: str, event_id: int, types: Sequence[str]) -> bool:
+    """The endpoint is done with events up to this one; False when this process no longer has it, when somebody moved
+    it further, or chose other types than these."""
+    mine = (_endpoints.c.id == endpoint_id, _endpoints.c.worker == worker)
+    same = cast_sql(_endpoints.c.types, String) == json.dumps(types)  # as the column has them
+    of = (*mine, same, _endpoints.c.event_id <= event_id)
     return bool(connection.execute(update(_endpoints).where(*of).values(event_id=event_id)).rowcount)
 
 
@@ -192,40 +203,62 @@ def _first_of_tasks(
     return found
 
 
-def record(connection: Connection, outcomes: Sequence[Outcome], now: datetime) -> None:
-    """Write what came of attempts: delivered, due again later, or given up. Deliveries that are gone are left out."""
+def record(connection: Connection, outcomes: Sequence[Outcome], now: datetime) -> Counter[str]:
+    """Write what came of attempts: delivered, due again later, or given up. Deliveries that are gone are left out.
+
+    Returns how many were `delivered`, `failed` or `dead`.
+    """
     by_id = {outcome.delivery.id: outcome for outcome in outcomes}
-    of = select(_deliveries.c.id).where(_deliveries.c.id.in_(list(by_id)), _is_pending)
-    known = [by_id[one] for one in connection.scalars(of)]
-    if not known:
-        return
-    values = [_ended(outcome, now) for outcome in known]
-    change = (
-        update(_deliveries)
-        .where(_deliveries.c.id == bindparam("of"))
-        .values(
-            status=bindparam("new_status"),
-            attempts=bindparam("count"),
-            next_attempt_at=bindparam("again_at"),
-            ended_at=bindparam("end"),
+    known = _deliver(connection, [one for one, outcome in by_id.items() if outcome.sent.is_delivered], now)
+    missed = [one for one, outcome in by_id.items() if not outcome.sent.is_delivered]
+    again: Mapping[int, datetime | None] = _miss(connection, [by_id[one] for one in missed], now) if missed else {}
+    written = [by_id[one] for one in (*known, *again)]
+    if written:
+        connection.execute(insert(_attempts), [_logged(outcome) for outcome in written])
+    for outcome in written:
+        at = again.get(outcome.delivery.id)
+        if outcome.delivery.task_id is not None and (outcome.delivery.attempts or at):
+            _move_followers(connection, outcome.delivery, at or now)
+    failed = Counter(DEAD if at is None else FAILED for at in again.values())
+    return Counter({DELIVERED: len(known)}) + failed
+
+
+def _deliver(connection: Connection, ids: Sequence[int], now: datetime) -> Sequence[int]:
+    """These are delivered; those of them that are there. One statement: nearly all messages end by it."""
+    if not ids:
+        return ()
+    values = {"status": DELIVERED, "attempts": _deliveries.c.attempts + 1, "next_attempt_at": None, "ended_at": now}
+    change = update(_deliveries).where(_deliveries.c.id.in_(ids), _is_pending).values(**values)
+    return connection.scalars(change.returning(_deliveries.c.id)).all()
+
+
+def _miss(connection: Connection, outcomes: Sequence[Outcome], now: datetime) -> Mapping[int, datetime | None]:
+    """These failed; when each that is there is due again, None for one that is given up."""
+    of = select(_deliveries.c.id).where(_deliveries.c.id.in_([one.delivery.id for one in outcomes]), _is_pending)
+    there = set(connection.scalars(of))
+    values = [_ended(outcome, now) for outcome in outcomes if outcome.delivery.id in there]
+    if values:
+        change = (
+            update(_deliveries)
+            .where(_deliveries.c.id == bindparam("of"))
+            .values(
+                status=bindparam("new_status"),
+                attempts=bindparam("count"),
+                next_attempt_at=bindparam("again_at"),
+                ended_at=bindparam("end"),
+            )
         )
-    )
-    connection.execute(change, values)
-    connection.execute(insert(_attempts), [_logged(outcome) for outcome in known])
-    for outcome, written in zip(known, values, strict=True):
-        if outcome.delivery.task_id is not None and (outcome.delivery.attempts or written["again_at"]):
-            _move_followers(connection, outcome.delivery, written["again_at"] or now)
+        connection.execute(change, values)
+    return {row["of"]: row["again_at"] for row in values}
 
 
 def _ended(outcome: Outcome, now: datetime) -> dict[str, Any]:
     delivery = outcome.delivery
     count = delivery.attempts + 1
     values: dict[str, Any] = {"of": delivery.id, "count": count, "again_at": None, "end": now}
-    if outcome.sent.is_delivered:
-        return values | {"new_status": DELIVERED}
     if now - delivery.created_at >= GIVEN_UP_AFTER:
         return values | {"new_status": DEAD}
-    return values | {"new_status": PENDING, "again_at": now + pause(count), "end": None}
+    return values | {"new_status": PENDING, "again_at": now + pause(count, outcome.sent.retry_after), "end": None}
 
 
 def _logged(outcome: Outcome) -> dict[str, Any]:

@@ -9,9 +9,10 @@ Rules:
 """
 
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import cast
 
 import structlog
@@ -44,6 +45,8 @@ class Endpoint:
     failures: int
     position: int = 0
     keys: Sequence[str] = field(default=())
+    asked_until: datetime | None = None
+    """Until when its receiver wants nothing."""
 
     @property
     def is_open(self) -> bool:
@@ -92,6 +95,8 @@ class OwnedEndpoints:
         is_new = False
         for row in rows:
             known = self.by_id.get(row["id"])
+            if known is not None and known.types != row["types"]:
+                known = None  # what was read since the change was judged by the old types
             is_new = is_new or known is None
             found[row["id"]] = Endpoint(
                 id=row["id"],
@@ -102,6 +107,7 @@ class OwnedEndpoints:
                 failures=row["failures"] if known is None else known.failures,
                 position=row["event_id"] if known is None else max(known.position, row["event_id"]),
                 keys=keys.get(row["id"], ()),
+                asked_until=None if known is None else known.asked_until,
             )
         self.by_id = found
         return is_new
@@ -116,15 +122,20 @@ class OwnedEndpoints:
             found.setdefault(row.endpoint_id, []).append(row.secret)
         return found
 
-    def record(self, connection: Connection, outcomes: Sequence[Outcome], now: datetime) -> Mapping[str, int]:
-        """Write how endpoints did; the new number of failures of each."""
+    def record(
+        self, connection: Connection, outcomes: Sequence[Outcome], now: datetime
+    ) -> tuple[Mapping[str, int], Counter[str]]:
+        """Write how endpoints did; the new number of failures of each, and how many other deliveries are `dead` now."""
+        ended: Counter[str] = Counter()
         failures: dict[str, int] = {}
+        asked: dict[str, float] = {}
         for outcome in outcomes:
             one = self.by_id.get(outcome.delivery.endpoint_id)
             if one is None:
                 continue
             before = failures.get(one.id, one.failures)
             failures[one.id] = 0 if outcome.sent.is_delivered else before + 1
+            asked[one.id] = max(asked.get(one.id, 0.0), outcome.sent.retry_after)
             if outcome.sent.is_gone:
                 self._write(connection, one.id, disabled_at=now, disabled_code="webhook_gone")
                 _log.warning("webhook_disabled", webhook=one.id, code="webhook_gone")
@@ -132,15 +143,15 @@ class OwnedEndpoints:
             one = self.by_id[endpoint_id]
             if count == one.failures == 0:
                 continue
-            pause = deliveries.pause_of_endpoint(count)
-            self._write(connection, endpoint_id, failures=count, retry_at=now + pause if pause else None)
+            self._write(connection, endpoint_id, failures=count, retry_at=_until(one, count, asked[endpoint_id], now))
             if one.is_open and count == 0:
                 deliveries.all_due(connection, endpoint_id, now)
             if count >= OPEN_AFTER:
                 given_up = deliveries.give_up_old(connection, endpoint_id, now)
                 if given_up:
+                    ended[deliveries.DEAD] += given_up
                     _log.warning("webhook_deliveries_given_up", webhook=endpoint_id, count=given_up)
-        return failures
+        return failures, ended
 
     def note(self, failures: Mapping[str, int]) -> None:
         """What `record` has written is committed."""
@@ -155,7 +166,8 @@ class OwnedEndpoints:
     def flush(self, connection: Connection) -> None:
         """Write how far endpoints are that got none of the last events."""
         for one in self.by_id.values():
-            if one.position > one.event_id and deliveries.move_cursor(connection, one.id, self.worker, one.position):
+            move = one.position > one.event_id
+            if move and deliveries.move_cursor(connection, one.id, self.worker, one.position, one.types):
                 one.event_id = one.position
 
     def release(self, connection: Connection) -> None:
@@ -166,6 +178,16 @@ class OwnedEndpoints:
         mine = _endpoints.c.worker == self.worker
         of = mine if endpoint_id is None else mine & (_endpoints.c.id == endpoint_id)
         connection.execute(update(_endpoints).where(of).values(**values))
+
+
+def _until(one: Endpoint, count: int, asked: float, now: datetime) -> datetime | None:
+    """Until when it gets nothing, after so many failures in a row."""
+    pause = deliveries.pause_of_endpoint(count, asked) if count else timedelta(0)
+    if asked:
+        one.asked_until = now + pause
+    if not count and not one.is_open and one.asked_until is not None and one.asked_until > now:
+        return one.asked_until  # what arrives now was sent before the receiver asked
+    return now + pause if pause else None
 
 
 def _is_free() -> ColumnElement[bool]:

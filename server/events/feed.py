@@ -8,24 +8,38 @@ Rules:
   has one writer at a time, and no such numbers.
 """
 
-from collections.abc import Collection, Sequence
+import time
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, cast
 
-from sqlalchemy import Connection, Row, Table, func, select, text
+from sqlalchemy import Connection, Row, Select, Table, bindparam, func, select, text
 
 from server.database.models import TaskEvent
 from server.database.session import Database
+from server.errors import UnavailableError
 
 PAGE = 500
 _LOOK_BACK = 500
+_SETTLE_SECONDS = 10.0
+_SETTLE_PAUSE = 0.01
 
 _events = cast("Table", TaskEvent.__table__)
 _NEWEST = select(func.max(_events.c.id))
+_SOME = select(_events.c.at).where(_events.c.id > bindparam("after")).order_by(_events.c.id).limit(50).subquery()
+_EARLIEST, _LATEST = select(func.min(_SOME.c.at)), select(func.max(_SOME.c.at))
+_CLOCKS = timedelta(hours=1)
+"""By how much the time of an event may differ from its place among the others."""
 _RUNNING = text(
     "SELECT CAST(CAST(pg_snapshot_xmax(pg_current_snapshot()) AS text) AS bigint) AS next, "
     "CAST(CAST(pg_snapshot_xmin(pg_current_snapshot()) AS text) AS bigint) AS oldest"
+)
+# A transaction that inserts into a table has this lock on it until its end, and takes it before the row has its number.
+_ADDING = text(
+    "SELECT virtualtransaction FROM pg_locks WHERE locktype = 'relation' AND mode = 'RowExclusiveLock' AND granted "
+    "AND relation = CAST('task_events' AS regclass) "
+    "AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
 )
 
 
@@ -67,6 +81,29 @@ class EventFeed:
         with database.look() as connection:
             return connection.scalar(_NEWEST) or 0
 
+    @staticmethod
+    def place_now(database: Database) -> int:
+        """The place of a reader that wants every event which is committed after this call. Blocking.
+
+        No event up to this number is committed later. On PostgreSQL this waits for the transactions that are adding
+        events, which take milliseconds; it delays none of them. Raises `UnavailableError` when one of them does not end
+        within 10 seconds.
+        """
+        newest = EventFeed.newest(database)
+        # After the number was read: whoever has a lower one has its lock until it ends.
+        with database.look() as connection:
+            if connection.dialect.name == "sqlite":
+                return newest
+            before = set(connection.scalars(_ADDING))
+        deadline = time.monotonic() + _SETTLE_SECONDS
+        while before:
+            if time.monotonic() >= deadline:
+                raise UnavailableError(part="database")
+            _pause()
+            with database.look() as connection:
+                before &= set(connection.scalars(_ADDING))
+        return newest
+
     @property
     def is_waiting(self) -> bool:
         """Whether the last page ended before a number that may still appear."""
@@ -105,6 +142,10 @@ class EventFeed:
         return len(found)
 
 
+def _pause() -> None:
+    time.sleep(_SETTLE_PAUSE)
+
+
 def past(
     connection: Connection, *, task_id: str | None, owner: str | None, after: int, until: int, limit: int
 ) -> Sequence[Event]:
@@ -115,6 +156,33 @@ def past(
     if owner is not None:
         query = query.where(_events.c.owner == owner)
     return [Event(**row) for row in connection.execute(query).mappings()]
+
+
+def span(connection: Connection, since: datetime, until: datetime) -> tuple[int, int]:
+    """Two numbers between which all events of a time are: after the first one, up to the second one. Blocking.
+
+    There is no index of times, which each event would pay for. Numbers and times rise together but for the clocks of
+    several hosts, so a search by halves finds the place; it looks at some events at each step, so that a few with a
+    wrong time mislead it to no wrong side.
+    """
+    newest = connection.scalar(_NEWEST) or 0
+    return (
+        _halve(connection, newest, _LATEST, lambda latest: latest >= since - _CLOCKS),
+        _halve(connection, newest, _EARLIEST, lambda earliest: earliest > until + _CLOCKS),
+    )
+
+
+def _halve(connection: Connection, newest: int, of_some: Select[datetime], is_later: Callable[[datetime], bool]) -> int:
+    """The lowest number after which some events are later; the newest one without them."""
+    low, high = 0, newest
+    while low < high:
+        middle = (low + high) // 2
+        found = connection.scalar(of_some, {"after": middle})
+        if found is None or is_later(found):
+            high = middle
+        else:
+            low = middle + 1
+    return low
 
 
 def last_of(connection: Connection, task_id: str, types: Collection[str] = ()) -> Event | None:

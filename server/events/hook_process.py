@@ -11,6 +11,7 @@ Rules:
 
 import contextlib
 import importlib.metadata
+import io
 import json
 import os
 import select
@@ -21,8 +22,9 @@ import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
+from server.events.hook_output import HookOutput
 from server.hooks import GROUP
 from server.settings.types import PREFIX
 
@@ -51,11 +53,16 @@ class HookError(Exception):
     """The hook failed: it raised, ended its process, or took too long. The text is for the log."""
 
 
+class HookTimeoutError(HookError):
+    """It took too long."""
+
+
 class HookProcess:
     """One hook. For one call at a time."""
 
     def __init__(self, hook: Hook) -> None:
         self.hook = hook
+        self._output = HookOutput(hook.value)
         self._process: subprocess.Popen[bytes] | None = None
         self._started = 0.0
         self._is_ready = False
@@ -75,12 +82,16 @@ class HookProcess:
                     [sys.executable, "-m", "server.events.hook_child", self.hook.name, self.hook.value],
                     stdin=subprocess.PIPE,
                     stdout=subprocess.PIPE,
+                    stderr=subprocess.PIPE,  # the child prints there, too
                     bufsize=0,
                     env={name: value for name, value in os.environ.items() if not name.startswith(PREFIX)},
                     start_new_session=True,
                 )
             except OSError as error:
                 raise HookError(f"no process can be started: {error.strerror}") from None
+            if self._process.stderr is not None:
+                # Buffered, for its lines; the process keeps no reference, since the thread closes it.
+                self._output.follow(io.BufferedReader(cast("io.RawIOBase", self._process.stderr)))
 
     def call(self, argument: Mapping[str, Any], deadline: float) -> str | None:
         """Call the hook; the explanation with which it refused, or None. Blocking, until `deadline` of
@@ -113,7 +124,7 @@ class HookProcess:
         except TimeoutError:
             if time.monotonic() >= last:
                 self._end()
-            raise HookError("it is still starting") from None
+            raise HookTimeoutError("it is still starting") from None
         except (OSError, ValueError):
             self._end()
             raise HookError("its process ended while it was imported") from None
@@ -128,7 +139,7 @@ class HookProcess:
             yield
         except TimeoutError:
             self._end()
-            raise HookError("it took too long") from None
+            raise HookTimeoutError("it took too long") from None
         except (OSError, ValueError):
             self._end()
             raise HookError("it ended its process") from None

@@ -21,6 +21,7 @@ from server.events.redis_link import RedisLink
 from server.events.sender import Sender
 from server.events.task_cache import TaskCache
 from server.events.webhooks import Webhooks
+from server.observability import Metrics
 from server.settings import Settings
 from server.tracing import Tracing
 
@@ -50,6 +51,7 @@ class EventParts:
         node: str,
         clock: Callable[[], datetime],
         tracing: Tracing,
+        metrics: Metrics,
     ) -> "EventParts":
         """Build everything; connects to nothing, and starts nothing yet.
 
@@ -66,10 +68,22 @@ class EventParts:
             # As the workers of tasks are named: whoever leads next in this folder knows that this process has ended.
             worker = f"{node}/{socket.gethostname()}/{os.getpid()}"
             deliverer = Deliverer(
-                database=database, bodies=bodies, sender=sender, worker=worker, clock=clock, tracing=tracing
+                database=database,
+                bodies=bodies,
+                sender=sender,
+                worker=worker,
+                clock=clock,
+                tracing=tracing,
+                count=metrics.count_deliveries,
             )
-            seconds = settings.hook_time_limit
-            hooks = post_hooks.find(database=database, bodies=bodies, worker=worker, seconds=seconds, clock=clock)
+            hooks = post_hooks.find(
+                database=database,
+                bodies=bodies,
+                worker=worker,
+                seconds=settings.hook_time_limit,
+                clock=clock,
+                count=metrics.count_hook_call,
+            )
             return [deliverer, *hooks]
 
         return cls(
@@ -78,7 +92,7 @@ class EventParts:
             hub=EventHub(database=database, cache=cache, redis=redis),
             webhooks=Webhooks(settings=settings, database=database, sender=sender, clock=clock),
             make_followers=make_followers,
-            pre_create=PreCreate(settings),
+            pre_create=PreCreate(settings, metrics.count_hook_call),
             _sender=sender,
         )
 

@@ -23,9 +23,11 @@ from sqlalchemy.exc import IntegrityError
 from server.database.event_models import OutboxCursor
 from server.database.session import AWAY, Database, reason
 from server.database.types import database_time
+from server.errors import UnavailableError
 from server.events.bodies import Bodies, Origin, moment
+from server.events.counts import CountCall, uncounted
 from server.events.feed import Event, EventFeed
-from server.events.hook_process import Hook, HookError, HookProcess, registered
+from server.events.hook_process import Hook, HookError, HookProcess, HookTimeoutError, registered
 
 _LOOK_SECONDS = 0.5
 _AWAY_SECONDS = 2.0
@@ -45,12 +47,19 @@ _log = structlog.stdlib.get_logger("videodock.hooks")
 
 
 def find(
-    *, database: Database, bodies: Bodies, worker: str, seconds: float, clock: Callable[[], datetime]
+    *,
+    database: Database,
+    bodies: Bodies,
+    worker: str,
+    seconds: float,
+    clock: Callable[[], datetime],
+    count: CountCall = uncounted,
 ) -> Sequence["PostHook"]:
     """A follower for each registered hook; `seconds` is what one call may take."""
     hooks = registered(*_WANTED)
     return [
-        PostHook(hook, database=database, bodies=bodies, worker=worker, seconds=seconds, clock=clock) for hook in hooks
+        PostHook(hook, database=database, bodies=bodies, worker=worker, seconds=seconds, clock=clock, count=count)
+        for hook in hooks
     ]
 
 
@@ -66,6 +75,7 @@ class PostHook:
         worker: str,
         seconds: float,
         clock: Callable[[], datetime],
+        count: CountCall = uncounted,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._hook = hook
@@ -75,6 +85,7 @@ class PostHook:
         self._worker = worker
         self._seconds = seconds
         self._clock = clock
+        self._count = count
         self._monotonic = monotonic
         self._process = HookProcess(hook)
         self._feed: EventFeed | None = None
@@ -157,8 +168,13 @@ class PostHook:
         try:
             self._process.call(self._argument(event), deadline)
         except HookError as error:
-            if self._stopping.is_set() or not self._gives_up(event, error):
+            if self._stopping.is_set():
                 return False
+            self._count(self._hook.name, "timeout" if isinstance(error, HookTimeoutError) else "failed")
+            if not self._gives_up(event, error):
+                return False
+        else:
+            self._count(self._hook.name, "ok")
         self._failures = 0
         if not self._write(_cursors.c.worker == self._worker, event_id=event.id, updated_at=self._clock()):
             self._lose()
@@ -214,7 +230,11 @@ class PostHook:
         with self._database.look() as connection:
             if connection.scalar(select(_cursors.c.name).where(_cursors.c.name == self._name)) is not None:
                 return
-        values = {"name": self._name, "event_id": EventFeed.newest(self._database), "updated_at": self._clock()}
+        try:
+            place = EventFeed.place_now(self._database)
+        except UnavailableError:  # a transaction that adds events does not end; the next look tries again
+            return
+        values = {"name": self._name, "event_id": place, "updated_at": self._clock()}
         try:
             with self._database.change() as connection:
                 connection.execute(insert(_cursors).values(**values))

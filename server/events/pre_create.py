@@ -18,10 +18,12 @@ import structlog
 
 from server import threads
 from server.errors import RefusedByHookError, UnavailableError
-from server.events.hook_process import HookError, HookProcess, registered
+from server.events.counts import CountCall, uncounted
+from server.events.hook_process import HookError, HookProcess, HookTimeoutError, registered
 from server.hooks import Creation
 from server.settings import Settings
 
+PRE_CREATE = "pre_create"
 _OPEN_AFTER = 3
 _PAUSE_SECONDS = 30.0
 
@@ -31,7 +33,8 @@ _log = structlog.stdlib.get_logger("videodock.hooks")
 class PreCreate:
     """The hooks of one serving process."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, count: CountCall = uncounted) -> None:
+        self._count = count
         self._seconds = settings.pre_create_time_limit
         self._refuses = settings.pre_create_failure == "refuse"
         self._asked: Sequence[_Asked] = ()
@@ -39,7 +42,7 @@ class PreCreate:
 
     def start(self) -> None:
         """Find the hooks, and start their processes. Blocking, for some milliseconds."""
-        self._asked = [_Asked(HookProcess(hook)) for hook in registered("pre_create")]
+        self._asked = [_Asked(HookProcess(hook)) for hook in registered(PRE_CREATE)]
         if self._asked:
             self._pool = ThreadPoolExecutor(1, "pre-create")
             _log.info("hooks_found", hooks=[one.process.hook.value for one in self._asked])
@@ -66,13 +69,15 @@ class PreCreate:
         for one in self._asked:
             try:
                 if now > last:
-                    raise HookError("it is busy with other creations")  # noqa: TRY301  # one place decides
+                    raise HookTimeoutError("it is busy with other creations")  # one place decides
                 refusal = one.ask(argument, now + self._seconds)
             except HookError as error:
+                self._count(PRE_CREATE, "timeout" if isinstance(error, HookTimeoutError) else "failed")
                 _log.warning("hook_failed", hook=one.process.hook.value, reason=str(error), owner=creation.owner)
                 if self._refuses:
                     raise UnavailableError(part="hook") from None
                 continue
+            self._count(PRE_CREATE, "ok" if refusal is None else "refused")
             if refusal is not None:
                 raise RefusedByHookError(explanation=refusal)
 

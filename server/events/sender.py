@@ -11,6 +11,7 @@ import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from email.utils import parsedate_to_datetime
 from ssl import SSLContext
 
 from server.auth import outbound
@@ -22,6 +23,7 @@ SECONDS = 15.0
 KEPT_BYTES = 1024
 """Of an answer, for the log of deliveries."""
 _LONGEST_URL = 2048
+_MOST_DIGITS = 9  # of a number of seconds: centuries
 _AGENT = b"Videodock"
 
 
@@ -33,6 +35,8 @@ class Sent:
     status: int | None = None
     answer: str | None = None
     error_code: str | None = None
+    retry_after: float = 0.0
+    """Seconds for which a receiver that is busy (429, 503) wants nothing; 0 if it says nothing of that."""
 
     @property
     def is_delivered(self) -> bool:
@@ -106,7 +110,8 @@ class Sender:
             return Sent(time.monotonic() - began, error_code=f"webhook_{error.code}")
         # PostgreSQL's texts have no NUL.
         text = answer.body.decode("utf-8", "replace").replace("\0", "\N{REPLACEMENT CHARACTER}")
-        return Sent(time.monotonic() - began, answer.status, text)
+        wait = _seconds(answer.retry_after or "") if answer.status in (429, 503) else 0.0
+        return Sent(time.monotonic() - began, answer.status, text, retry_after=wait)
 
     def _allows(self, address: str) -> bool:
         return self.allow_private or addresses.is_public(address)
@@ -114,3 +119,14 @@ class Sender:
     def close(self) -> None:
         """Let the threads end. Does not wait for them."""
         self.resolvers.shutdown(wait=False, cancel_futures=True)
+
+
+def _seconds(retry_after: str) -> float:
+    """Seconds of a Retry-After, a number or a date (RFC 9110 section 10.2.3); 0 for one that is neither or is over."""
+    text = retry_after.strip()
+    if text.isascii() and text.isdigit():
+        return float(text[:_MOST_DIGITS])
+    try:
+        return max(0.0, parsedate_to_datetime(text).timestamp() - time.time())
+    except (ValueError, OverflowError):
+        return 0.0

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Select, delete, func, select, update
+from sqlalchemy import ColumnElement, Select, delete, func, select, update
 from sqlalchemy.orm import Session
 
 from server.database.event_models import WebhookAttempt, WebhookDelivery, WebhookEndpoint, WebhookSecret
@@ -23,7 +23,7 @@ from server.database.models import TaskEvent
 from server.database.session import Database, changed
 from server.errors import DeliveryNotFoundError, FieldInvalidError, TooManyWebhooksError, WebhookNotFoundError
 from server.events import deliveries, signing
-from server.events.feed import Event, EventFeed
+from server.events.feed import Event, EventFeed, span
 from server.events.sender import Sender
 from server.events.types import WEBHOOK_NAMES, WEBHOOKS
 from server.settings import Settings
@@ -75,14 +75,14 @@ class Webhooks:
     def add(self, url: str, types: Sequence[str], owner: str | None) -> tuple[WebhookEndpoint, str]:
         """Add an endpoint, which gets what happens from now on; with its secret.
 
-        Raises `FieldInvalidError`, `TooManyWebhooksError`.
+        Raises `FieldInvalidError`, `TooManyWebhooksError`, and `UnavailableError` as `EventFeed.place_now`.
         """
         self.sender.check_url(url)
         chosen = check_types(types)
-        newest = EventFeed.newest(self.database)
+        place = EventFeed.place_now(self.database)
         now, secret = self.clock(), signing.new_secret()
         made = "".join(secrets.choice(_ID_CHARACTERS) for _ in range(_ID_LENGTH))
-        row = WebhookEndpoint(id=made, owner=owner, url=url, types=chosen, created_at=now, event_id=newest, failures=0)
+        row = WebhookEndpoint(id=made, owner=owner, url=url, types=chosen, created_at=now, event_id=place, failures=0)
         with self.database.write() as session:
             count = session.scalar(select(func.count()).where(WebhookEndpoint.owner == owner)) or 0
             if owner is not None and count >= MOST_OF_OWNER:
@@ -122,9 +122,13 @@ class Webhooks:
         self, endpoint_id: str, owner: str | None, *, types: Sequence[str] | None = None, enabled: bool | None = None
     ) -> WebhookEndpoint:
         """Choose other events; disable or enable. A disabled endpoint gets nothing; once it is enabled, it gets what
-        happens from then on, and what was pending. Raises `WebhookNotFoundError`, `FieldInvalidError`."""
+        happens from then on, and what was pending. Other events are sent of what happens from then on, too. Raises
+        `WebhookNotFoundError`, `FieldInvalidError`, and `UnavailableError` as `EventFeed.place_now`."""
         values: dict[str, Any] = {} if types is None else {"types": check_types(types)}
-        newest = EventFeed.newest(self.database)
+        self.find(endpoint_id, owner)
+        place = EventFeed.place_now(self.database)
+        if types is not None:
+            self._catch_up(endpoint_id, owner, place)
         with self.database.write() as session:
             row = _find(session, endpoint_id, owner)
             if enabled is False and row.disabled_at is None:
@@ -132,7 +136,7 @@ class Webhooks:
             if enabled and row.disabled_at is not None:
                 values |= {"disabled_at": None, "disabled_code": None, "failures": 0, "retry_at": None}
                 # The process that had it may still have an older number in memory, and would count as its deliverer.
-                values |= {"event_id": newest, "worker": None, "lease_expires_at": None}
+                values |= {"event_id": place, "worker": None, "lease_expires_at": None}
             if values:
                 changed(session, update(WebhookEndpoint).where(WebhookEndpoint.id == endpoint_id).values(**values))
                 session.expire_all()
@@ -190,24 +194,54 @@ class Webhooks:
 
     def replay_range(self, endpoint_id: str, owner: str | None, since: datetime, until: datetime) -> int:
         """Send again what happened in this time, also what the endpoint missed while it was disabled; how many
-        messages, at most 100,000. Those that are pending are not counted. Raises `WebhookNotFoundError`."""
-        total, after = 0, 0
-        first = select(func.min(TaskEvent.id)).where(TaskEvent.at >= since, TaskEvent.at <= until)
+        messages, at most 100,000. Those that are pending are not counted.
+
+        Raises `WebhookNotFoundError`, and `UnavailableError` as `EventFeed.place_now`.
+        """
+        self.find(endpoint_id, owner)
+        place = EventFeed.place_now(self.database)
+        self._catch_up(endpoint_id, owner, place)
+        with self.database.read() as session:
+            after, most = span(session.connection(), since, until)
+        total, in_time = 0, (TaskEvent.at >= since, TaskEvent.at <= until)
         while total < _MOST_REPLAYED:
-            with self.database.write() as session:
+            # Pages are read outside of the transaction that writes: a long range must hold up no upload.
+            with self.database.read() as session:
                 row = _find(session, endpoint_id, owner)
-                if not after:
-                    after = (session.scalar(first) or 1) - 1
-                # Events after this number will be delivered anyway.
-                page = session.execute(_in_range(row, since, until, after)).mappings().all()
-                if page:
-                    events = [Event(**found) for found in page]
-                    total += deliveries.add_again(session.connection(), row.id, events, now=self.clock())
+                # Events after the place of an endpoint will be delivered anyway, but not to one that is disabled.
+                last = min(most, row.event_id if row.disabled_at is None else place)
+                page = session.execute(_wanted(row, after, last, *in_time)).mappings().all()
+            if page:
+                events = [Event(**found) for found in page]
+                with self.database.write() as session:
+                    _find(session, endpoint_id, owner)
+                    total += deliveries.add_again(session.connection(), endpoint_id, events, now=self.clock())
                     _try_soon(session, endpoint_id)
-                    after = events[-1].id
+                after = events[-1].id
             if len(page) < _REPLAY_PAGE:
                 break
         return total
+
+    def _catch_up(self, endpoint_id: str, owner: str | None, place: int) -> None:
+        """Make the deliveries of events up to `place` that the deliverer has not made yet, as it would make them.
+
+        The deliverer writes how far an endpoint is once a minute when it wants none of the events, and its place in the
+        row may be as old. So whoever needs the true place moves it here. Does nothing for an endpoint that is disabled.
+        """
+        for _ in range(_MOST_REPLAYED // _REPLAY_PAGE):
+            with self.database.read() as session:
+                row = _find(session, endpoint_id, owner)
+                if row.disabled_at is not None or row.event_id >= place:
+                    return
+                page = session.execute(_wanted(row, row.event_id, place)).mappings().all()
+            events = [Event(**found) for found in page]
+            moved = events[-1].id if len(page) == _REPLAY_PAGE else place
+            # Unless the deliverer has moved it meanwhile: then look again.
+            of = (WebhookEndpoint.id == endpoint_id, WebhookEndpoint.event_id == row.event_id)
+            with self.database.write() as session:
+                is_moved = changed(session, update(WebhookEndpoint).where(*of).values(event_id=moved))
+                if is_moved and events:
+                    deliveries.add(session.connection(), endpoint_id, events, now=self.clock())
 
     def log(
         self,
@@ -258,10 +292,11 @@ def _try_soon(session: Session, endpoint_id: str) -> None:
     changed(session, update(WebhookEndpoint).where(WebhookEndpoint.id == endpoint_id).values(retry_at=None))
 
 
-def _in_range(row: WebhookEndpoint, since: datetime, until: datetime, after: int) -> Select[Any]:
+def _wanted(row: WebhookEndpoint, after: int, last: int, *also: ColumnElement[bool]) -> Select[Any]:
+    """The events after one and up to another that an endpoint wants; a page of them."""
     wanted = [kind for kind, name in WEBHOOK_NAMES.items() if name in row.types]
-    of = (TaskEvent.id > after, TaskEvent.id <= row.event_id, TaskEvent.type.in_(wanted))
-    query = select(TaskEvent.__table__).where(*of, TaskEvent.at >= since, TaskEvent.at <= until)
+    of = (TaskEvent.id > after, TaskEvent.id <= last, TaskEvent.type.in_(wanted))
+    query = select(TaskEvent.__table__).where(*of, *also)
     if row.owner is not None:
         query = query.where(TaskEvent.owner == row.owner)
     return query.order_by(TaskEvent.id).limit(_REPLAY_PAGE)

@@ -84,6 +84,14 @@ REASONS: dict[str, Texts] = {
         "指向本机或内网；需由管理员设置 webhook_allow_private",
         "it leads to this machine or a private network, which the setting webhook_allow_private does not allow",
     ),
+    "owner_off": (
+        "身份验证已关闭，所有内容属于同一个所有者：请去掉该参数，或将设置 auth 设为 on",
+        "without authentication everything has one owner: leave it out, or set the setting auth to on",
+    ),
+    "webhook_replay": (
+        "须提供 message_id，或提供 since（可加 until）",
+        "give either message_id, or since with or without until",
+    ),
     "webhook_owner": ("须为您自己；其他所有者需要权限 admin", "it must be your own; other owners need the scope admin"),
     "retry_nothing": ("没有失败或已取消的文件", "none of its files has failed or was cancelled"),
     "retry_gone": ("原始文件已不存在：{names}", "the original is gone: {names}"),

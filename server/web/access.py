@@ -285,9 +285,12 @@ class Access:
     async def events(self, scope: AsgiScope, owner: str | None) -> Right:
         """The right to the events of an owner: the caller's own, or for `admin` those of `owner`, or with None all.
 
-        Raises as `Authenticator.principal`, and `ScopeMissingError`.
+        Raises as `Authenticator.principal`, `ScopeMissingError`, and `FieldInvalidError` for another owner where
+        authentication is off.
         """
         if not self._is_on:
+            if owner not in (None, DEFAULT_OWNER):
+                raise FieldInvalidError(field="owner", reason="owner_off")
             return Right("", DEFAULT_OWNER)
         principal = await self._authenticator.principal(scope)
         principal.check(Scope.READ)
@@ -329,7 +332,8 @@ class Access:
     async def lister(self, scope: AsgiScope, asked: str | None) -> tuple[Principal | None, str | None]:
         """Who reads a list, and whose things it shows: those of the owner that is `asked` for, None for all owners.
 
-        Raises `FieldInvalidError`, `ScopeMissingError`; else as `Authenticator.principal`.
+        Raises `FieldInvalidError`, also where authentication is off and there are no other owners, `ScopeMissingError`;
+        else as `Authenticator.principal`.
         """
         reader = await self._authenticator.principal(scope) if self._is_on else None
         if reader is not None:
@@ -337,6 +341,8 @@ class Access:
         own = DEFAULT_OWNER if reader is None else reader.acts_for
         if asked in (None, own):
             return reader, own
+        if not self._is_on:
+            raise FieldInvalidError(field="owner", reason="owner_off")
         if own is not None:
             raise ScopeMissingError(scope=Scope.ADMIN.value)
         if not is_owner(asked):

@@ -107,7 +107,6 @@ class _FormRoute:
         if principal is None:
             question = UploadQuestion(protocol="form", size=call.head.body_length, type=call.head.content_type)
             principal = await self._access.ask(call.scope, question)
-        await self._hooks.check_form(call.scope, principal, call.head)
         reader = FormParser(call.body, call.head.get("Content-Type"), self._settings.body_idle_timeout)
         try:
             return await self._receive(call, reader, principal)
@@ -127,6 +126,8 @@ class _FormRoute:
         asked = int(length) if length.isdecimal() else 0
         rate = await self._access.count_creation(call.scope, principal)
         async with self._forms.receive(principal.owner, key, asked, grant_terms.terms(principal)) as form:
+            if form.earlier is None:  # a repeat creates nothing
+                await self._hooks.check_form(call.scope, principal, call.head)
             form.passthrough = grant_terms.passthrough(principal)
             form.client = client_kind(call.head.get("User-Agent"))
             answer = await self._take_all(form, reader, principal)

@@ -144,6 +144,8 @@ class _Webhooks:
             if not _IS_MESSAGE(message_id):
                 raise DeliveryNotFoundError
             await self._database.run(self._webhooks.replay, _id(call), principal.acts_for, message_id)
+        elif "since" not in body:
+            raise FieldInvalidError(field="since", reason="webhook_replay")
         else:
             since = _time(body, "since")
             until = _time(body, "until") if "until" in body else datetime.now(UTC) + timedelta(days=1)

@@ -4,6 +4,7 @@ import signal
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -11,6 +12,7 @@ from tests.conftest import StartServer
 from tests.harness.brokers import PASSWORD, Broker
 from tests.harness.gate import Gate
 from tests.harness.multipart import curl
+from tests.harness.receiver import Receiver
 from tests.harness.rows import query
 from tests.harness.server_process import ServerProcess
 from tests.harness.tasks import finish, follow, poster
@@ -76,6 +78,40 @@ def test_an_upload_is_processed_by_a_celery_worker(
     worker.stop()
     celery_server.stop()
     check_no_secret(celery_server, worker)
+
+
+@pytest.mark.parametrize("broker", ["redis"], indirect=True)
+@pytest.mark.turns(1)
+def test_webhooks_are_delivered_by_one_process_beside_celery(
+    start_server: StartServer, postgres_url: str, broker: Broker, tmp_path: Path
+) -> None:
+    """Two serving processes and a worker: the one that leads sends each message once, also what the worker did."""
+    settings: dict[str, Any] = {"database_url": postgres_url, "broker_url": broker.url, "scheduler": "celery"}
+    server = start_server(**settings, workers=2, webhook_allow_private="on")
+    worker = WorkerProcess(tmp_path / "worker", data_dir=server.data_dir, **settings)
+    with Receiver() as receiver:
+        made = server.run("webhooks", "add", receiver.url, "--event", "all", "--webhook-allow-private", "on")
+        assert made.returncode == 0, made.stderr
+        try:
+            worker.start()
+            finish(server, upload(server, make(tmp_path, "a.mp4")))
+        finally:
+            worker.close()
+        ended = "SELECT status FROM webhook_deliveries"
+        until(
+            lambda: (
+                "task.completed" in receiver.types
+                and {row["status"] for row in query(server.database_url, ended)} == {"delivered"}
+            ),
+            what="all is delivered",
+        )
+        assert receiver.types == ["upload.created", "upload.finished", "task.processing", "task.completed"]
+        assert len(set(receiver.ids)) == 4
+        (owner,) = query(server.database_url, "SELECT worker FROM webhook_endpoints")
+        (task,) = query(server.database_url, "SELECT data FROM task_events WHERE type = 'processing'")
+        assert task["data"]["worker"].startswith("celery@")
+        node = (server.data_dir / "node").read_text().strip()
+        assert str(owner["worker"]).startswith(f"{node}/")
 
 
 @pytest.mark.sampled(1)

@@ -16,6 +16,7 @@ from tests.harness.rows import query
 from tests.harness.server_process import ServerProcess
 from tests.harness.waiting import until
 from tests.security.callers import TUS, Callers, id_of
+from tests.tus.client import video
 
 STORY = [
     "upload.created",
@@ -109,6 +110,34 @@ def test_a_backend_is_told_all_that_happens(start_server: StartServer, database_
         server.close()
 
 
+ASKED = """
+    import os
+
+    def pre_create(creation):
+        with open(os.environ["ASKED_FILE"], "a") as file:
+            file.write(creation.protocol + "\\n")
+"""
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_a_form_that_is_sent_again_asks_no_hook(database_url: str, tmp_path: Path) -> None:
+    """The answer is the stored one: nothing is created, so there is nothing to ask about."""
+    site, file = hook_package.place(tmp_path / "site", "asked_hooks", ASKED, "pre_create"), tmp_path / "asked"
+    server = ServerProcess(tmp_path / "served", database_url=database_url)
+    server.environment = {"PYTHONPATH": str(site), "ASKED_FILE": str(file)}
+    try:
+        server.start()
+        answered = []
+        for key in ("first", "first", "second"):
+            files, headers = {"videos": ("clip.mp4", video(500))}, {"Idempotency-Key": key}
+            answer = server.http.post(f"{server.url}/api/upload/videos", files=files, headers=headers)
+            answered.append(answer.json()["task_id"])
+        assert answered[0] == answered[1] != answered[2]
+        assert file.read_text().split() == ["form", "form"]
+    finally:
+        server.close()
+
+
 def test_kills_lose_no_message_and_keep_ids(start_server: StartServer, database_url: str, tmp_path: Path) -> None:
     """kill -9 while messages wait, and between a message and its record: all come, duplicates under the same id."""
     server = start_server(database_url=database_url, webhook_allow_private="on", auth="on")
@@ -144,6 +173,31 @@ def test_kills_lose_no_message_and_keep_ids(start_server: StartServer, database_
         assert told(receiver, task) == [name for name in STORY if name != "video.playable"]
         rows = query(server.database_url, "SELECT message_id, status FROM webhook_deliveries")
         assert {row["message_id"] for row in rows} == set(receiver.ids)
+
+
+@pytest.mark.soak
+def test_of_two_servers_one_delivers_and_a_kill_hands_over(start_server: StartServer, postgres_url: str) -> None:
+    """Two leaders with folders of their own on one database: kill -9 of the one that delivers; after its lease the
+    other one sends the rest, what was on its way under the same id."""
+    servers = [start_server(database_url=postgres_url, webhook_allow_private="on") for _ in range(2)]
+    body = {"videos": ("clip.mp4", video(500))}
+    with Receiver() as receiver:
+        add(servers[0], receiver.url)
+        for _ in range(3):
+            for server in servers:
+                server.http.post(f"{server.url}/api/upload/videos", files=body)
+                until(lambda: _is_over(servers[0]), what="all messages are delivered")
+            assert len(receiver.ids) == len(set(receiver.ids))
+        (row,) = query(postgres_url, "SELECT worker FROM webhook_endpoints")
+        nodes = [(server.data_dir / "node").read_text().strip() for server in servers]
+        dead = nodes.index(str(row["worker"]).partition("/")[0])
+        servers[dead].kill()
+        other = servers[1 - dead]
+        task = other.http.post(f"{other.url}/api/upload/videos", files=body).json()["task_id"]
+        until(lambda: "task.failed" in told(receiver, task), what="the other one delivers")
+        until(lambda: _is_over(other), what="all messages are delivered")
+        assert told(receiver, task)[:2] == ["upload.created", "upload.finished"]
+        servers[dead].start()
 
 
 def _is_over(server: ServerProcess) -> bool:

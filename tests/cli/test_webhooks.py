@@ -28,7 +28,9 @@ def test_a_webhook_from_its_begin_to_its_end(server: ServerProcess) -> None:
     (record,) = json.loads(server.run("webhooks", "list", "--json").stdout)
     assert (record["id"], record["url"], record["owner"]) == (webhook_id, URL, None)
     assert record["types"] == ["task.completed", "task.failed"]
-    assert secret not in server.run("webhooks", "list").stdout
+    listed = server.run("webhooks", "list").stdout
+    assert secret not in listed
+    assert " healthy " in listed
     assert server.run("webhooks", "disable", webhook_id).stdout == "Disabled.\n"
     assert "disabled" in server.run("webhooks", "list").stdout
     assert server.run("webhooks", "enable", webhook_id).stdout == "Enabled.\n"

@@ -29,6 +29,13 @@ SOUND = {
     f"videodock_tasks_running{{{SERVER}}}": "2x600",
     f'videodock_tasks{{status="completed",{SERVER}}}': "0+10x600",
     f'videodock_tasks{{status="error",{SERVER}}}': "0+0.1x600",
+    f"videodock_webhook_circuits_open{{{SERVER}}}": "0x600",
+    f"videodock_oldest_webhook_message_seconds{{{SERVER}}}": "2x600",
+    f'videodock_webhook_deliveries_total{{outcome="delivered",{SERVER}}}': "0+10x600",
+    f'videodock_webhook_deliveries_total{{outcome="failed",{SERVER}}}': "0+1x600",
+    f'videodock_webhook_deliveries_total{{outcome="dead",{SERVER}}}': "0x600",
+    f'videodock_hook_calls_total{{hook="post_task",outcome="ok",{SERVER}}}': "0+10x600",
+    f'videodock_hook_calls_total{{hook="post_task",outcome="failed",{SERVER}}}': "0+0.02x600",
 }
 
 
@@ -115,6 +122,37 @@ CASES = [
         60,
         {"VideodockCredentialsRefused": JOB},
         {_requests(method="POST", status="401"): "0+600x600"},
+    ),
+    Case(
+        "webhook fails",
+        90,
+        {"VideodockWebhookFails": BOTH},
+        {
+            f"videodock_webhook_circuits_open{{{SERVER}}}": "1x600",
+            f"videodock_oldest_webhook_message_seconds{{{SERVER}}}": "0+60x600",
+        },
+    ),
+    Case(
+        "webhooks stand",
+        90,
+        {"VideodockWebhooksStand": BOTH},
+        {
+            f"videodock_oldest_webhook_message_seconds{{{SERVER}}}": "0+60x600",
+            f'videodock_webhook_deliveries_total{{outcome="delivered",{SERVER}}}': "500x600",
+            f'videodock_webhook_deliveries_total{{outcome="failed",{SERVER}}}': "50x600",
+        },
+    ),
+    Case(
+        "webhook messages dead",
+        90,
+        {"VideodockWebhookMessagesDead": JOB},
+        {f'videodock_webhook_deliveries_total{{outcome="dead",{SERVER}}}': "0+1x600"},
+    ),
+    Case(
+        "hook fails",
+        90,
+        {"VideodockHookFails": {**JOB, "hook": "post_task"}},
+        {f'videodock_hook_calls_total{{hook="post_task",outcome="timeout",{SERVER}}}': "0+0.2x600"},
     ),
 ]
 

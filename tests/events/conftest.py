@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from server.events.bodies import Bodies
+from server.events.counts import Count, uncounted
 from server.events.deliverer import Deliverer
 from server.events.sender import Sender
 from server.events.webhooks import Webhooks
@@ -44,14 +45,19 @@ class Post:
             settings=self.installation.settings, database=services.database, sender=self.sender, clock=self.clock
         )
 
-    def deliverer(self, worker: str = "node/1", sender: Sender | None = None) -> Deliverer:
+    def deliverer(self, worker: str = "node/1", sender: Sender | None = None, count: Count = uncounted) -> Deliverer:
         """One that does nothing by itself."""
         services = self.installation.services
         bodies = Bodies(
             settings=self.installation.settings, database=services.database, signatures=services.auth.signatures
         )
         made = Deliverer(
-            database=services.database, bodies=bodies, sender=sender or self.sender, worker=worker, clock=self.clock
+            database=services.database,
+            bodies=bodies,
+            sender=sender or self.sender,
+            worker=worker,
+            clock=self.clock,
+            count=count,
         )
         self.made.append(made)
         return made

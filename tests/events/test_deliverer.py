@@ -1,6 +1,7 @@
 """Webhooks from the event to the receiver: once for each event, in order, and again until they arrive."""
 
 import socket
+import threading
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
@@ -14,7 +15,7 @@ from server.events.types import WEBHOOKS
 from tests.events.conftest import Post
 from tests.harness.backend import Asked, Backend, answers
 from tests.harness.receiver import TAKES, Receiver, takes_but
-from tests.harness.waiting import until, within
+from tests.harness.waiting import PATIENCE, until, within
 
 
 def hangs(backend: Backend, _connection: object, _asked: Asked) -> None:
@@ -123,6 +124,71 @@ def test_a_failed_message_is_tried_again_under_its_id(post: Post, receiver: Rece
     assert [row["answer_status"] for row in post.rows("webhook_attempts")] == [503, 503, 200]
     (row,) = post.rows()
     assert (row["status"], row["attempts"], row["next_attempt_at"]) == ("delivered", 3, None)
+
+
+def test_a_receiver_that_asks_for_time_gets_it(post: Post, receiver: Receiver) -> None:
+    """429 with Retry-After: neither this message nor another one comes before, and all come afterwards."""
+    receiver.behaviour = takes_but(answers(429, Retry_After="600"), 1)
+    post.webhooks.add(receiver.url, ["upload.created"], None)
+    post.installation.open()
+    deliverer = post.deliverer()
+    post.run(deliverer)
+    for seconds in (1, 60, 500):
+        post.installation.open()
+        post.clock.pass_by(seconds=seconds)
+        post.run(deliverer)
+    assert len(receiver.asked) == 1
+    post.clock.pass_by(seconds=40)
+    post.run(deliverer)
+    assert post.statuses() == ["delivered"] * 4
+
+
+def test_a_receiver_that_asks_for_a_year_is_tried_by_the_schedule(post: Post, receiver: Receiver) -> None:
+    """A message waits eight hours at most, and others half an hour: a mistake of the receiver loses nothing."""
+    receiver.behaviour = takes_but(answers(503, Retry_After="31536000"), 1)
+    post.webhooks.add(receiver.url, ["upload.created"], None)
+    post.installation.open()
+    deliverer = post.deliverer()
+    post.run(deliverer)
+    post.installation.open()
+    post.clock.pass_by(minutes=31)
+    post.run(deliverer)
+    assert post.statuses() == ["pending", "delivered"]
+    post.clock.pass_by(hours=8)
+    post.run(deliverer)
+    assert post.statuses() == ["delivered"] * 2
+
+
+def test_an_answer_on_its_way_ends_no_pause(post: Post, receiver: Receiver) -> None:
+    """One message is refused for a time and another one, sent before, arrives: the receiver gets its time."""
+    arrives = threading.Event()
+
+    def behave(backend: Backend, connection: socket.socket, asked: Asked) -> None:
+        if asked.json["type"] == "upload.created":
+            answers(429, Retry_After="600")(backend, connection, asked)
+        else:
+            arrives.wait(PATIENCE)
+            TAKES(backend, connection, asked)
+
+    receiver.behaviour = behave
+    endpoint, _ = post.webhooks.add(receiver.url, ["upload.created"], None)
+    post.webhooks.test(endpoint.id, None)
+    post.installation.open()
+    post.sender = Sender(allow_private=True, seconds=PATIENCE)
+    deliverer = post.deliverer()
+    deliverer.look()
+
+    def is_refused() -> bool:
+        deliverer._record()
+        return len(post.rows("webhook_attempts")) == 1
+
+    until(is_refused, what="one is refused")
+    arrives.set()
+    assert deliverer.settle(PATIENCE)
+    assert sorted(map(str, post.statuses())) == ["delivered", "pending"]
+    post.installation.open()
+    post.run(deliverer)
+    assert len(receiver.asked) == 2
 
 
 def test_after_three_days_a_message_is_dead_and_can_be_replayed(post: Post, receiver: Receiver) -> None:

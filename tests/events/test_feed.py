@@ -2,14 +2,14 @@
 
 import threading
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from sqlalchemy import delete, text
 
 from server.database.models import TaskEvent
 from server.database.session import Database
-from server.events.feed import EventFeed
+from server.events.feed import EventFeed, span
 from server.tasks import events
 from tests.harness.migrated import migrate
 from tests.harness.waiting import until
@@ -94,3 +94,18 @@ def test_a_late_commit_is_not_passed_over(database: Database) -> None:
         commit.set()
         thread.join()
     assert read_on(feed, 3) == ["slow", "quick", "quicker"]
+
+
+def test_a_time_is_found_among_the_numbers(database: Database) -> None:
+    """Every event of a time is in the span, and not many others, though one host has a wrong clock."""
+    hour = timedelta(hours=1)
+    with database.write() as session:
+        for number in range(600):
+            wrong = {101: -1000, 452: 1000}.get(number, 0)
+            events.append(session, str(number), "uploaded", owner="ann", at=NOW + (number + wrong) * hour)
+    with database.look() as connection:
+        for first, last in ((0, 599), (300, 310), (-50, -40), (599, 599), (700, 800), (17, 17)):
+            after, until = span(connection, NOW + first * hour, NOW + last * hour)
+            wanted = [n + 1 for n in range(600) if first <= n <= last and n not in (101, 452)]
+            assert all(after < number <= until for number in wanted), (first, last, after, until)
+            assert until - after <= len(wanted) + 250, (first, last, after, until)

@@ -39,6 +39,9 @@ BAD = """
             time.sleep(0.4)
         if deed == "print":
             print("{} a line that looks like an answer", flush=True)
+        if deed == "flood":
+            while True:
+                print("x" * 200)
         if deed == "fork":
             os.fork()
             return Refuse(explanation="twice")
@@ -113,6 +116,18 @@ def test_a_hook_that_fails_in_any_way_can_be_called_again(bad: HookProcess) -> N
     assert call(bad, deed("refuse")) == "not today"
 
 
+def test_a_hook_that_prints_without_end_fills_no_log(bad: HookProcess, capfd: pytest.CaptureFixture[str]) -> None:
+    """It takes too long; of its output a bounded part is in the log, whose end is said once. The next call works."""
+    call(bad, CREATION)  # it has started
+    for _ in range(2):
+        with pytest.raises(HookError, match="took too long"):
+            call(bad, deed("flood"), seconds=0.5)
+        assert call(bad, deed("refuse")) == "not today"
+    shown = capfd.readouterr()
+    assert 60_000 < shown.err.count("x") <= 65_536
+    assert (shown.out + shown.err).count("hook_output_cut") == 1
+
+
 def test_an_answer_is_for_its_own_call(bad: HookProcess) -> None:
     """A hook that forks answers twice: the next call gets its own answer. What has no encoding is replaced."""
     for _ in range(2):
@@ -169,6 +184,8 @@ def test_the_setting_says_what_a_failure_means(path: Path, failure: str, expecte
     import asyncio
 
     hooks = started(pre_create_failure=failure, pre_create_time_limit=30)
+    counted: list[tuple[str, str]] = []
+    hooks._count = lambda hook, result: counted.append((hook, result))
     try:
         assert asyncio.run(outcome(hooks, CREATION)) == "allowed"
         assert asyncio.run(outcome(hooks, deed("refuse"))) == "not today"
@@ -177,6 +194,9 @@ def test_the_setting_says_what_a_failure_means(path: Path, failure: str, expecte
         assert asyncio.run(outcome(hooks, deed("raise"))) == expected
         assert asyncio.run(outcome(hooks, deed("exit"))) == expected
         assert asyncio.run(outcome(hooks, deed("refuse"))) == "not today"
+        assert {hook for hook, _ in counted} == {"pre_create"}
+        assert [result for _, result in counted].count("failed") == 2
+        assert [result for _, result in counted].count("refused") == 3
     finally:
         hooks.close()
 
@@ -308,6 +328,8 @@ def test_a_failed_event_is_told_again_before_the_next(
     file = tmp_path / "told"
     monkeypatch.setenv("HOOKS_EXAMPLE_FILE", str(file))
     hook = make("counting_hooks:post_task")
+    counted: list[tuple[str, str]] = []
+    hook._count = lambda name, result: counted.append((name, result))
     first, second = post.installation.complete(), post.installation.complete()
     for task in (first, second):
         post.installation.services.deletion.cancel(task, None)
@@ -317,6 +339,7 @@ def test_a_failed_event_is_told_again_before_the_next(
     post.clock.pass_by(seconds=3)
     hook.look()
     assert file.read_text().split() == [first] * 2
+    assert counted == [("post_task", "failed")] * 2
     hook._process.close()
     hook._release()
     make("counting_hooks:post_task", worker="node/2").look()

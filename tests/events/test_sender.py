@@ -3,6 +3,8 @@
 import socket
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime
+from email.utils import format_datetime
 from pathlib import Path
 from typing import Any
 
@@ -199,3 +201,24 @@ def test_errors_have_codes() -> None:
         raise socket.gaierror(-2, "Name or service not known")
 
     assert post(Sender(allow_private=True, resolve=resolve), "http://no.example/").error_code == "webhook_name"
+
+
+@pytest.mark.parametrize(
+    ("status", "header", "least", "most"),
+    [
+        (429, "120", 120, 120),
+        (503, " 7 ", 7, 7),
+        (503, format_datetime(datetime(2999, 1, 1, tzinfo=UTC), usegmt=True), 1e9, 1e11),
+        (503, "Sun, 06 Nov 1994 08:49:37 GMT", 0, 0),
+        (429, "9" * 5000, 1e8, 1e9),
+        (429, "soon", 0, 0),
+        (429, "-5", 0, 0),
+        (429, "Sun, 06 Nov 99999 08:49:37 GMT", 0, 0),
+        (500, "120", 0, 0),
+        (200, "120", 0, 0),
+    ],
+)
+def test_retry_after_is_read(status: int, header: str, least: float, most: float) -> None:
+    """Seconds or a date, of a receiver that is busy; nonsense counts as nothing."""
+    with Receiver(answers(status, Retry_After=header)) as receiver:
+        assert least <= post(Sender(allow_private=True), receiver.url).retry_after <= most

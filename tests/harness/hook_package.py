@@ -42,3 +42,15 @@ def write(folder: Path, name: str, code: str, *hooks: str) -> Path:
     lines = "\n".join(f'{hook} = "{name}:{hook}"' for hook in hooks)
     (folder / "pyproject.toml").write_text(_PROJECT.format(name=name, hooks=lines))
     return folder
+
+
+def place(target: Path, name: str, code: str, *hooks: str) -> Path:
+    """Put such a package on a path as an installer leaves it, without one; the folder to put on the path."""
+    (target / name).mkdir(parents=True)
+    (target / name / "__init__.py").write_text(textwrap.dedent(code))
+    about = target / f"{name}-1.dist-info"
+    about.mkdir()
+    (about / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1\n")
+    lines = "\n".join(f"{hook} = {name}:{hook}" for hook in hooks)
+    (about / "entry_points.txt").write_text(f"[videodock.hooks]\n{lines}\n")
+    return target

@@ -98,6 +98,8 @@ def test_what_is_refused(callers: Callers) -> None:
         assert callers.ask("GET", PATH + path, "owner").status_code == 404
     for body in ({}, {"since": "soon"}, {"since": "0001-01-01T00:00:00+14:00"}, {"message_id": 1}, {"since": 1}):
         assert callers.ask("POST", one + "/replay", "owner", json=body).status_code == 400, body
+    empty = callers.ask("POST", one + "/replay", "owner", {"Accept-Language": "en"}, json={}).json()
+    assert "give either message_id, or since" in empty["message"]
     unknown = callers.ask("POST", one + "/replay", "owner", json={"message_id": "msg_\0"})
     assert (unknown.status_code, unknown.json()["code"]) == (404, "delivery_not_found")
     for asked in ("limit=0", "limit=201", "limit=x", "cursor=-1", "cursor=99999999999999999999", "status=good"):

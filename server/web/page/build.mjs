@@ -53,7 +53,10 @@ export async function html(metafile) {
   return source.replace('<!-- entries -->', head.join('\n  '))
 }
 
-/** Bytes of script, by gzip, of the main entry and all that it imports at once. */
+/** What `/` loads: the entry, the view, and the uploads. */
+const FIRST_VIEW = ['src/main.tsx', 'src/views/upload/index.tsx', 'src/state/uploads/index.ts']
+
+/** Bytes of script, by gzip, of the first view and all that it imports. */
 function firstView(metafile, contents) {
   const seen = new Set()
   const visit = (path) => {
@@ -61,7 +64,8 @@ function firstView(metafile, contents) {
     seen.add(path)
     for (const { kind, path: next } of metafile.outputs[path].imports) if (kind === 'import-statement') visit(next)
   }
-  visit(Object.keys(metafile.outputs).find((path) => metafile.outputs[path].entryPoint === 'src/main.tsx'))
+  for (const [path, { entryPoint }] of Object.entries(metafile.outputs))
+    if (FIRST_VIEW.includes(entryPoint)) visit(path)
   return [...seen].reduce((sum, path) => sum + gzipSync(contents.get(path.split('/').pop())).length, 0)
 }
 

@@ -5,6 +5,8 @@
 import type { ComponentType } from 'preact'
 import { useEffect, useState } from 'preact/hooks'
 
+import { isAway } from './api/events'
+import { percent } from './format'
 import { Button } from './parts/button'
 import { Dialog } from './parts/dialog'
 import { DropTarget } from './parts/drop'
@@ -14,6 +16,7 @@ import { Failure, Loading, Missing } from './parts/states'
 import { Toasts } from './parts/toasts'
 import { href, segments } from './router'
 import { LANGUAGES, type Language, language, setLanguage } from './state/language'
+import { uploadShare } from './state/progress'
 import { isProtected, sessionState, signOut, visitor } from './state/session'
 import { toast } from './state/toasts'
 import { type PlainKey, t } from './text'
@@ -34,6 +37,7 @@ export function App() {
         {t('shell.skip')}
       </button>
       <Header />
+      <Away />
       <main id="content" tabIndex={-1}>
         {sessionState.value === 'out' && <SignIn />}
         {/* A view stays while somebody signs in again: nothing in it is lost. */}
@@ -87,7 +91,10 @@ function Header() {
           {LINKS.map(({ to, icon, key }) => (
             <a key={to} href={href(to)} aria-current={here === to ? 'page' : undefined}>
               <Icon name={icon} />
-              <span>{t(key)}</span>
+              <span>
+                {t(key)}
+                {to === '' && here !== '' && uploadShare.value !== null && ` ${percent(uploadShare.value)}`}
+              </span>
             </a>
           ))}
         </nav>
@@ -97,6 +104,31 @@ function Header() {
         {isProtected && sessionState.value === 'in' && <Account />}
       </div>
     </header>
+  )
+}
+
+/** That the server cannot be reached, on every view alike. */
+function Away() {
+  const [isOffline, setOffline] = useState(!navigator.onLine)
+  useEffect(() => {
+    const look = () => setOffline(!navigator.onLine)
+    addEventListener('online', look)
+    addEventListener('offline', look)
+    return () => {
+      removeEventListener('online', look)
+      removeEventListener('offline', look)
+    }
+  }, [])
+  const isShown = sessionState.value === 'in' && (isOffline || isAway.value)
+  return (
+    <div class="away" role="status">
+      {isShown && (
+        <p>
+          <Icon name="alert" />
+          <span>{isOffline ? t('shell.offline') : t('shell.away')}</span>
+        </p>
+      )}
+    </div>
   )
 }
 

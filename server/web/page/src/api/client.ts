@@ -40,8 +40,6 @@ export interface Options {
   query?: Record<string, string | number | boolean | readonly string[] | undefined>
   /** Sent as JSON; a Blob as it is, with its own type. */
   body?: unknown
-  /** Goes on when the page is closed. */
-  keepalive?: boolean
   signal?: AbortSignal
   headers?: Record<string, string>
 }
@@ -62,8 +60,9 @@ export function address(path: string, query: Options['query'] = {}): URL {
 export async function ask<T>(method: string, path: string, options: Options = {}): Promise<T> {
   const spoken = language.value
   const headers: Record<string, string> = { Accept: 'application/json', 'Accept-Language': spoken, ...options.headers }
-  const init: RequestInit = { method, headers, cache: 'no-store', signal: withPatience(options.signal) }
-  if (options.keepalive) init.keepalive = true
+  // A change is made also when the window is closed meanwhile; browsers allow that for small bodies alone.
+  const keepalive = method !== 'GET' && !(options.body instanceof Blob)
+  const init: RequestInit = { method, headers, cache: 'no-store', keepalive, signal: withPatience(options.signal) }
   if (options.body instanceof Blob) {
     headers['Content-Type'] = options.body.type
     init.body = options.body

@@ -30,7 +30,6 @@ const TYPES = [
   'task.failed',
   'task.cancelled',
   'task.removed',
-  'task.deleted',
   'video.playable',
   'video.poster',
   'video.infected',
@@ -39,14 +38,14 @@ const TYPES = [
   'video.removed',
   'upload.created',
   'upload.progress',
-  'upload.completed',
+  'upload.finished',
   'upload.terminated',
   'upload.expired',
-  'upload.failed',
+  'upload.rejected',
 ]
 
-/** Whether events come; without them the page polls. */
-export const isLive = signal(false)
+/** Whether the server cannot be reached: the stream has broken, and the browser tries to open it again. */
+export const isAway = signal(false)
 
 const listeners = new Set<Listener>()
 let source: EventSource | null = null
@@ -83,13 +82,13 @@ function connect(): void {
   gap()
   stream.onopen = () => {
     clearInterval(poll)
-    isLive.value = true
+    isAway.value = false
     missed()
   }
   stream.onerror = () => {
-    isLive.value = false
+    // A stream that the server has refused is closed; one that has lost its connection is opened again by the browser.
+    isAway.value = stream.readyState === EventSource.CONNECTING
     gap()
-    // The browser connects again by itself, unless the server has refused.
     if (stream.readyState === EventSource.CLOSED) {
       disconnect()
       poll = setInterval(() => (isOpen && !document.hidden ? missed() : undefined), POLL_MS)
@@ -107,7 +106,6 @@ function connect(): void {
 function disconnect(): void {
   source?.close()
   source = null
-  isLive.value = false
   clearInterval(poll)
 }
 

@@ -42,7 +42,7 @@ export const retryTask = (id: string) => ask<unknown>('POST', `api/task/retry/${
 
 /** Delete a task with everything made of it, also while the page is being closed. `running`: also one that runs. */
 export const deleteTask = (id: string, { running = false } = {}) =>
-  ask<unknown>('DELETE', `api/task/${id}`, { keepalive: true, ...(running && { query: { cancel: 1 } }) })
+  ask<unknown>('DELETE', `api/task/${id}`, running ? { query: { cancel: 1 } } : {})
 
 /** Change a task's title; null takes it away. */
 export const renameTask = (id: string, title: string | null) =>

@@ -3,9 +3,11 @@
 // Rule: each says what to do next.
 
 import type { ComponentChildren } from 'preact'
+import { useEffect } from 'preact/hooks'
 
 import { ConnectionLost, Refusal } from '../api/client'
 import { href } from '../router'
+import { sessionOver } from '../state/session'
 import { reasonText, t } from '../text'
 import { Button, LinkButton } from './button'
 import { Icon, type IconName } from './icon'
@@ -43,6 +45,9 @@ export function Loading() {
 
 /** Why a view could not get what it shows. `again` asks once more. */
 export function Failure({ error, again }: { error: unknown; again?: () => void }) {
+  useEffect(() => {
+    if (error instanceof Refusal && error.status === 401) sessionOver()
+  }, [error])
   if (error instanceof Refusal && error.status === 404) return <Missing />
   if (error instanceof Refusal && error.status === 403) {
     return (

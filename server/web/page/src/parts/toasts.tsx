@@ -2,8 +2,9 @@
 //
 // Rule: one place on the whole page; a live region that is made with its words is not read out.
 
-import { news, toasts } from '../state/toasts'
+import { holdToasts, news, toasts } from '../state/toasts'
 
+import { t } from '../text'
 import { Button } from './button'
 
 export function Toasts() {
@@ -12,7 +13,14 @@ export function Toasts() {
       <p id="news" class="unseen" role="status" aria-live="polite">
         {news}
       </p>
-      <div class="toasts">
+      <section
+        class="toasts"
+        aria-label={t('shell.messages')}
+        onPointerEnter={() => holdToasts(true)}
+        onPointerLeave={() => holdToasts(false)}
+        onFocusIn={() => holdToasts(true)}
+        onFocusOut={() => holdToasts(false)}
+      >
         {toasts.value.map((toast) => (
           <div key={toast.id} class={`toast is-${toast.tone ?? 'plain'}`}>
             <p>{toast.words()}</p>
@@ -23,7 +31,7 @@ export function Toasts() {
             )}
           </div>
         ))}
-      </div>
+      </section>
     </>
   )
 }

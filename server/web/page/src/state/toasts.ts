@@ -73,16 +73,29 @@ export function undoable(given: {
   addEventListener('pagehide', finish)
 }
 
+/** The timers of the toasts, which wait while somebody points at one or is in it. */
+const timers = new Map<number, { milliseconds: number; end: () => void; timer?: ReturnType<typeof setTimeout> }>()
+
+/** Let no message vanish while somebody reads one, and begin again after that. */
+export function holdToasts(isHeld: boolean): void {
+  for (const entry of timers.values()) {
+    clearTimeout(entry.timer)
+    if (!isHeld) entry.timer = setTimeout(entry.end, entry.milliseconds)
+  }
+}
+
 function show(made: Toast, milliseconds: number, ended: () => void = () => {}): () => void {
   toasts.value = [...toasts.value, made]
   news.value = made.words()
   const dismiss = () => {
-    clearTimeout(timer)
+    clearTimeout(timers.get(made.id)?.timer)
+    timers.delete(made.id)
     toasts.value = toasts.value.filter(({ id }) => id !== made.id)
   }
-  const timer = setTimeout(() => {
+  const end = () => {
     dismiss()
     ended()
-  }, milliseconds)
+  }
+  timers.set(made.id, { milliseconds, end, timer: setTimeout(end, milliseconds) })
   return dismiss
 }

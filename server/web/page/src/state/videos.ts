@@ -50,9 +50,8 @@ export function nameOf(task: Task): string {
 }
 
 listen({
-  event: ({ status, task_id, type }) => {
+  event: ({ status }) => {
     if (status) keep(status)
-    else if (type === 'task.deleted') drop(task_id)
   },
 })
 

@@ -13,6 +13,7 @@ export const en = {
     signed_out: 'You are signed out.',
     sign_out_lost: 'The server does not answer; you are still signed in.',
     language: 'Language',
+    messages: 'Messages',
     more: 'More',
     away: 'The server does not answer. Trying again…',
     offline: 'No network. The page goes on when it is back.',
@@ -130,6 +131,9 @@ export const en = {
     twin_skip: 'Leave it',
     twins_skip: 'Leave them',
     twin_continue: 'Continue that upload',
+
+    program: 'Or send a video from a program',
+    program_hint: 'A form is enough; for resumable uploads, any tus client works with the address /files.',
 
     sign_out_risk: 'Sign out in spite of uploads?',
     sign_out_hint: 'Videos that are not uploaded yet leave this page.',

@@ -15,6 +15,7 @@ export const zh: Texts = {
     signed_out: '已退出登录。',
     sign_out_lost: '服务器没有响应，您仍处于登录状态。',
     language: '语言',
+    messages: '消息',
     more: '更多',
     away: '服务器没有响应，正在重试…',
     offline: '没有网络，恢复后自动继续。',
@@ -131,6 +132,9 @@ export const zh: Texts = {
     twin_skip: '不上传',
     twins_skip: '不上传',
     twin_continue: '继续该上传',
+
+    program: '或用程序发送视频',
+    program_hint: '普通表单即可；需要断点续传时，任何 tus 客户端都可使用地址 /files。',
 
     sign_out_risk: '仍有上传，确定退出登录？',
     sign_out_hint: '尚未上传完成的视频将从此页面移除。',

@@ -8,9 +8,12 @@ import { listUploads } from '../../api'
 import { listen } from '../../api/events'
 import type { Upload } from '../../api/types'
 import { loadConfig } from '../config'
+import { uploadShare } from '../progress'
 import { onVisitor, sessionState } from '../session'
+import { refresh, tasks } from '../videos'
 import { add, type Item, idOf, isPending, isRunning, items, makeItem, set, take, total } from './items'
 import { fileOf, forgetAll, hold, type Remembered, records } from './memory'
+import { forgetOrder } from './order'
 import { addPreview } from './preview'
 import { lookAgain, schedule, wakeAll } from './queue'
 import { obey } from './tus'
@@ -23,8 +26,26 @@ export { Speed } from './speed'
 
 /** Open uploads of other windows and devices of the same owner. */
 export const others = signal<readonly Upload[]>([])
-/** Uploads whose bytes have arrived since this page was opened, by id. */
+/** Uploads whose bytes have just arrived, by id. */
 export const moving = signal<ReadonlySet<string>>(new Set())
+
+/** After so long without bytes an upload rests: its window is closed, or its device is away. */
+const RESTING_MS = 15_000
+const timers = new Map<string, ReturnType<typeof setTimeout>>()
+
+function move(id: string): void {
+  clearTimeout(timers.get(id))
+  if (!moving.peek().has(id)) moving.value = new Set(moving.peek()).add(id)
+  const rest = () => {
+    timers.delete(id)
+    const next = new Set(moving.peek())
+    next.delete(id)
+    moving.value = next
+  }
+  timers.set(id, setTimeout(rest, RESTING_MS))
+}
+
+const ENDS = ['completed', 'error', 'cancelled']
 
 /** Ask for the open uploads of the owner. */
 export async function loadOthers(): Promise<void> {
@@ -37,11 +58,18 @@ export async function loadOthers(): Promise<void> {
 }
 
 listen({
-  missed: () => void loadOthers(),
+  missed: () => {
+    void loadOthers()
+    for (const item of items.peek()) {
+      const { phase, segment } = item.now.peek()
+      const task = tasks.peek().get(segment?.split('~')[0] ?? '')
+      if (phase === 'sent' && segment && !ENDS.includes(task?.status ?? 'uploaded')) void refresh(segment)
+    }
+  },
   event: ({ type, upload_id: id, received, length }) => {
     if (!type.startsWith('upload.') || !id) return
     if (type === 'upload.progress' && received !== undefined) {
-      moving.value = new Set(moving.peek()).add(id)
+      move(id)
       const known = others.peek().some((one) => one.id === id)
       if (known)
         others.value = others
@@ -49,7 +77,7 @@ listen({
           .map((one) => (one.id === id ? { ...one, offset: received, size: length ?? one.size } : one))
       else void loadOthers()
     } else if (type === 'upload.created') {
-      moving.value = new Set(moving.peek()).add(id)
+      move(id)
       void loadOthers()
     } else {
       others.value = others.peek().filter((one) => one.id !== id)
@@ -59,17 +87,21 @@ listen({
 
 /** Bring back what this browser remembers. */
 async function recall(): Promise<void> {
-  for (const record of await records()) {
-    if (items.peek().some((item) => item.now.peek().segment === record.segment)) continue
-    const item = makeItem(
-      { ...record, file: null, handle: record.handle ?? null },
-      { phase: 'unchosen', segment: record.segment, offset: record.offset, sent: record.offset },
-    )
-    if (!(await hold(item, record.segment))) continue // another window sends it
-    add(item)
-    await lookAgain(item)
-    if (item.now.peek().phase === 'unchosen') await find(item, record)
-  }
+  await Promise.all((await records()).map(bringBack))
+}
+
+async function bringBack(record: Remembered): Promise<void> {
+  if (items.peek().some((item) => item.now.peek().segment === record.segment)) return
+  const item = makeItem(
+    { ...record, file: null, handle: record.handle ?? null },
+    { phase: 'unchosen', segment: record.segment, offset: record.offset, sent: record.offset },
+  )
+  if (!(await hold(item, record.segment))) return // another window sends it
+  add(item)
+  await lookAgain(item)
+  // All bytes had arrived: it is a video like all others.
+  if (item.now.peek().phase === 'sent') take(item)
+  if (item.now.peek().phase === 'unchosen') await find(item, record)
 }
 
 /** Continue with the file that the browser has kept. */
@@ -106,6 +138,7 @@ function dropAll(): void {
   }
   others.value = []
   void forgetAll()
+  forgetOrder()
 }
 
 /** Whether a sign-out, or a closed window, would lose something. */
@@ -134,8 +167,9 @@ document.addEventListener('visibilitychange', schedule)
 // The tab's title shows the progress of the uploads, for people in another tab.
 effect(() => {
   const batch = total.value
-  const share = batch && !batch.isOver && batch.bytes > 0 ? Math.floor((100 * batch.sent) / batch.bytes) : null
-  document.title = share === null ? 'Videodock' : `${share}% – Videodock`
+  const share = batch && !batch.isOver && batch.bytes > 0 ? batch.sent / batch.bytes : null
+  uploadShare.value = share
+  document.title = share === null ? 'Videodock' : `${Math.floor(share * 100)}% – Videodock`
 })
 
 /** The ids of uploads that this page sends itself. */

@@ -10,7 +10,7 @@ import { t } from '../../text'
 import { config, loadConfig } from '../config'
 import { toast } from '../toasts'
 import { belongs, check } from './checks'
-import { add, beginBatch, fingerprint, type Item, items, makeItem, set } from './items'
+import { add, beginBatch, fingerprint, type Item, items, makeItem, type Phase, set } from './items'
 import { held, hold, remember } from './memory'
 import { addPreview } from './preview'
 import { schedule } from './queue'
@@ -35,13 +35,16 @@ export const twins = signal<readonly Twin[]>([])
 /** As many names are looked up on the server; a folder of a thousand files is not. */
 const MOST_LOOKED_UP = 12
 
+/** An item in these phases is the file that is chosen again; at its end it is a video like all others. */
+const KNOWN: readonly Phase[] = ['waiting', 'sending', 'retrying', 'paused', 'unchosen']
+
 /** Take files. Known ones that only lack their file continue, other known ones are asked about, the rest is sent. */
 export async function takeIn(chosen: readonly Chosen[]): Promise<void> {
   await loadConfig()
   const fresh: Chosen[] = []
   const asked: Twin[] = []
   for (const one of chosen) {
-    const known = items.peek().find((item) => item.key === keyOf(one.file) && item.now.peek().phase !== 'refused')
+    const known = items.peek().find((item) => item.key === keyOf(one.file) && KNOWN.includes(item.now.peek().phase))
     if (!known) fresh.push(one)
     else if (known.now.peek().phase === 'unchosen') goOn(known, one)
     else asked.push({ chosen: one, of: { kind: 'here', item: known } })

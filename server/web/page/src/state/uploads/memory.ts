@@ -4,7 +4,7 @@
 // into the browser's storage, up to a bound; otherwise it has to be chosen again.
 
 import { BASE } from '../../api/client'
-import type { Item } from './items'
+import { type Item, isHere } from './items'
 
 /** The server removes an unfinished upload after a week or so. */
 const KEEP_MS = 8 * 86_400_000
@@ -66,7 +66,13 @@ export async function remember(item: Item): Promise<void> {
   const isStored = await run('readwrite', (store) => store.put(record))
   if (isStored === null || item.handle || !item.file || !(await fits(size))) return
   // A failure keeps the record without the file; the copy is made by the browser, on its own time.
-  await run('readwrite', (store) => store.put({ ...record, blob: item.file }))
+  if (!isOver(item)) await run('readwrite', (store) => store.put({ ...record, blob: item.file }))
+  // It may have ended meanwhile.
+  if (isOver(item)) await forget(segment)
+}
+
+function isOver(item: Item): boolean {
+  return !isHere(item) || item.now.peek().phase === 'sent' || item.now.peek().phase === 'refused'
 }
 
 async function fits(size: number): Promise<boolean> {

@@ -8,8 +8,9 @@ import { inEach, reasonText } from '../../text'
 import { sessionOver, sessionState } from '../session'
 import { announce } from '../toasts'
 import { refresh } from '../videos'
-import { type Item, isHere, isRunning, items, set, take } from './items'
+import { type Item, idOf, isRunning, items, set, take } from './items'
 import { forget, hold, remember } from './memory'
+import { rememberOrder } from './order'
 import { askWhy, look, Refused, send, terminate } from './tus'
 
 /** Only a few at once: they share one line, and the first should end first. */
@@ -101,17 +102,16 @@ function finish(item: Item): void {
   item.release?.()
   item.release = null
   item.file = null
-  const id = segment?.split('~')[0]
-  if (id) void refresh(id)
+  // By the address of the upload: it outlasts the session.
+  if (segment) void refresh(segment)
   schedule()
 }
 
 async function keep(item: Item, segment: string): Promise<void> {
   set(item, { segment, offset: 0 })
+  rememberOrder(idOf(item) ?? '', item.since, item.place)
   await hold(item, segment)
-  // It may have been taken away meanwhile: then nothing of it may stay.
-  if (isHere(item)) await remember(item)
-  if (!isHere(item)) await forget(segment)
+  await remember(item)
 }
 
 function startOver(item: Item): void {

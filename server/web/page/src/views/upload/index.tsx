@@ -4,12 +4,14 @@
 
 import { useEffect, useRef } from 'preact/hooks'
 
+import { address } from '../../api/client'
 import { bytes, list } from '../../format'
 import { Button, LinkButton } from '../../parts/button'
 import { Icon } from '../../parts/icon'
 import { Failure } from '../../parts/states'
 import { href } from '../../router'
 import { config } from '../../state/config'
+import { isProtected, sessionState } from '../../state/session'
 import { hasPicker, kind, ofInput, pick, takeIn } from '../../state/uploads'
 import { t } from '../../text'
 import { BatchBar } from './batch'
@@ -22,6 +24,12 @@ export default function Upload() {
   const folder = useRef<HTMLInputElement>(null)
   const camera = useRef<HTMLInputElement>(null)
   useEffect(follow, [])
+  useEffect(() => {
+    // After a sign-in, whose form had the focus.
+    if (isProtected && sessionState.value === 'in' && document.activeElement === document.body) {
+      document.querySelector<HTMLElement>('#choose')?.focus()
+    }
+  }, [sessionState.value])
 
   const choose = async () => {
     if (!hasPicker()) files.current?.click()
@@ -31,7 +39,7 @@ export default function Upload() {
   const rows = entries.value
   const accept = config.value?.tus.accepted_extensions?.map((one) => `.${one}`).join(',')
   return (
-    <div class={rows.length > 0 ? 'has-videos' : ''}>
+    <div class={`upload ${rows.length > 0 ? 'has-videos' : ''}`}>
       <section class="zone" id="zone" aria-labelledby="heading">
         <Icon name="upload" class="in-circle" />
         <h1 id="heading">{t('upload.heading')}</h1>
@@ -45,7 +53,13 @@ export default function Upload() {
           <Button id="choose-folder" icon="folder" class="for-mouse" onClick={() => folder.current?.click()}>
             {t('upload.choose_folder')}
           </Button>
-          <Button id="film" icon="camera" class="for-touch" onClick={() => camera.current?.click()}>
+          <Button
+            id="film"
+            icon="camera"
+            label={t('upload.film')}
+            class="for-touch"
+            onClick={() => camera.current?.click()}
+          >
             {t('upload.film')}
           </Button>
           <span class="for-mouse or-drop">{t('upload.or_drop')}</span>
@@ -101,8 +115,26 @@ export default function Upload() {
           </ul>
         </section>
       )}
+      {newest.value?.length === 0 && rows.length === 0 && <Program />}
       <Twins />
     </div>
+  )
+}
+
+/** How a program sends the first video. */
+function Program() {
+  const lines = [
+    'curl \\',
+    ...(isProtected ? ['  -H "Authorization: Bearer $VIDEODOCK_KEY" \\'] : []),
+    '  -F "videos=@holiday.mp4" \\',
+    `  ${address('api/upload/videos')}`,
+  ]
+  return (
+    <details class="program">
+      <summary>{t('upload.program')}</summary>
+      <p>{t('upload.program_hint')}</p>
+      <pre>{lines.join('\n')}</pre>
+    </details>
   )
 }
 

@@ -7,6 +7,7 @@ import { computed, signal } from '@preact/signals'
 import { listen } from '../../api/events'
 import type { Task, Upload } from '../../api/types'
 import { type Item, idOf, items, others } from '../../state/uploads'
+import { orderOf } from '../../state/uploads/order'
 import { load, tasks } from '../../state/videos'
 
 /** How many videos the view shows; all others are in the view of all videos. */
@@ -54,7 +55,8 @@ export const entries = computed<Entry[]>(() => {
 })
 
 function entry(id: string, at: string, of: { upload?: Upload; task?: Task }): Entry {
-  return { id, since: new Date(at).getTime(), place: 0, item: null, upload: of.upload ?? null, task: of.task ?? null }
+  const [since, place] = orderOf(id) ?? [new Date(at).getTime(), 0]
+  return { id, since, place, item: null, upload: of.upload ?? null, task: of.task ?? null }
 }
 
 export async function loadNewest(): Promise<void> {

@@ -1,32 +1,26 @@
-// One video on its way: from the first byte to the result, in one row.
-//
-// Rule: it shows the facts as they are. Uploading and processing are one way: one bar, which never goes back.
+import { useEffect, useRef, useState } from 'preact/hooks'
 
-import { signal } from '@preact/signals'
-import { useEffect, useState } from 'preact/hooks'
-
-import { cancelTask, deleteTask, retryTask } from '../../api'
 import { mediaAddress } from '../../api/media'
-import type { Task, TaskFile } from '../../api/types'
+import type { Task } from '../../api/types'
 import { bytes, percent, speed, timespan } from '../../format'
 import { Button } from '../../parts/button'
 import { Icon, type IconName } from '../../parts/icon'
 import { Progress } from '../../parts/progress'
 import { href } from '../../router'
-import { copy } from '../../state/clipboard'
 import { sessionState } from '../../state/session'
-import { toast, undoable } from '../../state/toasts'
-import { type Facts, type Item, moving, pause, permit, remove, resume, Speed } from '../../state/uploads'
-import { take } from '../../state/uploads/items'
-import { terminate } from '../../state/uploads/tus'
-import { drop, nameOf, refresh } from '../../state/videos'
+import { announce } from '../../state/toasts'
+import { type Facts, type Item, moving, Speed } from '../../state/uploads'
+import { nameOf } from '../../state/videos'
 import { statusLine } from '../../state/words'
 import { reasonText, t } from '../../text'
-import { type Entry, hide, unhide } from './list'
+import { VIEWS } from '..'
+import { actionsOf, stopping } from './actions'
+import type { Entry } from './list'
 
 /** The share of the way that is the upload; the rest is the processing. */
 const UPLOAD_SHARE = 0.6
 const TICK_MS = 500
+const JUST_NOW_MS = 2000
 
 type Tone = 'send' | 'work' | 'rest' | 'warn' | 'good' | 'bad'
 
@@ -39,14 +33,6 @@ interface Look {
   bar?: number | null
 }
 
-interface Action {
-  id: string
-  label: string
-  icon?: IconName
-  act: () => void
-  danger?: boolean
-}
-
 export function Row({ entry, choose }: { entry: Entry; choose: () => void }) {
   const { item, upload, task } = entry
   const facts = item?.now.value ?? null
@@ -55,8 +41,19 @@ export function Row({ entry, choose }: { entry: Entry; choose: () => void }) {
   const size = task?.files[0]?.size ?? item?.size ?? upload?.size ?? 0
   const look = lookOf(entry, facts)
   const actions = actionsOf(entry, name, choose)
+  const row = useRef<HTMLLIElement>(null)
+  useEffect(() => {
+    // Files that are dropped far below come into view: the newest rows are at the top.
+    if (item?.place === 0 && Date.now() - item.since < JUST_NOW_MS) row.current?.scrollIntoView({ block: 'nearest' })
+  }, [])
+  const before = useRef(look.state)
+  useEffect(() => {
+    // Once for each state, and not for each percent.
+    if (before.current !== look.state) announce(`${name}: ${look.line}`)
+    before.current = look.state
+  }, [look.state])
   return (
-    <li class="row" data-state={look.state} data-tone={look.tone} id={`row-${entry.id}`}>
+    <li ref={row} class="row" data-state={look.state} data-tone={look.tone} id={`row-${entry.id}`}>
       <Picture task={task} preview={facts?.preview ?? null} name={name} />
       <div class="body">
         <p class="title">
@@ -95,15 +92,23 @@ export function Row({ entry, choose }: { entry: Entry; choose: () => void }) {
 }
 
 function Name({ task, name }: { task: Task | null; name: string }) {
-  return task?.playable ? (
-    <a class="name" dir="auto" title={name} href={href(`v/${task.task_id}`)}>
+  const words = { class: 'name', dir: 'auto', title: name } as const
+  const place = task && placeOf(task)
+  return place ? (
+    <a {...words} {...place}>
       {name}
     </a>
   ) : (
-    <span class="name" dir="auto" title={name}>
-      {name}
-    </span>
+    <span {...words}>{name}</span>
   )
+}
+
+/** Where a video is watched: its view, or without one its file in another tab; null while it cannot be played. */
+function placeOf({ task_id: id, playable, files }: Task): { href: string; target?: string } | null {
+  if (!playable) return null
+  if (VIEWS.some(({ matches }) => matches(['v', id]))) return { href: href(`v/${id}`) }
+  const file = mediaAddress(files[0]?.mp4_url ?? files[0]?.hls_url)
+  return file ? { href: file, target: '_blank' } : null
 }
 
 function Picture({ task, preview, name }: { task: Task | null; preview: string | null; name: string }) {
@@ -116,11 +121,13 @@ function Picture({ task, preview, name }: { task: Task | null; preview: string |
     ) : (
       <Icon name="film" />
     )
-  if (!task?.playable) return <div class="picture">{image}</div>
+  const place = task && placeOf(task)
+  if (!place) return <div class="picture">{image}</div>
   return (
     <a
       class="picture"
-      href={href(`v/${task.task_id}`)}
+      href={place.href}
+      target={place.target}
       aria-label={t('common.about', { action: t('upload.open'), name })}
       tabIndex={-1}
     >
@@ -207,9 +214,6 @@ function taskLook(task: Task): Look {
   }
 }
 
-/** Tasks that are stopped unless that is undone. */
-const stopping = signal<ReadonlySet<string>>(new Set())
-
 const speeds = new WeakMap<Item, Speed>()
 
 function sendingLine(item: Item, facts: Facts, share: number): string {
@@ -231,154 +235,4 @@ function retryLine({ reason, retryAt }: Facts): string {
   return reason
     ? t('upload.busy', { reason: reasonText(reason).replace(/[.。]$/, ''), time })
     : t('upload.lost', { time })
-}
-
-function actionsOf(entry: Entry, name: string, choose: () => void): Action[] {
-  const { item, upload, task } = entry
-  if (task && (!item || item.now.value.phase === 'sent')) return taskActions(task, name)
-  if (item) return itemActions(item, entry, name, choose)
-  if (!upload) return []
-  const segment = upload.url?.split('/').pop()
-  const end: Action[] = segment ? [discard(entry, name, () => terminate(segment).catch(() => {}))] : []
-  const again: Action = { id: 'choose', label: t('upload.choose_again'), act: choose }
-  return moving.value.has(upload.id) ? end : [again, ...end]
-}
-
-function itemActions(item: Item, entry: Entry, name: string, choose: () => void): Action[] {
-  const { phase, needsPress } = item.now.value
-  const wasPaused = phase === 'paused'
-  const end = discard(
-    entry,
-    name,
-    () => remove(item),
-    () => pause(item),
-    () => (wasPaused || phase === 'unchosen' ? undefined : resume(item)),
-  )
-  switch (phase) {
-    case 'waiting':
-    case 'sending':
-      return [{ id: 'pause', label: t('upload.pause'), icon: 'pause', act: () => pause(item) }, end]
-    case 'retrying':
-      return [{ id: 'try', label: t('upload.try_now'), act: () => item.wake?.() }, end]
-    case 'paused':
-      return [{ id: 'resume', label: t('upload.resume'), icon: 'resume', act: () => resume(item) }, end]
-    case 'unchosen': {
-      const ask = async () => {
-        if (!(await permit(item))) choose()
-      }
-      return [
-        needsPress
-          ? { id: 'go-on', label: t('upload.go_on'), act: ask }
-          : { id: 'choose', label: t('upload.choose_again'), act: choose },
-        end,
-      ]
-    }
-    case 'refused':
-      return [{ id: 'remove', label: t('upload.remove'), icon: 'cross', act: () => take(item) }]
-    case 'sent':
-      return []
-  }
-}
-
-/** Take an upload away: at once from the page, and after ten seconds from the server. */
-function discard(entry: Entry, name: string, act: () => unknown, hold = () => {}, goOn: () => void = () => {}): Action {
-  const start = () =>
-    undoable({
-      words: () => t('upload.removed', { name }),
-      undo: () => t('common.undo'),
-      hide: () => {
-        hold()
-        hide(entry.id)
-      },
-      restore: () => {
-        unhide(entry.id)
-        goOn()
-      },
-      act: async () => {
-        await act()
-        unhide(entry.id)
-      },
-    })
-  return { id: 'remove', label: t('upload.remove'), icon: 'cross', act: start }
-}
-
-function taskActions(task: Task, name: string): Action[] {
-  const id = task.task_id
-  const file = task.files[0]
-  const bin: Action = {
-    id: 'delete',
-    label: t('upload.delete'),
-    icon: 'bin',
-    act: () =>
-      undoable({
-        words: () => t('upload.deleted', { name }),
-        undo: () => t('common.undo'),
-        hide: () => hide(id),
-        restore: () => unhide(id),
-        act: async () => {
-          await settle(() => deleteTask(id))
-          await refresh(id)
-          drop(id)
-          unhide(id)
-        },
-      }),
-  }
-  if (stopping.value.has(id)) return []
-  switch (task.status) {
-    case 'uploaded':
-    case 'processing':
-      return [...link(file), { id: 'cancel', label: t('upload.cancel'), icon: 'cross', act: () => stop(id, name) }]
-    case 'completed':
-      return [...link(file), bin]
-    case 'error':
-      return [{ id: 'retry', label: t('upload.retry'), icon: 'retry', act: () => void again(id) }, bin]
-    case 'cancelled':
-      return [bin]
-  }
-}
-
-/** Stop processing, after ten seconds in which that can be undone. */
-function stop(id: string, name: string): void {
-  undoable({
-    words: () => t('upload.cancelled', { name }),
-    undo: () => t('common.undo'),
-    hide: () => mark(id, true),
-    restore: () => mark(id, false),
-    act: async () => {
-      await settle(() => cancelTask(id))
-      await refresh(id)
-      mark(id, false)
-    },
-  })
-}
-
-function mark(id: string, isStopping: boolean): void {
-  const next = new Set(stopping.peek())
-  if (isStopping) next.add(id)
-  else next.delete(id)
-  stopping.value = next
-}
-
-async function again(id: string): Promise<void> {
-  await settle(() => retryTask(id))
-  await refresh(id)
-}
-
-async function settle(act: () => Promise<unknown>): Promise<void> {
-  try {
-    await act()
-  } catch (error) {
-    const reason = (error as { reason?: Parameters<typeof reasonText>[0] }).reason
-    toast(() => reasonText(reason) || t('common.no_answer'), { tone: 'bad' })
-  }
-}
-
-function link(file: TaskFile | undefined): Action[] {
-  const found = file?.playable ? mediaAddress(file.mp4_url ?? file.hls_url) : null
-  if (!found) return []
-  const act = async () => {
-    const done = await copy(found)
-    toast(() => (done ? t('upload.copied') : t('upload.not_copied', { link: found })))
-  }
-  return [{ id: 'link', label: t('upload.copy_link'), icon: 'link', act: () => void act() }]
 }

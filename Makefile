@@ -9,7 +9,7 @@ PAGE    := server/web/page
 LOCK   := requirements-dev.txt
 
 # More than the processors, because tests mostly wait. A file's tests run in one process with its database and brokers.
-TEST_PROCESSES ?= 4
+TEST_PROCESSES ?= 6
 
 # Stamps: make installs again only after a change of the files that say what is installed.
 INSTALLED     := $(VENV)/installed

@@ -214,7 +214,7 @@ def _latency(kind: str, url: str, folder: Path) -> str:
                 time.sleep(0.03 + number % 7 / 50)  # at any moment between two ticks
                 seen.clear()
                 began = time.perf_counter()
-                services.repository.complete_verified({task_id: "mp4"}, task_id)
+                services.completion.complete_verified({task_id: "mp4"}, task_id)
                 seen.wait(30)
                 taken.append(1000 * (claimed_at[task_id] - began))
         finally:

@@ -113,7 +113,7 @@ def _make_tasks(services: Services) -> list[str]:
         path = services.store.local_path(upload)
         path.parent.mkdir(exist_ok=True)
         path.write_bytes(b"x")
-        services.repository.complete_verified({upload: "mp4"}, upload)
+        services.completion.complete_verified({upload: "mp4"}, upload)
         made.append(upload)
     return made
 

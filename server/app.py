@@ -13,6 +13,7 @@ import anyio.to_thread
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
+from starlette.middleware.exceptions import ExceptionMiddleware
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -96,7 +97,7 @@ def create_app(settings: Settings | None = None, store: UploadStore | None = Non
         # Starlette's `$` lets a line feed stand after every address and leaves it out of an id, so that `<id>%0a`
         # would be that id.
         route.path_regex = re.compile(route.path_regex.pattern.removesuffix("$") + r"\Z", re.DOTALL)
-    app = Starlette(
+    app = _Application(
         routes=routes,
         middleware=[
             Middleware(_StartSentence),
@@ -106,13 +107,23 @@ def create_app(settings: Settings | None = None, store: UploadStore | None = Non
             *_hosts(services),
             Middleware(tus.Mount, routes=_tus_routes(services)),
         ],
-        exception_handlers={HTTPException: _no_route},
         lifespan=lifespan,
     )
     # A redirect would lose a body, and would be built from the client's Host.
     app.router.redirect_slashes = False
     app.state.on_stopping = services.events.hub.stop
     return app
+
+
+class _Application(Starlette):
+    """Without Starlette's outermost layer, which answers unexpected errors as our access log does: each request and
+    each message of its answer would pass it."""
+
+    def build_middleware_stack(self) -> ASGIApp:
+        inner: ASGIApp = ExceptionMiddleware(self.router, handlers={HTTPException: _no_route})
+        for layer in reversed(self.user_middleware):
+            inner = layer.cls(inner, *layer.args, **layer.kwargs)
+        return inner
 
 
 def _routes(services: Services, checks: Mapping[str, Callable[[], str | None]]) -> list[DescribedRoute]:

@@ -44,11 +44,13 @@ from server.tasks.wake import Wake
 from server.tracing import Tracing, open_tracing
 from server.transport.admission import Admission
 from server.uploads import reservations
+from server.uploads.completion import UploadCompletion
 from server.uploads.concatenation import FinalService
 from server.uploads.deletion import UploadDeletion
 from server.uploads.facts import UploadFacts
 from server.uploads.forms import FormService
 from server.uploads.idempotency import IdempotencyKeys
+from server.uploads.parts import UploadParts
 from server.uploads.policy import UploadPolicy
 from server.uploads.progress import ProgressWriter
 from server.uploads.quotas import OwnerQuotas
@@ -97,6 +99,7 @@ class Services:
     progress: ProgressWriter
     facts: UploadFacts
     repository: UploadRepository
+    completion: UploadCompletion
     deletion: UploadDeletion
     uploads: UploadService
     finals: FinalService
@@ -162,9 +165,7 @@ class Services:
         """The parts that have no files or connections of their own, each with what it uses."""
         policy = UploadPolicy(settings, node, new_id)
         progress = ProgressWriter(database, is_quick=store.is_quick)
-        facts = UploadFacts(settings=settings, database=database, store=store, clock=utc_now)
-        quotas = OwnerQuotas(settings=settings, database=database, clock=utc_now)
-        repository = UploadRepository(
+        parts = UploadParts.open(
             settings=settings,
             database=database,
             store=store,
@@ -172,20 +173,9 @@ class Services:
             policy=policy,
             wake=wake,
             reservations=room,
-            quotas=quotas,
-            facts=facts,
-            clock=utc_now,
-            new_id=new_id,
-        )
-        deletion = UploadDeletion(
-            settings=settings,
-            database=database,
-            store=store,
-            locks=locks,
-            wake=wake,
-            facts=facts,
             node=node,
             clock=utc_now,
+            new_id=new_id,
         )
         uploads = UploadService(
             settings=settings,
@@ -194,10 +184,11 @@ class Services:
             locks=locks,
             policy=policy,
             progress=progress,
-            quotas=quotas,
-            repository=repository,
-            facts=facts,
-            deletion=deletion,
+            quotas=parts.quotas,
+            repository=parts.repository,
+            completion=parts.completion,
+            facts=parts.facts,
+            deletion=parts.deletion,
             clock=utc_now,
             new_id=new_id,
         )
@@ -207,9 +198,10 @@ class Services:
             store=store,
             locks=locks,
             policy=policy,
-            repository=repository,
-            facts=facts,
-            deletion=deletion,
+            repository=parts.repository,
+            completion=parts.completion,
+            facts=parts.facts,
+            deletion=parts.deletion,
             uploads=uploads,
             clock=utc_now,
             new_id=new_id,
@@ -223,9 +215,10 @@ class Services:
             policy=policy,
             progress=progress,
             reservations=room,
-            quotas=quotas,
-            repository=repository,
-            facts=facts,
+            quotas=parts.quotas,
+            repository=parts.repository,
+            completion=parts.completion,
+            facts=parts.facts,
             keys=form_keys,
             new_id=new_id,
         )
@@ -235,8 +228,8 @@ class Services:
             locks=locks,
             wake=wake,
             results=results,
-            facts=facts,
-            deletion=deletion,
+            facts=parts.facts,
+            deletion=parts.deletion,
             node=node,
             clock=utc_now,
         )
@@ -245,7 +238,7 @@ class Services:
             database=database,
             store=store,
             results=results,
-            deletion=deletion,
+            deletion=parts.deletion,
             node=node,
             clock=utc_now,
         )
@@ -254,9 +247,10 @@ class Services:
             database=database,
             store=store,
             locks=locks,
-            repository=repository,
-            facts=facts,
-            deletion=deletion,
+            repository=parts.repository,
+            completion=parts.completion,
+            facts=parts.facts,
+            deletion=parts.deletion,
             finals=finals,
             keys=form_keys,
             retention=retention,
@@ -294,12 +288,13 @@ class Services:
             ),
             tracing=tracing,
             reservations=room,
-            quotas=quotas,
+            quotas=parts.quotas,
             policy=policy,
             progress=progress,
-            facts=facts,
-            repository=repository,
-            deletion=deletion,
+            facts=parts.facts,
+            repository=parts.repository,
+            completion=parts.completion,
+            deletion=parts.deletion,
             uploads=uploads,
             finals=finals,
             form_keys=form_keys,

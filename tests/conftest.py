@@ -1,5 +1,6 @@
 """Fixtures for every test: an empty database of each kind, and real servers that never outlive their test."""
 
+import gc
 from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import Any
@@ -8,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck
 from hypothesis import settings as hypothesis_settings
 
-from tests.harness import description, leftovers, logging_state, order, run_folder, sampling, seed
+from tests.harness import compiled_sql, description, leftovers, logging_state, order, run_folder, sampling, seed
 from tests.harness.brokers import broker, postgres_url, rabbitmq_server, redis_server  # noqa: F401  # fixtures
 from tests.harness.gate import Gate
 from tests.harness.postgres import PostgresServer
@@ -102,6 +103,8 @@ def pytest_configure(config: pytest.Config) -> None:
     """Make the folder that all processes of this run share; examples of hypothesis take as long as they take."""
     hypothesis_settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
     hypothesis_settings.load_profile("patient")
+    gc.disable()  # until all tests are collected: it would look through thousands of new objects, and find no garbage
+    compiled_sql.share()
     run_folder.begin(config)
     description.watch()
     order.begin(config)
@@ -124,6 +127,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Leave what is not drawn to a soak; the files that take longest go first, so that none comes last alone."""
     sampling.draw(items)
     order.longest_first(items)
+
+
+def pytest_collection_finish() -> None:
+    """What was collected stays to the end; garbage is looked for among the rest."""
+    gc.freeze()
+    gc.enable()
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:

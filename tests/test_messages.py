@@ -159,6 +159,8 @@ def test_the_language_follows_accept_language(accepted: str | None) -> None:
         (0, "0 B"),
         (1023, "1023 B"),
         (1024, "1 KiB"),
+        ((1 << 30) - 1, "1.0 GiB"),
+        ((1 << 30) - (1 << 20), "1023 MiB"),
         (1536, "1.5 KiB"),
         (800 << 20, "800 MiB"),
         (10 << 30, "10 GiB"),

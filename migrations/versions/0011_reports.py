@@ -124,7 +124,8 @@ SELECT u.id AS upload_id, f.task_id, u.owner, u.created_at, {day} AS day, u.prot
 FROM uploads u
 LEFT JOIN task_files f ON f.upload_id = u.id
 LEFT JOIN tasks t ON t.id = f.task_id
-WHERE u.concat IS NULL OR u.concat <> 'partial'
+WHERE (u.concat IS NULL OR u.concat <> 'partial')
+  AND (u.client IS NULL OR u.client <> 'doctor' OR u.completed_at IS NOT NULL)
 """
 
 # The owners, each by one look into the index.

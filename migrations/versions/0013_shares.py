@@ -29,7 +29,7 @@ def upgrade() -> None:
     op.create_index("ix_shares_task_id_created_at", "shares", ["task_id", "created_at"])
     op.create_index("ix_shares_owner", "shares", ["owner"])
     # For the list of an administrator.
-    op.create_index("ix_grants_created_at", "grants", ["created_at", "id"])
+    op.create_index("ix_grants_created_at_id", "grants", ["created_at", "id"])
     # Without a rebuild of the table: the views read it.
     op.add_column("task_files", sa.Column("poster_from", sa.String(16), nullable=True))
     op.add_column("task_files", sa.Column("poster_version", sa.Integer(), nullable=False, server_default="0"))
@@ -38,5 +38,5 @@ def upgrade() -> None:
 def downgrade() -> None:
     op.drop_column("task_files", "poster_version")
     op.drop_column("task_files", "poster_from")
-    op.drop_index("ix_grants_created_at", "grants")
+    op.drop_index("ix_grants_created_at_id", "grants")
     op.drop_table("shares")

@@ -117,6 +117,8 @@ def owner_command(place: Decorator, settings: Callable[[Mapping[str, Given]], Se
         Rows stay for reports, under a random name. Nothing brings the rest back. When it was interrupted, repeat it.
         Backups and logs keep what they have.
         """
+        if not name.strip():  # a variable of a script that was not set, perhaps
+            raise click.UsageError("The name of an owner is not empty.")
         made = settings(given)
         if not yes:
             click.confirm(f"Remove everything of {name!r} for good?", abort=True)

@@ -84,7 +84,7 @@ class Upload(Base):
     client: Mapped[str | None] = mapped_column(
         String(16),
         doc="Kind of client, by its User-Agent: `browser`, `mobile_browser`, `ios`, `android`, `java`, `node`, "
-        "`python`, `go`, `curl` or `other`; NULL without that header",
+        "`python`, `go`, `curl`, `other`, or `doctor` (a visit of `videodock doctor`); NULL without that header",
     )
     grant_id: Mapped[str | None] = mapped_column(String(16), doc="The grant that created it; NULL without one")
     length: Mapped[int | None] = mapped_column(doc="Bytes of the whole file; NULL while unknown")

@@ -1,11 +1,16 @@
 """Which roles of PostgreSQL may read reports: the views and tables, and none of the secrets.
 
 Rule: a role gets SELECT and nothing else. A new version may bring new views; granting again adds them.
+
+PostgreSQL compiles a query that it expects to be long. For these views that takes ten times as long as the query (7 s
+instead of 0.7 s at a million uploads), so it is switched off for the role, in this database only.
 """
 
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 
 from sqlalchemy import Connection, text
+from sqlalchemy.exc import ProgrammingError
 
 from server.database.base import Base
 from server.database.personal_data import SECRET_TABLES, is_secret
@@ -33,6 +38,7 @@ def grant(database: Database, role: str) -> Sequence[str]:
         for name, columns in _readable():
             connection.exec_driver_sql(f"GRANT SELECT{columns} ON {_name(connection, name)} TO {quoted}")
             granted.append(name)
+        _set_compiling(connection, quoted, "SET jit = off")
         return sorted(granted)
 
 
@@ -44,6 +50,15 @@ def revoke(database: Database, role: str) -> None:
             # That of the table takes those of its columns too.
             connection.exec_driver_sql(f"REVOKE ALL ON {_name(connection, name)} FROM {quoted}")
         connection.exec_driver_sql(f"REVOKE USAGE ON SCHEMA {_schema(connection)} FROM {quoted}")
+        _set_compiling(connection, quoted, "RESET jit")
+
+
+def _set_compiling(connection: Connection, quoted_role: str, change: str) -> None:
+    """Change it for a role; nothing where only an administrator of the cluster may: then reports are slower."""
+    preparer = connection.dialect.identifier_preparer
+    database = preparer.quote_identifier(str(connection.scalar(text("SELECT current_database()"))))
+    with suppress(ProgrammingError), connection.begin_nested():
+        connection.exec_driver_sql(f"ALTER ROLE {quoted_role} IN DATABASE {database} {change}")
 
 
 def _readable() -> Iterator[tuple[str, str]]:

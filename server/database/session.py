@@ -145,12 +145,32 @@ def _begin_sqlite(connection: Connection) -> None:
         connection.exec_driver_sql("BEGIN")
 
 
+@contextmanager
+def _plainly(raw: sqlite3.Connection, info: dict[str, Any], is_lazy: bool) -> Iterator[None]:
+    """The same transaction as `_begin_sqlite` begins, by the driver alone. Raises the errors that SQLAlchemy raises."""
+    level = "NORMAL" if is_lazy else "FULL"
+    try:
+        if info.get("synchronous") != level:
+            raw.execute(f"PRAGMA synchronous={level}")
+            info["synchronous"] = level
+        raw.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+            raw.execute("COMMIT")
+        except BaseException:
+            raw.rollback()
+            raise
+    except sqlite3.Error as error:
+        raise DBAPIError.instance(None, None, error, sqlite3.Error) from error
+
+
 class Database:
     """The one access to SQL. `spare` is the ballast that it may use on a full disk."""
 
     def __init__(self, url: str, pool_size: int, fsync: str = "complete", spare: Ballast | None = None) -> None:
         self.engine = make_engine(url, pool_size)
-        self._single = self.engine.execution_options(videodock_single=True)
+        # PostgreSQL's driver would begin and end a transaction around it: two more round trips.
+        self._single = self.engine.execution_options(videodock_single=True, isolation_level="AUTOCOMMIT")
         self._writing = self.engine.execution_options(videodock_write=True, videodock_lazy=fsync == "never")
         self._lazy = self._writing.execution_options(videodock_lazy=fsync != "patch")
         self._always_lazy, self._may_be_lazy = fsync == "never", fsync != "patch"
@@ -237,6 +257,11 @@ class Database:
             raise BlockingIOError
         return self._reader.find(statement, parameters)
 
+    @property
+    def looks_at_once(self) -> bool:
+        """Whether `look_up` usually needs no thread: then there is nothing to share."""
+        return self._reader is not None
+
     async def look_up(self, work: Callable[[Connection | sqlite3.Connection], T]) -> T:
         """`work`, a few look-ups by key: at once on SQLite where that is possible, else on a thread."""
         if self._reader is not None:
@@ -261,35 +286,58 @@ class Database:
         return await threads.run(work, *args, pool=self._threads)
 
     async def write_together(
-        self, work: Callable[[Connection], T], *, then: Callable[[T], object] | None = None, lazy: bool = False
+        self,
+        work: Callable[[Any], T],
+        *,
+        then: Callable[[T], Callable[[Any], object] | None] | None = None,
+        lazy: bool = False,
+        plain: bool = False,
     ) -> T:
         """`work` in a transaction that may change rows, committed when this returns; lazy as with `write`.
 
         It changes rows and nothing else, since it may run twice. On SQLite, where writers wait in a queue anyway,
         concurrent ones share a transaction; other databases commit side by side. `then` gets the result after the
-        commit, on the same thread, for a moment's work; what it raises is raised.
+        commit, on the same thread, for a moment's work; what it raises is raised. It may return work for one more
+        transaction. Both get a connection; `plain` ones, which execute prepared statements only, a `Link`.
         """
         if self._writer is not None:
-            return await self._writer.run(work, then=then, lazy=lazy)
+            return await self._writer.run(work, then=then, lazy=lazy, plain=plain)
         return await self.run(self._write_alone, work, then, lazy)
 
-    def _write_alone(self, work: Callable[[Connection], T], then: Callable[[T], object] | None, lazy: bool) -> T:
+    def _write_alone(
+        self,
+        work: Callable[[Any], T],
+        then: Callable[[T], Callable[[Any], object] | None] | None,
+        lazy: bool,
+    ) -> T:
         with self.write(lazy=lazy) as session:
             result = work(session.connection())
-        if then is not None:
-            then(result)
+        more = None if then is None else then(result)
+        if more is not None:
+            with self.write(lazy=lazy) as session:
+                more(session.connection())
         return result
 
     @contextmanager
-    def _begin_common(self, lazy: bool) -> Iterator[Connection]:
-        """A transaction of the writing thread, which keeps its connection: taking one costs as much as a write."""
+    def _begin_common(self, lazy: bool, plain: bool) -> Iterator[tuple[sqlite3.Connection, Connection]]:
+        """A transaction of the writing thread, which keeps its connection: taking one costs as much as a write.
+
+        With `plain` SQLAlchemy does not know of it, and must not be used in it.
+        """
         connection = self._writers_connection or self._writing.connect()
-        self._writers_connection = connection.execution_options(
-            videodock_lazy=self._may_be_lazy if lazy else self._always_lazy
-        )
+        is_lazy = self._may_be_lazy if lazy else self._always_lazy
+        if not plain:
+            connection = connection.execution_options(videodock_lazy=is_lazy)
+        self._writers_connection = connection
+        raw = cast("sqlite3.Connection", connection.connection.driver_connection)
         try:
-            with self._telling(), self._relief(), self._line, connection.begin():
-                yield connection
+            with (
+                self._telling(),
+                self._relief(),
+                self._line,
+                _plainly(raw, connection.info, is_lazy) if plain else connection.begin(),
+            ):
+                yield raw, connection
         except DBAPIError:
             self._writers_connection = None
             connection.close()

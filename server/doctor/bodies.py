@@ -171,7 +171,7 @@ def _check_limit(visit: Visit, check: Check) -> None:
 
 def _limited(visit: Visit, check: Check, limit: int, status: int) -> None:
     visit.body_limit = limit
-    check.note = f"{limit} bytes"
+    check.note = f"{size(limit)} at most"
     if not 0 < visit.told_chunk <= limit:
         wanted = size(visit.max_size)
         check.find("body_limit", limit=size(limit), status=status, wanted=wanted, advised=advised(limit))

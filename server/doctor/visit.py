@@ -18,6 +18,7 @@ from server.doctor.wire import SECONDS, Address, Answer, Connection, NoAnswerErr
 
 TUS = {"Tus-Resumable": "1.0.0"}
 PATCH = {**TUS, "Content-Type": "application/offset+octet-stream"}
+AGENT = "videodock-doctor"
 OVERRIDE = "X-HTTP-Method-Override"
 
 _BUSY = (423, 409, 429, 503)
@@ -84,8 +85,8 @@ class Visit:
         return answer
 
     def headers(self, headers: Mapping[str, str]) -> dict[str, str]:
-        """These, and the credential."""
-        return {**({"Authorization": f"Bearer {self.key}"} if self.key else {}), **headers}
+        """These, the credential, and the name by which reports leave the upload out."""
+        return {"User-Agent": AGENT, **({"Authorization": f"Bearer {self.key}"} if self.key else {}), **headers}
 
     def _recognise(self, answer: Answer) -> None:
         """Learn which proxy stands in front; HAProxy has no name in its answers."""

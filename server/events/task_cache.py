@@ -6,7 +6,7 @@ Rules:
   whoever read it. So a state that another process has just changed is seen within that time.
 - The owner is a part of the state: who may see a task is decided from it as from the row.
 - Without Redis, and while it is away, the database answers. SQLite tells whether anything was committed since: then,
-  and only then, it is asked again.
+  and only then, it is asked again. PostgreSQL is asked for the tasks of all waiting polls at once.
 
 The worker of a task writes its state twice a second; a poll that finds none writes what it has read.
 """
@@ -16,7 +16,7 @@ import json
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, cast
@@ -24,6 +24,7 @@ from typing import Any, cast
 import structlog
 
 from server.database.session import AWAY, Database
+from server.database.shared_look_ups import SharedLookUps
 from server.events.redis_link import RedisAwayError, RedisLink
 from server.lifecycle import TASK_MOVES, ends
 from server.tasks import status_rows
@@ -58,6 +59,7 @@ class TaskCache:
         self._database = database
         self._redis = redis
         self._monotonic = monotonic
+        self._asked = SharedLookUps(self._find_all)
         self._near: OrderedDict[str, State] = OrderedDict()
         self._followed: dict[str, int] = {}
         self._follower: threading.Thread | None = None
@@ -90,12 +92,19 @@ class TaskCache:
             known = self._near.get(task_id)
             if known is not None and known.version == version:
                 return known
+        if not self._database.looks_at_once:
+            return await self._asked.find(task_id)
         begun = self._monotonic()
         rows = await self._database.look_up(lambda connection: status_rows.look(connection, task_id))
         if rows is None:
             return None
         state = State(rows, begun + SECONDS, version=version)
         return state if version is None else self._keep(task_id, state)
+
+    async def _find_all(self, task_ids: Sequence[str]) -> dict[str, State]:
+        begun = self._monotonic()
+        found = await self._database.look_up(lambda connection: status_rows.look_all(connection, task_ids))
+        return {task_id: State(rows, begun + SECONDS) for task_id, rows in found.items()}
 
     def forget_here(self, task_id: str) -> None:
         """Something happened to the task: this process asks again."""

@@ -36,6 +36,7 @@ from server.storage.locks import UploadLocks
 from server.storage.results import Results
 from server.tasks import outbox
 from server.uploads import groups
+from server.uploads.completion import UploadCompletion
 from server.uploads.concatenation import FinalService
 from server.uploads.deletion import UploadDeletion
 from server.uploads.facts import UploadFacts
@@ -68,6 +69,7 @@ class Sweeper:
     store: UploadStore
     locks: UploadLocks
     repository: UploadRepository
+    completion: UploadCompletion
     facts: UploadFacts
     deletion: UploadDeletion
     finals: FinalService
@@ -319,13 +321,13 @@ class Sweeper:
 
     def _finish(self, this: SweepRound, row: Upload) -> None:
         try:
-            media_type = self.repository.verified_type(row)
+            media_type = self.completion.verified_type(row)
         except MediaTypeUnsupportedError as error:
             if not this.dry_run:
                 self.deletion.remove(row.id, UploadStatus.REJECTED, error)
             return
         if not this.dry_run:
-            self.repository.complete_verified({row.id: media_type}, row.id)
+            self.completion.complete_verified({row.id: media_type}, row.id)
         this.report.add(SweepKind.FINISHED)
 
 

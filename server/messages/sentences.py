@@ -60,7 +60,7 @@ def sentence(code: str, params: Mapping[str, Param], language: Language) -> str:
 def size(number: int) -> str:
     """A number of bytes as a person writes it: exact where possible, in binary units."""
     for unit, factor in (("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)):
-        if number >= factor:
+        if number * 1024 >= factor * 1023.95:  # below that, it does not round to 1024 of the next smaller unit
             value = number / factor
             return f"{value:.0f} {unit}" if number % factor == 0 else f"{value:.1f} {unit}"
     return f"{number} B"

@@ -1,9 +1,9 @@
 """The contract of a step of the pipeline, and its context.
 
 Rule: a step gets everything it needs in its `StepContext`, writes only below `context.output`, and returns columns of
-the file's row. Both are published together at its end: the columns in the row, and each file or folder of `output` in
-the file's place among the results. Until then nothing is visible, and it may be run again from the start, by another
-process.
+the file's row, besides `HINTS`. Both are published together at its end: the columns in the row, and each file or folder
+of `output` in the file's place among the results. Until then nothing is visible, and it may be run again from the
+start, by another process.
 
 It ends in one of five ways: a mapping; `StepError` (the file is to blame, trying again will not help); `TryLaterError`
 (something that the step needs is away); `Cancelled`; or any other exception (the machine is to blame). After the third
@@ -19,6 +19,7 @@ from typing import ClassVar
 
 from server.errors import Param, StepError
 from server.media_types import MediaType
+from server.pipeline.costs import Cost, Material
 from server.pipeline.sandbox import spare_children
 from server.pipeline.sandbox.spare_children import SpareChildren
 from server.settings import Settings
@@ -28,6 +29,10 @@ MAX_PIXELS = 8192 * 8192
 
 MAX_STREAMS = 1200
 """Tracks of a file that FFmpeg accepts (`-max_streams`): each takes memory. One more counts as out of memory."""
+
+
+HINTS = frozenset({"key_seconds"})
+"""Facts that a step may return for the later steps and for estimates, and that have no column."""
 
 
 class TryLaterError(Exception):
@@ -96,9 +101,6 @@ class Step(ABC):
     name: ClassVar[str]
     """In rows, logs and events; at most 16 characters."""
 
-    weight: ClassVar[int]
-    """Its share of a file's progress, compared with the other steps that are wanted."""
-
     is_required: ClassVar[bool] = True
     """Whether the file has failed when the step has. Otherwise only this result is missing."""
 
@@ -112,6 +114,10 @@ class Step(ABC):
     def is_wanted(self, settings: Settings) -> bool:  # noqa: ARG002  # a step that can be switched off looks
         """Whether the settings enable it; otherwise it is recorded as skipped."""
         return True
+
+    @abstractmethod
+    def cost(self, material: Material, settings: Settings) -> Cost:
+        """What it takes for such a file, for the progress and the remaining time."""
 
     def limits(self, settings: Settings) -> Limits:
         """The limits of one run."""

@@ -5,9 +5,12 @@ depends on it.
 """
 
 OTHER = "other"
+DOCTOR = "doctor"
+"""A visit of `videodock doctor --url`, which reports do not count; it never has all its bytes."""
 
 # The first that the header has, in lower case. What runs in a browser sends the browser's name.
 _MARKS = (
+    ("videodock-doctor", DOCTOR),
     ("cfnetwork", "ios"),  # NSURLSession, as TUSKit uses it
     ("darwin/", "ios"),
     ("okhttp", "android"),
@@ -27,8 +30,8 @@ _MOBILE = ("mobile", "android", "iphone", "ipad")
 
 
 def client_kind(user_agent: str | None) -> str | None:
-    """`browser`, `mobile_browser`, `ios`, `android`, `java`, `node`, `python`, `go`, `curl` or `other`; None without
-    the header. At most 16 characters."""
+    """`browser`, `mobile_browser`, `ios`, `android`, `java`, `node`, `python`, `go`, `curl`, `doctor` or `other`; None
+    without the header. At most 16 characters."""
     if not user_agent:
         return None
     agent = user_agent[:512].lower()

@@ -46,6 +46,7 @@ from server.settings import Settings
 from server.storage.base import UploadStore
 from server.storage.locks import UploadLocks
 from server.tus.protocol import Create, Facts
+from server.uploads.completion import UploadCompletion
 from server.uploads.deletion import UploadDeletion
 from server.uploads.facts import UploadFacts
 from server.uploads.new_upload import NO_TERMS, CreationTerms, NewUpload
@@ -79,6 +80,7 @@ class FinalService:
     locks: UploadLocks
     policy: UploadPolicy
     repository: UploadRepository
+    completion: UploadCompletion
     facts: UploadFacts
     deletion: UploadDeletion
     uploads: UploadService
@@ -207,7 +209,7 @@ class FinalService:
         self.store.concatenate(final.id, sizes, may_share=may_share)
         given_up: list[str] = []
         also = partial(self._give_up, ids, final.id, given_up)
-        self.repository.complete_verified({final.id: media_type}, final.id, also)
+        self.completion.complete_verified({final.id: media_type}, final.id, also)
         self.deletion.delete_all_bytes(given_up)
 
     def _give_up(self, part_ids: Sequence[str], final_id: str, given_up: list[str], session: Session) -> None:

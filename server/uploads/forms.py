@@ -33,13 +33,14 @@ from server.settings import Settings
 from server.storage.base import UploadStore
 from server.storage.locks import UploadLocks
 from server.transport.body import Body, End, Moved, Tap
+from server.uploads.completion import Also, UploadCompletion
 from server.uploads.facts import UploadFacts
 from server.uploads.idempotency import Answer, Content, Fingerprint, IdempotencyKeys, KeyClaim, StoredAnswer
 from server.uploads.new_upload import NO_TERMS, CreationTerms, NewUpload
 from server.uploads.policy import UploadPolicy
 from server.uploads.progress import ProgressWriter
 from server.uploads.quotas import OwnerQuotas
-from server.uploads.repository import Also, UploadRepository
+from server.uploads.repository import UploadRepository
 from server.uploads.reservations import DiskReservations
 
 
@@ -54,6 +55,7 @@ class Form:
     progress: ProgressWriter
     quotas: OwnerQuotas
     repository: UploadRepository
+    completion: UploadCompletion
     facts: UploadFacts
     new_id: Callable[[], str]
     owner: str
@@ -173,7 +175,7 @@ class Form:
                 self.quotas.admit_growth(session.connection(), self.owner, now, self._stored, now)
 
         if self.taken:
-            await self.repository.complete_verified_from_loop(self.taken, self.task_id, keep)
+            await self.completion.complete_verified_from_loop(self.taken, self.task_id, keep)
         elif self.claim is not None:
             await self.database.run(self.claim.store_answer_without_task, self._fingerprint.hexdigest(), given)
         self.finished = True
@@ -211,6 +213,7 @@ class FormService:
     reservations: DiskReservations
     quotas: OwnerQuotas
     repository: UploadRepository
+    completion: UploadCompletion
     facts: UploadFacts
     keys: IdempotencyKeys
     new_id: Callable[[], str]
@@ -255,6 +258,7 @@ class FormService:
             progress=self.progress,
             quotas=self.quotas,
             repository=self.repository,
+            completion=self.completion,
             facts=self.facts,
             new_id=self.new_id,
             owner=owner,

@@ -1,15 +1,13 @@
-"""Rows and bytes of uploads: everything that must change in both.
+"""Rows and bytes of open uploads: everything that must change in both.
 
 Rules:
 
-- The row comes before the file; how uploads end is in `deletion.py`.
-- An upload is completed in one place, `complete_verified`: checked bytes, then `store.finish`, then row and task in one
-  transaction. After an interruption anywhere, a request or a sweep can repeat it.
+- The row comes before the file. How uploads are completed is in `completion.py`, and how they end in `deletion.py`.
 - Every function blocks, unless it says otherwise, and the process may die after each of them.
 """
 
 import contextlib
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
@@ -20,18 +18,16 @@ from sqlalchemy import Connection, Table, delete, exists, insert, select, update
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 from sqlalchemy.orm import Session
 
-from server import media_types, threads
 from server.database.models import TaskFile, Upload, UploadPart
+from server.database.prepared import Link
 from server.database.session import Database, changed
 from server.errors import NoRoomError, UploadGoneError, UploadLockedError, VideodockError
 from server.lifecycle import UploadStatus
-from server.settings import Settings
 from server.storage.base import UploadStore
 from server.storage.locks import UploadLocks
 from server.tasks import events
-from server.tasks.wake import Wake
 from server.tus.group_metadata import Group
-from server.tus.protocol import Append, Facts, is_partial
+from server.tus.protocol import Append, Facts
 from server.uploads import groups, statements
 from server.uploads.facts import Row, UploadFacts
 from server.uploads.new_upload import NewUpload
@@ -41,23 +37,15 @@ from server.uploads.reservations import DiskReservations
 
 _INSERT_PARTS = insert(cast("Table", UploadPart.__table__))
 
-Verified = Mapping[str, str | None]
-"""Uploads whose bytes were checked, by id, with the media type that they prove."""
-
-Also = Callable[[Session], None]
-"""More changes in the same transaction."""
-
 
 @dataclass(frozen=True, kw_only=True, repr=False)
 class UploadRepository:
-    """Every change of an upload. Owners are text; sizes and offsets are bytes."""
+    """Every change of an open upload. Owners are text; sizes and offsets are bytes."""
 
-    settings: Settings
     database: Database
     store: UploadStore
     locks: UploadLocks
     policy: UploadPolicy
-    wake: Wake
     reservations: DiskReservations
     quotas: OwnerQuotas
     facts: UploadFacts
@@ -111,6 +99,7 @@ class UploadRepository:
                     partial(self._insert_admitted, new, now),
                     then=lambda refusal: None if refusal else self.store.create(new.id),
                     lazy=True,
+                    plain=True,
                 )
             except SQLAlchemyError:
                 raise
@@ -121,7 +110,7 @@ class UploadRepository:
             raise refusal
         return self._facts_of_new(new, now)
 
-    def _insert_admitted(self, new: NewUpload, now: datetime, connection: Connection) -> VideodockError | None:
+    def _insert_admitted(self, new: NewUpload, now: datetime, connection: Link) -> VideodockError | None:
         """Insert the row, or return why the owner may not have it: raised here, the others in the transaction would
         have to begin again."""
         try:
@@ -131,7 +120,7 @@ class UploadRepository:
         self._insert_with_event(connection, new, now)
         return None
 
-    def _insert_with_event(self, connection: Connection, new: NewUpload, now: datetime) -> None:
+    def _insert_with_event(self, connection: Link, new: NewUpload, now: datetime) -> None:
         statements.INSERT.change(connection, new.row(now, self.facts.expiry(now)))
         events.append_of_upload(connection, new, events.UPLOAD_CREATED, at=now)
 
@@ -232,17 +221,17 @@ class UploadRepository:
 
     async def start_checked(self, upload_id: str, offset: int) -> None:
         """Before the first byte of an append with a checksum: record where it starts. For the event loop."""
-        start: Callable[[Connection], int] = partial(
+        start: Callable[[Link], int] = partial(
             statements.START_CHECKED.change, parameters={"upload": upload_id, "offset": offset}
         )
-        await self.database.write_together(start)
+        await self.database.write_together(start, plain=True)
 
     async def end_checked(self, upload_id: str, media_type: str | None) -> Facts:
         """After the check: what the store has counts now. For the event loop."""
         now = self.clock()
         until = self.facts.expiry(now)
 
-        def record(connection: Connection) -> tuple[Row, int | None]:
+        def record(connection: Link) -> tuple[Row, int | None]:
             size = self.store.size(upload_id)
             values = {
                 "upload": upload_id,
@@ -254,7 +243,7 @@ class UploadRepository:
             statements.END_CHECKED.change(connection, values)
             return statements.FIND.one_or_none(connection, {"upload": upload_id}), size
 
-        row, size = await self.database.write_together(record, lazy=True)
+        row, size = await self.database.write_together(record, lazy=True, plain=True)
         return self.facts.from_row(row, size, now)
 
     def check_space(self, upload_id: str, decision: Append, end: int) -> None:
@@ -285,96 +274,7 @@ class UploadRepository:
             row = session.get_one(Upload, upload_id)
         return self.facts.from_row(row, size, now)
 
-    # Completion
-
-    def verified_type(self, upload: Facts | Upload) -> str | None:
-        """The media type that the bytes of a whole upload prove. Blocking.
-
-        Its row lacks one after a crash during the check, or where an upload need not be a video; a partial upload has
-        none. Raises `MediaTypeUnsupportedError`, `FileEmptyError`.
-        """
-        if upload.media_type is not None or upload.is_partial:
-            return upload.media_type
-        head = self.store.head(upload.id, media_types.SNIFF_BYTES)
-        types = None if upload.grant_id is None else self.facts.types_of_grant(upload.grant_id)
-        return self.policy.check_content(upload.filename, head, only=types)
-
-    def complete_verified(self, verified: Verified, task_id: str, also: Also | None = None) -> None:
-        """Complete uploads whose bytes are all there and checked, and register their task. Idempotent. Blocking.
-
-        First the store makes the bytes durable. Then one transaction moves the rows, registers the task and calls
-        `also`. Raises what that raises, and `UploadGoneError` if an upload was removed meanwhile.
-        """
-        self._finish_bytes(verified)
-        with self.database.write() as session:
-            is_task = self._register_complete(verified, task_id, also, session)
-        if is_task:
-            self.wake.notify()
-
-    async def complete_verified_from_loop(
-        self, verified: Verified, task_id: str, also: Also | None = None, first_byte_at: datetime | None = None
-    ) -> None:
-        """The same for the event loop. `first_byte_at` is when the first byte came, unless the row has that.
-
-        Syncing gigabytes takes long, and the threads of the database are few: the sync has threads of its own.
-        """
-        await threads.run(self._finish_bytes, verified)
-        if await self.database.write_together(partial(self._register, verified, task_id, also, first_byte_at)):
-            self.wake.notify()
-
-    def _finish_bytes(self, upload_ids: Iterable[str]) -> None:
-        for upload_id in upload_ids:
-            self.store.finish(upload_id)
-
-    def _register(
-        self, verified: Verified, task_id: str, also: Also | None, first: datetime | None, connection: Connection
-    ) -> bool:
-        with Session(connection, join_transaction_mode="rollback_only", expire_on_commit=False) as session:
-            is_task = self._register_complete(verified, task_id, also, session, first)
-            session.flush()
-            return is_task
-
-    def _register_complete(
-        self,
-        verified: Verified,
-        task_id: str,
-        also: Also | None,
-        session: Session,
-        first: datetime | None = None,
-    ) -> bool:
-        """Update the rows; returns whether there is new work for a scheduler. It may be rolled back and run again."""
-        now = self.clock()
-        rows = self._rows(session, verified)
-        group = groups.group_of(rows[0]) if rows else None
-        task = None if group is None else groups.lock_row(session, group)
-        # A complete part gets a new expiry, so that it can still be joined.
-        times = {"now": now, "until": self.facts.expiry(now), "first": first}
-        moved = 0
-        for upload_id, media_type in verified.items():
-            values = {"upload": upload_id, "size": self.store.size(upload_id), "type": media_type, **times}
-            moved += statements.COMPLETE.change(session.connection(), values)
-        rows = self._rows(session, verified)
-        if moved != len(verified):
-            if moved == 0 and rows and all(row.status is UploadStatus.COMPLETE for row in rows):
-                return False
-            raise UploadGoneError
-        for row in rows:
-            events.append_of_upload(session.connection(), row, events.UPLOAD_FINISHED, at=now)
-        if all(is_partial(row.concat) for row in rows):
-            return False  # a partial upload is not processed by itself
-        if task is not None:
-            groups.member_completed(session, task, rows[0], now)
-        elif any(row.task_id != task_id for row in rows):
-            raise UploadGoneError  # its group no longer waits
-        else:
-            self.policy.register_task(session, task_id, rows, now)
-        if also is not None:
-            also(session)
-        return True
-
-    def _rows(self, session: Session, upload_ids: Iterable[str]) -> list[Row]:
-        found = (statements.FIND.one_or_none(session.connection(), {"upload": upload_id}) for upload_id in upload_ids)
-        return [row for row in found if row is not None]
+    # Removal and repair
 
     def discard(self, upload_ids: Sequence[str]) -> None:
         """Remove the rows and bytes of open uploads whose request was never accepted. Blocking.

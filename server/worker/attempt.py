@@ -32,17 +32,19 @@ from server.media_types import MediaType
 from server.pipeline import budget
 from server.pipeline.order import STEPS, groups
 from server.pipeline.sandbox.spare_children import NONE, SpareChildren
-from server.pipeline.step import Cancelled, Limits, Step, StepContext, TryLaterError
+from server.pipeline.step import HINTS, Cancelled, Limits, Step, StepContext, TryLaterError
 from server.settings import Settings
 from server.storage.base import UploadStore
 from server.storage.results import Results
 from server.tasks import file_steps, queue
 from server.tasks.queue import Claim, Failure
 from server.tracing import NO_TRACE, AttemptTrace
-from server.worker import failures, parallel_steps
+from server.worker import failures, parallel_steps, planning
 from server.worker.claimed_writes import ClaimedWrites, LostError
+from server.worker.learned_costs import LearnedCosts
 from server.worker.parallel_steps import Outcome
-from server.worker.progress import StepProgress
+from server.worker.planning import Planner
+from server.worker.progress import Look, TaskProgress
 
 HEARTBEAT_SECONDS = 1.0
 
@@ -71,6 +73,7 @@ class Attempt:
         claim: Claim,
         *,
         ffmpeg: str,
+        costs: LearnedCosts,
         spares: SpareChildren = NONE,
         settings: Settings,
         database: Database,
@@ -98,7 +101,7 @@ class Attempt:
         self._clock = clock
         self._follow = follow
         self._trace = trace
-        self._progress = StepProgress(claim.file_count)
+        self._progress = TaskProgress(costs)
         self._stopped = False
         self._cut_off = False
         self._kept = time.monotonic()
@@ -108,6 +111,11 @@ class Attempt:
         self._over = threading.Event()
         # Asks the running step of the current file to stop.
         self._halt = threading.Event()
+
+    @property
+    def eta_seconds(self) -> int | None:
+        """Seconds until the task has ended; None while that is unknown."""
+        return self._progress.look().eta_seconds
 
     def stop(self) -> None:
         """Stop working, and give the task back: this process ends, and another one may go on at once."""
@@ -122,7 +130,7 @@ class Attempt:
         """Before this process looks for a task: extend a lease that is due, so that the process does not claim its own
         task after the database was away for as long as a lease lasts."""
         if time.monotonic() - self._kept > self._settings.task_lease / 2:
-            self._write_progress(session)
+            self._write_progress(session, self._progress.look())
 
     def run(self) -> None:
         """Bring the task to its end, or leave it for another attempt. Never raises."""
@@ -149,20 +157,19 @@ class Attempt:
         finally:
             self._over.set()
             heart.join()
+            self._progress.close()
             self._trace.close()
             self._results.discard(task_id, attempt)
 
     def _work(self) -> None:
-        progress = self._progress
-        found = self._writes.transact(self._files)
-        done = sum(file.progress for file in found if file.status not in ends(FILE_MOVES))
-        ended = sum(100 for file in found if file.status in ends(FILE_MOVES))
-        progress.begun = time.monotonic(), (done + ended) // max(1, len(found))
+        progress, found = self._progress, self._writes.transact(self._files)
+        self._planner = Planner(progress=progress, settings=self._settings, steps=STEPS)
+        self._planner.task(found)
         for file in found:
-            progress.begin_file(file.position, file.id)
             if file.status not in ends(FILE_MOVES):
+                progress.begin_file(file.id)
                 self._file_unless_removed(file)
-            progress.end_file()
+            progress.end_file(file.id)
         status = self._writes.transact(lambda session: queue.finish(session, self.claim, now=self._clock()))
         if status is None:
             raise LostError
@@ -180,7 +187,7 @@ class Attempt:
     def _file_unless_removed(self, file: TaskFile) -> None:
         """Bring a file to its end; a file that is deleted meanwhile ends nothing else."""
         claim = self.claim
-        self._halt = threading.Event()  # after `progress.file_id`: the heartbeat reads them the other way round
+        self._halt = threading.Event()  # after `progress.begin_file`: the heartbeat reads them the other way round
         if self._writes.lost.is_set():
             self._halt.set()
         try:
@@ -205,9 +212,8 @@ class Attempt:
         known, max_duration = self._writes.transact(begin)
         if known is None:
             raise LostError
-        facts: dict[str, object] = {column.key: getattr(file, column.key) for column in TaskFile.__table__.columns}
         try:
-            work = _FileWork(file, media_type, facts, max_duration)
+            work = _FileWork(file, media_type, planning.facts(file), max_duration)
             self._steps(work, [step for step in steps if wanted[step.name]], known)
         except StepError as error:
             failure = Failure(error.code, dict(error.params))
@@ -226,24 +232,24 @@ class Attempt:
             if ended is not None and step.is_required and ended.status is StepStatus.ERROR:
                 # The attempt that found this out ended before it could write it into the file's row.
                 raise StepError(ended.error_code or "step_failed", **(ended.error_params or {}))
-        shares = self._progress.share(
-            {step.name: step.weight for step in steps},
-            ended={step.name for step in steps if known[step.name].status in ends(STEP_MOVES)},
-        )
-        waiting = [step for step in steps if known[step.name].status not in ends(STEP_MOVES)]
+        progress, file_id = self._progress, work.file.id
+        done = {step.name for step in steps if known[step.name].status in ends(STEP_MOVES)}
+        self._planner.file(work.file, work.facts, done)
+        waiting = [step for step in steps if step.name not in done]
         for group in groups(waiting):
             # The step that begins last is the one that the task's row names.
             for step in reversed(group):
                 self._begin(work, step)
-                shares.begin(step.name)
+                progress.begin(file_id, step.name)
 
             def run(step: Step, stop: threading.Event) -> Mapping[str, object]:
-                return step.run(self._context(work, step, stop, partial(shares.report, step.name)))
+                return step.run(self._context(work, step, stop, partial(progress.report, file_id, step.name)))
 
             with closing(parallel_steps.run(group, run, self._halt)) as outcomes:
                 for step, outcome in outcomes:
+                    progress.end(file_id, step.name, is_success=not isinstance(outcome, Exception))
                     self._end(work, step, known[step.name], outcome)
-                    shares.end(step.name)
+                    self._planner.file(work.file, work.facts)
 
     def _begin(self, work: "_FileWork", step: Step) -> None:
         claim, clock, file_id = self.claim, self._clock, work.file.id
@@ -286,11 +292,12 @@ class Attempt:
     def _complete(self, work: "_FileWork", step: Step, found: Mapping[str, object]) -> None:
         """Publish the step's results and its facts. Raises the disk's errors, and then no row changes."""
         claim, clock, file_id = self.claim, self._clock, work.file.id
+        columns = {name: value for name, value in found.items() if name not in HINTS}
 
         def complete(session: Session) -> bool:
             # Published while the transaction holds the task's row: no cancel and no takeover comes between,
             # and a reader of the row finds the result in its place.
-            mine = file_steps.complete_step(session, claim, file_id, step.name, found, now=clock())
+            mine = file_steps.complete_step(session, claim, file_id, step.name, columns, now=clock())
             if mine:
                 self._results.publish(claim.task_id, claim.attempt, file_id, step.name)
             return mine
@@ -369,26 +376,17 @@ class Attempt:
                 self._lose()
                 return
 
-    def _write_progress(self, session: Session) -> bool:
-        progress = self._progress
-        return queue.heartbeat(
-            session,
-            self.claim,
-            lease=self._settings.task_lease,
-            progress=progress.percent,
-            current_file=progress.position,
-            eta_seconds=progress.eta_seconds,
-            now=self._clock(),
-        )
+    def _write_progress(self, session: Session, seen: Look) -> bool:
+        lease, at = self._settings.task_lease, {"progress": seen.percent, "current_file": seen.position}
+        return queue.heartbeat(session, self.claim, lease=lease, eta_seconds=seen.eta_seconds, now=self._clock(), **at)
 
     def _extend_lease(self) -> bool:
-        progress, halt = self._progress, self._halt
-        file_id, is_removed = progress.file_id, False
+        halt, seen = self._halt, self._progress.look()  # in this order
+        file_id, is_removed = seen.file_id, False
         with self._database.write() as session:
-            kept = self._write_progress(session)
+            kept = self._write_progress(session, seen)
             if kept and file_id is not None:
-                percent = min(99, progress.file_percent)
-                mine = file_steps.file_progress(session, self.claim, file_id, percent, progress.running_steps)
+                mine = file_steps.file_progress(session, self.claim, file_id, seen.file_percent, seen.steps)
                 is_removed = not mine and file_steps.is_removed(session, self.claim, file_id)
         if is_removed:
             halt.set()

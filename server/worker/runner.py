@@ -3,25 +3,28 @@
 Rule: a file that crashed its workers too often is given up when its task is claimed, before anything of it runs.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
 import structlog
 from sqlalchemy.orm import Session
 
 from server.bootstrap import Services
-from server.database.session import Database
+from server.database.session import AWAY, Database, reason
 from server.lifecycle import TaskStatus
+from server.pipeline.order import STEPS
 from server.pipeline.sandbox.spare_children import NONE, SpareChildren
 from server.settings import Settings
 from server.storage.base import UploadStore
 from server.storage.results import Results
-from server.tasks import queue
+from server.tasks import durations, queue
 from server.tasks.queue import Claim, Failure
 from server.tracing import NO_TRACING, Tracing
+from server.worker import planning
 from server.worker.attempt import Attempt
+from server.worker.learned_costs import LearnedCosts, Observation
 
 _log = structlog.stdlib.get_logger("videodock.worker")
 
@@ -40,6 +43,7 @@ class Runner:
     clock: Callable[[], datetime]
     follow: Callable[[str], AbstractContextManager[None]] = lambda _: nullcontext()
     tracing: Tracing = NO_TRACING
+    costs: LearnedCosts = field(default_factory=LearnedCosts)
 
     def claim_next(
         self, worker: str, task_id: str | None = None, *, first: Callable[[Session], None] = lambda _: None
@@ -69,10 +73,12 @@ class Runner:
                 _log.error("task_given_up", task=claimed.task_id, attempt=claimed.attempt)
 
     def attempt(self, claim: Claim, ffmpeg: str, spares: SpareChildren = NONE) -> Attempt:
-        """The attempt at this claim with the program `ffmpeg`; it uses spare children where there are some."""
+        """The attempt at this claim with the program `ffmpeg`; it uses spare children, if any. Blocking."""
+        self._learn()
         return Attempt(
             claim,
             ffmpeg=ffmpeg,
+            costs=self.costs,
             spares=spares,
             settings=self.settings,
             database=self.database,
@@ -84,6 +90,18 @@ class Runner:
             follow=self.follow,
             trace=self.tracing.attempt(claim.task_id, claim.attempt),
         )
+
+    def _learn(self) -> None:
+        """Once: what the last steps cost. Without it, no time is told until the worker knows by itself."""
+
+        def read() -> Sequence[Observation]:
+            with self.database.read() as session:
+                return planning.observations(durations.last(session, self.node), STEPS, self.settings)
+
+        try:
+            self.costs.load(read)
+        except AWAY as error:
+            _log.warning("durations_not_read", reason=reason(error))
 
 
 def runner_of(services: Services) -> Runner:

@@ -8,6 +8,7 @@ Rules:
 """
 
 import os
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Unpack
@@ -16,13 +17,17 @@ from sqlalchemy.orm import Session
 
 from server.bootstrap import Services
 from server.pipeline.media import ffmpeg
+from server.pipeline.order import STEPS
 from server.pipeline.sandbox.spare_children import SpareChildren
 from server.pipeline.sandbox.trial import Trial
 from server.tasks import queue
 from server.tasks.queue import Claim
 from server.worker.attempt import Attempt
 from server.worker.leader import Leader, LeaderParts, leader_parts
+from server.worker.queue_wait import QueueWait
 from server.worker.runner import Runner, runner_of
+
+_TELL_SECONDS = 5.0  # between two looks at how long the queue is
 
 
 class Scheduler(Leader):
@@ -39,6 +44,10 @@ class Scheduler(Leader):
         self._trial = Trial()
         self._spares = SpareChildren(self._settings.spare_children)
         self._runners = ThreadPoolExecutor(self._limit, thread_name_prefix="task")
+        self._told = 0.0  # of the monotonic clock
+        self._queue_wait = QueueWait(
+            settings=self._settings, node=self._node, costs=runner.costs, steps=STEPS, limit=self._limit
+        )
 
     @property
     def _description(self) -> dict[str, object]:
@@ -63,6 +72,10 @@ class Scheduler(Leader):
             attempt = self._runner.attempt(claimed, self._ffmpeg, self._spares)
             self._attempts.add(attempt)
             self._runners.submit(self._run, attempt)
+        if len(self._attempts) >= self._limit and time.monotonic() > self._told + _TELL_SECONDS:
+            self._told = time.monotonic()
+            with self._database.write(lazy=True) as session:
+                self._queue_wait.write(session, [attempt.eta_seconds for attempt in self._attempts])
 
     def _settle(self, session: Session) -> None:
         """Called in the transaction that looks for a task, before it does."""

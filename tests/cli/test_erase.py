@@ -123,6 +123,8 @@ def test_it_asks_before(operator: Operator) -> None:
     """Without --yes and an answer, nothing is changed."""
     register_task(operator.services, VIDEO, owner=NAME)
     assert operator.run("owner", "erase", NAME).exit_code == 1
+    for nobody in ("", " "):
+        assert "is not empty" in operator.run("owner", "erase", nobody).output
     with operator.services.database.read() as session:
         assert set(session.scalars(select(Task.status))) == {TaskStatus.UPLOADED}
 

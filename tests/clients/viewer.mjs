@@ -1,18 +1,27 @@
 // Open the viewer of the API in headless Chromium and print what is there.
 //
 // Options beside those of chromium.mjs: url (of /docs), operation (the id of one that is opened), and run (the id of one
-// that is tried out, which must need nothing). The event `seen` has operations (their paths, as they are shown), opened
-// (the text of the one that was opened), status (of the one that was tried), and wide: by how many pixels the page is
-// wider than the window, on a desk and on a phone.
+// that is tried out, which must need nothing). The event `seen` has operations (their method and path, as they are shown
+// at first), all (the same with every method), opened (the text of the one that was opened), status (of the one that was
+// tried), and wide: by how many pixels the page is wider than the window, on a desk and on a phone.
 
 import { given, say, visit } from './chromium.mjs'
 
 const WIDTHS = [1280, 360]
 
+const shown = async (page) => {
+  await page.waitForSelector('.opblock')
+  return page.$$eval('.opblock-summary', (all) =>
+    all.map((one) => {
+      const path = one.querySelector('.opblock-summary-path').dataset.path
+      return `${one.querySelector('.opblock-summary-method').textContent} ${path}`
+    }),
+  )
+}
+
 await visit(async (page) => {
   await page.goto(given.url)
-  await page.waitForSelector('.opblock')
-  const operations = await page.$$eval('.opblock-summary-path', (all) => all.map((one) => one.dataset.path))
+  const operations = await shown(page)
   const block = (id) => page.locator(`[id$="-${id}"]`)
   await block(given.operation).locator('button.opblock-summary-control').click()
   const body = block(given.operation).locator('.opblock-body')
@@ -31,6 +40,9 @@ await visit(async (page) => {
     wide.push(await page.evaluate(() => document.documentElement.scrollWidth - innerWidth))
     if (given.picture) await page.screenshot({ path: `${given.picture}-${width}.png` })
   }
-  say('seen', { operations, opened, status, wide })
+  await page.locator('#methods').click()
+  await page.waitForURL((url) => url.search === '?all')
+  const all = await shown(page)
+  say('seen', { operations, all, opened, status, wide })
   say('done')
 })

@@ -31,14 +31,18 @@ def codes(text: str) -> set[str]:
 
 
 def test_beside_a_server_it_finds_nothing_and_leaves_nothing(start_server: StartServer, tmp_path: Path) -> None:
-    """Exit code 0 and a line a check; JSON has the same; the server's own upload stays, and the doctor's is gone."""
+    """Exit code 0 and a line a check; JSON has the same; the server's own upload stays, and the doctor's is gone and
+    not counted by reports."""
     server = start_server()
     mine = server.http.post(f"{server.url}/files", headers={"Tus-Resumable": "1.0.0", "Upload-Length": "10"})
     done = server.run("doctor", "--url", server.url)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "Nothing is wrong." in done.stdout
+    assert done.stderr == ""
     assert re.search(r"^buffering +ok", done.stdout, re.MULTILINE)
     assert [row["id"] for row in query(server.database_url, OPEN)] == [mine.headers["Location"].rpartition("/")[2]]
+    assert query(server.database_url, "SELECT count(*) AS rows FROM uploads WHERE client = 'doctor'") == [{"rows": 1}]
+    assert query(server.database_url, "SELECT sum(uploads) AS uploads FROM uploads_per_day") == [{"uploads": 1}]
     told = server.run("doctor", "--url", f"http://127.0.0.1:{free_port()}/", "--only-url", "--json")
     assert (told.returncode, codes(told.stdout)) == (1, {"url_unreachable"})
     for arguments, sentence in (

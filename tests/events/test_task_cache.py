@@ -4,15 +4,18 @@ import asyncio
 import signal
 import time
 from collections.abc import Awaitable, Callable, Iterator
+from datetime import timedelta
 from typing import Any
 
 import pytest
+from sqlalchemy import insert, update
 from structlog.testing import capture_logs
 
+from server.database.models import Task, TaskFile, TaskStep
 from server.database.session import Database
 from server.events.redis_link import RedisLink
 from server.events.task_cache import SECONDS, TaskCache
-from server.lifecycle import TaskStatus
+from server.lifecycle import StepStatus, TaskStatus
 from server.tasks import queue, status_rows
 from tests.harness.brokers import PASSWORD, Broker
 from tests.harness.migrated import migrate
@@ -84,6 +87,57 @@ def test_rows_survive_the_way_through_json(begin: Callable[..., Process]) -> Non
     assert tuple(again.task) == tuple(rows.task)
     assert [tuple(file) for file in again.files] == [tuple(file) for file in rows.files]
     assert again.task.status is TaskStatus.PROCESSING
+
+
+def test_rows_of_several_tasks_are_those_of_each(begin: Callable[..., Process]) -> None:
+    """Their own files and steps, with the types that the tables have; what is not there is left out."""
+    database = begin().database
+    tasks = [register(database, files=2), register(database)]
+    claimed(database, task_id=tasks[1])
+    with database.write() as session:
+        (file,) = queue.files_of(session, tasks[1])
+        session.execute(
+            update(TaskFile)
+            .where(TaskFile.id == file.id)
+            .values(duration=0.1 + 0.2, hdr=True, remarks=["a"], error_code="x", error_params={"n": 1, "ü": None})
+        )
+        session.execute(insert(TaskStep).values(file_id=file.id, name="probe", position=1, status=StepStatus.WAITING))
+        moved = {"created_at": NOW + timedelta(microseconds=120), "gather_until": NOW}
+        session.execute(update(Task).where(Task.id == tasks[0]).values(moved))
+    with database.look() as connection:
+        found = status_rows.look_all(connection, [*tasks, new_id()])
+        assert list(found) == tasks or list(found) == tasks[::-1]
+        assert all(status_rows.look(connection, task) == found[task] for task in tasks)
+    one, other = (found[task] for task in tasks)
+    assert (one.task.created_at, one.task.gather_until, one.arrived) == (NOW + timedelta(microseconds=120), NOW, 2)
+    assert [file.position for file in one.files] == [1, 2]
+    (file,) = other.files
+    assert (file.duration, file.hdr, file.remarks, file.error_params) == (0.1 + 0.2, True, ["a"], {"n": 1, "ü": None})
+    ((step,),) = other.steps.values()
+    assert (step.file_id, step.name, step.status) == (file.id, "probe", StepStatus.WAITING)
+    with database.read() as session:
+        expected = session.get_one(TaskFile, file.id)
+        assert all(
+            (type(value), value) == (type(getattr(expected, name)), getattr(expected, name))
+            for name, value in file._asdict().items()
+        )
+
+
+def test_polls_at_once_share_a_statement(begin: Callable[..., Process]) -> None:
+    """200 polls of 20 tasks on PostgreSQL ask it a few times, and each gets its own task as it is."""
+    process = begin()
+    tasks = [register(process.database) for _ in range(20)]
+
+    async def go() -> None:
+        states = await asyncio.gather(*(process.cache.find(task) for task in tasks * 10))
+        assert [state and state.rows.task.id for state in states] == tasks * 10
+        if not process.database.looks_at_once:
+            assert process.asked <= 2
+        claimed(process.database, task_id=tasks[0])
+        assert await poll(process, tasks[0]) == "processing"
+        assert await process.cache.find(new_id()) is None
+
+    asyncio.run(go())
 
 
 def test_polls_of_a_running_task_ask_no_database(begin: Callable[..., Process], redis_server: Broker) -> None:
@@ -159,9 +213,9 @@ def test_without_redis_the_database_answers(begin: Callable[..., Process], redis
 
     async def go() -> None:
         assert await poll(web, task) == "uploaded"
-        redis_server.halt(signal.SIGKILL)
-        web.cache.forget_here(task)
-        with capture_logs() as lines:
+        with capture_logs() as lines:  # before it is away: the write of that poll may notice it first
+            redis_server.halt(signal.SIGKILL)
+            web.cache.forget_here(task)
             began = time.monotonic()
             for _ in range(100):
                 assert await poll(web, task) == "uploaded"

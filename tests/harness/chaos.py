@@ -119,7 +119,7 @@ class ChaosScenario:
             repository.insert(NewUpload(id=upload_id, owner=owner, protocol="multipart", filename="a.mp4", **values))
             self.services.store.local_path(upload_id).write_bytes(data)
             self.services.store.finish(upload_id)
-        repository.complete_verified(dict.fromkeys(ids, "mp4"), task_id)
+        self.services.completion.complete_verified(dict.fromkeys(ids, "mp4"), task_id)
         self.orders[task_id] = orders
 
     def disturb(self, start_worker: Callable[[str], Worker]) -> None:

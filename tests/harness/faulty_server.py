@@ -98,6 +98,7 @@ LINES_OF = frozenset(
     for name in (
         "uploads/service.py",
         "uploads/repository.py",
+        "uploads/completion.py",
         "uploads/deletion.py",
         "uploads/concatenation.py",
         "uploads/idempotency.py",

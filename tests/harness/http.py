@@ -237,13 +237,16 @@ class LiveServer:
         self.port = 0
         self.store = store
         self._loop = loop
+        self._is_migrated = False
         self._ends = contextlib.ExitStack()
 
     def __enter__(self) -> Self:
         # Its lines would go to the terminal, in between those of the tests.
         self._ends.enter_context(capture_logs())
         self.data_dir.mkdir(parents=True, exist_ok=True)
-        migrate(self.database_url)
+        if not self._is_migrated:
+            migrate(self.database_url)
+            self._is_migrated = True
         self._listener = socket.create_server(("127.0.0.1", 0), backlog=512)
         self.port = self._listener.getsockname()[1]
         config = uvicorn.Config(

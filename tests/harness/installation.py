@@ -62,7 +62,7 @@ class Installation:
     def complete(self) -> str:
         """An upload with its task."""
         upload = self.open(DATA)
-        self.services.repository.complete_verified({upload: "mp4"}, upload)
+        self.services.completion.complete_verified({upload: "mp4"}, upload)
         return upload
 
     def ended(self, status: str = "completed", **flags: bool) -> str:

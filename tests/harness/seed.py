@@ -13,10 +13,14 @@ import pytest
 _drawn = [0]
 
 
+def today() -> int:
+    """The seed of a run that begins now."""
+    return int(f"{datetime.now(UTC):%Y%m%d}")
+
+
 def add_option(parser: pytest.Parser) -> None:
     """`--seed`."""
-    today = int(f"{datetime.now(UTC):%Y%m%d}")
-    parser.addoption("--seed", type=int, default=today, help="draw the samples of that run, or of that day: 20261130")
+    parser.addoption("--seed", type=int, default=today(), help="draw the samples of that run, or of that day: 20261130")
 
 
 def begin(config: pytest.Config) -> None:

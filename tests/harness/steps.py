@@ -4,7 +4,9 @@ import threading
 from collections.abc import Callable, Mapping
 
 from server.media_types import MediaType
+from server.pipeline.costs import Cost, Material
 from server.pipeline.step import Step, StepContext
+from server.settings import Settings
 
 Work = Callable[[StepContext], Mapping[str, object]]
 
@@ -18,13 +20,18 @@ class FakeStep(Step):
     """A step for every file, whose work is a function; `calls` has the facts that each run was given."""
 
     name = "fake"
-    weight = 1
 
     def __init__(
-        self, name: str, work: Work = nothing, *, weight: int = 1, is_required: bool = True, beside: str | None = None
+        self,
+        name: str,
+        work: Work = nothing,
+        *,
+        seconds: float = 1.0,
+        is_required: bool = True,
+        beside: str | None = None,
     ) -> None:
         self.name = name  # type: ignore[misc]
-        self.weight = weight  # type: ignore[misc]
+        self.seconds = seconds
         self.is_required = is_required  # type: ignore[misc]
         self.beside = beside  # type: ignore[misc]
         self.work = work
@@ -32,6 +39,9 @@ class FakeStep(Step):
 
     def applies_to(self, media_type: MediaType | None) -> bool:
         return True
+
+    def cost(self, material: Material, settings: Settings) -> Cost:
+        return Cost(self.name, self.seconds)
 
     def run(self, context: StepContext) -> Mapping[str, object]:
         self.calls.append(context.facts)

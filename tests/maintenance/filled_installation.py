@@ -59,7 +59,7 @@ class FilledInstallation(Installation):
         task, uploads = new_id(), [self.open(DATA, protocol="multipart", length=None) for _ in range(2)]
         for upload in uploads:
             self.execute("UPDATE uploads SET task_id = :task WHERE id = :id", task=task, id=upload)
-        self.services.repository.complete_verified(dict.fromkeys(uploads, "mp4"), task)
+        self.services.completion.complete_verified(dict.fromkeys(uploads, "mp4"), task)
         self.end(task, "completed", ago)
         files = [row["id"] for row in self.query("SELECT id FROM task_files WHERE task_id = :id ORDER BY 1", id=task)]
         self.execute("UPDATE tasks SET partial = true WHERE id = :id", id=task)

@@ -234,7 +234,7 @@ def test_complete_uploads_with_a_task_are_kept(both: SweepScenario) -> None:
     form = both.put(STATES["form, file there"])
     row = both.row(form)
     assert row is not None
-    both.services.repository.complete_verified({form: "mp4"}, row["task_id"])
+    both.services.completion.complete_verified({form: "mp4"}, row["task_id"])
     before = both.state()
     assert both.sweep().numbers == SweepReport().numbers
     assert both.state() == before

@@ -19,6 +19,7 @@ from server.maintenance.sweep_report import SweepReport
 from server.settings import Settings
 from server.storage.disk import DiskStore
 from server.storage.locks import UploadLocks
+from server.uploads.completion import UploadCompletion
 from server.uploads.new_upload import NewUpload
 from server.uploads.repository import UploadRepository
 from server.worker.scheduler import scheduler_of
@@ -228,9 +229,11 @@ def test_a_new_leader_begins_with_a_full_sweep(crowd: ManyOpenUploads, monkeypat
     assert looks == [True, False, False, True, False, True]
 
 
-@pytest.mark.parametrize("failing", ["_register_complete", "record_offset"])
+@pytest.mark.parametrize(
+    ("of", "failing"), [(UploadCompletion, "_register_complete"), (UploadRepository, "record_offset")]
+)
 def test_a_row_is_updated_after_the_database_was_away(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failing: str
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, of: type[object], failing: str
 ) -> None:
     """The database is away when the last byte has come, or a body breaks off: the row hears of it later, and then a
     sweep of what is due ends the upload."""
@@ -242,7 +245,7 @@ def test_a_row_is_updated_after_the_database_was_away(
     with LiveServer(tmp_path / "data", fsync="never") as live:
         upload = create(live, len(DATA))
         with monkeypatch.context() as patched:
-            patched.setattr(UploadRepository, failing, fails)
+            patched.setattr(of, failing, fails)
             if failing == "_register_complete":
                 assert patch(live, upload, 0, DATA).status == 503
             else:

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from server.database.models import TaskFile
 from server.errors import StepError
-from server.pipeline.step import Limits
+from server.pipeline.step import HINTS, Limits
 from server.pipeline.steps.probe import Probe
 from tests import samples
 from tests.bad_videos import PRIVATE, PRIVATE_WORDS, huge_pictures
@@ -40,7 +41,9 @@ def test_every_format_is_probed(extension: str, samples_folder: Path, context: C
     """All columns of all seven kinds, and progress that ends at 100."""
     heard: list[int] = []
     found = dict(Probe().run(context(samples.make(samples_folder, f"a.{extension}"), report=heard.append)))
-    duration = found.pop("duration")
+    duration, key_seconds = found.pop("duration"), found.pop("key_seconds")
+    assert isinstance(key_seconds, float)
+    assert 0 < key_seconds <= 2.1
     assert isinstance(duration, float)
     assert duration == pytest.approx(2, abs=0.15)
     video, audio = CODECS[extension]
@@ -57,6 +60,14 @@ def test_every_format_is_probed(extension: str, samples_folder: Path, context: C
     }
     assert heard == sorted(heard)
     assert heard[-1] == 100
+
+
+@pytest.mark.parametrize("extension", ["mp4", "mkv", "avi"])
+def test_time_between_key_frames_is_a_hint(extension: str, samples_folder: Path, context: Contexts) -> None:
+    """A key frame every tenth of 25 frames a second is one in 0.4 s; the hint has no column."""
+    source = samples.make(samples_folder, f"keys.{extension}", extra=("-g", "10", "-sc_threshold", "0"))
+    assert Probe().run(context(source))["key_seconds"] == pytest.approx(0.4, abs=0.01)
+    assert not HINTS & set(TaskFile.__table__.columns.keys())
 
 
 @pytest.mark.parametrize(("rotate", "size"), [(0, (320, 240)), (90, (240, 320)), (180, (320, 240)), (270, (240, 320))])

@@ -54,6 +54,7 @@ def test_a_role_reads_reports_and_no_secret(url: str, tmp_path: Path) -> None:
         for view in VIEWS:
             connection.execute(f'SELECT * FROM "{view}"'.encode())
         connection.execute("SELECT id, owner FROM api_keys")
+        assert connection.execute("SHOW jit").fetchone() == ("off",)
         connection.execute("SELECT * FROM uploads")
         refused = [f"SELECT * FROM {table}" for table in SECRET_TABLES]
         refused += [f"SELECT {column} FROM {table}" for table, some in SECRET_COLUMNS.items() for column in some]
@@ -64,6 +65,7 @@ def test_a_role_reads_reports_and_no_secret(url: str, tmp_path: Path) -> None:
     assert run(url, tmp_path, "grant", ROLE).exit_code == 0  # again, after an upgrade
     assert run(url, tmp_path, "revoke", ROLE).output == "Revoked.\n"
     with psycopg.connect(_place(url, ROLE), autocommit=True) as connection:
+        assert connection.execute("SHOW jit").fetchone() == ("on",)
         for name in (*VIEWS, "uploads", "api_keys"):
             with pytest.raises(psycopg.errors.InsufficientPrivilege):
                 connection.execute(f'SELECT count(*) FROM "{name}"'.encode())

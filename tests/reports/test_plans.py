@@ -1,7 +1,9 @@
 """What a report reads: with sums kept, the rows of today along an index, and not the whole tables."""
 
+import os
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from pathlib import Path
 from time import process_time
 
 import pytest
@@ -74,7 +76,7 @@ def filled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Datab
 
 @pytest.mark.soak
 def test_a_million_uploads_are_reported_within_a_second(month: Database) -> None:
-    """Every query of the page, with today's rows unkept; the best of three, of processor time on SQLite."""
+    """Every query of the page, with today's rows unkept; the best of three, of processor time."""
     with month.change() as connection:
         fill(connection, SOAK)
     while report_sums.keep(month, datetime(2026, 5, 30, 12, tzinfo=UTC), row_retention=0):
@@ -89,11 +91,21 @@ def test_a_million_uploads_are_reported_within_a_second(month: Database) -> None
 
 
 def _seconds(database: Database, query: str) -> float:
-    """Processor time on SQLite, which runs in this process; on PostgreSQL what its executor says."""
+    """Processor time: of this process on SQLite; of the server's on PostgreSQL, set up as for a granted role."""
     with database.read() as session:
-        if database.engine.dialect.name == "postgresql":
-            plan = session.execute(text(f"EXPLAIN (ANALYZE, FORMAT JSON) {query}")).scalar_one()
-            return float(plan[0]["Execution Time"]) / 1000
-        began = process_time()
+        if database.engine.dialect.name != "postgresql":
+            began = process_time()
+            session.execute(text(query)).all()
+            return process_time() - began
+        session.execute(text("SET LOCAL jit = off"))
+        session.execute(text("SET LOCAL max_parallel_workers_per_gather = 0"))  # all of it in the one process
+        pid = session.scalar(text("SELECT pg_backend_pid()"))
+        began = _worked(pid)
         session.execute(text(query)).all()
-        return process_time() - began
+        return _worked(pid) - began
+
+
+def _worked(pid: int) -> float:
+    """Seconds of processor time that a process of this machine has taken."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")

@@ -28,6 +28,7 @@ from server.tus.client_kind import client_kind
         ("undici", "node"),
         ("axios/1.7.7", "node"),
         ("Go-http-client/1.1", "go"),
+        ("videodock-doctor", "doctor"),
         ("Acme Camera 3", "other"),
         ("\x00" * 100_000, "other"),
     ],

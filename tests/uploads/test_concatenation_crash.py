@@ -50,7 +50,7 @@ class JoinCrashScenario:
                     NewUpload(id=upload, owner=OWNER, protocol="tus", task_id=upload, length=len(piece), concat=PARTIAL)
                 )
                 services.store.local_path(upload).write_bytes(piece)
-                services.repository.complete_verified({upload: None}, upload)
+                services.completion.complete_verified({upload: None}, upload)
                 made.append(upload)
         return made
 

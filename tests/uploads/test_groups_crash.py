@@ -16,8 +16,8 @@ from server.settings import Settings
 from server.storage.disk import DiskStore
 from server.tus.group_metadata import Group
 from server.tus.protocol import Append, Create, Facts, check_upload
+from server.uploads.completion import UploadCompletion
 from server.uploads.deletion import UploadDeletion
-from server.uploads.repository import UploadRepository
 from tests.harness import seed
 from tests.harness.crash_scenario import CrashScenario
 from tests.harness.kill_points import NEVER, KillPoint, sample
@@ -161,7 +161,7 @@ STEPS: Sequence[tuple[type, str]] = [
     (Database, "write"),
     (Database, "change"),
     (Database, "_begin_common"),
-    (UploadRepository, "_register_complete"),
+    (UploadCompletion, "_register_complete"),
     (UploadDeletion, "remove"),
 ]
 

@@ -15,6 +15,7 @@ from server.errors import UploadGoneError
 from server.settings import Settings
 from server.storage.disk import DiskStore
 from server.tus.protocol import Append, Create, Facts
+from server.uploads.completion import UploadCompletion
 from server.uploads.deletion import UploadDeletion
 from server.uploads.repository import UploadRepository
 from server.uploads.service import ClientGoneError, UploadService
@@ -144,7 +145,7 @@ STEPS: list[tuple[type, str]] = [
     (DiskStore, "delete"),
     (Database, "write"),
     (Database, "_begin_common"),
-    (UploadRepository, "_register_complete"),
+    (UploadCompletion, "_register_complete"),
     (UploadDeletion, "delete_bytes"),
 ]
 
@@ -224,11 +225,11 @@ def test_completing_an_upload_twice_changes_nothing(scenario: UploadCrashScenari
         await fill(services, upload, pieces())
         before = scenario.rows()
         for _ in range(2):
-            await services.repository.complete_verified_from_loop({upload: "mp4"}, upload)
+            await services.completion.complete_verified_from_loop({upload: "mp4"}, upload)
         assert scenario.rows() == before
         gone = (await make(services)).id
         await services.removal.terminate(gone, OWNER, lambda _: None)
-        register = partial(services.repository._register, {gone: "mp4"}, gone, None, None)
+        register = partial(services.completion._register, {gone: "mp4"}, gone, None, None)
         with pytest.raises(UploadGoneError):
             await services.database.write_together(register)
 

@@ -209,6 +209,7 @@ def test_the_viewer_is_swaggers_own_and_ours(live: LiveServer) -> None:
     asked = set(re.findall(r'(?:href|src)="([^"#]+)"', page.text))
     assert {path for path in asked if not path.startswith("data:")} == {
         *(f"docs/{name}" for name in ASSETS),
+        "docs",
         "openapi.json",
         "./",
     }

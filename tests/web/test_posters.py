@@ -1,6 +1,7 @@
 """Posters that owners choose: a frame, an own picture, or the automatic one again; what is refused changes nothing."""
 
 import json
+import struct
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -124,10 +125,8 @@ def test_a_picture_is_turned_as_its_camera_says(owned: Owned, task: str, tmp_pat
 
 def turned(jpeg: bytes, value: int, order: str) -> bytes:
     """The JPEG with this orientation in Exif data."""
-    sort = "little" if order == "<" else "big"
-    number = lambda n, size: n.to_bytes(size, sort)  # noqa: E731
-    entry = number(0x0112, 2) + number(3, 2) + number(1, 4) + number(value, 2) + b"\0\0"
-    tiff = (b"II" if order == "<" else b"MM") + number(42, 2) + number(8, 4) + number(1, 2) + entry + number(0, 4)
+    entry = struct.pack(order + "HHIHH", 0x0112, 3, 1, value, 0)
+    tiff = (b"II" if order == "<" else b"MM") + struct.pack(order + "HIH", 42, 8, 1) + entry + bytes(4)
     segment = b"Exif\0\0" + tiff
     return jpeg[:2] + b"\xff\xe1" + (len(segment) + 2).to_bytes(2, "big") + segment + jpeg[2:]
 

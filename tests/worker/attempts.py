@@ -31,7 +31,7 @@ def register_task(services: Services, count: int = 1) -> str:
         services.repository.insert(NewUpload(id=upload_id, owner=DEFAULT_OWNER, filename="a.mp4", **values))
         services.store.local_path(upload_id).write_bytes(b"12345")
         services.store.finish(upload_id)
-    services.repository.complete_verified(dict.fromkeys(ids, "mp4"), task_id)
+    services.completion.complete_verified(dict.fromkeys(ids, "mp4"), task_id)
     return task_id
 
 

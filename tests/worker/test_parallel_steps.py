@@ -51,7 +51,7 @@ class Run:
 
     def __call__(self, mp4: Work, poster: Work) -> FakeStep:
         last = FakeStep("storyboard")
-        self.start(FakeStep("mp4", mp4, weight=60), FakeStep("poster", poster, beside="mp4"), last)
+        self.start(FakeStep("mp4", mp4, seconds=60), FakeStep("poster", poster, beside="mp4"), last)
         return last
 
     def start(self, *steps: FakeStep) -> None:
@@ -65,7 +65,7 @@ class Run:
         )
         self._services.store.local_path(upload_id).write_bytes(b"12345")
         self._services.store.finish(upload_id)
-        repository.complete_verified({upload_id: "mp4"}, task_id)
+        self._services.completion.complete_verified({upload_id: "mp4"}, task_id)
         claimed = runner_of(self._services).claim_next("test/1")
         assert claimed
         self._attempt = runner_of(self._services).attempt(claimed, "")

@@ -56,7 +56,7 @@ class QuarantineScenario:
                 )
             )
             services.store.local_path(self.upload).write_bytes(self.data)
-            services.repository.complete_verified({self.upload: "mp4"}, self.upload)
+            services.completion.complete_verified({self.upload: "mp4"}, self.upload)
 
     @property
     def settings(self) -> Settings:

@@ -84,7 +84,7 @@ def upload(services: Services, video: Path, media_type: str | None = "mp4") -> s
     )
     services.store.local_path(upload_id).write_bytes(video.read_bytes())
     services.store.finish(upload_id)
-    services.repository.complete_verified({upload_id: media_type}, upload_id)
+    services.completion.complete_verified({upload_id: media_type}, upload_id)
     return upload_id
 
 

@@ -158,6 +158,7 @@ def _describe(container: InputContainer, stream: VideoStream, max_pixels: str) -
         "audio_tracks": len(container.streams.audio),
         "hdr": _is_hdr(stream, frame),
         "variable_frame_rate": _is_uneven(stream, _times(packets, read)),
+        "key_seconds": _key_seconds(stream, read),  # after `_times`, which reads on
     }
 
 
@@ -207,6 +208,18 @@ def _times(packets: Iterator[_Packet], read: list[_Packet]) -> list[int]:
     shown_at = sorted({time for time in shown if time is not None})
     # Of the last frames, some that are shown between them may not have been read yet.
     return shown_at if whole else shown_at[:-_REORDERED]
+
+
+def _key_seconds(stream: VideoStream, read: list[_Packet]) -> float | None:
+    """The usual time between two key frames; where only one was read, the time that was read, at least."""
+    if not stream.time_base:
+        return None
+    shown = [(packet.pts if packet.pts is not None else packet.dts, packet.is_keyframe) for packet in read]
+    keys = [at for at, is_key in shown if is_key and at is not None]
+    ends = [at for at, _ in shown if at is not None]
+    gaps = [later - earlier for earlier, later in pairwise(keys)] or ([max(ends) - min(ends)] if ends else [])
+    seconds = float(statistics.median(gaps) * stream.time_base) if gaps else 0.0
+    return seconds if math.isfinite(seconds) and seconds > 0 else None
 
 
 def _is_uneven(stream: VideoStream, times: list[int]) -> bool | None:

@@ -152,8 +152,12 @@ def single(source: Source, max_edge: int) -> Rendition:
 def ladder(source: Source, max_edge: int) -> tuple[Rendition, ...]:
     """The sizes of HLS, smallest first: the largest that is possible, and the usual ones that are clearly smaller."""
     top = _top(source, max_edge)
-    edges = [rung for rung in _RUNGS if rung <= top * _NEXT_RUNG]
-    return tuple(_rendition(source, edge) for edge in [*edges, top])
+    return tuple(_rendition(source, edge) for edge in [*smaller_edges(top), top])
+
+
+def smaller_edges(top: int) -> list[int]:
+    """The short edges of the usual sizes that are clearly smaller than the largest one, smallest first."""
+    return [rung for rung in _RUNGS if rung <= top * _NEXT_RUNG]
 
 
 def can_copy_video(source: Source, max_edge: int) -> bool:

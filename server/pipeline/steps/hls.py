@@ -6,6 +6,8 @@ the same frames, and none is larger than its source.
 
 from collections.abc import Mapping
 
+from server.pipeline import costs
+from server.pipeline.costs import Cost, Material
 from server.pipeline.steps.transcode import Transcode
 from server.settings import Settings
 
@@ -19,6 +21,10 @@ class Hls(Transcode):
     def is_wanted(self, settings: Settings) -> bool:
         """As the setting `transcode` says."""
         return settings.transcode in ("hls", "both")
+
+    def cost(self, material: Material, settings: Settings) -> Cost:
+        """As `costs.py` says."""
+        return costs.hls(material, max_edge=settings.transcode_max_height, preset=settings.transcode_preset)
 
     def columns(self) -> Mapping[str, object]:
         """The column after success."""

@@ -5,6 +5,8 @@ Rule: `video.mp4` is H.264 in 8 bits with AAC or no sound, its index at the begi
 
 from collections.abc import Mapping
 
+from server.pipeline import costs
+from server.pipeline.costs import Cost, Material
 from server.pipeline.steps.transcode import Transcode
 from server.settings import Settings
 
@@ -18,6 +20,10 @@ class Mp4(Transcode):
     def is_wanted(self, settings: Settings) -> bool:
         """As the setting `transcode` says."""
         return settings.transcode in ("mp4", "both")
+
+    def cost(self, material: Material, settings: Settings) -> Cost:
+        """As `costs.py` says."""
+        return costs.mp4(material, max_edge=settings.transcode_max_height, preset=settings.transcode_preset)
 
     def columns(self) -> Mapping[str, object]:
         """The column after success."""

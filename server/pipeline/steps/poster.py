@@ -7,8 +7,11 @@ there whole or not at all. A video that can be played and has no frame for a pos
 from collections.abc import Mapping
 from typing import ClassVar
 
+from server.pipeline import costs
+from server.pipeline.costs import Cost, Material
 from server.pipeline.step import Step, StepContext
 from server.pipeline.steps import media_job
+from server.settings import Settings
 
 FILE_NAME = "poster.jpg"
 """The poster's name below the output directory."""
@@ -20,11 +23,14 @@ class Poster(Step):
     """Takes the poster; `has_poster` is its column."""
 
     name = "poster"
-    weight = 4
     is_required = False
     job: ClassVar[str] = "server.pipeline.jobs.poster:make"
     """`module:function` of the job in the child."""
     beside = "mp4"  # a copy takes a second, an encode hours: neither waits for the other
+
+    def cost(self, material: Material, settings: Settings) -> Cost:  # noqa: ARG002  # others ask the settings
+        """As `costs.py` says."""
+        return costs.poster(material)
 
     def run(self, context: StepContext) -> Mapping[str, object]:
         """Write `poster.jpg` into the output directory; `StepError` poster_failed if no frame can be decoded."""

@@ -8,7 +8,8 @@ from dataclasses import replace
 from typing import ClassVar
 
 from server.errors import StepError
-from server.pipeline import budget
+from server.pipeline import budget, costs
+from server.pipeline.costs import Cost, Material
 from server.pipeline.step import Limits, Step, StepContext
 from server.pipeline.steps import media_job
 from server.settings import Settings
@@ -33,9 +34,12 @@ class Probe(Step):
     """Finds out `container` and the columns above. Place and device of a video are never read."""
 
     name = "probe"
-    weight = 1
     job: ClassVar[str] = "server.pipeline.jobs.probe:probe"
     """`module:function` of the job in the child."""
+
+    def cost(self, material: Material, settings: Settings) -> Cost:  # noqa: ARG002  # others ask the settings
+        """As `costs.py` says."""
+        return costs.probe(material)
 
     def limits(self, settings: Settings) -> Limits:
         """Less memory than for the others: a file whose huge index passed this step would pass them too."""
@@ -53,7 +57,9 @@ class Probe(Step):
         counted = budget.pixels(columns, frames if isinstance(frames, int) else 0)
         budget.check(counted, context.size, context.settings.max_pixels)
         context.report(100)
-        return {"container": context.media_type.name if context.media_type else None} | columns
+        key_seconds = found.get("key_seconds")
+        hints = {"key_seconds": key_seconds} if isinstance(key_seconds, float) else {}
+        return {"container": context.media_type.name if context.media_type else None} | columns | hints
 
 
 def _check_duration(seconds: object, most: float | None) -> None:

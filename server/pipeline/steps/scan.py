@@ -12,8 +12,9 @@ import structlog
 from server.errors import Param, StepError
 from server.media_types import MediaType
 from server.messages import size
-from server.pipeline import clamd
+from server.pipeline import clamd, costs
 from server.pipeline.clamd import AwayError, Finding
+from server.pipeline.costs import Cost, Material
 from server.pipeline.step import Step, StepContext, TryLaterError, require_source
 from server.settings import Settings
 
@@ -26,7 +27,6 @@ class Scan(Step):
     """Has clamd scan every byte; `scan` is its column."""
 
     name = "scan"
-    weight = 2
 
     def applies_to(self, media_type: MediaType | None) -> bool:  # noqa: ARG002  # any type may carry a virus
         """True for every file."""
@@ -35,6 +35,10 @@ class Scan(Step):
     def is_wanted(self, settings: Settings) -> bool:
         """True where a scanner is set."""
         return bool(settings.clamd)
+
+    def cost(self, material: Material, settings: Settings) -> Cost:  # noqa: ARG002  # others ask the settings
+        """As `costs.py` says."""
+        return costs.scan(material)
 
     def run(self, context: StepContext) -> Mapping[str, object]:
         """`clean`, or `too_large` where that is only marked. `StepError` infected, too_large_to_scan, scan_limit;

@@ -6,6 +6,8 @@ need it, so a video without one has not failed.
 
 from collections.abc import Mapping
 
+from server.pipeline import costs
+from server.pipeline.costs import Cost, Material
 from server.pipeline.step import Step, StepContext
 from server.pipeline.steps import media_job
 from server.settings import Settings
@@ -17,12 +19,15 @@ class Storyboard(Step):
     """Makes the pictures; `has_storyboard` is its column."""
 
     name = "storyboard"
-    weight = 8
     is_required = False
 
     def is_wanted(self, settings: Settings) -> bool:
         """Whether the setting enables it."""
         return settings.storyboard == "on"
+
+    def cost(self, material: Material, settings: Settings) -> Cost:  # noqa: ARG002  # others ask the settings
+        """As `costs.py` says."""
+        return costs.storyboard(material)
 
     def run(self, context: StepContext) -> Mapping[str, object]:
         """Write `storyboard.jpg` and `storyboard.vtt`; `StepError` storyboard_failed if no picture can be decoded."""

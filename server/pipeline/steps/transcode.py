@@ -24,7 +24,6 @@ _GROWTH = 20
 class Transcode(Step):
     """A step with a playable result."""
 
-    weight = 60
     job: ClassVar[str]
     """`module:function` of the job in the child."""
 

@@ -144,7 +144,7 @@ _TASKS = Operation(
 )
 _UPLOADS = Operation(
     id="listUploads",
-    tag=Tag.TUS,
+    tag=Tag.TASKS,
     summary="List uploads",
     description="The newest first: open, complete and rejected ones; expired and terminated ones only by `status`.",
     scope="read",

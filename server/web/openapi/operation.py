@@ -26,7 +26,7 @@ class Tag(Enum):
 
     FORM = "Upload by form"
     TUS = "Upload by tus"
-    TASKS = "Tasks"
+    TASKS = "Uploads and tasks"
     GRANTS = "Upload grants"
     LIVE = "Live events"
     SHARES = "Shared videos"

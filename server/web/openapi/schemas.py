@@ -121,7 +121,7 @@ _FILE: dict[str, AnySchema] = {
     "mp4_url": nullable(url()),
     "hls_url": nullable(url()),
     "storyboard_url": nullable(url()),
-    "original_url": nullable(url(), "Only with authentication, and with the setting `downloads`."),
+    "original_url": nullable(url(), "Only with the setting `downloads`."),
     "steps": array(_STEP, "Empty until processing starts."),
     "remarks": array(REASON, "Problems of a completed file that its owner should know."),
     "error": nullable(REASON),
@@ -137,11 +137,11 @@ TASK_FIELDS: dict[str, AnySchema] = {
     "message": text("The state as a sentence, in the reader's language."),
     "title": nullable(text(), "What its owner calls it."),
     "passthrough": nullable(text(), "The text that came with the upload, unchanged."),
-    "progress": integer("Percent of the whole task; it never falls.", 0, 100),
+    "progress": integer("Percent of the whole task: the share of its time that is over. It never falls.", 0, 100),
     "partial": boolean("Some of the files failed."),
     "playable": boolean("Every file that has not failed can be played."),
     "step": nullable(text(), "The current or last step."),
-    "eta_seconds": nullable(number(minimum=0), "Seconds left, at the speed so far."),
+    "eta_seconds": nullable(number(minimum=0), "Seconds until its end; `null` while there is no ground for a number."),
     "waiting": nullable(REASON, "Why the task is postponed; it continues by itself."),
     "created_at": text(
         "UTC, without a zone, as legacy clients expect it.", pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d$"

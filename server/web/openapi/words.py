@@ -30,7 +30,7 @@ then have `Access-Control-Allow-Origin` and `Access-Control-Expose-Headers`.
 TAGS: Mapping[Tag, str] = {
     Tag.FORM: "One form with up to 50 files becomes one task. Without resuming: for large files, use tus.",
     Tag.TUS: "tus 1.0.0 with every extension: uploads that resume where they stopped.",
-    Tag.TASKS: "What becomes of the uploads.",
+    Tag.TASKS: "What has been uploaded, and what becomes of it.",
     Tag.GRANTS: "A backend asks for an upload on behalf of somebody, whose phone then needs no credential.",
     Tag.LIVE: "Server-sent events: what happens, at once.",
     Tag.SHARES: "Links by which anybody sees one video.",

@@ -10,7 +10,7 @@ from tests.harness.chromium import look
 from tests.harness.node import Event
 from tests.harness.rows import execute
 from tests.harness.server_process import ServerProcess
-from tests.harness.videos_page import Step, browser, player, upload, use
+from tests.harness.videos_page import Step, browser, check_accessible, player, upload, use
 from tests.harness.waiting import until
 from tests.samples import make
 
@@ -65,8 +65,11 @@ def test_a_video_is_played_described_and_deleted(making: ServerProcess, tmp_path
         ["click", "#steps summary"],
         ["click", "#facts summary"],
         ["look", "facts"],
+        ["axe", "video"],
         ["click", "#more"],
         ["click", "#choose-poster"],
+        ["visible", ".stills li:nth-child(6)"],
+        ["axe", "thumbnails"],
         ["click", ".stills li:nth-child(6) button"],
         ["gone", "dialog"],
         ["is", "document.querySelector('.player video').poster.includes('v=1')"],
@@ -83,6 +86,7 @@ def test_a_video_is_played_described_and_deleted(making: ServerProcess, tmp_path
         ["look", "plain"],
         troubled=True,
     )
+    check_accessible(events)
     stream, changed, plain = (player(events, label) for label in ("stream", "changed", "plain"))
     assert look(events, "new")["title"] == "假期 one.mp4 · Videodock"
     assert player(events, "new")["source"] == "", "nothing is loaded before it is wanted"
@@ -114,11 +118,13 @@ def test_a_link_shows_a_video_until_it_ends(making: ServerProcess, tmp_path: Pat
         ["visible", "#share-make"],
         ["click", "#share-make"],
         ["visible", "#share-link"],
+        ["axe", "share"],
         ["keep", "link", "document.querySelector('#share-link').value"],
         ["keep", "embed", "document.querySelector('#share-embed').value.match(/src=\"([^\"]+)/)[1]"],
         ["goto", "{link}"],
         ["visible", second],
         ["look", "shared"],
+        ["axe", "shared"],
         *PLAYING,
         ["click", f"{second} >> .player-middle"],
         ["is", "document.querySelectorAll('.player')[1].querySelector('video').currentTime > 0.3"],
@@ -133,9 +139,11 @@ def test_a_link_shows_a_video_until_it_ends(making: ServerProcess, tmp_path: Pat
         ["gone", ".share-revoke"],
         ["goto", "{link}"],
         ["text", "This link was revoked"],
+        ["axe", "revoked"],
         ["goto", "s/AAAAAAAAAAAAAAAAAAAAAAAA"],
         ["text", "This link shows nothing"],
     )
+    check_accessible(events)
     shared = look(events, "shared")
     assert "Upload" not in shared["text"]
     assert [one["paused"] for one in look(events, "second")["players"]] == [True, False]

@@ -12,7 +12,7 @@ from tests.harness.filled_lists import fill
 from tests.harness.rows import execute
 from tests.harness.server_process import ServerProcess
 from tests.harness.upload_page import check_quiet
-from tests.harness.videos_page import browser, names, upload, use
+from tests.harness.videos_page import browser, check_accessible, names, upload, use
 from tests.harness.waiting import until
 from tests.samples import make
 
@@ -63,6 +63,7 @@ def test_ten_thousand_videos_are_scrolled_searched_and_filtered(server: ServerPr
         ["look", "failed"],
         ["fill", "#search", "no such name"],
         ["text", "No video matches"],
+        ["axe", "none"],
         ["click", ".empty .button"],
         ["select", "#order", "oldest"],
         ["is", f"{OLDEST}.test(document.querySelector('.video-name')?.textContent)"],
@@ -77,6 +78,7 @@ def test_ten_thousand_videos_are_scrolled_searched_and_filtered(server: ServerPr
         ["is", "document.querySelectorAll('.video').length > 0"],
         ["look", "narrow"],
     )
+    check_accessible(events)
     newest = [name for name in matching("clip") if name]
     assert names(events, "first")[:20] != []
     assert set(names(events, "first")) <= set(newest[:200])
@@ -115,6 +117,10 @@ def test_videos_are_renamed_previewed_and_deleted(start_server: StartServer, tmp
         ["shown", 2],
         ["visible", ".video:nth-child(1)[data-state=completed]"],
         ["look", "two"],
+        ["axe", "list"],
+        ["click", ".tools-look button:nth-child(1)"],
+        ["visible", ".videos.is-grid"],
+        ["axe", "grid"],
         ["allowClipboard"],
         ["click", ".video:nth-child(1) .video-check"],
         ["key", "Control+a"],
@@ -122,6 +128,7 @@ def test_videos_are_renamed_previewed_and_deleted(start_server: StartServer, tmp
         ["click", ".chosen-copy-links"],
         ["text", "2 links are copied."],
         ["clipboard"],
+        ["axe", "selected"],
         ["key", "Delete"],
         ["text", "2 videos deleted"],
         ["look", "deleted"],
@@ -139,6 +146,7 @@ def test_videos_are_renamed_previewed_and_deleted(start_server: StartServer, tmp
         other = upload(server, make(tmp_path, "second.mp4"))
         events = client.finish(seconds=150)
     check_quiet(events, server.url)
+    check_accessible(events)
     assert names(events, "one") == ["假期 at the sea"]
     assert names(events, "two") == ["second.mp4", "假期 at the sea"]
     assert names(events, "deleted") == []

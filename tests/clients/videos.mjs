@@ -5,6 +5,7 @@
 
 import { createServer } from 'node:http'
 
+import { examine } from './axe.mjs'
 import { given, say, take, visit } from './chromium.mjs'
 
 const values = new Map()
@@ -137,6 +138,7 @@ function steps(page) {
       say('asked', { method, address, status })
     },
     close: () => page.goto('about:blank'),
+    axe: (label) => examine(page, label),
     async look(label) {
       say('look', {
         label,

@@ -31,6 +31,13 @@ def names(events: list[Event], label: str) -> list[str]:
     return [video["name"] for video in look(events, label)["videos"]]
 
 
+def check_accessible(events: list[Event]) -> None:
+    """axe has looked, and has found nothing."""
+    looked = [event for event in events if event["event"] == "axe"]
+    assert looked
+    assert {event["label"]: event["found"] for event in looked if event["found"]} == {}
+
+
 def player(events: list[Event], label: str) -> dict[str, Any]:
     """The first player at that step."""
     found = look(events, label)["players"][0]

@@ -98,11 +98,13 @@ export default function SharedView() {
     <div class="shared">
       <main style={{ '--ratio': (files[0]?.width ?? 16) / (files[0]?.height ?? 9) }}>
         {content}
-        {found && !(error instanceof Refusal) && (
+        {found && !(error instanceof Refusal) ? (
           <div class="shared-words">
             <h1 dir="auto">{found.title}</h1>
             {found.expires_at && <p>{t('share.until', { when: moment(found.expires_at) })}</p>}
           </div>
+        ) : (
+          <h1 class="unseen">{t('share.shared_by')}</h1>
         )}
       </main>
       <footer class="shared-foot">

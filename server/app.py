@@ -53,6 +53,7 @@ from server.web.middleware.access_log import AccessLog
 from server.web.middleware.hosts import Hosts
 from server.web.middleware.proxy import Proxy
 from server.web.middleware.traces import Traces
+from server.web.preview_card import PreviewCards
 from server.worker import open_leader
 from server.worker.leader import Leader
 
@@ -149,7 +150,7 @@ def _routes(services: Services, checks: Mapping[str, Callable[[], str | None]]) 
         *admin.routes(services, checks, _HINTS),
         *media.routes(services),
         *health.routes(checks, services.metrics, hints=_HINTS, check_scraper=Access(services).admin),
-        *pages.routes(settings.auth),
+        *pages.routes(settings.auth, cards=PreviewCards(services)),
     ]
     return [*made, *description.routes(settings, made, __version__)]
 

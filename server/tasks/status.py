@@ -159,8 +159,16 @@ def _step(step: Any, reader: Language) -> dict[str, object]:
         "name": step.name,
         "status": step.status.value,
         "progress": step.progress,
+        "seconds": _seconds(step.started_at, step.finished_at),
         "error": _error(step.error_code, step.error_params, reader),
     }
+
+
+def _seconds(begin: datetime | None, end: datetime | None) -> float | None:
+    """How long a step took, with its repetitions; None until it has ended."""
+    if begin is None or end is None:
+        return None
+    return max(0.0, round((end - begin).total_seconds(), 2))  # a clock may be set back
 
 
 def _error(code: str | None, params: Mapping[str, Param] | None, reader: Language) -> dict[str, str] | None:

@@ -22,6 +22,7 @@ from server.errors import StartError
 from server.web.described import DescribedRoute
 from server.web.middleware.proxy import base_url
 from server.web.openapi.server import PAGE_FILE, VIEWS
+from server.web.preview_card import PreviewCards
 from server.web.static_file import StaticFile
 
 _DIST = Path(__file__).parent / "page" / "dist"
@@ -35,9 +36,9 @@ _BASE, _OPEN, _SIGN_IN = b'<base href="/">', b"<html ", b'<html data-auth="on" '
 _MOST_PREFIXES = 16
 
 
-def routes(auth: str = "off", folder: Path = _DIST) -> list[DescribedRoute]:
+def routes(auth: str = "off", folder: Path = _DIST, cards: PreviewCards | None = None) -> list[DescribedRoute]:
     """The document at each address of `VIEWS`, and each file at `/page/<name>`. `auth` is the setting; `folder` has the
-    built page.
+    built page; `cards` dress the document of shared videos.
 
     Raises `StartError` when the page is not built.
     """
@@ -45,7 +46,7 @@ def routes(auth: str = "off", folder: Path = _DIST) -> list[DescribedRoute]:
         raise StartError("The page is not built: start with `make run`, or install the package with pip.")
     document = _Document(folder / _INDEX, auth)
     files = sorted(file for file in folder.iterdir() if file.suffix in _TYPES)
-    return [*(_view(path, document) for path in VIEWS), *(_file(file) for file in files)]
+    return [*(_view(path, document, cards) for path in VIEWS), *(_file(file) for file in files)]
 
 
 class _Document:
@@ -70,10 +71,13 @@ class _Document:
         return self._content.replace(_BASE, f'<base href="{html.escape(prefix)}/">'.encode(), 1)
 
 
-def _view(path: str, document: _Document) -> DescribedRoute:
+def _view(path: str, document: _Document, cards: PreviewCards | None) -> DescribedRoute:
     async def serve(request: Request) -> Response:
         request.state.route = path
-        return await document.answer(request)
+        response = await document.answer(request)
+        if cards is None:
+            return response
+        return await cards.dress(response, request.scope, path.format(**request.path_params))
 
     return DescribedRoute(path, serve, VIEWS[path], methods=["GET"])
 

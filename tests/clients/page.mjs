@@ -3,13 +3,11 @@
 // Options beside those of chromium.mjs: url (of the page), steps (arrays: the name of a step and its arguments).
 
 import { readFile } from 'node:fs/promises'
-import { createRequire } from 'node:module'
 import { basename } from 'node:path'
 
+import { examine } from './axe.mjs'
 import { given, say, take, throttle, visit } from './chromium.mjs'
 
-const AXE = await readFile(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8')
-const AXE_TAGS = ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa', 'best-practice']
 // The share of a row's bar that is the upload; the rest is the processing.
 const UPLOAD_SHARE = 0.6
 const MIME = { mp4: 'video/mp4', mov: 'video/quicktime' }
@@ -207,15 +205,7 @@ function steps(page, network) {
       await other.waitForFunction((text) => document.body.innerText.includes(text), text, { polling: 50 })
       await other.close()
     },
-    /** What axe finds against WCAG 2.2 AA and good practice. */
-    async axe(label) {
-      await page.evaluate(AXE)
-      const found = await page.evaluate(async (tags) => {
-        const { violations } = await axe.run(document, { runOnly: tags })
-        return violations.map(({ id, nodes }) => `${id}: ${nodes.map(({ target }) => target).join(', ')}`)
-      }, AXE_TAGS)
-      say('axe', { label, found })
-    },
+    axe: (label) => examine(page, label),
     wait: (milliseconds) => page.waitForTimeout(milliseconds),
     async look(label) {
       say('look', {

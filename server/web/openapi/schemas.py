@@ -93,6 +93,7 @@ _STEP = Named(
             "name": one_of(("scan", "probe", "mp4", "poster", "hls", "storyboard")),
             "status": one_of(StepStatus),
             "progress": integer("Percent.", 0, 100),
+            "seconds": nullable(number("How long it took, with its repetitions; null until it has ended.")),
             "error": nullable(REASON),
         }
     ),
@@ -201,6 +202,7 @@ def task_example() -> dict[str, Any]:
                         "name": name,
                         "status": "skipped" if name in skipped else "completed",
                         "progress": 0 if name in skipped else 100,
+                        "seconds": None if name in skipped else 0.42,
                         "error": None,
                     }
                     for name in steps

@@ -38,7 +38,7 @@ export class Refusal extends Error {
 export interface Options {
   /** Values that are undefined are left out; an array becomes one value with commas. */
   query?: Record<string, string | number | boolean | readonly string[] | undefined>
-  /** Sent as JSON. */
+  /** Sent as JSON; a Blob as it is, with its own type. */
   body?: unknown
   signal?: AbortSignal
   headers?: Record<string, string>
@@ -60,10 +60,13 @@ export function address(path: string, query: Options['query'] = {}): URL {
 export async function ask<T>(method: string, path: string, options: Options = {}): Promise<T> {
   const spoken = language.value
   const headers: Record<string, string> = { Accept: 'application/json', 'Accept-Language': spoken, ...options.headers }
-  // A change is made also when the window is closed meanwhile.
-  const keepalive = method !== 'GET'
+  // A change is made also when the window is closed meanwhile; browsers allow that for small bodies alone.
+  const keepalive = method !== 'GET' && !(options.body instanceof Blob)
   const init: RequestInit = { method, headers, cache: 'no-store', keepalive, signal: withPatience(options.signal) }
-  if (options.body !== undefined) {
+  if (options.body instanceof Blob) {
+    headers['Content-Type'] = options.body.type
+    init.body = options.body
+  } else if (options.body !== undefined) {
     headers['Content-Type'] = 'application/json'
     init.body = JSON.stringify(options.body)
   }

@@ -31,6 +31,7 @@ const TYPES = [
   'task.cancelled',
   'task.removed',
   'video.playable',
+  'video.poster',
   'video.infected',
   'video.completed',
   'video.failed',

@@ -3,7 +3,7 @@
 // Rule: a function has the name of what it does there; its types are those of types.ts.
 
 import { ask } from './client'
-import type { Config, Session, Task, TaskPage, UploadPage } from './types'
+import type { Config, NewShare, Session, Share, SharedVideo, Task, TaskPage, UploadPage } from './types'
 
 export interface TaskQuery {
   status?: readonly string[]
@@ -11,6 +11,8 @@ export interface TaskQuery {
   from?: string
   to?: string
   owner?: string
+  sort?: string
+  order?: string
   limit?: number
   cursor?: string
 }
@@ -38,12 +40,32 @@ export const cancelTask = (id: string) => ask<unknown>('POST', `api/task/cancel/
 
 export const retryTask = (id: string) => ask<unknown>('POST', `api/task/retry/${id}`)
 
-/** Delete a task with everything made of it. */
-export const deleteTask = (id: string) => ask<unknown>('DELETE', `api/task/${id}`)
+/** Delete a task with everything made of it, also while the page is being closed. `running`: also one that runs. */
+export const deleteTask = (id: string, { running = false } = {}) =>
+  ask<unknown>('DELETE', `api/task/${id}`, running ? { query: { cancel: 1 } } : {})
 
 /** Change a task's title; null takes it away. */
 export const renameTask = (id: string, title: string | null) =>
-  ask<unknown>('PATCH', `api/task/${id}`, { body: { title } })
+  ask<Task>('PATCH', `api/task/${id}`, { body: { title } })
+
+/** Take another poster: the frame at a time in seconds, or an own picture. */
+export const setPoster = (id: string, file: string, chosen: { seconds: number } | Blob) =>
+  ask<Task>('PUT', `api/task/${id}/poster`, { query: { file }, body: chosen })
+
+/** Let the server choose the poster again. */
+export const resetPoster = (id: string, file: string) =>
+  ask<Task>('DELETE', `api/task/${id}/poster`, { query: { file } })
+
+export const listShares = (id: string) => ask<{ shares: Share[] }>('GET', `api/task/${id}/shares`)
+
+/** Make a link; it ends after so many seconds, or never. */
+export const share = (id: string, seconds: number | null) =>
+  ask<NewShare>('POST', `api/task/${id}/shares`, { body: { expires_in: seconds } })
+
+export const revokeShare = (id: string, share: string) => ask<unknown>('DELETE', `api/task/${id}/shares/${share}`)
+
+/** What a link shows; needs no sign-in. */
+export const getShared = (token: string) => ask<SharedVideo>('GET', `api/shared/${encodeURIComponent(token)}`)
 
 /** A page of uploads, the newest first. */
 export const listUploads = (query: { status?: readonly string[]; limit?: number; cursor?: string } = {}) =>

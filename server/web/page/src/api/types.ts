@@ -14,6 +14,8 @@ export interface Step {
   status: 'waiting' | 'processing' | 'completed' | 'skipped' | 'error' | 'cancelled'
   progress: number
   error: ApiError | null
+  /** How long it took; null until it has ended. */
+  seconds: number | null
 }
 
 export interface TaskFile {
@@ -29,7 +31,10 @@ export interface TaskFile {
   container: string | null
   video_codec: string | null
   audio_codec: string | null
+  audio_tracks?: number | null
+  hdr?: boolean | null
   playable: boolean
+  poster?: 'automatic' | 'frame' | 'picture'
   poster_url: string | null
   mp4_url: string | null
   hls_url: string | null
@@ -64,6 +69,44 @@ export interface TaskPage {
   tasks: Task[]
   /** The cursor of the page that follows; null on the last one. */
   next: string | null
+  /** True where a sorted list looks at the newest tasks only. */
+  truncated?: boolean
+}
+
+export interface Share {
+  id: string
+  state: 'valid' | 'expired' | 'revoked'
+  created_at: string
+  expires_at: string | null
+  revoked_at: string | null
+}
+
+/** A share that was made now: its link is in no other answer. */
+export interface NewShare {
+  url: string
+  token: string
+  /** Null when no other site may embed. */
+  embed_url: string | null
+  share: Share
+}
+
+/** What the link of a share shows. */
+export interface SharedVideo {
+  title: string
+  playable: boolean
+  expires_at: string | null
+  embed_url: string | null
+  files: {
+    name: string
+    duration: number | null
+    width: number | null
+    height: number | null
+    playable: boolean
+    poster_url: string | null
+    mp4_url: string | null
+    hls_url: string | null
+    storyboard_url: string | null
+  }[]
 }
 
 export interface Upload {
@@ -93,6 +136,7 @@ export interface Config {
   max_files: number
   authentication: boolean
   downloads: boolean
+  sharing?: { embed: boolean }
   tus: {
     max_size: number | null
     /** Null when every file is accepted. */

@@ -44,6 +44,16 @@ const PATHS = {
   key: 'M8 16.5a4 4 0 1 0 0-8 4 4 0 0 0 0 8zM11.9 12.5H20.5M17.5 12.5v3.2',
   back: 'M14.5 6l-6 6 6 6',
   forward: 'M9.5 6l6 6-6 6',
+  /** The sound is on; the button turns it off. */
+  sound: 'M4 9.5v5h3.5l4.5 4v-13l-4.5 4zM15.5 9a4.2 4.2 0 0 1 0 6M18 6.5a7.8 7.8 0 0 1 0 11',
+  silent: 'M4 9.5v5h3.5l4.5 4v-13l-4.5 4zM15.5 9.5l5 5M20.5 9.5l-5 5',
+  /** A video in a small window above all others. */
+  inset: 'M5.5 5h13A2 2 0 0 1 20.5 7v10a2 2 0 0 1-2 2h-13a2 2 0 0 1-2-2V7a2 2 0 0 1 2-2zM12 12h5.5v4H12z',
+  fullscreen: 'M4.5 9V4.5H9M15 4.5h4.5V9M19.5 15v4.5H15M9 19.5H4.5V15',
+  leave: 'M9 4.5V9H4.5M19.5 9H15V4.5M15 19.5V15h4.5M4.5 15H9v4.5',
+  /** The picture that stands for a video. */
+  picture:
+    'M6 5h12a2 2 0 0 1 2 2v10a2 2 0 0 1-2 2H6a2 2 0 0 1-2-2V7a2 2 0 0 1 2-2zM4.5 17l4.5-5 3.5 3.5 2.5-2.5 4.5 4M15.5 9.3v.1',
   copy: 'M9 9h10.5v10.5H9zM5 15h-.5V4.5H15V5',
 } as const
 

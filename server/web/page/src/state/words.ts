@@ -43,3 +43,12 @@ export function factsLine(file: TaskFile): string {
   for (const remark of file.remarks) parts.push(remark.message)
   return parts.join(' · ')
 }
+
+/** The status of a task in a word or two. */
+export function statusWord(task: Task): string {
+  if (task.removed) return t('status.deleted')
+  if (task.status === 'uploaded') return t('status.waiting')
+  if (task.status === 'processing')
+    return task.waiting ? t('status.waiting') : t('status.processing', { percent: number(task.progress) })
+  return t(`status.${task.status}`)
+}

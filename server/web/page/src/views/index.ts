@@ -14,8 +14,12 @@ export interface View {
 }
 
 const only = (name: string) => (parts: readonly string[]) => parts.length === 1 && parts[0] === name
+const below = (name: string) => (parts: readonly string[]) => parts.length === 2 && parts[0] === name
 
 export const VIEWS: readonly View[] = [
   { matches: only(''), load: () => import('./upload') },
   { matches: only('videos'), load: () => import('./videos') },
+  { matches: below('v'), load: () => import('./video') },
+  { matches: below('s'), load: () => import('./shared'), isBare: true },
+  { matches: below('embed'), load: () => import('./shared'), isBare: true },
 ]

@@ -8,7 +8,7 @@ import * as api from '../api'
 import { closeEvents, listen, openEvents } from '../api/events'
 import type { Task } from '../api/types'
 import { language } from './language'
-import { may, onVisitor } from './session'
+import { can, onVisitor } from './session'
 
 /** Tasks by id. */
 export const tasks = signal<ReadonlyMap<string, Task>>(new Map())
@@ -61,7 +61,7 @@ onVisitor((owner, isOther) => {
     closeEvents()
   }
   // A key that may only upload has nothing to read.
-  if ((owner !== null || !isOther) && may('read')) openEvents()
+  if ((owner !== null || !isOther) && can('read')) openEvents()
 })
 
 // The sentences of the server are in one language each.

@@ -16,6 +16,7 @@ from starlette.types import Message, Scope
 
 import server.web.pages
 from server.errors import StartError
+from server.web.openapi import server as views
 from tests.harness.http import LiveServer
 
 PAGE = Path(server.web.pages.__file__).parent / "page"
@@ -218,7 +219,7 @@ def test_the_page_tells_whether_it_needs_a_sign_in() -> None:
     off, on = ({route.path: route for route in server.web.pages.routes(auth)} for auth in ("off", "on"))
     assert off.keys() == on.keys()
     differ = {path for path in off if sent(route=off[path])["etag"] != sent(route=on[path])["etag"]}
-    assert differ == set(VIEWS)
+    assert differ == set(views.VIEWS)
     page = sent(route=on["/"])
     assert b'<html data-auth="on" lang="en">' in page["body"]
     assert int(page["content-length"]) == len(page["body"])

@@ -5,6 +5,7 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 CLIENTS := tests/clients
+PAGE    := server/web/page
 LOCK   := requirements-dev.txt
 
 # More than the processors, because tests mostly wait. A file's tests run in one process with its database and brokers.
@@ -14,38 +15,47 @@ TEST_PROCESSES ?= 6
 INSTALLED     := $(VENV)/installed
 INSTALLED_NPM := $(CLIENTS)/node_modules/.package-lock.json
 INSTALLED_JAVA := $(CLIENTS)/java/target/installed
+BUILT_PAGE     := $(PAGE)/dist/sources.sha256
+PAGE_TOOLS     := $(PAGE)/node_modules/.tools-installed
+
+PAGE_SOURCES := $(PAGE)/package.json $(PAGE)/package-lock.json $(PAGE)/build.mjs $(shell find $(PAGE)/src -type f)
 
 PIP := .ci/quietly $(BIN)/python -m pip install --disable-pip-version-check --no-input
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run test soak check fuzz format lock docs engines bench bench-peers clean debian
+.PHONY: help run test soak check fuzz format page lock docs engines bench bench-peers clean debian
 
 help: ## Show this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 12
 
-run: $(INSTALLED) ## Serve on http://127.0.0.1:8000 with everything in ./var; ARGS="--port 9000" for other options
+run: $(INSTALLED) $(BUILT_PAGE) ## Serve on http://127.0.0.1:8000 with everything in ./var; ARGS="--port 9000" for other options
 	@exec $(BIN)/videodock serve --data-dir var $(ARGS)
 
-test: debian $(INSTALLED) $(INSTALLED_NPM) $(INSTALLED_JAVA) ## Install what the tests need and run them all; ARGS="-k tus" for some
+test: debian $(INSTALLED) $(BUILT_PAGE) $(INSTALLED_NPM) $(INSTALLED_JAVA) ## Install what the tests need and run them all; ARGS="-k tus" for some
 	@$(BIN)/python -m tests $(TEST_PROCESSES) $(ARGS)
 
-soak: debian $(INSTALLED) $(INSTALLED_NPM) $(INSTALLED_JAVA) ## What `make test` draws samples of, in full, and kills at every point; ARGS=tests/soak for half an hour of mixed load; SOAK_ROUNDS=25, SOAK_MINUTES=3 for less
+soak: debian $(INSTALLED) $(BUILT_PAGE) $(INSTALLED_NPM) $(INSTALLED_JAVA) ## What `make test` draws samples of, in full, and kills at every point; ARGS=tests/soak for half an hour of mixed load; SOAK_ROUNDS=25, SOAK_MINUTES=3 for less
 	SOAK_ROUNDS=$(SOAK_ROUNDS) $(BIN)/python -m pytest -m "soak or drawn" $(ARGS)
 
-check: $(INSTALLED) ## Lint, format, types and the direction of imports
+check: $(INSTALLED) $(PAGE_TOOLS) ## Lint, format, types and the direction of imports
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	cd $(PAGE) && npm run --silent check
 
 fuzz: $(INSTALLED) ## Fuzz the parsers for a minute; ARGS="-max_total_time=600" for ten
 	@$(BIN)/python -c 'import atheris' 2>/dev/null || $(PIP) --group fuzz
 	$(BIN)/python -m tests.fuzz.fuzz_headers -max_total_time=60 $(ARGS)
 
-format: $(INSTALLED) ## Format the code
+format: $(INSTALLED) $(PAGE_TOOLS) ## Format the code
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
+	cd $(PAGE) && npm run --silent format
+
+page: $(INSTALLED) $(PAGE_TOOLS) ## Serve the page from its sources before a running server, built again after each change; VIDEODOCK_URL=... for another server
+	@cd $(PAGE) && npm run --silent dev
 
 lock: $(INSTALLED) ## Write requirements-dev.txt anew after a change in pyproject.toml; ARGS="--upgrade" for the newest versions
 	@$(PIP) --group lock
@@ -60,10 +70,10 @@ docs: $(INSTALLED) ## Generate the pages that come from the code
 	$(BIN)/videodock doctor --markdown >docs/doctor.md
 	$(BIN)/python docs/deploy/grafana_board.py >docs/deploy/grafana.json
 
-engines: debian $(INSTALLED) $(INSTALLED_NPM) ## Run the conformance cases on all engines and write docs/engines.md
+engines: debian $(INSTALLED) $(BUILT_PAGE) $(INSTALLED_NPM) ## Run the conformance cases on all engines and write docs/engines.md
 	$(BIN)/python -m tests.conformance.engines
 
-bench: $(INSTALLED) ## Compare with other upload servers and write docs/performance.md; ARGS="--quick" for a look
+bench: $(INSTALLED) $(BUILT_PAGE) ## Compare with other upload servers and write docs/performance.md; ARGS="--quick" for a look
 	$(BIN)/python -m bench $(ARGS)
 
 bench-peers: $(INSTALLED) ## Install the other upload servers, for the comparison only
@@ -71,7 +81,7 @@ bench-peers: $(INSTALLED) ## Install the other upload servers, for the compariso
 	bench/install_peers $(CURDIR)/$(BIN)/python
 
 clean: ## Remove everything built and installed; ./var with the uploads stays
-	rm -rf $(VENV) $(CLIENTS)/node_modules $(CLIENTS)/java/target bench/.peers bench/node/node_modules dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf $(VENV) $(PAGE)/dist $(PAGE)/node_modules $(CLIENTS)/node_modules $(CLIENTS)/java/target bench/.peers bench/node/node_modules dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
 	find server migrations tests bench -name __pycache__ -type d -prune -exec rm -rf {} +
 
 debian:
@@ -88,7 +98,20 @@ $(BIN)/python:
 $(INSTALLED): pyproject.toml $(LOCK) | $(BIN)/python
 	@echo "Installing Videodock and the tools for its development into $(VENV)"
 	@$(PIP) --require-hashes --requirement $(LOCK)
+	@$(BIN)/python hatch_build.py --has-node || $(PIP) --group node
+	@echo "Building the page"
 	@$(PIP) --no-deps --no-build-isolation --editable .
+	@touch $@
+
+# The installation of the package builds the page for the first time.
+$(BUILT_PAGE): $(PAGE_SOURCES) | $(INSTALLED)
+	@$(BIN)/python hatch_build.py
+	@touch $@
+
+$(PAGE_TOOLS): $(PAGE)/package.json $(PAGE)/package-lock.json
+	@command -v npm >/dev/null || { echo "Node 20 with npm is needed to check the page" >&2; exit 1; }
+	@echo "Installing the npm packages of $(PAGE)"
+	@cd $(PAGE) && ../../../.ci/quietly npm ci --no-audit --no-fund
 	@touch $@
 
 $(INSTALLED_NPM): $(CLIENTS)/package.json $(CLIENTS)/package-lock.json

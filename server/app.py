@@ -13,6 +13,7 @@ import anyio.to_thread
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
+from starlette.middleware.exceptions import ExceptionMiddleware
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -26,6 +27,7 @@ from server.observability import configure_logging
 from server.settings import Settings, load
 from server.storage.base import UploadStore
 from server.web import (
+    admin,
     config,
     description,
     events,
@@ -35,7 +37,10 @@ from server.web import (
     media,
     multipart,
     pages,
+    posters,
+    reports,
     sessions,
+    shares,
     tasks,
     tus,
     webhooks,
@@ -48,6 +53,7 @@ from server.web.middleware.access_log import AccessLog
 from server.web.middleware.hosts import Hosts
 from server.web.middleware.proxy import Proxy
 from server.web.middleware.traces import Traces
+from server.web.preview_card import PreviewCards
 from server.worker import open_leader
 from server.worker.leader import Leader
 
@@ -91,7 +97,7 @@ def create_app(settings: Settings | None = None, store: UploadStore | None = Non
         # Starlette's `$` lets a line feed stand after every address and leaves it out of an id, so that `<id>%0a`
         # would be that id.
         route.path_regex = re.compile(route.path_regex.pattern.removesuffix("$") + r"\Z", re.DOTALL)
-    app = Starlette(
+    app = _Application(
         routes=routes,
         middleware=[
             Middleware(_StartSentence),
@@ -101,7 +107,6 @@ def create_app(settings: Settings | None = None, store: UploadStore | None = Non
             *_hosts(services),
             Middleware(tus.Mount, routes=_tus_routes(services)),
         ],
-        exception_handlers={HTTPException: _no_route},
         lifespan=lifespan,
     )
     # A redirect would lose a body, and would be built from the client's Host.
@@ -110,13 +115,27 @@ def create_app(settings: Settings | None = None, store: UploadStore | None = Non
     return app
 
 
+class _Application(Starlette):
+    """Without Starlette's outermost layer, which answers unexpected errors as our access log does: each request and
+    each message of its answer would pass it."""
+
+    def build_middleware_stack(self) -> ASGIApp:
+        inner: ASGIApp = ExceptionMiddleware(self.router, handlers={HTTPException: _no_route})
+        for layer in reversed(self.user_middleware):
+            inner = layer.cls(inner, *layer.args, **layer.kwargs)
+        return inner
+
+
 def _routes(services: Services, checks: Mapping[str, Callable[[], str | None]]) -> list[DescribedRoute]:
     settings = services.settings
     made = [
         *multipart.routes(services),
         *events.routes(services),  # before tasks: `/api/task/{id}` matches everything
+        *shares.routes(services),
+        *posters.routes(services),
         *tasks.routes(services),
         *lists.routes(services),
+        *reports.routes(services),
         *grants.routes(services),
         *config.routes(services, tus.offer_of(services)),
         *webhooks.routes(services),
@@ -128,9 +147,10 @@ def _routes(services: Services, checks: Mapping[str, Callable[[], str | None]]) 
             by_proxy=services.auth.authenticator.of_proxy,
             intake=services.intake,
         ),
+        *admin.routes(services, checks, _HINTS),
         *media.routes(services),
         *health.routes(checks, services.metrics, hints=_HINTS, check_scraper=Access(services).admin),
-        *pages.routes(settings.auth),
+        *pages.routes(settings.auth, cards=PreviewCards(services)),
     ]
     return [*made, *description.routes(settings, made, __version__)]
 

@@ -35,6 +35,8 @@ def display(name: str) -> str:
 
 def without_controls(text: str) -> str:
     """The text without controls and lone surrogates."""
+    if text.isprintable():  # most names: then it has neither
+        return text
     return "".join(c for c in text if unicodedata.category(c) not in ("Cc", "Cs"))
 
 

@@ -83,6 +83,12 @@ def accepted(names: Sequence[str], *, by_form: bool) -> Types:
     return _accepted(tuple(names), by_form)
 
 
+@cache  # as below
+def listed_of(names: tuple[str, ...]) -> str:
+    """The extensions of the types that `accept_types` names, for tus uploads, as a sentence lists them."""
+    return listed(accepted(names, by_form=False))
+
+
 @cache  # every request asks, and names come from settings
 def _accepted(names: tuple[str, ...], by_form: bool) -> Types:
     sets = {"default": DOCUMENTED if by_form else _TUS, "all": _ALL}

@@ -12,7 +12,7 @@ import contextlib
 import contextvars
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import TypeVar, TypeVarTuple
+from typing import Any, TypeVar, TypeVarTuple
 
 A = TypeVarTuple("A")
 T = TypeVar("T")
@@ -22,13 +22,45 @@ _common = ThreadPoolExecutor(32, "blocking")
 
 async def run(work: Callable[[*A], T], *args: *A, pool: ThreadPoolExecutor | None = None) -> T:
     """`work(*args)` on a thread of `pool`, or of the common one."""
-    context = contextvars.copy_context()
-    running = asyncio.get_running_loop().run_in_executor(pool or _common, context.run, work, *args)
-    return await finished(running)
+    answer: Answer[T] = Answer()
+    (pool or _common).submit(contextvars.copy_context().run, _do, answer, work, args)
+    return await answer
+
+
+class Answer(asyncio.Future[T]):
+    """The result of work on another thread, for the running event loop.
+
+    It cannot be cancelled: a caller that is cancelled waits for the end of the work, and is cancelled then. This does
+    what `asyncio.shield` and a loop around it would do, without two more futures and turns of the event loop.
+    """
+
+    def cancel(self, msg: object = None) -> bool:  # noqa: ARG002  # as the base class
+        return False
+
+    def settle(self, result: T, error: BaseException | None) -> None:
+        """Wake the caller. On its event loop."""
+        if error is None:
+            self.set_result(result)
+        else:
+            self.set_exception(error)
+
+    def give(self, result: T, error: BaseException | None) -> None:
+        """The same from any thread."""
+        with contextlib.suppress(RuntimeError):  # the loop is closed: its process ends
+            self.get_loop().call_soon_threadsafe(self.settle, result, error)
+
+
+def _do(answer: "Answer[Any]", work: Callable[..., Any], args: tuple[object, ...]) -> None:
+    try:
+        result = work(*args)
+    except BaseException as error:
+        answer.give(None, error)
+    else:
+        answer.give(result, None)
 
 
 async def finished(running: "asyncio.Future[T]") -> T:
-    """The result of work on a thread; waits for its end even when the caller is cancelled meanwhile."""
+    """The result of a future; waits for it even when the caller is cancelled meanwhile."""
     try:
         return await asyncio.shield(running)
     except asyncio.CancelledError:

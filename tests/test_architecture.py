@@ -8,6 +8,8 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent
 PAGE = (ROOT / "docs" / "architecture.md").read_text()
 WORDS = 10
+GENERATED = frozenset({"__pycache__", "dist", "node_modules"})
+"""Folders that git does not have: compiled modules, the built page, and the npm packages that build it."""
 
 
 def block(name: str) -> list[str]:
@@ -46,7 +48,9 @@ def real() -> set[str]:
     found = set()
     for path in top.rglob("*"):
         is_room = path.is_dir() and any(each.is_file() for each in path.iterdir())
-        if "__pycache__" in path.parts or (path.name == "__init__.py" and says_only_its_rule(path)):
+        if not GENERATED.isdisjoint(path.relative_to(top).parts) or (
+            path.name == "__init__.py" and says_only_its_rule(path)
+        ):
             continue
         if is_room or path.is_file():
             found.add(str(path.relative_to(top)) + "/" * is_room)

@@ -13,7 +13,7 @@ from sqlalchemy import delete, exists, select, text, union, update
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
 
-from server.database.access_models import ApiKey, BrowserSession, Grant, OwnerLimits
+from server.database.access_models import ApiKey, BrowserSession, Grant, OwnerLimits, Share
 from server.database.event_models import WebhookEndpoint
 from server.database.models import FormAnswer, Task, TaskEvent, Upload
 from server.database.session import Database, changed
@@ -27,6 +27,7 @@ _MOVED: Mapping[str, type[Any]] = {
     "form_answers": FormAnswer,
     "api_keys": ApiKey,
     "grants": Grant,
+    "shares": Share,
     "browser_sessions": BrowserSession,
     "owners": OwnerLimits,
     "task_events": TaskEvent,

@@ -14,6 +14,7 @@ from server.auth.grants import Grants
 from server.auth.keys import ApiKeys
 from server.auth.rate_limits import RateLimits
 from server.auth.sessions import Sessions
+from server.auth.shares import Shares
 from server.auth.signatures import Signatures
 from server.auth.tokens import JwtVerifier
 from server.database.session import Database
@@ -26,6 +27,7 @@ class AuthParts:
 
     keys: ApiKeys
     grants: Grants
+    shares: Shares
     signatures: Signatures
     forward: ForwardAuth
     rates: RateLimits
@@ -48,6 +50,7 @@ class AuthParts:
         return cls(
             keys=keys,
             grants=grants,
+            shares=Shares.open(database, clock),
             signatures=Signatures(database, clock),
             forward=ForwardAuth(settings=settings),
             rates=rates,

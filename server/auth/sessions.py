@@ -135,7 +135,7 @@ class Sessions:
         id_hash = _hash(cookie)
         self._memory.pop(id_hash, None)
         statement = delete(_sessions).where(_sessions.c.id_hash == id_hash)
-        gone = await self.database.write_together(lambda connection: connection.execute(statement).rowcount)
+        gone: int = await self.database.write_together(lambda connection: connection.execute(statement).rowcount)
         self._memory.pop(id_hash, None)  # a request in between may have found it
         return gone > 0
 

@@ -12,9 +12,11 @@ from typing import Any, Literal, get_args, get_origin
 
 from pydantic import ByteSize
 
-from server.settings import PREFIX, URLS, Settings
-
-_UNITS = (("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10))
+from server.settings import PREFIX, Settings
+from server.settings.shown import default as default
+from server.settings.shown import mask as mask
+from server.settings.shown import masked, text
+from server.settings.shown import variable as variable
 
 _HEAD = f"""# Settings
 
@@ -46,11 +48,6 @@ def option(name: str) -> str:
     return "--" + name.replace("_", "-")
 
 
-def variable(name: str) -> str:
-    """The environment variable for a setting."""
-    return PREFIX + name.upper()
-
-
 def unit(name: str) -> str:
     """The unit of a setting: `bytes`, `seconds`, `pixels`, or an empty text for a plain number or text."""
     field = Settings.model_fields[name]
@@ -68,22 +65,6 @@ def allowed(name: str) -> str:
         return "|".join(get_args(field.annotation))
     kinds: dict[Any, str] = {int: "N", float: "N", ByteSize: "SIZE", Path: "PATH", tuple: "LIST"}
     return kinds.get(get_origin(field.annotation) or field.annotation, "TEXT")
-
-
-def text(value: object) -> str:
-    """A value as one would write it into the environment."""
-    if isinstance(value, tuple):
-        return ",".join(value)
-    if isinstance(value, ByteSize):
-        return next((f"{value // size}{name}" for name, size in _UNITS if value and value % size == 0), str(int(value)))
-    if isinstance(value, float):
-        return f"{value:g}"
-    return str(value)
-
-
-def default(name: str) -> str:
-    """The default of a setting, as text."""
-    return text(Settings.model_fields[name].default)
 
 
 def help_text(name: str) -> str:
@@ -140,23 +121,11 @@ def table(settings: Settings, environ: Mapping[str, str]) -> str:
     for name in Settings.model_fields:
         source = "environment" if variable(name) in upper else f"file {config}" if name in file else "default"
         value = text(getattr(settings, name))
-        rows.append((name, _masked(name, value), source, variable(name)))
+        rows.append((name, masked(name, value), source, variable(name)))
     widths = [max(len(row[column]) for row in rows) for column in range(3)]
     return "\n".join(
         "  ".join(cell.ljust(width) for cell, width in zip(row, [*widths, 0], strict=True)).rstrip() for row in rows
     )
-
-
-def _masked(name: str, value: str) -> str:
-    if name == "jwt_secret":
-        return "***" if value else ""
-    return mask(value) if name in URLS else value
-
-
-def mask(url: str) -> str:
-    """A URL without its password, wherever in it that stands."""
-    url = re.sub(r"(://[^:@/]*):.*@", r"\1:***@", url)
-    return re.sub(r"(?i)(\b(?:password|secret|token|key|signature|sig)=)[^&]*", r"\1***", url)
 
 
 def _read(file: Path) -> dict[str, Any]:

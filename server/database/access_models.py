@@ -1,4 +1,4 @@
-"""The tables of who may do what: keys, grants, sessions, limits of owners, and the audit log.
+"""The tables of who may do what: keys, grants, shares, sessions, limits of owners, and the audit log.
 
 Rules:
 
@@ -46,7 +46,7 @@ class Grant(Base):
     """A permission to upload, for a phone that has no credential."""
 
     __tablename__ = "grants"
-    __table_args__ = (Index(None, "owner", "created_at"), Index(None, "expires_at"))
+    __table_args__ = (Index(None, "owner", "created_at"), Index(None, "created_at", "id"), Index(None, "expires_at"))
 
     id: Mapped[str] = mapped_column(String(16), primary_key=True, doc="The part of the grant that is no secret")
     secret_hash: Mapped[str] = mapped_column(String(64), doc="SHA-256 of the secret part, in hexadecimal")
@@ -80,6 +80,22 @@ class GrantPlace(Base):
     fingerprint: Mapped[str | None] = mapped_column(
         String(64), doc="SHA-256 of the creation that took the place; NULL while it is free"
     )
+
+
+class Share(Base):
+    """A link by which a video is seen without a credential."""
+
+    __tablename__ = "shares"
+    __table_args__ = (UniqueConstraint("token_hash"), Index(None, "task_id", "created_at"), Index(None, "owner"))
+
+    id: Mapped[str] = mapped_column(String(16), primary_key=True, doc="Names it in lists; no secret")
+    token_hash: Mapped[str] = mapped_column(String(64), doc="SHA-256 of the last part of the link, in hexadecimal")
+    task_id: Mapped[str] = mapped_column(ForeignKey("tasks.id", ondelete="CASCADE"), doc="The task that it shows")
+    owner: Mapped[str] = mapped_column(doc="Owner of the task")
+    created_by: Mapped[str] = mapped_column(doc="The credential that made it, such as `key:<id>`")
+    created_at: Mapped[datetime] = mapped_column(doc="When it was made (UTC)")
+    expires_at: Mapped[datetime | None] = mapped_column(doc="From when it shows nothing (UTC); NULL: never")
+    revoked_at: Mapped[datetime | None] = mapped_column(doc="When it was revoked (UTC)")
 
 
 class BrowserSession(Base):

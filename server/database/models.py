@@ -279,6 +279,12 @@ class TaskFile(Base):
         String(16), doc="`clean`, `infected`, `skipped` (no scanner is set) or `too_large`; NULL before"
     )
     has_poster: Mapped[bool] = mapped_column(doc="Whether there is a poster", default=False)
+    poster_from: Mapped[str | None] = mapped_column(
+        String(16), doc="Where its owner took the poster from: `frame` or `picture`; NULL: it was chosen automatically"
+    )
+    poster_version: Mapped[int] = mapped_column(
+        Integer, doc="How often its owner has changed the poster", default=0, server_default="0"
+    )
     has_mp4: Mapped[bool] = mapped_column(doc="Whether there is an MP4 for every browser", server_default=false())
     has_hls: Mapped[bool] = mapped_column(doc="Whether there is an HLS playlist", server_default=false())
     has_storyboard: Mapped[bool] = mapped_column(
@@ -366,7 +372,7 @@ class TaskEvent(Base):
         String(32),
         doc="`upload_created`, `upload_finished`, `upload_rejected`, `upload_expired` or `upload_terminated`, and of "
         "the task `uploaded`, `gathered`, `processing`, `waiting`, `playable`, `infected`, `file_completed`, "
-        "`file_error`, `completed`, `error`, `cancelled`, `retried`, `file_removed` or `removed`",
+        "`file_error`, `completed`, `error`, `cancelled`, `retried`, `file_removed`, `poster_changed` or `removed`",
     )
     attempt: Mapped[int] = mapped_column(Integer, doc="The task's attempt at that time", default=0)
     data: Mapped[dict[str, Any] | None] = mapped_column(JSON, doc="Details of the event")

@@ -14,6 +14,7 @@ PERSONAL: Mapping[str, frozenset[str]] = {
     "form_answers": frozenset({"owner", "key", "answer"}),
     "api_keys": frozenset({"owner"}),
     "grants": frozenset({"owner", "created_by", "filename", "upload_metadata"}),
+    "shares": frozenset({"owner", "created_by"}),
     "browser_sessions": frozenset({"owner", "credential"}),
     "owners": frozenset({"owner"}),
     "audit_log": frozenset({"actor", "owner", "object_id", "object_owner", "address", "details"}),
@@ -26,6 +27,7 @@ SECRET_TABLES = frozenset({"signing_keys", "browser_sessions", "webhook_secrets"
 SECRET_COLUMNS: Mapping[str, frozenset[str]] = {
     "api_keys": frozenset({"secret_hash"}),
     "grants": frozenset({"secret_hash"}),
+    "shares": frozenset({"token_hash"}),
     # Its path or query may have a token of the receiver.
     "webhook_endpoints": frozenset({"url"}),
 }

@@ -11,6 +11,7 @@ from collections import namedtuple
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from operator import itemgetter
 from typing import Any, cast
 
 from sqlalchemy import ColumnElement, Connection, CursorResult, Dialect, Enum, Insert, Select, Update, func
@@ -18,30 +19,40 @@ from sqlalchemy.dialects import sqlite
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.types import TypeEngine
 
+from server.database import types
 from server.database.types import UtcDateTime
 
 Row = Any
 """A row of a result, with its columns as attributes."""
 
 Parameters = Mapping[str, object]
+
+Link = Connection | sqlite3.Connection
+"""A connection of SQLAlchemy, or of SQLite's driver."""
+
 _Convert = Callable[[Any], Any] | None
 
 
 class Prepared:
     """A statement with named parameters. An INSERT has a parameter for each of `columns`; the others get the scalar
-    defaults of the model."""
+    defaults of the model. With `by_name` a row of a SELECT has its columns as attributes only, and makes the value of
+    one when it is asked for: of a long row, most requests use a few. Such a row has no `pack` and no `of_json`."""
 
-    def __init__(self, statement: Select[Any] | Update | Insert, columns: Iterable[str] = ()) -> None:
+    def __init__(
+        self, statement: Select[Any] | Update | Insert, columns: Iterable[str] = (), *, by_name: bool = False
+    ) -> None:
         # Without `inline`, SQLAlchemy would also fetch the key that the database made.
         self.statement = statement.inline() if isinstance(statement, Insert) else statement
         self._columns = tuple(columns)
+        self._by_name = by_name
         self._compiled: _Compiled | None = None
 
-    def one_or_none(self, connection: Connection, parameters: Parameters) -> Row | None:
+    def one_or_none(self, connection: Link, parameters: Parameters) -> Row | None:
         """The one row, or None. Blocking."""
-        if connection.dialect.name != "sqlite":
-            return connection.execute(self.statement, parameters).one_or_none()
-        return self.one_or_none_of(cast("sqlite3.Connection", connection.connection.driver_connection), parameters)
+        raw = driver_of(connection)
+        if raw is None:
+            return cast("Connection", connection).execute(self.statement, parameters).one_or_none()
+        return self.one_or_none_of(raw, parameters)
 
     def one_or_none_of(self, connection: sqlite3.Connection, parameters: Parameters) -> Row | None:
         """The same from the driver's connection. Raises `sqlalchemy.exc.DBAPIError`, as SQLAlchemy does."""
@@ -49,17 +60,15 @@ class Prepared:
         found = self._execute(connection, parameters).fetchall()
         return compiled.row(found[0]) if found else None
 
-    def all(self, connection: Connection | sqlite3.Connection, parameters: Parameters) -> Sequence[Row]:
-        """All rows, by a connection of SQLAlchemy or of SQLite's driver. Blocking; raises as `one_or_none`."""
-        raw = connection
-        if isinstance(connection, Connection):
-            if connection.dialect.name != "sqlite":
-                return connection.execute(self.statement, parameters).all()
-            raw = cast("sqlite3.Connection", connection.connection.driver_connection)
+    def all(self, connection: Link, parameters: Parameters) -> Sequence[Row]:
+        """All rows. Blocking; raises as `one_or_none`."""
+        raw = driver_of(connection)
+        if raw is None:
+            return cast("Connection", connection).execute(self.statement, parameters).all()
         row = self._form().row
-        return [row(found) for found in self._execute(cast("sqlite3.Connection", raw), parameters).fetchall()]
+        return [row(found) for found in self._execute(raw, parameters).fetchall()]
 
-    def first(self, connection: Connection | sqlite3.Connection, parameters: Parameters) -> Row | None:
+    def first(self, connection: Link, parameters: Parameters) -> Row | None:
         """The first of `all`, or None."""
         return next(iter(self.all(connection, parameters)), None)
 
@@ -82,18 +91,20 @@ class Prepared:
         """The row of `as_json`."""
         return self._form().row_of_json(values)
 
-    def change(self, connection: Connection, parameters: Parameters) -> int:
+    def change(self, connection: Link, parameters: Parameters) -> int:
         """Execute an INSERT or UPDATE; the number of rows that an UPDATE matched. Blocking."""
-        if connection.dialect.name != "sqlite":
-            return cast("CursorResult[Any]", connection.execute(self.statement, parameters)).rowcount
-        raw = cast("sqlite3.Connection", connection.connection.driver_connection)
+        raw = driver_of(connection)
+        if raw is None:
+            full = cast("Connection", connection)
+            return cast("CursorResult[Any]", full.execute(self.statement, parameters)).rowcount
         return self._execute(raw, parameters).rowcount
 
     def change_all(self, connection: Connection, rows: Sequence[Parameters]) -> None:
         """Execute it once for each of `rows`. Blocking."""
-        if connection.dialect.name == "sqlite":
+        raw = driver_of(connection)
+        if raw is not None:
             for row in rows:
-                self.change(connection, row)
+                self._execute(raw, row)
         elif rows:
             connection.execute(self.statement, rows)
 
@@ -106,8 +117,17 @@ class Prepared:
 
     def _form(self) -> "_Compiled":
         if self._compiled is None:
-            self._compiled = _compile(self.statement, self._columns)
+            self._compiled = _compile(self.statement, self._columns, by_name=self._by_name)
         return self._compiled
+
+
+def driver_of(connection: Link) -> sqlite3.Connection | None:
+    """The driver's connection to SQLite; None for another database."""
+    if isinstance(connection, sqlite3.Connection):
+        return connection
+    if connection.dialect.name != "sqlite":
+        return None
+    return cast("sqlite3.Connection", connection.connection.driver_connection)
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,8 +137,9 @@ class _Compiled:
     """In their order in the statement, each with what makes the driver's value of it."""
     fixed: Parameters
     """The parameters that the statement itself has, and the defaults of columns."""
-    results: Sequence[_Convert]
-    kind: Callable[..., Row]
+    results: Sequence[tuple[int, Callable[[Any], Any]]]
+    """The places of columns whose values are not the driver's, each with what makes its value."""
+    kind: Callable[[Sequence[Any]], Row]
     names: Sequence[str]
     """The columns of the result, with what makes the driver's value of each."""
     binds: Sequence[_Convert]
@@ -137,19 +158,22 @@ class _Compiled:
         ]
 
     def row(self, found: Sequence[Any]) -> Row:
-        return self.kind(
-            *(value if convert is None else convert(value) for value, convert in zip(found, self.results, strict=True))
-        )
+        if not self.results:
+            return self.kind(found)
+        values = list(found)
+        for place, convert in self.results:
+            values[place] = convert(values[place])
+        return self.kind(values)
 
     def row_of_json(self, found: Sequence[Any]) -> Row:
         values = list(found)
         for place, convert in self.of_json:
             if values[place] is not None:
                 values[place] = convert(values[place])
-        return self.kind(*values)
+        return self.kind(values)
 
 
-def _compile(statement: Select[Any] | Update | Insert, columns: Sequence[str]) -> _Compiled:
+def _compile(statement: Select[Any] | Update | Insert, columns: Sequence[str], *, by_name: bool) -> _Compiled:
     dialect: Dialect = sqlite.dialect()
     compiled: Any = statement.compile(dialect=dialect, column_keys=list(columns) or None)
     fixed: dict[str, object] = {
@@ -160,31 +184,51 @@ def _compile(statement: Select[Any] | Update | Insert, columns: Sequence[str]) -
             raise TypeError(f"the default of {column} is made anew for each row: give its value")
         fixed[column.key] = column.default.arg
     parameters = [(name, _bind(compiled.binds[name].type, dialect)) for name in compiled.positiontup]
-    results: list[_Convert] = []
-    kind: Callable[..., Row] = tuple
+    results: list[tuple[int, Callable[[Any], Any]]] = []
+    kind: Callable[[Sequence[Any]], Row] = tuple
     names: list[str] = []
     binds: list[_Convert] = []
     of_json: list[tuple[int, Callable[[Any], Any]]] = []
     if isinstance(statement, Select):
-        results = [_result(column.type, dialect) for column in statement.selected_columns]
+        made = [_result(column.type, dialect) for column in statement.selected_columns]
+        results = [(place, convert) for place, convert in enumerate(made) if convert is not None]
         names = [str(column.key) for column in statement.selected_columns]
         binds = [_bind(column.type, dialect) for column in statement.selected_columns]
-        kind = _row_class(names)
+        kind = _named_class(names, dict(results)) if by_name else _row_class(names)
+        results = [] if by_name else results
         for place, column in enumerate(statement.selected_columns):
             if (convert := _of_text(column.type)) is not None:
                 of_json.append((place, convert))
     return _Compiled(str(compiled), parameters, fixed, results, kind, names, binds, of_json)
 
 
-def _row_class(names: Sequence[str]) -> Callable[..., Row]:
-    return namedtuple("row", names)  # its fields are known only now
+def _row_class(names: Sequence[str]) -> Callable[[Sequence[Any]], Row]:
+    kind: Any = namedtuple("row", names)  # type: ignore[misc]  # its fields are known only now
+    make: Callable[[Sequence[Any]], Row] = kind._make
+    return make
+
+
+def _named_class(names: Sequence[str], converts: Mapping[int, Callable[[Any], Any]]) -> Callable[[Sequence[Any]], Row]:
+    """A class of rows that have what the driver gave, and make a value of it each time that it is asked for."""
+    fields: dict[str, Any] = {"__slots__": ()}
+    for place, name in enumerate(names):
+        fields[name] = property(_made(place, converts[place]) if place in converts else itemgetter(place))
+    return type("row", (tuple,), fields)
+
+
+def _made(place: int, convert: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    return lambda row: convert(row[place])
 
 
 def _bind(kind: TypeEngine[Any], dialect: Dialect) -> _Convert:
+    if isinstance(kind, UtcDateTime):
+        return types.utc_as_text
     return kind.dialect_impl(dialect).bind_processor(dialect)
 
 
 def _result(kind: TypeEngine[Any], dialect: Dialect) -> _Convert:
+    if isinstance(kind, UtcDateTime):
+        return types.utc_of_text
     return kind.dialect_impl(dialect).result_processor(dialect, None)
 
 

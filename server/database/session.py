@@ -162,6 +162,25 @@ def _begin_sqlite(connection: Connection) -> None:
         connection.exec_driver_sql("BEGIN")
 
 
+@contextmanager
+def _plainly(raw: sqlite3.Connection, info: dict[str, Any], is_lazy: bool) -> Iterator[None]:
+    """The same transaction as `_begin_sqlite` begins, by the driver alone. Raises the errors that SQLAlchemy raises."""
+    level = "NORMAL" if is_lazy else "FULL"
+    try:
+        if info.get("synchronous") != level:
+            raw.execute(f"PRAGMA synchronous={level}")
+            info["synchronous"] = level
+        raw.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+            raw.execute("COMMIT")
+        except BaseException:
+            raw.rollback()
+            raise
+    except sqlite3.Error as error:
+        raise DBAPIError.instance(None, None, error, sqlite3.Error) from error
+
+
 class Database:
     """The one access to SQL. `spare` is the ballast that it may use on a full disk."""
 
@@ -284,35 +303,58 @@ class Database:
         return await threads.run(work, *args, pool=self._threads)
 
     async def write_together(
-        self, work: Callable[[Connection], T], *, then: Callable[[T], object] | None = None, lazy: bool = False
+        self,
+        work: Callable[[Any], T],
+        *,
+        then: Callable[[T], Callable[[Any], object] | None] | None = None,
+        lazy: bool = False,
+        plain: bool = False,
     ) -> T:
         """`work` in a transaction that may change rows, committed when this returns; lazy as with `write`.
 
         It changes rows and nothing else, since it may run twice. On SQLite, where writers wait in a queue anyway,
         concurrent ones share a transaction; other databases commit side by side. `then` gets the result after the
-        commit, on the same thread, for a moment's work; what it raises is raised.
+        commit, on the same thread, for a moment's work; what it raises is raised. It may return work for one more
+        transaction. Both get a connection; `plain` ones, which execute prepared statements only, a `Link`.
         """
         if self._writer is not None:
-            return await self._writer.run(work, then=then, lazy=lazy)
+            return await self._writer.run(work, then=then, lazy=lazy, plain=plain)
         return await self.run(self._write_alone, work, then, lazy)
 
-    def _write_alone(self, work: Callable[[Connection], T], then: Callable[[T], object] | None, lazy: bool) -> T:
+    def _write_alone(
+        self,
+        work: Callable[[Any], T],
+        then: Callable[[T], Callable[[Any], object] | None] | None,
+        lazy: bool,
+    ) -> T:
         with self.write(lazy=lazy) as session:
             result = work(session.connection())
-        if then is not None:
-            then(result)
+        more = None if then is None else then(result)
+        if more is not None:
+            with self.write(lazy=lazy) as session:
+                more(session.connection())
         return result
 
     @contextmanager
-    def _begin_common(self, lazy: bool) -> Iterator[Connection]:
-        """A transaction of the writing thread, which keeps its connection: taking one costs as much as a write."""
+    def _begin_common(self, lazy: bool, plain: bool) -> Iterator[tuple[sqlite3.Connection, Connection]]:
+        """A transaction of the writing thread, which keeps its connection: taking one costs as much as a write.
+
+        With `plain` SQLAlchemy does not know of it, and must not be used in it.
+        """
         connection = self._writers_connection or self._writing.connect()
-        self._writers_connection = connection.execution_options(
-            videodock_lazy=self._may_be_lazy if lazy else self._always_lazy
-        )
+        is_lazy = self._may_be_lazy if lazy else self._always_lazy
+        if not plain:
+            connection = connection.execution_options(videodock_lazy=is_lazy)
+        self._writers_connection = connection
+        raw = cast("sqlite3.Connection", connection.connection.driver_connection)
         try:
-            with self._telling(), self._relief(), self._line, connection.begin():
-                yield connection
+            with (
+                self._telling(),
+                self._relief(),
+                self._line,
+                _plainly(raw, connection.info, is_lazy) if plain else connection.begin(),
+            ):
+                yield raw, connection
         except DBAPIError:
             self._writers_connection = None
             connection.close()

@@ -46,15 +46,20 @@ kinds of errors; each refusal is a class here, in `access.py` for who may do wha
     │   ├── task_not_found              404
     │   ├── webhook_not_found           404
     │   ├── delivery_not_found          404
+    │   ├── share_not_found             404
+    │   ├── key_not_found               404
+    │   ├── grant_not_found             404
     │   ├── method_not_allowed          405
     │   ├── offset_mismatch             409  carries the true offset
     │   ├── upload_complete             409  carries the true offset
     │   ├── too_many_finals             409  as many final uploads as there may be wait for the same part
     │   ├── too_many_webhooks           409  as many as an owner may have
+    │   ├── too_many_shares             409  as many as a task may have
     │   ├── task_ended                  409  a task that is over cannot be cancelled
     │   ├── task_running                409  a task that is processed is not deleted unless that is asked for
     │   ├── task_not_ended              409  only a task that is over can be retried
     │   ├── task_not_retried            409  nothing of it failed, or the originals are gone
+    │   ├── poster_not_ready            409  the file is not processed yet, or failed
     │   ├── task_taken                  409  the id that a client chose for a group is in use
     │   ├── group_differs               409  other uploads of the group say another number of files
     │   ├── group_full                  409  as many uploads as the group may have
@@ -62,10 +67,14 @@ kinds of errors; each refusal is a class here, in `access.py` for who may do wha
     │   ├── group_ended                 409  the group waits for no more uploads
     │   ├── upload_gone                 410  expired or terminated
     │   ├── task_gone                   410  deleted; it can be looked at only
+    │   ├── share_expired               410  a link whose time is over
+    │   ├── share_revoked               410  a link that its owner has taken back
+    │   ├── share_video_gone            410  a link to a video that was deleted
     │   ├── version_unsupported         412  Tus-Resumable
     │   ├── precondition_failed         412  If-Match or If-Unmodified-Since of a download
     │   ├── upload_too_large            413  over the configured limit
     │   ├── body_too_large              413  more bytes than the upload has room for
+    │   ├── report_too_large            413  more uploads than a report adds up
     │   ├── content_type_unsupported    415
     │   ├── content_encoding_unsupported 415  a body that is compressed
     │   ├── media_type_unsupported      415  no video of an accepted type
@@ -74,6 +83,8 @@ kinds of errors; each refusal is a class here, in `access.py` for who may do wha
     │   ├── range_unsatisfiable         416  of a download; nothing of it is within the file
     │   ├── host_not_allowed            421  by the setting `allowed_hosts`
     │   ├── idempotency_mismatch        422  a form with the key of another one
+    │   ├── frame_unavailable           422  a time at which the video has no frame
+    │   ├── picture_invalid             422  not a picture that can be decoded
     │   ├── head_too_large              431  request line and headers, or trailers
     │   └── checksum_mismatch           460  the bytes are not those that the client hashed
     ├── BusyError                       the server cannot do it now; repeating it may help
@@ -103,8 +114,10 @@ from server.errors.access import CrossSiteError as CrossSiteError
 from server.errors.access import FieldInvalidError as FieldInvalidError
 from server.errors.access import GrantExpiredError as GrantExpiredError
 from server.errors.access import GrantMismatchError as GrantMismatchError
+from server.errors.access import GrantNotFoundError as GrantNotFoundError
 from server.errors.access import GrantUsedError as GrantUsedError
 from server.errors.access import HostNotAllowedError as HostNotAllowedError
+from server.errors.access import KeyNotFoundError as KeyNotFoundError
 from server.errors.access import PlaybackExpiredError as PlaybackExpiredError
 from server.errors.access import QuotaReachedError as QuotaReachedError
 from server.errors.access import QuotaTooSmallError as QuotaTooSmallError
@@ -112,7 +125,12 @@ from server.errors.access import RateLimitedError as RateLimitedError
 from server.errors.access import RefusedByBackendError as RefusedByBackendError
 from server.errors.access import RefusedByHookError as RefusedByHookError
 from server.errors.access import ScopeMissingError as ScopeMissingError
+from server.errors.access import ShareExpiredError as ShareExpiredError
+from server.errors.access import ShareNotFoundError as ShareNotFoundError
+from server.errors.access import ShareRevokedError as ShareRevokedError
+from server.errors.access import ShareVideoGoneError as ShareVideoGoneError
 from server.errors.access import SignInInvalidError as SignInInvalidError
+from server.errors.access import TooManySharesError as TooManySharesError
 from server.errors.access import TooManyStreamsError as TooManyStreamsError
 from server.errors.base import BusyError as BusyError
 from server.errors.base import ClientError as ClientError
@@ -287,6 +305,27 @@ class TaskNotRetriedError(ClientError):
     status = 409
 
 
+class PosterNotReadyError(ClientError):
+    """The file has no poster yet that could be replaced, or has failed."""
+
+    code = "poster_not_ready"
+    status = 409
+
+
+class FrameUnavailableError(ClientError):
+    """The video has no frame there that can be decoded, or neither original nor MP4 is there."""
+
+    code = "frame_unavailable"
+    status = 422
+
+
+class PictureInvalidError(ClientError):
+    """Not a JPEG, PNG or WebP that can be decoded."""
+
+    code = "picture_invalid"
+    status = 422
+
+
 class TaskTakenError(ClientError):
     code = "task_taken"
     status = 409
@@ -339,6 +378,13 @@ class UploadTooLargeError(ClientError):
 
 class BodyTooLargeError(ClientError):
     code = "body_too_large"
+    status = 413
+
+
+class ReportTooLargeError(ClientError):
+    """More uploads of one owner than a report adds up; `limit` is how many it does."""
+
+    code = "report_too_large"
     status = 413
 
 

@@ -123,3 +123,42 @@ class TooManyStreamsError(BusyError):
 
     code = "too_many_streams"
     retry_seconds = 30
+
+
+class ShareNotFoundError(ClientError):
+    code = "share_not_found"
+    status = 404
+
+
+class ShareExpiredError(ClientError):
+    code = "share_expired"
+    status = 410
+
+
+class ShareRevokedError(ClientError):
+    code = "share_revoked"
+    status = 410
+
+
+class ShareVideoGoneError(ClientError):
+    """The share is there, and its video was deleted."""
+
+    code = "share_video_gone"
+    status = 410
+
+
+class TooManySharesError(ClientError):
+    """`limit` is how many a task may have that have not ended."""
+
+    code = "too_many_shares"
+    status = 409
+
+
+class KeyNotFoundError(ClientError):
+    code = "key_not_found"
+    status = 404
+
+
+class GrantNotFoundError(ClientError):
+    code = "grant_not_found"
+    status = 404

@@ -112,9 +112,12 @@ class Bodies:
         settings, task = self.settings, found.task
         results = self._sign(RESULTS, task.id) if settings.signs_playback else None
         originals: dict[str, str] = {}
-        if settings.downloads == "on" and settings.auth == "on":
-            originals = {file.id: f"{file.upload_id}~{self._sign(ORIGINAL, file.upload_id)}" for file in found.files}
+        if settings.downloads == "on":
+            originals = {file.id: self._original(file.upload_id) for file in found.files}
         return status.Places(settings.public_url, results, originals)
+
+    def _original(self, upload_id: str) -> str:
+        return f"{upload_id}~{self._sign(ORIGINAL, upload_id)}" if self.settings.auth == "on" else upload_id
 
     def _sign(self, purpose: str, subject: str) -> str:
         return self.signatures.sign_until_blocking(purpose, subject, self.settings.playback_url_ttl)

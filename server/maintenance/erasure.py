@@ -21,7 +21,7 @@ from sqlalchemy.orm import Session
 
 from server.auth import owners
 from server.auth.audit import clean
-from server.database.access_models import ApiKey, AuditEntry, BrowserSession, Grant, OwnerLimits
+from server.database.access_models import ApiKey, AuditEntry, BrowserSession, Grant, OwnerLimits, Share
 from server.database.event_models import WebhookAttempt, WebhookDelivery, WebhookEndpoint
 from server.database.models import FormAnswer, Task, TaskEvent, TaskFile, Upload
 from server.database.session import Database, changed
@@ -44,6 +44,7 @@ _OF_MESSAGES = frozenset({"at", "upload_id", "code"})
 _CREDENTIALS: Mapping[str, type[Any]] = {
     "api_keys": ApiKey,
     "grants": Grant,
+    "shares": Share,
     "browser_sessions": BrowserSession,
     "webhook_endpoints": WebhookEndpoint,
 }

@@ -51,4 +51,26 @@ SENTENCES: dict[str, Texts] = {
         "请求过于频繁，请在 {seconds} 秒后重试",
         "Too many requests; try again in {seconds} s",
     ),
+    "share_not_found": (
+        "没有该分享链接，请核对链接是否完整",
+        "There is no such link; check that it is complete",
+    ),
+    "share_expired": (
+        "该分享链接已过期，请向分享者索取新链接",
+        "This link has expired; ask the person who sent it for a new one",
+    ),
+    "share_revoked": (
+        "该分享链接已被撤销，请联系分享者",
+        "This link was revoked; ask the person who sent it",
+    ),
+    "share_video_gone": ("该视频已被删除", "The video of this link was deleted"),
+    "too_many_shares": (
+        "该视频的有效分享链接已达上限 {limit} 个，请先撤销不用的",
+        "A video may have {limit} valid links; revoke one that is not needed",
+    ),
+    "share_made_invalid": ("分享链接已撤销", "The link was revoked"),
+    "key_not_found": ("没有该密钥", "There is no such key"),
+    "key_made_invalid": ("密钥已撤销", "The key was revoked"),
+    "grant_not_found": ("没有该上传许可", "There is no such upload grant"),
+    "grant_made_invalid": ("上传许可已撤销", "The upload grant was revoked"),
 }

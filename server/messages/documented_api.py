@@ -29,6 +29,22 @@ SENTENCES: dict[str, Texts] = {
         "任务正在处理，无法删除；请先取消，或在请求中加上 ?cancel=1",
         "The task is being processed; cancel it first, or send the request with ?cancel=1",
     ),
+    "poster_not_ready": (
+        "视频尚未处理完成或处理失败，暂时不能更换封面",
+        "The video is not processed yet, or has failed; its poster can be changed once it is ready",
+    ),
+    "frame_unavailable": (
+        "该时间点没有可用的画面，请选择其他时间点",
+        "There is no picture at this time of the video; choose another one",
+    ),
+    "picture_invalid": (
+        "无法读取该图片，请使用 JPEG、PNG 或 WebP 格式",
+        "The picture cannot be read; use a JPEG, PNG or WebP",
+    ),
+    "report_too_large": (
+        "该时间段内的上传超过 {limit} 个，请缩短时间段",
+        "There are more than {limit} uploads in this range; choose a shorter one",
+    ),
     "task_not_ended": (
         "任务尚未结束，状态为 {status}，无法重新处理",
         "The task has not ended, its status is {status}; only a task that has ended can be retried",

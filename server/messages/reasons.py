@@ -166,5 +166,7 @@ PARTS: dict[str, Texts] = {
     "keys": ("令牌的公钥", "the keys that verify tokens"),
     "auth_url": ("身份验证服务", "the service that authenticates"),
     "hook": ("上传前的检查程序", "a hook that checks uploads"),
+    "doctor": ("诊断程序", "the doctor"),
+    "ffmpeg": ("视频处理程序 FFmpeg", "the program FFmpeg"),
     "server": ("服务器资源不足", "the server is out of resources"),
 }

@@ -27,7 +27,7 @@ def settle(target: bytes, version: str, headers: list[tuple[bytes, bytes]]) -> b
         raise HostError
     if places and not _HOST.fullmatch(headers[places[0]][1].strip(b" \t")):
         raise HostError
-    absolute = _ABSOLUTE.fullmatch(target)
+    absolute = None if target.startswith(b"/") else _ABSOLUTE.fullmatch(target)
     if absolute is None:
         return target
     scheme, authority, rest = absolute.groups()

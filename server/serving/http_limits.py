@@ -191,18 +191,25 @@ class LimitedHttp(HttpToolsProtocol):
     def on_url(self, url: bytes) -> None:
         if self._phase is Phase.REPEATED:
             return
-        self._count(len(url))
-        super().on_url(url)
+        self._parts_size += len(url)
+        if self._parts_size > self.max_head_size:
+            self._refuse()
+        self.url += url
 
     def on_header(self, name: bytes, value: bytes) -> None:
         if self._phase is Phase.REPEATED:
             return
         self._parts_count += 1
-        self._count(len(name) + len(value) + 4)  # the colon, a space, the end of the line
+        self._parts_size += len(name) + len(value) + 4  # the colon, a space, the end of the line
+        if self._parts_size > self.max_head_size or self._parts_count > MAX_HEADERS:
+            self._refuse()
         if self._phase is Phase.BODY:
             self._framing.keep_trailer(name, value)
-        else:
-            super().on_header(name, value)
+            return
+        name = name.lower()
+        if name == b"expect" and value.lower() == b"100-continue":
+            self.expect_100_continue = True
+        self.headers.append((name, value))
 
     def on_headers_complete(self) -> None:
         if self._phase is Phase.REPEATED:
@@ -249,11 +256,6 @@ class LimitedHttp(HttpToolsProtocol):
 
     def _should_upgrade(self) -> bool:
         return False
-
-    def _count(self, more: int) -> None:
-        self._parts_size += more
-        if self._parts_size > self.max_head_size or self._parts_count > MAX_HEADERS:
-            self._refuse()
 
     def _refuse(self) -> None:
         self._refusal = HeadTooLargeError(limit=self.max_head_size, count=MAX_HEADERS)

@@ -21,10 +21,11 @@ from typing import Any
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from server.serving import hosts
-from server.serving.body_handover import BodyHandover, FileOutlet
+from server.serving.body_handover import BodyHandover, FileOutlet, WholeAnswer
 from server.serving.http_limits import LimitedHttp, Phase, cut_off
 from server.settings import Settings
 from server.transport.sendfile import FILES
+from server.transport.short_answer import SHORT_ANSWER
 from server.transport.socket_body import HANDOVER
 
 
@@ -68,6 +69,7 @@ class VideodockHttp(LimitedHttp):
             self._on_lost()
 
     def _add_extensions(self, extensions: dict[str, Any]) -> None:
+        extensions[SHORT_ANSWER] = WholeAnswer(self.cycle)
         if self.scheme != "http":  # the bytes on a socket with TLS are encrypted
             return
         extensions[FILES] = FileOutlet(self, self.cycle)

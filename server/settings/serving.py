@@ -35,6 +35,12 @@ class ServingSettings(BaseModel):
         description="Names of request headers, separated by commas, that pages of `cors_origins` may send beside those "
         "that Videodock reads, such as `traceparent,X-CSRF-Token`. With `cors_origins=*` they may send any.",
     )
+    embed_ancestors: Names = Field(
+        (),
+        description="Web origins, separated by commas, whose pages may show the player at `/embed/…` in a frame, such "
+        "as `https://www.example.org` or `https://*.example.org`; `*` is any, and empty only pages of this server. No "
+        "other page of this server may be framed.",
+    )
     docs: Literal["on", "off"] = Field(
         "on",
         description="Whether `/openapi.json` describes the HTTP interface and `/docs` shows it, to everybody; `off`: "
@@ -76,6 +82,14 @@ class ServingSettings(BaseModel):
     def _check_origins(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         for part in value:
             if part != "*" and not re.fullmatch(r"https?://[^/\s]+", part):
+                raise ValueError("an origin looks like https://www.example.org, without a path")
+        return value
+
+    @field_validator("embed_ancestors")
+    @classmethod
+    def _check_ancestors(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for part in value:
+            if part != "*" and not re.fullmatch(r"https?://(\*\.)?[A-Za-z0-9.-]+(:[0-9]{1,5})?", part):
                 raise ValueError("an origin looks like https://www.example.org, without a path")
         return value
 

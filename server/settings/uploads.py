@@ -118,7 +118,7 @@ class UploadSettings(BaseModel):
     downloads: Literal["off", "on"] = Field(
         "off",
         description="Whether GET on a complete upload returns the original: `on` allows it to every client that knows "
-        "the upload's URL, `off` to none. With `auth` on, the status has a signed URL, `original_url`.",
+        "the upload's URL, `off` to none. The status has that URL, `original_url`, with `auth` on a signed one.",
     )
     form_answer_expiry: int = Field(
         86400,

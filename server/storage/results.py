@@ -72,6 +72,19 @@ class Results:
         if self._syncs:
             sync(place, place.parent, self._results)
 
+    def replace(self, task_id: str, attempt: int, file_id: str, step: str, name: str) -> None:
+        """Move one file of the step into its place at once: a reader finds the former file or this one.
+
+        Idempotent, since a transaction may be tried again.
+        """
+        made = self._folder(task_id, attempt, file_id, step) / name
+        place = self._results / task_id / file_id
+        place.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with suppress(FileNotFoundError):
+            made.replace(place / name)
+        if self._syncs:
+            sync(place, place.parent, self._results)
+
     def _folder(self, task_id: str, attempt: int, file_id: str, step: str) -> Path:
         return self._work / f"{task_id}.{attempt}" / f"{file_id}.{step}"
 

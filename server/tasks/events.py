@@ -10,12 +10,12 @@ Rules:
 from datetime import datetime
 from typing import Any, Protocol, cast
 
-from sqlalchemy import Connection, Table, func, insert
+from sqlalchemy import Table, func, insert
 from sqlalchemy.orm import Session
 
 from server.database import after_commit
 from server.database.models import TaskEvent
-from server.database.prepared import Prepared, Row
+from server.database.prepared import Link, Prepared, Row, driver_of
 from server.lifecycle import UploadStatus
 from server.tus.protocol import is_partial
 
@@ -73,7 +73,7 @@ def append_of_claim(
 
 
 def append_of_upload(
-    connection: Connection, upload: Row, kind: str, *, at: datetime, data: dict[str, Any] | None = None
+    connection: Link, upload: Row, kind: str, *, at: datetime, data: dict[str, Any] | None = None
 ) -> None:
     """Add one event of an upload to the caller's transaction; `upload` has its `id`, `task_id`, `owner`, `concat`."""
     if is_partial(upload.concat):
@@ -82,6 +82,6 @@ def append_of_upload(
     _add(connection, {**of, "at": at, "type": kind, "attempt": 0, "data": data})
 
 
-def _add(connection: Connection, row: Row) -> None:
+def _add(connection: Link, row: Row) -> None:
     after_commit.note()
-    (_INSERT if connection.dialect.name == "sqlite" else _INSERT_AND_NOTIFY).change(connection, row)
+    (_INSERT_AND_NOTIFY if driver_of(connection) is None else _INSERT).change(connection, row)

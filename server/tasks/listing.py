@@ -51,11 +51,11 @@ def page(session: Session, span: Span, name: str, after: Key | None, limit: int)
     In a snapshot. Blocking.
     """
     if name:
-        keys, last = _search(session, span, _folded(name), after, limit)
+        keys, last = _search(session, span, folded(name), after, limit)
     else:
         keys = list(islice(keyset.newest(session, Task, span, after, limit + 1), limit + 1))
         last = keys[limit - 1] if len(keys) > limit else None
-    found = _rows(session, keyset.ids(keys[:limit]))
+    found = rows(session, keyset.ids(keys[:limit]))
     session.expunge_all()
     return TaskPage(found, last)
 
@@ -73,7 +73,7 @@ def _search(session: Session, span: Span, wanted: str, after: Key | None, limit:
         names = _names(session, keyset.ids(batch))
         for key in batch:
             after = key
-            if any(wanted in _folded(name) for name in names[key.id]):
+            if any(wanted in folded(name) for name in names[key.id]):
                 found.append(key)
                 if len(found) == limit:
                     return found, key
@@ -93,11 +93,23 @@ def _names(session: Session, ids: Sequence[str]) -> defaultdict[str, list[str]]:
     return names
 
 
-def _folded(text: str) -> str:
+def with_name(session: Session, ids: Sequence[str], name: str) -> list[str]:
+    """Those of these tasks that have `name` in their title or in a file's name. Blocking."""
+    found: list[str] = []
+    for first in range(0, len(ids), keyset.LARGEST_BATCH):
+        batch = ids[first : first + keyset.LARGEST_BATCH]
+        names = _names(session, batch)
+        found += [one for one in batch if any(folded(name) in folded(known) for known in names[one])]
+    return found
+
+
+def folded(text: str) -> str:
+    """A name as people compare it: whatever its case, and however its accents are composed."""
     return text.lower() if text.isascii() else unicodedata.normalize("NFC", text).casefold()
 
 
-def _rows(session: Session, ids: Sequence[str]) -> list[TaskRows]:
+def rows(session: Session, ids: Sequence[str]) -> list[TaskRows]:
+    """The rows of these tasks, in this order. Blocking."""
     tasks = {task.id: task for task in session.scalars(select(Task).where(Task.id.in_(ids)))}
     files: defaultdict[str, list[TaskFile]] = defaultdict(list)
     for file in session.scalars(select(TaskFile).where(TaskFile.task_id.in_(ids)).order_by(TaskFile.position)):

@@ -19,8 +19,9 @@ from server.tasks import status_rows
 from server.tasks.file_steps import INFECTED, SCAN
 from server.tasks.status_rows import TaskRows as TaskRows
 
+POSTER_URL = "poster_url"
 RESULT_URLS = {
-    "poster_url": (TaskFile.has_poster, "poster.jpg"),
+    POSTER_URL: (TaskFile.has_poster, "poster.jpg"),
     "mp4_url": (TaskFile.has_mp4, "video.mp4"),
     "hls_url": (TaskFile.has_hls, "hls/index.m3u8"),
     "storyboard_url": (TaskFile.has_storyboard, "storyboard.vtt"),
@@ -61,12 +62,21 @@ def urls(places: Places, file: Any, *, shown: bool) -> dict[str, str | None]:
     # The signature stands before what playlists refer to relatively.
     signature = f"~{places.signature}/" if places.signature else ""
     place = f"{places.base}/media/{signature}{file.task_id}/{file.id}/"
+    found = result_urls(place, file, shown=shown)
+    if file.id in places.originals:
+        found["original_url"] = f"{places.base}/files/{places.originals[file.id]}" if shown else None
+    return found
+
+
+def result_urls(place: str, file: Any, *, shown: bool) -> dict[str, str | None]:
+    """The URLs of a file's results below `place`; None for one that does not exist (yet)."""
     found = {
         key: place + name if shown and getattr(file, column.key) else None
         for key, (column, name) in RESULT_URLS.items()
     }
-    if file.id in places.originals:
-        found["original_url"] = f"{places.base}/files/{places.originals[file.id]}" if shown else None
+    if found[POSTER_URL] is not None and file.poster_version:
+        # Another poster has another URL: a browser keeps the one that it has for an hour.
+        found[POSTER_URL] = f"{found[POSTER_URL]}?v={file.poster_version}"
     return found
 
 
@@ -136,6 +146,7 @@ def _file(file: Any, steps: Sequence[Any], places: Places, reader: Language, wit
         "variable_frame_rate": file.variable_frame_rate,
         "scan": file.scan,
         "playable": shown and file.playable,
+        "poster": file.poster_from or "automatic",
         **urls(places, file, shown=shown),
         **({"steps": [_step(step, reader) for step in steps]} if with_steps else {}),
         "remarks": [{"code": code, "message": sentence(code, {}, reader)} for code in file.remarks],
@@ -148,8 +159,16 @@ def _step(step: Any, reader: Language) -> dict[str, object]:
         "name": step.name,
         "status": step.status.value,
         "progress": step.progress,
+        "seconds": _seconds(step.started_at, step.finished_at),
         "error": _error(step.error_code, step.error_params, reader),
     }
+
+
+def _seconds(begin: datetime | None, end: datetime | None) -> float | None:
+    """How long a step took, with its repetitions; None until it has ended."""
+    if begin is None or end is None:
+        return None
+    return max(0.0, round((end - begin).total_seconds(), 2))  # a clock may be set back
 
 
 def _error(code: str | None, params: Mapping[str, Param] | None, reader: Language) -> dict[str, str] | None:

@@ -38,7 +38,7 @@ _uploads = cast("Table", Upload.__table__)
 # What no status shows.
 _LEFT_OUT = {"node", "failures", "has_results", "worker", "lease_expires_at", "started_at"}
 _LEFT_OUT_OF_FILES = {"safe_name", "media_type", "removing"}
-_OF_STEPS = ("file_id", "name", "status", "progress", "error_code", "error_params")
+_OF_STEPS = ("file_id", "name", "status", "progress", "error_code", "error_params", "started_at", "finished_at")
 
 _TASK = Prepared(
     select(*(column for column in _tasks.c if column.key not in _LEFT_OUT)).where(_tasks.c.id == bindparam("task"))

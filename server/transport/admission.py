@@ -8,10 +8,10 @@ from contextlib import contextmanager
 from typing import Any
 
 from server.errors import TooBusyError
-from server.transport.body import TRAILERS, AsgiBody, Pace, Receive
+from server.transport.body import TRAILERS, AsgiBody, NoBody, Pace, Receive
 from server.transport.socket_body import HANDOVER, SocketBody
 
-RequestBody = AsgiBody | SocketBody
+RequestBody = AsgiBody | SocketBody | NoBody
 
 
 class Admission:
@@ -25,8 +25,11 @@ class Admission:
         self._most = most
         self._count = 0
 
-    def body(self, scope: MutableMapping[str, Any], receive: Receive) -> RequestBody:
-        """The body of a request, straight from its socket where the server hands it over."""
+    def body(self, scope: MutableMapping[str, Any], receive: Receive, length: int | None) -> RequestBody:
+        """The body of a request, straight from its socket where the server hands it over. `length` is its declared
+        length in bytes, None for a chunked one."""
+        if length == 0 and str(scope.get("http_version", "1.1")).startswith("1"):
+            return NoBody(self.idle_seconds)  # with HTTP/2, a body need not be declared
         extensions: Mapping[str, Any] = scope.get("extensions") or {}
         handover = extensions.get(HANDOVER)
         pace = Pace(self._min_rate, self.idle_seconds)
@@ -39,11 +42,8 @@ class Admission:
         return made
 
     @contextmanager
-    def admit(self, has_body: bool) -> Iterator[None]:
+    def admit(self) -> Iterator[None]:
         """Count a body while it is received. Raises `TooBusyError`, before a byte is read, when there are too many."""
-        if not has_body:
-            yield
-            return
         if self._count >= self._most:
             raise TooBusyError
         self._count += 1

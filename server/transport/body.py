@@ -257,6 +257,27 @@ class Body(ABC):
         return self._over or End.LIMIT
 
 
+class NoBody(Body):
+    """The body of a request that declares none."""
+
+    def __init__(self, idle_seconds: float) -> None:
+        super().__init__(idle_seconds)
+        self._over = End.COMPLETE
+
+    def stop(self) -> None:
+        pass
+
+    def consumed(self, length: int | None) -> bool:  # noqa: ARG002  # as the others
+        """Whether the body has ended."""
+        return True
+
+    async def next_chunk(self, seconds: float) -> bytes | End | None:  # noqa: ARG002  # as the others
+        return End.COMPLETE
+
+    async def close(self) -> None:
+        """There is nothing to end."""
+
+
 class AsgiBody(Body):
     """The body of an ASGI request, on any server. `pace` is the slowest rate that it may have; None is no limit."""
 

@@ -23,8 +23,7 @@ import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from server import threads
 from server.transport.body import Body, End, Moved, Pace, Sink, Tap, Target, Writer, writers
@@ -59,8 +58,7 @@ class _Shown:
 _shown = _Shown()
 
 
-@dataclass(frozen=True)
-class Taken:
+class Taken(NamedTuple):
     """A body that was handed over: its first bytes, its socket, and how many bytes are still to come.
 
     The caller owns `descriptor`; it is -1 when nothing is to come, or the connection is gone.

@@ -44,11 +44,13 @@ class Head:
     @classmethod
     def of(cls, method: str, raw: Iterable[tuple[bytes, bytes]]) -> "Head":
         """From the method and the headers as an ASGI scope has them; X-HTTP-Method-Override counts on every method."""
-        found: dict[str, list[str]] = {}
+        headers: dict[str, tuple[str, ...]] = {}
         for name, value in raw:
-            found.setdefault(name.decode("latin-1").lower(), []).append(value.decode("latin-1").strip(_BLANKS))
-        headers = {name: tuple(values) for name, values in found.items()}
+            key, text = name.decode("latin-1").lower(), value.decode("latin-1").strip(_BLANKS)
+            headers[key] = (*headers[key], text) if key in headers else (text,)
         head = cls(method.upper(), headers)
+        if "x-http-method-override" not in headers:
+            return head
         # Protocol 1.0.0, X-HTTP-Method-Override: the actual method MUST be ignored.
         override = head.get("X-HTTP-Method-Override")
         if override and not _METHOD.fullmatch(override):
@@ -57,10 +59,12 @@ class Head:
 
     def get(self, name: str) -> str | None:
         """The header's value, or None; raises `HeaderInvalidError` when it came twice."""
-        values = self.headers.get(name.lower(), ())
+        values = self.headers.get(name.lower())
+        if values is None:
+            return None
         if len(values) > 1:
             raise HeaderInvalidError(name=name, reason="header_repeated")
-        return values[0] if values else None
+        return values[0]
 
     def number(self, name: str) -> int | None:
         """A header that is a whole number of bytes, or None where it is absent."""
@@ -93,7 +97,10 @@ class Head:
     @property
     def content_codings(self) -> tuple[str, ...]:
         """Content-Encoding (RFC 9110 section 8.4) in lower case, without `identity`, which codes nothing."""
-        listed = ",".join(self.headers.get("content-encoding", ())).split(",")
+        values = self.headers.get("content-encoding")
+        if values is None:
+            return ()
+        listed = ",".join(values).split(",")
         return tuple(coding for name in listed if (coding := name.strip(_BLANKS).lower()) not in ("", "identity"))
 
     @property

@@ -115,9 +115,19 @@ def decide_create(head: Head, offer: Offer) -> Create:
     trailing = has_body and checksum is None and _is_trailing(head, offer)
     # A part belongs to no task; the upload that it becomes part of may.
     group = None if concat is not None else parse_group(metadata, offer.max_files)
-    name = file_name(metadata)
-    made = Create(length, raw, name, has_body, head.body_length, checksum, trailing, concat, group=group)
-    return replace(made, passthrough=parse_passthrough(metadata), client=client)
+    return Create(
+        length,
+        raw,
+        file_name(metadata),
+        has_body,
+        head.body_length,
+        checksum,
+        trailing,
+        concat,
+        group=group,
+        passthrough=parse_passthrough(metadata),
+        client=client,
+    )
 
 
 def check_upload(facts: Facts) -> None:

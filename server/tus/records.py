@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum
+from typing import NamedTuple
 
 from server.errors import ChecksumUnsupportedError
 from server.tus.group_metadata import Group
@@ -46,8 +47,7 @@ class State(Enum):
     GONE = "gone"  # expired or terminated
 
 
-@dataclass(frozen=True)
-class Facts:
+class Facts(NamedTuple):
     """What the server knows about an upload when it judges a request. `offset` is the store's, in bytes."""
 
     id: str
@@ -136,8 +136,7 @@ class Create:
         return is_partial(self.concat)
 
 
-@dataclass(frozen=True)
-class Append:
+class Append(NamedTuple):
     """Add at most `limit` bytes at `offset`.
 
     `exact` means that the body cannot be longer, by its declared length. `length` is set when this request declares

@@ -102,8 +102,8 @@ class UploadCompletion:
         first: datetime | None = None,
     ) -> bool:
         """Update the rows; returns whether there is new work for a scheduler. It may be rolled back and run again."""
-        now = self.clock()
-        rows = self._rows(session, verified)
+        now, connection = self.clock(), session.connection()
+        rows = self._rows(connection, verified)
         group = groups.group_of(rows[0]) if rows else None
         task = None if group is None else groups.lock_row(session, group)
         # A complete part gets a new expiry, so that it can still be joined.
@@ -111,14 +111,14 @@ class UploadCompletion:
         moved = 0
         for upload_id, media_type in verified.items():
             values = {"upload": upload_id, "size": self.store.size(upload_id), "type": media_type, **times}
-            moved += statements.COMPLETE.change(session.connection(), values)
-        rows = self._rows(session, verified)
+            moved += statements.COMPLETE.change(connection, values)
+        rows = self._rows(connection, verified)
         if moved != len(verified):
             if moved == 0 and rows and all(row.status is UploadStatus.COMPLETE for row in rows):
                 return False
             raise UploadGoneError
         for row in rows:
-            events.append_of_upload(session.connection(), row, events.UPLOAD_FINISHED, at=now)
+            events.append_of_upload(connection, row, events.UPLOAD_FINISHED, at=now)
         if all(is_partial(row.concat) for row in rows):
             return False  # a partial upload is not processed by itself
         if task is not None:
@@ -131,6 +131,6 @@ class UploadCompletion:
             also(session)
         return True
 
-    def _rows(self, session: Session, upload_ids: Iterable[str]) -> list[Row]:
-        found = (statements.FIND.one_or_none(session.connection(), {"upload": upload_id}) for upload_id in upload_ids)
+    def _rows(self, connection: Connection, upload_ids: Iterable[str]) -> list[Row]:
+        found = (statements.FIND.one_or_none(connection, {"upload": upload_id}) for upload_id in upload_ids)
         return [row for row in found if row is not None]

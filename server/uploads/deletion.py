@@ -14,10 +14,11 @@ from datetime import datetime
 from functools import partial
 from typing import cast
 
-from sqlalchemy import Connection, Table, and_, bindparam, func, select, update
+from sqlalchemy import Table, and_, bindparam, func, select, update
 from sqlalchemy.orm import Session
 
 from server.database.models import Upload, UploadPart
+from server.database.prepared import Link
 from server.database.session import Database
 from server.errors import VideodockError
 from server.lifecycle import UPLOAD_MOVES, UploadStatus, sources
@@ -124,27 +125,23 @@ class UploadDeletion:
 
         Under its lock. False if it is not open any more.
         """
-        now, is_deleted = self.clock(), False
+        now = self.clock()
+        clear: Callable[[Link], int] = partial(statements.CLEAR_HAS_BYTES.change, parameters={"upload": facts.id})
 
-        def delete(moved: int) -> None:
-            nonlocal is_deleted
-            if moved and not pins.is_pinned(self.settings.data_dir):
-                self.store.delete(facts.id)
-                is_deleted = True
+        def delete(moved: int) -> Callable[[Link], int] | None:
+            if not moved or pins.is_pinned(self.settings.data_dir):
+                return None
+            self.store.delete(facts.id)
+            return clear
 
-        def terminate(connection: Connection) -> int:
+        def terminate(connection: Link) -> int:
             moved = statements.TERMINATE.change(connection, {"upload": facts.id, "now": now, "size": facts.offset})
             row = statements.FIND.one_or_none(connection, {"upload": facts.id}) if moved else None
             if row is not None:
                 events.append_of_upload(connection, row, events.of_end(UploadStatus.TERMINATED), at=now)
             return moved
 
-        moved: int = await self.database.write_together(terminate, then=delete, lazy=True)
-        if is_deleted:
-            clear: Callable[[Connection], int] = partial(
-                statements.CLEAR_HAS_BYTES.change, parameters={"upload": facts.id}
-            )
-            await self.database.write_together(clear, lazy=True)
+        moved: int = await self.database.write_together(terminate, then=delete, lazy=True, plain=True)
         return moved > 0
 
     def waiting(self, part_id: str) -> list[str]:

@@ -125,7 +125,7 @@ class UploadFacts:
             grant_id=row.grant_id,
             max_size=row.max_size,
             first_byte_at=getattr(row, "first_byte_at", None),
-            accepted=media_types.listed(media_types.accepted(self.settings.accept_types, by_form=False)),
+            accepted=media_types.listed_of(tuple(self.settings.accept_types)),
         )
 
     def expiry(self, now: datetime) -> datetime:

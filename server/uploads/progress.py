@@ -7,10 +7,9 @@ for the write, and a killed process loses only a number that is a second old.
 import asyncio
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
 from datetime import datetime
 from operator import itemgetter
-from typing import cast
+from typing import NamedTuple, cast
 
 import structlog
 from sqlalchemy import Table, bindparam, func, update
@@ -19,6 +18,7 @@ from server import threads
 from server.database.models import Upload
 from server.database.prepared import Prepared
 from server.database.session import AWAY, Database, reason
+from server.database.types import UtcDateTime
 from server.lifecycle import UploadStatus
 
 _SECONDS = 1.0
@@ -34,13 +34,12 @@ _RECORD_PROGRESS = Prepared(
         received=bindparam("size"),
         media_type=func.coalesce(bindparam("type"), _uploads.c.media_type),
         updated_at=bindparam("at"),
-        first_byte_at=func.coalesce(_uploads.c.first_byte_at, bindparam("first")),
+        first_byte_at=func.coalesce(_uploads.c.first_byte_at, bindparam("first", type_=UtcDateTime())),
     )
 )
 
 
-@dataclass(frozen=True)
-class ProgressUpdate:
+class ProgressUpdate(NamedTuple):
     """The progress of one upload; `received` is bytes."""
 
     received: int
@@ -72,9 +71,9 @@ class ProgressWriter:
         """Record the progress of an upload; it replaces progress that is not written yet."""
         before = self._updates.get(upload_id)
         if before is not None and latest.media_type is None:
-            latest = replace(latest, media_type=before.media_type)
+            latest = latest._replace(media_type=before.media_type)
         if before is not None and latest.first_byte_at is None:
-            latest = replace(latest, first_byte_at=before.first_byte_at)
+            latest = latest._replace(first_byte_at=before.first_byte_at)
         self._updates[upload_id] = latest
         self._schedule_write()
 

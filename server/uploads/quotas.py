@@ -21,7 +21,7 @@ from typing import cast
 from sqlalchemy import Connection, Table, bindparam, func, select
 
 from server.database.access_models import OwnerLimits
-from server.database.prepared import Prepared
+from server.database.prepared import Link, Prepared
 from server.database.session import Database
 from server.errors import QuotaReachedError, QuotaTooSmallError, VideodockError
 from server.settings import Settings
@@ -97,7 +97,7 @@ class OwnerQuotas:
     monotonic: Callable[[], float] = time.monotonic
     _known: dict[str, tuple[float, Limits]] = field(default_factory=dict)
 
-    def limits_of(self, connection: Connection, owner: str) -> Limits:
+    def limits_of(self, connection: Link, owner: str) -> Limits:
         """The limits in force: the owner's, else those of the settings."""
         limits = self._fresh(owner)
         if limits is None:
@@ -118,7 +118,7 @@ class OwnerQuotas:
         read_at, limits = self._known.get(owner, (0.0, None))
         return limits if self.monotonic() - read_at <= FRESH_SECONDS else None
 
-    def own_limits(self, connection: Connection, owner: str) -> Mapping[str, int | None]:
+    def own_limits(self, connection: Link, owner: str) -> Mapping[str, int | None]:
         """The limits of the owner's row; None where the setting holds."""
         row = _FIND.one_or_none(connection, {"owner": owner})
         return {name: getattr(row, name, None) for name in LIMITS}
@@ -126,7 +126,7 @@ class OwnerQuotas:
     def _limit(self, name: str, of_owner: int | None) -> int:
         return int(getattr(self.settings, f"owner_{name}")) if of_owner is None else of_owner
 
-    def admit(self, connection: Connection, new: NewUpload, now: datetime) -> None:
+    def admit(self, connection: Link, new: NewUpload, now: datetime) -> None:
         """Raise unless the owner may have this upload; in the transaction that inserts its row, before the insert.
 
         Raises `QuotaTooSmallError` when the owner could never have it, and `QuotaReachedError`.
@@ -196,9 +196,9 @@ class OwnerQuotas:
             tightest = min(levels, key=lambda level: level.limit - level.used, default=None)
         return None if tightest is None else Room(max(0, tightest.limit - tightest.used), tightest.refusal)
 
-    def _lock(self, connection: Connection, owner: str) -> None:
+    def _lock(self, connection: Link, owner: str) -> None:
         """Until the end of the transaction, no other one admits something of this owner. SQLite has one writer."""
-        if connection.dialect.name == "postgresql":
+        if isinstance(connection, Connection) and connection.dialect.name == "postgresql":
             digest = hashlib.blake2b(owner.encode(), digest_size=8, person=b"owner").digest()
             key = int.from_bytes(digest, "big", signed=True)
             connection.execute(select(func.pg_advisory_xact_lock(key)))

@@ -19,6 +19,7 @@ from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from server.database.models import TaskFile, Upload, UploadPart
+from server.database.prepared import Link
 from server.database.session import Database, changed
 from server.errors import NoRoomError, UploadGoneError, UploadLockedError, VideodockError
 from server.lifecycle import UploadStatus
@@ -98,6 +99,7 @@ class UploadRepository:
                     partial(self._insert_admitted, new, now),
                     then=lambda refusal: None if refusal else self.store.create(new.id),
                     lazy=True,
+                    plain=True,
                 )
             except SQLAlchemyError:
                 raise
@@ -108,7 +110,7 @@ class UploadRepository:
             raise refusal
         return self._facts_of_new(new, now)
 
-    def _insert_admitted(self, new: NewUpload, now: datetime, connection: Connection) -> VideodockError | None:
+    def _insert_admitted(self, new: NewUpload, now: datetime, connection: Link) -> VideodockError | None:
         """Insert the row, or return why the owner may not have it: raised here, the others in the transaction would
         have to begin again."""
         try:
@@ -118,7 +120,7 @@ class UploadRepository:
         self._insert_with_event(connection, new, now)
         return None
 
-    def _insert_with_event(self, connection: Connection, new: NewUpload, now: datetime) -> None:
+    def _insert_with_event(self, connection: Link, new: NewUpload, now: datetime) -> None:
         statements.INSERT.change(connection, new.row(now, self.facts.expiry(now)))
         events.append_of_upload(connection, new, events.UPLOAD_CREATED, at=now)
 
@@ -219,17 +221,17 @@ class UploadRepository:
 
     async def start_checked(self, upload_id: str, offset: int) -> None:
         """Before the first byte of an append with a checksum: record where it starts. For the event loop."""
-        start: Callable[[Connection], int] = partial(
+        start: Callable[[Link], int] = partial(
             statements.START_CHECKED.change, parameters={"upload": upload_id, "offset": offset}
         )
-        await self.database.write_together(start)
+        await self.database.write_together(start, plain=True)
 
     async def end_checked(self, upload_id: str, media_type: str | None) -> Facts:
         """After the check: what the store has counts now. For the event loop."""
         now = self.clock()
         until = self.facts.expiry(now)
 
-        def record(connection: Connection) -> tuple[Row, int | None]:
+        def record(connection: Link) -> tuple[Row, int | None]:
             size = self.store.size(upload_id)
             values = {
                 "upload": upload_id,
@@ -241,7 +243,7 @@ class UploadRepository:
             statements.END_CHECKED.change(connection, values)
             return statements.FIND.one_or_none(connection, {"upload": upload_id}), size
 
-        row, size = await self.database.write_together(record, lazy=True)
+        row, size = await self.database.write_together(record, lazy=True, plain=True)
         return self.facts.from_row(row, size, now)
 
     def check_space(self, upload_id: str, decision: Append, end: int) -> None:

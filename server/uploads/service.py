@@ -11,7 +11,7 @@ Rules:
 import contextlib
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 
@@ -188,14 +188,14 @@ class UploadService:
             return decision  # it was checked when its length was declared
         end = decision.offset + decision.limit
         self.policy.check_length(end if decision.length is None and decision.exact else decision.length)
-        return replace(decision, limit=min(end, limit) - decision.offset)
+        return decision._replace(limit=min(end, limit) - decision.offset)
 
     async def _limit_to_quota(self, facts: Facts, owner: str, decision: Append) -> Append:
         """The append; a body of unknown length is limited to the bytes that the owner may still have."""
         if facts.length is not None or decision.length is not None or decision.exact:
             return decision
         room = await self.database.run(self.quotas.room, owner)
-        return decision if room is None else replace(decision, limit=min(decision.limit, room.left))
+        return decision if room is None else decision._replace(limit=min(decision.limit, room.left))
 
     async def _receive(self, facts: Facts, decision: Append, body: Body) -> tuple[Facts, End]:
         declared = self._declared_end(facts, decision)
@@ -203,7 +203,7 @@ class UploadService:
             await self.database.run(self.repository.check_space, facts.id, decision, declared)  # before a byte is read
         media_type = await self._check_first_bytes(facts, decision, body)
         if facts.first_byte_at is None and not facts.offset:
-            facts = replace(facts, first_byte_at=self.clock())
+            facts = facts._replace(first_byte_at=self.clock())
         if declared is not None:
             await self.database.run(self.repository.record_append_start, facts.id, decision, declared)
         elif decision.is_checked:
@@ -246,7 +246,7 @@ class UploadService:
         offset, until = decision.offset + moved.count, self.facts.expiry(now)
         if offset != length:  # otherwise it is complete, and the completion updates its row
             self.progress.record(facts.id, ProgressUpdate(offset, media_type, now, facts.first_byte_at))
-        return replace(facts, offset=offset, length=length, media_type=media_type, expires_at=until, now=now)
+        return facts._replace(offset=offset, length=length, media_type=media_type, expires_at=until, now=now)
 
     async def _verify_checksum(
         self, upload_id: str, decision: Append, moved: Moved, hashed: checksums.Hash | None, body: Body
@@ -324,12 +324,12 @@ class UploadService:
             except MediaTypeUnsupportedError as error:
                 await self.database.run(self.deletion.remove, facts.id, UploadStatus.REJECTED, error)
                 raise
-            facts = replace(facts, media_type=media_type)
+            facts = facts._replace(media_type=media_type)
         verified = {facts.id: facts.media_type}
         # A body that ended less than a second ago may have told it to the progress alone.
         first = facts.first_byte_at or self.progress.first_byte_at(facts.id)
         await self.completion.complete_verified_from_loop(verified, facts.id, first_byte_at=first)
-        return replace(facts, state=State.COMPLETE)
+        return facts._replace(state=State.COMPLETE)
 
     # Looking
 

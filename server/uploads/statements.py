@@ -9,6 +9,7 @@ from sqlalchemy import Table, bindparam, func, insert, select, update
 
 from server.database.models import Upload
 from server.database.prepared import Prepared
+from server.database.types import UtcDateTime
 from server.lifecycle import UploadStatus
 from server.uploads.new_upload import NewUpload
 
@@ -16,7 +17,7 @@ _uploads = cast("Table", Upload.__table__)
 _this = _uploads.c.id == bindparam("upload")
 _is_open = _uploads.c.status == UploadStatus.OPEN
 
-FIND = Prepared(select(_uploads).where(_this))
+FIND = Prepared(select(_uploads).where(_this), by_name=True)
 INSERT = Prepared(insert(_uploads), NewUpload.COLUMNS)
 RECORD_RECEIVED = Prepared(
     update(_uploads).where(_this, _is_open).values(received=bindparam("size"), expires_at=bindparam("until"))
@@ -44,7 +45,7 @@ COMPLETE = Prepared(
         length=bindparam("size"),
         received=bindparam("size"),
         media_type=bindparam("type"),
-        first_byte_at=func.coalesce(_uploads.c.first_byte_at, bindparam("first")),
+        first_byte_at=func.coalesce(_uploads.c.first_byte_at, bindparam("first", type_=UtcDateTime())),
     )
 )
 TERMINATE = Prepared(

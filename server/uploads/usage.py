@@ -29,7 +29,7 @@ from sqlalchemy import (
 )
 
 from server.database.models import TUS, Task, Upload, UploadPart
-from server.database.prepared import Prepared, Row
+from server.database.prepared import Link, Prepared, Row
 from server.lifecycle import UploadStatus
 
 _uploads = cast("Table", Upload.__table__)
@@ -118,7 +118,7 @@ class OwnerUsage:
     The uploads of the lock `lock` and the task `task` are left out of the numbers, not of the bytes.
     """
 
-    def __init__(self, connection: Connection, owner: str, now: datetime, *, lock: str = "", task: str = "") -> None:
+    def __init__(self, connection: Link, owner: str, now: datetime, *, lock: str = "", task: str = "") -> None:
         self._connection = connection
         self._owner = {"owner": owner}
         self._now = now
@@ -170,7 +170,7 @@ class OwnerUsage:
         return 0 if row is None else int(row[0])
 
 
-def added_by_final(connection: Connection, part_ids: Sequence[str]) -> int:
+def added_by_final(connection: Link, part_ids: Sequence[str]) -> int:
     """Bytes that a new final upload of these parts adds to what counts already. Blocking.
 
     The parts that an open final wants as well: each of the two will have those bytes.
@@ -179,7 +179,7 @@ def added_by_final(connection: Connection, part_ids: Sequence[str]) -> int:
         _parts.c.part_id == _uploads.c.id, _final.c.id == _parts.c.final_id, _final.c.status == UploadStatus.OPEN
     )
     query: Select[Any] = select(_sum(_size_of_part)).where(_uploads.c.id.in_(part_ids), wanted)
-    return int(connection.execute(query).scalar_one())
+    return int(cast("Connection", connection).execute(query).scalar_one())
 
 
 def midnight(now: datetime) -> datetime:

@@ -9,8 +9,8 @@ Rules:
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import replace
+from typing import Any, NamedTuple
 
 from sqlalchemy import select
 from starlette.types import Scope as AsgiScope
@@ -42,8 +42,7 @@ from server.tus.protocol import Create
 from server.web import grant_terms
 
 
-@dataclass(frozen=True)
-class Right:
+class Right(NamedTuple):
     """The right to touch one thing: its id, and whose it must be; None where the right does not come from owning."""
 
     id: str

@@ -48,6 +48,7 @@ def describe(settings: Settings, policy: UploadPolicy, offer: Offer) -> Mapping[
         "max_files": settings.max_files,
         "authentication": settings.auth == "on",
         "downloads": settings.downloads == "on",
+        "sharing": {"embed": bool(settings.embed_ancestors)},
         "tus": {
             "version": protocol.VERSION,
             "extensions": list(offer.extensions),

@@ -11,6 +11,7 @@ import re
 from collections.abc import Callable
 from datetime import UTC, datetime
 from email.utils import format_datetime
+from pathlib import PurePath
 from urllib.parse import quote
 
 from sqlalchemy import select
@@ -19,7 +20,7 @@ from starlette.types import Scope
 
 from server import filenames, media_types, threads
 from server.bootstrap import Services
-from server.database.models import TaskFile, Upload
+from server.database.models import Task, TaskFile, Upload
 from server.errors import (
     DownloadsOffError,
     PreconditionFailedError,
@@ -36,6 +37,7 @@ from server.web.access import Access, Right
 from server.web.endpoint import Call
 from server.web.errors import known, tus_response
 from server.web.file_response import StoredFileResponse, ranges
+from server.web.query import Query
 
 _TAG = re.compile(r'(W/)?"([^"]*)"')
 _DATE = re.compile(r"[A-Z][a-z]{2}, [0-9]{2} [A-Z][a-z]{2} [0-9]{4} [0-9]{2}:[0-9]{2}:[0-9]{2} GMT")
@@ -63,7 +65,7 @@ class Downloads:
         """
         if self._settings.downloads == "off":
             raise DownloadsOffError  # before any lookup: the response must not reveal which uploads there are
-        facts, completed = await self._database.run(self._find, call.right)
+        facts, completed, title = await self._database.run(self._find, call.right)
         asking = call.right.principal
         if asking is not None and facts.owner != asking.owner:
             await self._access.audit(call.scope, "foreign_original_read", call.right, "upload", facts.owner)
@@ -89,12 +91,18 @@ class Downloads:
             refusal = tus_response(RangeUnsatisfiableError(size=stat.st_size), call.scope)
             refusal.headers["Content-Range"] = f"bytes */{stat.st_size}"
             return refusal
-        headers["Content-Disposition"] = disposition(_name(facts))
+        name = _name(facts)
+        if title and Query(call.request).flag("download"):
+            name = download_name(title, name, PurePath(name).suffix)
+        headers["Content-Disposition"] = disposition(name)
         headers["X-Content-Type-Options"] = "nosniff"
         return StoredFileResponse(path, stat, _media_type(facts), headers, found, self._refuse, self._settings)
 
-    def _find(self, right: Right) -> tuple[Facts, datetime]:
-        """An upload that may be downloaded, and when it became complete. Blocking."""
+    def _find(self, right: Right) -> tuple[Facts, datetime, str | None]:
+        """An upload that may be downloaded, when it became complete, and its title if it is alone in its task.
+
+        Blocking.
+        """
         facts = self._facts.of(right.id, right.owner)
         if facts.is_rejected:
             raise UploadGoneError  # not 415, which would be about the type of a response that a GET cannot have
@@ -103,11 +111,12 @@ class Downloads:
             raise UploadPartialError
         with self._database.read() as session:
             completed = session.scalar(select(Upload.completed_at).where(Upload.id == right.id))
-            scan = session.scalar(select(TaskFile.scan).where(TaskFile.upload_id == right.id))
+            of_task = select(TaskFile.scan, Task.title, Task.file_count).join(Task, Task.id == TaskFile.task_id)
+            file = session.execute(of_task.where(TaskFile.upload_id == right.id)).one_or_none()
         if not facts.is_complete or completed is None:
             raise UploadIncompleteError
-        self._check_scan(scan)
-        return facts, completed
+        self._check_scan(None if file is None else file.scan)
+        return facts, completed, file.title if file is not None and file.file_count == 1 else None
 
     def _check_scan(self, scan: str | None) -> None:
         """Whether a file with this value of `task_files.scan` may be downloaded."""
@@ -129,6 +138,12 @@ def disposition(name: str) -> str:
     if plain == name:
         return f'attachment; filename="{name}"'
     return f"attachment; filename=\"{plain}\"; filename*=UTF-8''{quote(name, safe='')}"
+
+
+def download_name(title: str | None, name: str, suffix: str) -> str:
+    """The name under which a file is saved: the title that its owner gave it, else its own, with this suffix."""
+    stem = re.sub(r"[/\\]", "_", title) if title else PurePath(filenames.base(name)).stem
+    return filenames.safe(stem + suffix)
 
 
 def _name(facts: Facts) -> str:

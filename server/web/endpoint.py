@@ -6,7 +6,7 @@ kernel send a reset that overtakes the response; keeping the connection would dr
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 
 import anyio
@@ -16,6 +16,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from server.errors import StoppingError, VideodockError
 from server.transport.admission import Admission, RequestBody
+from server.transport.short_answer import SHORT_ANSWER
 from server.transport.socket_body import SocketBody
 from server.tus.headers import Head
 from server.uploads.service import ClientGoneError
@@ -27,7 +28,19 @@ _DRAIN_BYTES = 1 << 20
 _DRAIN_SECONDS = 2.0
 
 
-@dataclass(frozen=True)
+class BareResponse(Response):
+    """A response without a body. Starlette's own looks at each header twice."""
+
+    def __init__(self, status: int, headers: Mapping[str, str] | None = None) -> None:
+        self.status_code = status
+        self.background = None
+        self.body = b""
+        self.raw_headers = [(name.lower().encode(), value.encode("latin-1")) for name, value in (headers or {}).items()]
+        if status >= 200 and status not in (204, 304):
+            self.raw_headers.append((b"content-length", b"0"))
+
+
+@dataclass(slots=True)
 class Call:
     """One request, as an endpoint sees it."""
 
@@ -74,24 +87,30 @@ class _Endpoint:
         state["route"] = self._route
         # uvicorn's own protocol class adds trailers to the list of headers when they come, after the body.
         scope = {**scope, "headers": tuple(scope["headers"])}
-        body = self._intake.body(scope, receive)
+        length = _declared_length(scope)
+        body = self._intake.body(scope, receive, length)
         try:
-            response = await self._answer(scope, body)
+            response = await self._answer(scope, body, length)
             if response is not None:
                 if self._cors is not None:
                     self._cors.dress(response, scope)
-                await _send(response, scope, receive, send, body)
+                await _send(response, scope, receive, send, body, length)
         finally:
             state["bytes_in"] = body.arrived
             await body.close()
 
-    async def _answer(self, scope: Scope, body: RequestBody) -> Response | None:
+    async def _answer(self, scope: Scope, body: RequestBody, length: int | None) -> Response | None:
         try:
             head = Head.of(scope["method"], scope["headers"])
             if self._cors is not None and head.method == "OPTIONS":
                 return Response(status_code=204, headers=self._cors.preflight(scope))
-            with self._intake.admit(has_body=head.get("Content-Length") not in (None, "0") or _is_chunked(head)):
-                response = await self._handle(Call(scope, Request(scope), head, body))
+            call = Call(scope, Request(scope), head, body)
+            if length == 0:
+                response = await self._handle(call)
+            else:
+                head.get("Content-Length")  # raises for two
+                with self._intake.admit():
+                    response = await self._handle(call)
             return _bare(response) if head.method == "HEAD" != scope["method"] else response
         except ClientGoneError:
             return None
@@ -103,14 +122,16 @@ class _Endpoint:
             return self._refuse(known(error, scope), scope)
 
 
-async def _send(response: Response, scope: Scope, receive: Receive, send: Send, body: RequestBody) -> None:
-    headers = dict(scope["headers"])
-    length = None if b"transfer-encoding" in headers else int(headers.get(b"content-length", b"0"))
+async def _send(
+    response: Response, scope: Scope, receive: Receive, send: Send, body: RequestBody, length: int | None
+) -> None:
     if body.consumed(length):
-        await response(scope, receive, send)
+        short = (scope.get("extensions") or {}).get(SHORT_ANSWER) if isinstance(response, BareResponse) else None
+        if short is None or not short(response.status_code, response.raw_headers):
+            await response(scope, receive, send)
         return
     response.headers["Connection"] = "close"
-    if b"expect" in headers or isinstance(body, SocketBody):
+    if any(name == b"expect" for name, _ in scope["headers"]) or isinstance(body, SocketBody):
         # The client waits for a response or `100 Continue` before it sends; reading now would send the latter. And a
         # server that hands bodies over closes such a connection by itself.
         await response(scope, receive, send)
@@ -140,5 +161,15 @@ def _keep_running() -> None:
         task.uncancel()
 
 
-def _is_chunked(head: Head) -> bool:
-    return head.get("Transfer-Encoding") is not None
+def _declared_length(scope: Scope) -> int | None:
+    """Bytes of the body, 0 where none is declared; None for one whose end only its framing shows, and for two lengths,
+    which `Head` refuses."""
+    length: int | None = None
+    for name, value in scope["headers"]:
+        if name == b"transfer-encoding":
+            return None
+        if name == b"content-length":
+            if length is not None or not value.isdigit():
+                return None
+            length = int(value)
+    return length or 0

@@ -44,7 +44,7 @@ def routes(
     without those parts that `hints` names. `check_scraper` raises for a request that may not have the metrics, which
     tell how much all owners upload.
     """
-    probes = _Probes(checks, metrics, time_limit, hints, check_scraper)
+    probes = Probes(checks, metrics, time_limit, hints, check_scraper)
     return [
         DescribedRoute("/healthz", _alive, HEALTHZ, methods=["GET"]),
         DescribedRoute("/readyz", probes.ready, READYZ, methods=["GET"]),
@@ -57,14 +57,16 @@ async def _alive(request: Request) -> Response:
     return JSONResponse({"status": "alive"}, headers=_NO_STORE)
 
 
-class _Probes:
+class Probes:
+    """The checks of an application, run beside each other. `hints` and `time_limit` as for `routes`."""
+
     def __init__(
         self,
         checks: Mapping[str, Check],
         metrics: Metrics,
-        time_limit: float,
-        hints: frozenset[str],
-        check_scraper: CheckScraper | None,
+        time_limit: float = TIME_LIMIT,
+        hints: frozenset[str] = frozenset(),
+        check_scraper: CheckScraper | None = None,
     ) -> None:
         self._checks = checks
         self._check_scraper = check_scraper
@@ -79,7 +81,7 @@ class _Probes:
 
     async def ready(self, request: Request) -> Response:
         request.state.route = "/readyz"
-        found = await self._run_checks()
+        found = await self.run()
         well = all(sentence == "ok" for name, sentence in found.items() if name not in self._hints)
         return JSONResponse(
             {"status": "ready" if well else "not ready", "checks": found},
@@ -87,7 +89,8 @@ class _Probes:
             headers=_NO_STORE,
         )
 
-    async def _run_checks(self) -> dict[str, str]:
+    async def run(self) -> dict[str, str]:
+        """What each check says: `ok`, or a sentence."""
         found = dict.fromkeys(self._checks, "ok")
         async with anyio.create_task_group() as group:
             for name, check in self._checks.items():
@@ -122,7 +125,7 @@ class _Probes:
         if self._check_scraper is not None:
             await self._check_scraper(request.scope)
         # A scraper that learns of a part that is away needs no second probe.
-        well = {name: float(sentence == "ok") for name, sentence in (await self._run_checks()).items()}
+        well = {name: float(sentence == "ok") for name, sentence in (await self.run()).items()}
         now = [
             Gauge("videodock_check_ok", "Whether a check of /readyz succeeds.", well, "check"),
             Gauge("videodock_info", "Always 1; the label has the version.", {__version__: 1}, "version"),

@@ -3,12 +3,13 @@
 Rules:
 
 - A list shows what belongs to its reader, and to an administrator what belongs to all, or to one `owner`.
+- The newest first costs the same however many there are. Another order sorts a bounded number of them.
 - `next` is the cursor of the page that follows, and null where none does: a page may be short, and even empty, and
   still have one.
 """
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
@@ -23,12 +24,14 @@ from server.auth.principal import Principal, Scope
 from server.bootstrap import Services
 from server.database import keyset
 from server.database.keyset import Key, Span
-from server.errors import MethodNotAllowedError
+from server.errors import FieldInvalidError, MethodNotAllowedError
 from server.lifecycle import TaskStatus, UploadStatus
 from server.messages import Language
 from server.tasks import listing as task_listing
+from server.tasks import sorting
 from server.tasks import status as task_status
 from server.tasks.listing import TaskPage
+from server.tasks.sorting import Order, Sort, SortedPage
 from server.tasks.status import Places, TaskRows
 from server.uploads import listing as upload_listing
 from server.uploads.listing import ListedUpload
@@ -41,7 +44,7 @@ from server.web.middleware.cors import for_api
 from server.web.middleware.proxy import base_url
 from server.web.openapi import lists as described
 from server.web.places import TaskPlaces
-from server.web.query import Query
+from server.web.query import Query, W
 
 TASKS, UPLOADS = "/api/tasks", "/api/uploads"
 _NO_STORE = {"Cache-Control": "no-store"}
@@ -75,13 +78,39 @@ class _Lists:
         statuses = task_listing.statuses(words, with_removed=query.flag("removed"))
         name = query.text("name", described.NAME_CHARACTERS)
         span = Span(owner=owner, statuses=statuses, since=query.moment("from"), until=query.moment("to"))
+        sort, order = _one_word(query, "sort", Sort), _one_word(query, "order", Order)
+        shows_owner = reader is not None and reader.is_admin
+        if (sort, order) != (Sort.CREATED, Order.DESC):
+            return await self._sorted(call, span, name, sort, order, shows_owner=shows_owner)
         mark = keyset.mark(span, "tasks", name)
         find = partial(self._find_tasks, span, name, _after(query, mark), _limit(query))
         page = await self._database.run(find)
-        places = [await self._places_of(call, found) for found in page.tasks]
-        shows_owner = reader is not None and reader.is_admin
-        content = await threads.run(_render_tasks, page, places, language(call.scope, "zh"), shows_owner)
+        content = await self._shown(call, page.tasks, shows_owner)
         return _answer({"tasks": content}, page.last, mark)
+
+    async def _sorted(
+        self, call: Call, span: Span, name: str, sort: Sort, order: Order, *, shows_owner: bool
+    ) -> Response:
+        """A page in an order that no index has."""
+        query = Query(call.request)
+        mark = keyset.mark(span, "tasks", name, sort, order)
+        cursor = query.one("cursor")
+        after = sorting.read_cursor(cursor, mark) if cursor else None
+        limit = _limit(query)
+
+        def find() -> SortedPage:
+            with self._database.snapshot() as session:
+                return sorting.page(session, span, name, sort, order, after, limit)
+
+        page = await self._database.run(find)
+        content = await self._shown(call, page.tasks, shows_owner)
+        following = None if page.last is None else sorting.write_cursor(page.last, mark)
+        answer = {"success": True, "tasks": content, "next": following, "truncated": page.truncated}
+        return JSONResponse(answer, headers=_NO_STORE)
+
+    async def _shown(self, call: Call, tasks: Sequence[TaskRows], shows_owner: bool) -> list[dict[str, object]]:
+        places = [await self._places_of(call, found) for found in tasks]
+        return await threads.run(_render_tasks, tasks, places, language(call.scope, "zh"), shows_owner)
 
     def _find_tasks(self, span: Span, name: str, after: Key | None, limit: int) -> TaskPage:
         with self._database.snapshot() as session:
@@ -137,9 +166,19 @@ def _answer(content: Mapping[str, object], last: Key | None, mark: bytes) -> Res
     return JSONResponse({"success": True, **content, "next": following}, headers=_NO_STORE)
 
 
-def _render_tasks(page: TaskPage, places: list[Places], reader: Language, shows_owner: bool) -> list[dict[str, object]]:
+def _one_word(query: Query, name: str, known: type[W]) -> W:
+    """The one word that a parameter has; the first of `known` without it."""
+    words = query.words(name, known)
+    if len(words) > 1:
+        raise FieldInvalidError(field=name, reason="field_repeated")
+    return words[0] if words else next(iter(known))
+
+
+def _render_tasks(
+    tasks: Sequence[TaskRows], places: list[Places], reader: Language, shows_owner: bool
+) -> list[dict[str, object]]:
     made = []
-    for found, place in zip(page.tasks, places, strict=True):
+    for found, place in zip(tasks, places, strict=True):
         one = task_status.as_json(found, place, reader, with_steps=False)
         del one["success"]  # it is about a request
         made.append(one | {"owner": found.task.owner} if shows_owner else one)

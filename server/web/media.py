@@ -1,10 +1,11 @@
-"""GET /media/<task>/<file>/<name>: the results of a video.
+"""GET /media/<task>/<file>/<name>: the results of a video; GET /media/s/<token>/<number>/<name>: those of a shared one.
 
 Rule: the row decides whether there is a result, and the path is built from ids that were checked, never from the
 client's text.
 """
 
 import os
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import formatdate
 from pathlib import Path
@@ -22,12 +23,14 @@ from server.tasks.status import HIDDEN, RESULT_URLS, UNENDED
 from server.tus.headers import is_id
 from server.web.access import Access
 from server.web.described import DescribedRoute
-from server.web.downloads import is_unchanged
+from server.web.downloads import disposition, download_name, is_unchanged
 from server.web.endpoint import Call, endpoint
 from server.web.errors import api_response, known
 from server.web.file_response import StoredFileResponse, ranges
 from server.web.middleware.cors import CrossOrigin
-from server.web.openapi.server import RESULT, SIGNED_RESULT
+from server.web.openapi.server import RESULT, SHARED_RESULT, SIGNED_RESULT
+from server.web.query import Query
+from server.web.shared_video import MEDIA
 
 _TYPES = {
     "jpg": "image/jpeg",
@@ -41,7 +44,16 @@ _TYPES = {
 _ALLOW_HEADERS = "Authorization, Range, If-Range, If-None-Match, If-Modified-Since, X-Request-ID, X-Requested-With"
 _EXPOSE_HEADERS = "Content-Length, Content-Range, Accept-Ranges, ETag, Last-Modified, X-Request-ID"
 _METHODS = "GET, HEAD, OPTIONS"
+_SHARED_SECONDS = 60
 _CACHE_SECONDS = 3600  # for which a browser may show a result without asking again
+
+
+@dataclass(frozen=True)
+class _Found:
+    """A result, and its name as a download."""
+
+    path: Path
+    download_name: str
 
 
 def _may_be_seen() -> ColumnElement[bool]:
@@ -62,10 +74,12 @@ def _shown_by(name: str) -> ColumnElement[bool]:
 
 
 def routes(services: Services) -> list[DescribedRoute]:
-    """The one route, with a signature in its path and without."""
+    """The one route: with the token of a share in its path, with a signature, and without."""
     media = _MediaRoutes(services)
     made = []
     for path, operations in (
+        # First: `s` would be a task otherwise.
+        (f"{MEDIA}/{{token}}/{{number}}/{{name:path}}", SHARED_RESULT),
         ("/media/~{signature}/{task_id}/{file_id}/{name:path}", SIGNED_RESULT),
         ("/media/{task_id}/{file_id}/{name:path}", RESULT),
     ):
@@ -80,6 +94,7 @@ class _MediaRoutes:
         self._settings = services.settings
         self._database = services.database
         self._results = services.results
+        self._shares = services.auth.shares
         self._cors = CrossOrigin(services.settings, methods=_METHODS, allow=_ALLOW_HEADERS, expose=_EXPOSE_HEADERS)
 
     async def answer(self, call: Call) -> Response:
@@ -102,14 +117,11 @@ class _MediaRoutes:
         return self.refuse(NotFoundError() if isinstance(error, FileNotFoundError) else known(error, scope), scope)
 
     async def _result(self, call: Call) -> Response:
-        task_id, file_id, name = (call.request.path_params[key] for key in ("task_id", "file_id", "name"))
-        if not (is_id(task_id) and is_id(file_id)):
+        download = Query(call.request).flag("download")
+        found, seconds = await (self._shared if "token" in call.request.path_params else self._own)(call)
+        if found is None:
             raise NotFoundError
-        signature = call.request.path_params.get("signature")
-        owner, seconds = await self._access.results(call.scope, task_id, signature)
-        path = await self._database.run(self._find, task_id, file_id, name, owner)
-        if path is None:
-            raise NotFoundError
+        path = found.path
         try:
             stat = await threads.run(os.stat, path)
         except FileNotFoundError:
@@ -120,20 +132,46 @@ class _MediaRoutes:
             "Cache-Control": f"private, max-age={_CACHE_SECONDS if seconds is None else min(seconds, _CACHE_SECONDS)}",
             "X-Content-Type-Options": "nosniff",
         }
+        if download:
+            headers["Content-Disposition"] = disposition(found.download_name)
         if is_unchanged(call.head, headers["ETag"], datetime.fromtimestamp(stat.st_mtime, UTC)):
             return Response(status_code=304, headers=headers)
-        found = ranges(call.head, stat.st_size, headers["ETag"], headers["Last-Modified"])
-        if found is not None and not found:
+        parts = ranges(call.head, stat.st_size, headers["ETag"], headers["Last-Modified"])
+        if parts is not None and not parts:
             refusal = api_response(RangeUnsatisfiableError(size=stat.st_size), call.scope)
             refusal.headers["Content-Range"] = f"bytes */{stat.st_size}"
             return refusal
         return StoredFileResponse(
-            path, stat, _TYPES[path.suffix[1:]], headers, found, self._refuse_open, self._settings
+            path, stat, _TYPES[path.suffix[1:]], headers, parts, self._refuse_open, self._settings
         )
 
-    def _find(self, task_id: str, file_id: str, name: str, owner: str | None) -> Path | None:
-        query = select(TaskFile.id).join(Task).where(Task.id == task_id, TaskFile.id == file_id)
+    async def _own(self, call: Call) -> tuple[_Found | None, int | None]:
+        """A result by the ids in its path, and for how many seconds its URL is valid; None for ever."""
+        task_id, file_id, name = (call.request.path_params[key] for key in ("task_id", "file_id", "name"))
+        if not (is_id(task_id) and is_id(file_id)):
+            raise NotFoundError
+        signature = call.request.path_params.get("signature")
+        owner, seconds = await self._access.results(call.scope, task_id, signature)
+        of = TaskFile.id == file_id
+        return await self._database.run(self._find, task_id, of, name, owner), seconds
+
+    async def _shared(self, call: Call) -> tuple[_Found | None, int]:
+        """The same by the token of a share. Raises as `Shares.find`."""
+        token, number, name = (str(call.request.path_params[key]) for key in ("token", "number", "name"))
+        share = await self._shares.find(token)
+        if not (number.isascii() and number.isdigit() and len(number) < 5):
+            raise NotFoundError
+        of = TaskFile.position == int(number)
+        # Whoever has looked at a video must not see more of it for long after the share has ended.
+        return await self._database.run(self._find, share.task_id, of, name, None), _SHARED_SECONDS
+
+    def _find(self, task_id: str, of: ColumnElement[bool], name: str, owner: str | None) -> _Found | None:
+        query = select(TaskFile.id, TaskFile.name, Task.title, Task.file_count).join(Task).where(Task.id == task_id, of)
         query = query.where(_shown_by(name), _may_be_seen())
         with self._database.read() as session:
-            found = session.scalar(query if owner is None else query.where(Task.owner == owner))
-        return self._results.find(task_id, file_id, name) if found else None
+            row = session.execute(query if owner is None else query.where(Task.owner == owner)).one_or_none()
+        path = None if row is None else self._results.find(task_id, row.id, name)
+        if row is None or path is None:
+            return None
+        title = row.title if row.file_count == 1 else None  # several files need names of their own
+        return _Found(path, download_name(title, row.name, path.suffix))

@@ -16,8 +16,7 @@ class TaskPlaces:
 
     def __init__(self, services: Services, access: Access) -> None:
         self._access = access
-        # Without authentication the URL of the upload is that of the original.
-        self._shows_originals = services.settings.downloads == "on" and services.settings.auth == "on"
+        self._shows_originals = services.settings.downloads == "on"
 
     async def of(self, base: str, task_id: str, files: Sequence[TaskFile]) -> Places:
         """The places of a task with these files, below the address `base`. Raises the errors of the database."""

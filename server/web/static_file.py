@@ -5,7 +5,7 @@ Rule: the content is read once, and there is no other path to a file: a client's
 
 import gzip
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from starlette.datastructures import Headers
@@ -16,9 +16,10 @@ from starlette.staticfiles import StaticFiles
 from server import threads
 
 PAGE_HEADERS = {
-    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
-    "media-src 'self'; "
-    "connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
+    # `blob:` is what the page itself has made: a frame of a chosen file, and what a player feeds a video with.
+    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; "
+    "media-src 'self' blob:; "
+    "connect-src 'self'; form-action 'self'; base-uri 'self'; frame-ancestors 'none'",
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
     # The same as `frame-ancestors` and `form-action`, for browsers and scanners that know no such policy; and no page
@@ -41,45 +42,60 @@ _RULES = StaticFiles()
 @dataclass(frozen=True)
 class _Loaded:
     content: bytes
-    zipped: bytes | None
+    copies: Mapping[str, bytes]
     tag: str
 
 
 class StaticFile:
     """A file whose bytes `load` gives. It blocks, and is called on a thread at the first request; `modified` is a
-    header, Last-Modified, where there is one."""
+    header, Last-Modified, where there is one. `copies` are smaller ones by their encoding, the best first; without any,
+    one is made. `cache` replaces the header Cache-Control."""
 
-    def __init__(self, load: Callable[[], bytes], media_type: str, modified: str | None = None) -> None:
+    def __init__(
+        self,
+        load: Callable[[], bytes],
+        media_type: str,
+        modified: str | None = None,
+        *,
+        copies: Mapping[str, bytes] | None = None,
+        cache: str | None = None,
+    ) -> None:
         self._load = load
         self._media_type = media_type
-        self._modified = {} if modified is None else {"Last-Modified": modified}
+        self._copies = copies
+        self._headers = {
+            **({} if modified is None else {"Last-Modified": modified}),
+            **PAGE_HEADERS,
+            **({} if cache is None else {"Cache-Control": cache}),
+        }
         self._loaded: _Loaded | None = None
 
     async def answer(self, request: Request) -> Response:
         """The file, or 304 where the client has it."""
         if self._loaded is None:
-            self._loaded = await threads.run(_read, self._load)
+            self._loaded = await threads.run(_read, self._load, self._copies)
         loaded = self._loaded
-        is_zipped = loaded.zipped is not None and _takes_gzip(request)
-        content = loaded.zipped if is_zipped and loaded.zipped is not None else loaded.content
+        encoding = next((name for name in loaded.copies if _takes(request, name)), None)
+        content = loaded.content if encoding is None else loaded.copies[encoding]
         # Another encoding is another representation, with a tag of its own (RFC 9110 section 8.8.3.3).
-        headers = {"ETag": f'"{loaded.tag}{"-gzip" if is_zipped else ""}"', **self._modified, **PAGE_HEADERS}
-        headers |= {} if loaded.zipped is None else {"Vary": "Accept-Encoding"}
+        headers = {"ETag": f'"{loaded.tag}{"" if encoding is None else f"-{encoding}"}"', **self._headers}
+        headers |= {"Vary": "Accept-Encoding"} if loaded.copies else {}
         headers |= _HTTPS_ONLY if request.scope["scheme"] == "https" else {}
         if _RULES.is_not_modified(Headers(headers), request.headers):
             return Response(status_code=304, headers=headers)
-        headers |= {"Content-Encoding": "gzip"} if is_zipped else {}
+        headers |= {} if encoding is None else {"Content-Encoding": encoding}
         return Response(content, headers={**headers, "Content-Type": self._media_type})
 
 
-def _read(load: Callable[[], bytes]) -> _Loaded:
+def _read(load: Callable[[], bytes], copies: Mapping[str, bytes] | None) -> _Loaded:
     content = load()
-    zipped = gzip.compress(content, mtime=0) if len(content) > _WORTH_BYTES else None
-    return _Loaded(content, zipped, hashlib.sha256(content).hexdigest()[:32])
+    if copies is None:
+        copies = {"gzip": gzip.compress(content, mtime=0)} if len(content) > _WORTH_BYTES else {}
+    return _Loaded(content, copies, hashlib.sha256(content).hexdigest()[:32])
 
 
-def _takes_gzip(request: Request) -> bool:
-    """Whether Accept-Encoding names gzip and does not exclude it (RFC 9110 section 12.5.3)."""
+def _takes(request: Request, encoding: str) -> bool:
+    """Whether Accept-Encoding names an encoding and does not exclude it (RFC 9110 section 12.5.3)."""
     listed = ",".join(request.headers.getlist("accept-encoding")).lower().split(",")
     named = [name.replace(" ", "").partition(";") for name in listed]
-    return any(name == "gzip" and q not in ("q=0", "q=0.0", "q=0.00", "q=0.000") for name, _, q in named)
+    return any(name == encoding and q not in ("q=0", "q=0.0", "q=0.00", "q=0.000") for name, _, q in named)

@@ -43,7 +43,7 @@ from server.web.access import Access, Right
 from server.web.config import CHUNK_HEADERS, chunk_headers
 from server.web.creation_hooks import CreationHooks
 from server.web.downloads import Downloads
-from server.web.endpoint import Call, Handle, endpoint
+from server.web.endpoint import BareResponse, Call, Handle, endpoint
 from server.web.errors import tus_response
 from server.web.middleware.cors import CrossOrigin
 from server.web.middleware.proxy import base_url
@@ -130,6 +130,8 @@ class TusRoutes:
         self._every_answer = (*_EVERY_ANSWER, *chunk)
         expose = f"{_EXPOSE_HEADERS}, {CHUNK_HEADERS}" if chunk else _EXPOSE_HEADERS
         self._cors = CrossOrigin(services.settings, methods=_METHODS, allow=_ALLOW_HEADERS, expose=expose)
+        fixed = self._cors.fixed_headers
+        self._every_bare = None if fixed is None else (*self._every_answer, *fixed)
         self._finals = services.finals
         self._offer = offer_of(services)
         self._offer_with_trailers = replace(
@@ -162,7 +164,7 @@ class TusRoutes:
                 protocol.check_version(call.head)
             needed = Scope.READ if is_download else _NEEDED.get(call.head.method, Scope.UPLOAD)
             right = await self._access.upload(call.scope, call.request.path_params["upload_id"], needed)
-            call = replace(call, given=right)
+            call.given = right
             call.scope["state"][TRACE] = right.id
         return await (self._upload["GET"](call) if is_download else self._dispatch(self._upload, call))
 
@@ -187,7 +189,7 @@ class TusRoutes:
             "Upload-Extensions": self._policy.extensions,  # ours, for the upload page
             **self._cors.preflight(call.scope),
         }
-        return Response(status_code=204, headers=headers)
+        return BareResponse(204, headers)
 
     async def _create(self, call: Call) -> Response:
         offer = self._offered(call.scope)
@@ -211,7 +213,7 @@ class TusRoutes:
             facts = await self._receive(Right(facts.id, None), first, call.body)
         # tus-js-client needs an offset after a creation that declared no length, whether it sent bytes or none.
         headers = {"Upload-Offset": str(facts.offset), **protocol.progress(facts), **rate}
-        return Response(status_code=201, headers={"Location": location, **headers})
+        return BareResponse(201, {"Location": location, **headers})
 
     async def _known_creator(self, call: Call, offer: Offer) -> tuple[Principal | None, Create]:
         """Who creates, as far as that is known, and what. Parts are joined by whoever has their URLs: the login with
@@ -304,9 +306,9 @@ class TusRoutes:
                 raise
             facts = await self._inspect(call.right)
         await self._finals.join_waiting(facts)
-        response = Response(headers=protocol.describe(facts))
+        response = BareResponse(200, protocol.describe(facts))
         # It would be the length of the GET (RFC 9110 section 9.3.2), which is not empty.
-        response.raw_headers = [pair for pair in response.raw_headers if pair[0] != b"content-length"]
+        del response.raw_headers[-1]
         return response
 
     async def _inspect(self, right: Right) -> Facts:
@@ -332,12 +334,12 @@ class TusRoutes:
                 raise
             facts = await self._receive(call.right, decide, call.body)
         call.scope["state"][TRACE] = facts.group or facts.id
-        return Response(status_code=204, headers=protocol.progress(facts))
+        return BareResponse(204, protocol.progress(facts))
 
     async def _terminate(self, call: Call) -> Response:
         await self._remove(call.right)
         await self._access.audit(call.scope, "upload_terminated", call.right, "upload", call.right.owner)
-        return Response(status_code=204)
+        return BareResponse(204)
 
     async def _remove(self, right: Right) -> None:
         await self._removal.terminate(right.id, right.owner, protocol.check_upload)
@@ -361,6 +363,9 @@ class TusRoutes:
 
     def _dress(self, response: Response, scope: AsgiScope) -> Response:
         headers = response.raw_headers
+        if isinstance(response, BareResponse) and self._every_bare is not None:
+            headers += self._every_bare
+            return response
         there = {name for name, _ in headers}
         headers += [pair for pair in self._every_answer if pair[0] not in there]
         self._cors.dress(response, scope)

@@ -1,6 +1,8 @@
 """The upload page in Chromium, used as a person uses it, against a real server."""
 
 import http.client
+import json
+import shutil
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,8 +18,8 @@ from tests.harness.chromium import check_continued, look, requests
 from tests.harness.gate import Gate
 from tests.harness.rows import query
 from tests.harness.server_process import ServerProcess
-from tests.harness.upload_page import row, uploads, use
-from tests.harness.waiting import PATIENCE
+from tests.harness.upload_page import browser, row, uploads, use
+from tests.harness.waiting import PATIENCE, until
 from tests.samples import big, make
 
 pytestmark = [pytest.mark.acceptance, pytest.mark.turns(3)]  # a browser and its troubles
@@ -55,7 +57,8 @@ def test_videos_are_uploaded_and_shown_with_their_posters(server: ServerProcess,
     ]
     assert one["poster"]["width"] > one["poster"]["height"] > 0
     assert two["poster"]["height"] > two["poster"]["width"] > 0
-    assert one["buttons"] == [f"Remove from list: {chosen.name}"]
+    assert one["buttons"] == [f"Delete: {chosen.name}"]
+    assert "Uploaded. You may close this page." in look(events, "end")["text"]
 
 
 def test_pause_and_resume_keep_the_bytes(server: ServerProcess, tmp_path: Path) -> None:
@@ -67,14 +70,14 @@ def test_pause_and_resume_keep_the_bytes(server: ServerProcess, tmp_path: Path) 
         ["throttle", 5 * MIB],
         ["choose", str(video)],
         ["percent", 40],
-        ["click", ".row .main"],
+        ["click", ".row .action-pause"],
         ["until", "paused"],
         ["wait", 1500],
         ["look", "paused"],
         ["wait", 1500],
         ["look", "still paused"],
         ["throttle", 0],
-        ["click", ".row .main"],
+        ["click", ".row .action-resume"],
         ["until", "done"],
     )
     paused = row(events, "paused")
@@ -89,7 +92,7 @@ def test_pause_and_resume_keep_the_bytes(server: ServerProcess, tmp_path: Path) 
 def test_an_upload_continues_when_its_file_is_chosen_again_after_a_reload(
     server: ServerProcess, tmp_path: Path
 ) -> None:
-    """A reload in the middle leaves a row that asks for the file; chosen again, the same upload goes on."""
+    """Where the browser keeps no file, a row asks for it after a reload; chosen again, the same upload goes on."""
     video = big(tmp_path, "long.mp4", 24 * MIB)
     other = make(tmp_path, "other.mp4")
     events = use(
@@ -100,7 +103,7 @@ def test_an_upload_continues_when_its_file_is_chosen_again_after_a_reload(
         ["percent", 40],
         ["reload"],
         ["until", "unchosen"],
-        ["wait", 500],
+        ["text", "choose the file again to continue"],
         ["look", "after reload"],
         ["throttle", 0],
         ["choose", str(video)],
@@ -110,11 +113,12 @@ def test_an_upload_continues_when_its_file_is_chosen_again_after_a_reload(
         ["until", "done"],
         ["choose", str(other)],
         ["until", "done", 2],
+        keeps=False,
     )
     waiting = row(events, "after reload")
     assert waiting["percent"] > 0
     assert waiting["line"].endswith("% uploaded; choose the file again to continue")
-    assert waiting["buttons"][0] == f"Choose file: {video.name}"
+    assert waiting["buttons"] == [f"Choose file: {video.name}", f"Remove: {video.name}"]
     check_continued(events[: events.index(look(events, "end"))])
     assert len(requests(events, "POST")) == 2, "one upload for each file"
     ids = uploads(server)
@@ -122,8 +126,109 @@ def test_an_upload_continues_when_its_file_is_chosen_again_after_a_reload(
         check_arrived(server, f"{server.url}/files/{ids[source.name]}", source)
 
 
+@pytest.mark.parametrize("way", ["choose", "pick"])
+def test_an_upload_continues_by_itself_after_a_reload(server: ServerProcess, tmp_path: Path, way: str) -> None:
+    """With a copy of the file, or with a handle by which the browser finds it, nobody has to choose it again; when the
+    upload has ended, nothing of it is stored."""
+    video = big(tmp_path, "long.mp4", 24 * MIB)
+    events = use(
+        tmp_path,
+        server.url,
+        ["throttle", 5 * MIB],
+        [way, str(video)],
+        ["percent", 40],
+        ["look", "before"],
+        ["reload"],
+        ["throttle", 0],
+        ["until", "done"],
+        ["look", "end"],
+    )
+    assert look(events, "before")["stored"] == [uploads(server)[video.name]]
+    assert look(events, "end")["stored"] == []
+    check_continued(events)
+    check_arrived(server, f"{server.url}/files/{uploads(server)[video.name]}", video)
+
+
+def test_a_second_window_shows_the_same(server: ServerProcess, tmp_path: Path) -> None:
+    """What one window uploads is seen in another one at once, with its progress, and so are the videos of before."""
+    first, long = make(tmp_path, "first.mp4"), big(tmp_path, "long.mp4", 24 * MIB)
+    events = use(
+        tmp_path,
+        server.url,
+        ["choose", str(first)],
+        ["until", "done"],
+        ["throttle", 5 * MIB],
+        ["choose", str(long)],
+        ["percent", 10],
+        ["throttle", MIB // 8],  # so that it is still sent when the other windows are there
+        ["elsewhere", "first.mp4"],
+        ["elsewhere", "Uploading in another window or on another device, "],
+        ["throttle", 0],
+        ["until", "done", 2],
+    )
+    assert len(requests(events, "POST")) == 2
+
+
+def test_the_same_file_again_asks_what_is_meant(server: ServerProcess, tmp_path: Path) -> None:
+    """Nothing is sent before the answer: left alone, it is not sent; otherwise it is a second video."""
+    video = make(tmp_path, "clip.mp4")
+    events = use(
+        tmp_path,
+        server.url,
+        ["choose", str(video)],
+        ["until", "done"],
+        ["reload"],
+        ["until", "done"],
+        ["choose", str(video)],
+        ["text", "“clip.mp4” was uploaded before"],
+        ["key", "Escape"],
+        ["choose", str(video)],
+        ["visible", "#twin-skip"],
+        ["click", "#twin-skip"],
+        ["look", "left"],
+        ["choose", str(video)],
+        ["click", "#twin-again"],
+        ["until", "done", 2],
+    )
+    assert len(look(events, "left")["rows"]) == 1
+    assert len(requests(events[: events.index(look(events, "left"))], "POST")) == 1
+    assert len(requests(events, "POST")) == 2
+
+
+def test_folders_and_pasted_files_are_uploaded_as_one_batch(start_server: StartServer, tmp_path: Path) -> None:
+    """A folder brings its videos and leaves out the rest; all together they have one bar, one pause, and one end."""
+    server = start_server(scheduler="none")
+    folder = tmp_path / "holiday"
+    (folder / "day two").mkdir(parents=True)
+    video = big(tmp_path, "long.mp4", 12 * MIB)
+    names = ["one.mp4", "two.mp4"]
+    shutil.copy(video, folder / "one.mp4")
+    shutil.copy(video, folder / "day two" / "two.mp4")
+    (folder / "notes.txt").write_text("Dear diary")
+    events = use(
+        tmp_path,
+        server.url,
+        ["throttle", MIB // 2],
+        ["chooseFolder", str(folder)],
+        ["percent", 1],
+        ["paste", str(big(tmp_path, "pasted.mp4", 6 * MIB))],
+        ["text", "0 of 3 uploaded"],
+        ["click", ".batch-button"],
+        ["until", "paused", 3],
+        ["look", "paused"],
+        ["throttle", 0],
+        ["click", ".batch-button"],
+        ["text", "Uploaded. You may close this page."],
+        ["look", "end"],
+    )
+    assert {found["name"] for found in look(events, "paused")["rows"]} == {*names, "pasted.mp4"}
+    assert set(uploads(server)) == {*names, "pasted.mp4"}
+    rows = query(server.database_url, "SELECT status FROM uploads")
+    assert [found["status"] for found in rows] == ["complete"] * 3
+
+
 def test_the_cancel_button_cancels_a_running_task(start_server: StartServer, gate: Gate, tmp_path: Path) -> None:
-    """The button in the row of a video that is being processed cancels its task."""
+    """The button in the row of a video that is being processed cancels its task, unless that is undone."""
     server = start_server(ffmpeg=gate.path)
     video = make(tmp_path, "clip.mp4")
     events = use(
@@ -132,15 +237,23 @@ def test_the_cancel_button_cancels_a_running_task(start_server: StartServer, gat
         ["choose", str(video)],
         ["text", "Processing"],
         ["look", "processing"],
-        ["click", ".row .second"],
+        ["click", ".row .action-cancel"],
+        ["until", "stopping"],
+        ["click", ".toast button"],
+        ["text", "Processing"],
+        ["look", "undone"],
+        ["click", ".row .action-cancel"],
         ["until", "cancelled"],
     )
-    assert row(events, "processing")["buttons"] == [f"Cancel: {video.name}"]
+    assert row(events, "processing")["buttons"] == [f"Stop processing: {video.name}"]
+    assert row(events, "undone")["state"] == "processing"
+    cancels = [one for one in requests(events, "POST") if "/api/task/cancel/" in one["url"]]
+    assert [events.index(one) > events.index(look(events, "undone")) for one in cancels] == [True]
     assert server.status(uploads(server)[video.name])["status"] == "cancelled"
 
 
-def test_remove_asks_again_and_deletes_the_upload(server: ServerProcess, tmp_path: Path) -> None:
-    """The first press only asks; the second takes the row away and the bytes from the server."""
+def test_remove_can_be_undone_and_then_deletes_the_upload(server: ServerProcess, tmp_path: Path) -> None:
+    """Undone, an upload goes on where it was; not undone, its bytes are gone from the server."""
     video = big(tmp_path, "long.mp4", 24 * MIB)
     events = use(
         tmp_path,
@@ -148,17 +261,34 @@ def test_remove_asks_again_and_deletes_the_upload(server: ServerProcess, tmp_pat
         ["throttle", 5 * MIB],
         ["choose", str(video)],
         ["percent", 20],
-        ["click", ".row .second"],
-        ["look", "asked"],
-        ["click", ".row .second"],
-        ["wait", 1500],
+        ["click", ".row .action-remove"],
+        ["text", "Removed: long.mp4"],
         ["look", "removed"],
+        ["click", ".toast button"],
+        ["until", "sending"],
+        ["look", "undone"],
+        ["click", ".row .action-remove"],
+        ["text", "Removed: long.mp4"],
+        ["gone", ".toast"],
+        ["look", "end"],
     )
-    assert row(events, "asked")["buttons"][1] == f"Really remove?: {video.name}"
-    assert look(events, "removed")["rows"] == []
-    rows = query(server.database_url, "SELECT status FROM uploads")
-    assert rows == [{"status": "terminated"}]
-    assert server.stored_files() == []
+    assert look(events, "removed")["rows"] == look(events, "end")["rows"] == []
+    assert len(requests(events, "POST")) == 1
+    assert row(events, "undone")["percent"] > 0
+    until(
+        lambda: query(server.database_url, "SELECT status FROM uploads") == [{"status": "terminated"}], what="it ends"
+    )
+    until(lambda: server.stored_files() == [], what="its bytes are deleted")
+
+
+def test_without_javascript_the_page_is_a_form(server: ServerProcess, tmp_path: Path) -> None:
+    """The form sends the videos as a program would, and the server's answer says that they have arrived."""
+    videos = [make(tmp_path, name) for name in ("one.mp4", "two.mov")]
+    with browser(tmp_path, server.url, ["submit", *map(str, videos)], plain=True) as client:
+        events = client.finish(seconds=150)
+    (answer,) = (event["text"] for event in events if event["event"] == "answer")
+    assert json.loads(answer)["success"]
+    assert uploads(server).keys() == {video.name for video in videos}
 
 
 def test_the_page_works_below_a_prefix(server: ServerProcess, tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from server import media_types
 from server.messages import Language, sentence
 from tests.conftest import StartServer
 from tests.harness.arrival import check_arrived
-from tests.harness.chromium import check_continued, look, requests
+from tests.harness.chromium import check_continued, look, requests, responses
 from tests.harness.cutting_proxy import CuttingProxy
 from tests.harness.rows import query
 from tests.harness.server_process import ServerProcess
@@ -29,11 +29,11 @@ def test_an_upload_that_is_gone_starts_again(server: ServerProcess, tmp_path: Pa
         ["throttle", 5 * MIB],
         ["choose", str(video)],
         ["percent", 20],
-        ["click", ".row .main"],
+        ["click", ".row .action-pause"],
         ["until", "paused"],
         ["lose"],
         ["throttle", 0],
-        ["click", ".row .main"],
+        ["click", ".row .action-resume"],
         ["until", "done"],
         troubled=True,
     )
@@ -43,8 +43,9 @@ def test_an_upload_that_is_gone_starts_again(server: ServerProcess, tmp_path: Pa
     check_arrived(server, f"{server.url}/files/{rows[0]['id']}", video)
 
 
-def test_a_wrong_offset_is_corrected_by_the_409(server: ServerProcess, tmp_path: Path) -> None:
-    """A 409 tells the true offset, and the page goes on there without asking."""
+def test_a_wrong_offset_is_corrected_after_a_409(server: ServerProcess, tmp_path: Path) -> None:
+    """After a 409, which Chromium causes when it repeats a PATCH by itself, the page asks for the offset at once, and
+    goes on there."""
     video = big(tmp_path, "long.mp4", 12 * MIB)
     events = use(
         tmp_path,
@@ -59,7 +60,8 @@ def test_a_wrong_offset_is_corrected_by_the_409(server: ServerProcess, tmp_path:
     )
     refused = [event for event in events if event["event"] == "response" and event["status"] == 409]
     assert [event["offset"] for event in refused] == [MIB // 4 + 8 * MIB]
-    assert requests(events, "HEAD") == []
+    check_continued(events)
+    assert responses(events, "HEAD")[0]["offset"] == refused[0]["offset"]
     check_arrived(server, f"{server.url}/files/{uploads(server)[video.name]}", video)
 
 
@@ -154,20 +156,32 @@ def test_a_text_named_mp4_shows_the_servers_sentence(
     assert server.stored_files() == []
 
 
-def test_a_file_over_the_limit_is_refused_before_it_is_sent(start_server: StartServer, tmp_path: Path) -> None:
-    """The page tells the limit beforehand, shows the server's sentence for more, and sends nothing."""
-    server = start_server(tus_max_size=MIB)
+def test_what_cannot_be_accepted_is_refused_before_a_byte_is_sent(start_server: StartServer, tmp_path: Path) -> None:
+    """Too large, of another kind, or empty: the page says what to do, in both languages, and sends nothing."""
+    server = start_server(tus_max_size=MIB, accept_types="mp4,webm")
+    (tmp_path / "notes.txt").write_text("Dear diary")
+    (tmp_path / "empty.mp4").touch()
+    chosen = [str(big(tmp_path, "long.mp4", 2 * MIB)), str(tmp_path / "notes.txt"), str(tmp_path / "empty.mp4")]
     events = use(
         tmp_path,
         server.url,
         ["text", "up to 1\u00a0MiB each"],
-        ["choose", str(big(tmp_path, "long.mp4", 2 * MIB))],
-        ["until", "failed"],
-        ["look", "failed"],
-        troubled=True,
+        ["choose", *chosen],
+        ["until", "failed", 3],
+        ["look", "english"],
+        ["click", "#language"],
+        ["text", "文件是空的"],
+        ["look", "chinese"],
     )
-    assert row(events, "failed")["line"] == sentence("upload_too_large", {"limit": "1 MiB"}, "en")
-    assert requests(events, "PATCH") == []
+    large, text, empty = (found["line"] for found in look(events, "english")["rows"])
+    assert large.endswith("at most 1 MiB are accepted. Export the video in a lower quality, and choose that file.")
+    assert text == ("TXT files are not accepted here; MP4 and WebM are. Export the video as MP4, and choose that file.")
+    assert empty == "The file is empty. Export the video again, and choose that file."
+    assert [found["state"] for found in look(events, "chinese")["rows"]] == ["failed"] * 3
+    assert look(events, "chinese")["rows"][1]["line"] == (
+        "不支持 TXT 文件，支持 MP4 和 WebM。请将视频导出为 MP4，再选择导出的文件。"
+    )
+    assert requests(events, "POST") == []
 
 
 def test_a_video_that_cannot_be_played_shows_why(server: ServerProcess, tmp_path: Path) -> None:

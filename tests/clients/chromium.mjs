@@ -109,7 +109,7 @@ function watch(page) {
   on('requestfailed', (request) => {
     const why = request.failure()?.errorText
     // A page ends its live streams itself; the browser calls that a failure.
-    const isClosed = why === 'net::ERR_ABORTED' && request.url().includes('/api/task/events/')
+    const isClosed = why === 'net::ERR_ABORTED' && /\/api\/(task\/)?events\b|^blob:/.test(request.url())
     if (!isClosed) say('failed', { ...facts(request), why })
   })
   on('response', (response) => {

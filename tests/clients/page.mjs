@@ -5,8 +5,11 @@
 import { readFile } from 'node:fs/promises'
 import { basename } from 'node:path'
 
+import { examine } from './axe.mjs'
 import { given, say, take, throttle, visit } from './chromium.mjs'
 
+// The share of a row's bar that is the upload; the rest is the processing.
+const UPLOAD_SHARE = 0.6
 const MIME = { mp4: 'video/mp4', mov: 'video/quicktime' }
 
 /** Every row as a person finds it. */
@@ -14,19 +17,37 @@ function rows() {
   return Array.from(document.querySelectorAll('.row'), (row) => {
     const image = row.querySelector('.picture img')
     const bar = row.querySelector('progress')
-    const video = row.querySelector('.player video')
     return {
       name: row.querySelector('.name').textContent,
       top: Math.round(row.getBoundingClientRect().top), // in the window
       state: row.dataset.state,
       size: row.querySelector('.size').textContent.replaceAll('\u00a0', ' '),
       line: row.querySelector('.line').textContent.trim().replaceAll('\u00a0', ' '),
-      percent: bar.hidden ? null : bar.value,
+      percent: bar ? bar.value : null, // of the whole way
       poster: image && { width: image.naturalWidth, height: image.naturalHeight, url: image.src },
-      player: video && { url: video.src, poster: video.poster, time: video.currentTime, isPaused: video.paused },
-      buttons: Array.from(row.querySelectorAll('button:not([hidden])'), (button) => button.ariaLabel),
+      buttons: Array.from(row.querySelectorAll('button'), (button) => button.ariaLabel),
     }
   })
+}
+
+/** The uploads that the page has stored, by their segments. */
+async function stored() {
+  const names = (await indexedDB.databases()).map(({ name }) => name).filter((name) => name.startsWith('videodock:'))
+  const found = names.map(
+    (name) =>
+      new Promise((resolve, reject) => {
+        const opening = indexedDB.open(name)
+        opening.onerror = () => reject(opening.error)
+        opening.onsuccess = () => {
+          const keys = opening.result.transaction('uploads').objectStore('uploads').getAllKeys()
+          keys.onsuccess = () => {
+            opening.result.close()
+            resolve(keys.result)
+          }
+        }
+      }),
+  )
+  return (await Promise.all(found)).flat()
 }
 
 /** By how many pixels the page is wider than the window, and what sticks out of it. */
@@ -39,6 +60,39 @@ function wide() {
   return { by: document.documentElement.scrollWidth - room, out: out.map((element) => element.outerHTML.slice(0, 80)) }
 }
 
+const read = (paths) =>
+  Promise.all(
+    paths.map(async (path) => ({
+      name: basename(path),
+      data: (await readFile(path)).toString('base64'),
+      type: MIME[path.split('.').pop()] ?? '',
+    })),
+  )
+
+/** A transfer that carries files. */
+function carried(files) {
+  const made = new DataTransfer()
+  for (const { name, data, type } of files) {
+    const bytes = Uint8Array.from(atob(data), (character) => character.charCodeAt(0))
+    made.items.add(new File([bytes], name, { type }))
+  }
+  return made
+}
+
+/** Let the browser's chooser give handles of these files: no driver can press its buttons. */
+async function keep(files) {
+  const folder = await navigator.storage.getDirectory()
+  const handles = []
+  for (const { name, data } of files) {
+    const handle = await folder.getFileHandle(name, { create: true })
+    const stream = await handle.createWritable()
+    await stream.write(Uint8Array.from(atob(data), (character) => character.charCodeAt(0)))
+    await stream.close()
+    handles.push(handle)
+  }
+  window.showOpenFilePicker = async () => handles
+}
+
 function steps(page, network) {
   return {
     /** As with a keyboard: focus on the button, Enter, and the chooser that opens. */
@@ -48,25 +102,29 @@ function steps(page, network) {
       await page.keyboard.press('Enter')
       await (await opened).setFiles(paths)
     },
-    async drop(...paths) {
-      const read = async (path) => ({ name: basename(path), data: (await readFile(path)).toString('base64') })
-      const files = await Promise.all(paths.map(read))
-      const transfer = await page.evaluateHandle(({ files, mime }) => {
-        const made = new DataTransfer()
-        for (const { name, data } of files) {
-          const bytes = Uint8Array.from(atob(data), (character) => character.charCodeAt(0))
-          made.items.add(new File([bytes], name, { type: mime[name.split('.').pop()] ?? '' }))
-        }
-        return made
-      }, { files, mime: MIME })
-      await page.dispatchEvent('#zone', 'dragover', { dataTransfer: transfer })
-      await page.dispatchEvent('#zone', 'drop', { dataTransfer: transfer })
+    /** Choose files by the browser's own chooser, which gives handles; `keep` puts them where there are such. */
+    async pick(...paths) {
+      await page.evaluate(keep, await read(paths))
+      await page.click('#choose')
     },
-    /** Let everything that is dropped from now on be a folder. */
-    folders: () =>
-      page.evaluate(() => {
-        DataTransferItem.prototype.webkitGetAsEntry = () => ({ isDirectory: true })
-      }),
+    async drop(...paths) {
+      const transfer = await page.evaluateHandle(carried, await read(paths))
+      await page.dispatchEvent('body', 'dragover', { dataTransfer: transfer })
+      await page.waitForSelector('.drop-target')
+      await page.dispatchEvent('body', 'drop', { dataTransfer: transfer })
+    },
+    /** As with Ctrl+V, after files have been copied elsewhere. */
+    async paste(...paths) {
+      const transfer = await page.evaluateHandle(carried, await read(paths))
+      await page.evaluate((transfer) => {
+        document.body.dispatchEvent(new ClipboardEvent('paste', { clipboardData: transfer, bubbles: true }))
+      }, transfer)
+    },
+    async chooseFolder(path) {
+      const opened = page.waitForEvent('filechooser')
+      await page.click('#choose-folder')
+      await (await opened).setFiles(path)
+    },
     click: (selector) => page.click(selector),
     fill: (selector, text) => page.fill(selector, text),
     /** Write where the focus is. */
@@ -74,16 +132,16 @@ function steps(page, network) {
     key: (key) => page.keyboard.press(key),
     press: (selector, key) => page.press(selector, key),
     hover: (selector) => page.hover(selector),
-    /** Wait until the player has come so far, in seconds. */
-    played: (seconds) =>
-      page.waitForFunction(
-        (seconds) => document.querySelector('.player video')?.currentTime >= seconds,
-        seconds,
-        { polling: 50 },
-      ),
     async clipboard() {
       await page.context().grantPermissions(['clipboard-read', 'clipboard-write'])
       say('clipboard', { text: await page.evaluate(() => navigator.clipboard.readText()) })
+    },
+    /** Send the form for browsers without JavaScript; what the server answers is then the page. */
+    async submit(...paths) {
+      await page.setInputFiles('#plain-files', paths)
+      await page.click('.plain button')
+      await page.waitForURL('**/api/upload/videos')
+      say('answer', { text: await page.textContent('body') })
     },
     reload: () => page.reload(),
     /** Wait for so many rows in a state. */
@@ -93,10 +151,15 @@ function steps(page, network) {
         [state, count],
         { polling: 20 },
       ),
-    /** Wait until the first bar stands at so much. */
+    /** Wait until so much of the first row's file is sent. */
     percent: (least) =>
-      page.waitForFunction((least) => document.querySelector('.row progress')?.value >= least, least, { polling: 20 }),
+      page.waitForFunction(
+        ([least, share]) => document.querySelector('.row progress')?.value >= least * share,
+        [least, UPLOAD_SHARE],
+        { polling: 20 },
+      ),
     visible: (selector) => page.waitForSelector(selector),
+    gone: (selector) => page.waitForSelector(selector, { state: 'detached' }),
     /** Wait for an element, also one that is not shown. */
     present: (selector) => page.waitForSelector(selector, { state: 'attached' }),
     text: (wanted) =>
@@ -117,18 +180,6 @@ function steps(page, network) {
     offline: (isOffline) => page.context().setOffline(isOffline),
     size: (width, height) => page.setViewportSize({ width, height }),
     scroll: (to) => page.evaluate((to) => window.scrollTo({ top: to, behavior: 'instant' }), to),
-    /** Start the first player as its own controls do. */
-    playFirst: () => page.evaluate(() => document.querySelector('video').play()),
-    /** Wait until the player at that place moves, and no other. */
-    playing: (place) =>
-      page.waitForFunction(
-        (place) =>
-          Array.from(document.querySelectorAll('video')).every(
-            (video, at) => video.paused === (at !== place) && video.currentTime > 0,
-          ),
-        place,
-        { polling: 50 },
-      ),
     photograph: (path) => page.screenshot({ path, fullPage: true }),
     /** Let the page be wrong about the offset, in the next PATCH. */
     confuse: () =>
@@ -144,9 +195,17 @@ function steps(page, network) {
     /** Take the upload that the page remembers away from under it. */
     lose: () =>
       page.evaluate(async () => {
-        const { id } = JSON.parse(Object.entries(localStorage).find(([name]) => name.startsWith('videodock:'))[1])
+        const id = document.querySelector('.row').id.replace('row-', '')
         await fetch(`files/${id}`, { method: 'DELETE', headers: { 'Tus-Resumable': '1.0.0' } })
       }),
+    /** Another window of the same browser, in which that text is to be seen. */
+    async elsewhere(text) {
+      const other = await page.context().newPage()
+      await other.goto(given.url)
+      await other.waitForFunction((text) => document.body.innerText.includes(text), text, { polling: 50 })
+      await other.close()
+    },
+    axe: (label) => examine(page, label),
     wait: (milliseconds) => page.waitForTimeout(milliseconds),
     async look(label) {
       say('look', {
@@ -155,7 +214,7 @@ function steps(page, network) {
         text: (await page.evaluate(() => document.body.innerText)).replaceAll('\u00a0', ' '),
         news: await page.textContent('#news'),
         focus: await page.evaluate(() => document.activeElement.id),
-        stored: await page.evaluate(() => Object.keys(localStorage)),
+        stored: await page.evaluate(stored),
         tooWide: await page.evaluate(wide),
         rows: await page.evaluate(rows),
       })
@@ -164,11 +223,15 @@ function steps(page, network) {
 }
 
 await visit(async (page, network) => {
-  await page.addInitScript(() => {
+  await page.addInitScript((keeps) => {
+    // The browser's chooser cannot be driven; without it the page uses a file input.
+    delete window.showOpenFilePicker
+    // Without room, the page copies no file into the browser's storage.
+    if (!keeps) navigator.storage.estimate = async () => ({ usage: 0, quota: 0 })
     document.addEventListener('securitypolicyviolation', (event) => {
       console.error(`policy violated: ${event.violatedDirective} ${event.blockedURI}`)
     })
-  })
+  }, given.keeps ?? true)
   await page.goto(given.url)
   await take(steps(page, network))
-})
+}, { javaScriptEnabled: !given.plain })

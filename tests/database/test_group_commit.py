@@ -5,13 +5,16 @@ import sqlite3
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import Connection, event, text
+from sqlalchemy import Column, Connection, Integer, MetaData, Table, event, text
+from sqlalchemy import insert as insert_into
 from sqlalchemy.exc import IntegrityError, OperationalError
 
+from server.database.prepared import Link, Prepared
 from server.database.session import Database
 from tests.harness.waiting import until
 
@@ -113,12 +116,12 @@ def test_writes_that_cannot_begin_fail_together(database: Database, monkeypatch:
     begin, begun = database._writer._begin, [0]  # type: ignore[union-attr]
 
     @contextmanager
-    def locked(lazy: bool) -> Iterator[Any]:
+    def locked(lazy: bool, plain: bool) -> Iterator[Any]:
         begun[0] += 1
         if begun[0] == 2:
             raise OperationalError("BEGIN IMMEDIATE", {}, sqlite3.OperationalError("database is locked"))
-        with begin(lazy) as connection:
-            yield connection
+        with begin(lazy, plain) as connections:
+            yield connections
 
     monkeypatch.setattr(database._writer, "_begin", locked)
     answers = asyncio.run(all_at_once(database, *(insert(number) for number in range(10))))
@@ -184,3 +187,76 @@ def test_closing_commits_waiting_writes_and_ends_the_thread(database: Database) 
     (writer,) = (thread for thread in set(threading.enumerate()) - before if thread.name == "sql-writer")
     database.close()
     until(lambda: not writer.is_alive(), what="the writer has ended")
+
+
+PLAIN_INSERT = Prepared(insert_into(Table("numbers", MetaData(), Column("number", Integer))), ["number"])
+
+
+def test_plain_writes_and_others_share_a_transaction(database: Database, commits: list[int]) -> None:
+    """A write of prepared statements and one of SQLAlchemy's are committed once, together, in their order."""
+    commits.clear()
+    works = [insert(1), insert(3)]
+    plain = partial(PLAIN_INSERT.change, parameters={"number": 2})
+
+    async def write() -> Any:
+        return await asyncio.gather(
+            database.write_together(works[0]),
+            database.write_together(plain, plain=True),
+            database.write_together(works[1]),
+        )
+
+    assert list(asyncio.run(write())) == [1, 1, 3]
+    assert len(commits) == 1
+    assert numbers(database) == [1, 2, 3]
+
+
+def test_a_plain_write_that_fails_leaves_no_rows_and_disturbs_no_other(database: Database) -> None:
+    """A key that is there already: SQLAlchemy's error, and the writes around it are committed."""
+    works = [partial(PLAIN_INSERT.change, parameters={"number": number}) for number in (1, 2, 2, 3)]
+
+    async def write() -> list[Any]:
+        return await asyncio.gather(
+            *(database.write_together(work, plain=True) for work in works), return_exceptions=True
+        )
+
+    answers = asyncio.run(write())
+    assert [type(answer) for answer in answers] == [int, int, IntegrityError, int]
+    assert numbers(database) == [1, 2, 3]
+    asyncio.run(database.write_together(insert(4)))
+    assert numbers(database) == [1, 2, 3, 4]
+
+
+@pytest.mark.parametrize("plain", [True, False])
+def test_what_comes_after_the_commit_may_write_once_more(database: Database, plain: bool) -> None:
+    """The first row is there before `then`; its write is there when the caller has its answer."""
+    seen: list[list[int]] = []
+
+    def then(_: int) -> Callable[[Link], int]:
+        seen.append(numbers(database))
+        return partial(PLAIN_INSERT.change, parameters={"number": 2})
+
+    def work(connection: Link) -> int:
+        return PLAIN_INSERT.change(connection, {"number": 1})
+
+    async def write() -> list[int]:
+        await database.write_together(work, then=then, plain=plain)
+        return numbers(database)
+
+    assert asyncio.run(write()) == [1, 2]
+    assert seen == [[1]]
+
+
+def test_an_error_of_the_second_write_is_raised(database: Database) -> None:
+    """The first one is committed all the same, and another write of the same turn has its answer."""
+    again = partial(PLAIN_INSERT.change, parameters={"number": 1})
+
+    async def write() -> Any:
+        return await asyncio.gather(
+            database.write_together(again, then=lambda _: again, plain=True),
+            database.write_together(insert(2)),
+            return_exceptions=True,
+        )
+
+    answers = asyncio.run(write())
+    assert [type(answer) for answer in answers] == [IntegrityError, int]
+    assert numbers(database) == [1, 2]

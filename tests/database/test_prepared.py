@@ -12,6 +12,7 @@ from sqlalchemy.exc import IntegrityError, OperationalError
 from server.database.models import Upload
 from server.database.prepared import Prepared
 from server.database.session import Database
+from server.database.types import utc_as_text, utc_of_text
 from server.lifecycle import UploadStatus
 from tests.harness.migrated import migrate
 
@@ -65,6 +66,31 @@ def test_an_insert_and_a_select_equal_those_of_sqlalchemy(database: Database) ->
         assert (row.status, row.has_bytes, row.received, row.resumed) == (UploadStatus.OPEN, True, 0, False)
     with database.look() as connection:
         assert find.one_or_none(connection, {"upload": "no such"}) is None
+
+
+def test_a_row_by_name_has_the_same_values(database: Database) -> None:
+    """Each column as an attribute, with the value and type that SQLAlchemy gives."""
+    one = fresh()
+    with database.change() as connection:
+        connection.execute(insert(_uploads), one)
+    with database.look() as connection:
+        row = Prepared(FIND, by_name=True).one_or_none(connection, {"upload": one["id"]})
+        expected = connection.execute(FIND, {"upload": one["id"]}).one()._mapping
+    assert {name: getattr(row, name) for name in expected} == dict(expected)
+    assert [type(getattr(row, name)) for name in expected] == [type(value) for value in expected.values()]
+
+
+@pytest.mark.parametrize("text", ["2026-11-30 12:00:00.123456", "2026-11-30 20:00:00.123456+08:00"])
+def test_a_time_of_an_earlier_version_is_the_same_time(text: str) -> None:
+    """SQLite's text may have a zone: the first byte's time was written with one."""
+    assert utc_of_text(text) == NOW
+    assert utc_as_text(utc_of_text(text)) == "2026-11-30 12:00:00.123456"
+
+
+def test_a_time_without_a_zone_is_not_written() -> None:
+    """It could mean any hour."""
+    with pytest.raises(ValueError, match="zone"):
+        utc_as_text(NOW.replace(tzinfo=None))
 
 
 def test_an_update_says_how_many_rows_it_changed(database: Database) -> None:

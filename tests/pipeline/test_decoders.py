@@ -46,7 +46,7 @@ def test_both_ffmpeg_programs_use_allowed_decoders_only(choice: str, context: Co
         samples.run(*_PICTURES, "-c:v", codec, str(source))
         given = context(source, facts={"duration": 1.0}, ffmpeg=ffmpeg.find(choice))
         if is_allowed:
-            assert poster.run(given) == {"has_poster": True}
+            assert poster.run(given) == {"has_poster": True, "poster_from": None}
         else:
             with pytest.raises(StepError):
                 poster.run(given)

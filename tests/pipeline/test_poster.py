@@ -29,7 +29,7 @@ def binary(request: pytest.FixtureRequest) -> str:
 def take(context: Contexts, source: Path, **changes: object) -> Picture:
     """Run the poster step and look at what it made, which is all there is."""
     given = context(source, **changes)
-    assert Poster().run(given) == {"has_poster": True}
+    assert Poster().run(given) == {"has_poster": True, "poster_from": None}
     assert [path.name for path in given.output.iterdir()] == ["poster.jpg"]
     return Picture(given.output / "poster.jpg")
 

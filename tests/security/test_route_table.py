@@ -105,10 +105,40 @@ def poster(callers: Callers) -> str:
     return "/media/" + "/".join(url.split("/")[-3:])
 
 
+def shared(callers: Callers) -> str:
+    """The address of a new share of alice's video, for everybody."""
+    made = callers.ask("POST", f"/api/task/{id_of(callers.done)}/shares", "owner", json={})
+    if made.status_code == 409:  # as many as a video may have
+        for one in callers.ask("GET", f"/api/task/{id_of(callers.done)}/shares", "owner").json()["shares"]:
+            path = f"/api/task/{id_of(callers.done)}/shares/{one['id']}"
+            assert callers.ask("DELETE", path, "owner").is_success
+        return shared(callers)
+    return "/api/shared/" + str(made.json()["token"])
+
+
+def share(callers: Callers) -> str:
+    """The address of a new share, for its owner."""
+    shared(callers)
+    path = f"/api/task/{id_of(callers.done)}/shares"
+    return f"{path}/{callers.ask('GET', path, 'owner').json()['shares'][0]['id']}"
+
+
+def shared_poster(callers: Callers) -> str:
+    """The poster of a shared video."""
+    found = callers.ask("GET", shared(callers), "none").json()
+    return str(found["files"][0]["poster_url"])
+
+
+def admin(well: int) -> dict[str, int]:
+    """Only for an administrator."""
+    return {**dict.fromkeys(KINDS, 403), **UNKNOWN, "admin": well}
+
+
 # A grant has no right to webhooks at all, whatever the id.
 OF_WEBHOOK = {"grant": 403}
 APPEND = {**PATCH, "Upload-Offset": "7"}  # another offset than the upload has: whoever may append gets 409
 ONE_WEBHOOK = "/api/webhooks/{webhook_id}"
+SHARES = "/api/task/{task_id}/shares"
 ROWS = [
     Row("/files", "OPTIONS", at("/files"), everybody(204)),
     Row("/files", "POST", at("/files"), create(201, by_grant=201), {**TUS, "Upload-Length": "10"}),
@@ -184,6 +214,49 @@ ROWS = [
     Row("/api/uploads", "HEAD", at("/api/uploads"), listing()),
     Row("/api/uploads", "OPTIONS", at("/api/uploads"), everybody(204)),
     Row("/api/task/{task_id:path}", "DELETE", lambda callers: "/api/task/" + id_of(callers.upload()), manage(200)),
+    Row(SHARES, "GET", lambda callers: f"/api/task/{id_of(callers.done)}/shares", {**read(200), "grant": 403}),
+    Row(SHARES, "HEAD", lambda callers: f"/api/task/{id_of(callers.done)}/shares", {**read(200), "grant": 403}),
+    Row(
+        SHARES,
+        "POST",
+        lambda callers: f"/api/task/{id_of(callers.done)}/shares",
+        {**manage(201), "grant": 403},
+        json={},
+    ),
+    Row(SHARES, "OPTIONS", lambda callers: f"/api/task/{id_of(callers.done)}/shares", everybody(204)),
+    Row(SHARES + "/{share_id}", "DELETE", share, {**manage(200), "grant": 403}),
+    Row("/api/shared/{token}", "GET", shared, everybody(200)),
+    Row("/api/shared/{token}", "HEAD", shared, everybody(200)),
+    Row("/api/oembed", "GET", at("/api/oembed?url=https://video.example/s/x"), everybody(404)),
+    Row(
+        "/api/task/{task_id}/poster",
+        "PUT",
+        lambda callers: f"/api/task/{id_of(callers.done)}/poster",
+        {**manage(200), "grant": 403},
+        json={"seconds": 0.5},
+    ),
+    Row(
+        "/api/task/{task_id}/poster",
+        "DELETE",
+        lambda callers: f"/api/task/{id_of(callers.done)}/poster",
+        {**manage(200), "grant": 403},
+    ),
+    Row("/api/reports/{name}", "GET", at("/api/reports/uploads"), listing()),
+    Row("/api/reports/{name}", "GET", at("/api/reports/uploads?owner=alice"), {**listing(), "other": 403}),
+    Row("/api/reports/{name}", "GET", at("/api/reports/queue"), admin(200)),
+    Row("/api/admin/overview", "GET", at("/api/admin/overview"), admin(200)),
+    Row("/api/admin/owners", "GET", at("/api/admin/owners"), admin(200)),
+    Row("/api/admin/owners", "PATCH", at("/api/admin/owners"), admin(200), json={"owner": "zoe"}),
+    Row("/api/admin/keys", "GET", at("/api/admin/keys"), admin(200)),
+    Row("/api/admin/keys", "POST", at("/api/admin/keys"), admin(400), json={}),
+    Row("/api/admin/keys/{key_id}", "DELETE", at("/api/admin/keys/000000000000"), admin(404)),
+    Row("/api/admin/grants", "GET", at("/api/admin/grants"), admin(200)),
+    Row("/api/admin/grants/{grant_id}", "DELETE", at("/api/admin/grants/000000000000"), admin(404)),
+    Row("/api/admin/audit", "GET", at("/api/admin/audit"), admin(200)),
+    Row("/api/admin/settings", "GET", at("/api/admin/settings"), admin(200)),
+    Row("/api/admin/doctor", "GET", at("/api/admin/doctor"), admin(200)),
+    Row("/media/s/{token}/{number}/{name:path}", "GET", shared_poster, everybody(200)),
+    Row("/media/s/{token}/{number}/{name:path}", "OPTIONS", shared_poster, everybody(204)),
     Row("/api/config", "GET", at("/api/config"), everybody(200)),
     Row("/api/config", "HEAD", at("/api/config"), everybody(200)),
     Row("/api/config", "OPTIONS", at("/api/config"), everybody(204)),
@@ -228,7 +301,12 @@ ROWS = [
     Row("/metrics", "GET", at("/metrics"), {**everybody(403), **UNKNOWN, "admin": 200}),
     Row("/healthz", "GET", at("/healthz"), everybody(200)),
     Row("/readyz", "GET", at("/readyz"), everybody(200)),
+    # The page is the same document for everybody; what it shows, it asks the API for.
     Row("/", "GET", at("/"), everybody(200)),
+    Row("/videos", "GET", at("/videos"), everybody(200)),
+    Row("/v/{task_id}", "GET", lambda callers: "/v/" + id_of(callers.done), everybody(200)),
+    Row("/s/{token}", "GET", at("/s/AAAAAAAAAAAAAAAAAAAAAAAA"), everybody(200)),
+    Row("/embed/{name}", "GET", at("/embed/AAAAAAAAAAAAAAAAAAAAAAAA"), everybody(200)),
     # What the server can do is no secret; the setting `docs` takes both away.
     Row("/openapi.json", "GET", at("/openapi.json"), everybody(200)),
     Row("/docs", "GET", at("/docs"), everybody(200)),

@@ -1,6 +1,5 @@
 """A request head and the facts about an upload give one decision or one error; no byte, no clock, no database."""
 
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 from uuid import uuid4
@@ -149,10 +148,10 @@ def test_head_of_a_final_upload_fits_16_kib() -> None:
     """HEAD of a final upload tells its parts while Node's client can read that: 16 KiB of head in all."""
     few = "final;" + " ".join([f"https://video.example.org/files/{uuid4()}"] * 100)
     many = "final;" + " ".join([f"https://video.example.org/files/{uuid4()}"] * 1000)
-    final = replace(COMPLETE, concat=few)
+    final = COMPLETE._replace(concat=few)
     assert protocol.describe(final)["Upload-Concat"] == few
-    assert protocol.describe(replace(final, concat=many))["Upload-Concat"] == "final;"
-    long = replace(final, metadata_raw="a " + "YWFh" * 2000)
+    assert protocol.describe(final._replace(concat=many))["Upload-Concat"] == "final;"
+    long = final._replace(metadata_raw="a " + "YWFh" * 2000)
     assert protocol.describe(long)["Upload-Concat"] == "final;"
     assert protocol.describe(long)["Upload-Metadata"] == long.metadata_raw
 

@@ -6,7 +6,7 @@ import logging
 import os
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from structlog.testing import capture_logs
 
 from server.observability import REQUEST_ID, Metrics, configure_logging
+from server.transport.short_answer import SHORT_ANSWER
 from server.web.middleware.access_lines import AccessLines, RequestFacts
 from server.web.middleware.access_log import AccessLog, OnError
 
@@ -149,6 +150,28 @@ def test_one_line_and_one_count_a_request() -> None:
     assert dict(exchange.sent[0]["headers"])[b"x-own"] == b"1"
 
 
+@pytest.mark.parametrize("is_taken", [True, False])
+def test_a_short_answer_is_seen_like_its_messages(is_taken: bool) -> None:
+    """The server gets it with the request id; the line and the metric have its status, by either way."""
+    given: list[tuple[int, list[tuple[bytes, bytes]]]] = []
+
+    def take(status: int, headers: Sequence[tuple[bytes, bytes]]) -> bool:
+        given.append((status, list(headers)))
+        return is_taken
+
+    async def app(scope: Scope, _receive: Receive, send: Send) -> None:
+        if not scope["extensions"][SHORT_ANSWER](204, [(b"x-own", b"1")]):
+            await send({"type": "http.response.start", "status": 204, "headers": [(b"x-own", b"1")]})
+            await send({"type": "http.response.body"})
+
+    exchange = Exchange(app, extensions={SHORT_ANSWER: take})
+    headers = [(b"x-own", b"1"), (b"x-request-id", b"made-id")]
+    assert given == [(204, headers)]
+    assert [message.get("headers") for message in exchange.sent] == ([] if is_taken else [headers, None])
+    assert exchange.line["status"] == 204
+    assert 'status="204"' in exchange.counted
+
+
 def test_extensions_and_messages_pass_unchanged() -> None:
     """Inside, `extensions` is the very object of the server, and unknown messages arrive."""
     seen: list[Any] = []
@@ -276,7 +299,7 @@ def test_access_lines_equal_those_of_structlog(logging_as_json: Path) -> None:
     quick, general = AccessLines(), structlog.stdlib.get_logger("videodock.access")
     quick.add(facts)
     quick.flush()
-    given = {name: getattr(facts, name) for name in RequestFacts.__slots__ if name != "request_id"}
+    given = {name: getattr(facts, name) for name in RequestFacts._fields if name != "request_id"}
     bound = REQUEST_ID.set(facts.request_id)
     general.info("request", **given | {"seconds": round(facts.seconds, 4)})
     REQUEST_ID.reset(bound)

@@ -1,12 +1,12 @@
 """The page's files as they are served: types, headers, revalidation, and that there is nothing else to be had."""
 
 import asyncio
+import gzip
 import json
 import re
 from collections.abc import Iterator
 from datetime import timedelta
 from email.utils import format_datetime, parsedate_to_datetime
-from graphlib import TopologicalSorter
 from pathlib import Path
 from typing import Any
 
@@ -15,16 +15,16 @@ from starlette.routing import Route
 from starlette.types import Message, Scope
 
 import server.web.pages
+from server.errors import StartError
 from tests.harness.http import LiveServer
 
-FOLDER = Path(server.web.pages.__file__).parent / "page"
-NAMES = sorted(path.name for path in FOLDER.iterdir())
-SCRIPTS = [name for name in NAMES if name.endswith(".js")]
-TYPES = {
-    ".html": "text/html; charset=utf-8",
-    ".css": "text/css; charset=utf-8",
-    ".js": "text/javascript; charset=utf-8",
-}
+PAGE = Path(server.web.pages.__file__).parent / "page"
+DIST = PAGE / "dist"
+NAMES = sorted(path.name for path in DIST.iterdir() if path.suffix in (".js", ".css"))
+SOURCES = sorted(path for path in (PAGE / "src").rglob("*") if path.suffix in (".ts", ".tsx"))
+VIEWS = ("/", "/videos")
+TYPES = {".css": "text/css; charset=utf-8", ".js": "text/javascript; charset=utf-8"}
+FOREVER = "public, max-age=31536000, immutable"
 
 
 @pytest.fixture(scope="module")
@@ -33,51 +33,87 @@ def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveServer]:
         yield made
 
 
-def address(name: str) -> str:
-    return "/" if name == "index.html" else f"/page/{name}"
-
-
-def check_headers(headers: dict[str, str]) -> None:
-    """The page may load its own files only, is framed by nobody, and is asked for again each time."""
+def check_headers(headers: dict[str, str], cache: str) -> None:
+    """The page may load its own files only, and is framed by nobody."""
     policy = dict(part.split(" ", 1) for part in headers["content-security-policy"].split("; "))
     assert policy == {
         "default-src": "'none'",
         "script-src": "'self'",
         "style-src": "'self'",
-        "img-src": "'self' data:",
-        "media-src": "'self'",
+        "img-src": "'self' data: blob:",
+        "media-src": "'self' blob:",
         "connect-src": "'self'",
         "form-action": "'self'",
-        "base-uri": "'none'",
+        "base-uri": "'self'",
         "frame-ancestors": "'none'",
     }
     assert headers["x-content-type-options"] == "nosniff"
     assert headers["referrer-policy"] == "no-referrer"
-    assert headers["cache-control"] == "no-cache"
+    assert headers["cache-control"] == cache
     assert headers["x-frame-options"] == "DENY"
     assert headers["cross-origin-opener-policy"] == "same-origin"
     assert {"camera=()", "microphone=()", "geolocation=()"} <= set(headers["permissions-policy"].split(", "))
 
 
-def imports(name: str) -> set[str]:
-    """What a script imports, as it is written there."""
-    return set(re.findall(r"^(?:import\b|export .*\bfrom )[^']*'([^']+)'$", (FOLDER / name).read_text(), re.MULTILINE))
+def script() -> str:
+    """The address of the first script."""
+    return next(f"/page/{name}" for name in NAMES if name.startswith("main-"))
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_each_file_is_served(live: LiveServer, name: str) -> None:
-    """GET answers with the file's bytes, its type and all headers; HEAD with the same and no body."""
-    content = (FOLDER / name).read_bytes()
-    for method, body in (("GET", content), ("HEAD", b"")):
-        answer = live.ask(method, address(name))
-        assert (answer.status, answer.body) == (200, body)
-        assert answer.headers["content-type"] == TYPES[Path(name).suffix]
-        assert answer.headers["content-length"] == str(len(content))
-        check_headers(dict(answer.headers))
+    """GET answers with the file's bytes, its type and all headers, smaller to clients that take that; HEAD without a
+    body. A file is kept for a year: its name has the hash of its content."""
+    content = (DIST / name).read_bytes()
+    bodies = {"identity": content}
+    for encoding, suffix, unpack in (("gzip", ".gz", gzip.decompress), ("br", ".br", None)):
+        copy = DIST / f"{name}{suffix}"
+        if copy.exists():
+            bodies[encoding] = copy.read_bytes()
+            assert unpack is None or unpack(bodies[encoding]) == content
+    tags = set()
+    for encoding, body in bodies.items():
+        for method in ("GET", "HEAD"):
+            answer = live.ask(method, f"/page/{name}", {"Accept-Encoding": encoding})
+            assert (answer.status, answer.body) == (200, body if method == "GET" else b"")
+            assert answer.headers["content-type"] == TYPES[Path(name).suffix]
+            assert answer.headers["content-length"] == str(len(body))
+            assert answer.headers.get("content-encoding", "identity") == encoding
+            check_headers(dict(answer.headers), FOREVER)
+        tags.add(answer.headers["etag"])
+    assert len(tags) == len(bodies)
+    assert re.fullmatch(r"[\w-]+-[0-9A-Z]{8}\.(js|css)", name)
 
 
-@pytest.mark.parametrize("path", ["/", "/page/page.js"])
-def test_an_unchanged_file_is_304(live: LiveServer, path: str) -> None:
+@pytest.mark.parametrize("path", VIEWS)
+def test_each_view_is_the_same_document(live: LiveServer, path: str) -> None:
+    """The document has the scripts and styles of the build, is asked for again each time, and says its base."""
+    answer = live.ask("GET", path)
+    assert answer.body == (DIST / "index.html").read_bytes()
+    assert answer.headers["content-type"] == "text/html; charset=utf-8"
+    check_headers(dict(answer.headers), "no-cache")
+    asked = {one for one in re.findall(r'(?:href|src)="([^"]+)"', answer.text) if not one.startswith("data:")}
+    assert asked - {"/"} <= {f"page/{name}" for name in NAMES}
+    assert script().removeprefix("/") in asked
+
+
+def test_the_document_says_where_it_is_published() -> None:
+    """Below a prefix the base is that prefix, and the tag another one; a prefix cannot write anything else there."""
+    plain, below, odd = (sent(prefix=prefix) for prefix in ("", "/video/dock", '/a"><script>'))
+    assert b'<base href="/">' in plain["body"]
+    assert b'<base href="/video/dock/">' in below["body"]
+    assert b"<script>" not in odd["body"]
+    assert len({answer["etag"] for answer in (plain, below, odd)}) == 3
+
+
+def test_a_start_without_a_built_page_says_what_to_do(tmp_path: Path) -> None:
+    """One sentence instead of a page without scripts."""
+    with pytest.raises(StartError, match="The page is not built: start with `make run`"):
+        server.web.pages.routes("off", tmp_path)
+
+
+@pytest.mark.parametrize(("path", "cache"), [("/", "no-cache"), (script(), FOREVER)], ids=["document", "script"])
+def test_an_unchanged_file_is_304(live: LiveServer, path: str, cache: str) -> None:
     """RFC 9110 section 13: 304 without a body while tag or date still hold, 200 when they do not; a tag goes first."""
     first = live.ask("GET", path)
     tag, date = first.headers["etag"], first.headers["last-modified"]
@@ -99,7 +135,7 @@ def test_an_unchanged_file_is_304(live: LiveServer, path: str) -> None:
             with live.connect() as connection:
                 answer = connection.ask(method, path, headers)
                 assert (answer.status, answer.headers["etag"]) == (status, tag), (method, headers)
-                check_headers(dict(answer.headers))
+                check_headers(dict(answer.headers), cache)
                 assert ("content-type" in answer.headers) == (status == 200)
                 assert connection.ask("GET", path).body == first.body
 
@@ -113,19 +149,23 @@ def test_an_unchanged_file_is_304(live: LiveServer, path: str) -> None:
         "/page/..",
         "/page/missing.js",
         "/page/index.html",
-        "/page/PAGE.JS",
-        "/page/page.js%00",
-        "/page/page.js%00.css",
-        "/page/sub/page.js",
+        "/page/sources.sha256",
+        script().upper(),
+        f"{script()}.gz",
+        f"{script()}%00",
+        f"{script()}%00.css",
+        f"/page/sub{script()}",
         "/page/../pages.py",
         "/page/%2e%2e/pages.py",
         "/page/..%2fpages.py",
         "/page/..%5cpages.py",
-        "/page/../page/page.js",
+        f"/page/..{script()}",
         "/page//etc/passwd",
         "/page/%2fetc%2fpasswd",
         "/page/" + "x" * 5000,
-        "/page.js",
+        "/main.js",
+        "/video",
+        "/videos/x",
     ],
 )
 def test_any_other_address_of_the_page_is_404(live: LiveServer, path: str) -> None:
@@ -137,43 +177,32 @@ def test_any_other_address_of_the_page_is_404(live: LiveServer, path: str) -> No
 
 def test_the_page_allows_get_and_head_only(live: LiveServer) -> None:
     """Other methods are refused with 405 and told which there are."""
-    answer = live.ask("POST", "/page/page.js", body=b"")
+    answer = live.ask("POST", script(), body=b"")
     assert answer.status == 405
     assert {name.strip() for name in answer.headers["allow"].split(",")} == {"GET", "HEAD"}
 
 
 def test_metrics_of_the_page_have_bounded_labels(live: LiveServer) -> None:
     """Metrics name the files that there are; what a client made up counts as `other`."""
-    for path in ("/", "/page/texts.js", "/page/made-up.js"):
+    for path in (*VIEWS, script(), "/page/made-up.js"):
         live.ask("GET", path)
     labels = set(re.findall(r'route="([^"]*)"', live.ask("GET", "/metrics").text))
-    assert {"/", "/page/texts.js", "other"} <= labels
-    assert labels <= {*map(address, NAMES), "other", "/metrics"}
+    assert {*VIEWS, script(), "other"} <= labels
+    assert labels <= {*VIEWS, *(f"/page/{name}" for name in NAMES), "other", "/metrics"}
 
 
-def test_every_address_in_the_page_exists_and_is_relative() -> None:
-    """Addresses in the page and imports in the scripts are relative, so that a prefix may go before them."""
-    html = (FOLDER / "index.html").read_text()
-    asked = set(re.findall(r'(?:href|src)="([^"#]+)"', html))
-    assert {path for path in asked if not path.startswith("data:")} == {"page/page.css", "page/page.js"}
-    for name in SCRIPTS:
-        assert imports(name) <= {f"./{script}" for script in SCRIPTS}, name
-    assert set().union(*map(imports, SCRIPTS)) == {f"./{name}" for name in SCRIPTS if name != "page.js"}
+@pytest.mark.parametrize("source", SOURCES, ids=lambda path: str(path.relative_to(PAGE)))
+def test_each_source_opens_with_what_it_is(source: Path) -> None:
+    """The first line of a source says what it is for, as in the rest of the repository."""
+    assert re.match(r"// \S.+", source.read_text().splitlines()[0])
 
 
-def test_imports_of_the_scripts_run_one_way() -> None:
-    """There is an order in which each script imports only those before it; the entry is its end."""
-    graph = {name: {path.removeprefix("./") for path in imports(name)} for name in SCRIPTS}
-    assert list(TopologicalSorter(graph).static_order())[-1] == "page.js"
-
-
-@pytest.mark.parametrize("name", SCRIPTS)
-def test_each_script_opens_with_its_rule(name: str) -> None:
-    """The first comment of a script says what it is for and states its rule."""
-    lines = (FOLDER / name).read_text().splitlines()
-    opening = lines[: next(place for place, line in enumerate(lines) if not line.startswith("//"))]
-    assert opening[1] == "//"
-    assert opening[2].startswith("// Rule: ")
+def test_nothing_of_another_host_is_named_in_the_sources() -> None:
+    """The policy would refuse it; a source that names one is a mistake."""
+    for path in (PAGE / "src").rglob("*"):
+        if path.is_file():
+            found = set(re.findall(r"https?://[^\s'\"`)]+", path.read_text()))
+            assert found <= {"http://www.w3.org/2000/svg"}, path
 
 
 def test_only_https_is_told_to_stay_https() -> None:
@@ -189,14 +218,16 @@ def test_the_page_tells_whether_it_needs_a_sign_in() -> None:
     off, on = ({route.path: route for route in server.web.pages.routes(auth)} for auth in ("off", "on"))
     assert off.keys() == on.keys()
     differ = {path for path in off if sent(route=off[path])["etag"] != sent(route=on[path])["etag"]}
-    assert differ == {"/"}
+    assert differ == set(VIEWS)
     page = sent(route=on["/"])
     assert b'<html data-auth="on" lang="en">' in page["body"]
     assert int(page["content-length"]) == len(page["body"])
     assert b"data-auth" not in sent(route=off["/"])["body"]
 
 
-def sent(scheme: str = "http", headers: dict[str, str] | None = None, route: Route | None = None) -> dict[str, Any]:
+def sent(
+    scheme: str = "http", headers: dict[str, str] | None = None, route: Route | None = None, prefix: str = ""
+) -> dict[str, Any]:
     """The headers of an answer of the page, and its `body`."""
     made: dict[str, Any] = {"body": b""}
 
@@ -208,7 +239,14 @@ def sent(scheme: str = "http", headers: dict[str, str] | None = None, route: Rou
         made.update((name.decode(), value.decode()) for name, value in message.get("headers", ()))
 
     raw = [(name.encode(), value.encode()) for name, value in (headers or {}).items()]
-    scope: Scope = {"type": "http", "method": "GET", "scheme": scheme, "path": "/", "headers": raw}
+    scope: Scope = {
+        "type": "http",
+        "method": "GET",
+        "scheme": scheme,
+        "path": f"{prefix}/",
+        "root_path": prefix,
+        "headers": raw,
+    }
     asked = route or next(route for route in server.web.pages.routes() if route.path == "/")
     asyncio.run(asked.handle(scope, receive, send))
     return made

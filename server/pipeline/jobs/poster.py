@@ -53,6 +53,21 @@ def make(arguments: Mapping[str, Any], report: Callable[[int], None]) -> Mapping
     return {}
 
 
+def take(arguments: Mapping[str, Any], report: Callable[[int], None]) -> Mapping[str, object]:
+    """Write the frame `at` so many seconds as `name` into `output`. Raises `StepError` poster_failed without one."""
+    output = Path(arguments["output"])
+    track = _track(arguments)
+    wanted = [_Wanted(arguments["at"], output / "candidate-0.jpg")]
+    # What has no frame at its very end has one shortly before.
+    wanted += [_Wanted(max(0.0, arguments["at"] - back), output / f"candidate-{back}.jpg") for back in (1, 3)]
+    for one in wanted:
+        if _frame(arguments, track, one).size:
+            one.path.replace(output / arguments["name"])
+            report(100)
+            return {}
+    raise StepError("poster_failed")
+
+
 @dataclass(frozen=True)
 class _Wanted:
     """The frame at so many seconds, or the next key frame, as a JPEG at `path`."""
@@ -109,7 +124,7 @@ def _at_once(
         return None
     for percent in (50, 75, 100):
         report(percent)
-    sizes = [_jpeg_size(one.path) for one in wanted]
+    sizes = [jpeg_size(one.path) for one in wanted]
     return [_Candidate(one.path, size, is_clean=size > 0) for one, size in zip(wanted, sizes, strict=True)]
 
 
@@ -120,7 +135,7 @@ def _frame(arguments: Mapping[str, Any], track: _Track, wanted: _Wanted) -> _Can
     """
     # One position that cannot be decoded does not use up the others' time.
     outcome = _follow(arguments, _command(arguments, track, [wanted]), _TIME_SHARE)
-    size = _jpeg_size(wanted.path) if outcome.succeeded else 0
+    size = jpeg_size(wanted.path) if outcome.succeeded else 0
     return _Candidate(wanted.path, size, is_clean=size > 0 and not _DAMAGED.search(outcome.errors))
 
 
@@ -128,7 +143,7 @@ def _follow(arguments: Mapping[str, Any], line: Sequence[str], share: float) -> 
     return programs.follow(line, arguments["seconds"] * share, folder=arguments["output"], look=lambda _: None)
 
 
-def _jpeg_size(path: Path) -> int:
+def jpeg_size(path: Path) -> int:
     """Bytes of a whole JPEG, else 0: after the end of a video FFmpeg succeeds and writes nothing."""
     data = path.read_bytes() if path.is_file() else b""
     return len(data) if data.startswith(b"\xff\xd8") and data.endswith(b"\xff\xd9") else 0
@@ -159,7 +174,7 @@ def _input(arguments: Mapping[str, Any], wanted: _Wanted) -> list[str]:
 
 def _output(arguments: Mapping[str, Any], track: _Track, number: int, target: Path) -> list[str]:
     """One frame of the input with this number."""
-    filters = [*upright(track.orientation), _filter(arguments["edge"], track.mapping)]
+    filters = [*upright(track.orientation), fitted(arguments["edge"], track.mapping)]
     return [
         *("-map", f"{number}:{track.index}", "-an", "-sn", "-dn", "-map_metadata", "-1", "-frames:v", "1"),
         *("-vf", ",".join(filters)),
@@ -169,9 +184,11 @@ def _output(arguments: Mapping[str, Any], track: _Track, number: int, target: Pa
     ]
 
 
-def _filter(edge: int, mapping: Sequence[str]) -> str:
-    """Scale to square pixels with the longest edge at most `edge`, never up. The frame is upright before, and `mapping`
-    brings down high tones after."""
+def fitted(edge: int, mapping: Sequence[str]) -> str:
+    """The filter that scales to square pixels with the longest edge at most `edge`, never up.
+
+    The frame is upright before, and `mapping` brings down high tones after.
+    """
     factor = f"min(1,{edge}/max(iw*sar,ih))"
     width, height = f"max(1,round(iw*sar*{factor}))", f"max(1,round(ih*{factor}))"
     return ",".join([f"scale=w='{width}':h='{height}',setsar=1", *(mapping or ["format=yuvj420p"])])

@@ -49,4 +49,5 @@ class Poster(Step):
             for candidate in context.output.glob("candidate-*.jpg"):
                 candidate.unlink(missing_ok=True)
         context.report(100)
-        return {"has_poster": True}
+        # Of a file that is processed again, any poster that its owner chose is gone.
+        return {"has_poster": True, "poster_from": None}

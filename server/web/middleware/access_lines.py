@@ -11,8 +11,8 @@ import threading
 import time
 from collections import deque
 from contextlib import suppress
-from dataclasses import dataclass
 from json.encoder import encode_basestring_ascii as _quoted
+from typing import NamedTuple
 
 import structlog
 
@@ -25,8 +25,7 @@ _log = structlog.stdlib.get_logger("videodock.access")
 _logger = logging.getLogger("videodock.access")
 
 
-@dataclass(frozen=True, slots=True)
-class RequestFacts:
+class RequestFacts(NamedTuple):
     """The fields of a request in the log. Sizes in bytes; `client` is its address."""
 
     request_id: str

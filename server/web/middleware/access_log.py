@@ -6,16 +6,17 @@ metrics with names.
 """
 
 import inspect
+import os
 import re
 import time
-from collections.abc import Awaitable, Callable
-from uuid import uuid4
+from collections.abc import Awaitable, Callable, Sequence
 
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from server.observability import REQUEST_ID, Metrics
+from server.transport.short_answer import SHORT_ANSWER, ShortAnswer
 from server.web.middleware.access_lines import AccessLines, RequestFacts
 from server.web.middleware.redaction import redacted
 
@@ -47,7 +48,7 @@ class AccessLog:
         lines: AccessLines | None = None,
         on_error: OnError | None = None,
         clock: Callable[[], float] = time.perf_counter,
-        new_id: Callable[[], str] = lambda: uuid4().hex,
+        new_id: Callable[[], str] = lambda: os.urandom(16).hex(),
     ) -> None:
         self._app = app
         self._metrics = metrics
@@ -63,6 +64,10 @@ class AccessLog:
         request_id = _given_id(scope) or self._new_id()
         scope.setdefault("state", {})["request_id"] = request_id
         passage = _ObservedRequest(request_id, receive, send)
+        extensions = scope.get("extensions")
+        if extensions and SHORT_ANSWER in extensions:
+            passage.short_answer = extensions[SHORT_ANSWER]
+            extensions[SHORT_ANSWER] = passage.answer
         path = scope["path"]  # as the client sent it; inner code may put a prefix before it
         started = self._clock()
         bound = REQUEST_ID.set(request_id)
@@ -102,7 +107,9 @@ class AccessLog:
 class _ObservedRequest:
     """`receive` and `send` of one request, with a counter at each."""
 
-    __slots__ = ("_receive", "_send", "bytes_in", "bytes_out", "request_id", "status")
+    __slots__ = ("_receive", "_send", "bytes_in", "bytes_out", "request_id", "short_answer", "status")
+
+    short_answer: ShortAnswer
 
     def __init__(self, request_id: str, receive: Receive, send: Send) -> None:
         self.status: int | None = None
@@ -117,6 +124,13 @@ class _ObservedRequest:
         if message["type"] == "http.request":
             self.bytes_in += len(message.get("body", b""))
         return message
+
+    def answer(self, status: int, headers: Sequence[tuple[bytes, bytes]]) -> bool:
+        """A whole response without a body, sent at once."""
+        is_sent = self.short_answer(status, [*headers, (_RAW_HEADER, self.request_id.encode("ascii"))])
+        if is_sent:
+            self.status = status
+        return is_sent
 
     async def send(self, message: Message) -> None:
         if message["type"] == "http.response.start":

@@ -30,6 +30,11 @@ class CrossOrigin:
             (b"access-control-allow-origin", b"*"),
         ]
 
+    @property
+    def fixed_headers(self) -> Sequence[tuple[bytes, bytes]] | None:
+        """What `dress` adds to every response alike; None where it depends on the request."""
+        return self._headers_for_any_origin if "*" in self._origins else None
+
     def dress(self, response: Response, scope: Scope) -> None:
         """Let the requesting page read `response`, if it is of an allowed origin."""
         if "*" in self._origins:

@@ -9,6 +9,7 @@ import time
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from server.tracing import Span, Tracing
+from server.transport.short_answer import SHORT_ANSWER
 
 TRACE = "trace"
 """The key of the state with the id of the task, or of the upload that becomes one."""
@@ -26,6 +27,7 @@ class Traces:
             await self._app(scope, receive, send)
             return
         started, status = time.time_ns(), 499
+        (scope.get("extensions") or {}).pop(SHORT_ANSWER, None)  # it would pass by `observed`
 
         async def observed(message: Message) -> None:
             nonlocal status

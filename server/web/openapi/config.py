@@ -65,6 +65,9 @@ _CONFIG = Operation(
                         "max_files": integer("Files of one task at most.", 1),
                         "authentication": boolean("Whether uploads need a credential."),
                         "downloads": boolean("Whether originals may be downloaded."),
+                        "sharing": record(
+                            {"embed": boolean("Whether pages of other sites may show the player in a frame.")}
+                        ),
                         "tus": _TUS,
                         "form": _FORM,
                     }

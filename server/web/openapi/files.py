@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from server.web.openapi.operation import Answer, Header, header, integer, text
+from server.web.openapi.operation import Answer, Header, header, integer, one_of, query, text
 
 NOSNIFF = Header(
     name="X-Content-Type-Options",
@@ -17,6 +17,12 @@ RANGED = (
     header("If-None-Match", "Only if the file has none of these tags.", text()),
     header("If-Modified-Since", "Only if it is newer.", text()),
     header("If-Unmodified-Since", "Only if it is not newer.", text()),
+)
+DOWNLOAD_QUERY = query(
+    "download",
+    "`1`: to be saved, under the title of the video if it has one (`Content-Disposition`).",
+    one_of(("0", "1", "false", "true")),
+    "1",
 )
 _CACHE = Header(name="Cache-Control", description="A private copy may be kept.", schema=text(pattern="^private, "))
 _VERSION = (

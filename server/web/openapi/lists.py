@@ -3,6 +3,7 @@
 from server.errors import CursorInvalidError, FieldInvalidError
 from server.lifecycle import TaskStatus, UploadStatus
 from server.tasks.listing import MOST_EXAMINED
+from server.tasks.sorting import MOST_SORTED, Order, Sort
 from server.web.openapi.operation import (
     JSON,
     UUID,
@@ -54,11 +55,14 @@ def _status(states: type[TaskStatus] | type[UploadStatus], description: str) -> 
     return query("status", f"{description} May be repeated, or have several words with commas.", array(one_of(states)))
 
 
-def _page(what: str, one: AnySchema, example: object) -> Answer:
+def _page(what: str, one: AnySchema, example: object, *, truncated: bool = False) -> Answer:
+    fields: dict[str, AnySchema] = {"success": DONE_FLAG, what: array(one), "next": _NEXT}
+    if truncated:
+        fields["truncated"] = boolean("Of a list in another order: there are more tasks, which it did not look at.")
     return Answer(
         status=200,
         description="A page.",
-        content={JSON: record({"success": DONE_FLAG, what: array(one), "next": _NEXT})},
+        content={JSON: record(fields, optional=("truncated",) if truncated else ())},
         headers=(NO_STORE,),
         example={"success": True, what: [example], "next": _CURSOR},
     )
@@ -127,9 +131,15 @@ _TASKS = Operation(
         _status(TaskStatus, "In one of these states."),
         query("name", "Part of a file's name or of the title; case does not matter.", text(maxLength=NAME_CHARACTERS)),
         query("removed", "`1`: deleted tasks, too.", one_of(("0", "1", "false", "true"))),
+        query(
+            "sort",
+            f"Everything but `created` with `desc` sorts the newest {MOST_SORTED:,} tasks for each page.",
+            one_of(Sort) | {"default": Sort.CREATED.value},
+        ),
+        query("order", "The largest first, or the smallest.", one_of(Order) | {"default": Order.DESC.value}),
         *_COMMON,
     ),
-    answers=(_page("tasks", _TASK, _task_example()),),
+    answers=(_page("tasks", _TASK, _task_example(), truncated=True),),
     errors=_ERRORS,
 )
 _UPLOADS = Operation(

@@ -93,6 +93,7 @@ _STEP = Named(
             "name": one_of(("scan", "probe", "mp4", "poster", "hls", "storyboard")),
             "status": one_of(StepStatus),
             "progress": integer("Percent.", 0, 100),
+            "seconds": nullable(number("How long it took, with its repetitions; null until it has ended.")),
             "error": nullable(REASON),
         }
     ),
@@ -115,11 +116,12 @@ _FILE: dict[str, AnySchema] = {
     "variable_frame_rate": nullable(boolean()),
     "scan": nullable(one_of(("clean", "infected", "skipped", "too_large")), "The virus scan; `null` until it ends."),
     "playable": boolean("The video can be played already."),
+    "poster": one_of(("automatic", "frame", "picture"), "Where the poster is from: its owner may choose another one."),
     "poster_url": nullable(url()),
     "mp4_url": nullable(url()),
     "hls_url": nullable(url()),
     "storyboard_url": nullable(url()),
-    "original_url": nullable(url(), "Only with authentication, and with the setting `downloads`."),
+    "original_url": nullable(url(), "Only with the setting `downloads`."),
     "steps": array(_STEP, "Empty until processing starts."),
     "remarks": array(REASON, "Problems of a completed file that its owner should know."),
     "error": nullable(REASON),
@@ -190,6 +192,7 @@ def task_example() -> dict[str, Any]:
                 "variable_frame_rate": False,
                 "scan": "skipped",
                 "playable": True,
+                "poster": "automatic",
                 "poster_url": place + "poster.jpg",
                 "mp4_url": place + "video.mp4",
                 "hls_url": None,
@@ -199,6 +202,7 @@ def task_example() -> dict[str, Any]:
                         "name": name,
                         "status": "skipped" if name in skipped else "completed",
                         "progress": 0 if name in skipped else 100,
+                        "seconds": None if name in skipped else 0.42,
                         "error": None,
                     }
                     for name in steps

@@ -1,10 +1,21 @@
 """The operations of results, health, metrics, the page and the description itself."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from server.errors import NotFoundError, PlaybackExpiredError, PreconditionFailedError, RangeUnsatisfiableError
-from server.web.openapi.files import NOSNIFF, RANGED, file_answers
+from server.errors import (
+    FieldInvalidError,
+    NotFoundError,
+    PlaybackExpiredError,
+    PreconditionFailedError,
+    RangeUnsatisfiableError,
+    ShareExpiredError,
+    ShareNotFoundError,
+    ShareRevokedError,
+    ShareVideoGoneError,
+)
+from server.web.openapi.files import DOWNLOAD_QUERY, NOSNIFF, RANGED, file_answers
 from server.web.openapi.operation import (
     JSON,
     TEXT,
@@ -14,8 +25,10 @@ from server.web.openapi.operation import (
     Header,
     Operation,
     Operations,
+    Parameter,
     Tag,
     Who,
+    integer,
     path,
     record,
     text,
@@ -40,11 +53,17 @@ _RESULT = Operation(
     summary="Get a poster, a video, a playlist or thumbnails",
     description="The status has the URLs. Players may ask for ranges.",
     scope="read",
-    parameters=(*_PLACE, *RANGED),
+    parameters=(*_PLACE, DOWNLOAD_QUERY, *RANGED),
     answers=file_answers(
         "The file.", "image/jpeg", "video/mp4", "video/iso.segment", "text/vtt", "application/vnd.apple.mpegurl"
     ),
-    errors=(NotFoundError, PlaybackExpiredError, PreconditionFailedError, RangeUnsatisfiableError),
+    errors=(
+        NotFoundError,
+        FieldInvalidError,
+        PlaybackExpiredError,
+        PreconditionFailedError,
+        RangeUnsatisfiableError,
+    ),
     headers=(replace(NOSNIFF, required=False),),
 )
 _SIGNED = replace(
@@ -55,6 +74,27 @@ _SIGNED = replace(
     scope="",
     parameters=(path("signature", "What the status put there.", text(minLength=1)), *_RESULT.parameters),
 )
+_SHARED = replace(
+    _RESULT,
+    id="sharedResult",
+    summary="The same of a shared video",
+    description="`GET /api/shared/<token>` has the URLs. They are valid as long as the share.",
+    who=Who.EVERYBODY,
+    scope="",
+    parameters=(
+        path("token", "The last part of the link.", text(minLength=1)),
+        path("number", "The place of the file in its task, from 1.", integer(least=1)),
+        *_RESULT.parameters[2:],
+    ),
+    errors=(
+        *(error for error in _RESULT.errors if error is not PlaybackExpiredError),
+        ShareNotFoundError,
+        ShareExpiredError,
+        ShareRevokedError,
+        ShareVideoGoneError,
+    ),
+)
+SHARED_RESULT: Operations = {"GET": _SHARED, "HEAD": _SHARED.as_head("sharedResultHead")}
 RESULT: Operations = {"GET": _RESULT, "HEAD": _RESULT.as_head("resultHead")}
 SIGNED_RESULT: Operations = {"GET": _SIGNED, "HEAD": _SIGNED.as_head("signedResultHead")}
 
@@ -132,7 +172,7 @@ _OF_PAGE = (
             ("X-Frame-Options", "No other page frames it."),
             ("Cross-Origin-Opener-Policy", "No other page gets hold of its window."),
             ("Permissions-Policy", "It needs no camera and no microphone."),
-            ("Cache-Control", "A copy is shown only after a question."),
+            ("Cache-Control", "Whether a copy may be shown without a question."),
             ("ETag", "The version."),
             ("Vary", "Of a file that may be compressed."),
             ("Content-Encoding", "Of a compressed file."),
@@ -147,14 +187,22 @@ def _content(media_types: tuple[str, ...]) -> dict[str, Any]:
     return {"type": "object"} if media_types == (JSON,) else text()
 
 
-def page(name: str, summary: str, *media_types: str, file: bool = False, may_lack: bool = False) -> Operations:
-    """The operations of a page, or of the files that belong to it; `may_lack` where a setting takes it away."""
+def page(
+    name: str,
+    summary: str,
+    *media_types: str,
+    file: bool = False,
+    may_lack: bool = False,
+    parameters: tuple[Parameter, ...] = (),
+) -> Operations:
+    """The operations of a page, or of the files that belong to it; `may_lack` where a setting takes it away, and
+    `parameters` are those of its path."""
     found = Operation(
         id=name,
         tag=Tag.SERVER,
         summary=summary,
         who=Who.EVERYBODY,
-        parameters=(path("name", "The file.", text(minLength=1)),) if file else (),
+        parameters=(path("name", "The file.", text(minLength=1)),) if file else parameters,
         answers=(
             Answer(
                 status=200,
@@ -170,8 +218,18 @@ def page(name: str, summary: str, *media_types: str, file: bool = False, may_lac
     return {"GET": found, "HEAD": found.as_head(f"{name}Head")}
 
 
-PAGE = page("uploadPage", "The upload page", "text/html")
-PAGE_FILE = page("uploadPageFile", "A file of the upload page", "text/css", "text/javascript", file=True)
+_TASK = path("task_id", "The id of the task. The page itself asks whether its visitor may see it.", text(minLength=1))
+_TOKEN = path("token", "The token of a share.", text(minLength=1))
+_EMBEDDED = path("name", "The token of a share, or the id of a task.", text(minLength=1))
+VIEWS: Mapping[str, Operations] = {
+    "/": page("uploadPage", "The page for uploads", "text/html"),
+    "/videos": page("videosPage", "The page with all videos", "text/html"),
+    "/v/{task_id}": page("videoPage", "The page of a video", "text/html", parameters=(_TASK,)),
+    "/s/{token}": page("sharedPage", "The page of a shared video", "text/html", parameters=(_TOKEN,)),
+    "/embed/{name}": page("embedPage", "A player for frames in other pages", "text/html", parameters=(_EMBEDDED,)),
+}
+"""The views of the page by their path: each is the same document."""
+PAGE_FILE = page("pageFile", "A file of the page", "text/css", "text/javascript", file=True)
 
 # The description
 

@@ -15,6 +15,7 @@ from server.errors import (
     ContentTypeUnsupportedError,
     DownloadsOffError,
     ExtensionUnsupportedError,
+    FieldInvalidError,
     FileEmptyError,
     GrantExpiredError,
     GrantMismatchError,
@@ -55,7 +56,7 @@ from server.errors import (
     UploadUnscannedError,
     VersionUnsupportedError,
 )
-from server.web.openapi.files import NOSNIFF, RANGE_HEADERS, RANGED, file_answers
+from server.web.openapi.files import DOWNLOAD_QUERY, NOSNIFF, RANGE_HEADERS, RANGED, file_answers
 from server.web.openapi.operation import (
     UUID,
     Answer,
@@ -326,10 +327,11 @@ DOWNLOAD = Operation(
     description="Whole or in ranges, if the setting `downloads` is `on`. The status has its signed URL.",
     scope="read",
     who=Who.URL,
-    parameters=RANGED,
+    parameters=(DOWNLOAD_QUERY, *RANGED),
     answers=file_answers("The original.", "video/*", "application/mxf", "application/octet-stream"),
     errors=(
         DownloadsOffError,
+        FieldInvalidError,
         UploadNotFoundError,
         UploadGoneError,
         UploadPartialError,

@@ -1,0 +1,172 @@
+// Drive the pages of videos in headless Chromium, step by step, and print what happens, one JSON object a line.
+//
+// Options beside those of chromium.mjs: url (of the page), steps (arrays: the name of a step and its arguments), and
+// `values`: names for texts. A step keeps a text under a name (`keep`), and `{name}` in an argument stands for it.
+
+import { createServer } from 'node:http'
+
+import { examine } from './axe.mjs'
+import { given, say, take, visit } from './chromium.mjs'
+
+const values = new Map()
+const fill = (value) =>
+  typeof value === 'string' ? value.replace(/\{(\w+)\}/g, (all, name) => values.get(name) ?? all) : value
+
+/** All players of the page, as a viewer finds them. */
+function players() {
+  return Array.from(document.querySelectorAll('.player'), (player) => {
+    const video = player.querySelector('video')
+    return {
+      phase: player.dataset.phase,
+      time: video.currentTime,
+      paused: video.paused,
+      ended: video.ended,
+      rate: video.playbackRate,
+      muted: video.muted,
+      width: player.clientWidth,
+      height: player.clientHeight,
+      shown: video.videoWidth / video.videoHeight,
+      isStream: video.currentSrc.startsWith('blob:'),
+      source: video.currentSrc,
+      sound: video.webkitAudioDecodedByteCount > 0,
+      level: player.querySelector('.player-quality')?.textContent ?? null,
+    }
+  })
+}
+
+function videos() {
+  return Array.from(document.querySelectorAll('.video'), (video) => ({
+    name: video.querySelector('.video-name')?.textContent ?? null,
+    state: video.dataset.state,
+    line: video.querySelector('.video-line').textContent.replaceAll('\u00a0', ' '),
+    place: Number(video.ariaPosInSet),
+    isSelected: video.querySelector('.video-check').checked,
+  }))
+}
+
+function steps(page) {
+  const context = page.context()
+  return {
+    goto: (address) => page.goto(new URL(address, given.url).href),
+    reload: () => page.reload(),
+    back: () => page.goBack(),
+    click: (selector) => page.click(selector),
+    /** With Shift held. */
+    shiftClick: (selector) => page.click(selector, { modifiers: ['Shift'] }),
+    hover: (selector) => page.hover(selector),
+    /** Point at a share of an element's width. */
+    async point(selector, share) {
+      const { x, y, width, height } = await page.locator(selector).first().boundingBox()
+      await page.mouse.move(x + width * share, y + height / 2, { steps: 4 })
+    },
+    fill: (selector, text) => page.fill(selector, text),
+    select: (selector, value) => page.selectOption(selector, value),
+    key: (key) => page.keyboard.press(key),
+    press: (selector, key) => page.press(selector, key),
+    files: (selector, ...paths) => page.setInputFiles(selector, paths),
+    visible: (selector) => page.waitForSelector(selector),
+    gone: (selector) => page.waitForSelector(selector, { state: 'detached' }),
+    text: (wanted) =>
+      page.waitForFunction((wanted) => document.body.innerText.replaceAll('\u00a0', ' ').includes(wanted), wanted, {
+        polling: 50,
+      }),
+    /** Wait for exactly so many videos on the screen. */
+    shown: (number) =>
+      page.waitForFunction((number) => document.querySelectorAll('.video').length === number, number, { polling: 50 }),
+    /** Wait until an expression is true in the page. */
+    async is(expression) {
+      // Not by `waitForFunction`, which makes a function of a text: the page's policy does not allow that.
+      const deadline = Date.now() + (given.seconds ?? 60) * 1000
+      while (!(await page.evaluate(expression))) {
+        if (Date.now() > deadline) throw new Error(`never true: ${expression}`)
+        await page.waitForTimeout(40)
+      }
+    },
+    /** Wait until the first player has come so far, in seconds. */
+    played: (seconds) =>
+      page.waitForFunction((seconds) => document.querySelector('.player video')?.currentTime >= seconds, seconds, {
+        polling: 30,
+      }),
+    /** Scroll to the end until all of so many videos are loaded. */
+    async scrollTo(total) {
+      await page.waitForFunction(
+        (total) => {
+          window.scrollTo({ top: document.documentElement.scrollHeight, behavior: 'instant' })
+          return document.querySelector(`.video[aria-posinset="${total}"]`) !== null
+        },
+        total,
+        { polling: 30 },
+      )
+    },
+    scroll: (top) => page.evaluate((top) => window.scrollTo({ top, behavior: 'instant' }), top),
+    async keep(name, expression) {
+      values.set(name, await page.evaluate(expression))
+    },
+    /** A page of another site with a frame. */
+    async frame(address) {
+      const html = `<!doctype html><title>blog</title><iframe src="${new URL(address, given.url)}" width="640" height="360"></iframe>`
+      const foreign = createServer((_, answer) => answer.writeHead(200, { 'Content-Type': 'text/html' }).end(html))
+      await new Promise((resolve) => foreign.listen(0, '127.0.0.1', resolve))
+      try {
+        // Another host name is another site, on the same machine.
+        await page.goto(`http://localhost:${foreign.address().port}/`)
+        const frame = page.frames()[1]
+        await frame.waitForLoadState()
+        // A browser shows a page of its own in place of a frame that is refused.
+        const isRefused = frame.url().startsWith('chrome-error:')
+        if (!isRefused) await frame.waitForSelector('.player')
+        say('framed', { isPlayer: !isRefused, url: frame.url() })
+      } finally {
+        foreign.closeAllConnections()
+        foreign.close()
+      }
+    },
+    clipboard: async () => {
+      await context.grantPermissions(['clipboard-read', 'clipboard-write'])
+      say('clipboard', { text: await page.evaluate(() => navigator.clipboard.readText()) })
+    },
+    allowClipboard: () => context.grantPermissions(['clipboard-read', 'clipboard-write']),
+    fail: (pattern, times) => page.route(pattern, (route) => route.abort(), { times }),
+    size: (width, height) => page.setViewportSize({ width, height }),
+    photograph: (path) => page.screenshot({ path, fullPage: true }),
+    /** What the server answers to a request of this page. */
+    async ask(method, address) {
+      const status = await page.evaluate(
+        async ([method, address]) => (await fetch(address, { method })).status,
+        [method, address],
+      )
+      say('asked', { method, address, status })
+    },
+    close: () => page.goto('about:blank'),
+    axe: (label) => examine(page, label),
+    async look(label) {
+      say('look', {
+        label,
+        lang: await page.evaluate(() => document.documentElement.lang),
+        title: await page.title(),
+        path: await page.evaluate(() => location.pathname + location.search),
+        text: (await page.evaluate(() => document.body.innerText)).replaceAll('\u00a0', ' '),
+        wide: await page.evaluate(() => document.documentElement.scrollWidth - innerWidth),
+        focus: await page.evaluate(() => document.activeElement.className),
+        drawn: await page.evaluate(() => document.querySelectorAll('.video').length),
+        players: await page.evaluate(players),
+        videos: await page.evaluate(videos),
+        values: Object.fromEntries(values),
+      })
+    },
+  }
+}
+
+await visit(async (page) => {
+  await page.addInitScript(() => {
+    document.addEventListener('securitypolicyviolation', (event) => {
+      console.error(`policy violated: ${event.violatedDirective} ${event.blockedURI}`)
+    })
+  })
+  const available = steps(page)
+  const filled = Object.fromEntries(
+    Object.entries(available).map(([name, act]) => [name, (...args) => act(...args.map(fill))]),
+  )
+  await page.goto(new URL(given.path ?? '', given.url).href)
+  await take(filled)
+})

@@ -18,6 +18,7 @@ import sqlite3
 import stat
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext, suppress
@@ -43,6 +44,7 @@ from server.storage.ballast import Ballast
 T = TypeVar("T")
 
 _BUSY_SECONDS = 30
+_BUSY_PAUSE = 0.01
 _IDLE_SECONDS = 60
 _ENDED_FOR_SILENCE = "25P03"
 _DISK_FULL = "53100"
@@ -112,10 +114,25 @@ def _prepare_sqlite(connection: DBAPIConnection, _: ConnectionPoolEntry) -> None
     raw = cast("Any", connection)
     # The driver's own transactions would leave DDL outside.
     raw.isolation_level = None
-    raw.execute("PRAGMA journal_mode=WAL")
+    _write_ahead(raw)
     raw.execute("PRAGMA foreign_keys=ON")
     # What is deleted is overwritten; Debian's SQLite does it anyway, others leave it in the file.
     raw.execute("PRAGMA secure_delete=ON")
+
+
+def _write_ahead(raw: sqlite3.Connection) -> None:
+    # The file keeps this mode. SQLite does not wait for others when it changes it: of four processes that opened a new
+    # database together, some were told at once that it is locked.
+    deadline = time.monotonic() + _BUSY_SECONDS
+    while True:
+        try:
+            raw.execute("PRAGMA journal_mode=WAL")
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
+                raise
+            time.sleep(_BUSY_PAUSE)
+        else:
+            return
 
 
 def _prepare_postgresql(connection: DBAPIConnection, _: ConnectionPoolEntry) -> None:

@@ -44,7 +44,7 @@ def examine_before(visit: Visit, origin: str | None = None) -> None:
         if visit.key is None and visit.ask("GET", f"{visit.prefix}/metrics").status == 200 and not _is_here(visit):
             check.find("metrics_public")
     with visit.report.check("content_encoding") as check:
-        page = visit.ask("GET", f"{visit.prefix}/page/page.js", {"Accept-Encoding": "identity"})
+        page = visit.ask("GET", f"{visit.prefix}/", {"Accept-Encoding": "identity"})
         if page.get("Content-Encoding") not in (None, "identity"):
             check.find("content_encoding_forced", found=page.get("Content-Encoding") or "")
 

@@ -157,9 +157,10 @@ def test_a_second_window_shows_the_same(server: ServerProcess, tmp_path: Path) -
         server.url,
         ["choose", str(first)],
         ["until", "done"],
-        ["throttle", 2 * MIB],
+        ["throttle", 5 * MIB],
         ["choose", str(long)],
         ["percent", 10],
+        ["throttle", MIB // 8],  # so that it is still sent when the other windows are there
         ["elsewhere", "first.mp4"],
         ["elsewhere", "Uploading in another window or on another device, "],
         ["throttle", 0],
@@ -207,7 +208,7 @@ def test_folders_and_pasted_files_are_uploaded_as_one_batch(start_server: StartS
     events = use(
         tmp_path,
         server.url,
-        ["throttle", MIB],
+        ["throttle", MIB // 2],
         ["chooseFolder", str(folder)],
         ["percent", 1],
         ["paste", str(big(tmp_path, "pasted.mp4", 6 * MIB))],

@@ -144,7 +144,7 @@ def test_another_owner_sees_nothing_of_the_one_before(monkeypatch: pytest.Monkey
             live.url,
             ["size", 375, 667],
             *sign_in(KEY),
-            ["throttle", 5 * MIB],
+            ["throttle", MIB],
             ["choose", str(video)],
             ["percent", 10],
             ["click", "#sign-out"],

@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from server.transport.pipes import _KEPT
+from server.web import pages
 from tests.harness import processes
 from tests.harness.held import held_locks
 from tests.harness.http import Answer, Connection, request
@@ -141,7 +142,10 @@ def test_each_bad_request_is_refused_and_changes_nothing(server: Server, case: C
     server.checked_log()
 
 
-@pytest.mark.parametrize("path", ["/", MOUNT, cases.FORM, "/healthz", "/metrics", "/page/page.js"])
+SCRIPT = next(route.path for route in pages.routes() if route.path.startswith("/page/"))
+
+
+@pytest.mark.parametrize("path", ["/", MOUNT, cases.FORM, "/healthz", "/metrics", "/videos", SCRIPT])
 def test_an_encoded_line_feed_is_not_ignored_in_a_path(server: Server, path: str) -> None:
     """What is there is not there with `%0a` behind it."""
     assert server.ask("OPTIONS" if path in (MOUNT, cases.FORM) else "GET", path, {}).status != 404

@@ -9,7 +9,7 @@ from server.messages import sentence
 from tests.harness.http import LiveServer
 
 ALLOWED = ("videos.example.org", "Upload.Example.org", "[2001:db8::1]", "only.example.org:8443")
-PATHS = ["/", "/page/page.js", "/files", "/files/x", "/api/upload/videos", "/api/task/status/x", "/metrics", "/nothing"]
+PATHS = ["/", "/videos", "/files", "/files/x", "/api/upload/videos", "/api/task/status/x", "/metrics", "/nothing"]
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,7 @@ import * as api from '../api'
 import { closeEvents, listen, openEvents } from '../api/events'
 import type { Task } from '../api/types'
 import { language } from './language'
-import { onVisitor } from './session'
+import { may, onVisitor } from './session'
 
 /** Tasks by id. */
 export const tasks = signal<ReadonlyMap<string, Task>>(new Map())
@@ -60,7 +60,8 @@ onVisitor((owner, isOther) => {
     tasks.value = new Map()
     closeEvents()
   }
-  if (owner !== null || !isOther) openEvents()
+  // A key that may only upload has nothing to read.
+  if ((owner !== null || !isOther) && may('read')) openEvents()
 })
 
 // The sentences of the server are in one language each.

@@ -9,7 +9,7 @@ import { listen } from '../../api/events'
 import type { Upload } from '../../api/types'
 import { loadConfig } from '../config'
 import { uploadShare } from '../progress'
-import { onVisitor, sessionState } from '../session'
+import { may, onVisitor, sessionState } from '../session'
 import { refresh, tasks } from '../videos'
 import { add, type Item, idOf, isPending, isRunning, items, makeItem, set, take, total } from './items'
 import { fileOf, forgetAll, hold, type Remembered, records } from './memory'
@@ -149,7 +149,7 @@ export function isRisky(): boolean {
 async function begin(): Promise<void> {
   void loadConfig().then((config) => obey(config?.chunk_size))
   await recall()
-  void loadOthers()
+  if (may('read')) void loadOthers()
   schedule()
 }
 

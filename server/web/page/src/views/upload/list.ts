@@ -6,6 +6,7 @@ import { computed, signal } from '@preact/signals'
 
 import { listen } from '../../api/events'
 import type { Task, Upload } from '../../api/types'
+import { may } from '../../state/session'
 import { type Item, idOf, items, others } from '../../state/uploads'
 import { orderOf } from '../../state/uploads/order'
 import { load, tasks } from '../../state/videos'
@@ -70,7 +71,7 @@ export async function loadNewest(): Promise<void> {
 
 /** Keep the list up to date until the function that is returned is called. */
 export function follow(): () => void {
-  void loadNewest()
+  if (may('read')) void loadNewest()
   return listen({
     missed: () => void loadNewest(),
     event: ({ type, task_id: id }) => {

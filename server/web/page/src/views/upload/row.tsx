@@ -1,3 +1,7 @@
+// One video on its way: from the first byte to the result, in one row.
+//
+// Rule: it shows the facts as they are. Uploading and processing are one way: one bar, which never goes back.
+
 import { useEffect, useRef, useState } from 'preact/hooks'
 
 import { mediaAddress } from '../../api/media'

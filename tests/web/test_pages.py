@@ -23,6 +23,7 @@ DIST = PAGE / "dist"
 NAMES = sorted(path.name for path in DIST.iterdir() if path.suffix in (".js", ".css"))
 SOURCES = sorted(path for path in (PAGE / "src").rglob("*") if path.suffix in (".ts", ".tsx"))
 VIEWS = ("/", "/videos")
+DEEPER = ("/v/{task_id}", "/s/{token}", "/embed/{name}")
 TYPES = {".css": "text/css; charset=utf-8", ".js": "text/javascript; charset=utf-8"}
 FOREVER = "public, max-age=31536000, immutable"
 
@@ -218,7 +219,7 @@ def test_the_page_tells_whether_it_needs_a_sign_in() -> None:
     off, on = ({route.path: route for route in server.web.pages.routes(auth)} for auth in ("off", "on"))
     assert off.keys() == on.keys()
     differ = {path for path in off if sent(route=off[path])["etag"] != sent(route=on[path])["etag"]}
-    assert differ == set(VIEWS)
+    assert differ == {*VIEWS, *DEEPER}
     page = sent(route=on["/"])
     assert b'<html data-auth="on" lang="en">' in page["body"]
     assert int(page["content-length"]) == len(page["body"])

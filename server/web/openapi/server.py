@@ -160,7 +160,7 @@ METRICS: Operations = {"GET": _METRICS, "HEAD": _METRICS.as_head("metricsHead")}
 
 # The page
 
-_RARE = ("Strict-Transport-Security", "Vary", "Content-Encoding")
+_RARE = ("Strict-Transport-Security", "Vary", "Content-Encoding", "X-Robots-Tag", "X-Frame-Options", "ETag")
 
 _OF_PAGE = (
     NOSNIFF,
@@ -177,6 +177,7 @@ _OF_PAGE = (
             ("Vary", "Of a file that may be compressed."),
             ("Content-Encoding", "Of a compressed file."),
             ("Strict-Transport-Security", "Only over https."),
+            ("X-Robots-Tag", "No search engine lists shared videos."),
         )
     ),
     Header(name="Last-Modified", description="When the file was made.", schema=text()),

@@ -37,7 +37,6 @@ import { Facts, Steps } from './facts'
 import { PosterDialog } from './poster'
 import { ShareDialog } from './share'
 
-const manages = may('manage')
 const id = computed(() => segments.value[1] ?? '')
 const failure = signal<unknown>(null)
 
@@ -122,7 +121,7 @@ function Shown({ task }: { task: Task }) {
             ) : (
               <h1 dir="auto">
                 {name}
-                {manages.value && (
+                {may('manage') && (
                   <Button icon="edit" label={t('video.rename')} class="watch-edit" onClick={() => setEdited(true)} />
                 )}
               </h1>
@@ -132,7 +131,7 @@ function Shown({ task }: { task: Task }) {
             </p>
           </div>
           <div class="watch-actions">
-            {manages.value && (
+            {may('manage') && (
               <Button look="primary" icon="share" id="share" onClick={() => setOpen('share')}>
                 {t('video.share')}
               </Button>
@@ -212,7 +211,7 @@ function State({ task }: { task: Task }) {
         <h2>{t(isError ? 'video.failed' : 'video.cancelled')}</h2>
         <p>{isError ? reason : t('video.cancelled_hint')}</p>
       </div>
-      {manages.value && canRetry(task) && (
+      {may('manage') && canRetry(task) && (
         <Button icon="retry" id="retry" onClick={() => void retryVideos([task])}>
           {t('videos.retry')}
         </Button>
@@ -239,7 +238,7 @@ function items(task: Task, file: TaskFile | undefined, open: (dialog: 'poster') 
   const found: MenuItem[] = [
     { label: t('videos.copy_link'), icon: 'link', act: () => void copyLinks([task.task_id]), id: 'copy-link' },
   ]
-  if (!manages.value) return found
+  if (!may('manage')) return found
   if (file?.playable)
     found.push({ label: t('video.poster'), icon: 'picture', act: () => open('poster'), id: 'choose-poster' })
   if (canRetry(task)) found.push({ label: t('videos.retry'), icon: 'retry', act: () => void retryVideos([task]) })

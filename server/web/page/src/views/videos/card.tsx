@@ -27,8 +27,6 @@ import { nameOf } from '../../state/videos'
 import { statusWord } from '../../state/words'
 import { t } from '../../text'
 
-const manages = may('manage')
-
 export function Card({ task, place, total }: { task: Task; place: number; total: number }) {
   const id = task.task_id
   const name = nameOf(task)
@@ -90,7 +88,7 @@ function items(task: Task, edit: () => void): MenuItem[] {
   const found: MenuItem[] = [{ label: t('videos.copy_link'), icon: 'link', act: () => void copyLinks([id]) }]
   if (task.files.some(bestDownload))
     found.push({ label: t('videos.download'), icon: 'download', act: () => void downloadVideos([task]) })
-  if (!manages.value) return found
+  if (!may('manage')) return found
   found.unshift({ label: t('videos.rename'), icon: 'edit', act: edit })
   if (canRetry(task)) found.push({ label: t('videos.retry'), icon: 'retry', act: () => void retryVideos([task]) })
   if (isRunning(task)) found.push({ label: t('videos.stop'), icon: 'cross', act: () => void stopVideo(id) })

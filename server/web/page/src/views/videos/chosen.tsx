@@ -17,8 +17,6 @@ import { selectAll, selected, selectNone } from '../../state/selection'
 import { may } from '../../state/session'
 import { t } from '../../text'
 
-const manages = may('manage')
-
 export function Chosen() {
   const ids = selected.value
   useKeys()
@@ -38,10 +36,10 @@ export function Chosen() {
         {files.length > 0 && (
           <Action icon="download" id="download" words={t('videos.download')} act={() => void downloadVideos(files)} />
         )}
-        {manages.value && failed.length > 0 && (
+        {may('manage') && failed.length > 0 && (
           <Action icon="retry" id="retry" words={t('videos.retry')} act={() => void retryVideos(failed)} />
         )}
-        {manages.value && <Action icon="bin" id="delete" words={t('videos.delete')} act={() => remove(ids)} />}
+        {may('manage') && <Action icon="bin" id="delete" words={t('videos.delete')} act={() => remove(ids)} />}
       </div>
     </section>
   )
@@ -79,7 +77,7 @@ function useKeys(): void {
         return
       if (event.key === 'a' && (event.ctrlKey || event.metaKey)) selectAll()
       else if (event.key === 'Escape' && selected.peek().length > 0) selectNone()
-      else if (event.key === 'Delete' && manages.peek() && selected.peek().length > 0) remove(selected.peek())
+      else if (event.key === 'Delete' && may('manage') && selected.peek().length > 0) remove(selected.peek())
       else return
       event.preventDefault()
     }

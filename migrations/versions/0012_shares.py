@@ -1,12 +1,12 @@
 """Links by which a video is seen without a credential; posters that the owner has chosen.
 
-Revision: 0013, after 0011. Frozen: imports nothing from `server`.
+Revision: 0012, after 0011. Frozen: imports nothing from `server`.
 """
 
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0013"
+revision = "0012"
 down_revision = "0011"
 
 

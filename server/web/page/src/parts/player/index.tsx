@@ -171,16 +171,9 @@ export default function Player(props: PlayerProps) {
   )
   useEffect(() => join(turn), [turn])
 
-  // Another video in the same player.
-  useEffect(() => {
-    setFailed(false)
-    setPhase('new')
-    setTime(0)
-    setOwn(null)
-    setSize(null)
-    setLevels([])
-    return detach
-  }, [source.hls, source.mp4])
+  // Another video is another player (by its key). A form that is made later, such as the stream beside the MP4, interrupts
+  // nobody: it is taken by who begins after that.
+  useEffect(() => detach, [])
 
   useEffect(() => {
     const target = video()

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from sqlalchemy import insert, select
 
-from server.database.access_models import ApiKey, BrowserSession, Grant, OwnerLimits
+from server.database.access_models import ApiKey, BrowserSession, Grant, OwnerLimits, Share
 from server.database.base import Base
 from server.database.event_models import WebhookEndpoint
 from server.database.models import FormAnswer, Task, Upload
@@ -23,7 +23,7 @@ from tests.tus.client import MOUNT, creation
 NOW = datetime(2026, 11, 30, tzinfo=UTC)
 NOTHING = {"stored_bytes": 0, "open_bytes": 0, "open_uploads": 0, "daily_bytes": 0, "waiting_tasks": 0}
 MODELS: tuple[type[Any], ...] = (
-    Task, Upload, FormAnswer, ApiKey, Grant, BrowserSession, OwnerLimits, WebhookEndpoint
+    Task, Upload, FormAnswer, ApiKey, Grant, Share, BrowserSession, OwnerLimits, WebhookEndpoint
 )  # fmt: skip
 
 
@@ -43,13 +43,15 @@ def add(operator: Operator, model: type[Base], **values: object) -> None:
 
 def add_everything(operator: Operator, owner: str) -> None:
     """A row of each table that has an owner."""
-    register_task(operator.services, "a.mp4", owner=owner)
+    task_id = register_task(operator.services, "a.mp4", owner=owner)
     later = NOW + timedelta(days=1)
     times = {"created_at": NOW, "expires_at": later}
     add_answer(operator, owner, "key-1", "task-of-" + owner)
     ids = {"id": f"k-{owner}", "secret_hash": "0" * 64, "owner": owner}
     add(operator, ApiKey, scopes=["upload"], **ids, created_at=NOW)
     add(operator, Grant, created_by="key:1", uploads=1, **ids, **times)
+    link = {"id": f"s-{owner}", "token_hash": owner.ljust(64, "0"), "task_id": task_id, "created_by": "key:1"}
+    add(operator, Share, owner=owner, **link, **times)
     sign_in = {"credential": "key:1", "scopes": ["upload"], "used_at": NOW}
     add(operator, BrowserSession, id_hash=owner.ljust(64, "0"), owner=owner, **sign_in, **times)
     hook = {"id": f"w-{owner}", "url": "https://example.com/", "types": [], "event_id": 0, "created_at": NOW}
@@ -151,8 +153,8 @@ def test_a_name_in_use_is_merged_only_on_demand(operator: Operator) -> None:
     assert owners_of(operator.services.database) == before
     done = operator.run("owner", "rename", "ann", "robert", "--merge")
     assert done.output == (
-        "Moved to robert: tasks 1, uploads 1, form answers 1, api keys 1, grants 1, browser sessions 1, task events 3, "
-        "webhook endpoints 1.\n"
+        "Moved to robert: tasks 1, uploads 1, form answers 1, api keys 1, grants 1, shares 1, browser sessions 1, "
+        "task events 3, webhook endpoints 1.\n"
     )
     assert all(set(names) == {"robert"} for names in owners_of(operator.services.database).values())
     with operator.services.database.read() as session:

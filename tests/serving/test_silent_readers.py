@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from server.serving import answer_timeout
+from server.web import pages
 from tests.conftest import StartServer
 from tests.harness.http import LiveServer, request
 from tests.harness.server_process import ServerProcess
@@ -64,7 +65,7 @@ def test_many_silent_readers_keep_no_place_and_no_memory(start_server: StartServ
     assert is_served(server.port)
     server.http.close()
     before, had = sockets(server), memory(server)
-    with silent(server.port, request("GET", "/") * 30, SILENT):
+    with silent(server.port, request("GET", "/") * 70, SILENT):
         watch = Stopwatch()
         until(lambda: is_served(server.port), every=0.5, what="another one is served")
         assert watch.seconds < 2 * IDLE
@@ -83,7 +84,9 @@ def kept_by_the_kernel(port: int) -> int:
 def test_answers_in_kernel_buffers_are_given_up_too(start_server: StartServer) -> None:
     """Answers that fit into the kernel's buffer are given up, too, although the server has closed by then."""
     server = start_server(scheduler="none", body_idle_timeout=2)
-    with silent(server.port, request("GET", "/page/rows.js") * 12, 5):
+    (script,) = (Path(pages.__file__).parent / "page" / "dist").glob("upload-*.js")
+    assert 11_000 < script.stat().st_size < 16_000  # twelve fit into the buffer, and not into the client's
+    with silent(server.port, request("GET", f"/page/{script.name}") * 12, 5):
         until(lambda: kept_by_the_kernel(server.port) == 5, what="the kernel has all answers")
         until(lambda: kept_by_the_kernel(server.port) == 0, seconds=30, what="it has given them up")
         assert is_served(server.port)

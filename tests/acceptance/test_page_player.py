@@ -55,10 +55,8 @@ def test_a_video_plays_while_its_stream_is_made(start_server: StartServer, gate:
     code, answer = curl(server.url, [video])
     assert code == 200, answer
     task_id = answer["task_id"]
-    file = until(
-        lambda: next((file for file in server.status(task_id)["files"] if file["playable"]), None),
-        what="the MP4 is in place",
-    )
+    until(lambda: server.status(task_id)["files"][0]["playable"], what="the MP4 is in place")
+    (file,) = server.status(task_id)["files"]
     with browser(
         tmp_path,
         server.url,

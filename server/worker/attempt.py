@@ -25,7 +25,7 @@ from server import media_types
 from server.database.models import TaskFile, TaskStep
 from server.database.session import AWAY, Database
 from server.errors import StepError
-from server.lifecycle import FILE_MOVES, STEP_MOVES, StepStatus, ends
+from server.lifecycle import FILE_MOVES, STEP_MOVES, StepStatus, TaskStatus, ends
 from server.pipeline import budget
 from server.pipeline.order import STEPS, groups
 from server.pipeline.sandbox.spare_children import NONE, SpareChildren
@@ -156,14 +156,22 @@ class Attempt:
                 progress.begin_file(file.id)
                 self._file_unless_removed(file)
             progress.end_file(file.id)
-        status = self._writes.transact(lambda session: queue.finish(session, self.claim, now=self._clock()))
+        self._end_task()
+
+    def _end_task(self) -> None:
+        def end(session: Session) -> tuple[TaskStatus | None, datetime | None]:
+            status = queue.finish(session, self.claim, now=self._clock())
+            created = file_steps.first_upload(session, self.claim.task_id) if self._trace.is_on else None
+            return status, created
+
+        status, created = self._writes.transact(end)
         if status is None:
             raise LostError
+        # From here on the claim is gone, as it should be: a heartbeat would take that for a loss.
+        self._over.set()
         _log.info("task_ended", task=self.claim.task_id, attempt=self.claim.attempt, status=status.value)
+        self._trace.task_ended(status.value, created)
         self._drop_originals(self.claim.task_id)
-        if self._trace.is_on:
-            created = self._writes.transact(lambda session: file_steps.first_upload(session, self.claim.task_id))
-            self._trace.task_ended(status.value, created)
 
     def _files(self, session: Session) -> list[TaskFile]:
         found = list(queue.files_of(session, self.claim.task_id))

@@ -1,7 +1,11 @@
 """Chromium, driven by the scripts of `tests/clients/`, and what their events tell.
 
-Rule: one Node process and one browser for each process of the tests (`drivers.mjs`), started by the first who asks;
-each driver has a browser context of its own. A start of both takes more processor time than most of what is done there.
+Rules:
+
+- It is the headless shell: the same engine without windows, for less than half of the processor time.
+- One Node process and one browser for each process of the tests (`drivers.mjs`), started by the first test that asks;
+  each driver has a browser context of its own. A start of both takes more processor time than most of what is done
+  there.
 """
 
 import atexit
@@ -78,8 +82,8 @@ class _Run:
 
 @cache
 def _drivers(owner: int) -> "subprocess.Popen[bytes]":
-    chromium = shutil.which("chromium")
-    assert chromium, "Chromium is not installed; `make test` installs it"
+    chromium = shutil.which("chromium-headless-shell")
+    assert chromium, "The headless shell of Chromium is not installed; `make test` installs it"
     process = subprocess.Popen(
         [node(), str(CLIENTS / "drivers.mjs"), chromium], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL
     )

@@ -1,5 +1,6 @@
 """What live streams and webhooks read, they read along an index, however many events and deliveries there are."""
 
+import contextlib
 import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -17,6 +18,7 @@ from server.events.sender import Sender, Sent
 from server.events.webhooks import Webhooks
 from server.settings import Settings
 from tests.harness.migrated import migrate
+from tests.harness.quick_fill import without_indexes
 from tests.tasks.queued_tasks import register
 
 AT = datetime(2026, 1, 1, tzinfo=UTC)
@@ -56,7 +58,8 @@ def fill(database: Database, rows: int) -> None:
     is_sqlite = database.engine.dialect.name == "sqlite"
     at, no = ("'2026-01-01 00:00:00'", "0") if is_sqlite else ("TIMESTAMPTZ '2026-01-01 00:00:00+00'", "FALSE")
     amounts = {_EVENTS: rows, _TASKS: 20_000, _ENDPOINTS: ENDPOINTS, _DELIVERIES: rows // 5, _ATTEMPTS: 0}
-    with database.write() as session:
+    tables = ("task_events", "tasks", "webhook_deliveries", "webhook_attempts")
+    with database.write() as session, without_indexes(session, *tables):
         for statement, amount in amounts.items():
             if is_sqlite:
                 numbers = f"({_NUMBERS.format(rows=amount)} SELECT i FROM n) AS made"
@@ -69,21 +72,28 @@ def fill(database: Database, rows: int) -> None:
         connection.execute(text("ANALYZE"))
 
 
-@pytest.fixture(params=[20_000, pytest.param(10_000_000, marks=pytest.mark.soak)], ids=["20k", "10m"])
+@pytest.fixture(scope="module", params=[20_000, pytest.param(10_000_000, marks=pytest.mark.soak)], ids=["20k", "10m"])
 def rows(request: pytest.FixtureRequest) -> int:
     """How many events there are."""
     number: int = request.param
     return number
 
 
-@pytest.fixture
-def database(database_url: str, rows: int) -> Iterator[Database]:
+@pytest.fixture(scope="module", params=["sqlite", pytest.param("postgresql")])
+def database(request: pytest.FixtureRequest, rows: int, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Database]:
     """A database with many events, ended tasks and deliveries."""
-    migrate(database_url)
-    made = Database(database_url, 2)
-    fill(made, rows)
-    yield made
-    made.close()
+    with contextlib.ExitStack() as stack:
+        if request.param == "sqlite":
+            url = f"sqlite:///{tmp_path_factory.mktemp('events') / 'test.db'}"
+        else:
+            cluster = request.getfixturevalue("postgres_server")
+            url = cluster.create_database()
+            stack.callback(cluster.drop_database, url)
+        migrate(url)
+        made = Database(url, 2)
+        stack.callback(made.close)
+        fill(made, rows)
+        yield made
 
 
 @contextmanager

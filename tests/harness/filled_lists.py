@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from sqlalchemy import Connection, text
 
 from server.database.session import Database
+from tests.harness.quick_fill import without_indexes
 from tests.harness.waiting import until
 
 BEGIN = datetime(2026, 1, 1, tzinfo=UTC)
@@ -33,12 +34,6 @@ _HIDDEN = (
     "SELECT relname FROM pg_class WHERE relnamespace = current_schema()::regnamespace "
     "AND relname IN ('uploads', 'tasks', 'task_files') AND relallvisible < relpages"
 )
-_TABLES = "('uploads', 'tasks', 'task_files')"
-_INDEXES = {
-    "sqlite": f"SELECT name, sql FROM sqlite_master WHERE type = 'index' AND sql <> '' AND tbl_name IN {_TABLES}",
-    "postgresql": "SELECT indexname, indexdef FROM pg_indexes WHERE schemaname = current_schema() "
-    f"AND indexname LIKE 'ix@_%' ESCAPE '@' AND tablename IN {_TABLES}",
-}
 _STATUS = (
     "CASE WHEN i % 41 = 0 THEN 'error' WHEN i % 41 = 1 THEN 'cancelled' WHEN i % 41 = 2 THEN 'removed' "
     "WHEN i % 41 = 3 THEN 'uploaded' WHEN i % 41 = 4 THEN 'processing' ELSE 'completed' END"
@@ -62,19 +57,12 @@ def fill(database: Database, rows: int) -> None:
     file = {"id": "id", "task_id": "id", "upload_id": "id", "position": "1", "name": "filename", "size": "10"}
     file |= {"safe_name": "filename", "status": "'completed'", "progress": "100", "has_poster": "false"}
     numbers = _NUMBERS[kind].format(last=rows - 1)
-    with database.write() as session:
-        if kind == "sqlite":
-            session.connection().exec_driver_sql("PRAGMA cache_size=-200000")
-        # Rows in the order of their ids, and indexes afterwards: a tenth of the time for a million.
-        indexes = session.execute(text(_INDEXES[kind])).all()
-        for name, _ in indexes:
-            session.execute(text(f"DROP INDEX {name}"))
+    with database.write() as session, without_indexes(session, "uploads", "tasks", "task_files"):
+        # Rows in the order of their ids.
         for table, values, source in (("uploads", upload, "n"), ("tasks", task, "n"), ("task_files", file, "uploads")):
             select = f"SELECT {', '.join(values.values())} FROM {source} ORDER BY 1"
             numbered = f"{numbers} {select}" if source == "n" else select
             session.execute(text(f"INSERT INTO {table} ({', '.join(values)}) {numbered}"))
-        for _, sql in indexes:
-            session.connection().exec_driver_sql(sql)
     if kind == "postgresql":
         with database.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
             # It leaves pages that another transaction might still read, such as that of an automatic ANALYZE; the

@@ -18,11 +18,11 @@ SENTENCES: dict[str, Texts] = {
     ),
     "sign_in_invalid": (
         "登录请求须为 JSON，含 key 或 token 之一，最大 {limit}",
-        "A sign-in is a JSON object with either `key` or `token`, and has at most {limit}",
+        "A sign-in must be a JSON object with either `key` or `token`, of at most {limit}",
     ),
     "host_not_allowed": (
         "此服务器不处理该主机名的请求",
-        "This server does not answer for that host; use its public address",
+        "This server does not accept requests for that host; use its public address",
     ),
     "refused_by_backend": ("上传被拒绝：{explanation}", "The upload was refused: {explanation}"),
     "grant_expired": (
@@ -31,13 +31,13 @@ SENTENCES: dict[str, Texts] = {
     ),
     "grant_used": (
         "上传许可的 {uploads} 个名额均已用于其他文件，请重新获取",
-        "Other files have taken every place of this upload grant, {uploads} in all; ask for a new grant",
+        "This upload grant allows {uploads} uploads, and other files have used them; ask for a new grant",
     ),
     "grant_mismatch": ("上传许可不允许该上传：{reason}", "The upload grant does not allow this: {reason}"),
     "field_invalid": ("字段 {field} 无效：{reason}", "The field {field} is not valid: {reason}"),
     "playback_expired": (
         "链接已过期，请重新查询任务状态以获取新链接",
-        "This URL has expired; ask for the status of the task again, which has a new one",
+        "This URL has expired; request the status of the task again to get a new one",
     ),
     "quota_too_small": (
         "文件超过您的限额 {limit}",
@@ -45,7 +45,7 @@ SENTENCES: dict[str, Texts] = {
     ),
     "quota_reached": (
         "已达到限额：{reason}，请稍后重试",
-        "A limit is reached: {reason}; try again later",
+        "You have reached a limit: {reason}; try again later",
     ),
     "rate_limited": (
         "请求过于频繁，请在 {seconds} 秒后重试",
@@ -63,10 +63,10 @@ SENTENCES: dict[str, Texts] = {
         "该分享链接已被撤销，请联系分享者",
         "This link was revoked; ask the person who sent it",
     ),
-    "share_video_gone": ("该视频已被删除", "The video of this link was deleted"),
+    "share_video_gone": ("该视频已被删除", "The video behind this link was deleted"),
     "too_many_shares": (
         "该视频的有效分享链接已达上限 {limit} 个，请先撤销不用的",
-        "A video may have {limit} valid links; revoke one that is not needed",
+        "A video may have at most {limit} valid links; revoke one that is not needed",
     ),
     "share_made_invalid": ("分享链接已撤销", "The link was revoked"),
     "key_not_found": ("没有该密钥", "There is no such key"),

@@ -24,22 +24,22 @@ SENTENCES: dict[str, Texts] = {
     "file_removed": ("文件已删除", "The file was deleted"),
     "task_not_found": ("任务不存在", "There is no such task"),
     "task_ended": ("任务已结束，无法取消", "The task has ended and cannot be cancelled"),
-    "task_retried": ("任务将重新处理", "The task is processed again"),
+    "task_retried": ("任务将重新处理", "The task will be processed again"),
     "task_running": (
         "任务正在处理，无法删除；请先取消，或在请求中加上 ?cancel=1",
         "The task is being processed; cancel it first, or send the request with ?cancel=1",
     ),
     "poster_not_ready": (
         "视频尚未处理完成或处理失败，暂时不能更换封面",
-        "The video is not processed yet, or has failed; its poster can be changed once it is ready",
+        "The video has not been processed yet, or its processing failed; its poster cannot be changed now",
     ),
     "frame_unavailable": (
         "该时间点没有可用的画面，请选择其他时间点",
-        "There is no picture at this time of the video; choose another one",
+        "The video has no frame at this time; choose another time",
     ),
     "picture_invalid": (
         "无法读取该图片，请使用 JPEG、PNG 或 WebP 格式",
-        "The picture cannot be read; use a JPEG, PNG or WebP",
+        "The picture cannot be read; use a JPEG, PNG or WebP file",
     ),
     "report_too_large": (
         "该时间段内的上传超过 {limit} 个，请缩短时间段",
@@ -47,7 +47,7 @@ SENTENCES: dict[str, Texts] = {
     ),
     "task_not_ended": (
         "任务尚未结束，状态为 {status}，无法重新处理",
-        "The task has not ended, its status is {status}; only a task that has ended can be retried",
+        "The task has not ended (its status is {status}); only a task that has ended can be retried",
     ),
     "task_not_retried": ("任务无法重新处理：{reason}", "The task cannot be retried: {reason}"),
     "task_gone": ("任务已删除，不能再修改或重新处理", "The task was deleted and cannot be changed or retried"),

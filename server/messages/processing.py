@@ -85,8 +85,8 @@ SENTENCES: dict[str, Texts] = {
         "服务器处理时出错，多次重试后仍未成功",
         "The server failed to process the file, even after several attempts",
     ),
-    "step_interrupted": ("服务器处理时出错，将重试", "The server failed to process the file and will try again"),
-    "too_many_attempts": ("处理多次中断，不再重试", "Processing was interrupted too often and will not be tried again"),
+    "step_interrupted": ("服务器处理时出错，将重试", "The server failed to process the file and will retry"),
+    "too_many_attempts": ("处理多次中断，不再重试", "Processing was interrupted too often and will not be retried"),
 }
 
 REMARKS = frozenset({"truncated", "audio_missing", "audio_downmixed"})

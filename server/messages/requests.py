@@ -7,7 +7,7 @@ SENTENCES: dict[str, Texts] = {
     "header_invalid": ("请求头 {name} 无效：{reason}", "The header {name} is not valid: {reason}"),
     "host_invalid": (
         "请求须有且只有一个有效的 Host 请求头",
-        "The request needs one Host header, and only one, with a valid host",
+        "The request must have exactly one Host header, with a valid host",
     ),
     "metadata_invalid": ("Upload-Metadata 无效：{reason}", "Upload-Metadata is not valid: {reason}"),
     "extension_unsupported": (
@@ -32,7 +32,7 @@ SENTENCES: dict[str, Texts] = {
     ),
     "too_many_finals": (
         "已有 {limit} 个合并上传在等待 {part}，请先完成或删除其中一个",
-        "{limit} final uploads already wait for {part}; complete or remove one of them first",
+        "{limit} final uploads are already waiting for {part}; complete or remove one of them first",
     ),
     "upload_final": (
         "这是合并后的上传，不能再追加数据",
@@ -58,7 +58,7 @@ SENTENCES: dict[str, Texts] = {
     ),
     "group_differs": (
         "task_files 与该任务的其他文件不一致，应为 {files}",
-        "The other files of this task have {files} as task_files; send the same number",
+        "The other files of this task say task_files {files}; send the same number",
     ),
     "group_full": (
         "该任务的 {files} 个文件均已创建，不能再添加",
@@ -70,7 +70,7 @@ SENTENCES: dict[str, Texts] = {
     ),
     "group_ended": (
         "该任务不再等待文件，请用新的任务编号重新上传",
-        "This task no longer waits for files; upload again with a new task id",
+        "This task is no longer waiting for files; upload again with a new task id",
     ),
     "upload_gone": ("上传已过期或已删除", "The upload has expired or was removed; create a new one"),
     "version_unsupported": (
@@ -97,7 +97,7 @@ SENTENCES: dict[str, Texts] = {
     ),
     "body_timeout": (
         "{seconds} 秒内没有收到数据或数据过少，已收到的数据已保存，请从该处继续",
-        "No data, or too little, arrived in {seconds} s; the data received so far is stored, continue from there",
+        "No data, or too little, arrived in {seconds} s; the data received so far is stored. Continue from there",
     ),
     "form_timeout": (
         "{seconds} 秒内没有收到数据或数据过少，请重新上传",
@@ -125,11 +125,11 @@ SENTENCES: dict[str, Texts] = {
     ),
     "too_busy": (
         "服务器正忙，请稍后重试",
-        "The server is at its limit of connections or uploads; try again shortly",
+        "The server has reached its limit of connections or uploads; try again shortly",
     ),
     "too_many_streams": (
         "实时事件连接已达上限 {limit}（{reason}），请改为轮询任务状态，或稍后重试",
-        "The limit of {limit} live streams is reached ({reason}); ask for the status instead, or try again later",
+        "The limit of {limit} live streams has been reached ({reason}); poll the status instead, or try again later",
     ),
     "server_stopping": (
         "服务器正在停止或重启，请稍后重试",
@@ -137,7 +137,7 @@ SENTENCES: dict[str, Texts] = {
     ),
     "no_room": (
         "存储空间不足：需要 {needed}，可用于上传的还有 {room}，请稍后重试",
-        "There is not enough disk space: this needs {needed}, and {room} is left for uploads; try again later",
+        "There is not enough disk space: this upload needs {needed}, and {room} is left for uploads; try again later",
     ),
     "form_storage_full": (
         "存储空间已满，本次上传未保存，请稍后重试",
@@ -145,6 +145,6 @@ SENTENCES: dict[str, Texts] = {
     ),
     "storage_full": (
         "存储空间已满，已收到的数据已保存，请稍后重试",
-        "The disk is full; the data received so far is stored, try again later",
+        "The disk is full; the data received so far is stored. Try again later",
     ),
 }

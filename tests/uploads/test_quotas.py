@@ -113,7 +113,7 @@ def test_stored_bytes_are_those_of_complete_and_open_uploads(serve: Serve) -> No
     first = create(live, 400)
     assert patch(live, first, 0, video(400)).status == 204
     second = create(live, 600)
-    refused(post(live, creation(1)), 429, "1000 B of videos")
+    refused(post(live, creation(1)), 429, "1000 B of stored videos")
     assert live.ask("DELETE", target(second), VERSION).status == 204
     refused(post(live, creation(601)), 429)
     create(live, 600)

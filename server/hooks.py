@@ -37,7 +37,7 @@ class Refuse:
 
 @dataclass(frozen=True, kw_only=True)
 class UploadFinished:
-    """An upload has all of its bytes, and its task waits or gathers. `event_id` is the same when it is told again."""
+    """An upload has all of its bytes, and its task waits or gathers. A repeated call has the same `event_id`."""
 
     event_id: int
     at: str
@@ -53,7 +53,7 @@ class UploadFinished:
 
 @dataclass(frozen=True, kw_only=True)
 class TaskEnded:
-    """A task has ended: `completed`, `error` or `cancelled`. `event_id` is the same when it is told again."""
+    """A task has ended: `completed`, `error` or `cancelled`. A repeated call has the same `event_id`."""
 
     event_id: int
     at: str
@@ -69,7 +69,7 @@ PreCreate = Callable[[Creation], Refuse | None]
 """`pre_create`: asked before an upload or a form is created; None lets it be created."""
 
 PostFinish = Callable[[UploadFinished], None]
-"""`post_finish`: told of each upload that has all of its bytes, at least once."""
+"""`post_finish`: called at least once for each upload that has all of its bytes."""
 
 PostTask = Callable[[TaskEnded], None]
-"""`post_task`: told of each task that has ended, at least once."""
+"""`post_task`: called at least once for each task that has ended."""

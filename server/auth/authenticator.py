@@ -71,7 +71,7 @@ class Authenticator:
             cookie = cookies.find(scope)
             found = None if cookie is None else await self.session(cookie)
             if found is not None:
-                check_same_site(scope)  # the browser sends the cookie, whoever's page made the request
+                check_same_site(scope)  # the browser sends the cookie, whichever page made the request
                 return found
         known = self.of_proxy(scope)
         if known is not None:

@@ -157,7 +157,7 @@ class RateLimits:
         if self.address is not None and address:
             rates.append((self.address, network(address)))
         if self.owner is not None:
-            # A digest: names of owners are of any length, and nobody needs to read them in Redis.
+            # A digest: names of owners are of any length, and Redis need not show them.
             rates.append((self.owner, blake2b(owner.encode(), digest_size=16).hexdigest()))
         return rates
 

@@ -170,7 +170,7 @@ class Signatures:
 
     async def _look_again(self) -> None:
         """Another process may have made a key just now. One look serves all that wait for one, and looks are rare: a
-        flood of signatures that nobody made must not become a flood of queries."""
+        flood of invented signatures must not become a flood of queries."""
         before = self._loaded
         pause = before + _SHORTEST_SECONDS - self._monotonic()
         if pause > 0:

@@ -49,7 +49,7 @@ def backup_command(place: Decorator, settings: Callable[[Mapping[str, str | None
         copied = {"copied_files": made.copied_files, "copied_bytes": made.copied_bytes}
         _print_summary(as_json, "Backed up", folder, made.manifest, **copied, missing=made.missing)
         if made.missing:
-            raise exits.Damaged(_listed("Told of by the database, and missing or not whole", made.missing))
+            raise exits.Damaged(_listed("Named by the database, and missing or incomplete", made.missing))
 
     return backup
 

@@ -21,7 +21,7 @@ queries. Times are UTC; sizes are bytes. Reasons are codes; [errors](errors.md) 
 added by later versions; they do not change their meaning. On PostgreSQL the meanings are comments too (`\\d+ uploads`).
 
 **Personal** marks columns that tell who somebody is, or what they called their videos; `videodock owner erase` empties
-them. **Secret** marks what `videodock reports grant` gives to nobody.
+them. **Secret** marks what `videodock reports grant` never grants.
 
 # Views
 """

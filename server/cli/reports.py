@@ -16,8 +16,8 @@ Decorator = Callable[[Any], Any]
 Given = str | None
 
 _NO_ROLES = (
-    "SQLite has no roles: whoever can read its file reads everything. Open it with `sqlite3 -readonly`, or give away "
-    "a copy without the secrets; docs/reporting.md says how."
+    "SQLite has no roles: anyone who can read its file reads everything. Open it with `sqlite3 -readonly`, or give "
+    "away a copy without the secrets; docs/reporting.md says how."
 )
 
 

@@ -1,4 +1,4 @@
-"""`videodock webhooks …`: endpoints that are told of events.
+"""`videodock webhooks …`: endpoints that get events.
 
 Rule: a secret is printed once, when it is made, on standard output; it is nowhere else, and nothing shows it again.
 Exit codes are those of `videodock tasks`; 2 is a URL or an event that cannot be.

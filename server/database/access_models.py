@@ -2,8 +2,8 @@
 
 Rules:
 
-- Of a credential only its SHA-256 is stored: credentials are random and long, so that nobody can find one by its hash.
-- `signing_keys` are secrets. Whoever reads them can make URLs of uploads and videos; reports need the other tables.
+- Of a credential only its SHA-256 is stored: credentials are random and long, so that a hash does not reveal one.
+- `signing_keys` are secrets. A reader of them could make URLs of uploads and videos; reports need the other tables.
 - `audit_log` is only added to, until its rows are older than the setting `audit_retention`.
 """
 

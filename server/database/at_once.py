@@ -51,7 +51,7 @@ class ReaderAtOnce:
             raise BlockingIOError from error
 
     def version(self) -> int:
-        """A number that another commit changes, whoever makes it. Raises as `find`."""
+        """A number that every commit of another connection changes. Raises as `find`."""
         try:
             return int(self._ready().execute("PRAGMA data_version").fetchone()[0])
         except sqlite3.Error as error:

@@ -1,9 +1,9 @@
-"""The tables of what is told of events: webhooks with their deliveries, and how far each reader of the events is.
+"""The tables of notifications: webhooks with their deliveries, and how far each reader of the events is.
 
 Rules:
 
 - The events themselves are rows of `task_events`; a delivery refers to one, and is made from it.
-- `webhook_secrets` are secrets: whoever reads them can sign messages. Reports need the other tables.
+- `webhook_secrets` are secrets: a reader of them could sign messages. Reports need the other tables.
 """
 
 from datetime import datetime
@@ -16,7 +16,7 @@ from server.database.base import COUNTER, Base, index_of
 
 
 class WebhookEndpoint(Base):
-    """An address that is told of events."""
+    """An address that gets events."""
 
     __tablename__ = "webhook_endpoints"
     __table_args__ = (Index(None, "owner"),)

@@ -122,7 +122,7 @@ def _prepare_sqlite(connection: DBAPIConnection, _: ConnectionPoolEntry) -> None
 
 def _write_ahead(raw: sqlite3.Connection) -> None:
     # The file keeps this mode. SQLite does not wait for others when it changes it: of four processes that opened a new
-    # database together, some were told at once that it is locked.
+    # database together, some got an error at once that it is locked.
     deadline = time.monotonic() + _BUSY_SECONDS
     while True:
         try:
@@ -288,7 +288,7 @@ class Database:
 
     def version_at_once(self) -> int | None:
         """A number that every later commit changes: what was read after it is still so while it stays. None where that
-        cannot be told without waiting. For the event loop."""
+        cannot be known without waiting. For the event loop."""
         if self._reader is not None:
             with suppress(BlockingIOError):
                 return self._reader.version()

@@ -135,7 +135,7 @@ def _check_interim(visit: Visit, check: Check) -> None:
 
 
 def _check_limit(visit: Visit, check: Check) -> None:
-    """The largest body that passes: by what its head is told, and by 8 MiB that are really sent."""
+    """The largest body that passes: by the answer to its head, and by 8 MiB that are really sent."""
     room = visit.left
     refusal = _refusal(visit, room)
     if refusal is not None:

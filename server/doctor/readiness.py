@@ -47,7 +47,7 @@ def checks(services: Services) -> dict[str, Check]:
         try:
             return services.reservations.problem()
         except AWAY:  # the database check reports it; it is not a problem of the disk
-            return "cannot be told without the database"
+            return "cannot be known without the database"
 
     # A full disk takes no uploads, but downloads and deletions still need the server.
     found: dict[str, Check] = {"database": check_database, "store": check_store, "space": check_space}

@@ -1,7 +1,7 @@
 """Refusals of who may do what: credentials, scopes, grants, quotas and rates.
 
-Rule: whoever does not own an upload or task gets `upload_not_found` or `task_not_found`; nothing here reveals that
-something exists.
+Rule: a client that does not own an upload or task gets `upload_not_found` or `task_not_found`; nothing here reveals
+that something exists.
 """
 
 from server.errors.base import BusyError, ClientError

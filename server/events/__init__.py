@@ -1,1 +1,1 @@
-"""What happens, told to others: the outbox `task_events`, read as a feed by live streams, webhooks and hooks."""
+"""Notifications of what happens: the outbox `task_events`, read as a feed by live streams, webhooks and hooks."""

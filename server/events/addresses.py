@@ -1,7 +1,7 @@
 """Which addresses a message may be sent to.
 
 Rule: only addresses of the public internet. An address that carries another one in it (IPv4-mapped, NAT64, 6to4) is
-judged by that one. Whoever may name a URL must not reach this machine, its network or its cloud's metadata through us.
+judged by that one. A user who may name a URL must not reach this machine, its network or its cloud's metadata.
 """
 
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address

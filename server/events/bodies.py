@@ -1,7 +1,7 @@
-"""What is told of an event: the status of its task, as clients get it, and the facts of its upload.
+"""The content of a message about an event: the status of its task, as clients get it, and the facts of its upload.
 
 Rule: a status is read when it is sent, so a receiver needs no request back and never gets a state that is older than
-the event. What retention has deleted meanwhile is told by what the event itself says.
+the event. For what retention has deleted in the meantime, it has what the event itself says.
 """
 
 from collections.abc import Mapping, Sequence
@@ -69,7 +69,7 @@ def moment(at: datetime) -> str:
 
 @dataclass(frozen=True, kw_only=True, repr=False)
 class Bodies:
-    """Reads what is told."""
+    """Makes the contents."""
 
     settings: Settings
     database: Database
@@ -94,7 +94,7 @@ class Bodies:
     def told(self, origin: Origin, facts: Facts) -> dict[str, Any]:
         """The status of the task with its URLs, and `upload` for an event of an upload.
 
-        Before there is a task, and after its rows were deleted, only its id is told.
+        Before there is a task, and after its rows were deleted, it has only the task's id.
         """
         found, upload = facts.task, facts.upload
         told: dict[str, Any] = {"task_id": origin.task_id}

@@ -90,7 +90,7 @@ class EventFeed:
         within 10 seconds.
         """
         newest = EventFeed.newest(database)
-        # After the number was read: whoever has a lower one has its lock until it ends.
+        # After the number was read: a transaction with a lower one has its lock until it ends.
         with database.look() as connection:
             if connection.dialect.name == "sqlite":
                 return newest
@@ -134,7 +134,7 @@ class EventFeed:
         for index, event in enumerate(found):
             if event.id > max(before, self._certain) + 1:
                 if self._doubt is None:
-                    # In this order: whoever has a number up to the newest one runs at the second look, or has ended.
+                    # In this order: a transaction with a number up to the newest runs at the second look, or has ended.
                     newest = connection.scalar(_NEWEST) or 0
                     self._doubt = _Doubt(newest, _running(connection).next)
                 return index

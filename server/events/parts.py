@@ -65,7 +65,7 @@ class EventParts:
         bodies = Bodies(settings=settings, database=database, signatures=auth.signatures)
 
         def make_followers() -> Sequence[Follower]:
-            # As the workers of tasks are named: whoever leads next in this folder knows that this process has ended.
+            # Named as the workers of tasks are: the next leader of this folder then knows that this process has ended.
             worker = f"{node}/{socket.gethostname()}/{os.getpid()}"
             deliverer = Deliverer(
                 database=database,

@@ -1,12 +1,12 @@
-"""The hooks `post_finish` and `post_task`: told of events, from the outbox.
+"""The hooks `post_finish` and `post_task`: called for events, from the outbox.
 
 Rules:
 
 - Each hook has its own place in the events (`outbox_cursors`), its own thread and its own process: one that fails
-  delays no other. It moves on after the hook returned, so an event may be told twice, and is told in order.
+  delays no other. It moves on after the hook returned, so a hook may get an event twice, and gets them in order.
 - A hook that fails is called again with the same event, after pauses that grow to five minutes, for a day. Then the
   event is left out, and the log says so.
-- A new hook is told of what happens from its first start on. One process at a time calls it, by a lease.
+- A new hook gets the events from its first start on. One process at a time calls it, by a lease.
 """
 
 import random
@@ -109,7 +109,7 @@ class PostHook:
         self._changed.set()
 
     def stop(self) -> None:
-        """Call the hook no more. A call that runs is ended, and made again by whoever follows. Blocking."""
+        """Call the hook no more. A call that runs is ended, and the next process makes it again. Blocking."""
         self._stopping.set()
         self._changed.set()
         self._process.close()

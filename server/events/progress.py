@@ -1,7 +1,7 @@
 """Progress of uploads and tasks for live streams, from their rows.
 
 Rule: a look costs what moves, and not what is stored: running tasks are found along their own index, and open uploads
-by their ids, at most `_MOST` of them. Progress has no number: whoever resumes gets the newest.
+by their ids, at most `_MOST` of them. Progress has no number: a client that resumes gets the newest.
 """
 
 from collections.abc import Callable, Iterable, Sequence

@@ -3,7 +3,7 @@
 Rules:
 
 - A state is never older than `SECONDS`: it is kept for as long as is left of that since it was read from the database,
-  whoever read it. So a state that another process has just changed is seen within that time.
+  any process that read it. So a state that another process has just changed is seen within that time.
 - The owner is a part of the state: who may see a task is decided from it as from the row.
 - Without Redis, and while it is away, the database answers. SQLite tells whether anything was committed since: then,
   and only then, it is asked again. PostgreSQL is asked for the tasks of all waiting polls at once.

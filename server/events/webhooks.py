@@ -2,7 +2,7 @@
 
 Rules:
 
-- An endpoint has an owner, or none: then it gets the events of every owner. Whoever acts for one owner sees no other
+- An endpoint has an owner, or none: then it gets the events of every owner. A user who acts for one owner sees no other
   endpoint; `owner` None acts for all.
 - A secret is shown when it is made, and never again.
 - Everything here blocks.
@@ -226,7 +226,7 @@ class Webhooks:
         """Make the deliveries of events up to `place` that the deliverer has not made yet, as it would make them.
 
         The deliverer writes how far an endpoint is once a minute when it wants none of the events, and its place in the
-        row may be as old. So whoever needs the true place moves it here. Does nothing for an endpoint that is disabled.
+        row may be as old. So a caller that needs the true place moves it here. Does nothing for a disabled endpoint.
         """
         for _ in range(_MOST_REPLAYED // _REPLAY_PAGE):
             with self.database.read() as session:

@@ -240,7 +240,7 @@ def _empty_tasks(session: Session, ids: Sequence[str]) -> None:
 
 
 def _empty_deliveries(session: Session, of: ColumnElement[bool], owner: str | None = None) -> None:
-    """What was told to endpoints of all owners, and what these answered; of this owner only, if there is one.
+    """Messages to endpoints of all owners, and their answers; of this owner only, if there is one.
 
     What a message needs stays: one that waits is still delivered, without a name.
     """

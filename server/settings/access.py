@@ -62,8 +62,8 @@ class AccessSettings(BaseModel):
     auth_url: str = Field(
         "",
         description="A URL of yours that is asked whether an upload may be created, when a request has no other "
-        "credential; empty: nobody is asked. It is never asked for the chunks of an upload. The size of a form is that "
-        "of its whole body.",
+        "credential; empty: there is no such service. It is never asked for the chunks of an upload. The size of a "
+        "form is that of its whole body.",
     )
     auth_url_headers: Names = Field(
         ("cookie", "authorization"),
@@ -82,8 +82,8 @@ class AccessSettings(BaseModel):
     session_lifetime: int = Field(7 * 86400, ge=60, description="Seconds after which a sign-in on the page ends.")
     playback: Literal["auto", "public", "signed"] = Field(
         "auto",
-        description="Who may see results: `public` is whoever knows their URL, `signed` needs the signed URL that the "
-        "status has, or a credential of the owner; `auto` is `signed` with `auth` on, else `public`.",
+        description="Who may see results: `public` is anyone who knows their URL, `signed` needs the signed URL that "
+        "the status has, or a credential of the owner; `auto` is `signed` with `auth` on, else `public`.",
     )
     playback_url_ttl: int = Field(
         6 * 3600, ge=60, description="Seconds for which a signed URL of a result is valid at least."

@@ -1,4 +1,4 @@
-"""Settings of what is told to others: webhooks and Python hooks."""
+"""Settings of notifications: webhooks and Python hooks."""
 
 import re
 from typing import Literal

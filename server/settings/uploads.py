@@ -78,7 +78,7 @@ class UploadSettings(BaseModel):
     max_owner_event_streams: int = Field(
         500,
         ge=0,
-        description="The same for one owner, and for one address where nobody is authenticated.",
+        description="The same for one owner, and for one address where authentication is off.",
     )
     body_idle_timeout: float = Field(
         60,

@@ -26,7 +26,7 @@ def by_status(database: Database) -> tuple[int, Mapping[str, int]]:
 
 
 def queue(database: Database, now: datetime, lease: float) -> Sequence[Gauge]:
-    """What waits, what runs, what was left behind by a worker, and for how long. `lease` is in seconds. Blocking."""
+    """What waits, what runs, what a worker abandoned, and for how long. `lease` is in seconds. Blocking."""
     too_far = now + timedelta(seconds=claimable.horizon(lease))
     is_waiting = claimable.claimable(Task, now, too_far)
     is_running = claimable.is_running(Task, now, too_far)

@@ -3,7 +3,7 @@
 Rules:
 
 - Rows are only added, in the transaction of the change that they record: live streams, webhooks and hooks read them as
-  their outbox, so that nothing that happened is lost and nothing is told that did not happen.
+  their outbox, so that nothing that happened is lost and nothing is reported that did not happen.
 - A partial upload has no events: only the final one that is made of it means something to others.
 """
 

@@ -37,7 +37,7 @@ class TaskPage:
 
 
 def statuses(words: Iterable[TaskStatus], *, with_removed: bool) -> frozenset[TaskStatus]:
-    """The states that these words of the documented API mean; no word is all. A removed task is told as `cancelled`,
+    """The states that these words of the documented API mean; no word is all. A removed task is shown as `cancelled`,
     and is listed only where it is asked for."""
     wanted = set(words) or set(TaskStatus) - {TaskStatus.REMOVED}
     if with_removed and TaskStatus.CANCELLED in wanted:

@@ -32,7 +32,7 @@ class Span:
     kind: str = "internal"
     """`internal`, `server`, or `client` for a request that we send."""
     caller: str | None = None
-    """The `traceparent` of whoever asked for it (W3C Trace Context): the span is linked with that trace."""
+    """The `traceparent` of the client that asked for it (W3C Trace Context): the span is linked with that trace."""
 
 
 class AttemptTrace:

@@ -168,7 +168,7 @@ def split_segment(segment: str) -> Part:
 
 
 def unsigned(concat: str | None) -> str | None:
-    """Upload-Concat without the signatures of its URLs: whoever sees the final need not see more than the ids."""
+    """Upload-Concat without the signatures of its URLs: a reader of the final upload needs no more than the ids."""
     return None if concat is None else _SIGNATURE.sub("", concat)
 
 

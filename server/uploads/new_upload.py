@@ -25,7 +25,7 @@ class CreationTerms:
     max_files: int | None = None
     types: tuple[str, ...] | None = None
     task: str | None = None
-    """The task that the grant names: its client may join it, whoever else has."""
+    """The task that the grant names: its client may join it, whichever other clients have."""
 
 
 NO_TERMS = CreationTerms()

@@ -326,7 +326,7 @@ class UploadService:
                 raise
             facts = facts._replace(media_type=media_type)
         verified = {facts.id: facts.media_type}
-        # A body that ended less than a second ago may have told it to the progress alone.
+        # A body that ended less than a second ago may have reported it to the progress only.
         first = facts.first_byte_at or self.progress.first_byte_at(facts.id)
         await self.completion.complete_verified_from_loop(verified, facts.id, first_byte_at=first)
         return facts._replace(state=State.COMPLETE)

@@ -49,7 +49,7 @@ class Right(NamedTuple):
     by_url: bool = False
     """The request has the upload's own URL."""
     principal: Principal | None = None
-    """Who asks; None for whoever has the URL."""
+    """Who asks; None for a client that only has the URL."""
 
 
 def _question(create: Create) -> UploadQuestion:
@@ -106,7 +106,7 @@ class Access:
         return principal
 
     async def joiner(self, create: Create) -> Principal | None:
-        """Who joins parts when no credential is valid any more: whoever has the URLs of all of them. None: nobody.
+        """Who may join parts when no credential is valid any more: a client with the URLs of all of them; else None.
 
         Joining is how the upload of these parts ends, and the end of a login must not cost it. The upload belongs to
         the owner of its parts, and to their grant.
@@ -225,7 +225,7 @@ class Access:
         return Right(upload_id, principal.acts_for, principal=principal)
 
     async def signed_task(self, task_id: str) -> str | None:
-        """The last segment of the URL from which whoever sent a form follows its task; None where the id is enough."""
+        """The last segment of the URL by which the sender of a form follows its task; None where the id is enough."""
         return f"{task_id}~{await self._signatures.sign_task(task_id)}" if self._is_on else None
 
     async def signed(self, upload_id: str) -> str:

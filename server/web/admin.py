@@ -274,7 +274,7 @@ class _Admin:
         owner: str | None,
         **details: Any,
     ) -> None:
-        if principal is None:  # without authentication there is nobody to record
+        if principal is None:  # without authentication there is no actor to record
             return
         about = {"object_kind": kind, "object_id": object_id, "address": client_address(call.scope)}
         await self._audit.record(Entry.by(principal, action, object_owner=owner, details=details or None, **about))

@@ -55,7 +55,7 @@ class Call:
     def right(self) -> Right:
         """What the request may touch. Handlers of what has an owner are called with it."""
         if self.given is None:
-            raise RuntimeError("nobody has asked whether this request may do that")
+            raise RuntimeError("the handler did not ask `Access` about this request")
         return self.given
 
 

@@ -121,7 +121,7 @@ class _Check:
     asked_at: float = field(default_factory=time.monotonic)
 
     async def stop_without(self, stream: Stream) -> None:
-        """Stop the stream if it has not, once a minute; while that cannot be told, it has."""
+        """Stop the stream if it has not, once a minute; while that cannot be checked, it counts as stopped."""
         if time.monotonic() - self.asked_at >= _CHECK_SECONDS:
             self.asked_at = time.monotonic()
             try:

@@ -1,6 +1,6 @@
 """What a grant, or the service at `auth_url`, says of the uploads of a principal.
 
-Rule: it reads what is known already, and asks nobody.
+Rule: it reads only what is already known, and sends no request.
 """
 
 from typing import Any

@@ -162,7 +162,7 @@ class _MediaRoutes:
         if not (number.isascii() and number.isdigit() and len(number) < 5):
             raise NotFoundError
         of = TaskFile.position == int(number)
-        # Whoever has looked at a video must not see more of it for long after the share has ended.
+        # A viewer must not see more of a video for long after the share has ended.
         return await self._database.run(self._find, share.task_id, of, name, None), _SHARED_SECONDS
 
     def _find(self, task_id: str, of: ColumnElement[bool], name: str, owner: str | None) -> _Found | None:

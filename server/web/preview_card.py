@@ -22,7 +22,7 @@ from server.web.shared_video import EMBED, PAGE, SharedVideo, SharedVideos
 
 _END_OF_HEAD = b"</head>"
 _NOBODY = "frame-ancestors 'none'"
-_UNLISTED = {"X-Robots-Tag": "noindex"}  # whoever has the link may see the video; a search engine lists nothing
+_UNLISTED = {"X-Robots-Tag": "noindex"}  # anyone with the link may see the video, but search engines must not list it
 _POLICY, _FRAMES = "Content-Security-Policy", "X-Frame-Options"
 
 

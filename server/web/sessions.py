@@ -63,7 +63,7 @@ def routes(
     intake: Admission,
     by_proxy: ByProxy = lambda _: None,
 ) -> list[DescribedRoute]:
-    """The one address. With `auth` off, nobody can sign in."""
+    """The one address. With `auth` off, signing in is not possible."""
     session = _Session(settings=settings, sessions=sessions, audit=audit, verify=verify, by_proxy=by_proxy)
     return [DescribedRoute(PATH, endpoint(session.answer, _refuse, route=PATH, intake=intake), SESSION)]
 

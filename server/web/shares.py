@@ -140,7 +140,7 @@ class _Shares:
         return await self._access.task(call.scope, task_id, needed, by_url=False, by_grant=False)
 
     async def _record(self, call: Call, right: Right, action: str, share_id: str, owner: str) -> None:
-        if right.principal is None:  # without authentication there is nobody to record
+        if right.principal is None:  # without authentication there is no actor to record
             return
         about = {"object_kind": "task", "object_id": right.id, "address": client_address(call.scope)}
         entry = Entry.by(right.principal, action, object_owner=owner, details={"share": share_id}, **about)

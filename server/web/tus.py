@@ -216,8 +216,8 @@ class TusRoutes:
         return BareResponse(201, {"Location": location, **headers})
 
     async def _known_creator(self, call: Call, offer: Offer) -> tuple[Principal | None, Create]:
-        """Who creates, as far as that is known, and what. Parts are joined by whoever has their URLs: the login with
-        which they were created may have ended while they came."""
+        """Who creates, as far as that is known, and what. A client with the URLs of the parts may join them: the login
+        with which they were created may have ended while they came."""
         wants_final = is_final(call.head.get("Upload-Concat"))
         grant = call.request.path_params.get("grant")
         try:

@@ -2,7 +2,7 @@
 
 Rules:
 
-- Whoever has the scope `manage` sees and changes the endpoints of their owner; `admin` those of every owner, and those
+- The scope `manage` allows to see and change the endpoints of the same owner; `admin` those of every owner, and those
   that get the events of all. What is foreign does not exist.
 - A secret is in the answer that made it, and in no other.
 """

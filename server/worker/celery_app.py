@@ -195,7 +195,7 @@ def _for_command() -> Celery:
     """The application for Celery's own commands. Those that start a worker build its `CeleryWorker` then."""
     settings = load()
     if settings.scheduler != "celery":
-        raise StartError("The setting scheduler is not celery, so nobody would send anything to Celery's workers.")
+        raise StartError("The setting scheduler is not celery, so no server would send tasks to Celery's workers.")
     app = make_app(settings)
     workers: list[CeleryWorker] = []
 

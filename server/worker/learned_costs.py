@@ -1,7 +1,7 @@
 """What steps cost on this machine: `costs.py`, corrected by the last steps of the same kind.
 
 Rule: the median of the nearest few decides, so one odd video changes nothing; and a kind without enough of them is
-told as unknown, so that no time is shown before there is ground for it.
+treated as unknown, so that no time is shown before there is ground for it.
 """
 
 import math

@@ -5,7 +5,7 @@ Rules:
 - Both are one number: of the seconds that a task takes, so many are over. So a fifth of the progress is a fifth of the
   work, as well as it is known, and the percent never falls.
 - What a step reports of itself counts more with every percent; before, what it costs usually (`learned_costs.py`).
-- No seconds are told while they are a guess: a file was not looked at yet, or this machine has hardly run such a step.
+- No seconds are shown while they are a guess: a file was not looked at yet, or this machine has hardly run such a step.
 
 It belongs to one attempt. Steps report from threads of their own, and the heartbeat reads.
 """
@@ -24,7 +24,7 @@ from server.worker.remaining import Left, Run
 Plan = Sequence[Sequence[tuple[str, Cost]]]
 """The steps of a file with their costs, in order; those of one group run side by side."""
 
-# The remaining seconds are told while so much of them is in doubt at most, and then while no more than that is.
+# The remaining seconds are shown first while the doubt is at most this share, and then while it stays below that one.
 _TOLD, _STILL_TOLD = 0.35, 0.6
 _UNNOTICED = 1.5  # seconds, however few are left
 _UNSEEN = 10.0  # seconds of doubt for a file of which nothing is known
@@ -194,7 +194,7 @@ class TaskProgress:
                 # After the pace, which compares with what was expected.
                 self.costs.learn(Observation(step.cost, seconds, beside))
 
-    # What is told
+    # What is shown
 
     def look(self) -> Look:
         """How far it is now."""

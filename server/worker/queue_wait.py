@@ -1,7 +1,7 @@
 """How long the tasks that wait will take: those before them, and their own work.
 
 Rule: a time is written only where there is ground for it. Waiting files were not looked at, so they are judged by size
-and type, as the last files of this machine were; where those differ much, or a running task has no time, none is told.
+and type, as the last files of this machine were; where those differ much, or a running task has no time, none is shown.
 It reads and writes the first few waiting tasks, in the order in which they came.
 """
 

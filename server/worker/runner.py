@@ -92,7 +92,7 @@ class Runner:
         )
 
     def _learn(self) -> None:
-        """Once: what the last steps cost. Without it, no time is told until the worker knows by itself."""
+        """Once: what the last steps cost. Without it, no time is shown until the worker knows by itself."""
 
         def read() -> Sequence[Observation]:
             with self.database.read() as session:

@@ -1,7 +1,7 @@
 """What the numbers of a picture mean as colours, where the video does not say all of it.
 
-Rule: a result says it all. A player guesses what it is not told, and browsers guess one thing for a file and another
-for HLS; then the same video has two kinds of green.
+Rule: a result says it all. A player guesses what a file does not say, and browsers guess one thing for a file and
+another for HLS; then the same video has two kinds of green.
 """
 
 from collections.abc import Mapping

@@ -191,7 +191,7 @@ _SIGN_OUT = Operation(
     id="signOut",
     tag=Tag.SESSION,
     summary="Sign out",
-    description="A success, too, when nobody is signed in.",
+    description="Succeeds without a sign-in too.",
     who=Who.PAGE,
     answers=(
         Answer(

@@ -86,7 +86,7 @@ _UPLOAD = Named(
             "url": nullable(
                 url(),
                 "Of an open or complete tus upload. It has its signature for a credential with the scopes `upload` and "
-                "`manage`: whoever has that URL may continue and end the upload.",
+                "`manage`: a client with that URL may continue and end the upload.",
             ),
             "filename": nullable(text()),
             "size": nullable(integer("Bytes of the whole file; `null` while unknown.", 0)),

@@ -70,7 +70,7 @@ _CREATE = Operation(
     id="shareTask",
     tag=Tag.SHARES,
     summary="Share a video",
-    description="Whoever has the link sees the video without a credential, until the share is revoked or expires, or "
+    description="Anyone with the link sees the video without a credential, until the share is revoked or expires, or "
     "the video is deleted. The link is in this answer and in no other.",
     scope="manage",
     parameters=(TASK_ID,),

@@ -14,7 +14,7 @@ export function DropTarget() {
   useEffect(() => {
     const over = (event: DragEvent) => {
       if (!carriesFiles(event.dataTransfer)) return
-      // Also while nobody is signed in: a dropped video would otherwise open in place of the page.
+      // Also without a sign-in: a dropped video would otherwise open in place of the page.
       event.preventDefault()
       if (event.dataTransfer) event.dataTransfer.dropEffect = sessionState.peek() === 'in' ? 'copy' : 'none'
       setOver(sessionState.peek() === 'in')

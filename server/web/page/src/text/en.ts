@@ -257,7 +257,7 @@ export const en = {
   },
   share: {
     heading: 'Share',
-    hint: 'Whoever has the link can watch the video, without an account.',
+    hint: 'Anyone with the link can watch the video, without an account.',
     ends: 'The link works',
     never: 'until I revoke it',
     hour: 'for one hour',

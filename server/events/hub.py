@@ -28,6 +28,7 @@ from server.events.feed import PAGE, Event, EventFeed
 from server.events.progress import Interest, Progress, ProgressWatch
 from server.events.redis_link import RedisLink
 from server.events.task_cache import TaskCache
+from server.events.timeouts import RenewedTimeout
 from server.events.wake import EventWake, open_wake
 from server.tasks import status_rows
 from server.tasks.status_rows import TaskRows
@@ -66,7 +67,9 @@ class Stream:
         self.is_stopped = False
         self._events: deque[Message] = deque()
         self._progress: dict[str, Message] = {}
-        self._ready = asyncio.Event()
+        self._is_ready = False
+        self._waiter: asyncio.Future[bool] | None = None
+        self._timeout = RenewedTimeout(self._wait_is_over)
 
     def put(self, message: Message) -> None:
         """Give the stream a message; never waits."""
@@ -78,7 +81,7 @@ class Stream:
         else:
             self._events.clear()
             self.is_behind = True
-        self._ready.set()
+        self._wake()
 
     def take(self) -> list[Message]:
         """All messages that wait: events first. Those that were read from the table are left out."""
@@ -87,21 +90,38 @@ class Stream:
         self._events.clear()
         self._progress.clear()
         if not self.is_stopped:  # its end is not waited for again
-            self._ready.clear()
+            self._is_ready = False
         return taken
 
     async def wait(self, seconds: float) -> bool:
         """Wait for a message, or for the end, at most so long; False when there was none."""
+        if self._is_ready:
+            return True
+        self._waiter = asyncio.get_running_loop().create_future()
+        self._timeout.begin(seconds)
         try:
-            async with asyncio.timeout(seconds):
-                return await self._ready.wait()
-        except TimeoutError:
-            return False
+            return await self._waiter
+        finally:
+            self._waiter = None
+            self._timeout.end()
 
     def stop(self) -> None:
         """The stream ends now."""
         self.is_stopped = True
-        self._ready.set()
+        self._wake()
+
+    def close(self) -> None:
+        """Nothing waits for it any more."""
+        self._timeout.close()
+
+    def _wake(self) -> None:
+        self._is_ready = True
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(True)
+
+    def _wait_is_over(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(False)
 
 
 def _number(message: Message) -> int:
@@ -157,6 +177,7 @@ class EventHub:
         if stream not in streams:
             return
         streams.discard(stream)
+        stream.close()
         self._count -= 1
         if not streams and streams is not self._all:
             self._tasks.pop(stream.interest.task_id or "", None)

@@ -16,6 +16,7 @@ from typing import Any, cast
 from starlette.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
 
+from server.events.timeouts import RenewedTimeout
 from server.transport.sendfile import FILES, Outlet
 
 MEDIA_TYPE = "text/event-stream"
@@ -49,19 +50,32 @@ class EventStreamResponse(StreamingResponse):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         gone = asyncio.create_task(self._watch(receive))
+        is_stalled = False
+
+        def stall() -> None:
+            nonlocal is_stalled
+            is_stalled = True
+            sender.cancel()
+
+        sender = cast("asyncio.Task[None]", asyncio.current_task())
+        limit = RenewedTimeout(stall)
         try:
             await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
             async with aclosing(self._pieces) as pieces:
                 async for piece in pieces:
-                    async with asyncio.timeout(STALL):
-                        await send({"type": "http.response.body", "body": piece, "more_body": True})
+                    limit.begin(STALL)
+                    await send({"type": "http.response.body", "body": piece, "more_body": True})
+                    limit.end()
             await send({"type": "http.response.body", "body": b"", "more_body": False})
-        except TimeoutError:
+        except asyncio.CancelledError:
+            if not is_stalled or sender.uncancel() > 0:  # it was cancelled by another, too
+                raise
             outlet = cast("dict[str, Any]", scope.get("extensions") or {}).get(FILES)
             if outlet is None:
-                raise
+                raise TimeoutError from None
             cast("Outlet", outlet).gone()
         finally:
+            limit.close()
             gone.cancel()
             self._close()
 

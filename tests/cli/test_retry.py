@@ -129,7 +129,7 @@ def test_a_retry_that_is_refused_changes_nothing(operator: Operator, set_steps: 
     services = operator.services
     set_steps(FakeStep("probe"))
     task_id = register_task(services, "a.mp4")
-    sentence = "The task has not ended, its status is {}; only a task that has ended can be retried."
+    sentence = "The task has not ended (its status is {}); only a task that has ended can be retried."
     assert operator.refused("tasks", "retry", task_id) == (4, sentence.format("uploaded"))
     claimed = runner_of(services).claim_next("test/1")
     assert claimed is not None
@@ -137,7 +137,7 @@ def test_a_retry_that_is_refused_changes_nothing(operator: Operator, set_steps: 
     runner_of(services).attempt(claimed, "").run()
     assert operator.refused("tasks", "retry", task_id) == (
         4,
-        f"{CANNOT} none of its files has failed or was cancelled.",
+        f"{CANNOT} none of its files has failed or been cancelled.",
     )
     elsewhere = failed_task(operator, set_steps, "a.mp4")
     operator.change(update(Task).where(Task.id == elsewhere).values(node="another"))

@@ -264,7 +264,7 @@ def test_foreign_and_unknown_tasks_are_not_there(live: LiveServer, database: Dat
         assert live.ask("GET", query).status == 400
     for path in ("/api/events", "/api/tasks", "/api/uploads"):
         off = live.ask("GET", f"{path}?owner=ann", {"Accept-Language": "en"})
-        assert (off.status, b"set the setting auth to on" in off.body) == (400, True), off
+        assert (off.status, b"change the setting auth to on" in off.body) == (400, True), off
     assert live.ask("GET", of(task), (), b"body").status == 400
     assert live.ask("POST", of(task)).status == 405
     with stream(live, of(task), after=1 << 60) as client:  # of another database: it begins now

@@ -6,13 +6,13 @@ state are spread among them. Twelve rows in a row, three of each owner, have one
 
 from datetime import UTC, datetime
 
-from sqlalchemy import Connection, text
+from sqlalchemy import text
 
 from server.database.session import Database
-from tests.harness.quick_fill import without_indexes
-from tests.harness.waiting import until
+from tests.harness.quick_fill import analyse, without_indexes
 
 BEGIN = datetime(2026, 1, 1, tzinfo=UTC)
+TABLES = ("uploads", "tasks", "task_files")
 OWNERS = 4
 """`owner-0` to `owner-3`, in turn."""
 
@@ -30,10 +30,6 @@ _ID = {
     "postgresql": "lpad(to_hex(CAST(i AS bigint) * 2654435761 % 4294967296), 8, '0') || '-0000-4000-8000-' || "
     "lpad(to_hex(i), 12, '0')",
 }
-_HIDDEN = (
-    "SELECT relname FROM pg_class WHERE relnamespace = current_schema()::regnamespace "
-    "AND relname IN ('uploads', 'tasks', 'task_files') AND relallvisible < relpages"
-)
 _STATUS = (
     "CASE WHEN i % 41 = 0 THEN 'error' WHEN i % 41 = 1 THEN 'cancelled' WHEN i % 41 = 2 THEN 'removed' "
     "WHEN i % 41 = 3 THEN 'uploaded' WHEN i % 41 = 4 THEN 'processing' ELSE 'completed' END"
@@ -57,19 +53,11 @@ def fill(database: Database, rows: int) -> None:
     file = {"id": "id", "task_id": "id", "upload_id": "id", "position": "1", "name": "filename", "size": "10"}
     file |= {"safe_name": "filename", "status": "'completed'", "progress": "100", "has_poster": "false"}
     numbers = _NUMBERS[kind].format(last=rows - 1)
-    with database.write() as session, without_indexes(session, "uploads", "tasks", "task_files"):
+    with database.write() as session, without_indexes(session, *TABLES):
         # Rows in the order of their ids.
         for table, values, source in (("uploads", upload, "n"), ("tasks", task, "n"), ("task_files", file, "uploads")):
             select = f"SELECT {', '.join(values.values())} FROM {source} ORDER BY 1"
             numbered = f"{numbers} {select}" if source == "n" else select
             session.execute(text(f"INSERT INTO {table} ({', '.join(values)}) {numbered}"))
     if kind == "postgresql":
-        with database.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-            # It leaves pages that another transaction might still read, such as that of an automatic ANALYZE; the
-            # planner then thinks the less of reading an index alone.
-            until(lambda: _vacuumed(connection), what="every page is visible to all")
-
-
-def _vacuumed(connection: Connection) -> bool:
-    connection.execute(text("VACUUM ANALYZE"))
-    return not connection.execute(text(_HIDDEN)).all()
+        analyse(database, *TABLES)

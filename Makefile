@@ -24,7 +24,7 @@ PIP := .ci/quietly $(BIN)/python -m pip install --disable-pip-version-check --no
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run test soak check fuzz format page lock docs engines bench bench-peers clean debian
+.PHONY: help run test soak check lint types lint-page tools fuzz format page lock docs engines bench bench-peers clean debian
 
 help: ## Show this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 12
@@ -38,12 +38,20 @@ test: debian $(INSTALLED) $(BUILT_PAGE) $(INSTALLED_NPM) $(INSTALLED_JAVA) ## In
 soak: debian $(INSTALLED) $(BUILT_PAGE) $(INSTALLED_NPM) $(INSTALLED_JAVA) ## What `make test` draws samples of, in full, and kills at every point; ARGS=tests/soak for half an hour of mixed load; SOAK_ROUNDS=25, SOAK_MINUTES=3 for less
 	SOAK_ROUNDS=$(SOAK_ROUNDS) $(BIN)/python -m pytest -m "soak or drawn" $(ARGS)
 
-check: $(INSTALLED) $(PAGE_TOOLS) ## Lint, format, types and the direction of imports
+check: lint types lint-page ## Lint, format, types and the direction of imports
+
+lint: $(INSTALLED)
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
-	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+types: $(INSTALLED)
+	$(BIN)/mypy
+
+lint-page: $(PAGE_TOOLS)
 	cd $(PAGE) && npm run --silent check
+
+tools: debian $(INSTALLED) $(PAGE_TOOLS) $(BUILT_PAGE) $(INSTALLED_NPM) $(INSTALLED_JAVA) ## Install what the checks and the tests need; with --jobs 4, side by side
 
 fuzz: $(INSTALLED) ## Fuzz the parsers for a minute; ARGS="-max_total_time=600" for ten
 	@$(BIN)/python -c 'import atheris' 2>/dev/null || $(PIP) --group fuzz
@@ -108,7 +116,8 @@ $(BUILT_PAGE): $(PAGE_SOURCES) | $(INSTALLED)
 	@$(BIN)/python hatch_build.py
 	@touch $@
 
-$(PAGE_TOOLS): $(PAGE)/package.json $(PAGE)/package-lock.json
+# After the page is built, which installs npm packages in the same folder.
+$(PAGE_TOOLS): $(PAGE)/package.json $(PAGE)/package-lock.json | $(BUILT_PAGE)
 	@command -v npm >/dev/null || { echo "Node 20 with npm is needed to check the page" >&2; exit 1; }
 	@echo "Installing the npm packages of $(PAGE)"
 	@cd $(PAGE) && ../../../.ci/quietly npm ci --no-audit --no-fund

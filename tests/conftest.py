@@ -129,6 +129,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     order.longest_first(items)
 
 
+@pytest.hookimpl(optionalhook=True)  # where xdist is
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> order.Scheduling | None:
+    """How tests are given to processes, where a file's tests stay together."""
+    return order.Scheduling(config, log) if config.getvalue("dist") == "loadfile" else None
+
+
 def pytest_collection_finish() -> None:
     """What was collected stays to the end; garbage is looked for among the rest."""
     gc.freeze()

@@ -1,9 +1,9 @@
-"""Which file of tests runs first when several processes run them: the one that takes longest.
+"""Which file of tests runs first when several processes run them, the one that takes longest; and which run together.
 
 Rule: nothing depends on the order but how long a run takes. A long file that comes last leaves the other processor
 without work. `tests/longest_files.txt` has the order. `make test ARGS=--write-order` measures it, and
 `python -m tests.harness.order LOG` takes it from the log of a run with `--durations=0`. A file that it does not name
-comes after those.
+comes after those. Files that use the same dear part run in one process, so that it starts once.
 """
 
 import os
@@ -14,9 +14,12 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
+from xdist.scheduler import LoadFileScheduling
 
 ORDER = Path(__file__).resolve().parents[1] / "longest_files.txt"
 _OPTION = "--write-order"
+TOGETHER = {"acceptance/test_celery.py": "brokers", "worker/test_celery.py": "brokers"}
+"""Files that run in one process. A start of RabbitMQ takes a processor for longer than most files do."""
 _SECONDS = 2.0  # a file that takes less is not named
 
 
@@ -39,6 +42,19 @@ def longest_first(items: list[pytest.Item]) -> None:
     names = [line.split()[1] for line in ORDER.read_text().splitlines() if line[:1].isdigit()]
     ranks = {name: rank for rank, name in enumerate(names)}
     items.sort(key=lambda item: ranks.get(_file(item.nodeid), len(ranks)))
+
+
+class Scheduling(LoadFileScheduling):  # type: ignore[misc]  # the library has no types
+    """The tests of a file in one process; and those of files that share something."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        """The library's name: tests of one scope run in one process."""
+        return scope(nodeid)
+
+
+def scope(nodeid: str) -> str:
+    """Tests with the same scope run in one process."""
+    return TOGETHER.get(_file(nodeid), _file(nodeid))
 
 
 class _Measure:

@@ -74,12 +74,12 @@ export function clock(seconds: number): string {
 
 /** A date and time of the server, such as 3 Jan 2026, 14:05. */
 export function moment(iso: string): string {
-  return new Intl.DateTimeFormat(tag(), { dateStyle: 'medium', timeStyle: 'short' }).format(new Date(iso))
+  return new Intl.DateTimeFormat(ofVisitor(), { dateStyle: 'medium', timeStyle: 'short' }).format(new Date(iso))
 }
 
 /** A date without its time. */
 export function day(iso: string): string {
-  return new Intl.DateTimeFormat(tag(), { dateStyle: 'medium' }).format(new Date(iso))
+  return new Intl.DateTimeFormat(ofVisitor(), { dateStyle: 'medium' }).format(new Date(iso))
 }
 
 /** A day of a report, `2026-11-30`, which is one of UTC. */
@@ -108,7 +108,7 @@ export function utcMark(seconds: number, between: number): string {
 }
 
 function utc(options: Intl.DateTimeFormatOptions): Intl.DateTimeFormat {
-  return new Intl.DateTimeFormat(tag(), { ...options, timeZone: 'UTC' })
+  return new Intl.DateTimeFormat(ofVisitor(), { ...options, timeZone: 'UTC' })
 }
 
 /** How long ago, in the largest unit that fits: 5 minutes ago, yesterday; a date after a week. */
@@ -171,4 +171,9 @@ export function codec(name: string): string {
 
 function tag(): string {
   return LANGUAGES[language.value].tag
+}
+
+/** The language of now as the visitor's country writes dates: 30 Nov 2026 in London, Nov 30, 2026 in Boston. */
+function ofVisitor(): string {
+  return navigator.languages.find((one) => one.split('-')[0] === language.value) ?? tag()
 }

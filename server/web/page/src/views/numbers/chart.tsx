@@ -9,7 +9,7 @@ import uPlot from 'uplot'
 import { utcDay, utcHour, utcMark } from '../../format'
 import { language } from '../../state/language'
 import { t } from '../../text'
-import { type Scale, TIME_STEPS } from './scale'
+import { marksTo, roof, type Scale, TIME_STEPS } from './scale'
 
 export interface Series {
   label: string
@@ -20,7 +20,7 @@ export interface Series {
 
 /** Points of a series that are marked, where there are so few. */
 const FEW = 45
-/** Bars, where there are so few; else an area. */
+/** Bars, where there are so few; more of them touch. */
 const MOST_BARS = 120
 const AXIS_FONT = 12
 const LEAST_WIDTH = 120
@@ -159,12 +159,12 @@ function optionsOf(
   const axis = { font, stroke: () => colour('--muted'), ticks: { show: false } }
   return {
     ...sizeOf(place),
-    padding: [10, 6, 0, 0],
+    padding: [10, 18, 0, 0],
     legend: { show: false },
     tzDate: (time) => uPlot.tzDate(new Date(time * 1000), 'Etc/UTC'),
     scales: {
       x: { time: true, range: () => [first - step / 2, last + step / 2] },
-      y: { range: (_, __, most) => [0, scale.most ?? roof(most, scale.steps)] },
+      y: { range: (_, __, most) => [0, roof(most, scale)] },
     },
     axes: [
       {
@@ -180,8 +180,7 @@ function optionsOf(
         ...axis,
         grid: line,
         gap: 6,
-        space: 36,
-        incrs: scale.steps,
+        splits: (_, __, ___, end) => marksTo(end, scale),
         size: (_, marks) => widest(marks ?? [], font) + 10,
         values: (_, marks) => marks.map((mark) => scale.mark(mark)),
       },
@@ -189,6 +188,8 @@ function optionsOf(
     series: [{}, ...series.map((one) => seriesOf(one, colour))],
     cursor: {
       y: false,
+      // On the point, not between two of them.
+      move: (drawn, left, top) => [left < 0 ? left : drawn.valToPos(times[drawn.posToIdx(left)] ?? 0, 'x'), top],
       drag: { x: false, y: false, setScale: false },
       points: {
         size: 9,
@@ -217,19 +218,12 @@ function seriesOf(one: Series, colour: (name: string) => string): uPlot.Series {
   return {
     label: one.label,
     stroke,
-    width: isBars ? 0 : 2,
-    ...(isBars ? { fill: stroke } : one.look === 'line' ? {} : { fill: tint }),
+    width: one.look === 'bars' ? 0 : 2,
+    ...(one.look === 'bars' ? { fill: stroke } : one.look === 'line' ? {} : { fill: tint }),
     ...(paths && { paths }),
     spanGaps: true,
     points: { show: one.look === 'line' && known <= FEW, size: 6, fill: stroke, stroke },
   }
-}
-
-/** The end of an axis: a mark that the data do not exceed, so that there are about four. */
-function roof(most: number | null, steps: readonly number[]): number {
-  if (!most || most <= 0) return (steps.find((one) => one >= 1) ?? 1) * 2
-  const between = steps.find((one) => most / one <= 4.5) ?? most / 4
-  return Math.ceil(most / between) * between
 }
 
 const ruler = document.createElement('canvas').getContext('2d')

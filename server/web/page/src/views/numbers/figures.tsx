@@ -103,9 +103,7 @@ function Figure({
       <dd class={`figure-change is-${change?.tone ?? 'plain'}`}>
         {change && (
           <>
-            <span aria-hidden="true">
-              {change.arrow} {change.words}
-            </span>
+            <span aria-hidden="true">{`${change.arrow} ${change.words}`.trim()}</span>
             <span class="unseen">{change.spoken}</span>
           </>
         )}
@@ -117,7 +115,7 @@ function Figure({
 const share = (rate: number | null) => (rate === null ? '–' : percent(rate, 1))
 
 const UNKNOWN = (): Change => ({ arrow: '', words: '–', spoken: t('numbers.nothing_before'), tone: 'plain' })
-const SAME = (): Change => ({ arrow: '', words: '=', spoken: t('numbers.same'), tone: 'plain' })
+const SAME = (): Change => ({ arrow: '', words: t('numbers.same'), spoken: t('numbers.same'), tone: 'plain' })
 
 /** The change of an amount, relative to what it was; `better` where one direction is. */
 function grown(now: number | null, before: number | null, better?: 'less'): Change {

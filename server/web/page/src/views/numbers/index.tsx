@@ -50,8 +50,10 @@ function Everything() {
       <h1 id="numbers-heading">{t('numbers.heading')}</h1>
       <Tools owners={seesAll ? suggested.current : null} />
       <p class="numbers-note">
-        {t('numbers.utc', { days: utcDays(range.value.from, range.value.to) })}{' '}
-        {t('numbers.compared', { days: utcDays(earlier.from, earlier.to) })}
+        {t('numbers.note', {
+          days: utcDays(range.value.from, range.value.to),
+          earlier: utcDays(earlier.from, earlier.to),
+        })}
       </p>
       {!now ? (
         totals.error ? (

@@ -2,7 +2,8 @@
 //
 // Rule: marks lie where people expect them: on whole days, on minutes, and on powers of 1024 for bytes.
 
-import { bytes, compact, measured, percent } from '../../format'
+import { bytes, compact, measured, number, percent } from '../../format'
+import { t } from '../../text'
 
 export interface Scale {
   /** A value as words. */
@@ -30,7 +31,7 @@ const powers = (base: number, count: number, parts: number[]) =>
 export const COUNTS: Scale = {
   format: (value) => compact(value),
   mark: (value) => compact(value, 10_000),
-  steps: powers(10, 15, [1, 2, 5]),
+  steps: powers(10, 15, [1, 2, 5]), // whole numbers only
 }
 export const BYTES: Scale = {
   format: (value) => bytes(value),
@@ -40,15 +41,31 @@ export const BYTES: Scale = {
 export const SHARES: Scale = {
   format: (value) => percent(value, 1),
   mark: (value) => percent(value),
-  steps: [0.25, 0.5],
+  steps: [0.25],
   most: 1,
 }
 export const SECONDS: Scale = {
   format: measured,
-  mark: (value) => (value === 0 ? '0' : measured(value)),
+  mark: (value) =>
+    value === 0 ? '0' : value < 120 && value % 60 ? t('unit.seconds', { n: number(value, 2) }) : measured(value),
   steps: [
     ...[0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 30],
     ...[60, 120, 300, 600, 1200, 1800, HOUR, 2 * HOUR, 6 * HOUR, 12 * HOUR],
     ...powers(10, 4, [DAY, 2 * DAY, 5 * DAY]),
   ],
+}
+
+/** The end of the axis: a mark that the data do not exceed, with about four others below it. */
+export function roof(most: number | null, { most: fixed, steps }: Scale): number {
+  if (fixed) return fixed
+  if (!most || most <= 0) return (steps.find((one) => one >= 1) ?? 1) * 2
+  const step = steps.find((one) => most / one <= 4.5) ?? most / 4
+  return Math.ceil(most / step) * step
+}
+
+/** The marks from 0 to the end of the axis, the end included. */
+export function marksTo(end: number, { steps }: Scale): number[] {
+  const isWhole = (parts: number) => Math.abs(parts - Math.round(parts)) < 1e-6
+  const step = steps.find((one) => end / one < 5.01 && isWhole(end / one)) ?? end / 4
+  return Array.from({ length: Math.round(end / step) + 1 }, (_, place) => place * step)
 }

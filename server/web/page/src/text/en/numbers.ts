@@ -104,6 +104,7 @@ export const numbers = {
 
   empty: 'No uploads in these days',
   empty_hint: 'Choose other days, or another owner.',
+  empty_own_hint: 'Choose other days.',
   empty_year: 'Show the last 365 days',
   empty_all: 'No uploads yet',
   empty_all_hint: 'As soon as the first video arrives, its numbers are here.',

@@ -106,6 +106,7 @@ export const numbers: Texts['numbers'] = {
 
   empty: '所选日期内没有上传',
   empty_hint: '请选择其他日期或其他所有者。',
+  empty_own_hint: '请选择其他日期。',
   empty_year: '查看最近 365 天',
   empty_all: '还没有上传',
   empty_all_hint: '收到第一个视频后，这里会显示统计数据。',

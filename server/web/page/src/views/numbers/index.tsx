@@ -44,12 +44,12 @@ function Everything() {
   const [now] = totals.rows ?? []
   const [then = null] = (isOf(totalsBefore, earlier) && totalsBefore.rows) || []
   const hasOwners = seesAll && !owner.value
-  if (totals.error instanceof Refusal && totals.error.status === 403) return <Failure error={totals.error} />
+  const isForbidden = totals.error instanceof Refusal && totals.error.status === 403
   return (
     <section class="numbers" aria-labelledby="numbers-heading">
       <h1 id="numbers-heading">{t('numbers.heading')}</h1>
-      <Tools owners={seesAll ? suggested.current : null} />
-      <p class="numbers-note">
+      {!isForbidden && <Tools owners={seesAll ? suggested.current : null} />}
+      <p class="numbers-note" hidden={isForbidden}>
         {t('numbers.note', {
           days: utcDays(range.value.from, range.value.to),
           earlier: utcDays(earlier.from, earlier.to),
@@ -75,7 +75,7 @@ function Everything() {
         </>
       ) : (
         <>
-          <Nothing isFirst={(stored?.originals ?? 0) === 0 && range.value.length === 365} />
+          <Nothing isFirst={(stored?.originals ?? 0) === 0} hasOwners={seesAll} />
           {stored && stored.originals > 0 && (
             <div class="panels">
               <Storage found={storage} hasOwners={hasOwners} />
@@ -115,31 +115,26 @@ function Trouble({ totals }: { totals: Found<unknown> }) {
   return <Failure error={error} again={again} />
 }
 
-function Nothing({ isFirst }: { isFirst: boolean }) {
-  if (isFirst) {
-    return (
-      <Empty
-        icon="chart"
-        heading={t('numbers.empty_all')}
-        actions={
-          <LinkButton to={href('')} look="primary" icon="upload">
-            {t('videos.first')}
-          </LinkButton>
-        }
-      >
-        {t('numbers.empty_all_hint')}
-      </Empty>
-    )
-  }
+/** No uploads: perhaps of these days, or none at all. */
+function Nothing({ isFirst, hasOwners }: { isFirst: boolean; hasOwners: boolean }) {
+  const isYear = range.value.length === 365
+  const isNone = isFirst && isYear && !owner.value
   return (
     <Empty
       icon="chart"
-      heading={t('numbers.empty')}
+      heading={t(isNone ? 'numbers.empty_all' : 'numbers.empty')}
       actions={
-        range.value.length !== 365 && <Button onClick={() => chooseLength(365)}>{t('numbers.empty_year')}</Button>
+        <>
+          {isFirst && can('upload') && (
+            <LinkButton to={href('')} look="primary" icon="upload">
+              {t('videos.first')}
+            </LinkButton>
+          )}
+          {!isYear && <Button onClick={() => chooseLength(365)}>{t('numbers.empty_year')}</Button>}
+        </>
       }
     >
-      {t('numbers.empty_hint')}
+      {t(isNone ? 'numbers.empty_all_hint' : hasOwners ? 'numbers.empty_hint' : 'numbers.empty_own_hint')}
     </Empty>
   )
 }

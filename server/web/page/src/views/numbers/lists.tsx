@@ -113,7 +113,7 @@ function Owners({ rows, name }: { rows: readonly Stored[]; name: string }) {
 function Own({ rows }: { rows: readonly Stored[] }) {
   const sum = (key: 'bytes' | 'originals' | 'open_uploads' | 'open_bytes') =>
     rows.reduce((all, row) => all + row[key], 0)
-  const open = { n: count(sum('open_uploads')), bytes: bytes(sum('open_bytes')) }
+  const open = sum('open_uploads')
   return (
     <dl class="panel-facts">
       <dt>{t('numbers.stored_bytes')}</dt>
@@ -121,7 +121,11 @@ function Own({ rows }: { rows: readonly Stored[] }) {
       <dt>{t('numbers.files')}</dt>
       <dd>{count(sum('originals'))}</dd>
       <dt>{t('numbers.open')}</dt>
-      <dd>{t('numbers.open_some', open)}</dd>
+      <dd>
+        {open === 0
+          ? t('numbers.no_value')
+          : t('numbers.open_some', { n: count(open), bytes: bytes(sum('open_bytes')) })}
+      </dd>
     </dl>
   )
 }

@@ -49,6 +49,11 @@ def key(server: ServerProcess, owner: str, scope: str) -> str:
     return server.run("keys", "create", "--owner", owner, "--scope", scope).stdout.split()[0]
 
 
+def saved(panel: str) -> list[object]:
+    """Press what saves the file of a picture."""
+    return ["download", f"#numbers-{panel} .panel-head a"]
+
+
 def sign_in(text: str) -> list[list[object]]:
     return [["visible", "#credential"], ["fill", "#credential", text], ["key", "Enter"]]
 
@@ -67,13 +72,13 @@ def drawn(*panels: str) -> list[object]:
 def painted(panel: str, colour: tuple[int, int, int]) -> list[object]:
     """Wait until a picture has a colour. A copy is read: the browser warns of a canvas that is read often."""
     red, green, blue = colour
-    return [
-        "is",
-        f"((one) => {{ const copy = new OffscreenCanvas(one.width, one.height).getContext('2d'); "
-        f"copy.drawImage(one, 0, 0); const all = copy.getImageData(0, 0, one.width, one.height).data; "
-        f"for (let i = 0; i < all.length; i += 4) if (all[i] === {red} && all[i + 1] === {green} && "
-        f"all[i + 2] === {blue}) return true; return false }})(document.querySelector('#numbers-{panel} canvas'))",
-    ]
+    is_it = f"all[i] === {red} && all[i + 1] === {green} && all[i + 2] === {blue}"
+    expression = (
+        "((one) => { const copy = new OffscreenCanvas(one.width, one.height).getContext('2d'); "
+        "copy.drawImage(one, 0, 0); const all = copy.getImageData(0, 0, one.width, one.height).data; "
+        f"for (let i = 0; i < all.length; i += 4) if ({is_it}) return true; return false }})"
+    )
+    return ["is", f"{expression}(document.querySelector('#numbers-{panel} canvas'))"]
 
 
 def reading(name: str, panel: str) -> list[object]:
@@ -119,7 +124,7 @@ def test_an_administrator_reads_a_month(month: ServerProcess, tmp_path: Path) ->
         ["keep", "rows", "document.querySelectorAll('#numbers-rates tbody tr').length"],
         ["keep", "newest", "document.querySelector('#numbers-rates tbody th').textContent"],
         ["axe", "table"],
-        *(["download", f"#numbers-{panel} .panel-head a"] for panel in FILES),
+        *(saved(panel) for panel in FILES),
         ["scheme", "dark"],
         painted("uploads", DARK),
         ["axe", "dark"],
@@ -172,9 +177,9 @@ def test_an_administrator_reads_a_month(month: ServerProcess, tmp_path: Path) ->
 
 def check_files(events: list[dict[str, Any]], server: ServerProcess, credential: str) -> None:
     """The files that were saved have the rows of the reports."""
-    saved = [event for event in events if event["event"] == "downloaded"]
-    assert [file["name"] for file in saved] == [f"{name}_2026-05-01_2026-05-30.csv" for name in FILES.values()]
-    for file, name in zip(saved, FILES.values(), strict=True):
+    files = [event for event in events if event["event"] == "downloaded"]
+    assert [file["name"] for file in files] == [f"{name}_2026-05-01_2026-05-30.csv" for name in FILES.values()]
+    for file, name in zip(files, FILES.values(), strict=True):
         rows = list(csv.DictReader(io.StringIO(file["text"])))
         wanted = report(server, credential, name)
         for row in wanted:

@@ -73,7 +73,9 @@ export function Panel<Row>({
           </span>
         )}
       </div>
-      {rows && rows.length > 0 && <Folded name={name} rows={rows} columns={columns} isNewestFirst={isNewestFirst} />}
+      <div class="panel-rest">
+        {rows && rows.length > 0 && <Folded name={name} rows={rows} columns={columns} isNewestFirst={isNewestFirst} />}
+      </div>
     </section>
   )
 }

@@ -66,6 +66,30 @@ _MY_TIMES = """
 SELECT day, CAST(playable_ms / 1000.0 AS DOUBLE PRECISION) AS seconds, 1 AS uploads
 FROM ({mine}) AS zero WHERE playable_ms IS NOT NULL
 """
+_TOTALS = """
+SELECT coalesce(uploads, 0), coalesce(bytes, 0), coalesce(ended, 0), coalesce(succeeded, 0), coalesce(failed, 0),
+       coalesce(rejected, 0), coalesce(expired, 0), coalesce(arrived, 0), coalesce(resumed, 0),
+       CAST(round(1.0 * succeeded / nullif(ended, 0), 4) AS DOUBLE PRECISION) AS success_rate,
+       CAST(round(1.0 * (failed + rejected + expired) / nullif(ended, 0), 4) AS DOUBLE PRECISION) AS failure_rate,
+       CAST(round(1.0 * resumed / nullif(arrived, 0), 4) AS DOUBLE PRECISION) AS resume_rate,
+       coalesce(playable, 0), p50_seconds, p95_seconds
+FROM (
+    SELECT CAST(sum(uploads) AS BIGINT) AS uploads, CAST(sum(bytes) AS BIGINT) AS bytes,
+           CAST(sum(ended) AS BIGINT) AS ended, CAST(sum(succeeded) AS BIGINT) AS succeeded,
+           CAST(sum(failed) AS BIGINT) AS failed, CAST(sum(rejected) AS BIGINT) AS rejected,
+           CAST(sum(expired) AS BIGINT) AS expired, CAST(sum(arrived) AS BIGINT) AS arrived,
+           CAST(sum(resumed) AS BIGINT) AS resumed
+    FROM ({kinds}) AS kinds
+) AS counted CROSS JOIN (
+    SELECT CAST(max(total) AS BIGINT) AS playable,
+           CAST(min(seconds) FILTER (WHERE so_far * 100 >= total * 50) AS DOUBLE PRECISION) AS p50_seconds,
+           CAST(min(seconds) FILTER (WHERE so_far * 100 >= total * 95) AS DOUBLE PRECISION) AS p95_seconds
+    FROM (
+        SELECT seconds, sum(sum(uploads)) OVER (ORDER BY seconds) AS so_far, sum(sum(uploads)) OVER () AS total
+        FROM ({times}) AS times GROUP BY seconds
+    ) AS ranked
+) AS timed
+"""
 _FAILURES = """
 SELECT outcome, nullif(reason, '') AS reason, CAST(sum(uploads) AS BIGINT) AS uploads
 FROM ({outcomes}) AS one WHERE outcome IN ('failed', 'rejected', 'expired')
@@ -101,16 +125,23 @@ class Report:
 
 
 _PER_DAY = ("day", "uploads", "bytes", "completed", "expired", "resumed")
-_RATE_COLUMNS = ("day", "ended", "succeeded", "failed", "rejected", "expired", "arrived", "resumed")
+_COUNTS = ("ended", "succeeded", "failed", "rejected", "expired", "arrived", "resumed")
+_RATE_COLUMNS = (*_COUNTS, "success_rate", "failure_rate", "resume_rate")
+_PERCENTILES = ("p50_seconds", "p95_seconds")
 REPORTS: Mapping[str, Report] = {
+    "totals": Report(
+        ("uploads", "bytes", *_RATE_COLUMNS, "playable", *_PERCENTILES),
+        _of(_TOTALS, kinds=_ALL_KINDS, times=_ALL_TIMES),
+        _of(_TOTALS, kinds=_OF_OWNER, times=_of(_MY_TIMES, mine=_MINE)),
+    ),
     "uploads": Report(_PER_DAY, _UPLOADS, _of(_MY_UPLOADS, counted=_OF_OWNER)),
     "rates": Report(
-        (*_RATE_COLUMNS, "success_rate", "failure_rate", "resume_rate"),
+        ("day", *_RATE_COLUMNS),
         _of(_RATES, kinds=_ALL_KINDS),
         _of(_RATES, kinds=_OF_OWNER),
     ),
     "times": Report(
-        ("day", "uploads", "p50_seconds", "p95_seconds"),
+        ("day", "uploads", *_PERCENTILES),
         _of(_TIMES, times=_ALL_TIMES),
         _of(_TIMES, times=_of(_MY_TIMES, mine=_MINE)),
     ),

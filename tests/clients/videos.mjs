@@ -3,6 +3,7 @@
 // Options beside those of chromium.mjs: url (of the page), steps (arrays: the name of a step and its arguments), and
 // `values`: names for texts. A step keeps a text under a name (`keep`), and `{name}` in an argument stands for it.
 
+import { readFileSync } from 'node:fs'
 import { createServer } from 'node:http'
 
 import { examine } from './axe.mjs'
@@ -127,6 +128,12 @@ function steps(page) {
     },
     allowClipboard: () => context.grantPermissions(['clipboard-read', 'clipboard-write']),
     fail: (pattern, times) => page.route(pattern, (route) => route.abort(), { times }),
+    /** Press what saves a file, and tell what is in it. */
+    async download(selector) {
+      const [file] = await Promise.all([page.waitForEvent('download'), page.click(selector)])
+      say('downloaded', { name: file.suggestedFilename(), text: readFileSync(await file.path(), 'utf8') })
+    },
+    scheme: (colorScheme) => page.emulateMedia({ colorScheme }),
     size: (width, height) => page.setViewportSize({ width, height }),
     photograph: (path) => page.screenshot({ path, fullPage: true }),
     /** What the server answers to a request of this page. */

@@ -304,6 +304,7 @@ ROWS = [
     # The page is the same document for everybody; what it shows, it asks the API for.
     Row("/", "GET", at("/"), everybody(200)),
     Row("/videos", "GET", at("/videos"), everybody(200)),
+    Row("/numbers", "GET", at("/numbers"), everybody(200)),
     Row("/v/{task_id}", "GET", lambda callers: "/v/" + id_of(callers.done), everybody(200)),
     Row("/s/{token}", "GET", at("/s/AAAAAAAAAAAAAAAAAAAAAAAA"), everybody(200)),
     Row("/embed/{name}", "GET", at("/embed/AAAAAAAAAAAAAAAAAAAAAAAA"), everybody(200)),

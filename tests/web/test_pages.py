@@ -23,7 +23,7 @@ PAGE = Path(server.web.pages.__file__).parent / "page"
 DIST = PAGE / "dist"
 NAMES = sorted(path.name for path in DIST.iterdir() if path.suffix in (".js", ".css"))
 SOURCES = sorted(path for path in (PAGE / "src").rglob("*") if path.suffix in (".ts", ".tsx"))
-VIEWS = ("/", "/videos")
+VIEWS = ("/", "/videos", "/numbers")
 TYPES = {".css": "text/css; charset=utf-8", ".js": "text/javascript; charset=utf-8"}
 FOREVER = "public, max-age=31536000, immutable"
 

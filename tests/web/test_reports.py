@@ -48,7 +48,7 @@ def rows(owned: Owned, name: str, who: str, query: str = "") -> list[dict[str, A
 
 def test_an_owner_has_own_numbers_and_an_administrator_all(owned: Owned) -> None:
     """Two owners with the same uploads: each has half of what there is, and the same rates."""
-    for name in ("uploads", "rates", "times", "failures"):
+    for name in ("totals", "uploads", "rates", "times", "failures"):
         mine, all_of_them = rows(owned, name, "ann"), rows(owned, name, "root:admin")
         assert mine == rows(owned, name, "root:admin", "?owner=ann") == rows(owned, name, "=bob")
         assert len(mine) == len(all_of_them) > 0
@@ -70,6 +70,9 @@ def test_an_owner_has_own_numbers_and_an_administrator_all(owned: Owned) -> None
     assert failed["message"]
     (times,) = rows(owned, "times", "ann")
     assert times["uploads"] == 2
+    (totals,) = rows(owned, "totals", "ann")
+    for row in (day, rate, {"p50_seconds": times["p50_seconds"], "p95_seconds": times["p95_seconds"], "playable": 2}):
+        assert totals | {key: value for key, value in row.items() if key in totals} == totals
 
 
 def test_storage_and_queue(owned: Owned) -> None:
@@ -102,6 +105,10 @@ def test_a_range_is_of_whole_days(owned: Owned) -> None:
         assert owned.refused("GET", f"/api/reports/uploads?{query}") == (400, "field_invalid"), query
     assert owned.refused("GET", "/api/reports/uploads?format=xml") == (400, "field_invalid")
     assert rows(owned, "uploads", "ann", "?from=0001-01-01&to=0001-01-01") == []
+    for who in ("ann", "root:admin"):
+        (nothing,) = rows(owned, "totals", who, "?from=0001-01-01&to=0001-01-01")
+        unknown = ("success_rate", "failure_rate", "resume_rate", "p50_seconds", "p95_seconds")
+        assert nothing == dict.fromkeys(REPORTS["totals"].columns, 0) | dict.fromkeys(unknown)
 
 
 def test_a_spreadsheet_gets_no_formula(owned: Owned) -> None:

@@ -225,6 +225,7 @@ _EMBEDDED = path("name", "The token of a share, or the id of a task.", text(minL
 VIEWS: Mapping[str, Operations] = {
     "/": page("uploadPage", "The page for uploads", "text/html"),
     "/videos": page("videosPage", "The page with all videos", "text/html"),
+    "/numbers": page("numbersPage", "The page with the numbers", "text/html"),
     "/v/{task_id}": page("videoPage", "The page of a video", "text/html", parameters=(_TASK,)),
     "/s/{token}": page("sharedPage", "The page of a shared video", "text/html", parameters=(_TOKEN,)),
     "/embed/{name}": page("embedPage", "A player for frames in other pages", "text/html", parameters=(_EMBEDDED,)),

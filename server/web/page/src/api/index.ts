@@ -2,8 +2,8 @@
 //
 // Rule: a function has the name of what it does there; its types are those of types.ts.
 
-import { ask } from './client'
-import type { Config, NewShare, Session, Share, SharedVideo, Task, TaskPage, UploadPage } from './types'
+import { address, ask } from './client'
+import type { Config, NewShare, Reports, Session, Share, SharedVideo, Task, TaskPage, UploadPage } from './types'
 
 export interface TaskQuery {
   status?: readonly string[]
@@ -70,3 +70,18 @@ export const getShared = (token: string) => ask<SharedVideo>('GET', `api/shared/
 /** A page of uploads, the newest first. */
 export const listUploads = (query: { status?: readonly string[]; limit?: number; cursor?: string } = {}) =>
   ask<UploadPage>('GET', 'api/uploads', { query })
+
+/** Days of UTC, both included, as `2026-11-30`; without an owner, all that the visitor may see. */
+export interface ReportQuery {
+  from: string
+  to: string
+  owner?: string | undefined
+}
+
+/** The rows of a report. */
+export const getReport = <Name extends keyof Reports>(name: Name, query: ReportQuery, signal?: AbortSignal) =>
+  ask<{ rows: Reports[Name][] }>('GET', `api/reports/${name}`, { query: { ...query }, ...(signal && { signal }) })
+
+/** The address of a report as a file for a spreadsheet. */
+export const reportFile = (name: keyof Reports, query: ReportQuery) =>
+  address(`api/reports/${name}`, { ...query, format: 'csv' }).href

@@ -165,3 +165,50 @@ export interface LiveEvent {
   /** Null before the task exists. */
   status: Task | null
 }
+
+/** Reports by name: a row of each. Rates are from 0 to 1, and null where nothing has ended. */
+export interface Reports {
+  totals: {
+    uploads: number
+    bytes: number
+    ended: number
+    succeeded: number
+    failed: number
+    rejected: number
+    expired: number
+    arrived: number
+    resumed: number
+    success_rate: number | null
+    resume_rate: number | null
+    p50_seconds: number | null
+    p95_seconds: number | null
+  }
+  uploads: { day: string; uploads: number; bytes: number; completed: number; expired: number; resumed: number }
+  rates: {
+    day: string
+    ended: number
+    succeeded: number
+    failed: number
+    rejected: number
+    expired: number
+    success_rate: number | null
+    resume_rate: number | null
+  }
+  times: { day: string; uploads: number; p50_seconds: number | null; p95_seconds: number | null }
+  failures: {
+    outcome: 'failed' | 'rejected' | 'expired'
+    reason: string | null
+    message: string | null
+    uploads: number
+  }
+  storage: { owner: string; originals: number; bytes: number; open_uploads: number; open_bytes: number }
+  queue: {
+    hour: string
+    entered: number
+    started: number
+    ended: number
+    waiting: number
+    wait_p50_seconds: number | null
+    wait_p95_seconds: number | null
+  }
+}

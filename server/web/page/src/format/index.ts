@@ -16,9 +16,17 @@ export function count(value: number): string {
   return new Intl.NumberFormat(tag()).format(value)
 }
 
+/** A count with few digits: 12,345, but 12.3M. */
+export function compact(value: number, from = 10_000_000): string {
+  if (Math.abs(value) < from) return count(value)
+  return new Intl.NumberFormat(tag(), { notation: 'compact', maximumFractionDigits: 1 }).format(value)
+}
+
 /** A share between 0 and 1 as a percentage; whole, and rounded down: 100% is said when it is true. */
-export function percent(share: number): string {
-  return `${number(Math.floor(share * 100))}%`
+export function percent(share: number, digits = 0): string {
+  const power = 10 ** digits
+  // 0.29 * 100 is a little less than 29.
+  return `${number(Math.floor(Number((share * 100 * power).toFixed(6))) / power, digits)}%`
 }
 
 /** Bytes in binary units. What is rough, such as a speed, has no decimals from 100 on. */
@@ -51,6 +59,11 @@ export function timespan(seconds: number): string {
   return t('unit.days', { n: number(Math.floor(hours / 24)), h: number(hours % 24) })
 }
 
+/** A time that was measured, of seconds: 0.4 s, 12 s, 5 min. */
+export function measured(seconds: number): string {
+  return seconds < 10 ? t('unit.seconds', { n: number(seconds, seconds < 1 ? 2 : 1) }) : timespan(seconds)
+}
+
 /** A duration as players show it, of seconds: 0:07, 1:02:03. */
 export function clock(seconds: number): string {
   const whole = Math.round(seconds)
@@ -61,12 +74,41 @@ export function clock(seconds: number): string {
 
 /** A date and time of the server, such as 3 Jan 2026, 14:05. */
 export function moment(iso: string): string {
-  return new Intl.DateTimeFormat(tag(), { dateStyle: 'medium', timeStyle: 'short' }).format(new Date(iso))
+  return new Intl.DateTimeFormat(ofVisitor(), { dateStyle: 'medium', timeStyle: 'short' }).format(new Date(iso))
 }
 
 /** A date without its time. */
 export function day(iso: string): string {
-  return new Intl.DateTimeFormat(tag(), { dateStyle: 'medium' }).format(new Date(iso))
+  return new Intl.DateTimeFormat(ofVisitor(), { dateStyle: 'medium' }).format(new Date(iso))
+}
+
+/** A day of a report, `2026-11-30`, which is one of UTC. */
+export function utcDay(iso: string): string {
+  return utc({ dateStyle: 'medium' }).format(new Date(iso))
+}
+
+/** Days of a report, as few words as possible: 1 – 30 Nov 2026. */
+export function utcDays(from: string, to: string): string {
+  return utc({ dateStyle: 'medium' }).formatRange(new Date(from), new Date(to))
+}
+
+/** A day and hour of a report, of seconds since 1970. */
+export function utcHour(seconds: number): string {
+  return utc({ dateStyle: 'medium', timeStyle: 'short' }).format(new Date(seconds * 1000))
+}
+
+/** A mark on an axis of time, of seconds since 1970 and between marks. */
+export function utcMark(seconds: number, between: number): string {
+  const at = new Date(seconds * 1000)
+  if (between >= 28 * 86_400) {
+    return utc(at.getUTCMonth() === 0 ? { month: 'short', year: 'numeric' } : { month: 'short' }).format(at)
+  }
+  if (between >= 86_400) return utc({ day: 'numeric', month: 'short' }).format(at)
+  return utc({ hour: '2-digit', minute: '2-digit', hourCycle: 'h23' }).format(at)
+}
+
+function utc(options: Intl.DateTimeFormatOptions): Intl.DateTimeFormat {
+  return new Intl.DateTimeFormat(ofVisitor(), { ...options, timeZone: 'UTC' })
 }
 
 /** How long ago, in the largest unit that fits: 5 minutes ago, yesterday; a date after a week. */
@@ -129,4 +171,9 @@ export function codec(name: string): string {
 
 function tag(): string {
   return LANGUAGES[language.value].tag
+}
+
+/** The language of now as the visitor's country writes dates: 30 Nov 2026 in London, Nov 30, 2026 in Boston. */
+function ofVisitor(): string {
+  return navigator.languages.find((one) => one.split('-')[0] === language.value) ?? tag()
 }

@@ -52,7 +52,9 @@ export function Failure({ error, again }: { error: unknown; again?: () => void }
   if (error instanceof Refusal && error.status === 403) {
     return (
       <Empty icon="key" heading={t('common.forbidden')}>
-        {reasonText(error.reason)} {t('common.forbidden_hint')}
+        {reasonText(error.reason)}
+        <br />
+        {t('common.forbidden_hint')}
       </Empty>
     )
   }

@@ -2,6 +2,8 @@
 //
 // Rule: plain words. A message says what happened, and what to do next.
 
+import { numbers } from './en/numbers'
+
 export const en = {
   shell: {
     upload: 'Upload',
@@ -317,7 +319,7 @@ export const en = {
     failed: 'The video cannot be played. Check the network, and try again.',
     nothing: 'There is nothing to play yet.',
   },
-  numbers: {},
+  numbers,
   admin: {},
   status: {
     queued: 'Uploaded, waiting to be processed',

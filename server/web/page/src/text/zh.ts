@@ -3,6 +3,7 @@
 // Rule: that of en.ts.
 
 import type { Texts } from './index'
+import { numbers } from './zh/numbers'
 
 export const zh: Texts = {
   shell: {
@@ -316,7 +317,7 @@ export const zh: Texts = {
     failed: '无法播放此视频，请检查网络后重试。',
     nothing: '还没有可播放的内容。',
   },
-  numbers: {},
+  numbers,
   admin: {},
   status: {
     queued: '上传完成，等待处理',

@@ -19,6 +19,7 @@ const below = (name: string) => (parts: readonly string[]) => parts.length === 2
 export const VIEWS: readonly View[] = [
   { matches: only(''), load: () => import('./upload') },
   { matches: only('videos'), load: () => import('./videos') },
+  { matches: only('numbers'), load: () => import('./numbers') },
   { matches: below('v'), load: () => import('./video') },
   { matches: below('s'), load: () => import('./shared'), isBare: true },
   { matches: below('embed'), load: () => import('./shared'), isBare: true },

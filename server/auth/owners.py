@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import delete, exists, select, text, union, update
+from sqlalchemy import delete, exists, func, select, text, union, union_all, update
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
 
@@ -34,6 +34,8 @@ _MOVED: Mapping[str, type[Any]] = {
     "webhook_endpoints": WebhookEndpoint,
 }
 
+_HAVING: tuple[type[Any], ...] = (Upload, Task, ApiKey, Grant, OwnerLimits)
+
 
 class OwnerUnknownError(Exception):
     """No row has that owner."""
@@ -49,8 +51,28 @@ class OwnerExistsError(Exception):
 
 def names(session: Session) -> Sequence[str]:
     """Every owner that has an upload, a task, a key, a grant or limits; sorted."""
-    having = (Upload, Task, ApiKey, Grant, OwnerLimits)
-    return sorted(session.scalars(union(*(select(model.owner).distinct() for model in having))))
+    return sorted(session.scalars(union(*(select(model.owner).distinct() for model in _HAVING))))
+
+
+def page(session: Session, after: str | None, limit: int) -> Sequence[str]:
+    """At most `limit` of these names, those that follow `after` in the database's order.
+
+    Each name is a look-up along an index of each table, however many rows an owner has and however many owners there
+    are.
+    """
+    found: list[str] = []
+    while len(found) < limit and (following := _following(session, found[-1] if found else after)) is not None:
+        found.append(following)
+    return found
+
+
+def _following(session: Session, after: str | None) -> str | None:
+    """The first name after this one."""
+    least = [select(func.min(model.owner).label("owner")) for model in _HAVING]
+    if after is not None:
+        least = [query.where(model.owner > after) for query, model in zip(least, _HAVING, strict=True)]
+    found: str | None = session.scalar(select(func.min(union_all(*least).subquery().c.owner)))
+    return found
 
 
 def is_known(session: Session, owner: str) -> bool:

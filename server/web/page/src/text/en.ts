@@ -2,6 +2,8 @@
 //
 // Rule: plain words. A message says what happened, and what to do next.
 
+import { admin, audit } from './en/admin'
+
 export const en = {
   shell: {
     upload: 'Upload',
@@ -318,7 +320,8 @@ export const en = {
     nothing: 'There is nothing to play yet.',
   },
   numbers: {},
-  admin: {},
+  admin,
+  audit,
   status: {
     queued: 'Uploaded, waiting to be processed',
     waiting: 'Waiting',

@@ -6,6 +6,7 @@ import type { ComponentType } from 'preact'
 import { useEffect, useState } from 'preact/hooks'
 
 import { isAway } from './api/events'
+import type { Scope } from './api/types'
 import { percent } from './format'
 import { Button } from './parts/button'
 import { Dialog } from './parts/dialog'
@@ -17,15 +18,16 @@ import { Toasts } from './parts/toasts'
 import { href, segments } from './router'
 import { LANGUAGES, type Language, language, setLanguage } from './state/language'
 import { uploadShare } from './state/progress'
-import { isProtected, sessionState, signOut, visitor } from './state/session'
+import { can, isProtected, sessionState, signOut, visitor } from './state/session'
 import { toast } from './state/toasts'
 import { type PlainKey, t } from './text'
 import { VIEWS, type View } from './views'
 import { SignIn } from './views/sign-in'
 
-const LINKS: readonly { to: string; icon: IconName; key: PlainKey }[] = [
+const LINKS: readonly { to: string; icon: IconName; key: PlainKey; scope?: Scope }[] = [
   { to: '', icon: 'upload', key: 'shell.upload' },
   { to: 'videos', icon: 'film', key: 'shell.videos' },
+  { to: 'admin', icon: 'settings', key: 'admin.link', scope: 'admin' },
 ]
 
 export function App() {
@@ -88,7 +90,7 @@ function Header() {
       </a>
       {sessionState.value === 'in' && (
         <nav class="nav" aria-label={t('shell.navigation')}>
-          {LINKS.map(({ to, icon, key }) => (
+          {LINKS.filter(({ scope }) => !scope || can(scope)).map(({ to, icon, key }) => (
             <a key={to} href={href(to)} aria-current={here === to ? 'page' : undefined}>
               <Icon name={icon} />
               <span>

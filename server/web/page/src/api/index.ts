@@ -68,5 +68,6 @@ export const revokeShare = (id: string, share: string) => ask<unknown>('DELETE',
 export const getShared = (token: string) => ask<SharedVideo>('GET', `api/shared/${encodeURIComponent(token)}`)
 
 /** A page of uploads, the newest first. */
-export const listUploads = (query: { status?: readonly string[]; limit?: number; cursor?: string } = {}) =>
-  ask<UploadPage>('GET', 'api/uploads', { query })
+export const listUploads = (
+  query: { status?: readonly string[]; owner?: string; limit?: number; cursor?: string } = {},
+) => ask<UploadPage>('GET', 'api/uploads', { query })

@@ -141,7 +141,11 @@ const columns = (): Column<AuditEntry>[] => [
       </>
     ),
   },
-  { id: 'address', label: t('admin.from_address'), cell: ({ address }) => address && <bdi>{address}</bdi> },
+  {
+    id: 'address',
+    label: t('admin.from_address'),
+    cell: ({ address }) => address && <bdi class="audit-address">{address}</bdi>,
+  },
   { id: 'when', label: t('admin.when'), cell: ({ at }) => <Stamp at={at} isExact /> },
 ]
 

@@ -3,6 +3,7 @@
 // Rule: the server decides who may see it; this view only spares somebody the refusal. Each room is an address.
 
 import type { ComponentType } from 'preact'
+import { useEffect, useRef } from 'preact/hooks'
 
 import { Empty, Missing } from '../../parts/states'
 import { href, segments } from '../../router'
@@ -31,6 +32,13 @@ const ROOMS: readonly { name: string; key: PlainKey; Room: ComponentType }[] = [
 ]
 
 export default function Admin() {
+  const nav = useRef<HTMLElement>(null)
+  const here = segments.value[1] ?? ''
+  useEffect(() => {
+    // On a telephone the rooms are a line that scrolls sideways.
+    const link = nav.current?.querySelector<HTMLElement>('[aria-current]')
+    if (link && nav.current) nav.current.scrollLeft = link.offsetLeft - (nav.current.clientWidth - link.clientWidth) / 2
+  }, [here])
   if (!can('admin')) {
     return (
       <Empty icon="key" heading={t('admin.forbidden')}>
@@ -38,13 +46,12 @@ export default function Admin() {
       </Empty>
     )
   }
-  const here = segments.value[1] ?? ''
   const found = ROOMS.find(({ name }) => name === here)
   if (!found) return <Missing />
   const { Room, key } = found
   return (
     <div class="admin">
-      <nav class="rooms" aria-label={t('admin.rooms')}>
+      <nav ref={nav} class="rooms" aria-label={t('admin.rooms')}>
         {ROOMS.map((room) => (
           <a
             key={room.name}

@@ -169,6 +169,12 @@ function stateCell({ state }: { state: Validity }) {
   return <Badge tone={TONES[state]}>{t(`admin.${state}`)}</Badge>
 }
 
+/** The server keeps it to the hour. */
+function lastUse(at: string | null) {
+  if (!at) return t('admin.never_used')
+  return Date.now() - new Date(at).getTime() < 7_200_000 ? t('admin.used_lately') : <Stamp at={at} />
+}
+
 function keyColumns(revoke: (key: Key) => void): Column<Key>[] {
   return [
     { id: 'owner', label: t('admin.owner'), isHead: true, cell: ({ owner }) => <bdi>{owner}</bdi> },
@@ -183,7 +189,7 @@ function keyColumns(revoke: (key: Key) => void): Column<Key>[] {
     {
       id: 'used',
       label: t('admin.last_used'),
-      cell: ({ last_used_at }) => (last_used_at ? <Stamp at={last_used_at} /> : t('admin.never_used')),
+      cell: ({ last_used_at }) => lastUse(last_used_at),
     },
     {
       id: 'expires',
@@ -197,7 +203,6 @@ function keyColumns(revoke: (key: Key) => void): Column<Key>[] {
       cell: (key) =>
         key.state === 'valid' && (
           <Button
-            look="danger"
             class="revoke"
             label={t('admin.revoke_key', { id: key.id, owner: key.owner })}
             title={t('admin.revoke')}
@@ -231,7 +236,6 @@ function grantColumns(revoke: (grant: Grant) => void): Column<Grant>[] {
       cell: (grant) =>
         grant.state === 'valid' && (
           <Button
-            look="danger"
             class="revoke-grant"
             label={t('admin.revoke_grant', { id: grant.id, owner: grant.owner })}
             title={t('admin.revoke')}

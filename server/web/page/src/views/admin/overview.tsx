@@ -147,7 +147,7 @@ function QueueTile({ queue }: Overview) {
 function UploadsTile({ uploads }: Overview) {
   return (
     <Tile id="tile-uploads" heading={t('admin.tile_uploads')} room="uploads" value={count(uploads.open)}>
-      {uploads.open > 0 && speed(uploads.bytes_per_second ?? 0)}
+      {uploads.open > 0 && (uploads.bytes_per_second ? speed(uploads.bytes_per_second) : t('admin.tile_silent'))}
     </Tile>
   )
 }

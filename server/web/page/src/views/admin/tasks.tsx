@@ -16,6 +16,7 @@ import { type Column, Table } from '../../parts/table'
 import { query, setQuery } from '../../router'
 import { canRetry, retryVideos, tried } from '../../state/actions'
 import { useLive, usePages } from '../../state/live'
+import { isProtected } from '../../state/session'
 import { nameOf } from '../../state/videos'
 import { statusWord } from '../../state/words'
 import { t } from '../../text'
@@ -87,12 +88,14 @@ function List() {
   return (
     <Panel id="tasks" heading={t('admin.all_tasks')}>
       <search class="tools panel-tools">
-        <Find
-          id="owner-filter"
-          label={t('admin.filter_owner')}
-          value={owner}
-          find={(value) => setQuery({ owner: value })}
-        />
+        {isProtected && (
+          <Find
+            id="owner-filter"
+            label={t('admin.filter_owner')}
+            value={owner}
+            find={(value) => setQuery({ owner: value })}
+          />
+        )}
         <Choose
           id="status-filter"
           label={t('admin.state')}

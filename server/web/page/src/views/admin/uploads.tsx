@@ -87,7 +87,6 @@ const columns = (end: (upload: OpenUpload) => void): Column<OpenUpload>[] => [
       row.protocol === 'tus' && (
         <Button
           class="end"
-          look="danger"
           label={t('admin.end_of', { name: row.filename ?? t('admin.unnamed') })}
           title={t('admin.end')}
           onClick={() => end(row)}

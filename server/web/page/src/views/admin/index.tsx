@@ -41,9 +41,12 @@ export default function Admin() {
   }, [here])
   if (!can('admin')) {
     return (
-      <Empty icon="key" heading={t('admin.forbidden')}>
-        {t('admin.forbidden_hint')}
-      </Empty>
+      <>
+        <h1 class="unseen">{t('admin.heading')}</h1>
+        <Empty icon="key" heading={t('admin.forbidden')}>
+          {t('admin.forbidden_hint')}
+        </Empty>
+      </>
     )
   }
   const found = ROOMS.find(({ name }) => name === here)

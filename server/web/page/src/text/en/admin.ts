@@ -179,7 +179,7 @@ export const admin = {
   keys_none_hint: 'A key lets a person or a program sign in.',
   new_key: 'Create a key',
   key_of: 'Key',
-  scopes: 'May',
+  scopes: 'Allowed to',
   scope_upload: 'Upload',
   scope_read: 'See',
   scope_manage: 'Manage',

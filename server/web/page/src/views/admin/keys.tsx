@@ -182,7 +182,10 @@ function keyColumns(revoke: (key: Key) => void): Column<Key>[] {
     {
       id: 'scopes',
       label: t('admin.scopes'),
-      cell: ({ scopes }) => scopes.map((scope) => t(`admin.scope_${scope}`)).join(t('unit.comma')),
+      cell: ({ scopes }) =>
+        SCOPES.filter((scope) => scopes.includes(scope))
+          .map((scope) => t(`admin.scope_${scope}`))
+          .join(t('unit.comma')),
     },
     { id: 'state', label: t('admin.state'), cell: stateCell },
     { id: 'created', label: t('admin.created'), cell: ({ created_at }) => <Stamp at={created_at} /> },

@@ -350,7 +350,9 @@ def test_every_room_fits_a_small_phone(start_server: StartServer, tmp_path: Path
     assert callers.ask("POST", "/api/admin/keys", "none", json=key).is_success
     steps: list[Step] = [["size", 320, 568]]
     for name in ROOMS:
-        ready = {"doctor": "#doctor-checks", "": ".tiles", "audit": "#audit, .empty"}.get(name, ".table tbody tr, .empty")
+        ready = {"doctor": "#doctor-checks", "": ".tiles", "audit": "#audit, .empty"}.get(
+            name, ".table tbody tr, .empty"
+        )
         steps += [*room(name), ["visible", ready], ["look", f"small {name}"], ["axe", f"small {name}"]]
         steps += [["size", 1280, 800], ["look", f"wide {name}"], ["axe", f"wide {name}"], ["size", 320, 568]]
     events = use(tmp_path, server.url, "admin", *steps, locale=locale)

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import delete, exists, func, select, text, union, union_all, update
+from sqlalchemy import CTE, ColumnElement, delete, exists, func, literal, select, text, union, union_all, update
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
 
@@ -60,19 +60,22 @@ def page(session: Session, after: str | None, limit: int) -> Sequence[str]:
     Each name is a look-up along an index of each table, however many rows an owner has and however many owners there
     are.
     """
-    found: list[str] = []
-    while len(found) < limit and (following := _following(session, found[-1] if found else after)) is not None:
-        found.append(following)
-    return found
+    if limit < 1:
+        return []
+    first = select(_least(after).label("owner"), literal(1).label("place")).cte("found", recursive=True)
+    following = select(_least(first.c.owner, first), first.c.place + 1)
+    found = first.union_all(following.where(first.c.owner.is_not(None), first.c.place < limit))
+    return session.scalars(select(found.c.owner).where(found.c.owner.is_not(None)).order_by(found.c.place)).all()
 
 
-def _following(session: Session, after: str | None) -> str | None:
-    """The first name after this one."""
-    least = [select(func.min(model.owner).label("owner")) for model in _HAVING]
+def _least(after: Any, outer: CTE | None = None) -> ColumnElement[Any]:
+    """The first name after this one, which may be a column of `outer`; without it, the first of all."""
+    each = [select(func.min(model.owner).label("owner")) for model in _HAVING]
     if after is not None:
-        least = [query.where(model.owner > after) for query, model in zip(least, _HAVING, strict=True)]
-    found: str | None = session.scalar(select(func.min(union_all(*least).subquery().c.owner)))
-    return found
+        each = [query.where(model.owner > after) for query, model in zip(each, _HAVING, strict=True)]
+    if outer is not None:
+        each = [query.correlate(outer) for query in each]
+    return select(func.min(union_all(*each).subquery().c.owner)).scalar_subquery()
 
 
 def is_known(session: Session, owner: str) -> bool:

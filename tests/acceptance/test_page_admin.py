@@ -1,22 +1,24 @@
 """The operator's view in Chromium: a key, a webhook, an upload in flight, limits, failures; each room for everybody."""
 
 from base64 import b64encode
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from server.bootstrap import utc_now
 from tests.bad_videos import FTYP
 from tests.conftest import StartServer
 from tests.harness.chromium import look
 from tests.harness.receiver import Receiver
-from tests.harness.rows import query
+from tests.harness.rows import execute, query
 from tests.harness.server_process import ServerProcess
 from tests.harness.videos_page import Step, check_accessible, use
 from tests.harness.waiting import until
 from tests.security.callers import PATCH, Callers, id_of
 
-pytestmark = [pytest.mark.acceptance, pytest.mark.turns(2)]  # a browser and its rooms
+pytestmark = [pytest.mark.acceptance, pytest.mark.turns(3)]  # a browser and its rooms
 
 ROOMS = ("", "uploads", "tasks", "owners", "keys", "webhooks", "audit", "settings", "doctor")
 
@@ -246,12 +248,9 @@ def test_the_first_screen_says_what_is_wrong_and_lets_it_be_tried_again(kept: Ca
     )
     asked = {"url": "http://127.0.0.1:9/", "events": ["task.completed"]}
     made = kept.ask("POST", "/api/webhooks", "owner", json=asked).json()["webhook"]["id"]
-    assert kept.ask("POST", f"/api/webhooks/{made}/test", "owner").is_success
-
-    def is_broken() -> bool:
-        return kept.ask("GET", f"/api/webhooks/{made}", "owner").json()["webhook"]["retry_at"] is not None
-
-    until(is_broken, what="its circuit is broken")
+    soon = (utc_now() + timedelta(hours=1)).strftime("%Y-%m-%d %H:%M:%S.%f")
+    broken = "UPDATE webhook_endpoints SET failures = 9, retry_at = :soon WHERE id = :id"
+    execute(kept.server.database_url, broken, soon=soon, id=made)
     events = use(
         tmp_path,
         kept.server.url,
@@ -277,6 +276,13 @@ def test_the_first_screen_says_what_is_wrong_and_lets_it_be_tried_again(kept: Ca
         ["click", "#save-limits"],
         ["gone", "#save-limits"],
         ["visible", '#owners tr:has-text("of 20 GiB")'],
+        *room("tasks"),
+        ["press", '[data-sort="name"]', "Enter"],
+        ["visible", 'th[aria-sort="ascending"] [data-sort="name"]'],
+        ["press", '[data-sort="name"]', "Enter"],
+        ["visible", 'th[aria-sort="descending"] [data-sort="name"]'],
+        ["is", "location.search === '?sort=name'"],
+        ["visible", '#tasks tbody tr:has-text("broken.mp4")'],
         *room("settings"),
         ["fill", "#settings-search", "webhook allow"],
         ["is", "document.querySelectorAll('#settings tbody tr').length === 1"],
@@ -314,6 +320,13 @@ def test_only_an_administrator_finds_the_rooms(kept: Callers, tmp_path: Path) ->
         ["look", "in"],
         ["goto", "admin/nothing"],
         ["visible", ".empty"],
+        ["goto", "admin/uploads"],
+        ["visible", ".room .empty"],
+        ["ask", "DELETE", "api/session"],  # as another window does it
+        ["visible", "#credential"],
+        ["look", "over"],
+        *sign_in(kept),
+        ["visible", ".room .empty"],
         ["goto", "admin/audit"],
         ["visible", "#audit"],
         ["click", "#sign-out"],
@@ -325,7 +338,8 @@ def test_only_an_administrator_finds_the_rooms(kept: Callers, tmp_path: Path) ->
     assert "Admin" not in look(events, "forbidden")["text"].splitlines()
     assert "scope “admin”" in look(events, "forbidden")["text"]
     assert "Admin" in look(events, "in")["text"].splitlines()
-    for label in ("out", "again"):
+    assert "Your sign-in has ended." in look(events, "over")["text"]
+    for label in ("out", "over", "again"):
         assert "alice" not in look(events, label)["text"]
         assert "127.0.0.1" not in look(events, label)["text"]
     asked = [event["url"] for event in events if event["event"] == "request" and "/api/admin/" in event["url"]]

@@ -32,6 +32,8 @@ export interface Column<Row> {
   isWide?: boolean
   /** The API sorts by this. */
   sort?: string
+  /** It is first sorted upwards, as names are. */
+  isAscending?: boolean
 }
 
 export interface Sorting {
@@ -102,7 +104,7 @@ function look({ isNumber, isHead, isActions, isWide }: Column<never>): string {
 }
 
 function Head<Row>({ column, sorting }: { column: Column<Row>; sorting: Sorting | undefined }) {
-  const { sort, label, isActions } = column
+  const { sort, label, isActions, isAscending } = column
   if (!sort || !sorting) {
     return (
       <th {...ROLE.columnheader} scope="col" class={look(column as Column<never>)}>
@@ -118,7 +120,7 @@ function Head<Row>({ column, sorting }: { column: Column<Row>; sorting: Sorting 
         type="button"
         class="table-sort"
         data-sort={sort}
-        onClick={() => sorting.choose(sort, isChosen ? !sorting.isDescending : true)}
+        onClick={() => sorting.choose(sort, isChosen ? !sorting.isDescending : !isAscending)}
       >
         {label}
       </button>

@@ -6,11 +6,19 @@
 import { useEffect, useRef, useState } from 'preact/hooks'
 
 import type { Rows } from '../api/admin'
+import { Refusal } from '../api/client'
 import { type Listener, listen } from '../api/events'
 import { useLanguageChange } from './language'
+import { sessionOver } from './session'
 
 /** Events come in bursts; one question answers a burst. */
 const BURST_MS = 700
+
+/** The reason of a failure. A refresh is quiet, but for the end of a sign-in: what is shown may be no longer. */
+function noted(reason: unknown): unknown {
+  if (reason instanceof Refusal && reason.status === 401) sessionOver()
+  return reason ?? new Error()
+}
 
 export interface Live<Value> {
   value: Value | null
@@ -42,7 +50,7 @@ export function useLive<Value>(
       setValue(found)
       setError(null)
     } catch (reason) {
-      if (mine === turn.current) setError(reason ?? new Error())
+      if (mine === turn.current) setError(noted(reason))
     }
   }
   useEffect(() => {
@@ -107,7 +115,7 @@ export function usePages<Row>(ask: (cursor: string | undefined) => Promise<Rows<
       setNext(found.next)
       setError(null)
     } catch (reason) {
-      if (mine === turn.current) setError(reason ?? new Error())
+      if (mine === turn.current) setError(noted(reason))
     }
     if (mine === turn.current) setLoading(false)
   }

@@ -164,9 +164,9 @@ function DiskTile({ disk }: Overview) {
       value={t('admin.tile_left', { left: bytes(Math.max(0, left)) })}
       isBad={left <= 0}
     >
+      <p>{t('admin.tile_left_hint', { reserve: bytes(reserve), reserved: bytes(reserved) })}</p>
       <Progress value={share} label={label} tone={left <= 0 ? 'warn' : 'send'} />
       <p>{label}</p>
-      <p>{t('admin.tile_left_hint', { reserve: bytes(reserve), reserved: bytes(reserved) })}</p>
     </Tile>
   )
 }

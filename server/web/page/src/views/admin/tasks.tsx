@@ -150,6 +150,7 @@ const columns = (retry: (task: Task) => Promise<void>): Column<Task>[] => [
     isHead: true,
     isWide: true,
     sort: 'name',
+    isAscending: true,
     cell: (task) => <VideoLink id={task.task_id} name={nameOf(task)} />,
   },
   { id: 'owner', label: t('admin.owner'), cell: ({ owner }) => owner && <bdi>{owner}</bdi> },

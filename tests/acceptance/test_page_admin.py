@@ -218,7 +218,11 @@ def test_an_upload_in_flight_is_ended(kept: Callers, tmp_path: Path) -> None:
         ["visible", "#sure"],
         ["key", "Escape"],
         ["gone", "#sure"],
+        ["fill", "#owner-filter", "bob"],
+        ["visible", ".room .empty"],
+        ["fill", "#owner-filter", "alice"],
         ["visible", "#uploads .end"],
+        ["look", "listed"],
         ["click", "#uploads .end"],
         ["click", "#sure"],
         ["gone", "#uploads"],
@@ -231,6 +235,7 @@ def test_an_upload_in_flight_is_ended(kept: Callers, tmp_path: Path) -> None:
     text = look(events, "open")["text"]
     for words in ("holiday.mp4", "alice", "250 B of 1000 B · 25%", "Python"):
         assert words in text, words
+    assert "250 B of 1000 B · 25%" in look(events, "listed")["text"]
     assert kept.ask("HEAD", url, "owner", {"Tus-Resumable": "1.0.0"}).status_code in (404, 410)
     (entry,) = audited(kept.server, "upload_terminated")
     assert (entry["owner"], entry["object_owner"], entry["object_id"]) == ("root", "alice", id_of(url))

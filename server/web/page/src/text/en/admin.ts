@@ -112,9 +112,11 @@ export const admin = {
   retried_many: 'Processing starts again: {n}',
   unnamed: 'Without a name',
 
+  uploads_newest: 'Active ones',
+  uploads_all: 'All open ones',
   uploads_none: 'No upload is in flight',
   uploads_none_hint: 'Uploads appear here with their first byte.',
-  uploads_more: 'Of {n} open uploads, the {shown} whose bytes came last are listed.',
+  uploads_more: 'Of {n} open uploads, the {shown} whose bytes came last are shown.',
   uploads_summary: '{n} open, {speed} together.',
   file: 'File',
   client: 'Client',

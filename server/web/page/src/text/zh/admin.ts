@@ -114,6 +114,8 @@ export const admin: Texts['admin'] = {
   retried_many: '已重新开始处理：{n} 个',
   unnamed: '未命名',
 
+  uploads_newest: '最近活动的',
+  uploads_all: '全部未完成的',
   uploads_none: '目前没有正在进行的上传',
   uploads_none_hint: '上传开始后会显示在这里。',
   uploads_more: '共有 {n} 个未完成的上传，此处列出最近收到数据的 {shown} 个。',

@@ -2,49 +2,80 @@
 
 import { useState } from 'preact/hooks'
 
+import { listUploads } from '../../api'
 import { endUpload, getOverview, type OpenUpload } from '../../api/admin'
+import type { Upload } from '../../api/types'
 import { bytes, count, percent, speed, timespan } from '../../format'
 import { Button } from '../../parts/button'
 import { Progress } from '../../parts/progress'
 import { Empty, Failure, Loading } from '../../parts/states'
 import { type Column, Table } from '../../parts/table'
-import { useLive } from '../../state/live'
+import { query, setQuery } from '../../router'
+import { useLive, usePages } from '../../state/live'
+import { isProtected } from '../../state/session'
 import { toast } from '../../state/toasts'
 import { hasText, t } from '../../text'
 import { OVERVIEW_MS, UPLOAD_EVENTS } from './pace'
-import { Stamp, Sure } from './parts'
+import { Choose, Find, Stamp, Sure } from './parts'
 
 export function Uploads() {
+  const owner = query.value.get('owner') ?? ''
+  const which = query.value.get('show') === 'all' ? 'all' : 'newest'
+  const [ending, setEnding] = useState<{ upload: OpenUpload; then: () => Promise<void> } | null>(null)
+  const end = async () => {
+    if (!ending) return
+    const { upload, then } = ending
+    await endUpload(upload.id)
+    toast(() => t('admin.ended', { name: upload.filename ?? t('admin.unnamed') }))
+    await then()
+  }
+  const ask = (upload: OpenUpload, then: () => Promise<void>) => setEnding({ upload, then })
+  return (
+    <>
+      <search class="tools">
+        {isProtected && (
+          <Find
+            id="owner-filter"
+            label={t('admin.filter_owner')}
+            value={owner}
+            find={(value) => setQuery({ owner: value })}
+          />
+        )}
+        <Choose
+          id="which"
+          label={t('admin.uploads')}
+          value={owner ? 'all' : which}
+          choices={[
+            ['newest', t('admin.uploads_newest')],
+            ['all', t('admin.uploads_all')],
+          ]}
+          choose={(value) => setQuery({ show: value === 'all' ? 'all' : null, owner: null })}
+        />
+      </search>
+      {owner || which === 'all' ? <Listed key={owner} owner={owner} end={ask} /> : <Newest end={ask} />}
+      {ending && (
+        <Sure
+          heading={t('admin.end_heading')}
+          hint={t('admin.end_hint', { name: ending.upload.filename ?? t('admin.unnamed') })}
+          action={t('admin.end')}
+          act={end}
+          close={() => setEnding(null)}
+        />
+      )}
+    </>
+  )
+}
+
+type End = (upload: OpenUpload, then: () => Promise<void>) => void
+
+/** Those whose bytes came last, with their speeds. */
+function Newest({ end }: { end: End }) {
   const overview = useLive(getOverview, OVERVIEW_MS / 2, UPLOAD_EVENTS)
-  const [ending, setEnding] = useState<OpenUpload | null>(null)
   if (!overview.value) {
     return overview.error ? <Failure error={overview.error} again={() => void overview.refresh()} /> : <Loading />
   }
   const { open, items, bytes_per_second } = overview.value.uploads
-  const end = async ({ id, filename }: OpenUpload) => {
-    await endUpload(id)
-    toast(() => t('admin.ended', { name: filename ?? t('admin.unnamed') }))
-    await overview.refresh()
-  }
-  const dialog = ending && (
-    <Sure
-      heading={t('admin.end_heading')}
-      hint={t('admin.end_hint', { name: ending.filename ?? t('admin.unnamed') })}
-      action={t('admin.end')}
-      act={() => end(ending)}
-      close={() => setEnding(null)}
-    />
-  )
-  if (items.length === 0) {
-    return (
-      <>
-        <Empty icon="upload" heading={t('admin.uploads_none')}>
-          {t('admin.uploads_none_hint')}
-        </Empty>
-        {dialog}
-      </>
-    )
-  }
+  if (items.length === 0) return <None />
   return (
     <>
       <p class="room-hint">
@@ -55,13 +86,54 @@ export function Uploads() {
         <Table
           id="uploads"
           label={t('admin.uploads')}
-          columns={columns(setEnding)}
+          columns={columns((upload) => end(upload, overview.refresh))}
           rows={items}
           keyOf={({ id }) => id}
         />
       </div>
-      {dialog}
     </>
+  )
+}
+
+/** All that are open, or those of an owner, by pages. It is a line of the audit log, so nothing asks for it by itself. */
+function Listed({ owner, end }: { owner: string; end: End }) {
+  const list = usePages(async (cursor) => {
+    const { uploads, next } = await listUploads({
+      status: ['open'],
+      ...(owner && { owner }),
+      ...(cursor && { cursor }),
+    })
+    return { rows: uploads.map(asOpen), next }
+  })
+  if (list.rows === null) {
+    return list.error ? <Failure error={list.error} again={() => void list.again()} /> : <Loading />
+  }
+  if (list.rows.length === 0) return <None />
+  return (
+    <div class="panel card">
+      <Table
+        id="uploads"
+        label={t('admin.uploads')}
+        columns={columns((upload) => end(upload, list.again)).filter(({ id }) => id !== 'client' && id !== 'speed')}
+        rows={list.rows}
+        keyOf={({ id }) => id}
+        isBusy={list.isLoading}
+        more={list.hasMore ? list.more : undefined}
+      />
+    </div>
+  )
+}
+
+function asOpen({ id, owner = '', filename, protocol, created_at, offset, size }: Upload): OpenUpload {
+  const unknown = { client: 'unknown', bytes_per_second: null, idle_seconds: null, why: null }
+  return { ...unknown, id, owner, filename, protocol, created_at, received: offset, length: size }
+}
+
+function None() {
+  return (
+    <Empty icon="upload" heading={t('admin.uploads_none')}>
+      {t('admin.uploads_none_hint')}
+    </Empty>
   )
 }
 

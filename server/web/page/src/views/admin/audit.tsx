@@ -118,7 +118,7 @@ const columns = (): Column<AuditEntry>[] => [
     cell: ({ owner, actor }) => (
       <>
         {owner && <bdi>{owner}</bdi>}
-        <p class="quiet">{actor}</p>
+        <p class="quiet audit-actor">{actor}</p>
       </>
     ),
   },

@@ -101,12 +101,14 @@ _QUEUE = record(
         "wait_p95_seconds": nullable(number()),
     }
 )
+_COUNT = integer(least=0)
+_TITLE = nullable(text(), "The title, or the name of the first file.")
 _WORKER = record(
     {
         "worker": nullable(text(), "Machine and process."),
         "task_id": text(),
         "owner": text(),
-        "title": nullable(text(), "The title, or the name of the first file."),
+        "title": _TITLE,
         "step": nullable(text()),
         "progress": integer("Percent.", 0, 100),
         "eta_seconds": nullable(integer(least=0)),
@@ -130,14 +132,7 @@ _UPLOAD = record(
     }
 )
 _FAILED = record(
-    {
-        "task_id": text(),
-        "owner": text(),
-        "title": nullable(text(), "The title, or the name of the first file."),
-        "error": REASON,
-        "failed_at": moment(),
-        "attempt": integer(least=0),
-    }
+    {"task_id": text(), "owner": text(), "title": _TITLE, "error": REASON, "failed_at": moment(), "attempt": _COUNT}
 )
 OVERVIEW: Operations = _read(
     _operation(

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import delete, exists, select, text, union, update
+from sqlalchemy import CTE, ColumnElement, delete, exists, func, literal, select, text, union, union_all, update
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
 
@@ -34,6 +34,8 @@ _MOVED: Mapping[str, type[Any]] = {
     "webhook_endpoints": WebhookEndpoint,
 }
 
+_HAVING: tuple[type[Any], ...] = (Upload, Task, ApiKey, Grant, OwnerLimits)
+
 
 class OwnerUnknownError(Exception):
     """No row has that owner."""
@@ -49,8 +51,31 @@ class OwnerExistsError(Exception):
 
 def names(session: Session) -> Sequence[str]:
     """Every owner that has an upload, a task, a key, a grant or limits; sorted."""
-    having = (Upload, Task, ApiKey, Grant, OwnerLimits)
-    return sorted(session.scalars(union(*(select(model.owner).distinct() for model in having))))
+    return sorted(session.scalars(union(*(select(model.owner).distinct() for model in _HAVING))))
+
+
+def page(session: Session, after: str | None, limit: int) -> Sequence[str]:
+    """At most `limit` of these names, those that follow `after` in the database's order.
+
+    Each name is a look-up along an index of each table, however many rows an owner has and however many owners there
+    are.
+    """
+    if limit < 1:
+        return []
+    first = select(_least(after).label("owner"), literal(1).label("place")).cte("found", recursive=True)
+    following = select(_least(first.c.owner, first), first.c.place + 1)
+    found = first.union_all(following.where(first.c.owner.is_not(None), first.c.place < limit))
+    return session.scalars(select(found.c.owner).where(found.c.owner.is_not(None)).order_by(found.c.place)).all()
+
+
+def _least(after: Any, outer: CTE | None = None) -> ColumnElement[Any]:
+    """The first name after this one, which may be a column of `outer`; without it, the first of all."""
+    each = [select(func.min(model.owner).label("owner")) for model in _HAVING]
+    if after is not None:
+        each = [query.where(model.owner > after) for query, model in zip(each, _HAVING, strict=True)]
+    if outer is not None:
+        each = [query.correlate(outer) for query in each]
+    return select(func.min(union_all(*each).subquery().c.owner)).scalar_subquery()
 
 
 def is_known(session: Session, owner: str) -> bool:

@@ -5,7 +5,6 @@ what it holds is a secret.
 """
 
 import re
-import tomllib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
@@ -13,9 +12,9 @@ from typing import Any, Literal, get_args, get_origin
 from pydantic import ByteSize
 
 from server.settings import PREFIX, Settings
+from server.settings.shown import config_file, masked, sources, text
 from server.settings.shown import default as default
 from server.settings.shown import mask as mask
-from server.settings.shown import masked, text
 from server.settings.shown import variable as variable
 
 _HEAD = f"""# Settings
@@ -114,20 +113,13 @@ def _toml(value: object) -> str:
 
 def table(settings: Settings, environ: Mapping[str, str]) -> str:
     """The settings in force: value, and the place where each was set, or could be. Secrets are masked."""
-    config = environ.get(PREFIX + "CONFIG", "videodock.toml")
-    file = _read(Path(config))
-    upper = {name.upper() for name in environ}
+    places = sources(settings, environ)
     rows = [("SETTING", "VALUE", "SET BY", "VARIABLE")]
     for name in Settings.model_fields:
-        source = "environment" if variable(name) in upper else f"file {config}" if name in file else "default"
+        source = f"file {config_file(environ)}" if places[name] == "file" else places[name]
         value = text(getattr(settings, name))
         rows.append((name, masked(name, value), source, variable(name)))
     widths = [max(len(row[column]) for row in rows) for column in range(3)]
     return "\n".join(
         "  ".join(cell.ljust(width) for cell, width in zip(row, [*widths, 0], strict=True)).rstrip() for row in rows
     )
-
-
-def _read(file: Path) -> dict[str, Any]:
-    # `load` has read it already and refused invalid TOML; this is only about the names in it.
-    return tomllib.loads(file.read_text("utf-8")) if file.is_file() else {}

@@ -188,8 +188,11 @@ def _add_messages(group: click.Group, place: Decorator, settings: Read) -> None:
     @place
     def test(webhook_id: str, **given: Given) -> None:
         """Queue a message of the type webhook.test; a running server sends it within seconds."""
-        with _opened(settings(given)) as (_, webhooks):
+        from server.cli import actions
+
+        with _opened(settings(given)) as (database, webhooks):
             message_id = webhooks.test(webhook_id, None)
+            actions.audit(database, "webhook_tested", "webhook", webhook_id)
         click.echo(message_id)
         click.echo(f"Queued. `videodock webhooks deliveries {webhook_id}` tells how it went.", err=True)
 

@@ -3,7 +3,11 @@
 Rule: what may hold a password is masked here and nowhere else.
 """
 
+import os
 import re
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
 
 from pydantic import ByteSize
 
@@ -43,6 +47,26 @@ def masked(name: str, value: str) -> str:
     if name in SECRETS:
         return "***" if value else ""
     return mask(value) if name in URLS else value
+
+
+def sources(settings: Settings, environ: Mapping[str, str] = os.environ) -> dict[str, str]:
+    """Where each setting comes from: `environment`, which has what the command line gave, too; `file`; or `default`.
+
+    Raises what reading the file raises.
+    """
+    path = config_file(environ)
+    file = tomllib.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    upper = {name.upper() for name in environ}
+    made = {}
+    for name in Settings.model_fields:
+        is_given = variable(name) in upper or (name not in file and text(getattr(settings, name)) != default(name))
+        made[name] = "environment" if is_given else "file" if name in file else "default"
+    return made
+
+
+def config_file(environ: Mapping[str, str]) -> Path:
+    """The file that settings may come from; it need not exist."""
+    return Path(environ.get(PREFIX + "CONFIG", "videodock.toml"))
 
 
 def mask(url: str) -> str:

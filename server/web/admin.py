@@ -11,7 +11,6 @@ Rules:
 import base64
 import binascii
 import re
-from bisect import bisect_right
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
@@ -37,7 +36,7 @@ from server.errors import (
 )
 from server.messages import sentence
 from server.settings import URLS, Settings
-from server.settings.shown import SECRETS, default, masked, text, variable
+from server.settings.shown import SECRETS, default, masked, sources, text, variable
 from server.uploads.quotas import LIMITS
 from server.uploads.usage import OwnerUsage
 from server.web.described import DescribedRoute
@@ -95,6 +94,7 @@ def routes(services: Services, checks: Mapping[str, Check], hints: frozenset[str
 class _Admin:
     def __init__(self, services: Services) -> None:
         self._settings = services.settings
+        self._places = sources(services.settings)
         self._authenticator = services.auth.authenticator
         self._audit = services.auth.audit
         self._clock = services.clock
@@ -122,8 +122,7 @@ class _Admin:
 
         def look() -> tuple[list[dict[str, Any]], str | None]:
             with self._database.read() as session:
-                names = owners.names(session)
-                names = names[bisect_right(names, after) :] if after is not None else names
+                names = owners.page(session, after, limit + 1)
                 found = [self._owner(session.connection(), name) for name in names[:limit]]
                 return found, names[limit - 1] if len(names) > limit else None
 
@@ -262,7 +261,7 @@ class _Admin:
         return _page("entries", [_entry(row) for row in found], None if last is None else str(last))
 
     async def settings(self, _call: Call, _: Principal | None) -> Response:
-        return JSONResponse({"success": True, "settings": _settings(self._settings)}, headers=_NO_STORE)
+        return JSONResponse({"success": True, "settings": _settings(self._settings, self._places)}, headers=_NO_STORE)
 
     async def _record(
         self,
@@ -280,7 +279,7 @@ class _Admin:
         await self._audit.record(Entry.by(principal, action, object_owner=owner, details=details or None, **about))
 
 
-def _settings(settings: Settings) -> list[dict[str, Any]]:
+def _settings(settings: Settings, places: Mapping[str, str]) -> list[dict[str, Any]]:
     """All settings as text, in the order of the documents."""
     made = []
     for name, field in Settings.model_fields.items():
@@ -292,6 +291,7 @@ def _settings(settings: Settings) -> list[dict[str, Any]]:
                 "value": masked(name, value),
                 "default": default(name),
                 "description": field.description or "",
+                "source": places[name],
                 "is_default": value == default(name),
                 "is_secret": name in SECRETS or name in URLS,
             }

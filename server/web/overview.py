@@ -25,7 +25,7 @@ from sqlalchemy.orm import Session
 from server.bootstrap import Services
 from server.database.models import Task, TaskFile, Upload
 from server.errors import UnavailableError
-from server.lifecycle import UploadStatus
+from server.lifecycle import TaskStatus, UploadStatus
 from server.messages import Language, sentence
 from server.settings import Settings
 from server.settings.shown import text as text_of
@@ -35,6 +35,9 @@ from server.version import __version__
 from server.web.health import Probes
 
 MOST_LISTED = 50
+_FAILURES_LISTED, _MOST_FAILURES = 20, 1000
+_LONGEST_TASK = timedelta(days=7)
+"""A task that fails later after its creation is not among the failures of the last day."""
 _FRESH_SECONDS = 60.0
 _DOCTOR_SECONDS = 60.0
 _PATH = re.compile(r"(?<![\w:/.])/(?:[^\s/:'\"]+/)+(?=[^\s/:'\"])")
@@ -43,9 +46,9 @@ _WAITS = text(
     "* 95) FROM (SELECT seconds, sum(sum(tasks)) OVER (ORDER BY seconds) AS so_far, sum(sum(tasks)) OVER () AS total "
     "FROM queue_waits WHERE hour >= :hour GROUP BY seconds) AS one"
 ).bindparams(bindparam("hour"))
-_OPEN_UPLOADS = text("SELECT upload_id, idle_seconds, why FROM open_uploads WHERE upload_id IN :ids").bindparams(
-    bindparam("ids", expanding=True)
-)
+_OPEN_UPLOADS = text(
+    "SELECT upload_id, client, idle_seconds, why FROM open_uploads WHERE upload_id IN :ids"
+).bindparams(bindparam("ids", expanding=True))
 _log = structlog.stdlib.get_logger("videodock.web")
 
 
@@ -100,10 +103,12 @@ class Overview:
             queue = _queue(session, gauges, now, reader)
             workers = _workers(session, now, self._settings.task_lease)
             uploads = self._uploads(session)
+            failures = _failures(session, now, reader)
         return {
             "queue": queue,
             "workers": workers,
             "uploads": uploads,
+            "failures": failures,
             "disk": {
                 "capacity": self._services.store.capacity,
                 "free": space.free,
@@ -126,6 +131,8 @@ class Overview:
                 "owner": row.owner,
                 "filename": row.filename,
                 "protocol": row.protocol,
+                "client": why[row.id].client if row.id in why else "unknown",
+                "created_at": _moment(row.created_at),
                 "received": row.received,
                 "length": row.length,
                 "bytes_per_second": rates.get(row.id),
@@ -188,12 +195,51 @@ def _workers(session: Session, now: datetime, lease: float) -> list[dict[str, An
             "progress": task.progress,
             "eta_seconds": task.eta_seconds,
             "attempt": task.attempt,
-            "started_at": None
-            if task.started_at is None
-            else task.started_at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+            "started_at": None if task.started_at is None else _moment(task.started_at),
         }
         for task in tasks
     ]
+
+
+def _failures(session: Session, now: datetime, reader: Language) -> dict[str, Any]:
+    """The tasks that failed in the last day. An index has the failed ones by their creation, so a task that was created
+    long before it failed is not looked for."""
+    since = now - timedelta(days=1)
+    late = select(Task.id, Task.finished_at).where(
+        Task.status == TaskStatus.ERROR, Task.created_at >= since - _LONGEST_TASK, Task.finished_at >= since
+    )
+    found = session.execute(late.order_by(Task.created_at.desc(), Task.id.desc()).limit(_MOST_FAILURES)).all()
+    newest = sorted(found, key=lambda row: (row.finished_at, row.id), reverse=True)[:_FAILURES_LISTED]
+    tasks = {
+        task.id: task for task in session.scalars(select(Task).where(Task.id.in_([row.id for row in newest]))).all()
+    }
+    files: dict[str, TaskFile] = {}
+    of = select(TaskFile).where(TaskFile.task_id.in_(list(tasks))).order_by(TaskFile.position.desc())
+    for file in session.scalars(of):
+        if file.error_code is not None or file.task_id not in files:
+            files[file.task_id] = file
+    return {
+        "last_day": len(found),
+        "items": [_failed(tasks[row.id], files.get(row.id), reader) for row in newest if row.id in tasks],
+    }
+
+
+def _failed(task: Task, file: TaskFile | None, reader: Language) -> dict[str, Any]:
+    of_file = file is not None and file.error_code is not None
+    code = (file.error_code if file is not None and of_file else task.error_code) or "not_found"
+    params = (file.error_params if file is not None and of_file else task.error_params) or {}
+    return {
+        "task_id": task.id,
+        "owner": task.owner,
+        "title": task.title or (file.name if file is not None else None),
+        "error": {"code": code, "message": sentence(code, params, reader)},
+        "failed_at": _moment(task.finished_at or task.updated_at),
+        "attempt": task.attempt,
+    }
+
+
+def _moment(at: datetime) -> str:
+    return at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 class DoctorRuns:

@@ -337,8 +337,12 @@ class TusRoutes:
         return BareResponse(204, protocol.progress(facts))
 
     async def _terminate(self, call: Call) -> Response:
-        await self._remove(call.right)
-        await self._access.audit(call.scope, "upload_terminated", call.right, "upload", call.right.owner)
+        right = call.right
+        await self._remove(right)
+        # An administrator has a right to the uploads of all owners: then the row says whose it was.
+        row = None if right.owner is not None else await self._database.run(self._facts.find, right.id)
+        owner = right.owner if row is None else row.owner
+        await self._access.audit(call.scope, "upload_terminated", right, "upload", owner)
         return BareResponse(204)
 
     async def _remove(self, right: Right) -> None:

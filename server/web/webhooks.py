@@ -131,6 +131,7 @@ class _Webhooks:
         principal = await self._principal(call)
         _fields(await read_object(call), set())
         message_id = await self._database.run(self._webhooks.test, _id(call), principal.acts_for)
+        await self._record(call, principal, "webhook_tested", _id(call), None)
         message = sentence("webhook_tested", {}, language(call.scope, "zh"))
         return _answer({"message": message, "message_id": message_id}, 202)
 

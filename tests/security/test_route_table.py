@@ -305,6 +305,8 @@ ROWS = [
     Row("/", "GET", at("/"), everybody(200)),
     Row("/videos", "GET", at("/videos"), everybody(200)),
     Row("/numbers", "GET", at("/numbers"), everybody(200)),
+    Row("/admin", "GET", at("/admin"), everybody(200)),  # the page; it asks the API whether its visitor may
+    Row("/admin/{room}", "GET", at("/admin/keys"), everybody(200)),
     Row("/v/{task_id}", "GET", lambda callers: "/v/" + id_of(callers.done), everybody(200)),
     Row("/s/{token}", "GET", at("/s/AAAAAAAAAAAAAAAAAAAAAAAA"), everybody(200)),
     Row("/embed/{name}", "GET", at("/embed/AAAAAAAAAAAAAAAAAAAAAAAA"), everybody(200)),

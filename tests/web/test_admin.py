@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from server.auth import access_lists
+from server.auth import access_lists, owners
 from server.auth.audit import AuditLog, Entry
 from server.bootstrap import utc_now
 from server.database.session import Database
@@ -85,7 +85,8 @@ def test_an_overview_has_what_runs_and_what_waits(owned: Owned) -> None:
     assert (worker["owner"], worker["title"], worker["progress"]) == ("ann", "a.mp4", 53)
     (item,) = [item for item in found["uploads"]["items"] if item["id"] == half]
     assert (item["received"], item["length"], item["owner"], item["filename"]) == (400, 1000, "ann", "a.mp4")
-    assert item["why"] == "no_more_bytes"
+    assert (item["why"], item["client"]) == ("no_more_bytes", "unknown")
+    assert item["created_at"].endswith("Z")
     assert found["uploads"]["open"] >= 1
     assert found["disk"]["left"] == found["disk"]["free"] - found["disk"]["reserve"] - found["disk"]["reserved"]
 
@@ -126,6 +127,59 @@ def test_owners_have_usage_and_limits(owned: Owned) -> None:
     for wrong in refused:
         assert owned.refused("PATCH", path, "root:admin", wrong) == (400, "field_invalid"), wrong
     assert owned.refused("GET", path + "?cursor=%C3%A9", "root:admin") == (400, "cursor_invalid")
+
+
+def test_pages_of_owners_have_every_name_once(owned: Owned) -> None:
+    """Whatever table has a name, and wherever a page ends; a limit keeps it, and without anything it is gone."""
+    for number, who in enumerate(("aa", "Zoë", "李雷", "z" * 60, "o'neil", "50%_x")):
+        if number % 2:
+            owned.key(f"{who}:read")
+        else:
+            body = {"owner": who, "open_uploads": 3}
+            assert owned.json("PATCH", "/api/admin/owners", "root:admin", body)[0] == 200
+    database = Database(owned.live.database_url, 1)
+    try:
+        with database.read() as session:
+            every = owners.names(session)
+            assert sorted(owners.page(session, None, len(every) + 1)) == every
+            assert owners.page(session, owners.page(session, None, 3)[-1], 1) == owners.page(session, None, 4)[3:]
+            assert owners.page(session, None, 0) == []
+    finally:
+        database.close()
+    for limit in (1, 3):
+        found = [row["owner"] for row in pages(owned, "owners", "owners", limit)]
+        assert (sorted(found), len(found)) == (every, len(every))
+    assert owned.json("PATCH", "/api/admin/owners", "root:admin", {"owner": "aa", "open_uploads": None})[0] == 200
+    assert "aa" not in [row["owner"] for row in pages(owned, "owners", "owners", 200)]
+
+
+def test_failures_of_a_day_are_in_the_overview(owned: Owned) -> None:
+    """The newest first, with the reason of the file; not those of yesterday, nor what did not fail."""
+    now = utc_now()
+    is_sqlite = owned.live.database_url.startswith("sqlite")
+    ids = [owned.task("gil") for _ in range(4)]
+
+    def moment(hours: float) -> Any:
+        at = now - timedelta(hours=hours)
+        return at.strftime("%Y-%m-%d %H:%M:%S.%f") if is_sqlite else at
+
+    for task_id, status, hours in zip(ids, ("error", "error", "error", "completed"), (3, 1, 25, 1), strict=True):
+        owned.live.execute(
+            "UPDATE tasks SET status = :status, finished_at = :at, error_code = 'infected' WHERE id = :id",
+            status=status,
+            at=moment(hours),
+            id=task_id,
+        )
+    owned.live.execute(
+        "UPDATE task_files SET error_code = 'not_playable' WHERE task_id = :id",
+        id=ids[0],
+    )
+    found = ask(owned, "overview")["failures"]
+    assert found["last_day"] == 2
+    assert [row["task_id"] for row in found["items"]] == [ids[1], ids[0]]
+    assert {(row["owner"], row["title"]) for row in found["items"]} == {("gil", "a.mp4")}
+    assert [row["error"]["code"] for row in found["items"]] == ["infected", "not_playable"]
+    assert all(row["error"]["message"] and row["failed_at"].endswith("Z") for row in found["items"])
 
 
 def test_a_key_is_made_shown_once_used_and_revoked(owned: Owned) -> None:
@@ -203,6 +257,8 @@ def test_settings_are_shown_without_secrets(owned: Owned) -> None:
     found = {row["name"]: row for row in ask(owned, "settings")["settings"]}
     assert (found["jwt_secret"]["value"], found["jwt_secret"]["is_secret"]) == ("***", True)
     assert (found["owner_stored_bytes"]["value"], found["owner_stored_bytes"]["is_default"]) == ("5000", False)
+    assert found["owner_stored_bytes"]["source"] == "environment"  # as what a command line gives
+    assert found["owner_daily_bytes"]["source"] == "default"
     assert found["database_url"]["is_secret"]
     assert SECRET not in json.dumps(found)
 

@@ -23,7 +23,7 @@ PAGE = Path(server.web.pages.__file__).parent / "page"
 DIST = PAGE / "dist"
 NAMES = sorted(path.name for path in DIST.iterdir() if path.suffix in (".js", ".css"))
 SOURCES = sorted(path for path in (PAGE / "src").rglob("*") if path.suffix in (".ts", ".tsx"))
-VIEWS = ("/", "/videos", "/numbers")
+VIEWS = ("/", "/videos", "/numbers", "/admin", "/admin/keys")
 TYPES = {".css": "text/css; charset=utf-8", ".js": "text/javascript; charset=utf-8"}
 FOREVER = "public, max-age=31536000, immutable"
 
@@ -187,9 +187,10 @@ def test_metrics_of_the_page_have_bounded_labels(live: LiveServer) -> None:
     """Metrics name the files that there are; what a client made up counts as `other`."""
     for path in (*VIEWS, script(), "/page/made-up.js"):
         live.ask("GET", path)
+    routes = {*VIEWS[:-1], "/admin/{room}"}
     labels = set(re.findall(r'route="([^"]*)"', live.ask("GET", "/metrics").text))
-    assert {*VIEWS, script(), "other"} <= labels
-    assert labels <= {*VIEWS, *(f"/page/{name}" for name in NAMES), "other", "/metrics"}
+    assert {*routes, script(), "other"} <= labels
+    assert labels <= {*routes, *(f"/page/{name}" for name in NAMES), "other", "/metrics"}
 
 
 @pytest.mark.parametrize("source", SOURCES, ids=lambda path: str(path.relative_to(PAGE)))

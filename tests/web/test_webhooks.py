@@ -66,7 +66,14 @@ def test_an_owner_works_with_webhooks_by_the_api(callers: Callers) -> None:
         assert content["secret"][6:] not in log
         assert rotated["secret"][6:] not in log
     actions = [row["action"] for row in query(callers.server.database_url, "SELECT action FROM audit_log ORDER BY id")]
-    wanted = ["webhook_added", "webhook_replayed", "webhook_replayed", "webhook_rotated", "webhook_changed"]
+    wanted = [
+        "webhook_added",
+        "webhook_tested",
+        "webhook_replayed",
+        "webhook_replayed",
+        "webhook_rotated",
+        "webhook_changed",
+    ]
     assert [name for name in actions if name.startswith("webhook")] == [*wanted, "webhook_removed"]
 
 

@@ -32,7 +32,7 @@ from server.web.openapi.operation import (
     record,
     text,
 )
-from server.web.openapi.schemas import DONE, DONE_FLAG, JSON_BODY, NO_STORE
+from server.web.openapi.schemas import DONE, DONE_FLAG, JSON_BODY, NO_STORE, REASON
 
 LIMIT, MOST = 50, 200
 LEAST_KEY, MOST_KEY = 60, 10 * 365 * 86400
@@ -101,12 +101,14 @@ _QUEUE = record(
         "wait_p95_seconds": nullable(number()),
     }
 )
+_COUNT = integer(least=0)
+_TITLE = nullable(text(), "The title, or the name of the first file.")
 _WORKER = record(
     {
         "worker": nullable(text(), "Machine and process."),
         "task_id": text(),
         "owner": text(),
-        "title": nullable(text(), "The title, or the name of the first file."),
+        "title": _TITLE,
         "step": nullable(text()),
         "progress": integer("Percent.", 0, 100),
         "eta_seconds": nullable(integer(least=0)),
@@ -120,6 +122,8 @@ _UPLOAD = record(
         "owner": text(),
         "filename": nullable(text()),
         "protocol": text(),
+        "client": text("Kind of client, by its User-Agent; `unknown` without one."),
+        "created_at": moment(),
         "received": integer("Bytes.", 0),
         "length": nullable(integer("Bytes of the whole file.", 0)),
         "bytes_per_second": nullable(number(), "Since the look before; `null` at the first one."),
@@ -127,10 +131,13 @@ _UPLOAD = record(
         "why": nullable(text(), "What it waits for; see the view `open_uploads` in docs/database.md."),
     }
 )
+_FAILED = record(
+    {"task_id": text(), "owner": text(), "title": _TITLE, "error": REASON, "failed_at": moment(), "attempt": _COUNT}
+)
 OVERVIEW: Operations = _read(
     _operation(
         "overview",
-        "Queue, workers, uploads in flight, disk and readiness",
+        "Queue, workers, uploads in flight, failures, disk and readiness",
         record(
             {
                 "success": DONE_FLAG,
@@ -145,6 +152,12 @@ OVERVIEW: Operations = _read(
                         "open": integer("All that are open.", 0),
                         "bytes_per_second": nullable(number(), "Of all `items` together."),
                         "items": array(_UPLOAD, "The 50 whose bytes came last."),
+                    }
+                ),
+                "failures": record(
+                    {
+                        "last_day": integer("Tasks that failed in the last 24 hours; counted up to 1,000.", 0),
+                        "items": array(_FAILED, "The 20 newest of these."),
                     }
                 ),
                 "disk": record(
@@ -337,6 +350,7 @@ SETTINGS: Operations = _read(
                             "value": text("As one would write it; what may be a secret is `***`."),
                             "default": text(),
                             "description": text(),
+                            "source": one_of(("environment", "file", "default")),
                             "is_default": boolean(),
                             "is_secret": boolean("It is, or may have, a secret."),
                         }

@@ -221,12 +221,15 @@ def page(
 
 _TASK = path("task_id", "The id of the task. The page itself asks whether its visitor may see it.", text(minLength=1))
 _TOKEN = path("token", "The token of a share.", text(minLength=1))
+_ROOM = path("room", "Such as `uploads`, `owners` or `audit`.", text(minLength=1))
 _EMBEDDED = path("name", "The token of a share, or the id of a task.", text(minLength=1))
 VIEWS: Mapping[str, Operations] = {
     "/": page("uploadPage", "The page for uploads", "text/html"),
     "/videos": page("videosPage", "The page with all videos", "text/html"),
     "/numbers": page("numbersPage", "The page with the numbers", "text/html"),
     "/v/{task_id}": page("videoPage", "The page of a video", "text/html", parameters=(_TASK,)),
+    "/admin": page("adminPage", "The page of the operator", "text/html"),
+    "/admin/{room}": page("adminRoomPage", "A room of it, such as `keys`", "text/html", parameters=(_ROOM,)),
     "/s/{token}": page("sharedPage", "The page of a shared video", "text/html", parameters=(_TOKEN,)),
     "/embed/{name}": page("embedPage", "A player for frames in other pages", "text/html", parameters=(_EMBEDDED,)),
 }

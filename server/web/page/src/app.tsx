@@ -28,6 +28,7 @@ const LINKS: readonly { to: string; icon: IconName; key: PlainKey; scope?: Scope
   { to: '', icon: 'upload', key: 'shell.upload' },
   { to: 'videos', icon: 'film', key: 'shell.videos' },
   { to: 'numbers', icon: 'chart', key: 'numbers.link', scope: 'read' },
+  { to: 'admin', icon: 'settings', key: 'admin.link', scope: 'admin' },
 ]
 
 export function App() {

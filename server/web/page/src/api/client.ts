@@ -42,6 +42,8 @@ export interface Options {
   body?: unknown
   signal?: AbortSignal
   headers?: Record<string, string>
+  /** Seconds to wait for the answer, where the server needs more than others. */
+  patience?: number
 }
 
 /** The absolute address of a path of the API. */
@@ -62,7 +64,7 @@ export async function ask<T>(method: string, path: string, options: Options = {}
   const headers: Record<string, string> = { Accept: 'application/json', 'Accept-Language': spoken, ...options.headers }
   // A change is made also when the window is closed meanwhile; browsers allow that for small bodies alone.
   const keepalive = method !== 'GET' && !(options.body instanceof Blob)
-  const init: RequestInit = { method, headers, cache: 'no-store', keepalive, signal: withPatience(options.signal) }
+  const init: RequestInit = { method, headers, cache: 'no-store', keepalive, signal: withPatience(options) }
   if (options.body instanceof Blob) {
     headers['Content-Type'] = options.body.type
     init.body = options.body
@@ -114,9 +116,9 @@ function parse(text: string): unknown {
   }
 }
 
-function withPatience(signal: AbortSignal | undefined): AbortSignal {
+function withPatience({ signal, patience: seconds }: Options): AbortSignal {
   const patience = new AbortController()
-  const timer = setTimeout(() => patience.abort(), PATIENCE_MS)
+  const timer = setTimeout(() => patience.abort(), seconds ? seconds * 1000 : PATIENCE_MS)
   signal?.addEventListener('abort', () => patience.abort(), { once: true })
   if (signal?.aborted) patience.abort()
   patience.signal.addEventListener('abort', () => clearTimeout(timer), { once: true })

@@ -68,8 +68,9 @@ export const revokeShare = (id: string, share: string) => ask<unknown>('DELETE',
 export const getShared = (token: string) => ask<SharedVideo>('GET', `api/shared/${encodeURIComponent(token)}`)
 
 /** A page of uploads, the newest first. */
-export const listUploads = (query: { status?: readonly string[]; limit?: number; cursor?: string } = {}) =>
-  ask<UploadPage>('GET', 'api/uploads', { query })
+export const listUploads = (
+  query: { status?: readonly string[]; owner?: string; limit?: number; cursor?: string } = {},
+) => ask<UploadPage>('GET', 'api/uploads', { query })
 
 /** Days of UTC, both included, as `2026-11-30`; without an owner, all that the visitor may see. */
 export interface ReportQuery {

@@ -3,6 +3,7 @@
 // Rule: it is known before anything is drawn, and a change redraws everything that has words.
 
 import { effect, signal } from '@preact/signals'
+import { useEffect, useRef } from 'preact/hooks'
 
 import { attempt } from './storage'
 
@@ -27,6 +28,17 @@ export function speaks(wanted: string | null): wanted is Language {
 export function setLanguage(wanted: Language): void {
   language.value = wanted
   attempt(() => localStorage.setItem(KEY, wanted))
+}
+
+/** Do something after each change of the language, while a component is drawn. */
+export function useLanguageChange(act: () => void): void {
+  const before = useRef(language.value)
+  const spoken = language.value
+  useEffect(() => {
+    if (before.current === spoken) return
+    before.current = spoken
+    act()
+  }, [spoken])
 }
 
 function preferred(): Language {

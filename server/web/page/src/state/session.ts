@@ -42,6 +42,12 @@ export function can(scope: Scope): boolean {
   return scopes.includes(scope) || scopes.includes('admin')
 }
 
+/** Whose uploads are continued here, also for an administrator, who is otherwise shown those of all. */
+export function ofVisitor(): { owner?: string } {
+  const { owner, scopes } = visitor.peek() ?? {}
+  return owner && scopes?.includes('admin') ? { owner } : {}
+}
+
 type Change = (owner: string | null, isOther: boolean) => void
 const changes = new Set<Change>()
 /** The last change, for those who begin to listen after it. */

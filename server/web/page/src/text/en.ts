@@ -2,6 +2,7 @@
 //
 // Rule: plain words. A message says what happened, and what to do next.
 
+import { admin, audit } from './en/admin'
 import { numbers } from './en/numbers'
 
 export const en = {
@@ -320,7 +321,8 @@ export const en = {
     nothing: 'There is nothing to play yet.',
   },
   numbers,
-  admin: {},
+  admin,
+  audit,
   status: {
     queued: 'Uploaded, waiting to be processed',
     waiting: 'Waiting',

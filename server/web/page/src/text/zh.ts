@@ -3,6 +3,7 @@
 // Rule: that of en.ts.
 
 import type { Texts } from './index'
+import { admin, audit } from './zh/admin'
 import { numbers } from './zh/numbers'
 
 export const zh: Texts = {
@@ -318,7 +319,8 @@ export const zh: Texts = {
     nothing: '还没有可播放的内容。',
   },
   numbers,
-  admin: {},
+  admin,
+  audit,
   status: {
     queued: '上传完成，等待处理',
     waiting: '等待处理',

@@ -21,6 +21,7 @@ export const VIEWS: readonly View[] = [
   { matches: only('videos'), load: () => import('./videos') },
   { matches: only('numbers'), load: () => import('./numbers') },
   { matches: below('v'), load: () => import('./video') },
+  { matches: (parts) => parts[0] === 'admin' && parts.length <= 2, load: () => import('./admin') },
   { matches: below('s'), load: () => import('./shared'), isBare: true },
   { matches: below('embed'), load: () => import('./shared'), isBare: true },
 ]

@@ -9,7 +9,7 @@ import { listen } from '../../api/events'
 import type { Upload } from '../../api/types'
 import { loadConfig } from '../config'
 import { uploadShare } from '../progress'
-import { can, onVisitor, sessionState } from '../session'
+import { can, ofVisitor, onVisitor, sessionState } from '../session'
 import { refresh, tasks } from '../videos'
 import { add, type Item, idOf, isPending, isRunning, items, makeItem, set, take, total } from './items'
 import { fileOf, forgetAll, hold, type Remembered, records } from './memory'
@@ -50,7 +50,7 @@ const ENDS = ['completed', 'error', 'cancelled']
 /** Ask for the open uploads of the owner. */
 export async function loadOthers(): Promise<void> {
   try {
-    const { uploads } = await listUploads({ status: ['open'], limit: 50 })
+    const { uploads } = await listUploads({ ...ofVisitor(), status: ['open'], limit: 50 })
     others.value = uploads.filter(({ protocol, partial }) => protocol === 'tus' && !partial)
   } catch {
     // The next event or poll asks again.

@@ -8,6 +8,7 @@ import { listTasks, listUploads } from '../../api'
 import type { Task, Upload } from '../../api/types'
 import { t } from '../../text'
 import { config, loadConfig } from '../config'
+import { ofVisitor } from '../session'
 import { toast } from '../toasts'
 import { belongs, check } from './checks'
 import { add, beginBatch, fingerprint, type Item, items, makeItem, type Phase, set } from './items'
@@ -101,8 +102,8 @@ async function findTwin(chosen: Chosen): Promise<Twin | null> {
   if (check(chosen.file, config.peek())) return null
   try {
     const [uploads, tasks] = await Promise.all([
-      listUploads({ status: ['open'], limit: 100 }),
-      listTasks({ name, limit: 20, status: ['uploaded', 'processing', 'completed'] }),
+      listUploads({ ...ofVisitor(), status: ['open'], limit: 100 }),
+      listTasks({ ...ofVisitor(), name, limit: 20, status: ['uploaded', 'processing', 'completed'] }),
     ])
     const upload = uploads.uploads.find((one) => one.filename === name && one.size === size && one.protocol === 'tus')
     if (upload && !(await held()).has(upload.id)) return { chosen, of: { kind: 'open', upload } }

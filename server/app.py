@@ -46,6 +46,7 @@ from server.web import (
     webhooks,
 )
 from server.web.access import Access
+from server.web.branding import Brand
 from server.web.described import DescribedRoute
 from server.web.errors import api_response, known
 from server.web.middleware.access_lines import AccessLines
@@ -128,6 +129,7 @@ class _Application(Starlette):
 
 def _routes(services: Services, checks: Mapping[str, Callable[[], str | None]]) -> list[DescribedRoute]:
     settings = services.settings
+    brand = Brand.of(settings)
     made = [
         *multipart.routes(services),
         *events.routes(services),  # before tasks: `/api/task/{id}` matches everything
@@ -137,7 +139,7 @@ def _routes(services: Services, checks: Mapping[str, Callable[[], str | None]]) 
         *lists.routes(services),
         *reports.routes(services),
         *grants.routes(services),
-        *config.routes(services, tus.offer_of(services)),
+        *config.routes(services, tus.offer_of(services), brand),
         *webhooks.routes(services),
         *sessions.routes(
             settings=settings,
@@ -150,7 +152,7 @@ def _routes(services: Services, checks: Mapping[str, Callable[[], str | None]]) 
         *admin.routes(services, checks, _HINTS),
         *media.routes(services),
         *health.routes(checks, services.metrics, hints=_HINTS, check_scraper=Access(services).admin),
-        *pages.routes(settings.auth, cards=PreviewCards(services)),
+        *pages.routes(settings.auth, cards=PreviewCards(services), brand=brand),
     ]
     return [*made, *description.routes(settings, made, __version__)]
 

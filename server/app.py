@@ -49,6 +49,7 @@ from server.web.access import Access
 from server.web.branding import Brand
 from server.web.described import DescribedRoute
 from server.web.errors import api_response, known
+from server.web.form_page import FormPages
 from server.web.middleware.access_lines import AccessLines
 from server.web.middleware.access_log import AccessLog
 from server.web.middleware.hosts import Hosts
@@ -131,7 +132,7 @@ def _routes(services: Services, checks: Mapping[str, Callable[[], str | None]]) 
     settings = services.settings
     brand = Brand.of(settings)
     made = [
-        *multipart.routes(services),
+        *multipart.routes(services, FormPages(brand)),
         *events.routes(services),  # before tasks: `/api/task/{id}` matches everything
         *shares.routes(services),
         *posters.routes(services),

@@ -46,8 +46,10 @@ from server.web import (
     webhooks,
 )
 from server.web.access import Access
+from server.web.branding import Brand
 from server.web.described import DescribedRoute
 from server.web.errors import api_response, known
+from server.web.form_page import FormPages
 from server.web.middleware.access_lines import AccessLines
 from server.web.middleware.access_log import AccessLog
 from server.web.middleware.hosts import Hosts
@@ -128,8 +130,9 @@ class _Application(Starlette):
 
 def _routes(services: Services, checks: Mapping[str, Callable[[], str | None]]) -> list[DescribedRoute]:
     settings = services.settings
+    brand = Brand.of(settings)
     made = [
-        *multipart.routes(services),
+        *multipart.routes(services, FormPages(brand)),
         *events.routes(services),  # before tasks: `/api/task/{id}` matches everything
         *shares.routes(services),
         *posters.routes(services),
@@ -137,7 +140,7 @@ def _routes(services: Services, checks: Mapping[str, Callable[[], str | None]]) 
         *lists.routes(services),
         *reports.routes(services),
         *grants.routes(services),
-        *config.routes(services, tus.offer_of(services)),
+        *config.routes(services, tus.offer_of(services), brand),
         *webhooks.routes(services),
         *sessions.routes(
             settings=settings,
@@ -150,7 +153,7 @@ def _routes(services: Services, checks: Mapping[str, Callable[[], str | None]]) 
         *admin.routes(services, checks, _HINTS),
         *media.routes(services),
         *health.routes(checks, services.metrics, hints=_HINTS, check_scraper=Access(services).admin),
-        *pages.routes(settings.auth, cards=PreviewCards(services)),
+        *pages.routes(settings.auth, cards=PreviewCards(services), brand=brand),
     ]
     return [*made, *description.routes(settings, made, __version__)]
 

@@ -17,6 +17,7 @@ from pydantic_settings import (
 )
 
 from server.settings.access import AccessSettings
+from server.settings.branding import BrandSettings
 from server.settings.events import EventSettings
 from server.settings.folders import FolderSettings
 from server.settings.processing import ProcessingSettings
@@ -28,6 +29,7 @@ from server.settings.uploads import AcceptanceSettings, UploadSettings
 
 # The fields of the last base come first: the groups stand here from the last to the first.
 class Settings(
+    BrandSettings,
     EventSettings,
     ProcessingSettings,
     RetentionSettings,
@@ -51,6 +53,7 @@ class Settings(
         "failed_retention": "Retention",
         "scheduler": "Processing",
         "public_url": "Webhooks and hooks",
+        "brand_name": "Look of the page",
         "log_level": "Logs and traces",
     }
 

@@ -16,6 +16,7 @@ from server.settings import Settings
 from server.tus import protocol
 from server.tus.protocol import Offer
 from server.uploads.policy import UploadPolicy
+from server.web.branding import Brand
 from server.web.described import DescribedRoute
 from server.web.endpoint import Call, endpoint
 from server.web.errors import api_response
@@ -40,7 +41,7 @@ def chunk_headers(settings: Settings) -> list[tuple[bytes, bytes]]:
     return [(b"upload-limit", b"max-append-size=%d" % size), (b"tus-max-chunk-size", b"%d" % size)]
 
 
-def describe(settings: Settings, policy: UploadPolicy, offer: Offer) -> Mapping[str, object]:
+def describe(settings: Settings, policy: UploadPolicy, offer: Offer, brand: Brand) -> Mapping[str, object]:
     """The body of the answer. Sizes are in bytes, times in seconds; None is: every type, or no advice."""
     return {
         "success": True,
@@ -49,6 +50,7 @@ def describe(settings: Settings, policy: UploadPolicy, offer: Offer) -> Mapping[
         "authentication": settings.auth == "on",
         "downloads": settings.downloads == "on",
         "sharing": {"embed": bool(settings.embed_ancestors)},
+        "brand": brand.told(),
         "tus": {
             "version": protocol.VERSION,
             "extensions": list(offer.extensions),
@@ -66,9 +68,9 @@ def describe(settings: Settings, policy: UploadPolicy, offer: Offer) -> Mapping[
     }
 
 
-def routes(services: Services, offer: Offer) -> list[DescribedRoute]:
+def routes(services: Services, offer: Offer, brand: Brand) -> list[DescribedRoute]:
     """The one address."""
-    body = json.dumps(describe(services.settings, services.policy, offer), separators=(",", ":")).encode()
+    body = json.dumps(describe(services.settings, services.policy, offer, brand), separators=(",", ":")).encode()
     tag = f'"{hashlib.sha256(body).hexdigest()[:32]}"'
     headers = {"Cache-Control": _CACHE, "ETag": tag, "X-Content-Type-Options": "nosniff"}
 

@@ -53,6 +53,7 @@ from server.web.creation_hooks import CreationHooks
 from server.web.described import DescribedRoute
 from server.web.endpoint import Call, endpoint
 from server.web.errors import api_response, language
+from server.web.form_page import FormPages
 from server.web.form_parser import FormParser, Part
 from server.web.middleware.cors import for_api
 from server.web.middleware.proxy import base_url
@@ -76,13 +77,17 @@ _REPLAYED = {"Idempotent-Replayed": "true"}
 _log = structlog.stdlib.get_logger("videodock.web")
 
 
-def routes(services: Services) -> list[DescribedRoute]:
+def routes(services: Services, pages: FormPages) -> list[DescribedRoute]:
     """The one route, in both spellings, and the same below the token of a grant."""
-    handle = _FormRoute(services).upload
+    form = _FormRoute(services)
+
+    async def handle(call: Call) -> Response:
+        return pages.shown(await form.upload(call), call.scope)
+
     cors = for_api(services.settings, "POST")
     made = []
     for path, operations in ((PATH, FORM), (PATH + "/g/{grant}", FORM_OF_GRANT)):
-        served = endpoint(handle, api_response, route=path, intake=services.intake, cors=cors)
+        served = endpoint(handle, pages.refuse, route=path, intake=services.intake, cors=cors)
         made += [
             DescribedRoute(spelling, served, operations, shown_as=path, preflight=True)
             for spelling in (path, path + "/")

@@ -19,6 +19,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from server.errors import StartError
+from server.web.branding import Brand, BrandFile
 from server.web.described import DescribedRoute
 from server.web.middleware.proxy import base_url
 from server.web.openapi.server import PAGE_FILE, VIEWS
@@ -34,26 +35,33 @@ _FOREVER = "public, max-age=31536000, immutable"
 _ENCODINGS = {"br": ".br", "gzip": ".gz"}
 _BASE, _OPEN, _SIGN_IN = b'<base href="/">', b"<html ", b'<html data-auth="on" '
 _MOST_PREFIXES = 16
+_PLAIN = Brand()
 
 
-def routes(auth: str = "off", folder: Path = _DIST, cards: PreviewCards | None = None) -> list[DescribedRoute]:
+def routes(
+    auth: str = "off", folder: Path = _DIST, cards: PreviewCards | None = None, brand: Brand = _PLAIN
+) -> list[DescribedRoute]:
     """The document at each address of `VIEWS`, and each file at `/page/<name>`. `auth` is the setting; `folder` has the
-    built page; `cards` dress the document of shared videos.
+    built page; `cards` dress the document of shared videos, and `brand` all of them.
 
     Raises `StartError` when the page is not built.
     """
     if not (folder / _INDEX).is_file():
         raise StartError("The page is not built: start with `make run`, or install the package with pip.")
-    document = _Document(folder / _INDEX, auth)
+    document = _Document(folder / _INDEX, auth, brand)
     files = sorted(file for file in folder.iterdir() if file.suffix in _TYPES)
-    return [*(_view(path, document, cards) for path in VIEWS), *(_file(file) for file in files)]
+    return [
+        *(_view(path, document, cards) for path in VIEWS),
+        *(_file(file) for file in files),
+        *(_brand_file(file) for file in brand.files),
+    ]
 
 
 class _Document:
     """The HTML, for each prefix below which a proxy publishes the server."""
 
-    def __init__(self, file: Path, auth: str) -> None:
-        content = file.read_bytes()
+    def __init__(self, file: Path, auth: str, brand: Brand) -> None:
+        content = brand.dress(file.read_bytes())
         self._content = content.replace(_OPEN, _SIGN_IN, 1) if auth == "on" else content
         self._modified = formatdate(file.stat().st_mtime, usegmt=True)
         self._made: dict[str, StaticFile] = {}
@@ -83,10 +91,18 @@ def _view(path: str, document: _Document, cards: PreviewCards | None) -> Describ
 
 
 def _file(file: Path) -> DescribedRoute:
-    path = f"/page/{file.name}"
     content, copies = file.read_bytes(), dict(_copies(file))
     modified = formatdate(file.stat().st_mtime, usegmt=True)
     served = StaticFile(lambda: content, _TYPES[file.suffix], modified, copies=copies, cache=_FOREVER)
+    return _served(f"/page/{file.name}", served)
+
+
+def _brand_file(file: BrandFile) -> DescribedRoute:
+    served = StaticFile(lambda: file.content, file.media_type, copies={}, cache=_FOREVER)
+    return _served(f"/page/{file.name}", served)
+
+
+def _served(path: str, served: StaticFile) -> DescribedRoute:
 
     async def serve(request: Request) -> Response:
         request.state.route = path

@@ -31,6 +31,7 @@ class PreviewCards:
 
     def __init__(self, services: Services) -> None:
         self._videos = SharedVideos(services)
+        self._site = services.settings.brand_name
         self._ancestors = services.settings.embed_ancestors
 
     async def dress(self, response: Response, scope: Scope, path: str) -> Response:
@@ -66,14 +67,14 @@ class PreviewCards:
             found = await self._videos.find(token, base)
         except VideodockError:  # the page itself says why the link shows nothing
             return b""
-        return "".join(_tags(found, base)).encode()
+        return "".join(_tags(found, base, self._site)).encode()
 
 
-def _tags(found: SharedVideo, base: str) -> Iterator[str]:
+def _tags(found: SharedVideo, base: str, site: str) -> Iterator[str]:
     """Open Graph (ogp.me), a card for X, and the link of oEmbed."""
     first = found.first or {}
     size = {"width": first.get("width"), "height": first.get("height")}
-    yield _meta("og:site_name", "Videodock")
+    yield _meta("og:site_name", site)
     yield _meta("og:type", "video.other")
     yield _meta("og:title", found.title)
     yield _meta("og:url", found.url)

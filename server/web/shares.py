@@ -71,6 +71,7 @@ async def _dispatch(handlers: Mapping[str, _Handle], call: Call) -> Response:
 
 class _Shares:
     def __init__(self, services: Services) -> None:
+        self._site = services.settings.brand_name
         self._access = Access(services)
         self._audit = services.auth.audit
         self._clock = services.clock
@@ -124,7 +125,7 @@ class _Shares:
         if token is None:
             raise NotFoundError
         found = await self._videos.find(token, base)
-        return JSONResponse(oembed_of(found, base, most), headers=_NO_STORE)
+        return JSONResponse(oembed_of(found, base, most, self._site), headers=_NO_STORE)
 
     def _shown(self, row: Share) -> dict[str, Any]:
         return {
@@ -154,13 +155,13 @@ def size_within(width: int | None, height: int | None, most: tuple[int, int]) ->
     return max(1, round(size[0] * factor)), max(1, round(size[1] * factor))
 
 
-def oembed_of(found: SharedVideo, base: str, most: tuple[int, int]) -> dict[str, Any]:
+def oembed_of(found: SharedVideo, base: str, most: tuple[int, int], site: str) -> dict[str, Any]:
     """The oEmbed answer (version 1.0, section 2.3.4) for a shared video."""
     content: dict[str, Any] = {
         "version": "1.0",
         "type": "link",
         "title": found.title,
-        "provider_name": "Videodock",
+        "provider_name": site,
         "provider_url": f"{base}/",
         "cache_age": _CACHE_SECONDS,
     }

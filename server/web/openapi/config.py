@@ -46,6 +46,15 @@ _FORM = record(
         "idempotency_expires_after": integer("Seconds for which an `Idempotency-Key` counts.", 1),
     }
 )
+_BRAND = record(
+    {
+        "name": text("What the page is called."),
+        "accent": text("Colour of buttons and links on the light page.", pattern="^#[0-9a-f]{6}$"),
+        "logo": nullable(text(), "Path of the logo below the server's address."),
+        "terms_url": nullable(text(), "The terms of use."),
+        "privacy_url": nullable(text(), "The privacy notice."),
+    }
+)
 _CONFIG = Operation(
     id="config",
     tag=Tag.SERVER,
@@ -68,6 +77,7 @@ _CONFIG = Operation(
                         "sharing": record(
                             {"embed": boolean("Whether pages of other sites may show the player in a frame.")}
                         ),
+                        "brand": _BRAND,
                         "tus": _TUS,
                         "form": _FORM,
                     }

@@ -41,6 +41,7 @@ from server.web.openapi.operation import (
     integer,
     nullable,
     path,
+    query,
     record,
     text,
     url,
@@ -67,6 +68,17 @@ _REPLAYED = Header(
     description="The answer to an earlier form with the same key.",
     schema={"const": "true"},
 )
+_OF_PAGE = tuple(
+    Header(name=name, description="Only of an answer as a page.", schema=text())
+    for name in (
+        "Content-Security-Policy",
+        "X-Content-Type-Options",
+        "Referrer-Policy",
+        "X-Frame-Options",
+        "Cross-Origin-Opener-Policy",
+        "Permissions-Policy",
+    )
+)
 _FORM = Operation(
     id="uploadForm",
     tag=Tag.FORM,
@@ -76,6 +88,11 @@ _FORM = Operation(
     scope="upload",
     who=Who.CREATOR,
     parameters=(
+        query(
+            "answer",
+            "`page`: a browser, which accepts `text/html`, gets the answer as a page; for forms without a script.",
+            text(),
+        ),
         header(
             "Idempotency-Key",
             "A key of the client's own, such as a UUID. The same form with the same key becomes one task only.",
@@ -99,7 +116,7 @@ _FORM = Operation(
         Answer(
             status=200,
             description="At least one file was accepted.",
-            content={JSON: _ACCEPTED},
+            content={JSON: _ACCEPTED, "text/html": text()},
             headers=(NO_STORE,),
             example={
                 "success": True,
@@ -140,7 +157,7 @@ _FORM = Operation(
         RefusedByHookError,
     ),
     face=Face.FORM,
-    headers=(*RATE, _REPLAYED),
+    headers=(*RATE, _REPLAYED, *_OF_PAGE),
 )
 _GRANT = path("grant", "The token of an upload grant.", text(minLength=1), "vdg_0123456789ab_…")
 

@@ -140,6 +140,8 @@ def content(face: Face, status: int, kinds: Iterable[type[VideodockError]]) -> d
     if codes:
         error = ERRORS[Face.API if face is Face.BARE else face]
         found[JSON] = {"allOf": [error, {"properties": {"code": {"enum": codes}}}]}
+    if face is Face.FORM:
+        found["text/html"] = text("Where a page is asked for.")
     if words:
         found[TEXT] = text("`code: sentence`", pattern=f"^({'|'.join(words)}): ")
     return found

@@ -234,7 +234,9 @@ VIEWS: Mapping[str, Operations] = {
     "/embed/{name}": page("embedPage", "A player for frames in other pages", "text/html", parameters=(_EMBEDDED,)),
 }
 """The views of the page by their path: each is the same document."""
-PAGE_FILE = page("pageFile", "A file of the page", "text/css", "text/javascript", file=True)
+PAGE_FILE = page(
+    "pageFile", "A file of the page", "text/css", "text/javascript", "image/svg+xml", "image/png", file=True
+)
 
 # The description
 

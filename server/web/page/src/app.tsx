@@ -11,11 +11,13 @@ import { percent } from './format'
 import { Button } from './parts/button'
 import { Dialog } from './parts/dialog'
 import { DropTarget } from './parts/drop'
+import { Foot } from './parts/foot'
 import { Icon, type IconName, Mark } from './parts/icon'
 import { Menu } from './parts/menu'
 import { Failure, Loading, Missing } from './parts/states'
 import { Toasts } from './parts/toasts'
 import { href, segments } from './router'
+import { brand } from './state/brand'
 import { LANGUAGES, type Language, language, setLanguage } from './state/language'
 import { uploadShare } from './state/progress'
 import { can, isProtected, sessionState, signOut, visitor } from './state/session'
@@ -46,6 +48,7 @@ export function App() {
         {/* A view stays while somebody signs in again: nothing in it is lost. */}
         {visitor.value && <div hidden={sessionState.value !== 'in'}>{view ? <Shown view={view} /> : <Missing />}</div>}
       </main>
+      <Foot />
       <DropTarget />
       <Toasts />
     </>
@@ -87,7 +90,7 @@ function Header() {
     <header class="top">
       <a class="brand" href={href('')}>
         <Mark />
-        <span>Videodock</span>
+        <span>{brand.name}</span>
       </a>
       {sessionState.value === 'in' && (
         <nav class="nav" aria-label={t('shell.navigation')}>

@@ -2,6 +2,8 @@
 //
 // Rule: an icon is decoration; the words beside it, or the label of its button, say what it is.
 
+import { brand, logo } from '../state/brand'
+
 const PATHS = {
   /** Send files to the server. */
   upload: 'M12 16V4.5M7 9l5-5 5 5M4.5 15.5v2a2.5 2.5 0 0 0 2.5 2.5h10a2.5 2.5 0 0 0 2.5-2.5v-2',
@@ -67,8 +69,9 @@ export function Icon({ name, class: className = '' }: { name: IconName; class?: 
   )
 }
 
-/** The mark of the server. */
+/** The mark of the server, or the operator's logo. */
 export function Mark() {
+  if (logo) return <img class="mark is-logo" src={logo} alt="" style={{ aspectRatio: brand.ratio }} />
   return (
     <svg class="mark" viewBox="0 0 32 32" aria-hidden="true">
       <rect width="32" height="32" rx="8" />

@@ -286,7 +286,7 @@ export const en = {
     copied: 'Copied.',
     revoke_of: 'Revoke the link of {when}',
     revoked_now: 'The link is revoked.',
-    shared_by: 'Shared with Videodock',
+    shared_by: 'Shared with {site}',
     until: 'This link works until {when}.',
     over: 'This link has ended',
     over_hint: 'Ask the person who sent it for another one.',
@@ -340,5 +340,9 @@ export const en = {
     mp4: 'making the MP4',
     hls: 'making the stream',
     storyboard: 'taking preview pictures',
+  },
+  brand: {
+    terms: 'Terms',
+    privacy: 'Privacy',
   },
 } as const

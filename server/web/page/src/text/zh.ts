@@ -284,7 +284,7 @@ export const zh: Texts = {
     copied: '已复制。',
     revoke_of: '撤销 {when} 创建的链接',
     revoked_now: '链接已撤销。',
-    shared_by: '通过 Videodock 分享',
+    shared_by: '通过 {site} 分享',
     until: '此链接有效至 {when}。',
     over: '此链接已过期',
     over_hint: '请向分享者索取新的链接。',
@@ -338,5 +338,9 @@ export const zh: Texts = {
     mp4: '正在生成 MP4',
     hls: '正在生成流媒体',
     storyboard: '正在截取预览图',
+  },
+  brand: {
+    terms: '使用条款',
+    privacy: '隐私政策',
   },
 }

@@ -7,6 +7,7 @@ import { effect, signal } from '@preact/signals'
 import { listUploads } from '../../api'
 import { listen } from '../../api/events'
 import type { Upload } from '../../api/types'
+import { brand } from '../brand'
 import { loadConfig } from '../config'
 import { uploadShare } from '../progress'
 import { can, ofVisitor, onVisitor, sessionState } from '../session'
@@ -169,7 +170,7 @@ effect(() => {
   const batch = total.value
   const share = batch && !batch.isOver && batch.bytes > 0 ? batch.sent / batch.bytes : null
   uploadShare.value = share
-  document.title = share === null ? 'Videodock' : `${Math.floor(share * 100)}% – Videodock`
+  document.title = share === null ? brand.name : `${Math.floor(share * 100)}% – ${brand.name}`
 })
 
 /** The ids of uploads that this page sends itself. */

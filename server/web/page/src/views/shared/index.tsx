@@ -9,10 +9,12 @@ import { ConnectionLost, Refusal } from '../../api/client'
 import { mediaAddress } from '../../api/media'
 import { moment } from '../../format'
 import { Button, LinkButton } from '../../parts/button'
+import { BrandLinks } from '../../parts/foot'
 import { Mark } from '../../parts/icon'
 import Player from '../../parts/player'
 import { Empty, Failure, Loading } from '../../parts/states'
 import { href, segments } from '../../router'
+import { brand } from '../../state/brand'
 import { LANGUAGES, type Language, language, setLanguage } from '../../state/language'
 import { t } from '../../text'
 
@@ -90,7 +92,7 @@ export default function SharedView() {
   if (isFrame)
     return (
       <main class="framed">
-        <h1 class="unseen">{found?.title ?? t('share.shared_by')}</h1>
+        <h1 class="unseen">{found?.title ?? t('share.shared_by', { site: brand.name })}</h1>
         {content}
       </main>
     )
@@ -104,15 +106,18 @@ export default function SharedView() {
             {found.expires_at && <p>{t('share.until', { when: moment(found.expires_at) })}</p>}
           </div>
         ) : (
-          <h1 class="unseen">{t('share.shared_by')}</h1>
+          <h1 class="unseen">{t('share.shared_by', { site: brand.name })}</h1>
         )}
       </main>
       <footer class="shared-foot">
         <span>
           <Mark />
-          {t('share.shared_by')}
+          {t('share.shared_by', { site: brand.name })}
         </span>
-        <Languages />
+        <div class="shared-foot-end">
+          <BrandLinks />
+          <Languages />
+        </div>
       </footer>
     </div>
   )

@@ -6,6 +6,7 @@ import { useEffect, useRef, useState } from 'preact/hooks'
 
 import type { Reason } from '../../api/client'
 import { Button } from '../../parts/button'
+import { brand } from '../../state/brand'
 import { problem, signIn } from '../../state/session'
 import { inEach, reasonText, t } from '../../text'
 
@@ -37,7 +38,7 @@ export function SignIn() {
       <h1 id="sign-in-heading">{t('sign_in.heading')}</h1>
       <form id="sign-in-form" method="post" action="api/session" noValidate aria-busy={isBusy} onSubmit={submit}>
         {/* For password managers, which keep a secret under a name. */}
-        <input type="text" value="Videodock" autocomplete="username" hidden readOnly />
+        <input type="text" value={brand.name} autocomplete="username" hidden readOnly />
         <label for="credential">{t('sign_in.credential')}</label>
         <input
           ref={field}

@@ -29,6 +29,7 @@ import {
   retryVideos,
   stopVideo,
 } from '../../state/actions'
+import { brand } from '../../state/brand'
 import { may } from '../../state/session'
 import { keep, nameOf, refresh, tasks } from '../../state/videos'
 import { statusLine } from '../../state/words'
@@ -102,7 +103,7 @@ function Shown({ task }: { task: Task }) {
   const name = nameOf(task)
   useEffect(() => {
     const before = document.title
-    document.title = `${name} · Videodock`
+    document.title = `${name} · ${brand.name}`
     return () => {
       document.title = before
     }

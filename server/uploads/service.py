@@ -325,10 +325,9 @@ class UploadService:
                 await self.database.run(self.deletion.remove, facts.id, UploadStatus.REJECTED, error)
                 raise
             facts = facts._replace(media_type=media_type)
-        verified = {facts.id: facts.media_type}
         # A body that ended less than a second ago may have told it to the progress alone.
         first = facts.first_byte_at or self.progress.first_byte_at(facts.id)
-        await self.completion.complete_verified_from_loop(verified, facts.id, first_byte_at=first)
+        await self.completion.complete_tus_from_loop(facts, first)
         return facts._replace(state=State.COMPLETE)
 
     # Looking

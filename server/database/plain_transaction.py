@@ -1,7 +1,7 @@
 """A transaction of SQLite that is begun and ended by the driver alone.
 
-Rule: it does what a transaction of `session.py` does, and raises what SQLAlchemy raises. It is a class with two methods,
-because SQLAlchemy's transaction and the generators around it cost as much as the statements.
+Rule: it does what a transaction of `session.py` does, and raises what SQLAlchemy raises. It is a class with two
+methods, because SQLAlchemy's transaction and the generators around it cost as much as the statements.
 """
 
 import sqlite3
@@ -16,8 +16,8 @@ from sqlalchemy.exc import DBAPIError
 class PlainTransaction:
     """Write by the driver of `connection`; the lock `line` is held meanwhile. SQLAlchemy must not be used in it.
 
-    With `is_lazy` the commit does not wait for the disk. `ended` is called after `line` is free, with the error if there
-    was one.
+    With `is_lazy` the commit does not wait for the disk. `ended` is called after `line` is free, with the error if
+    there was one.
     """
 
     __slots__ = ("_connection", "_ended", "_level", "_line", "_raw")

@@ -323,9 +323,7 @@ class Database:
                 more(session.connection())
         return result
 
-    def _begin_common(
-        self, lazy: bool, plain: bool
-    ) -> AbstractContextManager[tuple[sqlite3.Connection, Connection]]:
+    def _begin_common(self, lazy: bool, plain: bool) -> AbstractContextManager[tuple[sqlite3.Connection, Connection]]:
         """A transaction of the writing thread, which keeps its connection: taking one costs as much as a write.
 
         With `plain` SQLAlchemy does not know of it, and must not be used in it.

@@ -92,7 +92,7 @@ class UploadStore(ABC):
         size, modified = self.size(upload_id), self.modified(upload_id)
         return None if size is None or modified is None else (size, modified)
 
-    def begin_finish(self, upload_ids: Sequence[str]) -> None:
+    def begin_finish(self, upload_ids: Sequence[str]) -> None:  # noqa: B027  # a store may have nothing to begin
         """Have the writing of these begin, each of which `finish` is called for next. A hint, which may do nothing."""
 
     @abstractmethod

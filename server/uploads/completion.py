@@ -35,7 +35,7 @@ Verified = Mapping[str, str | None]
 Also = Callable[[Session], None]
 """More changes in the same transaction."""
 
-_SYNCING_THREADS = 8  # of uploads that end: a disk gathers the syncs of a few threads, and more only wait for each other
+_SYNCING_THREADS = 8  # of uploads that end: the disk gathers their syncs, and more threads take as long
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)

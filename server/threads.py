@@ -89,16 +89,16 @@ class Gathered(Generic[T]):
             self._left += 1
 
     def _do(self, batch: Sequence[tuple[T, "Answer[None]"]]) -> None:
-        failed: list[BaseException | None] = []
+        failed: Sequence[BaseException | None]
         try:
             if len(batch) > 1:
                 self._begin([item for item, _ in batch])
-            for item, _ in batch:
-                failed.append(self._failure_of(item))
-        finally:
-            loop = batch[0][1].get_loop()
-            with contextlib.suppress(RuntimeError):  # the loop is closed: its process ends
-                loop.call_soon_threadsafe(self._settle, batch, failed)
+        except BaseException as error:
+            failed = [error] * len(batch)
+        else:
+            failed = [self._failure_of(item) for item, _ in batch]
+        with contextlib.suppress(RuntimeError):  # the loop is closed: its process ends
+            batch[0][1].get_loop().call_soon_threadsafe(self._settle, batch, failed)
 
     def _failure_of(self, item: T) -> BaseException | None:
         try:

@@ -298,7 +298,7 @@ class TusRoutes:
 
     async def _head(self, call: Call) -> Response:
         try:
-            facts = self._uploads.at_rest(call.right.id, call.right.owner)
+            facts = self._at_rest(call.right)
             if facts is None:
                 facts = await self._inspect(call.right)
                 await self._finals.join_waiting(facts)
@@ -310,6 +310,9 @@ class TusRoutes:
         # It would be the length of the GET (RFC 9110 section 9.3.2), which is not empty.
         del response.raw_headers[-1]
         return response
+
+    def _at_rest(self, right: Right) -> Facts | None:
+        return self._uploads.at_rest(right.id, right.owner)
 
     async def _inspect(self, right: Right) -> Facts:
         # tus-js-client takes every response to HEAD except 423 for the end of the upload and starts from zero (rule 4):

@@ -118,12 +118,23 @@ def create_app(settings: Settings | None = None, store: UploadStore | None = Non
 
 
 class _Application(Starlette):
-    """Without Starlette's outermost layer, which answers unexpected errors as our access log does: each request and
-    each message of its answer would pass it."""
+    """Without Starlette's outermost layers, which answer unexpected errors as our access log does and put the
+    application into the scope: each request and each message of its answer would pass them."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and self._first is not None:
+            scope["app"] = self
+            await self._first(scope, receive, send)
+            return
+        await super().__call__(scope, receive, send)
+
+    _first: ASGIApp | None = None
+    """The access log, once there was a start."""
 
     def build_middleware_stack(self) -> ASGIApp:
         inner: ASGIApp = ExceptionMiddleware(self.router, handlers={HTTPException: _no_route})
         for layer in reversed(self.user_middleware):
+            self._first = inner  # below the one for a refused start, which no request needs
             inner = layer.cls(inner, *layer.args, **layer.kwargs)
         return inner
 

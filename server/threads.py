@@ -10,9 +10,10 @@ AnyIO's when one waits, and less with many; the small requests of an upload do l
 import asyncio
 import contextlib
 import contextvars
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, TypeVar, TypeVarTuple
+from typing import Any, Generic, TypeVar, TypeVarTuple
 
 A = TypeVarTuple("A")
 T = TypeVar("T")
@@ -57,6 +58,59 @@ def _do(answer: "Answer[Any]", work: Callable[..., Any], args: tuple[object, ...
         answer.give(None, error)
     else:
         answer.give(result, None)
+
+
+class Gathered(Generic[T]):
+    """Equal work for many callers, on a few threads: what comes while all of them are at work waits, and one thread
+    takes it all. So a burst costs a few hops to a thread, and the work may begin something for all of a batch first.
+    """
+
+    def __init__(self, work: Callable[[T], object], begin: Callable[[Sequence[T]], object], threads: int) -> None:
+        self._work = work
+        self._begin = begin
+        self._left = threads
+        self._waiting: deque[tuple[T, Answer[None]]] = deque()
+
+    async def run(self, item: T) -> None:
+        """`work(item)` on a thread. Raises what that raises. For the event loop."""
+        answer: Answer[None] = Answer()
+        self._waiting.append((item, answer))
+        if self._left:
+            self._left -= 1
+            # After this turn of the loop, in which more may come.
+            answer.get_loop().call_soon(self._start)
+        await answer
+
+    def _start(self) -> None:
+        batch, self._waiting = self._waiting, deque()
+        if batch:
+            _common.submit(self._do, batch)
+        else:
+            self._left += 1
+
+    def _do(self, batch: Sequence[tuple[T, "Answer[None]"]]) -> None:
+        failed: Sequence[BaseException | None]
+        try:
+            if len(batch) > 1:
+                self._begin([item for item, _ in batch])
+        except BaseException as error:
+            failed = [error] * len(batch)
+        else:
+            failed = [self._failure_of(item) for item, _ in batch]
+        with contextlib.suppress(RuntimeError):  # the loop is closed: its process ends
+            batch[0][1].get_loop().call_soon_threadsafe(self._settle, batch, failed)
+
+    def _failure_of(self, item: T) -> BaseException | None:
+        try:
+            self._work(item)
+        except BaseException as error:
+            return error
+        return None
+
+    def _settle(self, batch: Sequence[tuple[T, "Answer[None]"]], failed: Sequence[BaseException | None]) -> None:
+        for (_, answer), error in zip(batch, failed, strict=True):
+            answer.settle(None, error)
+        self._start()
 
 
 async def finished(running: "asyncio.Future[T]") -> T:

@@ -21,7 +21,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
@@ -37,6 +37,7 @@ from server import threads
 from server.database import after_commit
 from server.database.at_once import ReaderAtOnce
 from server.database.group_commit import GroupCommit
+from server.database.plain_transaction import PlainTransaction
 from server.database.prepared import Parameters, Prepared, Row
 from server.errors import StartError
 from server.storage.ballast import Ballast
@@ -162,25 +163,6 @@ def _begin_sqlite(connection: Connection) -> None:
         connection.exec_driver_sql("BEGIN")
 
 
-@contextmanager
-def _plainly(raw: sqlite3.Connection, info: dict[str, Any], is_lazy: bool) -> Iterator[None]:
-    """The same transaction as `_begin_sqlite` begins, by the driver alone. Raises the errors that SQLAlchemy raises."""
-    level = "NORMAL" if is_lazy else "FULL"
-    try:
-        if info.get("synchronous") != level:
-            raw.execute(f"PRAGMA synchronous={level}")
-            info["synchronous"] = level
-        raw.execute("BEGIN IMMEDIATE")
-        try:
-            yield
-            raw.execute("COMMIT")
-        except BaseException:
-            raw.rollback()
-            raise
-    except sqlite3.Error as error:
-        raise DBAPIError.instance(None, None, error, sqlite3.Error) from error
-
-
 class Database:
     """The one access to SQL. `spare` is the ballast that it may use on a full disk."""
 
@@ -192,7 +174,7 @@ class Database:
         self._lazy = self._writing.execution_options(videodock_lazy=fsync != "patch")
         self._always_lazy, self._may_be_lazy = fsync == "never", fsync != "patch"
         is_sqlite = self.engine.dialect.name == "sqlite"
-        self._line = threading.Lock() if is_sqlite else nullcontext()
+        self._line: AbstractContextManager[Any] = threading.Lock() if is_sqlite else nullcontext()
         threads_at_most = min(pool_size, _SQLITE_THREADS) if is_sqlite else pool_size
         self._threads = ThreadPoolExecutor(threads_at_most, "sql")
         self._is_sqlite = is_sqlite
@@ -244,6 +226,9 @@ class Database:
     def _telling(self) -> Iterator[None]:
         """After a commit that added events: call `on_events`."""
         yield
+        self._tell()
+
+    def _tell(self) -> None:
         if after_commit.take() and self.on_events is not None:
             self.on_events()
 
@@ -253,13 +238,16 @@ class Database:
         try:
             yield
         except OperationalError as error:
-            if self._is_sqlite and is_full(error):
-                if self._spare is not None:
-                    self._spare.release()
-                with suppress(OperationalError), self._single.connect() as connection:
-                    # Move the WAL's content into the database, so that the WAL is written from its start again.
-                    connection.exec_driver_sql("PRAGMA wal_checkpoint(PASSIVE)")
+            self._relieve(error)
             raise
+
+    def _relieve(self, error: OperationalError) -> None:
+        if self._is_sqlite and is_full(error):
+            if self._spare is not None:
+                self._spare.release()
+            with suppress(OperationalError), self._single.connect() as connection:
+                # Move the WAL's content into the database, so that the WAL is written from its start again.
+                connection.exec_driver_sql("PRAGMA wal_checkpoint(PASSIVE)")
 
     def empty_log(self) -> None:
         """Of SQLite: overwrite what rows were before, which its write-ahead log has until then, unless a reader needs
@@ -335,30 +323,39 @@ class Database:
                 more(session.connection())
         return result
 
-    @contextmanager
-    def _begin_common(self, lazy: bool, plain: bool) -> Iterator[tuple[sqlite3.Connection, Connection]]:
+    def _begin_common(self, lazy: bool, plain: bool) -> AbstractContextManager[tuple[sqlite3.Connection, Connection]]:
         """A transaction of the writing thread, which keeps its connection: taking one costs as much as a write.
 
         With `plain` SQLAlchemy does not know of it, and must not be used in it.
         """
-        connection = self._writers_connection or self._writing.connect()
+        connection = self._writers_connection = self._writers_connection or self._writing.connect()
         is_lazy = self._may_be_lazy if lazy else self._always_lazy
-        if not plain:
-            connection = connection.execution_options(videodock_lazy=is_lazy)
-        self._writers_connection = connection
+        if plain:
+            return PlainTransaction(connection, self._line, self._ended_plainly, is_lazy=is_lazy)
+        return self._begin_fully(connection.execution_options(videodock_lazy=is_lazy))
+
+    @contextmanager
+    def _begin_fully(self, connection: Connection) -> Iterator[tuple[sqlite3.Connection, Connection]]:
         raw = cast("sqlite3.Connection", connection.connection.driver_connection)
         try:
-            with (
-                self._telling(),
-                self._relief(),
-                self._line,
-                _plainly(raw, connection.info, is_lazy) if plain else connection.begin(),
-            ):
+            with self._telling(), self._relief(), self._line, connection.begin():
                 yield raw, connection
         except DBAPIError:
-            self._writers_connection = None
-            connection.close()
+            self._drop_writers_connection()
             raise
+
+    def _ended_plainly(self, error: BaseException | None) -> None:
+        if error is None:
+            self._tell()
+        if isinstance(error, OperationalError):
+            self._relieve(error)
+        if isinstance(error, DBAPIError):
+            self._drop_writers_connection()
+
+    def _drop_writers_connection(self) -> None:
+        if self._writers_connection is not None:
+            self._writers_connection.close()
+            self._writers_connection = None
 
     def check(self) -> None:
         """Raise whatever the driver raises when the database cannot be reached."""
@@ -368,9 +365,7 @@ class Database:
     def close(self) -> None:
         if self._writer is not None:
             self._writer.close()
-        if self._writers_connection is not None:
-            self._writers_connection.close()
-            self._writers_connection = None
+        self._drop_writers_connection()
         if self._reader is not None:
             self._reader.close()
         self._threads.shutdown(wait=False)

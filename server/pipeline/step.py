@@ -56,11 +56,12 @@ class Cancelled(Exception):  # noqa: N818  # not an error: a person cancelled th
 @dataclass(frozen=True)
 class Limits:
     """What one run of a child may use: `seconds` of wall clock, `memory` bytes of address space for each of its
-    processes, `file_size` bytes for each file that it writes."""
+    processes, `file_size` bytes for each file that it writes. With `is_idle` it runs when nothing else wants to."""
 
     seconds: float
     memory: int
     file_size: int = 64 << 20
+    is_idle: bool = False
 
 
 @dataclass(frozen=True)

@@ -4,12 +4,12 @@ Rule: a handle has no state machine of its own; the connection decides what is a
 connection only through `socket_owner.py`.
 """
 
-import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCycle
 
 from server.serving.socket_owner import ConnectionEnd, SocketOwner
+from server.transport.short_answer import NO_HEADERS, FixedHeaders, Pairs, lines_of
 from server.transport.socket_body import Taken
 
 
@@ -57,9 +57,6 @@ class FileOutlet:
         self._owner.reset(self._cycle)
 
 
-# Whether a head is one that uvicorn would build: with any of these in a name or a value, another reader could see
-# another head.
-_CONTROLS = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
 _NO_BODY = (b"content-length", b"0")
 
 
@@ -73,18 +70,17 @@ class WholeAnswer:
     def __init__(self, cycle: RequestResponseCycle) -> None:
         self._cycle = cycle
 
-    def __call__(self, status: int, headers: Sequence[tuple[bytes, bytes]]) -> bool:
+    def __call__(self, status: int, headers: Pairs, fixed: FixedHeaders = NO_HEADERS) -> bool:
         cycle = self._cycle
         if cycle.response_started or cycle.disconnected or cycle.flow.write_paused or not cycle.keep_alive:
             return False
         has_no_body = status in (204, 304) or cycle.scope["method"] == "HEAD" or _NO_BODY in headers
-        pairs = [*cycle.default_headers, *headers]
-        if not has_no_body or _CONTROLS.search(b"\t".join([part for pair in pairs for part in pair])):
+        lines = lines_of([*cycle.default_headers, *headers]) if has_no_body else None
+        if lines is None:
             return False
-        head = b"".join([b"%b: %b\r\n" % pair for pair in pairs])
         cycle.response_started = cycle.response_complete = True
         cycle.waiting_for_100_continue = False
-        cycle.transport.write(STATUS_LINE[status] + head + b"\r\n")
+        cycle.transport.write(b"%b%b%b\r\n" % (STATUS_LINE[status], lines, fixed.lines))
         cycle.message_event.set()
         cycle.on_response()
         return True

@@ -18,6 +18,12 @@ class ProcessingSettings(BaseModel):
     encode_limit: int = Field(
         0, ge=0, le=1024, description="Tasks processed at the same time on this machine; 0 is one a core."
     )
+    encode_priority: Literal["low", "idle"] = Field(
+        "low",
+        description="Processor time of encodes beside other work of the machine: `low` is a tenth of what other "
+        "programs get, `idle` is what they leave. With `idle`, uploads are answered as fast as without encodes; where "
+        "other programs use all processors all the time, encodes do not progress.",
+    )
     task_lease: float = Field(
         30, ge=3, description="Seconds without a heartbeat after which another worker may claim a task."
     )

@@ -87,6 +87,14 @@ class UploadStore(ABC):
     def finish(self, upload_id: str) -> None:
         """Make the bytes survive a power cut. Idempotent: an interrupted finish is repeated."""
 
+    def state(self, upload_id: str) -> tuple[int, datetime] | None:
+        """`size` and `modified` by one look."""
+        size, modified = self.size(upload_id), self.modified(upload_id)
+        return None if size is None or modified is None else (size, modified)
+
+    def begin_finish(self, upload_ids: Sequence[str]) -> None:  # noqa: B027  # a store may have nothing to begin
+        """Have the writing of these begin, each of which `finish` is called for next. A hint, which may do nothing."""
+
     @abstractmethod
     def delete(self, upload_id: str) -> None:
         """Remove the upload. Idempotent."""

@@ -4,6 +4,7 @@ Rule: the size of the file is the offset of the upload. So nothing is ever preal
 with O_APPEND, and a write goes to an explicit position.
 """
 
+import contextlib
 import errno
 import os
 import shutil
@@ -17,7 +18,7 @@ from server import threads
 from server.storage import mounts, pins
 from server.storage.base import Capability, UploadStore, translated
 from server.storage.fsync import sync
-from server.storage.write_back import WINDOW_BYTES, begin_write_back
+from server.storage.write_back import WINDOW_BYTES, begin_write_back, send_to_disk
 from server.transport.body import Body, Moved, Tap
 
 # Between two checks for a signal; the kernel may move less.
@@ -80,6 +81,13 @@ class DiskStore(UploadStore):
             return datetime.fromtimestamp(self._state(upload_id).st_mtime, UTC)
         except FileNotFoundError:
             return None
+
+    def state(self, upload_id: str) -> tuple[int, datetime] | None:
+        try:
+            found = self._state(upload_id)
+        except FileNotFoundError:
+            return None
+        return found.st_size, datetime.fromtimestamp(found.st_mtime, UTC)
 
     async def append(self, upload_id: str, offset: int, body: Body, limit: int, see: Tap | None = None) -> Moved:
         file = _LazyFile(self._path(upload_id), offset, early=self._fsync != "never", kept=self._kept)
@@ -166,17 +174,24 @@ class DiskStore(UploadStore):
             while chunk := file.read(_SHOWN_BYTES):
                 see(chunk)
 
+    def begin_finish(self, upload_ids: Sequence[str]) -> None:
+        if self._fsync != "never":
+            for upload_id in upload_ids:
+                with contextlib.suppress(OSError):  # `finish` reports it
+                    send_to_disk(self._path(upload_id))
+
     def finish(self, upload_id: str) -> None:
         if self._fsync != "never":
-            path = self.local_path(upload_id)
+            path = self._path(upload_id)
             # The file, its entry, and the entry of its folder: all three must be there after a power cut.
-            sync(path, path.parent)
-            if path.parent.name not in self._synced:
+            sync(path, path[: -len(upload_id)])
+            if upload_id[:2] not in self._synced:
                 sync(self._folder)
-                self._synced.add(path.parent.name)
+                self._synced.add(upload_id[:2])
 
     def delete(self, upload_id: str) -> None:
-        self.local_path(upload_id).unlink(missing_ok=True)
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(self._path(upload_id))  # noqa: PTH108  # see `_path`
 
     def quarantine(self, upload_id: str) -> None:
         path, target = self.local_path(upload_id), self._quarantine / upload_id

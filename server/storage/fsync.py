@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 
 
-def sync(*paths: Path) -> None:
+def sync(*paths: str | Path) -> None:
     """`fsync` of each, in this order. Blocking. Raises `OSError`."""
     for path in paths:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)

@@ -85,7 +85,8 @@ def pinning(data_dir: Path) -> Iterator[None]:
 def is_pinned(data_dir: Path) -> bool:
     """Whether a backup needs the files of uploads to stay for now. Blocking."""
     try:
-        descriptor = os.open(data_dir / "locks" / _PIN, os.O_RDONLY | os.O_CLOEXEC)
+        # As text: each removal asks, and joining paths takes longer than the system call.
+        descriptor = os.open(f"{data_dir}/locks/{_PIN}", os.O_RDONLY | os.O_CLOEXEC)
     except (FileNotFoundError, PermissionError):  # there was no backup, or none that ran as the server's user
         return False
     try:

@@ -30,6 +30,16 @@ def begin_write_back(descriptor: int, offset: int, length: int) -> None:
     job.add_done_callback(_waiting.discard)
 
 
+def send_to_disk(path: str) -> None:
+    """Have the system begin to write a whole file. Blocks while the disk's queue is full. Raises `OSError`."""
+    if _sync_file_range is not None:
+        descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+        try:
+            _sync_file_range(descriptor, 0, 0, _WRITE)
+        finally:
+            os.close(descriptor)
+
+
 def wait() -> None:
     """Wait until everything that was begun so far was handed to the system."""
     wait_for(list(_waiting))

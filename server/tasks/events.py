@@ -49,9 +49,23 @@ def append(
     data: dict[str, Any] | None = None,
 ) -> None:
     """Add one event of a task to the caller's transaction."""
-    row = {"task_id": task_id, "owner": owner, "upload_id": None, "at": at, "type": kind, "attempt": attempt}
     session.flush()
-    _add(session.connection(), {**row, "data": data})
+    append_plainly(session.connection(), task_id, kind, owner=owner, at=at, attempt=attempt, data=data)
+
+
+def append_plainly(
+    connection: Link,
+    task_id: str,
+    kind: str,
+    *,
+    owner: str,
+    at: datetime,
+    attempt: int = 0,
+    data: dict[str, Any] | None = None,
+) -> None:
+    """The same by a prepared statement."""
+    row = {"task_id": task_id, "owner": owner, "upload_id": None, "at": at, "type": kind, "attempt": attempt}
+    _add(connection, {**row, "data": data})
 
 
 class _Claimed(Protocol):

@@ -18,7 +18,7 @@ from sqlalchemy import JSON, ColumnElement, Table, and_, case, func, insert, lit
 from sqlalchemy.orm import Session
 
 from server.database.models import Task, TaskFile, TaskStep
-from server.database.prepared import Prepared
+from server.database.prepared import Link, Prepared
 from server.database.session import changed
 from server.database.types import database_time
 from server.errors import TaskEndedError, TaskNotFoundError
@@ -86,7 +86,7 @@ class Failure:
 
 
 def register(
-    session: Session,
+    connection: Link,
     task_id: str,
     owner: str,
     files: Sequence[NewFile],
@@ -100,8 +100,6 @@ def register(
 
     An upload that is in a task already raises `IntegrityError`.
     """
-    session.flush()
-    connection = session.connection()
     task = {"id": task_id, "owner": owner, "node": node, "passthrough": passthrough, "file_count": len(files)}
     _INSERT_TASK.change(connection, {**task, "created_at": now, "updated_at": now})
     for position, file in enumerate(files, 1):
@@ -117,7 +115,7 @@ def register(
             "remarks": [],
         }
         _INSERT_FILE.change(connection, row)
-    events.append(session, task_id, "uploaded", owner=owner, at=now, data={"files": len(files)})
+    events.append_plainly(connection, task_id, "uploaded", owner=owner, at=now, data={"files": len(files)})
 
 
 def find(session: Session, task_id: str, owner: str | None) -> tuple[Task, Sequence[TaskFile]]:

@@ -24,12 +24,13 @@ class Admission:
         self._min_rate = min_rate
         self._most = most
         self._count = 0
+        self._none = NoBody(idle_seconds)  # nothing of it ever changes
 
     def body(self, scope: MutableMapping[str, Any], receive: Receive, length: int | None) -> RequestBody:
         """The body of a request, straight from its socket where the server hands it over. `length` is its declared
         length in bytes, None for a chunked one."""
         if length == 0 and str(scope.get("http_version", "1.1")).startswith("1"):
-            return NoBody(self.idle_seconds)  # with HTTP/2, a body need not be declared
+            return self._none  # with HTTP/2, a body need not be declared
         extensions: Mapping[str, Any] = scope.get("extensions") or {}
         handover = extensions.get(HANDOVER)
         pace = Pace(self._min_rate, self.idle_seconds)

@@ -33,6 +33,15 @@ _ALGORITHM = re.compile(r"[!-~]{1,64}")
 # RFC 9110 section 5.6.3. `strip()` alone removes what other readers keep: no-break spaces and controls.
 _BLANKS = " \t"
 
+# The headers that every request of an upload has, or is asked for. Known, they need not be made lower case each time.
+_NAMES = (
+    "Host", "User-Agent", "Accept", "Authorization", "Content-Type", "Content-Length", "Content-Encoding",
+    "Transfer-Encoding", "Trailer", "Tus-Resumable", "Upload-Offset", "Upload-Length", "Upload-Metadata",
+    "Upload-Defer-Length", "Upload-Concat", "Upload-Checksum", "X-HTTP-Method-Override",
+)  # fmt: skip
+_LOWER = {name: name.lower() for name in _NAMES}
+_KEYS = {key.encode(): key for key in _LOWER.values()}
+
 
 @dataclass(frozen=True)
 class Head:
@@ -46,7 +55,8 @@ class Head:
         """From the method and the headers as an ASGI scope has them; X-HTTP-Method-Override counts on every method."""
         headers: dict[str, tuple[str, ...]] = {}
         for name, value in raw:
-            key, text = name.decode("latin-1").lower(), value.decode("latin-1").strip(_BLANKS)
+            key = _KEYS.get(name) or name.decode("latin-1").lower()
+            text = value.decode("latin-1").strip(_BLANKS)
             headers[key] = (*headers[key], text) if key in headers else (text,)
         head = cls(method.upper(), headers)
         if "x-http-method-override" not in headers:
@@ -59,7 +69,7 @@ class Head:
 
     def get(self, name: str) -> str | None:
         """The header's value, or None; raises `HeaderInvalidError` when it came twice."""
-        values = self.headers.get(name.lower())
+        values = self.headers.get(_LOWER.get(name) or name.lower())
         if values is None:
             return None
         if len(values) > 1:
@@ -71,9 +81,9 @@ class Head:
         value = self.get(name)
         if value is None:
             return None
-        if not _DIGITS.fullmatch(value) or int(value) > MAX_LENGTH:
+        if not _DIGITS.fullmatch(value) or (number := int(value)) > MAX_LENGTH:
             raise HeaderInvalidError(name=name, reason="header_number", most=MAX_LENGTH)
-        return int(value)
+        return number
 
     def needed_number(self, name: str) -> int:
         """The same, where the protocol requires the header."""

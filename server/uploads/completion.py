@@ -8,7 +8,7 @@ Rules:
 """
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
 
@@ -17,6 +17,7 @@ from sqlalchemy.orm import Session
 
 from server import media_types, threads
 from server.database.models import Upload
+from server.database.prepared import Link
 from server.database.session import Database
 from server.errors import UploadGoneError
 from server.lifecycle import UploadStatus
@@ -34,6 +35,8 @@ Verified = Mapping[str, str | None]
 Also = Callable[[Session], None]
 """More changes in the same transaction."""
 
+_SYNCING_THREADS = 8  # of uploads that end: the disk gathers their syncs, and more threads take as long
+
 
 @dataclass(frozen=True, kw_only=True, repr=False)
 class UploadCompletion:
@@ -45,6 +48,11 @@ class UploadCompletion:
     wake: Wake
     facts: UploadFacts
     clock: Callable[[], datetime]
+    _finishing: threads.Gathered[str] = field(init=False)
+
+    def __post_init__(self) -> None:
+        gathered = threads.Gathered(self._finish, lambda ids: self.store.begin_finish(ids), _SYNCING_THREADS)
+        object.__setattr__(self, "_finishing", gathered)
 
     def verified_type(self, upload: Facts | Upload) -> str | None:
         """The media type that the bytes of a whole upload prove. Blocking.
@@ -66,20 +74,38 @@ class UploadCompletion:
         """
         self._finish_bytes(verified)
         with self.database.write() as session:
-            is_task = self._register_complete(verified, task_id, also, session)
+            is_task = self._register_complete(verified, task_id, session.connection(), session, also)
         if is_task:
             self.wake.notify()
 
-    async def complete_verified_from_loop(
-        self, verified: Verified, task_id: str, also: Also | None = None, first_byte_at: datetime | None = None
-    ) -> None:
-        """The same for the event loop. `first_byte_at` is when the first byte came, unless the row has that.
+    async def complete_verified_from_loop(self, verified: Verified, task_id: str, also: Also | None = None) -> None:
+        """The same for the event loop.
 
         Syncing gigabytes takes long, and the threads of the database are few: the sync has threads of its own.
         """
         await threads.run(self._finish_bytes, verified)
-        if await self.database.write_together(partial(self._register, verified, task_id, also, first_byte_at)):
+        if await self.database.write_together(partial(self._register, verified, task_id, also, None)):
             self.wake.notify()
+
+    async def complete_tus_from_loop(self, upload: Facts, first_byte_at: datetime | None) -> None:
+        """The same for one tus upload. `first_byte_at` is when the first byte came, unless the row has that.
+
+        Uploads that end together share syncs and transactions. One that is in no group needs prepared statements only.
+        """
+        await self._finishing.run(upload.id)
+        verified = {upload.id: upload.media_type}
+        if upload.group is None:
+            change = partial(self._register_complete, verified, upload.id, first=first_byte_at)
+            is_task = await self.database.write_together(change, plain=True)
+        else:
+            is_task = await self.database.write_together(
+                partial(self._register, verified, upload.id, None, first_byte_at)
+            )
+        if is_task:
+            self.wake.notify()
+
+    def _finish(self, upload_id: str) -> None:
+        self.store.finish(upload_id)
 
     def _finish_bytes(self, upload_ids: Iterable[str]) -> None:
         for upload_id in upload_ids:
@@ -89,7 +115,7 @@ class UploadCompletion:
         self, verified: Verified, task_id: str, also: Also | None, first: datetime | None, connection: Connection
     ) -> bool:
         with Session(connection, join_transaction_mode="rollback_only", expire_on_commit=False) as session:
-            is_task = self._register_complete(verified, task_id, also, session, first)
+            is_task = self._register_complete(verified, task_id, session.connection(), session, also, first)
             session.flush()
             return is_task
 
@@ -97,15 +123,19 @@ class UploadCompletion:
         self,
         verified: Verified,
         task_id: str,
-        also: Also | None,
-        session: Session,
+        connection: Link,
+        session: Session | None = None,
+        also: Also | None = None,
         first: datetime | None = None,
     ) -> bool:
-        """Update the rows; returns whether there is new work for a scheduler. It may be rolled back and run again."""
-        now, connection = self.clock(), session.connection()
+        """Update the rows; returns whether there is new work for a scheduler. It may be rolled back and run again.
+
+        Uploads of a group, and `also`, need a session.
+        """
+        now = self.clock()
         rows = self._rows(connection, verified)
         group = groups.group_of(rows[0]) if rows else None
-        task = None if group is None else groups.lock_row(session, group)
+        task = None if group is None or session is None else groups.lock_row(session, group)
         # A complete part gets a new expiry, so that it can still be joined.
         times = {"now": now, "until": self.facts.expiry(now), "first": first}
         moved = 0
@@ -121,16 +151,16 @@ class UploadCompletion:
             events.append_of_upload(connection, row, events.UPLOAD_FINISHED, at=now)
         if all(is_partial(row.concat) for row in rows):
             return False  # a partial upload is not processed by itself
-        if task is not None:
+        if task is not None and session is not None:
             groups.member_completed(session, task, rows[0], now)
         elif any(row.task_id != task_id for row in rows):
             raise UploadGoneError  # its group no longer waits
         else:
-            self.policy.register_task(session, task_id, rows, now)
-        if also is not None:
+            self.policy.register_task(connection, task_id, rows, now)
+        if also is not None and session is not None:
             also(session)
         return True
 
-    def _rows(self, connection: Connection, upload_ids: Iterable[str]) -> list[Row]:
+    def _rows(self, connection: Link, upload_ids: Iterable[str]) -> list[Row]:
         found = (statements.FIND.one_or_none(connection, {"upload": upload_id}) for upload_id in upload_ids)
         return [row for row in found if row is not None]

@@ -52,11 +52,17 @@ class UploadFacts:
         """The facts that an owner may see of a row. Raises as `of`. Blocking."""
         if row is None or owner not in (None, row.owner) or row.protocol != TUS:
             raise UploadNotFoundError
-        size = self.size(row)
-        # Its bytes are lost, unless it is a final that waits for its parts. An ended upload is judged by its status.
-        if size is None and row.status is UploadStatus.OPEN and not is_final(row.concat):
-            raise UploadGoneError
-        return self.from_row(row, size, self.clock())
+        if row.status is not UploadStatus.OPEN:  # an ended upload is judged by its status
+            return self._facts(row, row.length, row.expires_at)
+        found = self.store.state(row.id)
+        if found is None:
+            if not is_final(row.concat):  # a final waits for its parts; the bytes of all others are lost
+                raise UploadGoneError
+            return self._facts(row, None, row.expires_at)
+        size, modified = found
+        if row.checked_from is not None:
+            size = min(size, row.checked_from)  # as in `size`
+        return self._facts(row, size, max(row.expires_at, self.expiry(modified)))
 
     def size(self, row: Row) -> int | None:
         """The bytes of an upload that count; None when the store has none. Blocking."""
@@ -109,23 +115,30 @@ class UploadFacts:
 
     def from_row(self, row: Row, size: int | None, now: datetime) -> Facts:
         """The facts of a row, and of the store, which has `size` bytes. Blocking."""
+        return self._facts(row, size, self.expiry_of(row), now)
+
+    def of_new(self, row: Row, now: datetime) -> Facts:
+        """The facts of a row that was just inserted, and whose file is empty."""
+        return self._facts(row, 0, row.expires_at, now)
+
+    def _facts(self, row: Row, size: int | None, expires_at: datetime, now: datetime | None = None) -> Facts:
         return Facts(
-            id=row.id,
-            state=_STATES[row.status],
-            offset=size or 0,
-            length=row.length,
-            metadata_raw=row.metadata_raw,
-            filename=row.filename,
-            media_type=row.media_type,
-            concat=row.concat,
-            group=groups.group_of(row),
-            expires_at=self.expiry_of(row),
-            now=now,
-            owner=row.owner,
-            grant_id=row.grant_id,
-            max_size=row.max_size,
-            first_byte_at=getattr(row, "first_byte_at", None),
-            accepted=media_types.listed_of(tuple(self.settings.accept_types)),
+            row.id,
+            _STATES[row.status],
+            size or 0,
+            row.length,
+            row.metadata_raw,
+            row.filename,
+            row.media_type,
+            expires_at,
+            now or self.clock(),
+            media_types.listed_of(tuple(self.settings.accept_types)),
+            row.concat,
+            groups.group_of(row),
+            row.owner,
+            row.grant_id,
+            row.max_size,
+            getattr(row, "first_byte_at", None),
         )
 
     def expiry(self, now: datetime) -> datetime:

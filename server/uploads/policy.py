@@ -8,10 +8,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy.orm import Session
-
 from server import filenames, media_types
-from server.database.models import Upload
+from server.database.prepared import Link, Row
 from server.errors import FileEmptyError, MediaTypeUnsupportedError, TooLargeToScanError
 from server.settings import Settings
 from server.tasks import queue
@@ -96,7 +94,7 @@ class UploadPolicy:
         """The extensions that tus uploads may have, as a sentence lists them; `*` for every file."""
         return media_types.listed(self._types(by_form=False)) if self.checks_types else "*"
 
-    def register_task(self, session: Session, task_id: str, uploads: Sequence[Upload], now: datetime) -> None:
+    def register_task(self, connection: Link, task_id: str, uploads: Sequence[Row], now: datetime) -> None:
         """Complete uploads become a task, in the transaction that completes them."""
         files = [
             queue.NewFile(
@@ -109,7 +107,7 @@ class UploadPolicy:
             for upload in uploads
         ]
         queue.register(
-            session,
+            connection,
             task_id,
             uploads[0].owner,
             files,

@@ -126,7 +126,7 @@ class UploadRepository:
 
     def _facts_of_new(self, new: NewUpload, now: datetime) -> Facts:
         row = SimpleNamespace(**new.row(now, self.facts.expiry(now)), status=UploadStatus.OPEN)
-        return self.facts.from_row(row, 0, now)
+        return self.facts.of_new(row, now)
 
     def _insert_row(
         self, new: NewUpload, now: datetime, admit: Callable[[Connection], str | None] | None

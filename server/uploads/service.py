@@ -325,13 +325,30 @@ class UploadService:
                 await self.database.run(self.deletion.remove, facts.id, UploadStatus.REJECTED, error)
                 raise
             facts = facts._replace(media_type=media_type)
-        verified = {facts.id: facts.media_type}
         # A body that ended less than a second ago may have reported it to the progress only.
         first = facts.first_byte_at or self.progress.first_byte_at(facts.id)
-        await self.completion.complete_verified_from_loop(verified, facts.id, first_byte_at=first)
+        await self.completion.complete_tus_from_loop(facts, first)
         return facts._replace(state=State.COMPLETE)
 
     # Looking
+
+    def at_rest(self, upload_id: str, owner: str | None) -> Facts | None:
+        """The true state of an upload that no request or sweep works on, on the event loop. Raises as `UploadFacts.of`.
+
+        None where that takes more than a look: it is busy, is to be completed, or is made of others or a part of one.
+        """
+        if not (self.store.is_quick and self.database.looks_at_once):
+            return None
+        with self.locks.try_hold(upload_id) as is_held:
+            facts = self.facts.at_once(upload_id, owner) if is_held else None
+        if facts is None or facts.concat is not None or (facts.is_open and facts.offset == facts.length):
+            return None
+        self._record_resumed(facts)
+        return facts
+
+    def _record_resumed(self, facts: Facts) -> None:
+        if facts.is_open and facts.offset and not facts.is_final:
+            self.progress.record_resumed(facts.id)
 
     async def inspect(self, upload_id: str, owner: str | None) -> Facts:
         """The true state of an upload. A running body is asked to stop first, so that the offset stays true."""
@@ -347,8 +364,7 @@ class UploadService:
             if held is None:  # it does not change any more: no need to wait for its lock
                 return settled[0]
             facts = await self._locked_facts(upload_id, owner)
-            if facts.is_open and facts.offset and not facts.is_final:
-                self.progress.record_resumed(upload_id)
+            self._record_resumed(facts)
             return facts
 
 

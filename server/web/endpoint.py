@@ -8,6 +8,7 @@ kernel send a reset that overtakes the response; keeping the connection would dr
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import anyio
 from starlette.requests import Request
@@ -16,7 +17,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from server.errors import StoppingError, VideodockError
 from server.transport.admission import Admission, RequestBody
-from server.transport.short_answer import SHORT_ANSWER
+from server.transport.short_answer import NO_HEADERS, SHORT_ANSWER
 from server.transport.socket_body import SocketBody
 from server.tus.headers import Head
 from server.uploads.service import ClientGoneError
@@ -28,6 +29,17 @@ _DRAIN_BYTES = 1 << 20
 _DRAIN_SECONDS = 2.0
 
 
+class _RawNames(dict[str, bytes]):
+    """Names of headers as they are sent; the code has a few dozen of them."""
+
+    def __missing__(self, name: str) -> bytes:
+        raw = self[name] = name.lower().encode()
+        return raw
+
+
+_raw = _RawNames()
+
+
 class BareResponse(Response):
     """A response without a body. Starlette's own looks at each header twice."""
 
@@ -35,7 +47,9 @@ class BareResponse(Response):
         self.status_code = status
         self.background = None
         self.body = b""
-        self.raw_headers = [(name.lower().encode(), value.encode("latin-1")) for name, value in (headers or {}).items()]
+        self.raw_headers = [(_raw[name], value.encode("latin-1")) for name, value in headers.items()] if headers else []
+        self.fixed = NO_HEADERS
+        """More headers, whose lines are made already."""
         if status >= 200 and status not in (204, 304):
             self.raw_headers.append((b"content-length", b"0"))
 
@@ -45,11 +59,21 @@ class Call:
     """One request, as an endpoint sees it."""
 
     scope: Scope
-    request: Request
     head: Head
     body: RequestBody
     given: Right | None = None
     """What the request may touch, once that is known."""
+
+    @property
+    def request(self) -> Request:
+        """The request as Starlette has it."""
+        return Request(self.scope)
+
+    @property
+    def path_params(self) -> Mapping[str, Any]:
+        """The variable parts of the path."""
+        params: Mapping[str, Any] = self.scope.get("path_params", {})
+        return params
 
     @property
     def right(self) -> Right:
@@ -61,21 +85,38 @@ class Call:
 
 Handle = Callable[[Call], Awaitable[Response]]
 Refuse = Callable[[VideodockError, Scope], Response]
+Dress = Callable[[Response, Scope], object]
 
 
 def endpoint(
-    handle: Handle, refuse: Refuse, *, route: str, intake: Admission, cors: CrossOrigin | None = None
+    handle: Handle,
+    refuse: Refuse,
+    *,
+    route: str,
+    intake: Admission,
+    cors: CrossOrigin | None = None,
+    dress: Dress | None = None,
 ) -> ASGIApp:
     """An ASGI application that responds with the result of `handle`, or with `refuse` of its error.
 
-    With `cors` it answers OPTIONS itself, and pages of other origins may read its responses.
+    With `cors` it answers OPTIONS itself, and pages of other origins may read its responses. `dress` adds to the
+    responses of `handle`.
     """
-    return _Endpoint(handle, refuse, route, intake, cors)
+    return _Endpoint(handle, refuse, route, intake, cors, dress)
 
 
 class _Endpoint:
     # An instance, because Starlette takes functions for handlers and all other callables for applications.
-    def __init__(self, handle: Handle, refuse: Refuse, route: str, intake: Admission, cors: CrossOrigin | None) -> None:
+    def __init__(
+        self,
+        handle: Handle,
+        refuse: Refuse,
+        route: str,
+        intake: Admission,
+        cors: CrossOrigin | None,
+        dress: Dress | None,
+    ) -> None:
+        self._dress = dress
         self._handle = handle
         self._refuse = refuse
         self._route = route
@@ -85,9 +126,10 @@ class _Endpoint:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         state = scope.setdefault("state", {})
         state["route"] = self._route
-        # uvicorn's own protocol class adds trailers to the list of headers when they come, after the body.
-        scope = {**scope, "headers": tuple(scope["headers"])}
         length = _declared_length(scope)
+        if length is None:
+            # uvicorn's own protocol class adds trailers to the list of headers when they come, after the body.
+            scope = {**scope, "headers": tuple(scope["headers"])}
         body = self._intake.body(scope, receive, length)
         try:
             response = await self._answer(scope, body, length)
@@ -104,13 +146,15 @@ class _Endpoint:
             head = Head.of(scope["method"], scope["headers"])
             if self._cors is not None and head.method == "OPTIONS":
                 return Response(status_code=204, headers=self._cors.preflight(scope))
-            call = Call(scope, Request(scope), head, body)
+            call = Call(scope, head, body)
             if length == 0:
                 response = await self._handle(call)
             else:
                 head.get("Content-Length")  # raises for two
                 with self._intake.admit():
                     response = await self._handle(call)
+            if self._dress is not None:
+                self._dress(response, scope)
             return _bare(response) if head.method == "HEAD" != scope["method"] else response
         except ClientGoneError:
             return None
@@ -126,10 +170,15 @@ async def _send(
     response: Response, scope: Scope, receive: Receive, send: Send, body: RequestBody, length: int | None
 ) -> None:
     if body.consumed(length):
-        short = (scope.get("extensions") or {}).get(SHORT_ANSWER) if isinstance(response, BareResponse) else None
-        if short is None or not short(response.status_code, response.raw_headers):
-            await response(scope, receive, send)
+        if isinstance(response, BareResponse):
+            short = (scope.get("extensions") or {}).get(SHORT_ANSWER)
+            if short is not None and short(response.status_code, response.raw_headers, response.fixed):
+                return
+            response.raw_headers += response.fixed.pairs
+        await response(scope, receive, send)
         return
+    if isinstance(response, BareResponse):
+        response.raw_headers += response.fixed.pairs
     response.headers["Connection"] = "close"
     if any(name == b"expect" for name, _ in scope["headers"]) or isinstance(body, SocketBody):
         # The client waits for a response or `100 Continue` before it sends; reading now would send the latter. And a
@@ -150,7 +199,8 @@ async def _send(
 def _bare(response: Response) -> Response:
     """The head of a response: X-HTTP-Method-Override made a HEAD of a request whose own method needs a body."""
     bare = Response(status_code=response.status_code)
-    bare.raw_headers = [pair for pair in response.raw_headers if pair[0] != b"content-length"]
+    fixed = response.fixed.pairs if isinstance(response, BareResponse) else ()
+    bare.raw_headers = [pair for pair in (*response.raw_headers, *fixed) if pair[0] != b"content-length"]
     return bare
 
 

@@ -33,6 +33,7 @@ from server.errors import (
 from server.storage import checksums
 from server.storage.base import Capability
 from server.transport.body import TRAILERS, Body
+from server.transport.short_answer import FixedHeaders
 from server.tus import protocol
 from server.tus.headers import Head
 from server.tus.protocol import Append, Create, Facts, Offer
@@ -131,7 +132,7 @@ class TusRoutes:
         expose = f"{_EXPOSE_HEADERS}, {CHUNK_HEADERS}" if chunk else _EXPOSE_HEADERS
         self._cors = CrossOrigin(services.settings, methods=_METHODS, allow=_ALLOW_HEADERS, expose=expose)
         fixed = self._cors.fixed_headers
-        self._every_bare = None if fixed is None else (*self._every_answer, *fixed)
+        self._every_bare = None if fixed is None else FixedHeaders((*self._every_answer, *fixed))
         self._finals = services.finals
         self._offer = offer_of(services)
         self._offer_with_trailers = replace(
@@ -149,10 +150,7 @@ class TusRoutes:
     def endpoint(self, handle: Handle, route: str) -> ASGIApp:
         """An ASGI application for one path of the mount."""
 
-        async def dressed(call: Call) -> Response:
-            return self._dress(await handle(call), call.scope)
-
-        return endpoint(dressed, self._refuse, route=route, intake=self._intake)
+        return endpoint(handle, self._refuse, route=route, intake=self._intake, dress=self._dress)
 
     async def collection(self, call: Call) -> Response:
         return await self._dispatch(self._collection, call)
@@ -163,7 +161,7 @@ class TusRoutes:
             if not is_download:
                 protocol.check_version(call.head)
             needed = Scope.READ if is_download else _NEEDED.get(call.head.method, Scope.UPLOAD)
-            right = await self._access.upload(call.scope, call.request.path_params["upload_id"], needed)
+            right = await self._access.upload(call.scope, call.path_params["upload_id"], needed)
             call.given = right
             call.scope["state"][TRACE] = right.id
         return await (self._upload["GET"](call) if is_download else self._dispatch(self._upload, call))
@@ -219,7 +217,7 @@ class TusRoutes:
         """Who creates, as far as that is known, and what. A client with the URLs of the parts may join them: the login
         with which they were created may have ended while they came."""
         wants_final = is_final(call.head.get("Upload-Concat"))
-        grant = call.request.path_params.get("grant")
+        grant = call.path_params.get("grant")
         try:
             known = await self._access.known_creator(call.scope, grant, or_expired=True)
         except (AuthenticationRequiredError, CredentialInvalidError, GrantExpiredError, RateLimitedError):
@@ -300,16 +298,21 @@ class TusRoutes:
 
     async def _head(self, call: Call) -> Response:
         try:
-            facts = await self._inspect(call.right)
+            facts = self._at_rest(call.right)
+            if facts is None:
+                facts = await self._inspect(call.right)
+                await self._finals.join_waiting(facts)
         except UploadNotFoundError:
             if not await self._made_by_grant(call):
                 raise
             facts = await self._inspect(call.right)
-        await self._finals.join_waiting(facts)
         response = BareResponse(200, protocol.describe(facts))
         # It would be the length of the GET (RFC 9110 section 9.3.2), which is not empty.
         del response.raw_headers[-1]
         return response
+
+    def _at_rest(self, right: Right) -> Facts | None:
+        return self._uploads.at_rest(right.id, right.owner)
 
     async def _inspect(self, right: Right) -> Facts:
         # tus-js-client takes every response to HEAD except 423 for the end of the upload and starts from zero (rule 4):
@@ -368,7 +371,7 @@ class TusRoutes:
     def _dress(self, response: Response, scope: AsgiScope) -> Response:
         headers = response.raw_headers
         if isinstance(response, BareResponse) and self._every_bare is not None:
-            headers += self._every_bare
+            response.fixed = self._every_bare
             return response
         there = {name for name, _ in headers}
         headers += [pair for pair in self._every_answer if pair[0] not in there]

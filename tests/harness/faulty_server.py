@@ -73,7 +73,7 @@ POINTS = (
     Point("file.splice", "os:splice"),
     Point("file.copy", "os:copy_file_range", half=_half_copy),
     Point("file.link", "pathlib:Path.hardlink_to"),
-    Point("file.unlink", "pathlib:Path.unlink"),
+    Point("file.unlink", "os:unlink"),
     Point("file.rename", "pathlib:Path.rename"),
     Point("file.sync", "os:fsync"),
     Point("transaction", "server.database.session:Database.write", "manager"),

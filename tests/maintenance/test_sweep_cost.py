@@ -90,7 +90,8 @@ def crowd(tmp_path: Path) -> Iterator[ManyOpenUploads]:
 def touched(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Every upload that was looked at in the store, or whose lock was tried."""
     seen: list[str] = []
-    for owner, name in ((DiskStore, "size"), (DiskStore, "modified"), (UploadLocks, "_try")):
+    looks = ((DiskStore, "size"), (DiskStore, "modified"), (DiskStore, "state"), (UploadLocks, "_try"))
+    for owner, name in looks:
         real = getattr(owner, name)
 
         def look(self: object, upload: str, *more: Any, real: Callable[..., Any] = real) -> Any:

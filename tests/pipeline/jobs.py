@@ -31,6 +31,7 @@ def surroundings(arguments: Mapping[str, Any], report: Report) -> Mapping[str, o
         "descriptors": sum(map(_is_open, range(resource.getrlimit(resource.RLIMIT_NOFILE)[0]))),
         "limits": {name: resource.getrlimit(kind) for name, kind in kinds.items()},
         "nice": os.nice(0),
+        "scheduler": os.sched_getscheduler(0),
         # A leader that is outside of the namespace has no number in it.
         "leader": os.getsid(0) in (0, os.getpid()) and os.getsid(0) == os.getpgid(0),
     }

@@ -8,6 +8,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -62,6 +63,12 @@ def test_the_child_has_limits_and_no_secret(monkeypatch: pytest.MonkeyPatch) -> 
     assert found["limits"] == {"memory": [1 << 30, 1 << 30], "core": [0, 0], "files": [64, 64]}
     assert found["nice"] == min(19, os.nice(0) + 10)
     assert found["leader"]
+
+
+def test_an_idle_child_gets_only_time_that_nothing_else_wants() -> None:
+    """The kernel schedules it, and the programs that it starts, as idle; without that, as every other process."""
+    assert run("surroundings", replace(LIMITS, is_idle=True))["scheduler"] == os.SCHED_IDLE
+    assert run("surroundings")["scheduler"] == os.sched_getscheduler(0)
 
 
 def test_the_child_finds_all_of_the_package() -> None:

@@ -9,6 +9,7 @@ from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
 from server.serving.body_handover import WholeAnswer
+from server.transport.short_answer import FixedHeaders
 
 Pairs = list[tuple[bytes, bytes]]
 
@@ -95,6 +96,26 @@ def test_the_bytes_and_the_state_are_those_of_two_messages(method: str, status: 
     one, other = asyncio.run(both())
     assert one.state == other.state
     assert one.completed == 1
+
+
+def test_fixed_headers_come_after_the_others() -> None:
+    """The bytes are those of two messages with all of them."""
+    fixed = FixedHeaders([(b"tus-resumable", b"1.0.0"), (b"cache-control", b"no-store")])
+
+    async def both() -> tuple[Exchange, Exchange]:
+        one, other = Exchange("HEAD"), Exchange("HEAD")
+        assert WholeAnswer(one.cycle)(200, [OFFSET], fixed)
+        await other.send(200, [OFFSET, *fixed.pairs])
+        return one, other
+
+    one, other = asyncio.run(both())
+    assert one.state == other.state
+
+
+def test_fixed_headers_have_no_controls() -> None:
+    """They are checked when they are made, and not again."""
+    with pytest.raises(ValueError, match="control character"):
+        FixedHeaders([(b"x", b"1\r\ny: 2")])
 
 
 @pytest.mark.parametrize(

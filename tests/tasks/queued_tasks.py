@@ -47,7 +47,7 @@ def register(
                 )
             )
         new = [queue.NewFile(upload_id, "a.mp4", "a.mp4", 5, "mp4") for upload_id in uploads]
-        queue.register(session, task_id, owner, new, node=node, now=at, new_id=new_id)
+        queue.register(session.connection(), task_id, owner, new, node=node, now=at, new_id=new_id)
     return task_id
 
 

@@ -140,6 +140,7 @@ SCENARIOS: dict[str, tuple[Callable[[Services], Awaitable[None]], set[tuple[str,
 STEPS: list[tuple[type, str]] = [
     (DiskStore, "create"),
     (DiskStore, "size"),
+    (DiskStore, "state"),
     (DiskStore, "head"),
     (DiskStore, "finish"),
     (DiskStore, "delete"),

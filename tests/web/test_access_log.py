@@ -18,7 +18,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from structlog.testing import capture_logs
 
 from server.observability import REQUEST_ID, Metrics, configure_logging
-from server.transport.short_answer import SHORT_ANSWER
+from server.transport.short_answer import NO_HEADERS, SHORT_ANSWER, FixedHeaders
 from server.web.middleware.access_lines import AccessLines, RequestFacts
 from server.web.middleware.access_log import AccessLog, OnError
 
@@ -152,21 +152,23 @@ def test_one_line_and_one_count_a_request() -> None:
 
 @pytest.mark.parametrize("is_taken", [True, False])
 def test_a_short_answer_is_seen_like_its_messages(is_taken: bool) -> None:
-    """The server gets it with the request id; the line and the metric have its status, by either way."""
-    given: list[tuple[int, list[tuple[bytes, bytes]]]] = []
+    """The server gets it with the request id and its fixed headers; the line and the metric have its status, by either
+    way."""
+    given: list[tuple[int, list[tuple[bytes, bytes]], FixedHeaders]] = []
+    fixed = FixedHeaders([(b"x-fixed", b"2")])
 
-    def take(status: int, headers: Sequence[tuple[bytes, bytes]]) -> bool:
-        given.append((status, list(headers)))
+    def take(status: int, headers: Sequence[tuple[bytes, bytes]], also: FixedHeaders = NO_HEADERS) -> bool:
+        given.append((status, list(headers), also))
         return is_taken
 
     async def app(scope: Scope, _receive: Receive, send: Send) -> None:
-        if not scope["extensions"][SHORT_ANSWER](204, [(b"x-own", b"1")]):
+        if not scope["extensions"][SHORT_ANSWER](204, [(b"x-own", b"1")], fixed):
             await send({"type": "http.response.start", "status": 204, "headers": [(b"x-own", b"1")]})
             await send({"type": "http.response.body"})
 
     exchange = Exchange(app, extensions={SHORT_ANSWER: take})
     headers = [(b"x-own", b"1"), (b"x-request-id", b"made-id")]
-    assert given == [(204, headers)]
+    assert given == [(204, headers, fixed)]
     assert [message.get("headers") for message in exchange.sent] == ([] if is_taken else [headers, None])
     assert exchange.line["status"] == 204
     assert 'status="204"' in exchange.counted

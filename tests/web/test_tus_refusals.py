@@ -287,7 +287,7 @@ def test_an_internal_error_shows_no_path_and_no_traceback(live: LiveServer, monk
     def broken(_: object, __: str) -> int:
         raise RuntimeError(f"secret of {Path.cwd()}")
 
-    monkeypatch.setattr("server.storage.disk.DiskStore.size", broken)
+    monkeypatch.setattr("server.storage.disk.DiskStore.state", broken)
     answer = live.ask("PATCH", target(upload), patch_headers(0) | {"X-Request-ID": "abc-1"}, b"x")
     assert (answer.status, answer.code) == (500, "internal_error")
     assert answer.headers["x-request-id"] == "abc-1"

@@ -96,6 +96,9 @@ def _limit(limits: Mapping[str, Any]) -> None:
         hard = value + _CPU_MARGIN if kind == resource.RLIMIT_CPU else value
         resource.setrlimit(kind, (value, hard if ceiling == resource.RLIM_INFINITY else min(hard, ceiling)))
     os.nice(10)
+    if limits["is_idle"]:
+        with contextlib.suppress(OSError):  # the container does not allow it: then it runs with low priority
+            os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
 
 
 def _watch() -> None:

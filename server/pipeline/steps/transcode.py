@@ -28,8 +28,9 @@ class Transcode(Step):
     """`module:function` of the job in the child."""
 
     def limits(self, settings: Settings) -> Limits:
-        """Encoding has a time limit of its own."""
-        return replace(super().limits(settings), seconds=settings.transcode_time_limit)
+        """Encoding has a time limit and a priority of its own."""
+        is_idle = settings.encode_priority == "idle"
+        return replace(super().limits(settings), seconds=settings.transcode_time_limit, is_idle=is_idle)
 
     def run(self, context: StepContext) -> Mapping[str, object]:
         """Make it below the output directory. `StepError` transcode_failed, transcode_too_large, or as a child's job

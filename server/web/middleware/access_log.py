@@ -9,14 +9,14 @@ import inspect
 import os
 import re
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from server.observability import REQUEST_ID, Metrics
-from server.transport.short_answer import SHORT_ANSWER, ShortAnswer
+from server.transport.short_answer import NO_HEADERS, SHORT_ANSWER, FixedHeaders, Pairs, ShortAnswer
 from server.web.middleware.access_lines import AccessLines, RequestFacts
 from server.web.middleware.redaction import redacted
 
@@ -125,9 +125,9 @@ class _ObservedRequest:
             self.bytes_in += len(message.get("body", b""))
         return message
 
-    def answer(self, status: int, headers: Sequence[tuple[bytes, bytes]]) -> bool:
+    def answer(self, status: int, headers: Pairs, fixed: FixedHeaders = NO_HEADERS) -> bool:
         """A whole response without a body, sent at once."""
-        is_sent = self.short_answer(status, [*headers, (_RAW_HEADER, self.request_id.encode("ascii"))])
+        is_sent = self.short_answer(status, [*headers, (_RAW_HEADER, self.request_id.encode("ascii"))], fixed)
         if is_sent:
             self.status = status
         return is_sent

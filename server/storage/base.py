@@ -25,6 +25,7 @@ class Capability(Enum):
     DELETE = "delete"  # bytes can be removed
     TRUNCATE = "truncate"  # what was appended can be taken back
     CONCATENATE = "concatenate"  # uploads can be joined without moving their bytes through us
+    READ_BACK = "read_back"  # all bytes of an unfinished upload can be read, and not only its first ones
 
 
 class UploadStore(ABC):
@@ -35,9 +36,16 @@ class UploadStore(ABC):
     """Whether `create`, `size`, `modified` and `delete` take microseconds, so that the event loop may call `size` and
     `modified`, and the thread that writes for many the others."""
 
+    is_local: bool = True
+    """Whether `local_path` is where the bytes are, and not a copy that takes time to make. A store that is not local
+    has rows of its own, so it is never changed within a transaction of the database."""
+
     @abstractmethod
-    def create(self, upload_id: str) -> None:
-        """Create an empty upload. Raises `FileExistsError` if it exists: an id is never used twice."""
+    def create(self, upload_id: str, length: int | None = None) -> None:
+        """Create an empty upload, which will have `length` bytes where that is known.
+
+        Raises `FileExistsError` if it exists: an id is never used twice.
+        """
 
     @abstractmethod
     def size(self, upload_id: str) -> int | None:
@@ -81,7 +89,10 @@ class UploadStore(ABC):
 
     @abstractmethod
     def show(self, upload_id: str, offset: int, see: Tap) -> None:
-        """Show everything after the first `offset` bytes to `see`, in pieces of bounded size."""
+        """Show everything after the first `offset` bytes to `see`, in pieces of bounded size.
+
+        Without `READ_BACK` this is for finished uploads.
+        """
 
     @abstractmethod
     def finish(self, upload_id: str) -> None:
@@ -112,6 +123,10 @@ class UploadStore(ABC):
         comparing it with the rows: it may be long, and files that come or go meanwhile may be in it or not.
         """
 
+    def has_anything(self, upload_id: str) -> bool:
+        """Whether the place of the bytes has something of this upload, whatever is known of it."""
+        return self.size(upload_id) is not None
+
     @abstractmethod
     def ids_in_quarantine(self) -> Iterable[str]:
         """Everything in quarantine, likewise."""
@@ -120,6 +135,8 @@ class UploadStore(ABC):
     def local_path(self, upload_id: str) -> Path:
         """A local file with the upload's bytes, for reading, by this process and its children; or a path without a
         file when the store does not have it. It never leads to the bytes of another upload, even after `delete`.
+
+        Blocking: a store elsewhere copies the bytes first. Raises `UnavailableError`.
         """
 
     @abstractmethod
@@ -143,6 +160,9 @@ class UploadStore(ABC):
     @abstractmethod
     def claim(self) -> None:
         """Mark the store as ours, from now on. Idempotent."""
+
+    def close(self) -> None:  # noqa: B027  # most have nothing to release
+        """Release what it holds; files and threads, say."""
 
     @abstractmethod
     def room(self) -> int:

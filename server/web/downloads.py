@@ -69,7 +69,7 @@ class Downloads:
         asking = call.right.principal
         if asking is not None and facts.owner != asking.owner:
             await self._access.audit(call.scope, "foreign_original_read", call.right, "upload", facts.owner)
-        path = self._store.local_path(facts.id)
+        path = await threads.run(self._store.local_path, facts.id)
         try:
             stat = await threads.run(os.stat, path)
         except FileNotFoundError:

@@ -26,7 +26,7 @@ from sqlalchemy.orm import Session
 from server import media_types
 from server.database.models import TaskFile, TaskStep
 from server.database.session import AWAY, Database
-from server.errors import StepError
+from server.errors import StepError, UnavailableError
 from server.lifecycle import FILE_MOVES, STEP_MOVES, StepStatus, ends
 from server.media_types import MediaType
 from server.pipeline import budget
@@ -279,6 +279,8 @@ class Attempt:
                 raise error
             case _ if isinstance(error, AWAY):
                 raise error
+            case UnavailableError():  # of the store
+                self._try_later(work, step, known, Failure(error.code, dict(error.params)), counts=False)
             case TryLaterError():
                 self._try_later(work, step, known, Failure(error.code, dict(error.params)), counts=error.counts)
             case _ if failures.is_full(error):

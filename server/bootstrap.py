@@ -358,7 +358,6 @@ class Services:
         """Release all resources."""
         with ExitStack() as stack:
             stack.callback(self.database.close)
-            stack.callback(self.store.close)
             stack.callback(self.locks.close)
             stack.callback(self.auth.close)
             stack.callback(self.events.close)

@@ -4,7 +4,7 @@ Rules:
 
 - Every change is one transaction that begins with an UPDATE under the writer's version, and the guard if there is one.
   Where that changes no row, nothing else is changed.
-- Reading has connections of its own: the store is asked for sizes in the middle of other transactions.
+- It reads on connections of their own (`aside.py`): the store is asked for sizes within other transactions.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -28,7 +28,7 @@ from sqlalchemy import (
 from sqlalchemy.exc import IntegrityError
 
 from server.database.part_models import S3Part, S3Upload
-from server.database.session import Database, make_engine
+from server.database.session import Database
 from server.storage.s3.ledger import Change, LedgerLostError, Part, Piece, StoredUpload
 
 Guard = Callable[[str], ColumnElement[bool]]
@@ -36,7 +36,6 @@ Guard = Callable[[str], ColumnElement[bool]]
 
 _uploads = cast("Table", S3Upload.__table__)
 _parts = cast("Table", S3Part.__table__)
-_READERS = 4
 _BATCH = 1000
 _FIND = select(_uploads).where(_uploads.c.upload_id == bindparam("id"))
 _FIND_PARTS = select(_parts).where(_parts.c.upload_id == bindparam("id")).order_by(_parts.c.start)
@@ -51,7 +50,7 @@ _UNFINISHED: ColumnElement[bool] = literal_column("multipart_id IS NOT NULL AND 
 
 
 class SqlPartLedger:
-    """The ledger in a database, once it has been connected to it. Close it."""
+    """The ledger in a database, once it has been connected to it."""
 
     def __init__(self, clock: Callable[[], datetime], guard: Guard | None = None) -> None:
         self._clock = clock
@@ -60,11 +59,6 @@ class SqlPartLedger:
     def connect(self, database: Database) -> None:
         """Use this database; connects to nothing yet."""
         self._database = database
-        url = database.engine.url.render_as_string(hide_password=False)
-        # Each statement by itself: parts that are newer than their upload's row do no harm.
-        self._reading = make_engine(url, _READERS).execution_options(
-            videodock_single=True, isolation_level="AUTOCOMMIT"
-        )
 
     def create(self, upload_id: str, *, part_size: int, length: int | None) -> None:
         values = {"upload_id": upload_id, "part_size": part_size, "length": length, "modified_at": self._clock()}
@@ -75,7 +69,7 @@ class SqlPartLedger:
             raise FileExistsError(17, "there is an upload of that id") from None
 
     def find(self, upload_id: str) -> StoredUpload | None:
-        with self._reading.connect() as connection:
+        with self._database.aside.look() as connection:
             return _load(connection, upload_id)
 
     def begin(self, upload_id: str) -> StoredUpload:
@@ -128,10 +122,6 @@ class SqlPartLedger:
     def multiparts(self) -> Iterator[str]:
         return self._column(_uploads.c.multipart_id, _UNFINISHED)
 
-    def close(self) -> None:
-        """Close the connections that it reads with."""
-        self._reading.dispose()
-
     def _mine(self, upload_id: str) -> list[ColumnElement[bool]]:
         guarded = [] if self._guard is None else [self._guard(upload_id)]
         return [_uploads.c.upload_id == upload_id, *guarded]
@@ -146,7 +136,7 @@ class SqlPartLedger:
         last = ""
         while True:
             query = select(column).where(condition, column > last).order_by(column).limit(_BATCH)
-            with self._reading.connect() as connection:
+            with self._database.aside.look() as connection:
                 found = connection.scalars(query).all()
             yield from found
             if len(found) < _BATCH:

@@ -161,9 +161,6 @@ class UploadStore(ABC):
     def claim(self) -> None:
         """Mark the store as ours, from now on. Idempotent."""
 
-    def close(self) -> None:  # noqa: B027  # most have nothing to release
-        """Release what it holds; files and threads, say."""
-
     @abstractmethod
     def room(self) -> int:
         """Bytes that it could still take."""

@@ -161,9 +161,7 @@ def object_store() -> Iterator[ObjectStore]:
         server.stop()
 
 
-def opened_in(server: ObjectStore, folder: Path) -> Iterator[S3Store]:
-    """An empty store with a ledger in memory, for a fixture."""
+def opened_in(server: ObjectStore, folder: Path) -> S3Store:
+    """An empty store with a ledger in memory."""
     url = server.url(server.shared_bucket(), uuid.uuid4().hex)
-    made = server.open_store(url, folder / "cache", MemoryLedger())
-    yield made
-    made.close()
+    return server.open_store(url, folder / "cache", MemoryLedger())

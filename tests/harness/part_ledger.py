@@ -79,9 +79,6 @@ class MemoryLedger:
         unfinished = [found for found in self.uploads.values() if not found.is_whole]
         yield from [found.multipart_id for found in unfinished if found.multipart_id is not None]
 
-    def close(self) -> None:
-        """There is nothing to release."""
-
     def _mine(self, upload_id: str, version: int) -> StoredUpload:
         found = self.uploads.get(upload_id)
         if found is None or found.version != version:

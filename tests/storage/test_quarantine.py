@@ -23,11 +23,12 @@ DATA = bytes(range(256)) * 5000
 @pytest.fixture(params=["disk", "memory", "s3"])
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[UploadStore]:
     if request.param == "s3":
-        yield from opened_in(request.getfixturevalue("object_store"), tmp_path)
+        yield opened_in(request.getfixturevalue("object_store"), tmp_path)
         return
     made = DiskStore(tmp_path / "uploads") if request.param == "disk" else MemoryStore()
     yield made
-    made.close()
+    if isinstance(made, MemoryStore):
+        made.close()
 
 
 @pytest.fixture

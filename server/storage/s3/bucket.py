@@ -4,6 +4,7 @@ Rule: what a caller gets is a result, `FileNotFoundError`, `StorageFullError`, `
 `UnavailableError`; botocore's own exceptions stay here. Every call blocks, at most for the deadline and one attempt.
 """
 
+import logging
 import random
 import threading
 import time
@@ -277,5 +278,6 @@ def make_client(location: Location) -> Any:
         s3={"addressing_style": "path" if location.dialect.is_path_style else "virtual"},
         tcp_keepalive=True,
     )
+    logging.getLogger("botocore").setLevel(logging.WARNING)
     region = location.region or ("us-east-1" if location.endpoint else None)
     return boto3.session.Session().client("s3", endpoint_url=location.endpoint, region_name=region, config=config)

@@ -143,9 +143,6 @@ class PartLedger(Protocol):
     def remove(self, upload_id: str) -> None:
         """Forget the upload. Idempotent."""
 
-    def close(self) -> None:
-        """Release what it holds."""
-
     def quarantined(self) -> Iterable[str]:
         """The ids in quarantine, in no order."""
 

@@ -30,12 +30,14 @@ from server.storage.s3.objects import MARKER, UPLOADS, Objects, folder_of, key_o
 from server.transport.body import Body, End, Moved, Tap
 
 _PLENTY = 1 << 60
-_THREADS = 24
 _COMPOSING = 3
 _LOOK_SECONDS = 1.0
 _SHOWN_BYTES = 1 << 20
 _ONE_WRITER = 2  # the version of an upload that one append wrote, when it is finished
 T = TypeVar("T")
+
+# Calls of all uploads: parts on their way, and the rows that count them.
+_threads = ThreadPoolExecutor(24, "s3")
 _log = structlog.stdlib.get_logger("videodock.s3")
 
 
@@ -79,7 +81,7 @@ class S3Store(UploadStore):
             objects=self._objects,
             ledger=ledger,
             memory=self.memory,
-            pool=ThreadPoolExecutor(_THREADS, "s3"),
+            pool=_threads,
             parallel=min(limits.parallel, location.dialect.parallel),
             composing=threading.Semaphore(_COMPOSING),
         )
@@ -258,11 +260,6 @@ class S3Store(UploadStore):
     @property
     def capacity(self) -> int:
         return _PLENTY
-
-    def close(self) -> None:
-        """Let its threads end."""
-        self._tools.pool.shutdown(wait=False)
-        self.ledger.close()
 
     # Steps
 

@@ -31,8 +31,8 @@ from server.database.part_models import S3Part, S3Upload
 from server.database.session import Database
 from server.storage.s3.ledger import Change, LedgerLostError, Part, Piece, StoredUpload
 
-Guard = Callable[[str], ColumnElement[bool]]
-"""For an upload's id: a condition under which this host may change it, such as a lease's epoch."""
+Guard = Callable[[str], ColumnElement[bool] | None]
+"""For an upload's id: a condition under which this host may change it, such as a lease's epoch; None without one."""
 
 _uploads = cast("Table", S3Upload.__table__)
 _parts = cast("Table", S3Part.__table__)
@@ -54,7 +54,7 @@ class SqlPartLedger:
 
     def __init__(self, clock: Callable[[], datetime], guard: Guard | None = None) -> None:
         self._clock = clock
-        self._guard = guard
+        self.guard = guard
 
     def connect(self, database: Database) -> None:
         """Use this database; connects to nothing yet."""
@@ -123,8 +123,8 @@ class SqlPartLedger:
         return self._column(_uploads.c.multipart_id, _UNFINISHED)
 
     def _mine(self, upload_id: str) -> list[ColumnElement[bool]]:
-        guarded = [] if self._guard is None else [self._guard(upload_id)]
-        return [_uploads.c.upload_id == upload_id, *guarded]
+        condition = None if self.guard is None else self.guard(upload_id)
+        return [_uploads.c.upload_id == upload_id, *([] if condition is None else [condition])]
 
     def _move(self, connection: Connection, upload_id: str, version: int, values: Mapping[str, object]) -> None:
         """The compare-and-set that comes first in each transaction. Raises `LedgerLostError`."""

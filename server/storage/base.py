@@ -6,7 +6,7 @@ protocols or SQL, and never decides whether something may be done.
 
 import errno
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from collections.abc import Set as AbstractSet
 from datetime import datetime
 from enum import Enum
@@ -15,6 +15,7 @@ from pathlib import Path
 from server.errors import StorageFullError
 from server.transport.body import Body, Moved, Tap
 
+_STREAMED_BYTES = 1 << 20
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 
@@ -93,6 +94,17 @@ class UploadStore(ABC):
 
         Without `READ_BACK` this is for finished uploads.
         """
+
+    def stream(self, upload_id: str, start: int, stop: int) -> Iterator[bytes]:
+        """Bytes of a finished upload in pieces of at most a MiB, from `start` up to and without `stop`.
+
+        Each step blocks. Raises `FileNotFoundError`, `UnavailableError`.
+        """
+        with self.local_path(upload_id).open("rb", buffering=0) as file:
+            file.seek(start)
+            while start < stop and (piece := file.read(min(_STREAMED_BYTES, stop - start))):
+                start += len(piece)
+                yield piece
 
     @abstractmethod
     def finish(self, upload_id: str) -> None:

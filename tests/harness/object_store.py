@@ -10,7 +10,7 @@ import signal
 import subprocess
 import tempfile
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +33,7 @@ ACCESS, SECRET, REGION = "videodock-test", "secret-of-the-test", "eu-test-1"
 CREDENTIALS = {"AWS_ACCESS_KEY_ID": ACCESS, "AWS_SECRET_ACCESS_KEY": SECRET, "AWS_EC2_METADATA_DISABLED": "true"}
 
 
-LIMITS = {
+LIMITS: dict[str, float] = {
     "memory": 64 * MIB,
     "part_size": 5 * MIB,
     "largest": 10 * GIB,
@@ -120,16 +120,24 @@ class ObjectStore:
         """For the setting `store`."""
         return f"s3://{bucket}/{prefix}?endpoint={self.endpoint}&region={REGION}&dialect={dialect}"
 
-    def open_store(self, url: str, folder: Path, ledger: PartLedger, **limits: int) -> S3Store:
-        """A store at such a URL. All stores share one client: making it takes a third of a second."""
+    def open_store(
+        self,
+        url: str,
+        folder: Path,
+        ledger: PartLedger,
+        wrap: Callable[[Any], Any] = lambda client: client,
+        **limits: float,
+    ) -> S3Store:
+        """A store at such a URL, with its client wrapped. All share one client: making it takes a third of a second."""
         location = parse(url)
         if self._ours is None:
             with pytest.MonkeyPatch.context() as patched:
                 for name, value in CREDENTIALS.items():
                     patched.setenv(name, value)
                 self._ours = make_client(location)
-        chosen = Limits(**(LIMITS | limits))
-        return S3Store(location, ledger, folder, chosen, Bucket(location, deadline=5, client=self._ours))
+        chosen: Any = LIMITS | limits
+        bucket = Bucket(location, deadline=chosen["deadline"], client=wrap(self._ours))
+        return S3Store(location, ledger, folder, Limits(**chosen), bucket)
 
     def objects(self, bucket: str) -> dict[str, int]:
         """All keys with their sizes."""

@@ -54,6 +54,12 @@ class Appending:
         self._filling: Filling | None = None
         self._head: bytes | None = None
 
+    @property
+    def arrived(self) -> int:
+        """Bytes that the upload has, or will have when they have reached the bucket."""
+        filling = self._filling
+        return self._position + (0 if filling is None else filling.count)
+
     async def run(self, body: Body, limit: int, see: Tap | None) -> Moved:
         """Store at most `limit` bytes of the body. Raises `UnavailableError`, `StorageFullError`, `LedgerLostError`."""
         moved, end, wanted = 0, End.LIMIT, 0
@@ -104,7 +110,7 @@ class Appending:
 
     def _begin_multipart(self) -> str:
         upload = self._upload
-        multipart_id = self._tools.objects.bucket.begin(key_of(upload.id))
+        multipart_id = self._tools.objects.bucket.begin(key_of(upload.id), is_checked=True)
         self._tools.ledger.set_multipart(upload.id, upload.version, multipart_id)
         return multipart_id
 

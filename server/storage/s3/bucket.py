@@ -53,7 +53,8 @@ class Bucket:
         """How often each call was made, repetitions included."""
 
     @cached_property
-    def _client(self) -> Any:
+    def client(self) -> Any:
+        """The client of boto3 that makes the calls."""
         if self._given is not None:
             return self._given
         with self._lock:  # making clients is not safe on several threads
@@ -61,7 +62,7 @@ class Bucket:
 
     def impatient(self, deadline: float) -> "Bucket":
         """The same bucket with another deadline, for a look whose answer may be that it is away."""
-        return Bucket(self._location, deadline=deadline, client=self._client)
+        return Bucket(self._location, deadline=deadline, client=self.client)
 
     # Objects
 
@@ -131,9 +132,9 @@ class Bucket:
 
     # Multipart uploads
 
-    def begin(self, key: str) -> str:
-        """Begin a multipart upload; returns its id."""
-        more = {"ChecksumAlgorithm": "CRC32C"} if self._dialect.has_crc32c else {}
+    def begin(self, key: str, *, is_checked: bool) -> str:
+        """Begin a multipart upload; returns its id. With `is_checked` each part comes with its CRC32C."""
+        more = {"ChecksumAlgorithm": "CRC32C"} if self._dialect.has_part_crc32c and is_checked else {}
         return str(self._call("create_multipart_upload", Key=self._key(key), **more)["UploadId"])
 
     def put_part(self, key: str, multipart_id: str, number: int, data: Bytes, crc32c: str) -> str:
@@ -144,12 +145,12 @@ class Bucket:
             UploadId=multipart_id,
             PartNumber=number,
             Body=data,
-            **self._checked(crc32c),
+            **({"ChecksumCRC32C": crc32c} if self._dialect.has_part_crc32c and crc32c else {}),
         )
         return str(found["ETag"])
 
-    def copy_part(self, key: str, multipart_id: str, number: int, source: tuple[str, int, int]) -> tuple[str, str]:
-        """Make a part of an object's bytes (key, first byte, byte after the last); returns its ETag and CRC32C."""
+    def copy_part(self, key: str, multipart_id: str, number: int, source: tuple[str, int, int]) -> str:
+        """Make a part of an object's bytes (key, first byte, byte after the last); returns its ETag."""
         name, start, stop = source
         found = self._call(
             "upload_part_copy",
@@ -159,7 +160,7 @@ class Bucket:
             CopySource={"Bucket": self._location.bucket, "Key": self._key(name)},
             CopySourceRange=f"bytes={start}-{stop - 1}",
         )["CopyPartResult"]
-        return str(found["ETag"]), str(found.get("ChecksumCRC32C") or "")
+        return str(found["ETag"])
 
     def complete(self, key: str, multipart_id: str, parts: Sequence[Part]) -> None:
         """Make an object of the parts. Raises `MultipartGoneError`, `PartLostError`."""
@@ -217,7 +218,7 @@ class Bucket:
 
     def _listed(self, part: Part) -> dict[str, Any]:
         listed: dict[str, Any] = {"PartNumber": part.number, "ETag": part.etag}
-        if self._dialect.has_crc32c and self._dialect.completes_with_crc32c and part.crc32c:
+        if self._dialect.has_part_crc32c and part.crc32c:
             listed["ChecksumCRC32C"] = part.crc32c
         return listed
 
@@ -235,7 +236,7 @@ class Bucket:
         while True:
             self.calls[name] = self.calls.get(name, 0) + 1
             try:
-                found: Mapping[str, Any] = getattr(self._client, name)(Bucket=self._location.bucket, **params)
+                found: Mapping[str, Any] = getattr(self.client, name)(Bucket=self._location.bucket, **params)
             except Exception as error:
                 fault = faults.fault_of(error)
                 wait = random.uniform(pause / 2, pause)  # noqa: S311  # no secret

@@ -16,9 +16,9 @@ class Dialect:
     is_path_style: bool = True
     """Whether the bucket is in the path of a URL and not in its host name."""
     has_crc32c: bool = True
-    """Whether the server verifies the CRC32C of an object and of a part that comes with it."""
-    completes_with_crc32c: bool = True
-    """Whether `CompleteMultipartUpload` takes the CRC32C of each part, and compares them."""
+    """Whether the server verifies the CRC32C that comes with an object."""
+    has_part_crc32c: bool = True
+    """The same for parts, whose checksums `CompleteMultipartUpload` compares once more."""
     has_equal_parts: bool = False
     """Whether all parts but the last must have the same size."""
     copies_parts: bool = True
@@ -32,15 +32,15 @@ class Dialect:
 
 _PRESETS = (
     Dialect(name="aws", is_path_style=False),
-    # Cloudflare documents equal parts, and three at once; checksums of parts are not compared at the end.
-    Dialect(name="r2", has_equal_parts=True, completes_with_crc32c=False, parallel=3),
-    Dialect(name="b2", has_crc32c=False, completes_with_crc32c=False),
-    Dialect(name="ceph", completes_with_crc32c=False),
+    # Cloudflare documents equal parts, and three at once.
+    Dialect(name="r2", has_equal_parts=True, has_part_crc32c=False, parallel=3),
+    Dialect(name="b2", has_crc32c=False, has_part_crc32c=False),
+    Dialect(name="ceph", has_part_crc32c=False),
     Dialect(name="minio"),
-    Dialect(name="seaweedfs", has_crc32c=False, completes_with_crc32c=False),
+    Dialect(name="seaweedfs", has_crc32c=False, has_part_crc32c=False),
     Dialect(name="versitygw"),
     # Nothing that a server could lack.
-    Dialect(name="plain", has_crc32c=False, completes_with_crc32c=False, has_equal_parts=True, copies_parts=False),
+    Dialect(name="plain", has_crc32c=False, has_part_crc32c=False, has_equal_parts=True, copies_parts=False),
 )
 PRESETS = {dialect.name: dialect for dialect in _PRESETS}
 

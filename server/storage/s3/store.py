@@ -73,6 +73,7 @@ class S3Store(UploadStore):
         self.bucket = bucket or Bucket(location, deadline=limits.deadline)
         self.ledger = ledger
         self._limits = limits
+        self._running: dict[str, Appending] = {}
         self._cache = LocalCache(folder, limits.cache)
         self.memory = PartMemory(limits.memory - limits.memory // 8)
         self._objects = Objects(self.bucket, limits.memory // 8)
@@ -108,13 +109,21 @@ class S3Store(UploadStore):
             return Moved(0, End.LIMIT if limit == 0 else end)
         try:
             upload = await self._do(self._begin_append, upload_id, offset)
-            return await Appending(self._tools, upload).run(body, limit, see)
+            appending = self._running[upload_id] = Appending(self._tools, upload)
+            return await appending.run(body, limit, see)
         except LedgerLostError:
             raise UploadLockedError from None
         except (MultipartGoneError, PartLostError):
             # Aborted by somebody else. The bytes that were counted may be lost; an operator has to look.
             _log.exception("s3_multipart_gone", upload=upload_id)
             raise UnavailableError(part="store") from None
+        finally:
+            self._running.pop(upload_id, None)
+
+    def arrived(self, upload_id: str) -> int:
+        """The size, and the bytes of a running body that are still on their way: a crash loses these."""
+        running = self._running.get(upload_id)
+        return (self.size(upload_id) or 0) if running is None else running.arrived
 
     def truncate(self, upload_id: str, size: int) -> None:
         upload = self._begin(upload_id)
@@ -164,14 +173,13 @@ class S3Store(UploadStore):
         return b"".join(self._objects.stream(upload, 0, min(count, upload.size)))
 
     def show(self, upload_id: str, offset: int, see: Tap) -> None:
-        for piece in self.stream(upload_id, offset, None):
+        upload = self._found(upload_id)
+        for piece in self._objects.stream(upload, offset, upload.size):
             for first in range(0, len(piece), _SHOWN_BYTES):
                 see(memoryview(piece[first : first + _SHOWN_BYTES]))
 
-    def stream(self, upload_id: str, start: int, stop: int | None) -> Iterator[bytes]:
-        """Bytes of an upload, to its end without `stop`. Blocking. Raises `FileNotFoundError`, `UnavailableError`."""
-        upload = self._found(upload_id)
-        return self._objects.stream(upload, start, upload.size if stop is None else stop)
+    def stream(self, upload_id: str, start: int, stop: int) -> Iterator[bytes]:
+        yield from self._objects.stream(self._found(upload_id), start, stop)
 
     def finish(self, upload_id: str) -> None:
         if self._found(upload_id).is_whole:

@@ -20,13 +20,16 @@ from sqlalchemy import (
     and_,
     bindparam,
     delete,
+    exists,
     insert,
     literal_column,
+    or_,
     select,
     update,
 )
 from sqlalchemy.exc import IntegrityError
 
+from server.database.models import Upload
 from server.database.part_models import S3Part, S3Upload
 from server.database.session import Database
 from server.storage.s3.ledger import Change, LedgerLostError, Part, Piece, StoredUpload
@@ -36,6 +39,7 @@ Guard = Callable[[str], ColumnElement[bool] | None]
 
 _uploads = cast("Table", S3Upload.__table__)
 _parts = cast("Table", S3Part.__table__)
+_needed = cast("Table", Upload.__table__)
 _BATCH = 1000
 _FIND = select(_uploads).where(_uploads.c.upload_id == bindparam("id"))
 _FIND_PARTS = select(_parts).where(_parts.c.upload_id == bindparam("id")).order_by(_parts.c.start)
@@ -121,6 +125,11 @@ class SqlPartLedger:
 
     def multiparts(self) -> Iterator[str]:
         return self._column(_uploads.c.multipart_id, _UNFINISHED)
+
+    def forgotten(self) -> Iterator[str]:
+        of = _needed.c.id == _uploads.c.upload_id
+        needed = exists().where(of, or_(_needed.c.has_bytes, _needed.c.in_quarantine))
+        return self._column(_uploads.c.upload_id, ~needed)
 
     def _mine(self, upload_id: str) -> list[ColumnElement[bool]]:
         condition = None if self.guard is None else self.guard(upload_id)

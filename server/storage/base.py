@@ -139,6 +139,18 @@ class UploadStore(ABC):
         """Whether the place of the bytes has something of this upload, whatever is known of it."""
         return self.size(upload_id) is not None
 
+    def is_intact(self, upload_id: str) -> bool:  # noqa: ARG002  # `size` asks the place itself
+        """Whether the place of the bytes has as many as `size` says. It may ask the place for each object."""
+        return True
+
+    def forgotten(self) -> Iterable[str]:
+        """Uploads that this store still has, although no row of an upload says so; a sweep deletes them."""
+        return ()
+
+    def sweep(self, *, dry_run: bool) -> int:  # noqa: ARG002  # most have nothing of the kind
+        """Remove what died processes left and no id shows; returns how much that was. Blocking."""
+        return 0
+
     @abstractmethod
     def ids_in_quarantine(self) -> Iterable[str]:
         """Everything in quarantine, likewise."""

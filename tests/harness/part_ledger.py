@@ -75,6 +75,9 @@ class MemoryLedger:
     def quarantined(self) -> Iterator[str]:
         yield from [found.id for found in self.uploads.values() if found.is_quarantined]
 
+    def forgotten(self) -> Iterator[str]:
+        yield from ()
+
     def multiparts(self) -> Iterator[str]:
         unfinished = [found for found in self.uploads.values() if not found.is_whole]
         yield from [found.multipart_id for found in unfinished if found.multipart_id is not None]

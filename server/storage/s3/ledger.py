@@ -146,5 +146,8 @@ class PartLedger(Protocol):
     def quarantined(self) -> Iterable[str]:
         """The ids in quarantine, in no order."""
 
+    def forgotten(self) -> Iterable[str]:
+        """The ids that no row of an upload needs any more, in no order."""
+
     def multiparts(self) -> Iterable[str]:
         """The ids of all multipart uploads that count, in no order."""

@@ -176,8 +176,6 @@ class Filling:
         """For how many of `wanted` bytes there is memory, which is taken."""
         if self._memory.is_short and self.count and time.monotonic() - self._since > _PATIENCE_SECONDS:
             return 0  # a slow body: what it has is parked, and its memory goes to those who wait
-        more = -(-(self.count + wanted - self._held) // BLOCK_BYTES) * BLOCK_BYTES
-        while more > 0 and not self._memory.try_take(more):
-            more = 0 if more == BLOCK_BYTES else BLOCK_BYTES
-        self._held += max(0, more)
+        while self._held < self.count + wanted and self._memory.try_take(BLOCK_BYTES):
+            self._held += BLOCK_BYTES
         return self._held - self.count

@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
@@ -32,6 +32,7 @@ from server.transport.body import Body, End, Moved, Tap
 _PLENTY = 1 << 60
 _COMPOSING = 3
 _LOOK_SECONDS = 1.0
+_UNKNOWN_FOR = timedelta(days=1)
 _SHOWN_BYTES = 1 << 20
 _ONE_WRITER = 2  # the version of an upload that one append wrote, when it is finished
 T = TypeVar("T")
@@ -229,6 +230,33 @@ class S3Store(UploadStore):
 
     def has_anything(self, upload_id: str) -> bool:
         return next(self.bucket.keys(folder_of(upload_id)), None) is not None
+
+    def is_intact(self, upload_id: str) -> bool:
+        upload = self.ledger.find(upload_id)
+        if upload is None:
+            return False
+        if upload.object_key is not None:
+            return self.bucket.size(upload.object_key) == upload.size
+        if any(self.bucket.size(piece.key) != piece.size for piece in upload.current_pieces):
+            return False
+        try:
+            found = self.bucket.part_sizes(key_of(upload_id), upload.multipart_id or "") if upload.parts else {}
+        except (MultipartGoneError, FileNotFoundError):
+            return False
+        return all(found.get(part.number) == (part.size, part.etag) for part in upload.parts)
+
+    def forgotten(self) -> Iterator[str]:
+        return iter(self.ledger.forgotten())
+
+    def sweep(self, *, dry_run: bool) -> int:
+        """Abort multipart uploads of a day ago that the ledger does not know, since their process died before."""
+        before = datetime.now(UTC) - _UNKNOWN_FOR
+        old = [(key, found) for key, found, began in self.bucket.multiparts(UPLOADS) if began < before]
+        known = set(self.ledger.multiparts()) if old else set()
+        left = [(key, found) for key, found in old if found not in known]
+        for key, found in () if dry_run else left:
+            self.bucket.abort(key, found)
+        return len(left)
 
     def ids(self) -> Iterator[str]:
         for name in self.bucket.folders(UPLOADS):

@@ -267,7 +267,10 @@ class S3Store(UploadStore):
         if upload is None or upload.is_quarantined:
             self._cache.drop(upload_id)
             return self._cache.path(upload_id)
-        return self._cache.fetch(upload_id, upload.size, partial(self._verified, upload))
+        try:
+            return self._cache.fetch(upload_id, upload.size, partial(self._verified, upload))
+        except FileNotFoundError:  # somebody has deleted the object
+            return self._cache.path(upload_id)
 
     def check(self) -> None:
         if not self.is_claimed():

@@ -52,13 +52,8 @@ class StreamedFileResponse(StoredFileResponse):
             return
         await send(start)
         await send({"type": "http.response.body", "body": first, "more_body": True})
-        sent = len(first)
-        try:
-            async for body in bodies:
-                await send({"type": "http.response.body", "body": body, "more_body": True})
-                sent += len(body)
-        finally:
-            scope.setdefault("state", {})["bytes_out"] = sent
+        async for body in bodies:
+            await send({"type": "http.response.body", "body": body, "more_body": True})
         # Reached only with all bytes: what an error cuts off above ends with the connection.
         await send({"type": "http.response.body", "body": end, "more_body": False})
 

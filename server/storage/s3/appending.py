@@ -66,9 +66,9 @@ class Appending:
         try:
             while moved < limit and end is End.LIMIT:
                 filling = self._filling = self._filling or self._new()
-                fed = await body.feed(_seen(filling, see), min(limit - moved, filling.size - filling.end))
+                fed = await body.feed(_seen(filling, see), min(limit - moved, filling.room))
                 moved, end = moved + fed.count, fed.end
-                if filling.is_full:
+                if not filling.room:
                     await self._begin_part(filling)
                 elif filling.starved and self._running:
                     await self._count(least=len(self._running) - 1)  # which frees the memory of a part
@@ -117,15 +117,14 @@ class Appending:
     def _send(self, filling: Filling, start: int, pieces: list[Piece]) -> Part:
         try:
             if not pieces:
-                return self._put(filling, start)
+                return self._put(filling.whole(), start)
             with self._tools.composing:
-                filling.put_before(self._tools.objects.read_pieces(pieces))
-                return self._put(filling, start)
+                return self._put(filling.whole(self._tools.objects.read_pieces(pieces)), start)
         finally:
             filling.close()
 
-    def _put(self, filling: Filling, start: int) -> Part:
-        data, number = filling.whole(), start // self._upload.part_size + 1
+    def _put(self, data: bytearray, start: int) -> Part:
+        number = start // self._upload.part_size + 1
         checksum = crc32c(memoryview(data))
         key, multipart_id = key_of(self._upload.id), self._multipart_id or ""
         etag = self._tools.objects.bucket.put_part(key, multipart_id, number, data, checksum)
@@ -158,7 +157,7 @@ class Appending:
         self._position, self._filling = start + count, None
 
     def _put_piece(self, filling: Filling, start: int) -> Piece:
-        objects, data = self._tools.objects, bytes(filling.view())
+        objects, data = self._tools.objects, bytes(filling.whole())
         if len(self._pieces) < _MANY_PIECES:
             return objects.put_piece(self._upload.id, start, data)
         with self._tools.composing:

@@ -24,8 +24,6 @@ class PartMemory:
         self._lock = threading.Lock()
         self._used = 0
         self._line: deque[tuple[int, asyncio.Future[None], asyncio.AbstractEventLoop]] = deque()
-        self._spares: dict[int, list[bytearray]] = {}
-        self._spare_bytes = 0
         self.peak = 0
         """The most bytes that were in use at once."""
 
@@ -74,30 +72,9 @@ class PartMemory:
             self._used -= count
             self._serve()
 
-    def buffer(self, size: int) -> bytearray:
-        """A buffer of `size` bytes, used before where possible. Its memory is counted by `take`, as it is filled: the
-        system gives a new buffer a page with its first byte."""
-        with self._lock:
-            spares = self._spares.get(size)
-            if spares:
-                self._spare_bytes -= size
-                return spares.pop()
-        return bytearray(size)
-
-    def put_away(self, buffer: bytearray, *, was_full: bool) -> None:
-        """A buffer that is not used any more. One that was full is kept for the next part while there is room."""
-        with self._lock:
-            if was_full and self._used + self._spare_bytes + len(buffer) <= self.limit:
-                self._spares.setdefault(len(buffer), []).append(buffer)
-                self._spare_bytes += len(buffer)
-
     def _take(self, count: int) -> None:
         self._used += count
         self.peak = max(self.peak, self._used)
-        while self._spare_bytes and self._used + self._spare_bytes > self.limit:
-            size = next(size for size, spares in self._spares.items() if spares)
-            self._spares[size].pop()
-            self._spare_bytes -= size
 
     def _serve(self) -> None:
         while self._line and self._used + self._line[0][0] <= self.limit:
@@ -112,19 +89,18 @@ def _wake(turn: asyncio.Future[None]) -> None:
 
 
 class Filling:
-    """A buffer of one part that is being filled. `before` bytes at its front are for pieces that were parked earlier.
+    """The new bytes of a part that is being filled; `before` bytes of it were parked by earlier bodies.
 
-    Called with bytes, on a thread, it returns how many it took: fewer when it is full, or no memory is left.
+    Called with bytes, on a thread, it returns how many it took: fewer when it is full, or no memory is left. It grows
+    as it is filled: a new buffer of a whole part would occupy all of its memory at once.
     """
 
     def __init__(self, memory: PartMemory, size: int, before: int) -> None:
         self._memory = memory
-        self._data = memory.buffer(size)
+        self._data = bytearray()
         self._held = 0
         self.size = size
         self.before = before
-        self.end = before
-        """Where the next byte goes."""
         self._since = time.monotonic()
         self.starved = False
         """Whether it did not take bytes for lack of memory."""
@@ -132,47 +108,40 @@ class Filling:
     @property
     def count(self) -> int:
         """New bytes in it."""
-        return self.end - self.before
+        return len(self._data)
 
     @property
-    def is_full(self) -> bool:
-        return self.end == self.size
+    def room(self) -> int:
+        """Bytes that are missing to a whole part."""
+        return self.size - self.before - len(self._data)
 
     def __call__(self, view: memoryview) -> int:
-        wanted = min(len(view), self.size - self.end)
-        got = min(wanted, self._room(wanted))
-        self._data[self.end : self.end + got] = view[:got]
-        self.end += got
+        wanted = min(len(view), self.room)
+        got = min(wanted, self._memory_for(wanted))
+        self._data += view[:got]
         self.starved = got < wanted
         return got
 
     async def wait(self, count: int) -> None:
         """Wait in line for memory for `count` bytes, at most those that it can take; it must have no byte yet."""
-        count = min(max(count, BLOCK_BYTES), self.size - self.before)
+        count = min(max(count, BLOCK_BYTES), self.room)
         await self._memory.take(count)
         self._held += count
         self._since = time.monotonic()
 
-    def view(self) -> memoryview:
-        """The new bytes."""
-        return memoryview(self._data)[self.before : self.end]
-
-    def whole(self) -> bytearray | bytes:
-        """All bytes from the front, those of `put_before` too."""
-        return self._data if self.is_full else bytes(memoryview(self._data)[: self.end])
-
-    def put_before(self, data: bytes) -> None:
-        """The bytes of the pieces, `before` of them."""
-        self._data[: self.before] = data
+    def whole(self, front: bytes = b"") -> bytearray:
+        """The bytes of the part, which begins with `front`: those that were parked before."""
+        if front:
+            self._data[:0] = front
+        return self._data
 
     def close(self) -> None:
         """Give the memory back. Idempotent."""
-        if self._held:
-            self._memory.put_away(self._data, was_full=self.is_full)
+        self._data = bytearray()
         self._memory.give(self._held)
         self._held = 0
 
-    def _room(self, wanted: int) -> int:
+    def _memory_for(self, wanted: int) -> int:
         """For how many of `wanted` bytes there is memory, which is taken."""
         if self._memory.is_short and self.count and time.monotonic() - self._since > _PATIENCE_SECONDS:
             return 0  # a slow body: what it has is parked, and its memory goes to those who wait

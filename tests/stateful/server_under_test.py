@@ -90,6 +90,11 @@ class ServerUnderTest:
         else:
             self.live.expire(upload_id, is_file=self.store.is_local)
 
+    @property
+    def counts_at_once(self) -> bool:
+        """Whether the bytes of a running body count as they come."""
+        return self.store.is_local
+
     def arrived(self, upload_id: str) -> int | None:
         """The bytes that will not be lost when the body is cut now."""
         if isinstance(self.store, S3Store):

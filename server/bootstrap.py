@@ -37,13 +37,12 @@ from server.settings import Settings
 from server.storage import pins
 from server.storage.ballast import Ballast
 from server.storage.base import UploadStore
-from server.storage.disk import DiskStore
 from server.storage.locks import UploadLocks
 from server.storage.results import Results
 from server.tasks.wake import Wake
 from server.tracing import Tracing, open_tracing
 from server.transport.admission import Admission
-from server.uploads import reservations
+from server.uploads import reservations, stores
 from server.uploads.completion import UploadCompletion
 from server.uploads.concatenation import FinalService
 from server.uploads.deletion import UploadDeletion
@@ -124,7 +123,7 @@ class Services:
             )
         try:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            store = _disk_store(settings) if store is None else store
+            store = stores.open_store(settings, utc_now) if store is None else store
             reserve = reservations.reserve_bytes(settings.disk_reserve, store.capacity)
             spare = Ballast(folder, reserve // 4 if _is_here(settings) else 0)
             spare.release_if_needed()
@@ -135,6 +134,7 @@ class Services:
         except OSError as error:
             raise StartError(f"The data folder {folder} cannot be used: {error.strerror}.") from None
         database = Database(settings.sqlalchemy_url, settings.database_pool_size, settings.fsync, spare)
+        stores.connect(store, database)
         room = DiskReservations(database, store, reserve, folder / "space.lock")
         return cls._assemble(
             settings=settings,
@@ -263,13 +263,16 @@ class Services:
         A store that is away (a disk that is not mounted) looks like an empty one, and a sweep would conclude
         that every upload had lost its bytes.
         """
-        if self.store.is_claimed():
-            return
-        with self.database.read() as session:
-            known = session.scalar(select(func.count()).where(Upload.has_bytes)) or 0
-        if known:
-            raise StartError(f"The database knows {known} uploads, and {self.store.unclaimed}")
-        self.store.claim()
+        try:
+            if self.store.is_claimed():
+                return
+            with self.database.read() as session:
+                known = session.scalar(select(func.count()).where(Upload.has_bytes)) or 0
+            if known:
+                raise StartError(f"The database knows {known} uploads, and {self.store.unclaimed}")
+            self.store.claim()
+        except OSError as error:
+            raise StartError(f"The store of uploads cannot be used: {error.strerror}.") from None
 
     def quarantine(self, upload_id: str) -> None:
         """Quarantine an upload whose row says that it is infected; if that is impossible now, a sweep will. Blocking.
@@ -326,12 +329,6 @@ def _is_here(settings: Settings) -> bool:
         return False
     folder = Path(url.database).parent
     return folder.is_dir() and folder.stat().st_dev == settings.data_dir.stat().st_dev
-
-
-def _disk_store(settings: Settings) -> DiskStore:
-    store = DiskStore(settings.data_dir / "uploads", settings.fsync)
-    store.keep_free(min(reservations.reserve_bytes(settings.disk_reserve, store.capacity), reservations.KEPT_BYTES))
-    return store
 
 
 def _node(path: Path) -> str:

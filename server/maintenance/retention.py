@@ -197,6 +197,8 @@ class Retention:
 
         After an interruption the row has bytes that are gone: a retry reads the store, and the next look ends it.
         """
+        if not self._store.is_local:
+            return self._remove_far_original(row, until)
         with ExitStack() as stack:
             with suppress(OSError):
                 # Held open: the blocks of a large file are freed after the transaction, for which others wait.
@@ -206,6 +208,18 @@ class Retention:
                     return False
                 self._store.delete(row.id)
                 changed(session, update(Upload).where(Upload.id == row.id).values(has_bytes=False))
+        return True
+
+    def _remove_far_original(self, row: Upload, until: datetime) -> bool:
+        """The same where the bytes are far: first the row says that they are gone, so that no retry wants them.
+
+        After an interruption the store's own rows show what is left (`sweep`).
+        """
+        with self._database.write() as session:
+            if self._hold(session, row.task_id, until) is None:
+                return False
+            changed(session, update(Upload).where(Upload.id == row.id).values(has_bytes=False))
+        self._store.delete(row.id)
         return True
 
     def _old_quarantine(self, this: SweepRound, until: datetime) -> None:

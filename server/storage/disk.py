@@ -57,7 +57,7 @@ class DiskStore(UploadStore):
             # Here, once: SQLite syncs the folder that it lies in, but a database may be elsewhere.
             sync(folder, folder.parent, folder.parent.parent)
 
-    def create(self, upload_id: str) -> None:
+    def create(self, upload_id: str, length: int | None = None) -> None:  # noqa: ARG002  # as it grows
         path = self._path(upload_id)
         try:
             try:

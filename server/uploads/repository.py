@@ -80,7 +80,7 @@ class UploadRepository:
                 return self._repeated_creation(again, new.owner, is_reserved=new.terms.upload_id == again)
             if not new.parts:
                 try:
-                    self.store.create(new.id)
+                    self.store.create(new.id, new.length)
                 except Exception:
                     self.discard([new.id])
                     raise
@@ -97,7 +97,7 @@ class UploadRepository:
             try:
                 refusal = await self.database.write_together(
                     partial(self._insert_admitted, new, now),
-                    then=lambda refusal: None if refusal else self.store.create(new.id),
+                    then=lambda refusal: None if refusal else self.store.create(new.id, new.length),
                     lazy=True,
                     plain=True,
                 )
@@ -188,7 +188,7 @@ class UploadRepository:
             if is_new and self.store.size(upload_id) is None:
                 if not held:
                     raise UploadLockedError
-                self.store.create(upload_id)
+                self.store.create(upload_id, None if row is None else row.length)
         facts = self.facts.visible(row, owner)
         if not (facts.is_open or facts.is_complete):
             if is_reserved:
@@ -244,7 +244,10 @@ class UploadRepository:
             return statements.FIND.one_or_none(connection, {"upload": upload_id}), size
 
         row, size = await self.database.write_together(record, lazy=True, plain=True)
-        return self.facts.from_row(row, size, now)
+        # Looking at a far store takes a thread.
+        if self.store.is_quick:
+            return self.facts.from_row(row, size, now)
+        return await self.database.run(self.facts.from_row, row, size, now)
 
     def check_space(self, upload_id: str, decision: Append, end: int) -> None:
         """Raise what `record_append_start` would raise for space up to the byte `end`. Blocking."""

@@ -31,6 +31,8 @@ class UploadStore(ABC):
     """The contract. Blocking methods run on a thread; none is called twice at once for the same upload."""
 
     capabilities: AbstractSet[Capability]
+    is_local: bool = True
+    """Whether only this machine, or those that share its file system, have the bytes."""
     is_quick: bool = False
     """Whether `create`, `size`, `modified` and `delete` take microseconds, so that the event loop may call `size` and
     `modified`, and the thread that writes for many the others."""
@@ -58,6 +60,10 @@ class UploadStore(ABC):
     @abstractmethod
     def truncate(self, upload_id: str, size: int) -> None:
         """Cut the file to its first `size` bytes."""
+
+    def seize(self, upload_id: str) -> None:  # noqa: B027  # a store may need nothing
+        """A new holder of the upload's lock took it over from one whose lease had ended: from now on nothing that
+        the former one still writes may reach the upload. Raises `StorageFullError`."""
 
     @abstractmethod
     def concatenate(self, upload_id: str, parts: Sequence[tuple[str, int]], *, may_share: bool) -> None:

@@ -18,7 +18,7 @@ from server.errors import StorageFullError
 from server.maintenance.sweep_report import SweepReport
 from server.settings import Settings
 from server.storage.disk import DiskStore
-from server.storage.locks import UploadLocks
+from server.storage.file_locks import FileLocks
 from server.uploads.completion import UploadCompletion
 from server.uploads.new_upload import NewUpload
 from server.uploads.repository import UploadRepository
@@ -90,7 +90,7 @@ def crowd(tmp_path: Path) -> Iterator[ManyOpenUploads]:
 def touched(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Every upload that was looked at in the store, or whose lock was tried."""
     seen: list[str] = []
-    for owner, name in ((DiskStore, "size"), (DiskStore, "modified"), (UploadLocks, "_try")):
+    for owner, name in ((DiskStore, "size"), (DiskStore, "modified"), (FileLocks, "_try")):
         real = getattr(owner, name)
 
         def look(self: object, upload: str, *more: Any, real: Callable[..., Any] = real) -> Any:

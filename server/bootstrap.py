@@ -57,6 +57,7 @@ from server.uploads.quotas import OwnerQuotas
 from server.uploads.repository import UploadRepository
 from server.uploads.reservations import DiskReservations
 from server.uploads.service import UploadService
+from server.uploads.upload_locks import open_locks
 
 _log = structlog.stdlib.get_logger("videodock.bootstrap")
 
@@ -128,13 +129,13 @@ class Services:
             reserve = reservations.reserve_bytes(settings.disk_reserve, store.capacity)
             spare = Ballast(folder, reserve // 4 if _is_here(settings) else 0)
             spare.release_if_needed()
-            locks = UploadLocks(folder / "locks")
             results = Results(folder, syncs=settings.fsync != "never")
             wake = Wake(folder)
             node = _node(folder / "node")
         except OSError as error:
             raise StartError(f"The data folder {folder} cannot be used: {error.strerror}.") from None
         database = Database(settings.sqlalchemy_url, settings.database_pool_size, settings.fsync, spare)
+        locks = open_locks(settings, database, store)
         room = DiskReservations(database, store, reserve, folder / "space.lock")
         return cls._assemble(
             settings=settings,

@@ -30,6 +30,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from server.database import access_models as access_models  # its tables belong to the same metadata
 from server.database import event_models as event_models
+from server.database import lease_models as lease_models
 from server.database import report_models as report_models
 from server.database.base import COUNTER, index_of, word
 from server.database.base import Base as Base

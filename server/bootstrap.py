@@ -61,6 +61,9 @@ from server.uploads.upload_locks import open_locks
 
 _log = structlog.stdlib.get_logger("videodock.bootstrap")
 
+ANYWHERE = "anywhere"
+"""The node of tasks whose bytes are in a store that every host reaches."""
+
 UNFINISHED = ".restore"
 """Exists in a data folder while it is being restored, and after an interrupted restore."""
 
@@ -80,7 +83,10 @@ class Services:
     """All parts. Close it, or use it as a context manager."""
 
     settings: Settings
+    host: str
+    """The name of this data folder, for what runs in it."""
     node: str
+    """Where the bytes of tasks are: this folder, or `ANYWHERE`. Workers take tasks of their node."""
     clock: Callable[[], datetime]
     new_id: Callable[[], str]
     database: Database
@@ -131,7 +137,7 @@ class Services:
             spare.release_if_needed()
             results = Results(folder, syncs=settings.fsync != "never")
             wake = Wake(folder)
-            node = _node(folder / "node")
+            host = _node(folder / "node")
         except OSError as error:
             raise StartError(f"The data folder {folder} cannot be used: {error.strerror}.") from None
         database = Database(settings.sqlalchemy_url, settings.database_pool_size, settings.fsync, spare)
@@ -139,7 +145,8 @@ class Services:
         room = DiskReservations(database, store, reserve, folder / "space.lock")
         return cls._assemble(
             settings=settings,
-            node=node,
+            host=host,
+            node=host if store.is_local else ANYWHERE,
             database=database,
             store=store,
             locks=locks,
@@ -154,6 +161,7 @@ class Services:
         cls,
         *,
         settings: Settings,
+        host: str,
         node: str,
         database: Database,
         store: UploadStore,
@@ -266,6 +274,7 @@ class Services:
         checker = Checker(settings=settings, database=database, store=store, locks=locks, results=results, node=node)
         return cls(
             settings=settings,
+            host=host,
             node=node,
             clock=utc_now,
             new_id=new_id,
@@ -282,7 +291,7 @@ class Services:
                 settings=settings,
                 database=database,
                 auth=auth,
-                node=node,
+                host=host,
                 clock=utc_now,
                 tracing=tracing,
                 metrics=metrics,

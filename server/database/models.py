@@ -195,7 +195,9 @@ class Task(Base):
         doc="UUID; of one tus upload the same as the upload's, of a group its client's choice",
     )
     owner: Mapped[str] = mapped_column(doc="Owner of the task")
-    node: Mapped[str] = mapped_column(String(36), doc="The data folder that holds its bytes; only its workers claim it")
+    node: Mapped[str] = mapped_column(
+        String(36), doc="The data folder that holds its bytes: only its workers claim it; `anywhere`: all do"
+    )
     title: Mapped[str | None] = mapped_column(doc="Title that its owner gave it; NULL: the names of its files")
     passthrough: Mapped[str | None] = mapped_column(doc="That of its upload, or what its owner set since")
     status: Mapped[TaskStatus] = mapped_column(

@@ -37,6 +37,7 @@ from server.database.lease_models import UploadLease
 from server.database.session import AWAY, Database, reason
 from server.errors import UploadLockedError
 from server.storage.locks import BeforeAsking, HeldLock, IsNeedless, UploadLocks, permit_of
+from server.tus.headers import is_id
 from server.uploads import leases
 from server.uploads.lease_keeper import LeaseKeeper, now
 
@@ -292,7 +293,8 @@ class LeaseLocks(UploadLocks):
         """Fence off the bytes from the holder before, if there was one. Blocking."""
         if held.is_seized:
             _log.warning("lease_taken_over", upload=held.upload_id)
-            self._seize(held.upload_id)
+            if is_id(held.upload_id):  # not that of a sweep
+                self._seize(held.upload_id)
             held.check()
             held.is_seized = False
 

@@ -14,6 +14,12 @@ from server.uploads.lease_locks import LeaseLocks
 
 def open_locks(settings: Settings, database: Database, store: UploadStore) -> UploadLocks:
     """The locks; connects to nothing yet. Raises `StartError`."""
+    folder = settings.data_dir / "locks"
+    try:
+        # A backup has its lock there, whatever those of uploads are.
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise StartError(f"The data folder {settings.data_dir} cannot be used: {error.strerror}.") from None
     is_shared = database.engine.dialect.name == "postgresql"
     if settings.upload_locks == "database" and not is_shared:
         raise StartError(
@@ -22,7 +28,6 @@ def open_locks(settings: Settings, database: Database, store: UploadStore) -> Up
         )
     if settings.upload_locks == "database" or (settings.upload_locks == "auto" and is_shared and not store.is_local):
         return LeaseLocks(database, settings.upload_lease, store.seize)
-    folder = settings.data_dir / "locks"
     try:
         return FileLocks(folder)
     except OSError as error:

@@ -43,27 +43,44 @@ class Cluster:
         return query(self.database_url, "SELECT name, process FROM upload_leases")
 
 
+def make_host(folder: Path, number: int, url: str) -> ServerProcess:
+    """A host that shares the folder of the store and the database with the others; it is not started."""
+    return ServerProcess(
+        folder / f"host-{number}",
+        database_url=url,
+        data_dir=folder / "shared",
+        upload_locks="database",
+        upload_lease=LEASE_SECONDS,
+        sweep_interval=1,
+    )
+
+
+@contextmanager
+def in_front(
+    folder: Path, postgres: PostgresServer, url: str, first: ServerProcess, second: ServerProcess
+) -> Iterator[Cluster]:
+    """nginx before two hosts, which need not run yet."""
+    also = {"keepalive 64;": f"server 127.0.0.1:{second.port};\n    keepalive 64;"}
+    with Nginx(folder / "nginx", first.port, also) as nginx:
+        yield Cluster((first, second), postgres, url, nginx)
+
+
 @contextmanager
 def cluster(folder: Path) -> Iterator[Cluster]:
     """Start all of it; nothing outlives the block."""
     postgres = PostgresServer()
     postgres.start()
     url = postgres.create_database()
-    settings = {"upload_locks": "database", "upload_lease": LEASE_SECONDS, "sweep_interval": 1, "accept": "any"}
-    hosts = [
-        ServerProcess(folder / f"host-{number}", database_url=url, data_dir=folder / "shared", **settings)
-        for number in (1, 2)
-    ]
+    first, second = (make_host(folder, number, url) for number in (1, 2))
     try:
-        for host in hosts:
-            host.start()
-        second = {"keepalive 64;": f"server 127.0.0.1:{hosts[1].port};\n    keepalive 64;"}
-        with Nginx(folder / "nginx", hosts[0].port, second) as nginx:
-            yield Cluster((hosts[0], hosts[1]), postgres, url, nginx)
+        with in_front(folder, postgres, url, first, second) as made:
+            for host in made.hosts:
+                host.start()
+            yield made
     finally:
         try:
-            for host in hosts:
-                host.close()
+            first.close()
+            second.close()
         finally:
             postgres.stop()
 
@@ -96,16 +113,18 @@ class TusUpload:
 
     def offset(self) -> int:
         """HEAD, until it is answered."""
-        found = until(self._offset, what="a HEAD is answered")
-        self._learn(found[0])
-        return found[0]
+        answer = until(self._head, what="a HEAD is answered")
+        assert answer is not None
+        offset = int(answer.headers["upload-offset"])
+        self._learn(offset)
+        return offset
 
-    def _offset(self) -> tuple[int] | None:
+    def _head(self) -> httpx.Response | None:
         answer = self._ask("HEAD", self.path, VERSION)
         if answer is None or answer.status_code in _AGAIN:
             return None
         assert answer.status_code == 200, answer.status_code
-        return (int(answer.headers["upload-offset"]),)
+        return answer
 
     def send(self, chunk: int) -> None:
         """Everything, in chunks of so many bytes."""

@@ -24,7 +24,7 @@ PIP := .ci/quietly $(BIN)/python -m pip install --disable-pip-version-check --no
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run test soak check fuzz format page lock docs engines bench bench-peers clean debian
+.PHONY: help run test soak cluster check fuzz format page lock docs engines bench bench-peers clean debian
 
 help: ## Show this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 12
@@ -37,6 +37,10 @@ test: debian $(INSTALLED) $(BUILT_PAGE) $(INSTALLED_NPM) $(INSTALLED_JAVA) ## In
 
 soak: debian $(INSTALLED) $(BUILT_PAGE) $(INSTALLED_NPM) $(INSTALLED_JAVA) ## What `make test` draws samples of, in full, and kills at every point; ARGS=tests/soak for half an hour of mixed load; SOAK_ROUNDS=25, SOAK_MINUTES=3 for less
 	SOAK_ROUNDS=$(SOAK_ROUNDS) $(BIN)/python -m pytest -m "soak or drawn" $(ARGS)
+
+CLUSTER_ROUNDS ?= 20
+cluster: debian $(INSTALLED) $(BUILT_PAGE) ## Two hosts under load that are killed, stopped and cut off, in many rounds; CLUSTER_ROUNDS=3 for less
+	CLUSTER_ROUNDS=$(CLUSTER_ROUNDS) $(BIN)/python -m pytest tests/cluster $(ARGS)
 
 check: $(INSTALLED) $(PAGE_TOOLS) ## Lint, format, types and the direction of imports
 	$(BIN)/ruff check

@@ -5,8 +5,11 @@ leases. Everything else that they share is what hosts share: the folder of the s
 """
 
 import hashlib
+import re
 import ssl
+import textwrap
 import threading
+import tomllib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -17,11 +20,12 @@ import httpx
 from tests.harness.nginx import Nginx
 from tests.harness.postgres import PostgresServer
 from tests.harness.rows import query
-from tests.harness.server_process import ServerProcess
+from tests.harness.server_process import ROOT, ServerProcess
 from tests.harness.waiting import PATIENCE, until
 from tests.tus.client import VERSION, creation, patch_headers, video
 
 LEASE_SECONDS = 2
+DRAIN_SECONDS = 0.2
 _AGAIN = {423, 502, 503, 504}
 
 
@@ -43,15 +47,24 @@ class Cluster:
         return query(self.database_url, "SELECT name, process FROM upload_leases")
 
 
+def documented() -> dict[str, object]:
+    """The settings that docs/scaling.md tells the reader of several web hosts to add."""
+    page = (ROOT / "docs/scaling.md").read_text()
+    (block,) = re.findall(r"```toml\n(\s*upload_locks.*?)```", page, re.DOTALL)
+    return tomllib.loads(textwrap.dedent(block))
+
+
 def make_host(folder: Path, number: int, url: str) -> ServerProcess:
-    """A host that shares the folder of the store and the database with the others; it is not started."""
+    """A host that shares the folder of the store and the database with the others; it is not started.
+
+    Its settings are the documented ones, with shorter times.
+    """
+    settings = {**documented(), "upload_lease": LEASE_SECONDS, "drain_seconds": DRAIN_SECONDS, "sweep_interval": 1}
     return ServerProcess(
         folder / f"host-{number}",
         database_url=url,
         data_dir=folder / "shared",
-        upload_locks="database",
-        upload_lease=LEASE_SECONDS,
-        sweep_interval=1,
+        **settings,  # type: ignore[arg-type]
     )
 
 
@@ -160,7 +173,7 @@ class TusUpload:
 class Load:
     """Uploads that several clients send at once, each of their own content."""
 
-    def __init__(self, made: Cluster, *, clients: int, size: int, chunk: int) -> None:
+    def __init__(self, made: Cluster, *, clients: int, size: int, chunk: int, seed: int = 0) -> None:
         self._http = [
             httpx.Client(
                 trust_env=False,
@@ -169,7 +182,9 @@ class Load:
             )
             for _ in range(clients)
         ]
-        self.uploads = [TusUpload(http, made.front, video(size, seed)) for seed, http in enumerate(self._http, start=1)]
+        self.uploads = [
+            TusUpload(http, made.front, video(size, seed)) for seed, http in enumerate(self._http, start=seed + 1)
+        ]
         self._chunk = chunk
         self.errors: list[BaseException] = []
         self._threads = [threading.Thread(target=self._run, args=(upload,)) for upload in self.uploads]

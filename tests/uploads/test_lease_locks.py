@@ -276,13 +276,21 @@ def test_a_commit_of_the_holder_is_waited_for_by_the_next_one(hosts: Hosts) -> N
             with one._database.write() as session:
                 one.fence(session.connection(), ID)
                 hosts_waiting = asyncio.create_task(_enter(other))
-                with pytest.raises(OperationalError), other._database.look() as connection:
-                    connection.execute(text("SET lock_timeout = '50ms'"))
-                    connection.execute(text("UPDATE upload_leases SET wanted = 0"))
+                with pytest.raises(OperationalError, match="lock timeout"):
+                    _change_at_once(other)
             hosts_waiting.cancel()
             await asyncio.wait({hosts_waiting})
 
     run(scene())
+
+
+def _change_at_once(locks: LeaseLocks) -> None:
+    with locks._database.look() as connection:
+        connection.execute(text("SET lock_timeout = '50ms'"))
+        try:
+            connection.execute(text("UPDATE upload_leases SET wanted = 0"))
+        finally:
+            connection.execute(text("SET lock_timeout = 0"))
 
 
 def test_a_lease_whose_process_died_is_cleaned_by_a_sweep(hosts: Hosts) -> None:

@@ -2,7 +2,7 @@
 
 Rule: an error carries a stable `code`, a `status` hint and the parameters of its sentence. It knows no HTTP
 beyond that hint and no language: `messages/` has the sentences, `web/errors.py` makes responses. `base.py` has the
-kinds of errors; each refusal is a class here, in `access.py` for who may do what, or in `events.py` for webhooks.
+kinds of errors; each refusal is a class of the module that its subject names, and all are imported from here.
 
     VideodockError
     ├── ClientError                     the request is at fault; repeating it will not help
@@ -139,355 +139,75 @@ from server.errors.base import Param as Param
 from server.errors.base import StartError as StartError
 from server.errors.base import StepError as StepError
 from server.errors.base import VideodockError as VideodockError
+from server.errors.capacity import FormStorageFullError as FormStorageFullError
+from server.errors.capacity import InternalError as InternalError
+from server.errors.capacity import NoRoomError as NoRoomError
+from server.errors.capacity import StoppingError as StoppingError
+from server.errors.capacity import StorageFullError as StorageFullError
+from server.errors.capacity import TooBusyError as TooBusyError
+from server.errors.capacity import UnavailableError as UnavailableError
+from server.errors.downloads import DownloadsOffError as DownloadsOffError
+from server.errors.downloads import PreconditionFailedError as PreconditionFailedError
+from server.errors.downloads import RangeUnsatisfiableError as RangeUnsatisfiableError
+from server.errors.downloads import UploadIncompleteError as UploadIncompleteError
+from server.errors.downloads import UploadInfectedError as UploadInfectedError
+from server.errors.downloads import UploadUnscannedError as UploadUnscannedError
 from server.errors.events import DeliveryNotFoundError as DeliveryNotFoundError
 from server.errors.events import TooManyWebhooksError as TooManyWebhooksError
 from server.errors.events import WebhookNotFoundError as WebhookNotFoundError
-
-
-class HeaderMissingError(ClientError):
-    code = "header_missing"
-
-
-class HeaderInvalidError(ClientError):
-    code = "header_invalid"
-
-
-class HostInvalidError(ClientError):
-    code = "host_invalid"
-
-
-class MetadataInvalidError(ClientError):
-    code = "metadata_invalid"
-
-
-class ExtensionUnsupportedError(ClientError):
-    code = "extension_unsupported"
-
-
-class ChecksumUnsupportedError(ClientError):
-    code = "checksum_unsupported"
-
-
-class CursorInvalidError(ClientError):
-    code = "cursor_invalid"
-
-
-class PartInvalidError(ClientError):
-    code = "part_invalid"
-
-
-class PartRepeatedError(ClientError):
-    code = "part_repeated"
-
-
-class MultipartInvalidError(ClientError):
-    code = "multipart_invalid"
-
-
-class TransferEncodingUnsupportedError(ClientError):
-    code = "transfer_encoding_unsupported"
-    status = 415
-
-
-class NoFileError(ClientError):
-    code = "no_file"
-
-
-class NoValidFileError(ClientError):
-    """None of the files of a form can be taken; 413 when the size of one is the reason."""
-
-    code = "no_valid_file"
-
-    def __init__(self, *, too_large: bool) -> None:
-        super().__init__()
-        self.too_large = too_large
-
-    @property
-    def status_hint(self) -> int:
-        return 413 if self.too_large else 400
-
-
-class TooManyFilesError(ClientError):
-    code = "too_many_files"
-
-
-class FileTooLargeError(ClientError):
-    code = "file_too_large"
-    status = 413
-
-
-class TooLargeToScanError(FileTooLargeError):
-    code = "too_large_to_scan"
-
-
-class UploadFinalError(ClientError):
-    code = "upload_final"
-    status = 403
-
-
-class UploadPartialError(ClientError):
-    code = "upload_partial"
-    status = 403
-
-
-class DownloadsOffError(ClientError):
-    code = "downloads_off"
-    status = 403
-
-
-class UploadUnscannedError(ClientError):
-    code = "upload_unscanned"
-    status = 403
-
-
-class UploadInfectedError(ClientError):
-    code = "upload_infected"
-    status = 403
-
-
-class NotFoundError(ClientError):
-    code = "not_found"
-    status = 404
-
-
-class UploadNotFoundError(ClientError):
-    code = "upload_not_found"
-    status = 404
-
-
-class UploadIncompleteError(ClientError):
-    code = "upload_incomplete"
-    status = 404
-
-
-class TaskNotFoundError(ClientError):
-    code = "task_not_found"
-    status = 404
-
-
-class MethodNotAllowedError(ClientError):
-    code = "method_not_allowed"
-    status = 405
-
-
-class OffsetMismatchError(OffsetError):
-    code = "offset_mismatch"
-
-
-class UploadCompleteError(OffsetError):
-    code = "upload_complete"
-
-
-class TooManyFinalsError(ClientError):
-    code = "too_many_finals"
-    status = 409
-
-
-class TaskEndedError(ClientError):
-    code = "task_ended"
-    status = 409
-
-
-class TaskRunningError(ClientError):
-    code = "task_running"
-    status = 409
-
-
-class TaskNotEndedError(ClientError):
-    code = "task_not_ended"
-    status = 409
-
-
-class TaskNotRetriedError(ClientError):
-    """`reason` is one of `server/messages/reasons.py`: retry_nothing, retry_gone, retry_infected, retry_folder."""
-
-    code = "task_not_retried"
-    status = 409
-
-
-class PosterNotReadyError(ClientError):
-    """The file has no poster yet that could be replaced, or has failed."""
-
-    code = "poster_not_ready"
-    status = 409
-
-
-class FrameUnavailableError(ClientError):
-    """The video has no frame there that can be decoded, or neither original nor MP4 is there."""
-
-    code = "frame_unavailable"
-    status = 422
-
-
-class PictureInvalidError(ClientError):
-    """Not a JPEG, PNG or WebP that can be decoded."""
-
-    code = "picture_invalid"
-    status = 422
-
-
-class TaskTakenError(ClientError):
-    code = "task_taken"
-    status = 409
-
-
-class GroupDiffersError(ClientError):
-    code = "group_differs"
-    status = 409
-
-
-class GroupFullError(ClientError):
-    code = "group_full"
-    status = 409
-
-
-class GroupPlaceTakenError(ClientError):
-    code = "group_place_taken"
-    status = 409
-
-
-class GroupEndedError(ClientError):
-    code = "group_ended"
-    status = 409
-
-
-class UploadGoneError(ClientError):
-    code = "upload_gone"
-    status = 410
-
-
-class TaskGoneError(ClientError):
-    code = "task_gone"
-    status = 410
-
-
-class VersionUnsupportedError(ClientError):
-    code = "version_unsupported"
-    status = 412
-
-
-class PreconditionFailedError(ClientError):
-    code = "precondition_failed"
-    status = 412
-
-
-class UploadTooLargeError(ClientError):
-    code = "upload_too_large"
-    status = 413
-
-
-class BodyTooLargeError(ClientError):
-    code = "body_too_large"
-    status = 413
-
-
-class ReportTooLargeError(ClientError):
-    """More uploads of one owner than a report adds up; `limit` is how many it does."""
-
-    code = "report_too_large"
-    status = 413
-
-
-class ContentTypeUnsupportedError(ClientError):
-    code = "content_type_unsupported"
-    status = 415
-
-
-class ContentEncodingUnsupportedError(ClientError):
-    code = "content_encoding_unsupported"
-    status = 415
-
-
-class MediaTypeUnsupportedError(ClientError):
-    code = "media_type_unsupported"
-    status = 415
-
-
-class FileEmptyError(MediaTypeUnsupportedError):
-    code = "file_empty"
-
-
-class MediaTypeMismatchError(MediaTypeUnsupportedError):
-    code = "media_type_mismatch"
-
-
-class RangeUnsatisfiableError(ClientError):
-    code = "range_unsatisfiable"
-    status = 416
-
-
-class IdempotencyMismatchError(ClientError):
-    code = "idempotency_mismatch"
-    status = 422
-
-
-class HeadTooLargeError(ClientError):
-    code = "head_too_large"
-    status = 431
-
-
-class ChecksumMismatchError(ClientError):
-    """460 is tus's own status (protocol 1.0.0, section Checksum)."""
-
-    code = "checksum_mismatch"
-    status = 460
-
-
-class HeadTimeoutError(BusyError):
-    code = "head_timeout"
-    status = 408
-
-
-class BodyTimeoutError(BusyError):
-    code = "body_timeout"
-    status = 408
-
-
-class FormTimeoutError(BusyError):
-    code = "form_timeout"
-    status = 408
-
-
-class IdempotencyRunningError(BusyError):
-    code = "idempotency_running"
-    status = 409
-
-
-class UploadLockedError(BusyError):
-    code = "upload_locked"
-    status = 423
-
-
-class InternalError(BusyError):
-    code = "internal_error"
-    status = 500
-
-
-class UnavailableError(BusyError):
-    code = "unavailable"
-
-
-class TooBusyError(BusyError):
-    code = "too_busy"
-
-
-class StoppingError(BusyError):
-    code = "server_stopping"
-
-
-class NoRoomError(BusyError):
-    code = "no_room"
-    status = 507
-    retry_seconds = 30
-
-
-class FormStorageFullError(BusyError):
-    code = "form_storage_full"
-    status = 507
-    retry_seconds = 30
-
-
-class StorageFullError(BusyError):
-    code = "storage_full"
-    status = 507
-    retry_seconds = 10
+from server.errors.forms import FileTooLargeError as FileTooLargeError
+from server.errors.forms import FormTimeoutError as FormTimeoutError
+from server.errors.forms import IdempotencyMismatchError as IdempotencyMismatchError
+from server.errors.forms import IdempotencyRunningError as IdempotencyRunningError
+from server.errors.forms import MultipartInvalidError as MultipartInvalidError
+from server.errors.forms import NoFileError as NoFileError
+from server.errors.forms import NoValidFileError as NoValidFileError
+from server.errors.forms import TooLargeToScanError as TooLargeToScanError
+from server.errors.forms import TooManyFilesError as TooManyFilesError
+from server.errors.forms import TransferEncodingUnsupportedError as TransferEncodingUnsupportedError
+from server.errors.requests import BodyTimeoutError as BodyTimeoutError
+from server.errors.requests import ChecksumUnsupportedError as ChecksumUnsupportedError
+from server.errors.requests import ContentEncodingUnsupportedError as ContentEncodingUnsupportedError
+from server.errors.requests import ContentTypeUnsupportedError as ContentTypeUnsupportedError
+from server.errors.requests import CursorInvalidError as CursorInvalidError
+from server.errors.requests import ExtensionUnsupportedError as ExtensionUnsupportedError
+from server.errors.requests import HeaderInvalidError as HeaderInvalidError
+from server.errors.requests import HeaderMissingError as HeaderMissingError
+from server.errors.requests import HeadTimeoutError as HeadTimeoutError
+from server.errors.requests import HeadTooLargeError as HeadTooLargeError
+from server.errors.requests import HostInvalidError as HostInvalidError
+from server.errors.requests import MethodNotAllowedError as MethodNotAllowedError
+from server.errors.requests import NotFoundError as NotFoundError
+from server.errors.requests import VersionUnsupportedError as VersionUnsupportedError
+from server.errors.tasks import FrameUnavailableError as FrameUnavailableError
+from server.errors.tasks import GroupDiffersError as GroupDiffersError
+from server.errors.tasks import GroupEndedError as GroupEndedError
+from server.errors.tasks import GroupFullError as GroupFullError
+from server.errors.tasks import GroupPlaceTakenError as GroupPlaceTakenError
+from server.errors.tasks import PictureInvalidError as PictureInvalidError
+from server.errors.tasks import PosterNotReadyError as PosterNotReadyError
+from server.errors.tasks import ReportTooLargeError as ReportTooLargeError
+from server.errors.tasks import TaskEndedError as TaskEndedError
+from server.errors.tasks import TaskGoneError as TaskGoneError
+from server.errors.tasks import TaskNotEndedError as TaskNotEndedError
+from server.errors.tasks import TaskNotFoundError as TaskNotFoundError
+from server.errors.tasks import TaskNotRetriedError as TaskNotRetriedError
+from server.errors.tasks import TaskRunningError as TaskRunningError
+from server.errors.tasks import TaskTakenError as TaskTakenError
+from server.errors.uploads import BodyTooLargeError as BodyTooLargeError
+from server.errors.uploads import ChecksumMismatchError as ChecksumMismatchError
+from server.errors.uploads import FileEmptyError as FileEmptyError
+from server.errors.uploads import MediaTypeMismatchError as MediaTypeMismatchError
+from server.errors.uploads import MediaTypeUnsupportedError as MediaTypeUnsupportedError
+from server.errors.uploads import MetadataInvalidError as MetadataInvalidError
+from server.errors.uploads import OffsetMismatchError as OffsetMismatchError
+from server.errors.uploads import PartInvalidError as PartInvalidError
+from server.errors.uploads import PartRepeatedError as PartRepeatedError
+from server.errors.uploads import TooManyFinalsError as TooManyFinalsError
+from server.errors.uploads import UploadCompleteError as UploadCompleteError
+from server.errors.uploads import UploadFinalError as UploadFinalError
+from server.errors.uploads import UploadGoneError as UploadGoneError
+from server.errors.uploads import UploadLockedError as UploadLockedError
+from server.errors.uploads import UploadNotFoundError as UploadNotFoundError
+from server.errors.uploads import UploadPartialError as UploadPartialError
+from server.errors.uploads import UploadTooLargeError as UploadTooLargeError

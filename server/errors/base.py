@@ -1,6 +1,6 @@
 """What all errors have in common, and their kinds.
 
-Rule: nothing here names a single refusal; those are classes of `server/errors/__init__.py`.
+Rule: nothing here names a single refusal; `server/errors/__init__.py` lists those.
 """
 
 from typing import ClassVar

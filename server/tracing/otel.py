@@ -1,7 +1,7 @@
 """Spans as OpenTelemetry has them, sent by OTLP (http/protobuf) from a thread of the library.
 
-Rule: only `open_tracing` imports this module. A collector that is away costs the spans that its queue cannot hold, and
-nothing else: no request and no step waits for it.
+Rule: only `open_tracing` imports this module. A collector that is away, or that needs more than `_EXPORT_SECONDS` for
+an answer, costs the spans that were to be sent, and nothing else: no request and no step waits for it.
 """
 
 import os

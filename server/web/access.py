@@ -2,8 +2,8 @@
 
 Rules:
 
-- Whoever has the URL of an upload may continue, end and follow it: its signature is verified without a database, and
-  nothing that expires with a login stands before it. All others need a credential and its scope.
+- A client that has the URL of an upload may continue, end and follow it: its signature is verified without a database,
+  and the end of a login does not change that. All others need a credential and its scope.
 - What belongs to another owner does not exist: 404. What a credential does not allow at all is 403, whatever is asked
   for, and a request without a credential is 401.
 """
@@ -12,16 +12,15 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, NamedTuple
 
-from sqlalchemy import select
 from starlette.types import Scope as AsgiScope
 
+from server.auth import ownership
 from server.auth.audit import Entry
 from server.auth.authenticator import client_address
 from server.auth.forward import UploadQuestion
 from server.auth.principal import Principal, Scope, is_owner
 from server.auth.signatures import ORIGINAL, RESULTS
 from server.bootstrap import Services
-from server.database.access_models import GrantPlace
 from server.database.models import DEFAULT_OWNER, Upload
 from server.errors import (
     AuthenticationRequiredError,
@@ -115,18 +114,12 @@ class Access:
         for part_id, signature in zip(create.parts, create.signatures, strict=True):
             if not await self._signatures.is_of_upload(part_id, signature):
                 return None
-        found = await self._database.run(self._makers, create.parts)
+        found = await self._database.run(ownership.owners_and_grants, self._database, create.parts)
         if len(found) != 1:
             return None
         ((owner, grant_id),) = found
         grant = None if grant_id is None else await self._grants.find(grant_id)
         return Principal(owner, frozenset({Scope.UPLOAD}), "parts", grant=grant)
-
-    def _makers(self, upload_ids: tuple[str, ...]) -> set[tuple[str, str | None]]:
-        """Owners and grants of these uploads."""
-        with self._database.look() as connection:
-            query = select(Upload.owner, Upload.grant_id).where(Upload.id.in_(upload_ids)).distinct()
-            return {(row.owner, row.grant_id) for row in connection.execute(query)}
 
     async def _of_grant(self, scope: AsgiScope, token: str) -> Principal | None:
         try:
@@ -264,15 +257,15 @@ class Access:
             if not await self._signatures.is_of_upload(task_id, signature):
                 raise TaskNotFoundError
             try:
-                return Right(await self._task_of(Upload.id == task_id), None)
+                return Right(await self._database.run(ownership.task_of, self._database, Upload.id == task_id), None)
             except TaskNotFoundError:
-                return Right(await self._task_of_form(task_id), None)
+                return Right(await self._database.run(ownership.task_of_form, self._database, task_id), None)
         principal = await self._authenticator.principal(scope)
         if principal.grant is not None:
             if not by_grant:
                 principal.check(needed)
             mine = (Upload.task_id == task_id) & (Upload.grant_id == principal.grant.id)
-            return Right(await self._task_of(mine), None, principal=principal)
+            return Right(await self._database.run(ownership.task_of, self._database, mine), None, principal=principal)
         principal.check(needed)
         return Right(task_id, principal.acts_for, principal=principal)
 
@@ -298,33 +291,6 @@ class Access:
         if owner != principal.owner:
             principal.check(Scope.ADMIN)
         return Right("", owner, principal=principal)
-
-    async def _task_of_form(self, upload_id: str) -> str:
-        """The task of the one form that a grant was used for; the grant has reserved this id. `TaskNotFoundError`.
-
-        The files of a form get other ids, and `status_url` was handed out before anybody knew that there is a form.
-        """
-
-        def look() -> list[str]:
-            place = select(GrantPlace.grant_id).where(GrantPlace.upload_id == upload_id).scalar_subquery()
-            query = select(Upload.task_id).where(Upload.grant_id == place, Upload.protocol == "multipart").distinct()
-            with self._database.look() as connection:
-                return list(connection.scalars(query.limit(2)))
-
-        found = await self._database.run(look)
-        if len(found) != 1:
-            raise TaskNotFoundError
-        return found[0]
-
-    async def _task_of(self, condition: Any) -> str:
-        def look() -> str | None:
-            with self._database.look() as connection:
-                return connection.scalar(select(Upload.task_id).where(condition).limit(1))
-
-        found = await self._database.run(look)
-        if found is None:
-            raise TaskNotFoundError
-        return found
 
     # Lists
 

@@ -7,16 +7,14 @@ Rules:
 - A heartbeat extends the lease and writes the progress, once a second. When the claim is lost, or the database cannot
   be reached for as long as a lease lasts, it stops the running step. When the file was deleted, it stops the step too,
   and the work goes on with the next file.
-- A `StepError` fails the file. A fault of the server (a full disk, a scanner that is away, a bug) postpones the task,
-  for longer each time; after `task_max_attempts` failures the step is given up, unless it only waits.
-- A step that has come to its end is not run again: its results are in place and its row says so, in one transaction.
+- A step that has come to its end is not run again; `step_outcomes.py` decides what its end means.
 """
 
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, closing, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 from functools import partial
 
@@ -27,42 +25,27 @@ from server import media_types
 from server.database.models import TaskFile, TaskStep
 from server.database.session import AWAY, Database
 from server.errors import StepError
-from server.lifecycle import FILE_MOVES, STEP_MOVES, StepStatus, ends
-from server.media_types import MediaType
+from server.lifecycle import FILE_MOVES, STEP_MOVES, StepStatus, TaskStatus, ends
 from server.pipeline import budget
 from server.pipeline.order import STEPS, groups
 from server.pipeline.sandbox.spare_children import NONE, SpareChildren
-from server.pipeline.step import HINTS, Cancelled, Limits, Step, StepContext, TryLaterError
+from server.pipeline.step import Cancelled, Limits, Step, StepContext
 from server.settings import Settings
 from server.storage.base import UploadStore
 from server.storage.results import Results
 from server.tasks import file_steps, queue
 from server.tasks.queue import Claim, Failure
 from server.tracing import NO_TRACE, AttemptTrace
-from server.worker import failures, parallel_steps, planning
+from server.worker import parallel_steps, planning
 from server.worker.claimed_writes import ClaimedWrites, LostError
 from server.worker.learned_costs import LearnedCosts
-from server.worker.parallel_steps import Outcome
 from server.worker.planning import Planner
 from server.worker.progress import Look, TaskProgress
+from server.worker.step_outcomes import FileWork, PostponedError, StepOutcomes
 
 HEARTBEAT_SECONDS = 1.0
 
 _log = structlog.stdlib.get_logger("videodock.worker")
-
-
-class PostponedError(Exception):
-    """The task waits, without a worker; no later result of this attempt counts."""
-
-
-@dataclass(frozen=True)
-class _FileWork:
-    """One file, and the facts that are known of it so far."""
-
-    file: TaskFile
-    media_type: MediaType | None
-    facts: dict[str, object]
-    max_duration: float | None
 
 
 class Attempt:
@@ -108,6 +91,9 @@ class Attempt:
         self.is_owed = False
         """Whether it has ended while the database, which could not be reached, still says that a worker has it."""
         self._writes = ClaimedWrites(claim, database, lease=settings.task_lease)
+        self._outcomes = StepOutcomes(
+            claim=claim, writes=self._writes, results=results, trace=trace, settings=settings, clock=clock
+        )
         self._over = threading.Event()
         # Asks the running step of the current file to stop.
         self._halt = threading.Event()
@@ -170,14 +156,22 @@ class Attempt:
                 progress.begin_file(file.id)
                 self._file_unless_removed(file)
             progress.end_file(file.id)
-        status = self._writes.transact(lambda session: queue.finish(session, self.claim, now=self._clock()))
+        self._end_task()
+
+    def _end_task(self) -> None:
+        def end(session: Session) -> tuple[TaskStatus | None, datetime | None]:
+            status = queue.finish(session, self.claim, now=self._clock())
+            created = file_steps.first_upload(session, self.claim.task_id) if self._trace.is_on else None
+            return status, created
+
+        status, created = self._writes.transact(end)
         if status is None:
             raise LostError
+        # From here on the claim is gone, as it should be: a heartbeat would take that for a loss.
+        self._over.set()
         _log.info("task_ended", task=self.claim.task_id, attempt=self.claim.attempt, status=status.value)
+        self._trace.task_ended(status.value, created)
         self._drop_originals(self.claim.task_id)
-        if self._trace.is_on:
-            created = self._writes.transact(lambda session: file_steps.first_upload(session, self.claim.task_id))
-            self._trace.task_ended(status.value, created)
 
     def _files(self, session: Session) -> list[TaskFile]:
         found = list(queue.files_of(session, self.claim.task_id))
@@ -213,7 +207,7 @@ class Attempt:
         if known is None:
             raise LostError
         try:
-            work = _FileWork(file, media_type, planning.facts(file), max_duration)
+            work = FileWork(file, media_type, planning.facts(file), max_duration)
             self._steps(work, [step for step in steps if wanted[step.name]], known)
         except StepError as error:
             failure = Failure(error.code, dict(error.params))
@@ -224,7 +218,7 @@ class Attempt:
             return
         self._writes.move(lambda session: file_steps.complete_file(session, claim, file.id, now=clock()))
 
-    def _steps(self, work: "_FileWork", steps: Sequence[Step], known: Mapping[str, TaskStep]) -> None:
+    def _steps(self, work: FileWork, steps: Sequence[Step], known: Mapping[str, TaskStep]) -> None:
         """Run the steps that no earlier attempt has ended."""
         for step in STEPS:
             # Also a step that is no longer wanted: a virus that was found stays one when the scanner is switched off.
@@ -239,7 +233,7 @@ class Attempt:
         for group in groups(waiting):
             # The step that begins last is the one that the task's row names.
             for step in reversed(group):
-                self._begin(work, step)
+                self._outcomes.begin(work, step)
                 progress.begin(file_id, step.name)
 
             def run(step: Step, stop: threading.Event) -> Mapping[str, object]:
@@ -248,97 +242,10 @@ class Attempt:
             with closing(parallel_steps.run(group, run, self._halt)) as outcomes:
                 for step, outcome in outcomes:
                     progress.end(file_id, step.name, is_success=not isinstance(outcome, Exception))
-                    self._end(work, step, known[step.name], outcome)
+                    self._outcomes.end(work, step, known[step.name], outcome)
                     self._planner.file(work.file, work.facts)
 
-    def _begin(self, work: "_FileWork", step: Step) -> None:
-        claim, clock, file_id = self.claim, self._clock, work.file.id
-        self._trace.begin(file_id, step.name)
-        self._writes.move(lambda session: file_steps.begin_step(session, claim, file_id, step.name, now=clock()))
-
-    def _end(self, work: "_FileWork", step: Step, known: TaskStep, outcome: Outcome) -> None:
-        """Write how a step ended; raises when the file cannot go on."""
-        self._trace.end(work.file.id, step.name, outcome)
-        try:
-            if not isinstance(outcome, Exception):
-                self._complete(work, step, outcome)
-                return
-        except Exception as error:
-            outcome = error
-        self._settle(work, step, known, outcome)
-
-    def _settle(self, work: "_FileWork", step: Step, known: TaskStep, error: Exception) -> None:
-        """Give up, postpone, or raise, as the failure requires."""
-        claim, file_id = self.claim, work.file.id
-        match error:
-            case StepError():
-                self._fail(work, step, Failure(error.code, dict(error.params)))
-                if step.is_required:
-                    raise error
-            case LostError() | Cancelled():
-                raise error
-            case _ if isinstance(error, AWAY):
-                raise error
-            case TryLaterError():
-                self._try_later(work, step, known, Failure(error.code, dict(error.params)), counts=error.counts)
-            case _ if failures.is_full(error):
-                # Remove partial output first: the database may be on the same disk, and needs space for the update.
-                self._results.discard(claim.task_id, claim.attempt)
-                self._try_later(work, step, known, Failure("disk_full", {}), counts=False)
-            case _:
-                _log.error("step_failed", task=claim.task_id, file=file_id, step=step.name, exc_info=error)
-                self._try_later(work, step, known, Failure("step_interrupted", {}), counts=True)
-
-    def _complete(self, work: "_FileWork", step: Step, found: Mapping[str, object]) -> None:
-        """Publish the step's results and its facts. Raises the disk's errors, and then no row changes."""
-        claim, clock, file_id = self.claim, self._clock, work.file.id
-        columns = {name: value for name, value in found.items() if name not in HINTS}
-
-        def complete(session: Session) -> bool:
-            # Published while the transaction holds the task's row: no cancel and no takeover comes between,
-            # and a reader of the row finds the result in its place.
-            mine = file_steps.complete_step(session, claim, file_id, step.name, columns, now=clock())
-            if mine:
-                self._results.publish(claim.task_id, claim.attempt, file_id, step.name)
-            return mine
-
-        self._results.seal(claim.task_id, claim.attempt, file_id, step.name)
-        self._writes.move(complete)
-        work.facts.update(found)
-
-    def _fail(self, work: "_FileWork", step: Step, failure: Failure) -> None:
-        claim, clock = self.claim, self._clock
-        _log.info("step_gave_up", task=claim.task_id, file=work.file.id, step=step.name, code=failure.code)
-        self._writes.move(
-            lambda session: file_steps.fail_step(session, claim, work.file.id, step.name, failure, now=clock())
-        )
-
-    def _try_later(self, work: "_FileWork", step: Step, known: TaskStep, why: Failure, *, counts: bool) -> None:
-        """Postpone the task, or give the step up; raises accordingly, or returns when the file can do without it."""
-        claim, now = self.claim, self._clock()
-        count = known.failures + int(counts)
-        if count >= self._settings.task_max_attempts:
-            failure = Failure("step_failed" if why.code == "step_interrupted" else why.code, why.params)
-            self._fail(work, step, failure)
-            if step.is_required:
-                raise StepError(failure.code, **failure.params)
-            return
-        if counts:
-            pause = failures.pause_after(count, self._settings.task_retry_pause)
-        else:
-            pause = failures.pause_while_away(known.started_at, now)
-
-        def set_aside(session: Session) -> bool:
-            mine = file_steps.retry_step(session, claim, work.file.id, step.name, why, counts=counts)
-            return mine and queue.postpone(session, claim, why, pause=pause, now=now)
-
-        self._writes.move(set_aside)
-        _log.warning("task_set_aside", task=claim.task_id, step=step.name, code=why.code, seconds=round(pause, 1))
-        raise PostponedError
-
-    def _context(
-        self, work: "_FileWork", step: Step, stop: threading.Event, report: Callable[[int], None]
-    ) -> StepContext:
+    def _context(self, work: FileWork, step: Step, stop: threading.Event, report: Callable[[int], None]) -> StepContext:
         claim = self.claim
         return StepContext(
             source=self._store.local_path(work.file.upload_id),
@@ -355,7 +262,7 @@ class Attempt:
             spares=self._spares,
         )
 
-    def _limits(self, work: "_FileWork", step: Step) -> Limits:
+    def _limits(self, work: FileWork, step: Step) -> Limits:
         """What the step may use; once the video's facts are known, the time that they justify at most."""
         limits = step.limits(self._settings)
         if not work.facts.get("width"):

@@ -71,8 +71,6 @@ def the_tree(collector: Collector, task: str) -> dict[str, Received]:
     return {span.name: span for span in spans}
 
 
-# Beside other tests a span had not come after two minutes, twice in a day. Until the cause is known, it runs alone.
-@pytest.mark.alone
 def test_a_task_is_one_trace_over_two_processes(
     start_server: StartServer, collector: Collector, receiver: Receiver, tmp_path: Path
 ) -> None:

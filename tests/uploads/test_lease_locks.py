@@ -5,9 +5,10 @@ from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import literal, select, text, update
 from sqlalchemy.exc import OperationalError
 
+from server.database.models import Upload
 from server.database.session import Database
 from server.errors import UploadLockedError
 from server.storage.disk import DiskStore
@@ -226,6 +227,26 @@ def test_a_lost_lease_is_taken_over_and_its_holder_changes_nothing(hosts: Hosts,
 
     run(scene())
     assert hosts.rows() == []
+
+
+def test_the_guard_is_a_condition_that_a_lost_lease_does_not_meet(hosts: Hosts) -> None:
+    """For a store that keeps rows: a statement of a former holder changes nothing."""
+
+    async def scene() -> None:
+        one, other = hosts(frozen=True), hosts()
+        assert one.guard(ID) is None
+        async with one.hold(ID):
+            guard = one.guard(ID)
+            assert guard is not None
+            change = update(Upload).where(guard).values(has_bytes=False)
+            with one._database.look() as connection:
+                assert connection.scalar(select(literal(1)).where(guard)) == 1
+                connection.execute(change)  # in a change, too, it is SQL that PostgreSQL takes
+                hosts.end_all_leases()
+                async with other.hold(ID):
+                    assert connection.scalar(select(literal(1)).where(guard)) is None
+
+    run(scene())
 
 
 def test_a_holder_stops_by_its_own_clock_before_its_lease_ends(hosts: Hosts) -> None:

@@ -24,7 +24,7 @@ PIP := .ci/quietly $(BIN)/python -m pip install --disable-pip-version-check --no
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run test soak check lint types lint-page tools fuzz format page lock docs engines bench bench-peers clean debian object-store
+.PHONY: help run test soak cluster check lint types lint-page tools fuzz format page lock docs engines bench bench-peers clean debian object-store
 
 help: ## Show this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 12
@@ -37,6 +37,10 @@ test: debian object-store $(INSTALLED) $(BUILT_PAGE) $(INSTALLED_NPM) $(INSTALLE
 
 soak: debian object-store $(INSTALLED) $(BUILT_PAGE) $(INSTALLED_NPM) $(INSTALLED_JAVA) ## What `make test` draws samples of, in full, and kills at every point; ARGS=tests/soak for half an hour of mixed load; SOAK_ROUNDS=25, SOAK_MINUTES=3 for less
 	SOAK_ROUNDS=$(SOAK_ROUNDS) $(BIN)/python -m pytest -m "soak or drawn" $(ARGS)
+
+CLUSTER_ROUNDS ?= 20
+cluster: debian object-store $(INSTALLED) $(BUILT_PAGE) ## Two hosts under load that are killed, stopped and cut off, in many rounds; CLUSTER_ROUNDS=3 for less
+	CLUSTER_ROUNDS=$(CLUSTER_ROUNDS) $(BIN)/python -m pytest tests/cluster $(ARGS)
 
 check: lint types lint-page ## Lint, format, types and the direction of imports
 

@@ -56,6 +56,7 @@ from server.uploads.quotas import OwnerQuotas
 from server.uploads.repository import UploadRepository
 from server.uploads.reservations import DiskReservations
 from server.uploads.service import UploadService
+from server.uploads.upload_locks import open_locks
 
 _log = structlog.stdlib.get_logger("videodock.bootstrap")
 
@@ -78,7 +79,11 @@ class Services:
     """All parts. Close it, or use it as a context manager."""
 
     settings: Settings
+    host: str
+    """The name of this data folder, for what runs in it."""
     node: str
+    """Where the results of tasks are: this folder, even where a bucket has the originals. Workers take tasks of their
+    node."""
     clock: Callable[[], datetime]
     new_id: Callable[[], str]
     database: Database
@@ -127,18 +132,19 @@ class Services:
             reserve = reservations.reserve_bytes(settings.disk_reserve, store.capacity)
             spare = Ballast(folder, reserve // 4 if _is_here(settings) else 0)
             spare.release_if_needed()
-            locks = UploadLocks(folder / "locks")
             results = Results(folder, syncs=settings.fsync != "never")
             wake = Wake(folder)
-            node = _node(folder / "node")
+            host = _node(folder / "node")
         except OSError as error:
             raise StartError(f"The data folder {folder} cannot be used: {error.strerror}.") from None
         database = Database(settings.sqlalchemy_url, settings.database_pool_size, settings.fsync, spare)
-        stores.connect(store, database)
+        locks = open_locks(settings, database, store)
+        stores.connect(store, database, locks)
         room = DiskReservations(database, store, reserve, folder / "space.lock")
         return cls._assemble(
             settings=settings,
-            node=node,
+            host=host,
+            node=host,
             database=database,
             store=store,
             locks=locks,
@@ -153,6 +159,7 @@ class Services:
         cls,
         *,
         settings: Settings,
+        host: str,
         node: str,
         database: Database,
         store: UploadStore,
@@ -217,6 +224,7 @@ class Services:
         checker = Checker(settings=settings, database=database, store=store, locks=locks, results=results, node=node)
         return cls(
             settings=settings,
+            host=host,
             node=node,
             clock=utc_now,
             new_id=new_id,
@@ -233,7 +241,7 @@ class Services:
                 settings=settings,
                 database=database,
                 auth=auth,
-                node=node,
+                host=host,
                 clock=utc_now,
                 tracing=tracing,
                 metrics=metrics,

@@ -68,6 +68,10 @@ class UploadStore(ABC):
     def truncate(self, upload_id: str, size: int) -> None:
         """Cut the file to its first `size` bytes."""
 
+    def seize(self, upload_id: str) -> None:  # noqa: B027  # a store may need nothing
+        """A new holder of the upload's lock took it over from one whose lease had ended: from now on nothing that
+        the former one still writes may reach the upload. Raises `StorageFullError`."""
+
     @abstractmethod
     def concatenate(self, upload_id: str, parts: Sequence[tuple[str, int]], *, may_share: bool) -> None:
         """Join `upload_id` from its parts, each an id and its size in bytes, in order.

@@ -36,7 +36,7 @@ from server.settings import Settings
 from server.storage import checksums
 from server.storage.base import Capability, UploadStore
 from server.storage.locks import HeldLock, UploadLocks
-from server.transport.body import Body, End, Moved
+from server.transport.body import Body, End, Moved, Tap
 from server.tus.protocol import Append, Create, Facts, State
 from server.uploads import grant_parts
 from server.uploads.completion import UploadCompletion
@@ -129,7 +129,7 @@ class UploadService:
                 await self._check_replayed(facts, decision, body, held)
                 return facts
             decision = await self._limit_to_quota(facts, facts.owner, self._limit_for_scan(facts, decision))
-            held.attach(body.stop)
+            held.attach_body(body)
             try:
                 facts, end = await self._receive(facts, decision, body)
             except Exception as error:
@@ -153,7 +153,7 @@ class UploadService:
         tus-java-client sends it chunked. Raises `UploadCompleteError`.
         """
         if not decision.exact:
-            held.attach(body.stop)
+            held.attach_body(body)
             if not await body.is_empty():
                 raise UploadCompleteError(offset=facts.offset)
 
@@ -217,7 +217,7 @@ class UploadService:
         # Bytes with a checksum may be taken back: they do not count before.
         is_news = not decision.is_checked
         with self.progress.tracking(facts.id, self.facts.progress) if is_news else contextlib.nullcontext():
-            moved = await self.store.append(facts.id, decision.offset, body, decision.limit - held_back, see)
+            moved = await self._store_bytes(facts.id, decision.offset, body, decision.limit - held_back, see)
         if not decision.exact and moved.end is End.LIMIT:
             rest, end = await body.peek(held_back + 1)
             if len(rest) > held_back:
@@ -225,7 +225,7 @@ class UploadService:
                 await self._truncate(facts.id, decision.offset)
                 raise BodyTooLargeError(room=decision.limit)
             if rest:
-                await self.store.append(facts.id, decision.offset + moved.count, body, held_back, see)
+                await self._store_bytes(facts.id, decision.offset + moved.count, body, held_back, see)
             moved = Moved(moved.count + len(rest), end)
         if decision.is_checked and not await self._verify_checksum(facts.id, decision, moved, seen, body):
             media_type = facts.media_type  # bytes that were taken back prove nothing
@@ -239,6 +239,11 @@ class UploadService:
             return checksums.new(decision.checksum.algorithm)
         reads_back = Capability.READ_BACK in self.store.capabilities
         return checksums.EveryHash() if decision.trailing and not reads_back else None
+    async def _store_bytes(self, upload_id: str, offset: int, body: Body, limit: int, see: Tap | None) -> Moved:
+        moved = await self.store.append(upload_id, offset, body, limit, see)
+        if body.permit is not None:
+            body.permit()  # whatever is acknowledged was written while the lock was ours
+        return moved
 
     def _declared_end(self, facts: Facts, decision: Append) -> int | None:
         """The least length that an upload of unknown length will have, if this request declares it."""

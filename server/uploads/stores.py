@@ -15,6 +15,7 @@ from server.settings import Settings
 from server.settings.types import MIB
 from server.storage.base import UploadStore
 from server.storage.disk import DiskStore
+from server.storage.locks import UploadLocks
 from server.uploads import reservations
 
 
@@ -27,11 +28,12 @@ def open_store(settings: Settings, clock: Callable[[], datetime]) -> UploadStore
     return store
 
 
-def connect(store: UploadStore, database: Database) -> None:
-    """Give a store that keeps rows its database."""
+def connect(store: UploadStore, database: Database, locks: UploadLocks) -> None:
+    """Give a store that keeps rows its database. Only the holder of an upload's lock changes them."""
     ledger = getattr(store, "ledger", None)
     if isinstance(ledger, SqlPartLedger):
         ledger.connect(database)
+        ledger.guard = locks.guard
 
 
 def _s3_store(settings: Settings, clock: Callable[[], datetime]) -> UploadStore:

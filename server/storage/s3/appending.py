@@ -20,7 +20,7 @@ from server.storage.s3.checksum import crc32c
 from server.storage.s3.ledger import Change, Part, PartLedger, Piece, StoredUpload
 from server.storage.s3.memory import Filling, PartMemory
 from server.storage.s3.objects import HEAD_BYTES, Objects, key_of
-from server.transport.body import Body, End, Moved, Tap
+from server.transport.body import Body, End, Moved, Permit, Tap
 
 _T = TypeVar("_T")
 
@@ -44,8 +44,9 @@ class AppendTools:
 class Appending:
     """An append to an upload that was begun, so that `upload.version` is this writer's."""
 
-    def __init__(self, tools: AppendTools, upload: StoredUpload) -> None:
+    def __init__(self, tools: AppendTools, upload: StoredUpload, permit: Permit | None = None) -> None:
         self._tools = tools
+        self._permit = permit
         self._upload = upload
         self._multipart_id = upload.multipart_id
         self._pieces = upload.current_pieces
@@ -124,6 +125,7 @@ class Appending:
             filling.close()
 
     def _put(self, data: bytearray, start: int) -> Part:
+        self._check_permit()
         number = start // self._upload.part_size + 1
         checksum = crc32c(memoryview(data))
         key, multipart_id = key_of(self._upload.id), self._multipart_id or ""
@@ -157,12 +159,18 @@ class Appending:
         self._position, self._filling = start + count, None
 
     def _put_piece(self, filling: Filling, start: int) -> Piece:
+        self._check_permit()
         objects, data = self._tools.objects, bytes(filling.whole())
         if len(self._pieces) < _MANY_PIECES:
             return objects.put_piece(self._upload.id, start, data)
         with self._tools.composing:
             data = objects.read_pieces(self._pieces) + data
             return objects.put_piece(self._upload.id, self._pieces[0].start, data)
+
+    def _check_permit(self) -> None:
+        """Before each write. Raises `UploadLockedError` once the lock is no longer this writer's."""
+        if self._permit is not None:
+            self._permit()
 
     def _change(self, change: Change) -> None:
         self._tools.ledger.change(self._upload.id, self._upload.version, change)

@@ -110,7 +110,7 @@ class S3Store(UploadStore):
             return Moved(0, End.LIMIT if limit == 0 else end)
         try:
             upload = await self._do(self._begin_append, upload_id, offset)
-            appending = self._running[upload_id] = Appending(self._tools, upload)
+            appending = self._running[upload_id] = Appending(self._tools, upload, body.permit)
             return await appending.run(body, limit, see)
         except LedgerLostError:
             raise UploadLockedError from None

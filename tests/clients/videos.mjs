@@ -57,6 +57,8 @@ function steps(page) {
     hover: (selector) => page.hover(selector),
     /** Point at a share of an element's width. */
     async point(selector, share) {
+      // First where it is: what fades or slides in has no place yet that a pointer can go to.
+      await page.locator(selector).first().hover()
       const { x, y, width, height } = await page.locator(selector).first().boundingBox()
       await page.mouse.move(x + width * share, y + height / 2, { steps: 4 })
     },

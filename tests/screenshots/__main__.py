@@ -23,7 +23,7 @@ PICTURES = Path(__file__).parents[2] / "docs" / "pictures"
 WIDTHS = {390: 844, 1280: 800, 2560: 1440}
 SCHEMES = ("light", "dark")
 LOCALES = {"en": "en-GB", "zh": "zh-CN"}
-SHEET_PIXELS = {390: 180, 1280: 420, 2560: 420}
+SHEET_PIXELS = {390: 105, 1280: 210, 2560: 210}
 """How wide a picture is on the contact sheet of its width."""
 
 

@@ -20,8 +20,8 @@ class BrandSettings(BaseModel):
     )
     brand_logo: str = Field(
         "",
-        description="Path of the logo of the page; empty is ours. An SVG or PNG file of at most 256 KiB. Scripts and references to other files "
-        "are taken out of an SVG; a PNG has at most 1024 pixels a side.",
+        description="Path of the logo, an SVG or PNG file of at most 256 KiB; empty is ours. Scripts and references to "
+        "other files are taken out of an SVG; a PNG has at most 1024 pixels a side.",
     )
     brand_accent: str = Field(
         "",

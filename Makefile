@@ -24,7 +24,7 @@ PIP := .ci/quietly $(BIN)/python -m pip install --disable-pip-version-check --no
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run test soak check lint types lint-page tools fuzz format page lock docs engines bench bench-peers screenshots clean debian
+.PHONY: help run test soak cluster check lint types lint-page tools fuzz format page lock docs engines bench bench-peers screenshots clean debian object-store
 
 help: ## Show this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 12
@@ -32,11 +32,15 @@ help: ## Show this list
 run: $(INSTALLED) $(BUILT_PAGE) ## Serve on http://127.0.0.1:8000 with everything in ./var; ARGS="--port 9000" for other options
 	@exec $(BIN)/videodock serve --data-dir var $(ARGS)
 
-test: debian $(INSTALLED) $(BUILT_PAGE) $(INSTALLED_NPM) $(INSTALLED_JAVA) ## Install what the tests need and run them all; ARGS="-k tus" for some
+test: debian object-store $(INSTALLED) $(BUILT_PAGE) $(INSTALLED_NPM) $(INSTALLED_JAVA) ## Install what the tests need and run them all; ARGS="-k tus" for some
 	@$(BIN)/python -m tests $(TEST_PROCESSES) $(ARGS)
 
-soak: debian $(INSTALLED) $(BUILT_PAGE) $(INSTALLED_NPM) $(INSTALLED_JAVA) ## What `make test` draws samples of, in full, and kills at every point; ARGS=tests/soak for half an hour of mixed load; SOAK_ROUNDS=25, SOAK_MINUTES=3 for less
+soak: debian object-store $(INSTALLED) $(BUILT_PAGE) $(INSTALLED_NPM) $(INSTALLED_JAVA) ## What `make test` draws samples of, in full, and kills at every point; ARGS=tests/soak for half an hour of mixed load; SOAK_ROUNDS=25, SOAK_MINUTES=3 for less
 	SOAK_ROUNDS=$(SOAK_ROUNDS) $(BIN)/python -m pytest -m "soak or drawn" $(ARGS)
+
+CLUSTER_ROUNDS ?= 20
+cluster: debian object-store $(INSTALLED) $(BUILT_PAGE) ## Two hosts under load that are killed, stopped and cut off, in many rounds; CLUSTER_ROUNDS=3 for less
+	CLUSTER_ROUNDS=$(CLUSTER_ROUNDS) $(BIN)/python -m pytest tests/cluster $(ARGS)
 
 check: lint types lint-page ## Lint, format, types and the direction of imports
 
@@ -51,7 +55,7 @@ types: $(INSTALLED)
 lint-page: $(PAGE_TOOLS)
 	cd $(PAGE) && npm run --silent check
 
-tools: debian $(INSTALLED) $(PAGE_TOOLS) $(BUILT_PAGE) $(INSTALLED_NPM) $(INSTALLED_JAVA) ## Install what the checks and the tests need; with --jobs 4, side by side
+tools: debian object-store $(INSTALLED) $(PAGE_TOOLS) $(BUILT_PAGE) $(INSTALLED_NPM) $(INSTALLED_JAVA) ## Install what the checks and the tests need; with --jobs 4, side by side
 
 fuzz: $(INSTALLED) ## Fuzz the parsers for a minute; ARGS="-max_total_time=600" for ten
 	@$(BIN)/python -c 'import atheris' 2>/dev/null || $(PIP) --group fuzz
@@ -68,7 +72,7 @@ page: $(INSTALLED) $(PAGE_TOOLS) ## Serve the page from its sources before a run
 lock: $(INSTALLED) ## Write requirements-dev.txt anew after a change in pyproject.toml; ARGS="--upgrade" for the newest versions
 	@$(PIP) --group lock
 	$(BIN)/uv --quiet pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
-		--custom-compile-command 'make lock' --extra postgres --extra crc32c --group dev \
+		--custom-compile-command 'make lock' --extra postgres --extra crc32c --extra s3 --group dev \
 		--output-file $(LOCK) $(ARGS) pyproject.toml >/dev/null
 
 docs: $(INSTALLED) ## Generate the pages that come from the code
@@ -97,6 +101,9 @@ clean: ## Remove everything built and installed; ./var with the uploads stays
 
 debian:
 	@.ci/debian @.ci/debian-packages.txt
+
+object-store:
+	@.ci/versitygw
 
 # On a new Debian `python -m venv` lacks ensurepip, which is in a package of its own.
 $(BIN)/python:

@@ -5,6 +5,7 @@ is what `videodock serve` and `videodock migrate` do.
 """
 
 import re
+import threading
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 
@@ -94,7 +95,8 @@ def create_app(settings: Settings | None = None, store: UploadStore | None = Non
                     await anyio.to_thread.run_sync(scheduler.stop)
                 await anyio.to_thread.run_sync(lines.flush)
 
-    routes = _routes(services, _checks(services, scheduler))
+    is_draining = threading.Event()
+    routes = _routes(services, _checks(services, scheduler), is_draining.is_set)
     for route in routes:
         # Starlette's `$` lets a line feed stand after every address and leaves it out of an id, so that `<id>%0a`
         # would be that id.
@@ -113,6 +115,7 @@ def create_app(settings: Settings | None = None, store: UploadStore | None = Non
     )
     # A redirect would lose a body, and would be built from the client's Host.
     app.router.redirect_slashes = False
+    app.state.on_draining = is_draining.set
     app.state.on_stopping = services.events.hub.stop
     return app
 
@@ -139,7 +142,9 @@ class _Application(Starlette):
         return inner
 
 
-def _routes(services: Services, checks: Mapping[str, Callable[[], str | None]]) -> list[DescribedRoute]:
+def _routes(
+    services: Services, checks: Mapping[str, Callable[[], str | None]], is_draining: Callable[[], bool]
+) -> list[DescribedRoute]:
     settings = services.settings
     brand = Brand.of(settings)
     made = [
@@ -163,7 +168,9 @@ def _routes(services: Services, checks: Mapping[str, Callable[[], str | None]]) 
         ),
         *admin.routes(services, checks, _HINTS),
         *media.routes(services),
-        *health.routes(checks, services.metrics, hints=_HINTS, check_scraper=Access(services).admin),
+        *health.routes(
+            checks, services.metrics, hints=_HINTS, check_scraper=Access(services).admin, is_draining=is_draining
+        ),
         *pages.routes(settings.auth, cards=PreviewCards(services), brand=brand),
     ]
     return [*made, *description.routes(settings, made, __version__)]

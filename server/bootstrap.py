@@ -37,13 +37,12 @@ from server.settings import Settings
 from server.storage import pins
 from server.storage.ballast import Ballast
 from server.storage.base import UploadStore
-from server.storage.disk import DiskStore
 from server.storage.locks import UploadLocks
 from server.storage.results import Results
 from server.tasks.wake import Wake
 from server.tracing import Tracing, open_tracing
 from server.transport.admission import Admission
-from server.uploads import reservations
+from server.uploads import reservations, stores
 from server.uploads.completion import UploadCompletion
 from server.uploads.concatenation import FinalService
 from server.uploads.deletion import UploadDeletion
@@ -57,6 +56,7 @@ from server.uploads.quotas import OwnerQuotas
 from server.uploads.repository import UploadRepository
 from server.uploads.reservations import DiskReservations
 from server.uploads.service import UploadService
+from server.uploads.upload_locks import open_locks
 
 _log = structlog.stdlib.get_logger("videodock.bootstrap")
 
@@ -79,7 +79,11 @@ class Services:
     """All parts. Close it, or use it as a context manager."""
 
     settings: Settings
+    host: str
+    """The name of this data folder, for what runs in it."""
     node: str
+    """Where the results of tasks are: this folder, even where a bucket has the originals. Workers take tasks of their
+    node."""
     clock: Callable[[], datetime]
     new_id: Callable[[], str]
     database: Database
@@ -124,21 +128,23 @@ class Services:
             )
         try:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            store = _disk_store(settings) if store is None else store
+            store = stores.open_store(settings, utc_now) if store is None else store
             reserve = reservations.reserve_bytes(settings.disk_reserve, store.capacity)
             spare = Ballast(folder, reserve // 4 if _is_here(settings) else 0)
             spare.release_if_needed()
-            locks = UploadLocks(folder / "locks")
             results = Results(folder, syncs=settings.fsync != "never")
             wake = Wake(folder)
-            node = _node(folder / "node")
+            host = _node(folder / "node")
         except OSError as error:
             raise StartError(f"The data folder {folder} cannot be used: {error.strerror}.") from None
         database = Database(settings.sqlalchemy_url, settings.database_pool_size, settings.fsync, spare)
+        locks = open_locks(settings, database, store)
+        stores.connect(store, database, locks)
         room = DiskReservations(database, store, reserve, folder / "space.lock")
         return cls._assemble(
             settings=settings,
-            node=node,
+            host=host,
+            node=host,
             database=database,
             store=store,
             locks=locks,
@@ -153,6 +159,7 @@ class Services:
         cls,
         *,
         settings: Settings,
+        host: str,
         node: str,
         database: Database,
         store: UploadStore,
@@ -217,6 +224,7 @@ class Services:
         checker = Checker(settings=settings, database=database, store=store, locks=locks, results=results, node=node)
         return cls(
             settings=settings,
+            host=host,
             node=node,
             clock=utc_now,
             new_id=new_id,
@@ -233,7 +241,7 @@ class Services:
                 settings=settings,
                 database=database,
                 auth=auth,
-                node=node,
+                host=host,
                 clock=utc_now,
                 tracing=tracing,
                 metrics=metrics,
@@ -263,13 +271,16 @@ class Services:
         A store that is away (a disk that is not mounted) looks like an empty one, and a sweep would conclude
         that every upload had lost its bytes.
         """
-        if self.store.is_claimed():
-            return
-        with self.database.read() as session:
-            known = session.scalar(select(func.count()).where(Upload.has_bytes)) or 0
-        if known:
-            raise StartError(f"The database knows {known} uploads, and {self.store.unclaimed}")
-        self.store.claim()
+        try:
+            if self.store.is_claimed():
+                return
+            with self.database.read() as session:
+                known = session.scalar(select(func.count()).where(Upload.has_bytes)) or 0
+            if known:
+                raise StartError(f"The database knows {known} uploads, and {self.store.unclaimed}")
+            self.store.claim()
+        except OSError as error:
+            raise StartError(f"The store of uploads cannot be used: {error.strerror}.") from None
 
     def quarantine(self, upload_id: str) -> None:
         """Quarantine an upload whose row says that it is infected; if that is impossible now, a sweep will. Blocking.
@@ -326,12 +337,6 @@ def _is_here(settings: Settings) -> bool:
         return False
     folder = Path(url.database).parent
     return folder.is_dir() and folder.stat().st_dev == settings.data_dir.stat().st_dev
-
-
-def _disk_store(settings: Settings) -> DiskStore:
-    store = DiskStore(settings.data_dir / "uploads", settings.fsync)
-    store.keep_free(min(reservations.reserve_bytes(settings.disk_reserve, store.capacity), reservations.KEPT_BYTES))
-    return store
 
 
 def _node(path: Path) -> str:

@@ -54,6 +54,11 @@ def create_backup(services: Services, folder: Path, progress: Progress) -> Backu
 
     Raises `BackupRefusedError`, `StartError`, `OSError`.
     """
+    if not services.store.is_local:
+        raise BackupRefusedError(
+            "The uploads are in a bucket, which `videodock backup` does not copy. Back up the database with its own "
+            "tools, and the bucket with those of the object store."
+        )
     data_dir = services.settings.data_dir
     here, there = data_dir.resolve(), folder.resolve()
     if here == there or here in there.parents or there in here.parents:

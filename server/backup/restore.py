@@ -48,6 +48,8 @@ def restore_backup(
 
     Raises `NoBackupError`, `BackupRefusedError`, `DamagedError`, `StartError`, `OSError`.
     """
+    if settings.store:
+        raise BackupRefusedError("A backup is restored into files: leave the setting `store` empty for it.")
     if not folder.is_dir():
         raise NoBackupError(f"There is no folder {folder}.")
     with layout.locked(folder, shared=True):

@@ -26,11 +26,12 @@ from server.errors import (
 from server.lifecycle import UPLOAD_MOVES, UploadStatus, sources
 from server.messages import sentence
 from server.settings import Settings
-from server.storage.locks import UploadLocks
+from server.storage.file_locks import FileLocks
 from server.tasks.retry import Retried
 from server.tasks.retry import retry as move_again
 from server.tus.headers import is_id
 from server.uploads import groups
+from server.uploads.lease_locks import ask_holder
 
 
 class UnknownError(Exception):
@@ -93,9 +94,12 @@ def cancel(database: Database, task_id: str, data_dir: Path | None = None) -> No
             raise ActionRefusedError(f"The task is over: its status is `{task.status.value}`.") from None
     audit(database, "task_cancelled", "task", task_id, task.owner)
     if ended and data_dir is not None and (data_dir / "locks").is_dir():
-        locks = UploadLocks(data_dir / "locks")
+        locks = FileLocks(data_dir / "locks")
         for upload_id in ended:
             locks.request_release(upload_id)
+    if database.engine.dialect.name == "postgresql":
+        for upload_id in ended:
+            ask_holder(database, upload_id)
 
 
 def retry(services: Services, task_id: str) -> Retried:

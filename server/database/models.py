@@ -30,6 +30,8 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from server.database import access_models as access_models  # its tables belong to the same metadata
 from server.database import event_models as event_models
+from server.database import lease_models as lease_models
+from server.database import part_models as part_models
 from server.database import report_models as report_models
 from server.database.base import COUNTER, index_of, word
 from server.database.base import Base as Base
@@ -194,7 +196,9 @@ class Task(Base):
         doc="UUID; of one tus upload the same as the upload's, of a group its client's choice",
     )
     owner: Mapped[str] = mapped_column(doc="Owner of the task")
-    node: Mapped[str] = mapped_column(String(36), doc="The data folder that holds its bytes; only its workers claim it")
+    node: Mapped[str] = mapped_column(
+        String(36), doc="The data folder that holds its results: only its workers claim it"
+    )
     title: Mapped[str | None] = mapped_column(doc="Title that its owner gave it; NULL: the names of its files")
     passthrough: Mapped[str | None] = mapped_column(doc="That of its upload, or what its owner set since")
     status: Mapped[TaskStatus] = mapped_column(

@@ -22,6 +22,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
@@ -35,6 +36,7 @@ from sqlalchemy.pool import ConnectionPoolEntry, QueuePool
 
 from server import threads
 from server.database import after_commit
+from server.database.aside import Aside
 from server.database.at_once import ReaderAtOnce
 from server.database.group_commit import GroupCommit
 from server.database.plain_transaction import PlainTransaction
@@ -53,6 +55,7 @@ _SILENCE_SECONDS = 10
 # SQLite answers from memory, so more threads would only contend for the interpreter. Measured with eight clients: ten
 # threads 270, four 305, two 336 cycles a second; three leave room for a slow one.
 _SQLITE_THREADS = 3
+_ASIDE = 3  # connections for looks within other transactions
 AWAY = (OperationalError, InterfaceError, PoolTimeoutError)
 """The errors of a database that cannot be reached, or is too busy: trying again later may help."""
 
@@ -168,6 +171,7 @@ class Database:
 
     def __init__(self, url: str, pool_size: int, fsync: str = "complete", spare: Ballast | None = None) -> None:
         self.engine = make_engine(url, pool_size)
+        self.aside = Aside(partial(make_engine, url, _ASIDE))
         # PostgreSQL's driver would begin and end a transaction around it: two more round trips.
         self._single = self.engine.execution_options(videodock_single=True, isolation_level="AUTOCOMMIT")
         self._writing = self.engine.execution_options(videodock_write=True, videodock_lazy=fsync == "never")
@@ -370,6 +374,7 @@ class Database:
             self._reader.close()
         self._threads.shutdown(wait=False)
         self.engine.dispose()
+        self.aside.close()
 
 
 def is_full(error: Exception) -> bool:

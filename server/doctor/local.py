@@ -144,14 +144,21 @@ def _examine_services(settings: Settings, report: Report) -> None:
             except OSError as error:
                 check.find("store_unusable", reason=f"{error.strerror}.")
         with report.check("disk") as check:
-            room = services.reservations.measure()
-            check.note = f"{size(max(0, room.left))} for new uploads"
-            if room.left <= 0:
-                check.find("disk_full", **{name: size(max(0, number)) for name, number in vars(room).items()})
-            elif room.left < settings.tus_max_size:
-                check.find("disk_low", left=size(room.left), largest=size(settings.tus_max_size))
+            _check_room(services, check)
         with report.check("queue") as check:
             _check_queue(services, check)
+
+
+def _check_room(services: Services, check: Check) -> None:
+    if not services.store.is_local:
+        check.note = "uploads are in a bucket"
+        return
+    room, largest = services.reservations.measure(), services.settings.tus_max_size
+    check.note = f"{size(max(0, room.left))} for new uploads"
+    if room.left <= 0:
+        check.find("disk_full", **{name: size(max(0, number)) for name, number in vars(room).items()})
+    elif room.left < largest:
+        check.find("disk_low", left=size(room.left), largest=size(largest))
 
 
 def _check_queue(services: Services, check: Check) -> None:

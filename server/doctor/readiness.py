@@ -24,7 +24,13 @@ def checks(services: Services) -> dict[str, Check]:
     head = migration.head()
 
     def check_store() -> str | None:
-        services.store.check()
+        try:
+            services.store.check()
+        except OSError as error:
+            if services.store.is_local or not error.strerror:
+                raise
+            _log.warning("store_away", reason=error.strerror)
+            return error.strerror  # of a bucket: a sentence without an address
         return None
 
     def check_database() -> str | None:

@@ -48,7 +48,7 @@ class EventParts:
         settings: Settings,
         database: Database,
         auth: AuthParts,
-        node: str,
+        host: str,
         clock: Callable[[], datetime],
         tracing: Tracing,
         metrics: Metrics,
@@ -66,7 +66,7 @@ class EventParts:
 
         def make_followers() -> Sequence[Follower]:
             # Named as the workers of tasks are: the next leader of this folder then knows that this process has ended.
-            worker = f"{node}/{socket.gethostname()}/{os.getpid()}"
+            worker = f"{host}/{socket.gethostname()}/{os.getpid()}"
             deliverer = Deliverer(
                 database=database,
                 bodies=bodies,

@@ -139,10 +139,10 @@ class Checker:
             return None
         # Read before the row: it may have grown since, and that is not a finding.
         match row.status:
-            case UploadStatus.OPEN:
-                return _judge_open(row, size)
-            case UploadStatus.COMPLETE:
-                return _judge_complete(row, size)
+            case UploadStatus.OPEN | UploadStatus.COMPLETE:
+                found = (_judge_open if row.status is UploadStatus.OPEN else _judge_complete)(row, size)
+                is_lost = found is None and size is not None and not self.store.is_intact(upload_id)
+                return MismatchKind.UPLOAD_MISSING if is_lost else found
         return MismatchKind.UPLOAD_HALF_REMOVED
 
     def _strange_uploads(self) -> Iterator[Mismatch]:
@@ -163,7 +163,7 @@ class Checker:
             for name in self._without_row(names, Upload.has_bytes):
                 with self.locks.try_hold(name) as held:
                     known = held and self._without_row([name], Upload.has_bytes)
-                    if known and (not is_id(name) or self.store.size(name) is not None):
+                    if known and (not is_id(name) or self.store.has_anything(name)):
                         yield Mismatch(
                             MismatchKind.UPLOAD_UNKNOWN,
                             f"uploads/{name[:2]}/{name}" if is_id(name) else f"uploads/{name}",

@@ -100,6 +100,7 @@ class Sweeper:
         everything = everything or report.counts[SweepKind.LEFTOVERS] > 0
         self._settle_open(this, everything=everything)
         if everything:
+            self._sweep_store(this)
             self._remove(this, this.rows(_is_joined()), UploadStatus.TERMINATED)
         self._remove(this, this.rows_until(_IS_WHOLE_PART, self.clock()), UploadStatus.EXPIRED)
         self._end_late_groups(this)
@@ -121,6 +122,18 @@ class Sweeper:
         return SweepRound(
             database=self.database, store=self.store, locks=self.locks, report=SweepReport(), dry_run=dry_run
         )
+
+    def _sweep_store(self, this: SweepRound) -> None:
+        """Remove what a process that died left in a store with rows of its own."""
+        for upload_id in self.store.forgotten():
+            with self.locks.try_hold(upload_id) as held:
+                # Again under the lock: it may have been created just now.
+                row = self.facts.find(upload_id) if held else None
+                if held and (row is None or not (row.has_bytes or row.in_quarantine)):
+                    if not this.dry_run:
+                        self.store.delete(upload_id)
+                    this.report.add(SweepKind.LEFTOVERS)
+        this.report.add(SweepKind.LEFTOVERS, self.store.sweep(dry_run=this.dry_run))
 
     def _sweep_work(self, this: SweepRound) -> None:
         """Remove the work folders of attempts without a worker."""

@@ -168,5 +168,6 @@ PARTS: dict[str, Texts] = {
     "hook": ("上传前的检查程序", "a hook that checks uploads"),
     "doctor": ("诊断程序", "the doctor"),
     "ffmpeg": ("视频处理程序 FFmpeg", "the program FFmpeg"),
+    "store": ("对象存储", "the object store"),
     "server": ("服务器资源不足", "the server is out of resources"),
 }

@@ -1,8 +1,9 @@
 """Serving processes: one in this process, or several under a supervisor.
 
-Rule: stopping always works. A first SIGTERM or SIGINT lets running requests end for `shutdown_grace` seconds
-and exits with 0; a second one exits at once; nothing that hangs, no thread and no dead parent, keeps a process
-alive. Cutting a process off is safe by design: offsets come from the files, tasks from leases.
+Rule: stopping always works. A first SIGTERM or SIGINT turns `/readyz` for `drain_seconds`, in which all else goes on;
+then running requests get `shutdown_grace` seconds to end, and the process exits with 0. A second one exits at once;
+nothing that hangs, no thread and no dead parent, keeps a process alive. Cutting a process off is safe by design:
+offsets come from the files, tasks from leases.
 """
 
 import asyncio
@@ -89,6 +90,9 @@ class Server(uvicorn.Server):
             )
         )
         self._on_stopping: Callable[[], None] | None = getattr(getattr(app, "state", None), "on_stopping", None)
+        self._on_draining: Callable[[], None] | None = getattr(getattr(app, "state", None), "on_draining", None)
+        self._drain = settings.drain_seconds
+        self._is_stopping = False
         self._grace = settings.shutdown_grace
         self._on_ready = on_ready
         logging.getLogger("uvicorn.error").addFilter(_no_cancellation)
@@ -133,10 +137,22 @@ class Server(uvicorn.Server):
                 signal.signal(number, handler)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:  # noqa: ARG002  # uvicorn's names
-        if self.should_exit:
+        if self._is_stopping:
             exit_process(1)
+        self._is_stopping = True
+        cut_off_after(self._drain + self._grace + CLEANUP)
+        if self._on_draining is not None:
+            self._on_draining()
+        if not self._drain:
+            self._leave()
+            return
+        timer = threading.Timer(self._drain, self._leave)
+        timer.daemon = True
+        timer.start()
+
+    def _leave(self) -> None:
+        """Take no more connections, and let running requests end."""
         self.should_exit = True
-        cut_off_after(self._grace + CLEANUP)
 
 
 def _prepare_interpreter() -> None:
@@ -227,7 +243,8 @@ class Supervisor:
         environment: dict[str, str],
     ) -> None:
         self._count = settings.workers
-        self._patience = settings.shutdown_grace + 2 * CLEANUP  # they watch themselves; this is the last resort
+        # They watch themselves; this is the last resort.
+        self._patience = settings.drain_seconds + settings.shutdown_grace + 2 * CLEANUP
         self._sockets = sockets
         self._on_ready = on_ready
         self._environment = environment

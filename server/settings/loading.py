@@ -15,7 +15,7 @@ from server.errors import StartError
 from server.settings.model import Settings
 from server.settings.types import GIB, MIB, PREFIX
 
-URLS = frozenset({"database_url", "broker_url", "redis_url", "auth_url", "jwt_jwks", "otel_endpoint"})
+URLS = frozenset({"store", "database_url", "broker_url", "redis_url", "auth_url", "jwt_jwks", "otel_endpoint"})
 """Settings whose value may hold a password."""
 
 

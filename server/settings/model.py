@@ -20,6 +20,7 @@ from server.settings.access import AccessSettings
 from server.settings.branding import BrandSettings
 from server.settings.events import EventSettings
 from server.settings.folders import FolderSettings
+from server.settings.object_store import StoreSettings
 from server.settings.processing import ProcessingSettings
 from server.settings.retention import RetentionSettings
 from server.settings.serving import ServingSettings
@@ -35,6 +36,7 @@ class Settings(
     RetentionSettings,
     UploadSettings,
     AcceptanceSettings,
+    StoreSettings,
     FolderSettings,
     AccessSettings,
     ServingSettings,
@@ -48,6 +50,7 @@ class Settings(
         "host": "Serving",
         "auth": "Access",
         "data_dir": "Where things are kept",
+        "store": "The store in S3",
         "accept": "What is accepted",
         "body_idle_timeout": "Uploads",
         "failed_retention": "Retention",

@@ -67,6 +67,13 @@ class ServingSettings(BaseModel):
         description="Seconds after an answer at which a connection without another request is closed; not with "
         "`portable`. A proxy that keeps connections must close them earlier.",
     )
+    drain_seconds: float = Field(
+        0,
+        ge=0,
+        le=600,
+        description="Seconds after a stop signal in which everything is still served and `/readyz` is 503 already, so "
+        "that a load balancer sends its requests elsewhere; then `shutdown_grace` begins. A second signal ends it.",
+    )
     shutdown_grace: int = Field(10, ge=0, description="Seconds that running requests get to end after a stop signal.")
 
     @field_validator("trusted_proxies")

@@ -106,6 +106,19 @@ class UploadSettings(BaseModel):
         description="Engine for uploads by tus: `videodock` is our own, `tuspyserver` the package of that name, "
         "with the same rules and the same store.",
     )
+    upload_locks: Literal["auto", "files", "database"] = Field(
+        "auto",
+        description="What keeps two requests from writing into one upload: `files` are locks in the data folder, for "
+        "the processes of one host; `database` are leases in PostgreSQL, for several hosts. `auto` is `database` where "
+        "`store` is not a folder, and `files` elsewhere. All processes need the same: stop them all to change it.",
+    )
+    upload_lease: float = Field(
+        10,
+        ge=2,
+        le=300,
+        description="Seconds after which the lock of a host that died or was cut off is free, with `upload_locks` in "
+        "the database. A host that cannot renew its locks for so long stops receiving bytes.",
+    )
     fsync: Literal["complete", "patch", "never"] = Field(
         "complete",
         description="What survives a power cut: `complete` is every upload that was announced complete and its task, "

@@ -6,7 +6,7 @@ protocols or SQL, and never decides whether something may be done.
 
 import errno
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from collections.abc import Set as AbstractSet
 from datetime import datetime
 from enum import Enum
@@ -15,6 +15,7 @@ from pathlib import Path
 from server.errors import StorageFullError
 from server.transport.body import Body, Moved, Tap
 
+_STREAMED_BYTES = 1 << 20
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 
@@ -25,6 +26,7 @@ class Capability(Enum):
     DELETE = "delete"  # bytes can be removed
     TRUNCATE = "truncate"  # what was appended can be taken back
     CONCATENATE = "concatenate"  # uploads can be joined without moving their bytes through us
+    READ_BACK = "read_back"  # all bytes of an unfinished upload can be read, and not only its first ones
 
 
 class UploadStore(ABC):
@@ -35,9 +37,16 @@ class UploadStore(ABC):
     """Whether `create`, `size`, `modified` and `delete` take microseconds, so that the event loop may call `size` and
     `modified`, and the thread that writes for many the others."""
 
+    is_local: bool = True
+    """Whether `local_path` is where the bytes are, and not a copy that takes time to make. A store that is not local
+    has rows of its own, so it is never changed within a transaction of the database."""
+
     @abstractmethod
-    def create(self, upload_id: str) -> None:
-        """Create an empty upload. Raises `FileExistsError` if it exists: an id is never used twice."""
+    def create(self, upload_id: str, length: int | None = None) -> None:
+        """Create an empty upload, which will have `length` bytes where that is known.
+
+        Raises `FileExistsError` if it exists: an id is never used twice.
+        """
 
     @abstractmethod
     def size(self, upload_id: str) -> int | None:
@@ -58,6 +67,10 @@ class UploadStore(ABC):
     @abstractmethod
     def truncate(self, upload_id: str, size: int) -> None:
         """Cut the file to its first `size` bytes."""
+
+    def seize(self, upload_id: str) -> None:  # noqa: B027  # a store may need nothing
+        """A new holder of the upload's lock took it over from one whose lease had ended: from now on nothing that
+        the former one still writes may reach the upload. Raises `StorageFullError`."""
 
     @abstractmethod
     def concatenate(self, upload_id: str, parts: Sequence[tuple[str, int]], *, may_share: bool) -> None:
@@ -81,7 +94,21 @@ class UploadStore(ABC):
 
     @abstractmethod
     def show(self, upload_id: str, offset: int, see: Tap) -> None:
-        """Show everything after the first `offset` bytes to `see`, in pieces of bounded size."""
+        """Show everything after the first `offset` bytes to `see`, in pieces of bounded size.
+
+        Without `READ_BACK` this is for finished uploads.
+        """
+
+    def stream(self, upload_id: str, start: int, stop: int) -> Iterator[bytes]:
+        """Bytes of a finished upload in pieces of at most a MiB, from `start` up to and without `stop`.
+
+        Each step blocks. Raises `FileNotFoundError`, `UnavailableError`.
+        """
+        with self.local_path(upload_id).open("rb", buffering=0) as file:
+            file.seek(start)
+            while start < stop and (piece := file.read(min(_STREAMED_BYTES, stop - start))):
+                start += len(piece)
+                yield piece
 
     @abstractmethod
     def finish(self, upload_id: str) -> None:
@@ -120,6 +147,22 @@ class UploadStore(ABC):
         comparing it with the rows: it may be long, and files that come or go meanwhile may be in it or not.
         """
 
+    def has_anything(self, upload_id: str) -> bool:
+        """Whether the place of the bytes has something of this upload, whatever is known of it."""
+        return self.size(upload_id) is not None
+
+    def is_intact(self, upload_id: str) -> bool:  # noqa: ARG002  # `size` asks the place itself
+        """Whether the place of the bytes has as many as `size` says. It may ask the place for each object."""
+        return True
+
+    def forgotten(self) -> Iterable[str]:
+        """Uploads that this store still has, although no row of an upload says so; a sweep deletes them."""
+        return ()
+
+    def sweep(self, *, dry_run: bool) -> int:  # noqa: ARG002  # most have nothing of the kind
+        """Remove what died processes left and no id shows; returns how much that was. Blocking."""
+        return 0
+
     @abstractmethod
     def ids_in_quarantine(self) -> Iterable[str]:
         """Everything in quarantine, likewise."""
@@ -128,6 +171,8 @@ class UploadStore(ABC):
     def local_path(self, upload_id: str) -> Path:
         """A local file with the upload's bytes, for reading, by this process and its children; or a path without a
         file when the store does not have it. It never leads to the bytes of another upload, even after `delete`.
+
+        Blocking: a store elsewhere copies the bytes first. Raises `UnavailableError`.
         """
 
     @abstractmethod

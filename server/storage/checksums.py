@@ -33,6 +33,23 @@ def new(algorithm: str) -> Hash:
     return hashlib.new(algorithm, usedforsecurity=False)
 
 
+class EveryHash:
+    """All offered algorithms at once, for bytes that cannot be read again when their algorithm becomes known."""
+
+    def __init__(self) -> None:
+        self._hashes = {algorithm: new(algorithm) for algorithm in ALGORITHMS}
+
+    def update(self, data: bytes | memoryview, /) -> object:
+        """Add more bytes."""
+        for one in self._hashes.values():
+            one.update(data)
+        return None
+
+    def of(self, algorithm: str) -> Hash:
+        """The hash of an offered algorithm."""
+        return self._hashes[algorithm]
+
+
 class _Crc32c:
     def __init__(self) -> None:
         import google_crc32c

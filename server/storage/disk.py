@@ -9,20 +9,21 @@ import errno
 import os
 import shutil
 import sys
+import uuid
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
 
 from server import threads
-from server.storage import mounts, pins
+from server.storage import locks, mounts, pins
 from server.storage.base import Capability, UploadStore, translated
+from server.storage.copy_range import copy_range
 from server.storage.fsync import sync
 from server.storage.write_back import WINDOW_BYTES, begin_write_back, send_to_disk
-from server.transport.body import Body, Moved, Tap
+from server.transport.body import Body, Moved, Permit, Tap
 
-# Between two checks for a signal; the kernel may move less.
-_COPY_BYTES = 1 << 28
 _SHOWN_BYTES = 1 << 20
 
 
@@ -57,7 +58,7 @@ class DiskStore(UploadStore):
             # Here, once: SQLite syncs the folder that it lies in, but a database may be elsewhere.
             sync(folder, folder.parent, folder.parent.parent)
 
-    def create(self, upload_id: str) -> None:
+    def create(self, upload_id: str, length: int | None = None) -> None:  # noqa: ARG002  # as it grows
         path = self._path(upload_id)
         try:
             try:
@@ -90,7 +91,9 @@ class DiskStore(UploadStore):
         return found.st_size, datetime.fromtimestamp(found.st_mtime, UTC)
 
     async def append(self, upload_id: str, offset: int, body: Body, limit: int, see: Tap | None = None) -> Moved:
-        file = _LazyFile(self._path(upload_id), offset, early=self._fsync != "never", kept=self._kept)
+        file = _LazyFile(
+            self._path(upload_id), offset, early=self._fsync != "never", kept=self._kept, permit=body.permit
+        )
         try:
             try:
                 return await body.write_to(file, offset, limit, see)
@@ -105,7 +108,9 @@ class DiskStore(UploadStore):
 
     def truncate(self, upload_id: str, size: int) -> None:
         path = self.local_path(upload_id)
-        os.truncate(path, size)
+        with path.open("r+b") as file:
+            locks.permitted()  # after the file is open: see `seize`
+            file.truncate(size)
         if self._fsync != "never":
             # The row will stop excluding these bytes: they must not come back after that.
             sync(path)
@@ -160,9 +165,39 @@ class DiskStore(UploadStore):
         for part_id, size in parts:
             if there < start + size:
                 with self.local_path(part_id).open("rb") as part:
-                    _copy(part.fileno(), there - start, target, there, start + size - there)
+                    copy_range(part.fileno(), there - start, target, there, start + size - there)
                 there = start + size
             start += size
+
+    def seize(self, upload_id: str) -> None:
+        # Who opened the file before writes into one without a name from now on. So a writer opens it first and looks
+        # at its lease after that: as long as the lease is valid, the file has not been replaced.
+        path = self.local_path(upload_id)
+        copy = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}")
+        try:
+            with path.open("rb") as source:
+                state = os.fstat(source.fileno())
+                if state.st_nlink != 1:
+                    return  # of a final and its part: the same bytes come to the same places, whoever writes them
+                target = os.open(copy, _NEW, 0o600)
+                try:
+                    copy_range(source.fileno(), 0, target, 0, state.st_size)
+                    os.utime(target, ns=(state.st_atime_ns, state.st_mtime_ns))
+                    if self._fsync != "never":
+                        os.fsync(target)
+                finally:
+                    os.close(target)
+            locks.permitted()
+            copy.rename(path)
+        except FileNotFoundError:
+            pass
+        except OSError as error:
+            raise translated(error) from error
+        finally:
+            copy.unlink(missing_ok=True)
+        if self._fsync != "never":
+            with suppress(FileNotFoundError):
+                sync(path.parent)
 
     def head(self, upload_id: str, count: int) -> bytes:
         with self.local_path(upload_id).open("rb") as file:
@@ -302,8 +337,9 @@ class _LazyFile:
     disk are free.
     """
 
-    def __init__(self, path: str, offset: int, *, early: bool, kept: int) -> None:
+    def __init__(self, path: str, offset: int, *, early: bool, kept: int, permit: Permit | None = None) -> None:
         self._path = path
+        self._permit = permit
         self._kept = kept
         self._descriptor = -1
         self._next = (offset // WINDOW_BYTES + 1) * WINDOW_BYTES if early else sys.maxsize
@@ -311,6 +347,8 @@ class _LazyFile:
     def __call__(self) -> int:
         if self._descriptor < 0:
             self._descriptor = os.open(self._path, os.O_RDWR | os.O_CLOEXEC)
+        if self._permit is not None:
+            self._permit()  # after the file is open: see `DiskStore.seize`
         # Checked before each write, of a MiB at most.
         if self._kept and _free(os.fstatvfs(self._descriptor)) <= self._kept:
             raise OSError(errno.ENOSPC, "the rest of the disk is not for bodies")
@@ -350,12 +388,3 @@ def _free(state: os.statvfs_result) -> int:
 
 def _privately(path: str, _flags: int) -> int:
     return os.open(path, _NEW, 0o600)
-
-
-def _copy(source: int, source_offset: int, target: int, target_offset: int, count: int) -> None:
-    """Copy inside the kernel: shared blocks where the file system can (XFS, Btrfs), never through our memory."""
-    while count:
-        moved = os.copy_file_range(source, target, min(count, _COPY_BYTES), source_offset, target_offset)
-        if not moved:
-            raise FileNotFoundError(errno.ENOENT, "a part is shorter than it was")
-        source_offset, target_offset, count = source_offset + moved, target_offset + moved, count - moved

@@ -32,7 +32,7 @@ class MemoryStore(UploadStore):
     def unclaimed(self) -> str:
         return "this store in memory has never held one: it is not the one that was used before."
 
-    def create(self, upload_id: str) -> None:
+    def create(self, upload_id: str, length: int | None = None) -> None:  # noqa: ARG002  # as it grows
         if upload_id in self._files:
             raise FileExistsError(errno.EEXIST, "there is an upload of that id")
         descriptor = os.memfd_create(upload_id, os.MFD_CLOEXEC)

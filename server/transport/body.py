@@ -30,6 +30,10 @@ TRAILERS = "videodock.trailers"
 Tap = Callable[[bytes | memoryview], object]
 
 
+Permit = Callable[[], None]
+"""Called before each write, on the thread that writes; raises when nothing may be written any more."""
+
+
 class File(Protocol):
     """A file to write into. Both are called on the thread that writes."""
 
@@ -120,6 +124,8 @@ class Body(ABC):
         self._over: End | None = None
         self.moved = 0
         """Bytes that were taken from the front so far, wherever they went."""
+        self.permit: Permit | None = None
+        """What its store calls before each write; None where a writer cannot lose its lock."""
         self.trailers: Mapping[str, str] = {}
         """Trailer fields, by lower-case name; complete when the body is."""
 

@@ -16,12 +16,13 @@ from sqlalchemy import Connection
 from sqlalchemy.orm import Session
 
 from server import media_types, threads
-from server.database.models import Upload
+from server.database.models import TUS, Upload
 from server.database.prepared import Link
 from server.database.session import Database
 from server.errors import UploadGoneError
 from server.lifecycle import UploadStatus
 from server.storage.base import UploadStore
+from server.storage.locks import UploadLocks
 from server.tasks import events
 from server.tasks.wake import Wake
 from server.tus.protocol import Facts, is_partial
@@ -45,6 +46,7 @@ class UploadCompletion:
     database: Database
     store: UploadStore
     policy: UploadPolicy
+    locks: UploadLocks
     wake: Wake
     facts: UploadFacts
     clock: Callable[[], datetime]
@@ -134,6 +136,8 @@ class UploadCompletion:
         """
         now = self.clock()
         rows = self._rows(connection, verified)
+        for name in sorted({row.id if row.protocol == TUS else row.task_id for row in rows}):
+            self.locks.fence(connection, name)
         group = groups.group_of(rows[0]) if rows else None
         task = None if group is None or session is None else groups.lock_row(session, group)
         # A complete part gets a new expiry, so that it can still be joined.

@@ -95,6 +95,7 @@ class UploadDeletion:
         lazy = group is None and row is not None and (row.status is UploadStatus.OPEN or is_partial(row.concat))
         is_in_task = False
         with self.database.change(lazy=lazy) as connection:
+            self.locks.fence(connection, upload_id, may_be_free=True)
             session = Session(connection)
             task = None if group is None else groups.lock_row(session, group)
             row = statements.FIND.one_or_none(connection, {"upload": upload_id})
@@ -135,6 +136,7 @@ class UploadDeletion:
             return clear
 
         def terminate(connection: Link) -> int:
+            self.locks.fence(connection, facts.id)
             moved = statements.TERMINATE.change(connection, {"upload": facts.id, "now": now, "size": facts.offset})
             row = statements.FIND.one_or_none(connection, {"upload": facts.id}) if moved else None
             if row is not None:

@@ -73,7 +73,7 @@ class UploadParts:
             new_id=new_id,
         )
         completion = UploadCompletion(
-            database=database, store=store, policy=policy, wake=wake, facts=facts, clock=clock
+            database=database, store=store, policy=policy, locks=locks, wake=wake, facts=facts, clock=clock
         )
         deletion = UploadDeletion(
             settings=settings,

@@ -80,7 +80,7 @@ class UploadRepository:
                 return self._repeated_creation(again, new.owner, is_reserved=new.terms.upload_id == again)
             if not new.parts:
                 try:
-                    self.store.create(new.id)
+                    self.store.create(new.id, new.length)
                 except Exception:
                     self.discard([new.id])
                     raise
@@ -89,7 +89,8 @@ class UploadRepository:
     async def insert_from_loop(self, new: NewUpload) -> Facts:
         """The same for the event loop and an upload that is neither in a group nor final: with others in one
         transaction, and with one hop to a thread."""
-        reservation = self.reservations.reserve_at_once(new.room) if self.store.is_quick else None
+        is_quick = self.store.is_quick and self.locks.is_quick
+        reservation = self.reservations.reserve_at_once(new.room) if is_quick else None
         if reservation is None:
             return await self.database.run(self.insert, new)
         now = self.clock()
@@ -97,7 +98,7 @@ class UploadRepository:
             try:
                 refusal = await self.database.write_together(
                     partial(self._insert_admitted, new, now),
-                    then=lambda refusal: None if refusal else self.store.create(new.id),
+                    then=lambda refusal: None if refusal else self.store.create(new.id, new.length),
                     lazy=True,
                     plain=True,
                 )
@@ -188,7 +189,7 @@ class UploadRepository:
             if is_new and self.store.size(upload_id) is None:
                 if not held:
                     raise UploadLockedError
-                self.store.create(upload_id)
+                self.store.create(upload_id, None if row is None else row.length)
         facts = self.facts.visible(row, owner)
         if not (facts.is_open or facts.is_complete):
             if is_reserved:
@@ -213,6 +214,7 @@ class UploadRepository:
             values["reserved"] = before + more
             promise = self.reservations.reserve(more)
         with promise, self.database.write() as session:
+            self.locks.fence(session.connection(), upload_id)
             changed(session, update(Upload).where(Upload.id == upload_id).values(**values))
             # A length is judged when it is declared, also one of bytes that are here: bodies of unknown length at once
             # may have brought more together than each of them could alone.
@@ -221,9 +223,11 @@ class UploadRepository:
 
     async def start_checked(self, upload_id: str, offset: int) -> None:
         """Before the first byte of an append with a checksum: record where it starts. For the event loop."""
-        start: Callable[[Link], int] = partial(
-            statements.START_CHECKED.change, parameters={"upload": upload_id, "offset": offset}
-        )
+
+        def start(connection: Link) -> int:
+            self.locks.fence(connection, upload_id)
+            return statements.START_CHECKED.change(connection, {"upload": upload_id, "offset": offset})
+
         await self.database.write_together(start, plain=True)
 
     async def end_checked(self, upload_id: str, media_type: str | None) -> Facts:
@@ -232,6 +236,7 @@ class UploadRepository:
         until = self.facts.expiry(now)
 
         def record(connection: Link) -> tuple[Row, int | None]:
+            self.locks.fence(connection, upload_id)
             size = self.store.size(upload_id)
             values = {
                 "upload": upload_id,
@@ -244,7 +249,10 @@ class UploadRepository:
             return statements.FIND.one_or_none(connection, {"upload": upload_id}), size
 
         row, size = await self.database.write_together(record, lazy=True, plain=True)
-        return self.facts.from_row(row, size, now)
+        # Looking at a far store takes a thread.
+        if self.store.is_quick:
+            return self.facts.from_row(row, size, now)
+        return await self.database.run(self.facts.from_row, row, size, now)
 
     def check_space(self, upload_id: str, decision: Append, end: int) -> None:
         """Raise what `record_append_start` would raise for space up to the byte `end`. Blocking."""
@@ -262,6 +270,7 @@ class UploadRepository:
         now = self.clock()
         size = self.store.size(upload_id)
         with self.database.write(lazy=True) as session:
+            self.locks.fence(session.connection(), upload_id)
             values: dict[str, object] = {"updated_at": now, "expires_at": self.facts.expiry(now), "received": size or 0}
             values["checked_from"] = None  # the bytes that are there now were verified or taken back
             if media_type is not None:
@@ -311,6 +320,7 @@ class UploadRepository:
         if size is not None and size > row.checked_from:
             self.store.truncate(upload_id, row.checked_from)
         with self.database.write() as session:
+            self.locks.fence(session.connection(), upload_id)
             changed(session, update(Upload).where(Upload.id == upload_id).values(checked_from=None))
 
     def locked_facts(self, upload_id: str, owner: str | None) -> Facts:

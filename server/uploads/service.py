@@ -34,9 +34,9 @@ from server.errors import (
 from server.lifecycle import UploadStatus
 from server.settings import Settings
 from server.storage import checksums
-from server.storage.base import UploadStore
+from server.storage.base import Capability, UploadStore
 from server.storage.locks import HeldLock, UploadLocks
-from server.transport.body import Body, End, Moved
+from server.transport.body import Body, End, Moved, Tap
 from server.tus.protocol import Append, Create, Facts, State
 from server.uploads import grant_parts
 from server.uploads.completion import UploadCompletion
@@ -129,7 +129,7 @@ class UploadService:
                 await self._check_replayed(facts, decision, body, held)
                 return facts
             decision = await self._limit_to_quota(facts, facts.owner, self._limit_for_scan(facts, decision))
-            held.attach(body.stop)
+            held.attach_body(body)
             try:
                 facts, end = await self._receive(facts, decision, body)
             except Exception as error:
@@ -153,7 +153,7 @@ class UploadService:
         tus-java-client sends it chunked. Raises `UploadCompleteError`.
         """
         if not decision.exact:
-            held.attach(body.stop)
+            held.attach_body(body)
             if not await body.is_empty():
                 raise UploadCompleteError(offset=facts.offset)
 
@@ -208,8 +208,8 @@ class UploadService:
             await self.database.run(self.repository.record_append_start, facts.id, decision, declared)
         elif decision.is_checked:
             await self.repository.start_checked(facts.id, decision.offset)
-        hashed = checksums.new(decision.checksum.algorithm) if decision.checksum else None
-        see = hashed.update if hashed else None
+        seen = self._hash_of(decision)
+        see = seen.update if seen else None
         # A chunked body may turn out longer than the room that is left. Its last byte is held back until that is known:
         # with it in the store, a crash before the others are taken back would leave a complete upload. (Bytes with a
         # checksum do not count before they are verified.)
@@ -217,7 +217,7 @@ class UploadService:
         # Bytes with a checksum may be taken back: they do not count before.
         is_news = not decision.is_checked
         with self.progress.tracking(facts.id, self.facts.progress) if is_news else contextlib.nullcontext():
-            moved = await self.store.append(facts.id, decision.offset, body, decision.limit - held_back, see)
+            moved = await self._store_bytes(facts.id, decision.offset, body, decision.limit - held_back, see)
         if not decision.exact and moved.end is End.LIMIT:
             rest, end = await body.peek(held_back + 1)
             if len(rest) > held_back:
@@ -225,13 +225,26 @@ class UploadService:
                 await self._truncate(facts.id, decision.offset)
                 raise BodyTooLargeError(room=decision.limit)
             if rest:
-                await self.store.append(facts.id, decision.offset + moved.count, body, held_back, see)
+                await self._store_bytes(facts.id, decision.offset + moved.count, body, held_back, see)
             moved = Moved(moved.count + len(rest), end)
-        if decision.is_checked and not await self._verify_checksum(facts.id, decision, moved, hashed, body):
+        if decision.is_checked and not await self._verify_checksum(facts.id, decision, moved, seen, body):
             media_type = facts.media_type  # bytes that were taken back prove nothing
         if decision.is_checked:
             return await self.repository.end_checked(facts.id, media_type), moved.end
         return self._record_progress(facts, decision, moved, media_type), moved.end
+
+    def _hash_of(self, decision: Append) -> checksums.Hash | checksums.EveryHash | None:
+        """What sees the bytes of an append on their way. The trailer that names an algorithm comes after them."""
+        if decision.checksum:
+            return checksums.new(decision.checksum.algorithm)
+        reads_back = Capability.READ_BACK in self.store.capabilities
+        return checksums.EveryHash() if decision.trailing and not reads_back else None
+
+    async def _store_bytes(self, upload_id: str, offset: int, body: Body, limit: int, see: Tap | None) -> Moved:
+        moved = await self.store.append(upload_id, offset, body, limit, see)
+        if body.permit is not None:
+            body.permit()  # whatever is acknowledged was written while the lock was ours
+        return moved
 
     def _declared_end(self, facts: Facts, decision: Append) -> int | None:
         """The least length that an upload of unknown length will have, if this request declares it."""
@@ -249,7 +262,12 @@ class UploadService:
         return facts._replace(offset=offset, length=length, media_type=media_type, expires_at=until, now=now)
 
     async def _verify_checksum(
-        self, upload_id: str, decision: Append, moved: Moved, hashed: checksums.Hash | None, body: Body
+        self,
+        upload_id: str,
+        decision: Append,
+        moved: Moved,
+        seen: checksums.Hash | checksums.EveryHash | None,
+        body: Body,
     ) -> bool:
         """Keep the bytes of a checked append only when all came and the checksum matches.
 
@@ -261,7 +279,10 @@ class UploadService:
             return False
         try:
             expected = decision.checksum or decision.trailing_checksum(body.trailers)
-            if hashed is None and expected is not None:
+            hashed = None if isinstance(seen, checksums.EveryHash) else seen
+            if expected is not None and isinstance(seen, checksums.EveryHash):
+                hashed = seen.of(expected.algorithm)
+            elif hashed is None and expected is not None:
                 # The trailer has the algorithm, after the bytes.
                 hashed = checksums.new(expected.algorithm)
                 show = partial(self.store.show, upload_id, decision.offset, hashed.update)

@@ -11,6 +11,7 @@ import re
 from collections.abc import Callable
 from datetime import UTC, datetime
 from email.utils import format_datetime
+from functools import partial
 from pathlib import PurePath
 from urllib.parse import quote
 
@@ -38,6 +39,7 @@ from server.web.endpoint import Call
 from server.web.errors import known, tus_response
 from server.web.file_response import StoredFileResponse, ranges
 from server.web.query import Query
+from server.web.streamed_file import StreamedFileResponse
 
 _TAG = re.compile(r'(W/)?"([^"]*)"')
 _DATE = re.compile(r"[A-Z][a-z]{2}, [0-9]{2} [A-Z][a-z]{2} [0-9]{4} [0-9]{2}:[0-9]{2}:[0-9]{2} GMT")
@@ -69,11 +71,7 @@ class Downloads:
         asking = call.right.principal
         if asking is not None and facts.owner != asking.owner:
             await self._access.audit(call.scope, "foreign_original_read", call.right, "upload", facts.owner)
-        path = self._store.local_path(facts.id)
-        try:
-            stat = await threads.run(os.stat, path)
-        except FileNotFoundError:
-            raise UploadGoneError from None
+        stat = await self._stat(facts)
         if stat.st_size != facts.length:
             raise RuntimeError(f"upload {facts.id} is complete with {facts.length} bytes and has {stat.st_size}")
 
@@ -96,7 +94,23 @@ class Downloads:
             name = download_name(title, name, PurePath(name).suffix)
         headers["Content-Disposition"] = disposition(name)
         headers["X-Content-Type-Options"] = "nosniff"
+        if not self._store.is_local:
+            read = partial(self._store.stream, facts.id)
+            return StreamedFileResponse(read, stat, _media_type(facts), headers, found, self._refuse, self._settings)
+        path = self._store.local_path(facts.id)
         return StoredFileResponse(path, stat, _media_type(facts), headers, found, self._refuse, self._settings)
+
+    async def _stat(self, facts: Facts) -> os.stat_result:
+        """Of the file; of bytes elsewhere only the size is known."""
+        if not self._store.is_local:
+            size = await self._database.run(self._store.size, facts.id)
+            if size is None:
+                raise UploadGoneError
+            return os.stat_result((0, 0, 0, 0, 0, 0, size, 0, 0, 0))
+        try:
+            return await threads.run(os.stat, self._store.local_path(facts.id))
+        except FileNotFoundError:
+            raise UploadGoneError from None
 
     def _find(self, right: Right) -> tuple[Facts, datetime, str | None]:
         """An upload that may be downloaded, when it became complete, and its title if it is alone in its task.
@@ -127,7 +141,7 @@ class Downloads:
         if self._settings.clamd and scan not in passed:
             raise UploadUnscannedError
 
-    def _refuse(self, error: OSError, scope: Scope) -> Response:
+    def _refuse(self, error: Exception, scope: Scope) -> Response:
         why = UploadGoneError() if isinstance(error, FileNotFoundError) else known(error, scope)
         return self._finish(tus_response(why, scope), scope)
 

@@ -39,7 +39,7 @@ class StoredFileResponse(FileResponse):
         media_type: str,
         headers: dict[str, str],
         ranges: Sequence[Range] | None,
-        refuse: Callable[[OSError, Scope], Response],
+        refuse: Callable[[Exception, Scope], Response],
         settings: Settings,
     ) -> None:
         super().__init__(path, headers=headers, media_type=media_type, stat_result=stat)

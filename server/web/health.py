@@ -36,15 +36,17 @@ def routes(
     time_limit: float = TIME_LIMIT,
     hints: frozenset[str] = frozenset(),
     check_scraper: CheckScraper | None = None,
+    is_draining: Callable[[], bool] = bool,
 ) -> list[DescribedRoute]:
     """`GET /healthz`, `/readyz` and `/metrics`.
 
     A check blocks, in a thread, for at most `time_limit` seconds. It returns None when its part can work and
     otherwise a short sentence, which is public; when it raises, the sentence is ours. The server is ready
     without those parts that `hints` names. `check_scraper` raises for a request that may not have the metrics, which
-    tell how much all owners upload.
+    tell how much all owners upload. While `is_draining`, the server works, and is not ready: a load balancer sends its
+    requests elsewhere.
     """
-    probes = Probes(checks, metrics, time_limit, hints, check_scraper)
+    probes = Probes(checks, metrics, time_limit, hints, check_scraper, is_draining)
     return [
         DescribedRoute("/healthz", _alive, HEALTHZ, methods=["GET"]),
         DescribedRoute("/readyz", probes.ready, READYZ, methods=["GET"]),
@@ -67,8 +69,10 @@ class Probes:
         time_limit: float = TIME_LIMIT,
         hints: frozenset[str] = frozenset(),
         check_scraper: CheckScraper | None = None,
+        is_draining: Callable[[], bool] = bool,
     ) -> None:
         self._checks = checks
+        self._is_draining = is_draining
         self._check_scraper = check_scraper
         self._hints = hints
         self._metrics = metrics
@@ -82,6 +86,8 @@ class Probes:
     async def ready(self, request: Request) -> Response:
         request.state.route = "/readyz"
         found = await self.run()
+        if self._is_draining():
+            found["serving"] = "stops soon"
         well = all(sentence == "ok" for name, sentence in found.items() if name not in self._hints)
         return JSONResponse(
             {"status": "ready" if well else "not ready", "checks": found},

@@ -113,7 +113,7 @@ class _MediaRoutes:
         self._cors.dress(response, scope)
         return response
 
-    def _refuse_open(self, error: OSError, scope: Scope) -> Response:
+    def _refuse_open(self, error: Exception, scope: Scope) -> Response:
         return self.refuse(NotFoundError() if isinstance(error, FileNotFoundError) else known(error, scope), scope)
 
     async def _result(self, call: Call) -> Response:

@@ -2,8 +2,9 @@
 
 Rules:
 
-- One process leads: the one that holds `scheduler.lock`. The others try every two seconds, so that N serving
-  processes do not do everything N times, and a dead leader is replaced.
+- One process of a data folder leads: the one that holds `scheduler.lock`. The others try every two seconds, so that N
+  serving processes do not do everything N times, and a dead leader is replaced. Hosts with folders of their own have a
+  leader each: the claims of tasks and of webhooks are leases in the database, and one of them sweeps at a time.
 - The table is the truth. A wake makes a look happen sooner, a tick makes it happen anyway, and a look that fails is
   followed by the next one.
 - What follows the events (`server/events`: webhooks, hooks) runs beside it, from when it leads until it stops.
@@ -17,6 +18,7 @@ import threading
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from datetime import datetime
 from typing import ClassVar, TypedDict, Unpack
 
@@ -46,10 +48,13 @@ _log = structlog.stdlib.get_logger("videodock.worker")
 
 
 class LeaderParts(TypedDict):
-    """The parts of every leader. `sweep` is called with whether it looks at every open upload."""
+    """The parts of every leader. `host` is its data folder, and `node` where the bytes of tasks are. `alone` yields
+    whether no other leader of the node sweeps meanwhile; `sweep` gets whether it looks at every open upload."""
 
     settings: Settings
+    host: str
     node: str
+    alone: Callable[[], AbstractContextManager[bool]]
     database: Database
     results: Results
     wake: Wake
@@ -62,7 +67,9 @@ def leader_parts(services: Services) -> LeaderParts:
     """The parts of an installation."""
     return {
         "settings": services.settings,
+        "host": services.host,
         "node": services.node,
+        "alone": lambda: services.locks.try_hold(f"sweep/{services.node}"),
         "database": services.database,
         "results": services.results,
         "wake": services.wake,
@@ -78,6 +85,7 @@ class Leader(ABC):
     def __init__(self, **parts: Unpack[LeaderParts]) -> None:
         self._settings = parts["settings"]
         self._node = parts["node"]
+        self._alone = parts["alone"]
         self._database = parts["database"]
         self._results = parts["results"]
         self._wake = parts["wake"]
@@ -85,7 +93,7 @@ class Leader(ABC):
         self._clock = parts["clock"]
         self._make_followers = parts["followers"]
         self._followers: Sequence[Follower] = ()
-        self._embedded = f"{self._node}/"
+        self._embedded = f"{parts['host']}/"
         self._lock_path = self._settings.data_dir / "scheduler.lock"
         self._lock: int | None = None
         self._stopping = threading.Event()
@@ -251,7 +259,11 @@ class Leader(ABC):
         everything = now >= due
         self._sweeps_all_at = now  # until this one has come to its end
         try:
-            report = self._run_sweep(everything)
+            with self._alone() as is_alone:
+                if not is_alone:
+                    self._sweeps_all_at = due  # that of another host does it
+                    return
+                report = self._run_sweep(everything)
         except AWAY as error:
             _log.warning("sweep_put_off", reason=reason(error))
             return

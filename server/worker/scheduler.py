@@ -36,7 +36,7 @@ class Scheduler(Leader):
     def __init__(self, runner: Runner, **parts: Unpack[LeaderParts]) -> None:
         super().__init__(**parts)
         self._runner = runner
-        self._worker = f"{self._node}/{os.getpid()}"
+        self._worker = f"{self._embedded}{os.getpid()}"
         self._limit = self._settings.encode_limit or os.cpu_count() or 1
         self._ffmpeg = ""
         self._attempts: set[Attempt] = set()

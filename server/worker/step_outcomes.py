@@ -17,7 +17,7 @@ from sqlalchemy.orm import Session
 
 from server.database.models import TaskFile, TaskStep
 from server.database.session import AWAY
-from server.errors import StepError
+from server.errors import StepError, UnavailableError
 from server.media_types import MediaType
 from server.pipeline.step import HINTS, Cancelled, Step, TryLaterError
 from server.settings import Settings
@@ -89,6 +89,8 @@ class StepOutcomes:
                 raise error
             case _ if isinstance(error, AWAY):
                 raise error
+            case UnavailableError():  # of the store
+                self._try_later(work, step, known, Failure(error.code, dict(error.params)), counts=False)
             case TryLaterError():
                 self._try_later(work, step, known, Failure(error.code, dict(error.params)), counts=error.counts)
             case _ if failures.is_full(error):

@@ -305,10 +305,14 @@ class LiveServer:
         except FileNotFoundError:
             return None
 
-    def expire(self, upload_id: str) -> None:
-        """Let the last byte of an upload be of long ago, for the row and for the file."""
+    def expire(self, upload_id: str, *, is_file: bool = True) -> None:
+        """Let the last byte of an upload be of long ago, for its rows and for the file."""
         self.execute("UPDATE uploads SET expires_at = '2000-01-01 00:00:00.000000' WHERE id = :id", id=upload_id)
-        os.utime(self.path(upload_id), (0, 0))
+        if is_file:
+            os.utime(self.path(upload_id), (0, 0))
+        else:
+            changed = "UPDATE s3_uploads SET modified_at = '2000-01-01 00:00:00.000000' WHERE upload_id = :id"
+            self.execute(changed, id=upload_id)
 
     def quiet(self) -> None:
         """Wait until no connection is open and no request is worked on."""

@@ -18,7 +18,7 @@ from server.errors import StorageFullError
 from server.maintenance.sweep_report import SweepReport
 from server.settings import Settings
 from server.storage.disk import DiskStore
-from server.storage.locks import UploadLocks
+from server.storage.file_locks import FileLocks
 from server.uploads.completion import UploadCompletion
 from server.uploads.new_upload import NewUpload
 from server.uploads.repository import UploadRepository
@@ -90,7 +90,7 @@ def crowd(tmp_path: Path) -> Iterator[ManyOpenUploads]:
 def touched(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Every upload that was looked at in the store, or whose lock was tried."""
     seen: list[str] = []
-    looks = ((DiskStore, "size"), (DiskStore, "modified"), (DiskStore, "state"), (UploadLocks, "_try"))
+    looks = ((DiskStore, "size"), (DiskStore, "modified"), (DiskStore, "state"), (FileLocks, "_try"))
     for owner, name in looks:
         real = getattr(owner, name)
 
@@ -240,7 +240,7 @@ def test_a_row_is_updated_after_the_database_was_away(
     sweep of what is due ends the upload."""
     away = OperationalError("it is away", {}, Exception())
 
-    def fails(*_: object) -> None:
+    def fails(*_: object, **__: object) -> None:
         raise away
 
     with LiveServer(tmp_path / "data", fsync="never") as live:

@@ -143,7 +143,7 @@ class Driver(RuleBasedStateMachine):
 
     def wait_stored(self, upload: Upload, size: int) -> None:
         """Wait until the store has so many bytes of an upload."""
-        until(lambda: self.server.store.size(upload.id) == size, seconds=10, what=f"{size} bytes are stored")
+        until(lambda: self.server.arrived(upload.id) == size, seconds=10, what=f"{size} bytes are stored")
 
     def ask_head(self, upload_id: str) -> Answer:
         """HEAD."""

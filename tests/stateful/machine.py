@@ -281,6 +281,10 @@ class TusMachine(Driver):
         with self.server.live.connect() as connection:
             connection.send(self.patch_bytes(upload, append, cut=first))
             self.wait_stored(it, it.offset + first)
+            if not self.server.counts_at_once and "PATCH" in newcomer:
+                # The bytes of a running body count once they are in the bucket: a PATCH that comes meanwhile gets 409
+                # with the offset of before it. A HEAD, which clients send first, ends the body and counts its bytes.
+                newcomer = "HEAD"
             if newcomer in ("HEAD", "PATCH", "DELETE"):
                 self._evict(upload, append, first, newcomer, content)
                 self.expect(ObservedAnswer(423, "upload_locked"), connection.answer(), it, "the first")

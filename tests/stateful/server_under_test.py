@@ -7,31 +7,41 @@ import base64
 import contextlib
 import hashlib
 import random
+import uuid
 from functools import cache
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self
 from unittest import mock
 
-from server.bootstrap import Services
+from server.bootstrap import Services, utc_now
+from server.database.part_ledger import SqlPartLedger
 from server.maintenance.sweep_report import SweepReport
+from server.storage.base import UploadStore
 from server.storage.disk import DiskStore
 from server.storage.memory import MemoryStore
+from server.storage.s3.store import S3Store
 from server.uploads import concatenation
 from tests.harness.http import Answer, LiveServer, chunked, request
+from tests.harness.object_store import ObjectStore
 from tests.harness.waiting import PATIENCE
 from tests.stateful.model import MAX_SIZE, Append, Check
 from tests.tus.client import FTYP, OCTETS, VERSION
 
 Content = Literal["video", "noise"]
+Kind = Literal["disk", "memory", "s3"]
+Http = Literal["portable", "videodock"]
 TABLES = ("task_events", "task_files", "tasks", "upload_parts", "uploads")
 
 
 class ServerUnderTest:
-    """A server with a disk or memory store, and everything that a machine does to it and sees of it."""
+    """A server with a store, and everything that a machine does to it and sees of it. The store of `objects` is S3."""
 
-    def __init__(self, folder: Path, kind: Literal["disk", "memory"], http: Literal["portable", "videodock"]) -> None:
-        self.store = DiskStore(folder / "uploads") if kind == "disk" else MemoryStore()
+    def __init__(self, folder: Path, kind: Kind, http: Http, objects: ObjectStore | None = None) -> None:
+        self.store: UploadStore = DiskStore(folder / "uploads") if kind == "disk" else MemoryStore()
+        if objects is not None:
+            url = objects.url(objects.shared_bucket(), uuid.uuid4().hex)
+            self.store = objects.open_store(url, folder / "cache", SqlPartLedger(utc_now))
         self.has_trailers = http == "videodock"
         self._patience = contextlib.ExitStack()
         self.live = LiveServer(folder, store=self.store, http=http, tus_max_size=MAX_SIZE, downloads="on")
@@ -78,12 +88,28 @@ class ServerUnderTest:
                 "UPDATE uploads SET expires_at = '2000-01-01 00:00:00.000000' WHERE id = :id", id=upload_id
             )
         else:
-            self.live.expire(upload_id)
+            self.live.expire(upload_id, is_file=self.store.is_local)
+
+    @property
+    def counts_at_once(self) -> bool:
+        """Whether the bytes of a running body count as they come."""
+        return self.store.is_local
+
+    def arrived(self, upload_id: str) -> int | None:
+        """The bytes that will not be lost when the body is cut now."""
+        if isinstance(self.store, S3Store):
+            return self.store.arrived(upload_id)
+        return self.store.size(upload_id)
 
     def ids(self) -> set[str]:
         """Every upload that the store has bytes of."""
         if isinstance(self.store, MemoryStore):
             return self.store.ids()
+        if isinstance(self.store, S3Store):
+            # An empty upload has no object, only a row.
+            known = {row["upload_id"] for row in self.live.query("SELECT upload_id FROM s3_uploads")}
+            assert set(self.store.ids()) <= known, "the bucket has objects of no row"
+            return known
         return {path.name for path in self.live.files()}
 
     def rows(self) -> dict[str, dict[str, Any]]:

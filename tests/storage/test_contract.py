@@ -15,6 +15,7 @@ from server.errors import StorageFullError
 from server.storage.base import Capability, UploadStore
 from server.storage.disk import DiskStore
 from server.storage.memory import MemoryStore
+from tests.harness.object_store import object_store, opened_in  # noqa: F401  # the first is a fixture
 from tests.harness.waiting import PATIENCE
 from tests.transport.scripted import GONE, Message, chunk, scripted, whole
 
@@ -23,10 +24,23 @@ OTHER = "8a7c1c6e-3f0e-4a58-9f57-0d8f1f1f9c11"
 DESCRIPTORS = Path("/proc/self/fd")
 
 
-@pytest.fixture(params=["disk", "memory"])
+@pytest.fixture(params=["disk", "memory", "s3"])
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[UploadStore]:
+    if request.param == "s3":
+        yield opened_in(request.getfixturevalue("object_store"), tmp_path)
+    else:
+        yield from _local(request.param, tmp_path)
+
+
+@pytest.fixture(params=["disk", "memory"])
+def local_store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[UploadStore]:
+    """A store whose bytes are in files; `s3/` has the same of a bucket."""
+    yield from _local(request.param, tmp_path)
+
+
+def _local(kind: str, folder: Path) -> Iterator[UploadStore]:
     opened = len(list(DESCRIPTORS.iterdir()))
-    made = DiskStore(tmp_path / "uploads") if request.param == "disk" else MemoryStore()
+    made = DiskStore(folder / "uploads") if kind == "disk" else MemoryStore()
     yield made
     if isinstance(made, MemoryStore):
         made.close()
@@ -116,14 +130,27 @@ def test_modified_is_the_time_of_the_last_byte(store: UploadStore) -> None:
     came = store.modified(ID)
     assert came is not None
     assert before <= came <= datetime.fromtimestamp(time.time() + 1, UTC)
-    os.utime(store.local_path(ID), (0, 0))
     content(store, ID)
-    store.finish(ID)
-    assert store.modified(ID) == datetime(1970, 1, 1, tzinfo=UTC)
+    assert store.modified(ID) == came
     append(store, 3, whole([b"d"]))
     again = store.modified(ID)
     assert again is not None
-    assert again >= before
+    assert again >= came
+    store.finish(ID)
+    assert store.modified(ID) == again
+
+
+def test_modified_is_the_time_of_the_file(local_store: UploadStore) -> None:
+    """Where bytes are in files, `modified` is what the file system says, also of another time."""
+    made(local_store, ID, b"abc")
+    os.utime(local_store.local_path(ID), (0, 0))
+    content(local_store, ID)
+    local_store.finish(ID)
+    assert local_store.modified(ID) == datetime(1970, 1, 1, tzinfo=UTC)
+    append(local_store, 3, whole([b"d"]))
+    again = local_store.modified(ID)
+    assert again is not None
+    assert again >= datetime.fromtimestamp(time.time() - 10, UTC)
 
 
 def test_uploads_do_not_affect_each_other(store: UploadStore) -> None:
@@ -167,10 +194,10 @@ def test_a_path_never_shows_another_uploads_bytes(store: UploadStore) -> None:
 
 @pytest.mark.parametrize("error", [errno.ENOSPC, errno.EDQUOT, errno.EFBIG])
 def test_a_full_store_raises_storage_full_and_keeps_its_bytes(
-    store: UploadStore, monkeypatch: pytest.MonkeyPatch, error: int
+    local_store: UploadStore, monkeypatch: pytest.MonkeyPatch, error: int
 ) -> None:
     """A store that takes no more is `StorageFullError`; what it took counts."""
-    store.create(ID)
+    local_store.create(ID)
     real = os.pwrite
 
     def full(descriptor: int, view: memoryview, offset: int) -> int:
@@ -181,20 +208,20 @@ def test_a_full_store_raises_storage_full_and_keeps_its_bytes(
     with monkeypatch.context() as patched:
         patched.setattr("server.transport.body.os.pwrite", full)
         with pytest.raises(StorageFullError):
-            append(store, 0, whole([b"abcdefgh"]))
-    assert content(store, ID) == b"abcd"
+            append(local_store, 0, whole([b"abcdefgh"]))
+    assert content(local_store, ID) == b"abcd"
 
 
-def test_an_io_error_is_not_reported_as_a_full_store(store: UploadStore, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_io_error_is_not_reported_as_a_full_store(local_store: UploadStore, monkeypatch: pytest.MonkeyPatch) -> None:
     """EIO stays EIO: to tell a client that the store is full would be a lie."""
-    store.create(ID)
+    local_store.create(ID)
 
     def broken(*_: object) -> int:
         raise OSError(errno.EIO, os.strerror(errno.EIO))
 
     monkeypatch.setattr("server.transport.body.os.pwrite", broken)
     with pytest.raises(OSError) as caught:
-        append(store, 0, whole([b"abc"]))
+        append(local_store, 0, whole([b"abc"]))
     assert caught.value.errno == errno.EIO
 
 
@@ -215,10 +242,12 @@ def test_parts_are_joined_in_order_and_repeats_change_nothing(store: UploadStore
         store.concatenate("f3", [("c1", 5), ("gone", 3)], may_share=False)
 
 
-def test_a_join_without_room_goes_on_when_there_is_room(store: UploadStore, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_join_without_room_goes_on_when_there_is_room(
+    local_store: UploadStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """It is `StorageFullError`, no part has lost a byte, and with room it goes on."""
-    made(store, "a1", b"one")
-    made(store, "c1", b"three")
+    made(local_store, "a1", b"one")
+    made(local_store, "c1", b"three")
     parts = [("a1", 3), ("c1", 5)]
 
     def full(*_: object) -> int:
@@ -228,10 +257,10 @@ def test_a_join_without_room_goes_on_when_there_is_room(store: UploadStore, monk
         patched.setattr(os, "pwrite", full)
         patched.setattr(os, "copy_file_range", full)
         with pytest.raises(StorageFullError):
-            store.concatenate("f1", parts, may_share=False)
-    assert (content(store, "a1"), content(store, "c1")) == (b"one", b"three")
-    store.concatenate("f1", parts, may_share=False)
-    assert content(store, "f1") == b"onethree"
+            local_store.concatenate("f1", parts, may_share=False)
+    assert (content(local_store, "a1"), content(local_store, "c1")) == (b"one", b"three")
+    local_store.concatenate("f1", parts, may_share=False)
+    assert content(local_store, "f1") == b"onethree"
 
 
 @pytest.mark.parametrize("there", range(9))
@@ -273,5 +302,7 @@ def test_a_store_is_usable_after_its_claim_only(store: UploadStore) -> None:
 
 
 def test_every_store_has_all_capabilities(store: UploadStore) -> None:
-    """Both can do everything that a store may be able to do, so tus is offered whole."""
-    assert store.capabilities == set(Capability)
+    """Each can do everything that a store may be able to do, so tus is offered whole; only a bucket does not show the
+    bytes of an unfinished upload."""
+    missing = set() if store.is_local else {Capability.READ_BACK}
+    assert store.capabilities == set(Capability) - missing

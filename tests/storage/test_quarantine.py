@@ -1,5 +1,6 @@
 """Putting an upload aside: it is whole in one place or the other, whatever happens."""
 
+import asyncio
 import errno
 import subprocess
 from collections.abc import Iterator
@@ -11,14 +12,19 @@ from server.errors import StorageFullError
 from server.storage.base import UploadStore
 from server.storage.disk import DiskStore
 from server.storage.memory import MemoryStore
+from tests.harness.object_store import object_store, opened_in  # noqa: F401  # the first is a fixture
+from tests.transport.scripted import scripted, whole
 
 ID = "8a6b1c6e-3f0e-4a58-9f57-0d8f1f1f9c11"
 OTHER = "8a7c1c6e-3f0e-4a58-9f57-0d8f1f1f9c11"
 DATA = bytes(range(256)) * 5000
 
 
-@pytest.fixture(params=["disk", "memory"])
+@pytest.fixture(params=["disk", "memory", "s3"])
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[UploadStore]:
+    if request.param == "s3":
+        yield opened_in(request.getfixturevalue("object_store"), tmp_path)
+        return
     made = DiskStore(tmp_path / "uploads") if request.param == "disk" else MemoryStore()
     yield made
     if isinstance(made, MemoryStore):
@@ -39,7 +45,13 @@ def far(tmp_path: Path) -> Iterator[DiskStore]:
 
 def made(store: UploadStore, upload: str = ID) -> None:
     store.create(upload)
-    store.local_path(upload).write_bytes(DATA)
+
+    async def work() -> None:
+        body = scripted(whole([DATA]))
+        await store.append(upload, 0, body, len(DATA))
+        await body.close()
+
+    asyncio.run(work())
 
 
 def check_aside(store: DiskStore, folder: Path) -> None:

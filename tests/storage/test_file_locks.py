@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from server.errors import UploadLockedError
-from server.storage import locks as locks_module
-from server.storage.locks import UploadLocks
+from server.storage import file_locks as locks_module
+from server.storage.file_locks import FileLocks
 from tests.harness.server_process import ROOT
 from tests.harness.waiting import PATIENCE, Stopwatch
 
@@ -24,10 +24,10 @@ OTHER = "8a6b1c6e-3f0e-4a58-9f57-0d8f1f1f9c12"
 _HOLDER = """
 import asyncio, sys
 from pathlib import Path
-from server.storage.locks import UploadLocks
+from server.storage.file_locks import FileLocks
 
 async def main(folder, upload, obliging):
-    locks = UploadLocks(Path(folder))
+    locks = FileLocks(Path(folder))
     locks.listen()
     asked = asyncio.Event()
     async with locks.hold(upload) as held:
@@ -83,7 +83,7 @@ def left(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir() if path.name != ".held")
 
 
-async def take(locks: UploadLocks, seconds: list[float]) -> None:
+async def take(locks: FileLocks, seconds: list[float]) -> None:
     started = Stopwatch()
     async with locks.hold(ID):
         seconds.append(started.seconds)
@@ -93,7 +93,7 @@ def test_a_holder_in_another_process_is_asked_to_release(folder: Path, holders: 
     """A holder in another process is told that somebody waits, and the lock changes hands within 2 s."""
     holders.append(Holder(folder))
     seconds: list[float] = []
-    asyncio.run(take(UploadLocks(folder), seconds))
+    asyncio.run(take(FileLocks(folder), seconds))
     assert seconds[0] < 2
     assert (holders[0].line(), holders[0].line()) == ("asked", "let go")
     holders[0].process.wait(PATIENCE)
@@ -103,7 +103,7 @@ def test_a_holder_in_another_process_is_asked_to_release(folder: Path, holders: 
 def test_a_killed_holder_frees_its_lock(folder: Path, holders: list[Holder]) -> None:
     """kill -9 of the holder: the next one has the lock at once, and `clean` removes what is left of the dead."""
     holders.append(Holder(folder, obliging=False))
-    locks = UploadLocks(folder)
+    locks = FileLocks(folder)
     with locks.try_hold(ID) as held:
         assert not held
     holders[0].end()
@@ -122,7 +122,7 @@ def test_a_lock_that_is_not_released_has_no_second_holder(
     monkeypatch.setattr(locks_module, "PATIENCE_SECONDS", 0.3)
     holders.append(Holder(folder, obliging=False))
     with pytest.raises(UploadLockedError):
-        asyncio.run(take(UploadLocks(folder), []))
+        asyncio.run(take(FileLocks(folder), []))
     assert holders[0].process.poll() is None
     assert holders[0].line() == "asked"
 
@@ -132,11 +132,11 @@ def test_clean_removes_fifos_of_dead_processes_only(folder: Path, holders: list[
     holders.append(Holder(folder, obliging=False))
     alive = left(folder)
     assert len(alive) == 1
-    locks = UploadLocks(folder)
+    locks = FileLocks(folder)
     os.mkfifo(folder / "dead.fifo")
     os.mkfifo(folder / ".unborn.fifo")
     os.mkfifo(folder / ".dead.fifo")
-    beginner = UploadLocks(folder)
+    beginner = FileLocks(folder)
 
     async def listening() -> None:
         locks.listen()
@@ -159,7 +159,7 @@ def test_invalid_messages_in_the_fifo_release_no_lock(folder: Path) -> None:
     """Whatever somebody writes to a process, only an upload that it holds and a later arrival make it let go."""
 
     async def main() -> None:
-        locks = UploadLocks(folder)
+        locks = FileLocks(folder)
         locks.listen()
         (fifo,) = left(folder)
         asked: list[bool] = []
@@ -189,7 +189,7 @@ def test_fifos_of_dead_processes_do_not_block_a_request(folder: Path, holders: l
     os.write(full, b"x" * (1 << 16))
     holders.append(Holder(folder))
     seconds: list[float] = []
-    asyncio.run(take(UploadLocks(folder), seconds))
+    asyncio.run(take(FileLocks(folder), seconds))
     os.close(full)
     assert (holders[0].line(), holders[0].line()) == ("asked", "let go")
 
@@ -202,7 +202,7 @@ def test_tasks_hold_a_lock_one_at_a_time(folder: Path, monkeypatch: pytest.Monke
     inside = 0
     turns = 0
 
-    async def work(locks: UploadLocks) -> None:
+    async def work(locks: FileLocks) -> None:
         nonlocal inside, turns
         async with locks.hold(ID):
             inside += 1
@@ -215,7 +215,7 @@ def test_tasks_hold_a_lock_one_at_a_time(folder: Path, monkeypatch: pytest.Monke
 
     async def main() -> None:
         # Two of them, as two processes have: they know nothing of each other but the files.
-        pair = (UploadLocks(folder), UploadLocks(folder))
+        pair = (FileLocks(folder), FileLocks(folder))
         for locks in pair:
             locks.listen()
         await asyncio.gather(*(work(pair[number % 2]) for number in range(100)))
@@ -234,7 +234,7 @@ def test_threads_hold_a_lock_one_at_a_time(folder: Path) -> None:
     got = [0]
     stop = time.monotonic() + 1.5
 
-    def work(locks: UploadLocks) -> None:
+    def work(locks: FileLocks) -> None:
         while time.monotonic() < stop and got[0] < 500:
             with locks.try_hold(ID) as held:
                 if held:
@@ -244,7 +244,7 @@ def test_threads_hold_a_lock_one_at_a_time(folder: Path) -> None:
                     got[0] += 1
                     inside.release()
 
-    def clean(locks: UploadLocks) -> None:
+    def clean(locks: FileLocks) -> None:
         while time.monotonic() < stop and got[0] < 500:
             try:
                 locks.clean()
@@ -252,8 +252,8 @@ def test_threads_hold_a_lock_one_at_a_time(folder: Path) -> None:
                 errors.append(repr(error))
                 return
 
-    threads = [threading.Thread(target=work, args=(UploadLocks(folder),)) for _ in range(6)]
-    threads.append(threading.Thread(target=clean, args=(UploadLocks(folder),)))
+    threads = [threading.Thread(target=work, args=(FileLocks(folder),)) for _ in range(6)]
+    threads.append(threading.Thread(target=clean, args=(FileLocks(folder),)))
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -267,7 +267,7 @@ def test_a_request_before_the_attach_is_delivered(folder: Path) -> None:
     """Who was asked before it attached is told at once; the next holder starts unasked."""
 
     async def main() -> None:
-        locks = UploadLocks(folder)
+        locks = FileLocks(folder)
         asked = asyncio.Event()
         async with locks.hold(ID) as held:
             waiting = asyncio.ensure_future(take(locks, []))
@@ -286,7 +286,7 @@ def test_try_hold_and_clean_ask_no_holder(folder: Path) -> None:
     """`try_hold` and `clean` disturb no holder."""
 
     async def main() -> None:
-        locks = UploadLocks(folder)
+        locks = FileLocks(folder)
         async with locks.hold(ID) as held:
             with locks.try_hold(ID) as second:
                 assert not second
@@ -301,11 +301,11 @@ def test_try_hold_and_clean_ask_no_holder(folder: Path) -> None:
 def test_a_holder_that_fails_releases_its_lock(folder: Path) -> None:
     """A holder that fails lets go."""
 
-    async def fail(locks: UploadLocks) -> None:
+    async def fail(locks: FileLocks) -> None:
         async with locks.hold(ID):
             raise RuntimeError("boom")
 
-    locks = UploadLocks(folder)
+    locks = FileLocks(folder)
     with pytest.raises(RuntimeError, match="boom"):
         asyncio.run(fail(locks))
     with pytest.raises(RuntimeError, match="boom"), locks.try_hold(ID):
@@ -319,7 +319,7 @@ def test_a_cancelled_waiter_gets_no_lock(folder: Path) -> None:
     """A request that is cancelled while it waits for a lock does not get it afterwards."""
 
     async def main() -> None:
-        locks = UploadLocks(folder)
+        locks = FileLocks(folder)
         async with locks.hold(ID):
             for _ in range(20):
                 waiting = asyncio.ensure_future(take(locks, []))
@@ -341,7 +341,7 @@ def test_a_cancelled_waiter_gets_no_lock(folder: Path) -> None:
 
 def test_a_lock_concerns_one_upload(folder: Path) -> None:
     """A lock is of one upload."""
-    locks = UploadLocks(folder)
+    locks = FileLocks(folder)
     with locks.try_hold(ID) as first, locks.try_hold(ID.replace("8a6b", "8a6c")) as second:
         assert first
         assert second

@@ -64,11 +64,11 @@ def test_the_link_of_a_playable_video_is_copied(start_server: StartServer, tmp_p
         ["text", "The link is copied."],
         ["clipboard"],
     )
-    (file,) = server.status(uploads(server)[video.name])["files"]
+    task = uploads(server)[video.name]
     done = row(events, "done")
     assert done["line"] == "0:03 · 320 × 240 · 25 fps · MPEG-4 · MP3"
     assert done["buttons"] == [f"Copy link: {video.name}", f"Delete: {video.name}"]
-    assert [event["text"] for event in events if event["event"] == "clipboard"] == [file["mp4_url"]]
+    assert [event["text"] for event in events if event["event"] == "clipboard"] == [f"{server.url}/v/{task}"]
     for name in ("video.mp4", "storyboard.vtt", "storyboard.jpg"):
         asked = [event for event in events if event["event"] == "request" and event["url"].endswith(name)]
         assert not asked, f"{name} was loaded before anybody wanted it"

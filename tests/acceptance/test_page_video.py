@@ -12,13 +12,22 @@ from tests.harness.rows import execute
 from tests.harness.server_process import ServerProcess
 from tests.harness.videos_page import Step, browser, check_accessible, player, upload, use
 from tests.harness.waiting import until
-from tests.samples import make
+from tests.samples import make, run
 
 pytestmark = [pytest.mark.acceptance, pytest.mark.turns(2)]
 
 PLAYING: list[Step] = [["click", ".player-middle"], ["played", 0.5]]
 NO_STREAM: Step = ["fail", "**/hls-*.js", 9]
 """The script that plays streams does not come."""
+POSTER_IS_RED = """(async () => {
+  const image = new Image()
+  image.src = document.querySelector('.player video').poster
+  await image.decode()
+  const canvas = document.createElement('canvas').getContext('2d')
+  canvas.drawImage(image, 0, 0, 1, 1)
+  const [red, green, blue] = canvas.getImageData(0, 0, 1, 1).data
+  return red > 200 && green < 60 && blue < 60
+})()"""
 
 
 @pytest.fixture
@@ -31,9 +40,11 @@ def making(start_server: StartServer) -> ServerProcess:
 
 def test_a_video_is_played_described_and_deleted(making: ServerProcess, tmp_path: Path) -> None:
     """The stream plays with sound and obeys the keyboard; the seek bar shows pictures; speed and quality change; the
-    thumbnail is chosen; the steps tell their times; without the stream the MP4 plays; and what is deleted is undone."""
+    thumbnail is an own picture, however slow the network, or a frame; the steps tell their times; without the stream the MP4 plays; and what is deleted is undone."""
     task = upload(making, make(tmp_path, "假期 one.mp4", seconds=8, size="640x480"))
     file = task["files"][0]
+    own = tmp_path / "own.png"
+    run("-f", "lavfi", "-i", "color=red:size=640x480", "-frames:v", "1", str(own))
     page = f"v/{task['task_id']}"
     events = use(
         tmp_path,
@@ -66,13 +77,20 @@ def test_a_video_is_played_described_and_deleted(making: ServerProcess, tmp_path
         ["click", "#facts summary"],
         ["look", "facts"],
         ["axe", "video"],
+        ["holdUp", "**/poster?*", 60],
+        ["click", "#more"],
+        ["click", "#choose-poster"],
+        ["files", "#own-picture-file", str(own)],
+        ["gone", "dialog"],
+        ["is", "document.querySelector('.player video').poster.includes('v=1')"],
+        ["is", POSTER_IS_RED],
         ["click", "#more"],
         ["click", "#choose-poster"],
         ["visible", ".stills li:nth-child(6)"],
         ["axe", "thumbnails"],
         ["click", ".stills li:nth-child(6) button"],
         ["gone", "dialog"],
-        ["is", "document.querySelector('.player video').poster.includes('v=1')"],
+        ["is", "document.querySelector('.player video').poster.includes('v=2')"],
         ["click", "#more"],
         ["click", "#delete"],
         ["text", "No videos yet"],

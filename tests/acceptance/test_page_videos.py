@@ -12,7 +12,7 @@ from tests.harness.filled_lists import fill
 from tests.harness.rows import execute
 from tests.harness.server_process import ServerProcess
 from tests.harness.upload_page import check_quiet
-from tests.harness.videos_page import browser, check_accessible, names, upload, use
+from tests.harness.videos_page import Step, browser, check_accessible, names, upload, use
 from tests.harness.waiting import until
 from tests.samples import make
 
@@ -20,6 +20,8 @@ pytestmark = [pytest.mark.acceptance, pytest.mark.turns(2)]
 
 MANY = 10_000
 FAR = 900
+UPLOADS: Step = ["click", ".nav a >> nth=0"]
+VIDEOS: Step = ["click", ".nav a >> nth=1"]
 FAILED = ["clip-9963.mp4", "clip-9922.mp4"]  # with the name "clip-99"; each 41st has failed
 MOST_DRAWN = 120
 OLDEST = r"/^clip-(\d|1[01])\.mp4$/"  # these twelve have one time
@@ -96,7 +98,8 @@ def test_ten_thousand_videos_are_scrolled_searched_and_filtered(server: ServerPr
 
 def test_videos_are_renamed_previewed_and_deleted(start_server: StartServer, tmp_path: Path) -> None:
     """A title is changed in place; a storyboard follows the pointer; the list is remembered; a video from elsewhere
-    appears by itself; undo keeps a video, and without it the URL of its media is gone, also when the page is closed."""
+    appears by itself; what is deleted on one view is on none; undo keeps a video on all of them, and without it the URL
+    of its media is gone, also when the page is closed."""
     server = start_server(transcode="mp4", storyboard="on", transcode_preset="ultrafast")
     task = upload(server, make(tmp_path, "first.mp4", seconds=3))
     steps: list[list[object]] = [
@@ -135,6 +138,29 @@ def test_videos_are_renamed_previewed_and_deleted(start_server: StartServer, tmp
         ["click", ".toast .button"],
         ["shown", 2],
         ["ask", "GET", "api/task/status/" + task["task_id"]],
+        UPLOADS,
+        ["visible", ".row >> nth=1"],
+        VIDEOS,
+        ["shown", 2],
+        ["click", ".video:nth-child(2) .menu button"],
+        ["click", ".menu-item.is-danger"],
+        ["shown", 1],
+        ["hover", ".toast"],  # it stays while somebody points at it
+        ["back"],
+        ["visible", ".row"],
+        ["look", "elsewhere"],
+        ["click", ".toast .button"],
+        ["visible", ".row >> nth=1"],
+        VIDEOS,
+        ["shown", 2],
+        UPLOADS,
+        ["click", ".row >> nth=1 >> .action-delete"],
+        ["gone", ".row >> nth=1"],
+        ["hover", ".toast"],
+        ["back"],
+        ["shown", 1],
+        ["click", ".toast .button"],
+        ["shown", 2],
         ["click", ".video:nth-child(2) .menu button"],
         ["click", ".menu-item.is-danger"],
         ["text", "Deleted: 假期 at the sea"],
@@ -150,6 +176,10 @@ def test_videos_are_renamed_previewed_and_deleted(start_server: StartServer, tmp
     assert names(events, "one") == ["假期 at the sea"]
     assert names(events, "two") == ["second.mp4", "假期 at the sea"]
     assert names(events, "deleted") == []
+    assert "second.mp4" in look(events, "elsewhere")["text"]
+    rows = look(events, "elsewhere")["text"].partition("Deleted: ")[0]
+    assert "first.mp4" not in rows
+    assert "假期" not in rows
     (copied,) = [event["text"] for event in events if event["event"] == "clipboard"]
     assert copied == "\n".join(f"{server.url}/v/{one['task_id']}" for one in (other, task))
     (asked,) = [event for event in events if event["event"] == "asked"]

@@ -127,6 +127,15 @@ function steps(page) {
       say('clipboard', { text: await page.evaluate(() => navigator.clipboard.readText()) })
     },
     allowClipboard: () => context.grantPermissions(['clipboard-read', 'clipboard-write']),
+    /** Let so many seconds pass, by the page's clock, before the next request of a pattern goes on. */
+    async holdUp(pattern, seconds) {
+      await page.clock.install()
+      const pass = async (route) => {
+        await page.clock.fastForward(seconds * 1000)
+        await route.continue()
+      }
+      await page.route(pattern, pass, { times: 1 })
+    },
     fail: (pattern, times) => page.route(pattern, (route) => route.abort(), { times }),
     /** Press what saves a file, and tell what is in it. */
     async download(selector) {

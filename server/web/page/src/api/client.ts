@@ -42,7 +42,7 @@ export interface Options {
   body?: unknown
   signal?: AbortSignal
   headers?: Record<string, string>
-  /** Seconds to wait for the answer, where the server needs more than others. */
+  /** Seconds to wait for the answer, where the server needs more than others; a Blob has no bound without it. */
   patience?: number
 }
 
@@ -116,7 +116,9 @@ function parse(text: string): unknown {
   }
 }
 
-function withPatience({ signal, patience: seconds }: Options): AbortSignal {
+function withPatience({ signal, body, patience: seconds }: Options): AbortSignal | null {
+  // How long a file travels is a matter of its size and of the network; the person sees it go, and may leave.
+  if (body instanceof Blob && seconds === undefined) return signal ?? null
   const patience = new AbortController()
   const timer = setTimeout(() => patience.abort(), seconds ? seconds * 1000 : PATIENCE_MS)
   signal?.addEventListener('abort', () => patience.abort(), { once: true })

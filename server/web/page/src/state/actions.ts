@@ -89,7 +89,13 @@ export async function retryVideos(chosen: readonly Task[]): Promise<void> {
       await refresh(id)
     },
   )
-  if (done > 0) toast(() => t('videos.retried'))
+  sayRetried(done)
+}
+
+/** Say how many videos are processed again; nothing where none is. */
+export function sayRetried(done: number): void {
+  if (done === 1) toast(() => t('videos.retried'))
+  else if (done > 1) toast(() => t('videos.retried_many', { n: count(done) }))
 }
 
 /** Stop the processing of a video; `retryVideos` begins again. */

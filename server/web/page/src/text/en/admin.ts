@@ -109,7 +109,6 @@ export const admin = {
   retry: 'Process again',
   retry_of: 'Process again: {name}',
   retry_all: 'Process all again',
-  retried_many: 'Processing starts again: {n}',
   unnamed: 'Without a name',
 
   uploads_newest: 'Active ones',

@@ -111,7 +111,6 @@ export const admin: Texts['admin'] = {
   retry: '重新处理',
   retry_of: '重新处理：{name}',
   retry_all: '全部重新处理',
-  retried_many: '已重新开始处理：{n} 个',
   unnamed: '未命名',
 
   uploads_newest: '最近活动的',

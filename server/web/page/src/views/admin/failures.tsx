@@ -7,8 +7,7 @@ import type { Failed, Overview } from '../../api/admin'
 import { count } from '../../format'
 import { Button } from '../../parts/button'
 import { type Column, Table } from '../../parts/table'
-import { tried } from '../../state/actions'
-import { toast } from '../../state/toasts'
+import { sayRetried, tried } from '../../state/actions'
 import { t } from '../../text'
 import { Panel, Stamp, VideoLink } from './parts'
 
@@ -19,8 +18,7 @@ export function Failures({ failures, changed }: { failures: Overview['failures']
     setBusy(new Set(chosen.map(({ task_id }) => task_id)))
     let done = 0
     for (const { task_id } of chosen) if (await tried(() => retryTask(task_id))) done += 1
-    if (done === 1) toast(() => t('videos.retried'))
-    else if (done > 1) toast(() => t('admin.retried_many', { n: count(done) }))
+    sayRetried(done)
     setBusy(new Set())
     changed()
   }

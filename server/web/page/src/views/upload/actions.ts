@@ -4,16 +4,15 @@
 
 import { signal } from '@preact/signals'
 
-import { cancelTask, deleteTask, retryTask } from '../../api'
-import { mediaAddress } from '../../api/media'
-import type { Task, TaskFile } from '../../api/types'
+import { cancelTask, retryTask } from '../../api'
+import type { Task } from '../../api/types'
 import type { IconName } from '../../parts/icon'
-import { copy } from '../../state/clipboard'
+import { copyLinks, deleteVideos } from '../../state/actions'
 import { toast, undoable } from '../../state/toasts'
 import { type Item, moving, pause, permit, remove, resume } from '../../state/uploads'
 import { take } from '../../state/uploads/items'
 import { terminate } from '../../state/uploads/tus'
-import { drop, refresh } from '../../state/videos'
+import { refresh } from '../../state/videos'
 import { reasonText, t } from '../../text'
 import { type Entry, hide, unhide } from './list'
 
@@ -100,32 +99,19 @@ function discard(entry: Entry, name: string, act: () => unknown, hold = () => {}
 
 function taskActions(task: Task, name: string): Action[] {
   const id = task.task_id
-  const file = task.files[0]
   const bin: Action = {
     id: 'delete',
     label: t('upload.delete'),
     icon: 'bin',
-    act: () =>
-      undoable({
-        words: () => t('upload.deleted', { name }),
-        undo: () => t('common.undo'),
-        hide: () => hide(id),
-        restore: () => unhide(id),
-        act: async () => {
-          await settle(() => deleteTask(id))
-          await refresh(id)
-          drop(id)
-          unhide(id)
-        },
-      }),
+    act: () => deleteVideos([task]),
   }
   if (stopping.value.has(id)) return []
   switch (task.status) {
     case 'uploaded':
     case 'processing':
-      return [...link(file), { id: 'cancel', label: t('upload.cancel'), icon: 'cross', act: () => stop(id, name) }]
+      return [...link(task), { id: 'cancel', label: t('upload.cancel'), icon: 'cross', act: () => stop(id, name) }]
     case 'completed':
-      return [...link(file), bin]
+      return [...link(task), bin]
     case 'error':
       return [{ id: 'retry', label: t('upload.retry'), icon: 'retry', act: () => void again(id) }, bin]
     case 'cancelled':
@@ -169,12 +155,7 @@ async function settle(act: () => Promise<unknown>): Promise<void> {
   }
 }
 
-function link(file: TaskFile | undefined): Action[] {
-  const found = file?.playable ? mediaAddress(file.mp4_url ?? file.hls_url) : null
-  if (!found) return []
-  const act = async () => {
-    const done = await copy(found)
-    toast(() => (done ? t('upload.copied') : t('upload.not_copied', { link: found })))
-  }
-  return [{ id: 'link', label: t('upload.copy_link'), icon: 'link', act: () => void act() }]
+/** The same address as in the view of all videos: that of the video's page. */
+function link({ task_id: id, playable }: Task): Action[] {
+  return playable ? [{ id: 'link', label: t('videos.copy_link'), icon: 'link', act: () => void copyLinks([id]) }] : []
 }

@@ -6,6 +6,7 @@ import { computed, signal } from '@preact/signals'
 
 import { listen } from '../../api/events'
 import type { Task, Upload } from '../../api/types'
+import { leaving } from '../../state/actions'
 import { can } from '../../state/session'
 import { type Item, idOf, items, others } from '../../state/uploads'
 import { orderOf } from '../../state/uploads/order'
@@ -51,7 +52,7 @@ export const entries = computed<Entry[]>(() => {
     if (task && !task.removed && !found.has(id)) found.set(id, entry(id, task.created_at_utc, { task }))
   }
   return [...found.values()]
-    .filter(({ id }) => !hidden.value.has(id))
+    .filter(({ id }) => !hidden.value.has(id) && !leaving.value.has(id))
     .sort((one, other) => other.since - one.since || one.place - other.place)
 })
 

@@ -40,7 +40,8 @@ def making(start_server: StartServer) -> ServerProcess:
 
 def test_a_video_is_played_described_and_deleted(making: ServerProcess, tmp_path: Path) -> None:
     """The stream plays with sound and obeys the keyboard; the seek bar shows pictures; speed and quality change; the
-    thumbnail is an own picture, however slow the network, or a frame; the steps tell their times; without the stream the MP4 plays; and what is deleted is undone."""
+    thumbnail is an own picture, however slow the network is, or a frame; the steps tell their times; without the stream
+    the MP4 plays; and what is deleted is undone."""
     task = upload(making, make(tmp_path, "假期 one.mp4", seconds=8, size="640x480"))
     file = task["files"][0]
     own = tmp_path / "own.png"

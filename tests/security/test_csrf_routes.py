@@ -41,7 +41,8 @@ def keys_of(callers: Callers) -> object:
 
 
 def signed_in(callers: Callers, kind: str = "owner") -> Ask:
-    """Requests of a browser in which that caller, else alice, has signed in; `Sec-Fetch-Site` and `Origin` are the caller's."""
+    """Requests of a browser in which alice, or who else is named, has signed in; `Sec-Fetch-Site` and `Origin` are said
+    in each request."""
     own = {"Sec-Fetch-Site": "same-origin"}
     answer = callers.server.http.post(
         f"{callers.server.url}/api/session", json={"key": callers.keys[kind]}, headers=own
@@ -58,7 +59,7 @@ def signed_in(callers: Callers, kind: str = "owner") -> Ask:
 
 
 def test_another_site_changes_nothing_with_a_session(callers: Callers) -> None:
-    """Uploads, tasks, grants, shares, posters, webhooks and keys, straight and by an override: 403; our own page may."""
+    """Uploads, tasks, grants, shares, posters and webhooks, straight and by an override: 403; our own page may."""
     ask = signed_in(callers)
     done, opened = id_of(callers.done), id_of(callers.open_upload())
     shares, poster = f"/api/task/{done}/shares", f"/api/task/{done}/poster"

@@ -24,7 +24,7 @@ PIP := .ci/quietly $(BIN)/python -m pip install --disable-pip-version-check --no
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run test soak cluster check lint types lint-page tools fuzz format page lock docs engines bench bench-peers clean debian object-store
+.PHONY: help run test soak cluster check lint types lint-page tools fuzz format page lock docs engines bench bench-peers screenshots clean debian object-store
 
 help: ## Show this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 12
@@ -84,6 +84,9 @@ docs: $(INSTALLED) ## Generate the pages that come from the code
 
 engines: debian $(INSTALLED) $(BUILT_PAGE) $(INSTALLED_NPM) ## Run the conformance cases on all engines and write docs/engines.md
 	$(BIN)/python -m tests.conformance.engines
+
+screenshots: debian $(INSTALLED) $(BUILT_PAGE) $(INSTALLED_NPM) ## Photograph every state of the page into tests/screenshots/made; ARGS="--only player --width 390" for some; ARGS=--docs for those of the documents
+	$(BIN)/python -m tests.screenshots $(ARGS)
 
 bench: $(INSTALLED) $(BUILT_PAGE) ## Compare with other upload servers and write docs/performance.md; ARGS="--quick" for a look
 	$(BIN)/python -m bench $(ARGS)

@@ -28,6 +28,7 @@ from server.database.models import Task, TaskEvent, TaskFile, Upload, UploadPart
 from server.database.session import Database, changed
 from server.events import deliveries
 from server.lifecycle import TASK_MOVES, FileStatus, TaskStatus, UploadStatus, ends
+from server.maintenance import conditions
 from server.maintenance.guarded_clock import GuardedClock
 from server.maintenance.sweep_report import SweepKind, SweepRound
 from server.settings import Settings
@@ -44,8 +45,6 @@ _OVERLAP = timedelta(minutes=10)
 
 _FLAGS = dict.fromkeys(MAIN, False)
 _ENDED = ends(TASK_MOVES)
-# Must match the text of an index.
-_HAS_NO_BYTES: ColumnElement[bool] = literal_column("NOT uploads.has_bytes")
 _FAILED = (FileStatus.ERROR, FileStatus.CANCELLED)
 
 
@@ -153,7 +152,7 @@ class Retention:
             # Their originals are counted, and still there.
             self._hidden(this, until, tasks, TaskFile.status.in_(_FAILED))
         else:
-            self._hidden(this, until, tasks, _is_lost())
+            self._hidden(this, until, tasks, conditions.is_lost())
 
     def _old_originals(self, this: SweepRound, until: datetime, tasks: Sequence[_EndedTask]) -> None:
         settings, counted = self._settings, []
@@ -240,7 +239,11 @@ class Retention:
         """The results of completed files, and hidden results of the others."""
         completed = [task.id for task in tasks if task.status is TaskStatus.COMPLETED]
         self._remove_results(
-            this, until, SweepKind.OLD_RESULTS, completed, or_(TaskFile.status == FileStatus.COMPLETED, _is_lost())
+            this,
+            until,
+            SweepKind.OLD_RESULTS,
+            completed,
+            or_(TaskFile.status == FileStatus.COMPLETED, conditions.is_lost()),
         )
 
     def _hidden_results(self, this: SweepRound, until: datetime, tasks: Sequence[_EndedTask]) -> None:
@@ -251,7 +254,7 @@ class Retention:
                 query = select(Task.id).where(Task.id.in_([task.id for task in tasks]), Task.finished_at <= due)
                 counted = set(session.scalars(query))
             tasks = [task for task in tasks if task.id not in counted]
-        self._hidden(this, until, tasks, _is_lost())
+        self._hidden(this, until, tasks, conditions.is_lost())
 
     def _hidden(
         self, this: SweepRound, until: datetime, tasks: Sequence[_EndedTask], lost: ColumnElement[bool]
@@ -328,7 +331,7 @@ class Retention:
     def _rows(self, this: SweepRound, until: datetime, tasks: Sequence[_EndedTask]) -> None:
         ids = [task.id for task in tasks]
         for start in range(0, len(ids), _ROWS):
-            some = and_(Task.id.in_(ids[start : start + _ROWS]), Task.finished_at <= until, _is_bare())
+            some = and_(Task.id.in_(ids[start : start + _ROWS]), Task.finished_at <= until, conditions.is_bare())
             if this.dry_run:
                 with self._database.read() as session:
                     number = session.scalar(select(func.count()).select_from(Task).where(some)) or 0
@@ -350,7 +353,7 @@ class Retention:
         """Rows of uploads that never became a task; of a partial one, when no final refers to it any more."""
         ended = (UploadStatus.REJECTED, UploadStatus.EXPIRED, UploadStatus.TERMINATED)
         due = and_(
-            _HAS_NO_BYTES,
+            conditions.HAS_NO_BYTES,
             Upload.updated_at <= until,
             Upload.status.in_(ended),
             ~Upload.in_quarantine,
@@ -391,21 +394,3 @@ class Retention:
 def _after(at: Any, key: Any, last: Any) -> ColumnElement[bool]:
     """The condition for rows after this one. Its first part is the one that an index can use."""
     return and_(at >= last[0], or_(at > last[0], key > last[1]))
-
-
-def _is_lost() -> ColumnElement[bool]:
-    """A file that will never be shown: cancelled, or failed and without an original that a retry could use."""
-    original = exists().where(Upload.id == TaskFile.upload_id, Upload.has_bytes, Upload.status == UploadStatus.COMPLETE)
-    can_retry = and_(original, func.coalesce(TaskFile.scan, "") != "infected")
-    return or_(
-        TaskFile.status == FileStatus.CANCELLED,
-        and_(TaskFile.status == FileStatus.ERROR, ~can_retry),
-        # A cancelled task that is tried again makes everything anew, so earlier results are of no use.
-        Task.status == TaskStatus.CANCELLED,
-    )
-
-
-def _is_bare() -> ColumnElement[bool]:
-    """The task has nothing on the disk."""
-    needed = or_(Upload.has_bytes, Upload.in_quarantine, Upload.status == UploadStatus.OPEN)
-    return and_(~Task.has_results, ~exists().where(Upload.task_id == Task.id, needed))

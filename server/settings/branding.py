@@ -3,8 +3,6 @@
 Rule: here is only the form of a value. `web/branding.py` reads the logo and checks the contrast at the start.
 """
 
-from pathlib import Path
-
 from pydantic import BaseModel, Field
 
 _LINK = r"^$|^https?://[^\s\"'<>]+$"
@@ -20,10 +18,10 @@ class BrandSettings(BaseModel):
         pattern=r"^[^\s\x00-\x1f\x7f]([^\x00-\x1f\x7f]*[^\s\x00-\x1f\x7f])?$",
         description="Name that the page, its title, shared videos and their preview cards show.",
     )
-    brand_logo: Path | None = Field(
-        None,
-        description="Logo of the page: an SVG or PNG file of at most 256 KiB. Scripts and references to other files "
-        "are taken out of an SVG; a PNG has at most 1024 pixels a side.",
+    brand_logo: str = Field(
+        "",
+        description="Path of the logo, an SVG or PNG file of at most 256 KiB; empty is ours. Scripts and references to "
+        "other files are taken out of an SVG; a PNG has at most 1024 pixels a side.",
     )
     brand_accent: str = Field(
         "",

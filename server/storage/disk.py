@@ -19,12 +19,11 @@ from typing import Literal
 from server import threads
 from server.storage import locks, mounts, pins
 from server.storage.base import Capability, UploadStore, translated
+from server.storage.copy_range import copy_range
 from server.storage.fsync import sync
 from server.storage.write_back import WINDOW_BYTES, begin_write_back, send_to_disk
 from server.transport.body import Body, Moved, Permit, Tap
 
-# Between two checks for a signal; the kernel may move less.
-_COPY_BYTES = 1 << 28
 _SHOWN_BYTES = 1 << 20
 
 
@@ -166,7 +165,7 @@ class DiskStore(UploadStore):
         for part_id, size in parts:
             if there < start + size:
                 with self.local_path(part_id).open("rb") as part:
-                    _copy(part.fileno(), there - start, target, there, start + size - there)
+                    copy_range(part.fileno(), there - start, target, there, start + size - there)
                 there = start + size
             start += size
 
@@ -182,7 +181,7 @@ class DiskStore(UploadStore):
                     return  # of a final and its part: the same bytes come to the same places, whoever writes them
                 target = os.open(copy, _NEW, 0o600)
                 try:
-                    _copy(source.fileno(), 0, target, 0, state.st_size)
+                    copy_range(source.fileno(), 0, target, 0, state.st_size)
                     os.utime(target, ns=(state.st_atime_ns, state.st_mtime_ns))
                     if self._fsync != "never":
                         os.fsync(target)
@@ -389,12 +388,3 @@ def _free(state: os.statvfs_result) -> int:
 
 def _privately(path: str, _flags: int) -> int:
     return os.open(path, _NEW, 0o600)
-
-
-def _copy(source: int, source_offset: int, target: int, target_offset: int, count: int) -> None:
-    """Copy inside the kernel: shared blocks where the file system can (XFS, Btrfs), never through our memory."""
-    while count:
-        moved = os.copy_file_range(source, target, min(count, _COPY_BYTES), source_offset, target_offset)
-        if not moved:
-            raise FileNotFoundError(errno.ENOENT, "a part is shorter than it was")
-        source_offset, target_offset, count = source_offset + moved, target_offset + moved, count - moved

@@ -239,6 +239,7 @@ class UploadService:
             return checksums.new(decision.checksum.algorithm)
         reads_back = Capability.READ_BACK in self.store.capabilities
         return checksums.EveryHash() if decision.trailing and not reads_back else None
+
     async def _store_bytes(self, upload_id: str, offset: int, body: Body, limit: int, see: Tap | None) -> Moved:
         moved = await self.store.append(upload_id, offset, body, limit, see)
         if body.permit is not None:

@@ -9,6 +9,7 @@ import html
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 from server.settings import Settings
 from server.web import brand_colours, brand_logo
@@ -42,7 +43,7 @@ class Brand:
     @classmethod
     def of(cls, settings: Settings) -> "Brand":
         """The brand of the settings. Raises `StartError` for a logo or a colour that cannot be used."""
-        logo = None if settings.brand_logo is None else brand_logo.read(settings.brand_logo)
+        logo = brand_logo.read(Path(settings.brand_logo)) if settings.brand_logo else None
         accent = settings.brand_accent.lower()
         return cls(
             name=settings.brand_name,

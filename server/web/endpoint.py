@@ -15,7 +15,7 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from server.errors import StoppingError, VideodockError
+from server.errors import MethodNotAllowedError, StoppingError, VideodockError
 from server.transport.admission import Admission, RequestBody
 from server.transport.short_answer import NO_HEADERS, SHORT_ANSWER
 from server.transport.socket_body import SocketBody
@@ -103,6 +103,19 @@ def endpoint(
     responses of `handle`.
     """
     return _Endpoint(handle, refuse, route, intake, cors, dress)
+
+
+def by_method(handlers: Mapping[str, Handle]) -> Handle:
+    """One handler for an address, from those of its methods; HEAD is answered as GET. Others are refused (405)."""
+
+    async def handle(call: Call) -> Response:
+        method = "GET" if call.head.method == "HEAD" else call.head.method
+        if method not in handlers:
+            names = [*handlers, *(["HEAD"] if "GET" in handlers else []), "OPTIONS"]
+            raise MethodNotAllowedError(method=call.head.method, allowed=", ".join(names))
+        return await handlers[method](call)
+
+    return handle
 
 
 class _Endpoint:

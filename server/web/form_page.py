@@ -22,7 +22,7 @@ from server.web.errors import api_response, language
 from server.web.middleware.proxy import base_url
 from server.web.static_file import PAGE_HEADERS
 
-MARKER = b"answer"
+MARKER = "answer"
 _INDEX = Path(__file__).parent / "page" / "dist" / "index.html"
 _SCRIPTS = re.compile(r"<script.*?</script>|<link rel=\"modulepreload\"[^>]*>", re.DOTALL)
 _WORDS: Mapping[Language, Mapping[str, str]] = {
@@ -58,7 +58,7 @@ _TAGS: Mapping[Language, str] = {"en": "en", "zh": "zh-CN"}
 
 def is_wanted(scope: Scope) -> bool:
     """Whether this request is of the page's plain form, sent by a browser."""
-    if parse_qs(scope["query_string"]).get(MARKER) != [b"page"]:
+    if parse_qs(scope["query_string"].decode("latin-1")).get(MARKER) != ["page"]:
         return False
     accepted = b",".join(value for name, value in scope["headers"] if name == b"accept")
     return any(part.partition(b";")[0].strip().lower() == b"text/html" for part in accepted.split(b","))

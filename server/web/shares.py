@@ -7,8 +7,7 @@ Rules:
 """
 
 import html
-from collections.abc import Awaitable, Callable, Mapping
-from functools import partial
+from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -20,11 +19,11 @@ from server.auth.authenticator import client_address
 from server.auth.principal import Scope
 from server.bootstrap import Services
 from server.database.access_models import Share
-from server.errors import FieldInvalidError, MethodNotAllowedError, NotFoundError
+from server.errors import FieldInvalidError, NotFoundError
 from server.messages import sentence
 from server.web.access import Access, Right
 from server.web.described import DescribedRoute
-from server.web.endpoint import Call, endpoint
+from server.web.endpoint import Call, Handle, by_method, endpoint
 from server.web.errors import api_response, language
 from server.web.json_body import read_object
 from server.web.middleware.cors import for_api
@@ -39,14 +38,12 @@ _FIELD = "expires_in"
 _CACHE_SECONDS = 300
 _DEFAULT_SIZE = (1280, 720)  # pixels of a player, while the video's are not known
 
-_Handle = Callable[[Call], Awaitable[Response]]
-
 
 def routes(services: Services) -> list[DescribedRoute]:
     """All routes of shares; before those of tasks, one of which has every address below `/api/task/`."""
     made = _Shares(services)
     of_task = "/api/task/{task_id}/shares"
-    table: tuple[tuple[str, Mapping[str, _Handle], Operations], ...] = (
+    table: tuple[tuple[str, Mapping[str, Handle], Operations], ...] = (
         (of_task, {"GET": made.list, "POST": made.create}, described.ALL),
         (of_task + "/{share_id}", {"DELETE": made.revoke}, described.ONE),
         ("/api/shared/{token}", {"GET": made.show}, described.SHARED),
@@ -55,18 +52,10 @@ def routes(services: Services) -> list[DescribedRoute]:
     found = []
     for path, handlers, operations in table:
         cors = for_api(services.settings, *operations)
-        handle = partial(_dispatch, handlers)
+        handle = by_method(handlers)
         served = endpoint(handle, api_response, route=path, intake=services.intake, cors=cors)
         found.append(DescribedRoute(path, served, operations, preflight=True))
     return found
-
-
-async def _dispatch(handlers: Mapping[str, _Handle], call: Call) -> Response:
-    method = "GET" if call.head.method == "HEAD" else call.head.method
-    if method not in handlers:
-        names = [*handlers, *(["HEAD"] if "GET" in handlers else []), "OPTIONS"]
-        raise MethodNotAllowedError(method=call.head.method, allowed=", ".join(names))
-    return await handlers[method](call)
 
 
 class _Shares:

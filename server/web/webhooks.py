@@ -8,7 +8,7 @@ Rules:
 """
 
 import re
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any
@@ -20,11 +20,11 @@ from server.auth.authenticator import client_address
 from server.auth.principal import Principal, Scope, is_owner
 from server.bootstrap import Services
 from server.database.event_models import WebhookEndpoint
-from server.errors import DeliveryNotFoundError, FieldInvalidError, MethodNotAllowedError, WebhookNotFoundError
+from server.errors import DeliveryNotFoundError, FieldInvalidError, WebhookNotFoundError
 from server.events.webhooks import Logged
 from server.messages import Language, sentence
 from server.web.described import DescribedRoute
-from server.web.endpoint import Call, endpoint
+from server.web.endpoint import Call, Handle, by_method, endpoint
 from server.web.errors import api_response, language
 from server.web.json_body import read_object
 from server.web.middleware.cors import for_api
@@ -44,7 +44,7 @@ def routes(services: Services) -> list[DescribedRoute]:
     """All routes of webhooks."""
     made = _Webhooks(services)
     one = PATH + "/{webhook_id}"
-    table: tuple[tuple[str, Mapping[str, _Handle], Operations], ...] = (
+    table: tuple[tuple[str, Mapping[str, Handle], Operations], ...] = (
         (PATH, {"GET": made.list, "POST": made.add}, described.ALL),
         (one, {"GET": made.show, "PATCH": made.change, "DELETE": made.remove}, described.ONE),
         (one + "/rotate", {"POST": made.rotate}, described.ROTATE),
@@ -55,21 +55,10 @@ def routes(services: Services) -> list[DescribedRoute]:
     found = []
     for path, handlers, operations in table:
         cors = for_api(services.settings, *handlers)
-        handle = partial(_dispatch, handlers)
+        handle = by_method(handlers)
         served = endpoint(handle, api_response, route=path, intake=services.intake, cors=cors)
         found.append(DescribedRoute(path, served, operations, preflight=True))
     return found
-
-
-_Handle = Callable[[Call], Awaitable[Response]]
-
-
-async def _dispatch(handlers: Mapping[str, _Handle], call: Call) -> Response:
-    method = "GET" if call.head.method == "HEAD" else call.head.method
-    if method not in handlers:
-        names = [*handlers, *(["HEAD"] if "GET" in handlers else []), "OPTIONS"]
-        raise MethodNotAllowedError(method=call.head.method, allowed=", ".join(names))
-    return await handlers[method](call)
 
 
 class _Webhooks:

@@ -1,7 +1,6 @@
 """The upload page in Chromium, used as a person uses it, against a real server."""
 
 import http.client
-import json
 import shutil
 import threading
 from collections.abc import Iterator
@@ -282,12 +281,12 @@ def test_remove_can_be_undone_and_then_deletes_the_upload(server: ServerProcess,
 
 
 def test_without_javascript_the_page_is_a_form(server: ServerProcess, tmp_path: Path) -> None:
-    """The form sends the videos as a program would, and the server's answer says that they have arrived."""
+    """The form sends the videos as a program would, and a page says that they have arrived."""
     videos = [make(tmp_path, name) for name in ("one.mp4", "two.mov")]
     with browser(tmp_path, server.url, ["submit", *map(str, videos)], plain=True) as client:
         events = client.finish(seconds=150)
     (answer,) = (event["text"] for event in events if event["event"] == "answer")
-    assert json.loads(answer)["success"]
+    assert "2 videos uploaded" in answer
     assert uploads(server).keys() == {video.name for video in videos}
 
 

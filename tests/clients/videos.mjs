@@ -144,9 +144,23 @@ function steps(page) {
       const [file] = await Promise.all([page.waitForEvent('download'), page.click(selector)])
       say('downloaded', { name: file.suggestedFilename(), text: readFileSync(await file.path(), 'utf8') })
     },
-    scheme: (colorScheme) => page.emulateMedia({ colorScheme }),
     size: (width, height) => page.setViewportSize({ width, height }),
-    photograph: (path) => page.screenshot({ path, fullPage: true }),
+    scheme: (colorScheme) => page.emulateMedia({ colorScheme, reducedMotion: 'reduce' }),
+    photograph: (path, fullPage = true) => page.screenshot({ path, fullPage, animations: 'disabled' }),
+    /** Wait until the pictures on the screen are there and two frames are drawn. */
+    settle: () =>
+      page.evaluate(async () => {
+        const isNear = (image) => image.checkVisibility() && image.getBoundingClientRect().top < innerHeight
+        const images = Array.from(document.images).filter(isNear)
+        // One that fails to load is drawn as what it is.
+        await Promise.all(images.map((image) => image.decode().catch(() => {})))
+        for (let frame = 0; frame < 2; frame++) await new Promise(requestAnimationFrame)
+      }),
+    /** Answer what matches as a server in that state would. */
+    answer: (pattern, status, body) => page.route(pattern, (route) => route.fulfill({ status, json: body })),
+    /** Never answer what matches. */
+    hold: (pattern) => page.route(pattern, () => {}),
+    offline: () => context.setOffline(true),
     /** What the server answers to a request of this page. */
     async ask(method, address) {
       const status = await page.evaluate(

@@ -23,6 +23,7 @@ from tests.tasks.queued_tasks import register
 
 AT = datetime(2026, 1, 1, tzinfo=UTC)
 TASKS, OWNERS, ENDPOINTS = 5000, 500, 50
+PER_TASK = 100  # events of a task, far more than a real one has; a task's own deliveries are read one by one
 TABLES = ("task_events", "tasks", "webhook_deliveries", "webhook_attempts")
 
 # `{at}` is the time, `{rows}` how many.
@@ -65,7 +66,8 @@ def fill(database: Database, rows: int) -> None:
                 numbers = f"({_NUMBERS.format(rows=amount)} SELECT i FROM n) AS made"
             else:
                 numbers = f"generate_series(1, {amount}) AS made(i)"
-            values = {"at": at, "no": no, "tasks": TASKS, "owners": OWNERS, "endpoints": ENDPOINTS, "numbers": numbers}
+            few = {"tasks": max(TASKS, rows // PER_TASK), "owners": OWNERS, "endpoints": ENDPOINTS}
+            values = {"at": at, "no": no, "numbers": numbers, **few}
             session.execute(text(statement.format(**values)))
     register(database)
     analyse(database, *TABLES)

@@ -240,7 +240,7 @@ def test_a_row_is_updated_after_the_database_was_away(
     sweep of what is due ends the upload."""
     away = OperationalError("it is away", {}, Exception())
 
-    def fails(*_: object) -> None:
+    def fails(*_: object, **__: object) -> None:
         raise away
 
     with LiveServer(tmp_path / "data", fsync="never") as live:

@@ -217,7 +217,7 @@ def test_a_creation_refused_for_a_full_disk_leaves_nothing(live: LiveServer, mon
     """The creation is refused for the disk, and nothing stays of it but what the task tells."""
     group = Group(live, files=2)
 
-    def fill(_: DiskStore, __: str) -> None:
+    def fill(_: DiskStore, __: str, ___: int | None = None) -> None:
         group.cancel()
         raise StorageFullError
 

@@ -30,7 +30,7 @@ NAME = "Acme & <Söhne>"
 def branded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveServer]:
     logo = tmp_path_factory.mktemp("brand") / "logo.svg"
     logo.write_bytes(SVG)
-    more: dict[str, Any] = {"brand_name": NAME, "brand_logo": logo, "brand_accent": "#0F766E"}
+    more: dict[str, Any] = {"brand_name": NAME, "brand_logo": str(logo), "brand_accent": "#0F766E"}
     with LiveServer(tmp_path_factory.mktemp("live"), terms_url=TERMS, privacy_url=PRIVACY, **more) as made:
         yield made
 
@@ -111,18 +111,18 @@ def test_another_logo_stops_the_start(content: bytes, words: str, tmp_path: Path
     file = tmp_path / "logo"
     file.write_bytes(content)
     with pytest.raises(StartError, match=words):
-        Brand.of(load(brand_logo=file))
+        Brand.of(load(brand_logo=str(file)))
 
 
 def test_a_png_is_served_as_it_is(tmp_path: Path) -> None:
     """With its type, and its ratio for the page."""
     file = tmp_path / "logo.png"
     file.write_bytes(png(300, 100))
-    brand = Brand.of(load(brand_logo=file))
+    brand = Brand.of(load(brand_logo=str(file)))
     assert brand.logo is not None
     assert (brand.logo.content, brand.logo.media_type, brand.ratio) == (png(300, 100), "image/png", 3.0)
     with pytest.raises(StartError, match="cannot be read: No such file"):
-        Brand.of(load(brand_logo=tmp_path / "none.png"))
+        Brand.of(load(brand_logo=str(tmp_path / "none.png")))
 
 
 @pytest.mark.parametrize("accent", ["#0f766e", "#2563eb", "#b3261e", "#000000", "#000080", "#5b21b6"])

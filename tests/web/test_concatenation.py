@@ -15,6 +15,7 @@ import pytest
 from server.bootstrap import Services
 from server.database.session import Database
 from server.storage import disk
+from server.storage.copy_range import copy_range
 from server.uploads import concatenation
 from tests.harness.http import Answer, LiveServer, serving
 from tests.harness.waiting import until
@@ -214,7 +215,7 @@ def test_a_join_on_a_full_disk_is_507_and_loses_no_byte(
 ) -> None:
     """507, and however the final ends: the parts have their bytes, or it has all of them."""
     parts = parts_of(live)
-    copy, calls = disk._copy, []
+    copy, calls = copy_range, []
 
     def fills_up(*args: int) -> None:
         calls.append(args)
@@ -223,7 +224,7 @@ def test_a_join_on_a_full_disk_is_507_and_loses_no_byte(
         copy(*args)
 
     with monkeypatch.context() as patched:
-        patched.setattr(disk, "_copy", fills_up)
+        patched.setattr(disk, "copy_range", fills_up)
         refused = join(live, parts)
         assert (refused.status, refused.code) == (507, "storage_full")
         (final,) = finals_of(live)
@@ -249,7 +250,7 @@ def test_two_finals_of_one_part_do_not_share_its_file(live: LiveServer, monkeypa
     first, late = part(live, DATA[:1000]), part(live, DATA[1000:], 1)
     small = id_of(join(live, [first, late]))
     with monkeypatch.context() as patched:
-        patched.setattr(disk, "_copy", _full)
+        patched.setattr(disk, "copy_range", _full)
         tail = part(live, b"z" * 50)
         assert join(live, [first, tail]).status == 507
     (cut,) = [

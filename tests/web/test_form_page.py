@@ -59,7 +59,14 @@ def test_a_refusal_is_a_page_too(live: LiveServer, files: list[tuple[str, bytes]
 
 
 @pytest.mark.parametrize(
-    ("query", "accept"), [("", BROWSER), ("?answer=page", "*/*"), ("?answer=page", "application/json"), ("", "*/*")]
+    ("query", "accept"),
+    [
+        ("", BROWSER),
+        ("?answer=page", "*/*"),
+        ("?answer=page", "application/json"),
+        ("", "*/*"),
+        ("?answer=%1A%C3%A8&x=%FF", BROWSER),
+    ],
 )
 def test_other_clients_get_the_documented_answer(live: LiveServer, query: str, accept: str) -> None:
     """Without the marker, or without HTML among what it accepts, the bytes are those of a client that says nothing."""

@@ -27,7 +27,7 @@ _CONNECT_SECONDS, _READ_SECONDS = 3, 15
 _CONNECTIONS = 40
 _DELETED_AT_ONCE = 1000
 _PIECE_BYTES = 1 << 20
-_log = structlog.stdlib.get_logger("videodock.s3")
+_log = structlog.stdlib.get_logger("videodock.storage")
 
 Bytes = bytes | bytearray
 
@@ -89,7 +89,7 @@ class Bucket:
             except Exception as error:
                 if faults.fault_of(error) is not Fault.TRANSIENT:
                     raise
-                _log.warning("s3_read_cut", key=key, at=position)
+                _log.warning("bucket_read_cut", key=key, at=position)
             if position > before:
                 until = time.monotonic() + self._deadline
             elif time.monotonic() > until:
@@ -112,7 +112,7 @@ class Bucket:
             wanted = {"Objects": [{"Key": self._key(key)} for key in batch], "Quiet": True}
             found = self._call("delete_objects", Delete=wanted)
             if found.get("Errors"):
-                _log.warning("s3_delete_failed", code=found["Errors"][0].get("Code"), number=len(found["Errors"]))
+                _log.warning("bucket_delete_failed", code=found["Errors"][0].get("Code"), number=len(found["Errors"]))
                 raise UnavailableError(part="store")
 
     def keys(self, prefix: str) -> Iterator[tuple[str, int]]:
@@ -242,7 +242,7 @@ class Bucket:
                 wait = random.uniform(pause / 2, pause)  # noqa: S311  # no secret
                 if fault is not Fault.TRANSIENT or time.monotonic() + wait > until:
                     raise self._translated(name, fault, error) from error
-                _log.info("s3_repeated", call=name, reason=faults.code_of(error) or type(error).__name__)
+                _log.info("bucket_repeated", call=name, reason=faults.code_of(error) or type(error).__name__)
             else:
                 return found
             time.sleep(wait)
@@ -257,9 +257,9 @@ class Bucket:
             case Fault.NO_MULTIPART | Fault.EXISTS:
                 return MultipartGoneError()
             case Fault.INVALID_PART:
-                _log.error("s3_part_lost", call=name)
+                _log.error("bucket_part_lost", call=name)
                 return PartLostError()
-        _log.warning("s3_unavailable", call=name, reason=faults.sentence(error), code=faults.code_of(error))
+        _log.warning("bucket_unavailable", call=name, reason=faults.sentence(error), code=faults.code_of(error))
         return UnavailableError(part="store")
 
 

@@ -39,7 +39,7 @@ T = TypeVar("T")
 
 # Calls of all uploads: parts on their way, and the rows that count them.
 _threads = ThreadPoolExecutor(24, "s3")
-_log = structlog.stdlib.get_logger("videodock.s3")
+_log = structlog.stdlib.get_logger("videodock.storage")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,7 +116,7 @@ class S3Store(UploadStore):
             raise UploadLockedError from None
         except (MultipartGoneError, PartLostError):
             # Aborted by somebody else. The bytes that were counted may be lost; an operator has to look.
-            _log.exception("s3_multipart_gone", upload=upload_id)
+            _log.exception("bucket_multipart_gone", upload=upload_id)
             raise UnavailableError(part="store") from None
         finally:
             self._running.pop(upload_id, None)
@@ -344,7 +344,7 @@ class S3Store(UploadStore):
         except MultipartGoneError:
             # Its answer may have been lost: then the object is there.
             if self.bucket.size(key) != upload.size:
-                _log.exception("s3_multipart_gone", upload=upload.id)
+                _log.exception("bucket_multipart_gone", upload=upload.id)
                 raise UnavailableError(part="store") from None
         return key
 
@@ -376,7 +376,7 @@ class S3Store(UploadStore):
                 checksum.update(piece)
                 yield piece
             if part.crc32c and checksum.text != part.crc32c:
-                _log.error("s3_bytes_changed", upload=upload.id, part=part.number)
+                _log.error("bucket_bytes_changed", upload=upload.id, part=part.number)
                 raise UnavailableError(part="store")
 
     async def _do(self, work: Callable[..., T], *args: object) -> T:

@@ -60,8 +60,8 @@ export function Audit() {
           {t('admin.audit_none_hint')}
         </Empty>
       ) : (
-        <div class="panel card">
-          {list.rows.length === 0 && <p class="panel-empty">{t('admin.audit_more_short')}</p>}
+        <div class="pane card">
+          {list.rows.length === 0 && <p class="pane-empty">{t('admin.audit_more_short')}</p>}
           <Table
             id="audit"
             label={t('admin.audit')}

@@ -73,7 +73,7 @@ export function Deliveries({
           <Loading />
         )
       ) : list.rows.length === 0 ? (
-        <p class="panel-empty">{t('admin.deliveries_none')}</p>
+        <p class="pane-empty">{t('admin.deliveries_none')}</p>
       ) : (
         <Table
           label={t('admin.deliveries')}

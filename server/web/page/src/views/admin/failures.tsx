@@ -61,12 +61,12 @@ export function Failures({ failures, changed }: { failures: Overview['failures']
       }
     >
       {items.length === 0 ? (
-        <p class="panel-empty">{t('admin.failures_none')}</p>
+        <p class="pane-empty">{t('admin.failures_none')}</p>
       ) : (
         <Table label={t('admin.failures')} columns={columns} rows={items} keyOf={({ task_id }) => task_id} />
       )}
       {last_day > items.length && (
-        <p class="panel-note">{t('admin.failures_more', { shown: count(items.length), n: count(last_day) })}</p>
+        <p class="pane-note">{t('admin.failures_more', { shown: count(items.length), n: count(last_day) })}</p>
       )}
     </Panel>
   )

@@ -62,7 +62,7 @@ export function Keys() {
         />
         {button}
       </search>
-      <div class="panel card">
+      <div class="pane card">
         <Rows
           list={keys}
           empty={
@@ -85,10 +85,10 @@ export function Keys() {
         />
       </div>
       <Panel id="grants" heading={t('admin.grants')}>
-        <p class="panel-note">{t('admin.grants_hint')}</p>
+        <p class="pane-note">{t('admin.grants_hint')}</p>
         <Rows
           list={grants}
-          empty={<p class="panel-empty">{t('admin.grants_none')}</p>}
+          empty={<p class="pane-empty">{t('admin.grants_none')}</p>}
           draw={(rows) => (
             <Table
               label={t('admin.grants')}

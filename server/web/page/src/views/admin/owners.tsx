@@ -44,7 +44,7 @@ export function Owners() {
       ) : (
         <>
           <div class="room-tools">{button}</div>
-          <div class="panel card">
+          <div class="pane card">
             <Table
               id="owners"
               label={t('admin.owners')}

@@ -30,8 +30,8 @@ export function Panel({
   children: ComponentChildren
 }) {
   return (
-    <section class="panel card" aria-labelledby={`${id}-heading`} id={id}>
-      <div class="panel-head">
+    <section class="pane card" aria-labelledby={`${id}-heading`} id={id}>
+      <div class="pane-head">
         <h2 id={`${id}-heading`}>{heading}</h2>
         {beside}
       </div>

@@ -44,7 +44,7 @@ export function SettingsRoom() {
       {shown.length === 0 ? (
         <Empty icon="search" heading={t('admin.settings_none')} />
       ) : (
-        <div class="panel card">
+        <div class="pane card">
           <Table
             id="settings"
             label={t('admin.settings')}

@@ -87,7 +87,7 @@ function List() {
   }
   return (
     <Panel id="tasks" heading={t('admin.all_tasks')}>
-      <search class="tools panel-tools">
+      <search class="tools pane-tools">
         {isProtected && (
           <Find
             id="owner-filter"
@@ -137,7 +137,7 @@ function List() {
         />
       )}
       {list.rows !== null && (sort !== 'created' || !isDescending) && (
-        <p class="panel-note">{t('admin.sorted_newest')}</p>
+        <p class="pane-note">{t('admin.sorted_newest')}</p>
       )}
     </Panel>
   )

@@ -82,7 +82,7 @@ function Newest({ end }: { end: End }) {
         {t('admin.uploads_summary', { n: count(open), speed: speed(bytes_per_second ?? 0) })}
         {open > items.length && ` ${t('admin.uploads_more', { n: count(open), shown: count(items.length) })}`}
       </p>
-      <div class="panel card">
+      <div class="pane card">
         <Table
           id="uploads"
           label={t('admin.uploads')}
@@ -110,7 +110,7 @@ function Listed({ owner, end }: { owner: string; end: End }) {
   }
   if (list.rows.length === 0) return <None />
   return (
-    <div class="panel card">
+    <div class="pane card">
       <Table
         id="uploads"
         label={t('admin.uploads')}

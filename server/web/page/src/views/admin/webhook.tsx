@@ -41,12 +41,12 @@ export function OneWebhook({ webhook, changed }: { webhook: Webhook; changed: ()
       <p class="room-back">
         <a href={href('admin/webhooks')}>{t('admin.all_webhooks')}</a>
       </p>
-      <section class="panel card" aria-labelledby="webhook-heading">
-        <div class="panel-head">
+      <section class="pane card" aria-labelledby="webhook-heading">
+        <div class="pane-head">
           <h2 id="webhook-heading" class="is-address" dir="ltr">
             {url}
           </h2>
-          <div class="panel-actions">
+          <div class="pane-actions">
             <Button id="webhook-test" onClick={() => void test()}>
               {t('admin.test')}
             </Button>

@@ -52,7 +52,7 @@ export function WebhooksRoom() {
       ) : (
         <>
           <div class="room-tools">{button}</div>
-          <div class="panel card">
+          <div class="pane card">
             <Table
               id="webhooks"
               label={t('admin.webhooks')}

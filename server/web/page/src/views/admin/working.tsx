@@ -8,7 +8,7 @@ import { hasText, t } from '../../text'
 import { VideoLink } from './parts'
 
 export function Working({ workers }: { workers: readonly Worker[] }) {
-  if (workers.length === 0) return <p class="panel-empty">{t('admin.working_none')}</p>
+  if (workers.length === 0) return <p class="pane-empty">{t('admin.working_none')}</p>
   const columns: Column<Worker>[] = [
     {
       id: 'task',

@@ -109,7 +109,7 @@ class JoinCrashScenario:
 
 _STEPS: list[tuple[Any, str]] = [
     *((DiskStore, name) for name in ("finish", "delete", "concatenate", "undo_concatenate", "_join")),
-    (disk, "_copy"),
+    (disk, "copy_range"),
     (Path, "hardlink_to"),
 ]
 

@@ -17,7 +17,7 @@ export const admin = {
   doctor: 'Doctor',
   forbidden: 'Only administrators see this',
   forbidden_hint: 'Sign in with a key that has the scope “admin”.',
-  open_hint: 'Authentication is off: whoever reaches this server is its administrator.',
+  open_hint: 'Authentication is off: everyone who can reach this server is an administrator.',
   all_see: 'See all',
   owner: 'Owner',
   state: 'Status',

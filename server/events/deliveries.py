@@ -196,11 +196,10 @@ def _first_of_tasks(
     if not tasks:
         return {}
     of = (_deliveries.c.endpoint_id == endpoint_id, _is_pending, _deliveries.c.task_id.in_(tasks))
+    first = select(func.min(_deliveries.c.id)).where(*of).group_by(_deliveries.c.task_id)
     columns = (_deliveries.c.task_id, _deliveries.c.id, _deliveries.c.next_attempt_at)
-    found: dict[str | None, tuple[int, datetime]] = {}
-    for row in connection.execute(select(*columns).where(*of).order_by(_deliveries.c.id)):
-        found.setdefault(row.task_id, (row.id, row.next_attempt_at))
-    return found
+    rows = connection.execute(select(*columns).where(_deliveries.c.id.in_(first)))
+    return {row.task_id: (row.id, row.next_attempt_at) for row in rows}
 
 
 def record(connection: Connection, outcomes: Sequence[Outcome], now: datetime) -> Counter[str]:

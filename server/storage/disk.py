@@ -178,7 +178,7 @@ class DiskStore(UploadStore):
             with path.open("rb") as source:
                 state = os.fstat(source.fileno())
                 if state.st_nlink != 1:
-                    return  # of a final and its part: the same bytes come to the same places, whoever writes them
+                    return  # of a final and its part: the same bytes come to the same places from each writer
                 target = os.open(copy, _NEW, 0o600)
                 try:
                     copy_range(source.fileno(), 0, target, 0, state.st_size)

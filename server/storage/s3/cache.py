@@ -3,7 +3,7 @@
 Rules:
 
 - A copy is renamed into place when it is whole and every checksum was compared.
-- Copies are there for speed only: the folder may be emptied at any moment, and whoever has a file open reads on.
+- Copies are there for speed only: the folder may be emptied at any moment, and a reader that has a file open reads on.
 - All copies together are smaller than the limit, but for the one that is wanted now. The one that was used longest ago
   goes first.
 """

@@ -145,14 +145,14 @@ REASONS: dict[str, Texts] = {
         "a line begins with the boundary and goes on after it; choose a boundary that no line of a file begins with",
     ),
     "form_head_line": (
-        "某一部分的头中有一行不是“名称: 值”的形式",
+        "某一部分的头中有一行不是 `name: value` 的形式",
         "the head of a part has a line that is not a header, `name: value`",
     ),
     "form_head_size": (
         "某一部分的头过长，最大 {limit}",
         "the head of a part is too long; the limit is {limit}",
     ),
-    "form_parts": ("分段过多，最多 {limit} 个", "it has too many parts; the limit is {limit}"),
+    "form_parts": ("表单包含的部分过多，最多 {limit} 个", "it has too many parts; the limit is {limit}"),
     "form_nested": (
         "某一部分本身又是 multipart；请将每个文件作为单独的一部分发送",
         "a part is itself multipart; send each file as a part of its own",

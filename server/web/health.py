@@ -14,6 +14,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.types import Scope
 
+from server.messages.phrases import Phrase
 from server.observability import Gauge, Metrics
 from server.version import __version__
 from server.web.described import DescribedRoute
@@ -110,17 +111,17 @@ class Probes:
                     self._call, name, check, limiter=self._threads, abandon_on_cancel=True
                 )
         except TimeoutError:
-            sentence = f"no answer within {self._time_limit:g} s"
+            sentence = Phrase.of("no_answer_within", seconds=f"{self._time_limit:g}")
         except Exception:
             _log.exception("not_ready", part=name)
-            sentence = "failed; the server's log says why"
+            sentence = Phrase.of("check_failed")
         if sentence is not None:
             found[name] = sentence
 
     def _call(self, name: str, check: Check) -> str | None:
         running = self._running[name]
         if not running.acquire(blocking=False):
-            return "an earlier check has not ended yet"
+            return Phrase.of("check_still_running")
         try:
             return check()
         finally:

@@ -38,6 +38,7 @@ export const admin = {
   check_space: 'The disk: {reason}',
   check_scanner: 'The virus scanner: {reason}',
   check_confinement: 'The confinement of decoders: {reason}',
+  check_scheduler: 'The scheduler: {reason}',
   check_other: '{name}: {reason}',
   do_database: 'Start the database, or correct “database_url”.',
   do_store: 'Make the data folder reachable and writable for the server.',

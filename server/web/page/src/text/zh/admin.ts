@@ -40,6 +40,7 @@ export const admin: Texts['admin'] = {
   check_space: '磁盘：{reason}',
   check_scanner: '病毒扫描：{reason}',
   check_confinement: '解码隔离：{reason}',
+  check_scheduler: '任务调度：{reason}',
   check_other: '{name}：{reason}',
   do_database: '请启动数据库，或更正“database_url”。',
   do_store: '请确保服务器可以读写数据目录。',

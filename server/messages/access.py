@@ -63,7 +63,7 @@ SENTENCES: dict[str, Texts] = {
         "该分享链接已被撤销，请联系分享者",
         "This link was revoked; ask the person who sent it",
     ),
-    "share_video_gone": ("该视频已被删除", "The video behind this link was deleted"),
+    "share_video_gone": ("该视频已被删除", "The video of this link was deleted"),
     "too_many_shares": (
         "该视频的有效分享链接已达上限 {limit} 个，请先撤销不用的",
         "A video may have at most {limit} valid links; revoke one that is not needed",

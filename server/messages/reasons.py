@@ -92,7 +92,10 @@ REASONS: dict[str, Texts] = {
         "须提供 message_id，或提供 since（可加 until）",
         "give either message_id, or since with or without until",
     ),
-    "webhook_owner": ("须为您自己；其他用户的 Webhook 需要权限 admin", "it must be your own; other owners need the scope admin"),
+    "webhook_owner": (
+        "须为您自己；其他用户的 Webhook 需要权限 admin",
+        "it must be your own; other owners need the scope admin",
+    ),
     "retry_nothing": ("没有失败或已取消的文件", "none of its files has failed or been cancelled"),
     "retry_gone": ("原始文件已不存在：{names}", "the original is gone: {names}"),
     "retry_infected": (

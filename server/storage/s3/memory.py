@@ -1,7 +1,7 @@
 """The memory for parts on their way: at most so much in all, whatever the number of uploads.
 
-Rule: nobody who holds memory waits for more of it. A body that gets none parks what it has, which frees its own, and
-then waits in line. So a body that is faster than the bucket is slowed down, and the line always moves.
+Rule: a body that holds memory never waits for more. A body that gets none parks what it has, which frees its memory,
+and then waits in line. So a body that is faster than the bucket is slowed down, and the line always moves.
 """
 
 import asyncio
@@ -29,7 +29,7 @@ class PartMemory:
 
     @property
     def is_short(self) -> bool:
-        """Whether somebody waits: then who has little to do with its memory gives it back."""
+        """Whether a body waits; then a body that hardly uses its memory gives it back."""
         return bool(self._line)
 
     @property
@@ -38,7 +38,7 @@ class PartMemory:
         return self._used
 
     def try_take(self, count: int) -> bool:
-        """Take so many bytes if they are free and nobody waits for memory."""
+        """Take so many bytes if they are free and no body waits for memory."""
         with self._lock:
             if self._line or self._used + count > self.limit:
                 return False

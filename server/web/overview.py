@@ -3,8 +3,8 @@
 Rules:
 
 - An overview is asked for every few seconds, so it reads indexes of open rows only, and bounded numbers of them.
-- Rates are the difference between two looks of this process; the first look has none.
-- The doctor works in a process of its own: it opens the parts that it examines, and must disturb none of the server's.
+- Rates are the difference between two requests to this process; the first request has none.
+- The doctor works in a process of its own: it opens the parts that it examines, and must not disturb the server's.
 """
 
 import asyncio
@@ -63,7 +63,7 @@ class _Seen:
 
 
 class Overview:
-    """Makes overviews. One for an application, since rates need the look before."""
+    """Makes overviews. One per application, since rates need the previous request."""
 
     def __init__(self, services: Services, probes: Probes, hints: frozenset[str]) -> None:
         self._services = services

@@ -1,4 +1,4 @@
-"""The memory for parts on their way: at most so much in all, whatever the number of uploads.
+"""The memory for parts on their way to the bucket: bounded in total, however many uploads there are.
 
 Rule: a body that holds memory never waits for more. A body that gets none parks what it has, which frees its memory,
 and then waits in line. So a body that is faster than the bucket is slowed down, and the line always moves.
@@ -62,12 +62,12 @@ class PartMemory:
                 if entry in self._line:
                     self._line.remove(entry)
                 else:
-                    self._used -= count  # it came together with the cancellation
+                    self._used -= count  # the memory was granted as the wait was cancelled
                 self._serve()
             raise
 
     def give(self, count: int) -> None:
-        """Give so many bytes back."""
+        """Free so many bytes."""
         with self._lock:
             self._used -= count
             self._serve()
@@ -107,12 +107,12 @@ class Filling:
 
     @property
     def count(self) -> int:
-        """New bytes in it."""
+        """How many new bytes it has."""
         return len(self._data)
 
     @property
     def room(self) -> int:
-        """Bytes that are missing to a whole part."""
+        """How many bytes are missing from a whole part."""
         return self.size - self.before - len(self._data)
 
     def __call__(self, view: memoryview) -> int:

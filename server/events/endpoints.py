@@ -125,7 +125,7 @@ class OwnedEndpoints:
     def record(
         self, connection: Connection, outcomes: Sequence[Outcome], now: datetime
     ) -> tuple[Mapping[str, int], Counter[str]]:
-        """Write the results of endpoints; returns failures in a row by endpoint, and how many other deliveries are `dead`."""
+        """Write the results; returns failures in a row by endpoint, and how many other deliveries are `dead` now."""
         ended: Counter[str] = Counter()
         failures: dict[str, int] = {}
         asked: dict[str, float] = {}

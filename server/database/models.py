@@ -33,6 +33,7 @@ from server.database import event_models as event_models
 from server.database import lease_models as lease_models
 from server.database import part_models as part_models
 from server.database import report_models as report_models
+from server.database import result_models as result_models
 from server.database.base import COUNTER, index_of, word
 from server.database.base import Base as Base
 from server.lifecycle import FileStatus, StepStatus, TaskStatus, UploadStatus

@@ -32,7 +32,7 @@ from server.pipeline.sandbox.spare_children import NONE, SpareChildren
 from server.pipeline.step import Cancelled, Limits, Step, StepContext
 from server.settings import Settings
 from server.storage.base import UploadStore
-from server.storage.results import Results
+from server.storage.result_store import ResultStore
 from server.tasks import file_steps, queue
 from server.tasks.queue import Claim, Failure
 from server.tracing import NO_TRACE, AttemptTrace
@@ -61,7 +61,7 @@ class Attempt:
         settings: Settings,
         database: Database,
         store: UploadStore,
-        results: Results,
+        results: ResultStore,
         quarantine: Callable[[str], None],
         drop_originals: Callable[[str], None],
         clock: Callable[[], datetime],

@@ -5,7 +5,7 @@ the connection. At most one piece is in memory; a client that reads slowly slows
 """
 
 import os
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 
 from starlette.responses import Response
@@ -14,10 +14,8 @@ from starlette.types import Receive, Scope, Send
 from server import threads
 from server.errors import UnavailableError
 from server.settings import Settings
+from server.storage.stored_file import Read
 from server.web.file_response import Range, StoredFileResponse
-
-Read = Callable[[int, int], Iterator[bytes]]
-"""The bytes from a first one up to and without a last one, in pieces; each step blocks."""
 
 
 class StreamedFileResponse(StoredFileResponse):

@@ -58,7 +58,7 @@ class BucketResults(ResultStore):
     ) -> None:
         self.ledger = ledger
         self._bucket = bucket
-        self._local = local
+        self.local = local
         self._cache = cache
         self._upload = upload
         self._signer = signer
@@ -69,10 +69,10 @@ class BucketResults(ResultStore):
     # What an attempt makes
 
     def begin(self, task_id: str, attempt: int, file_id: str, step: str) -> Path:
-        return self._local.begin(task_id, attempt, file_id, step)
+        return self.local.begin(task_id, attempt, file_id, step)
 
     def seal(self, task_id: str, attempt: int, file_id: str, step: str, check: Callable[[], None] = no_check) -> None:
-        folder = self._local.work_folder(task_id, attempt, file_id, step)
+        folder = self.local.work_folder(task_id, attempt, file_id, step)
         names = public_files(folder)
         if not names:
             return
@@ -104,13 +104,13 @@ class BucketResults(ResultStore):
         self.publish(task_id, attempt, file_id, step, transaction)
 
     def discard(self, task_id: str, attempt: int) -> None:
-        self._local.discard(task_id, attempt)
+        self.local.discard(task_id, attempt)
         with self._lock:
             made = self._made.pop((task_id, attempt), {})
         self._tidy(made.values())
 
     def discard_file(self, task_id: str, attempt: int, file_id: str) -> None:
-        self._local.discard_file(task_id, attempt, file_id)
+        self.local.discard_file(task_id, attempt, file_id)
         with self._lock:
             found = self._made.get((task_id, attempt), {})
             made = [found.pop(key) for key in list(found) if key[0] == file_id]
@@ -132,7 +132,7 @@ class BucketResults(ResultStore):
     def look_up(self, task_id: str, file_id: str, name: str) -> StoredFile | None:
         found = self.ledger.find(task_id, file_id, name) if is_public(name) else None
         if found is None:
-            return self._local.look_up(task_id, file_id, name)
+            return self.local.look_up(task_id, file_id, name)
         key = found[0].folder + name
         return StoredFile(
             stat=stat_of(found[1].size),
@@ -145,7 +145,7 @@ class BucketResults(ResultStore):
     def local_path(self, task_id: str, file_id: str, name: str) -> Path | None:
         found = self.ledger.find(task_id, file_id, name) if is_public(name) else None
         if found is None:
-            return self._local.local_path(task_id, file_id, name)
+            return self.local.local_path(task_id, file_id, name)
         made, one = found
         try:
             copy = f"{made.id}.{name.replace('/', '.')}"
@@ -156,28 +156,28 @@ class BucketResults(ResultStore):
     def names(self, task_id: str, file_id: str) -> Sequence[str]:
         seen = [made for made in self.ledger.sets(task_id, file_id) if made.status is SetStatus.PUBLISHED]
         found = {one.name for made in seen for one in self.ledger.objects(made)}
-        return sorted(found.union(self._local.names(task_id, file_id)))
+        return sorted(found.union(self.local.names(task_id, file_id)))
 
     def has_any(self, task_id: str, file_id: str | None = None) -> bool:
         stored = any(made.status in _STORED for made in self.ledger.sets(task_id, file_id))
-        return stored or self._local.has_any(task_id, file_id)
+        return stored or self.local.has_any(task_id, file_id)
 
     def bytes_of(self, task_id: str, file_id: str) -> int:
         stored = sum(made.size for made in self.ledger.sets(task_id, file_id) if made.status in _STORED)
-        return stored + self._local.bytes_of(task_id, file_id)
+        return stored + self.local.bytes_of(task_id, file_id)
 
     # Removal
 
     def hide(self, task_id: str, file_id: str, transaction: Any = None) -> None:
         self.ledger.hide(task_id, file_id, transaction)
-        self._local.hide(task_id, file_id)
+        self.local.hide(task_id, file_id)
 
     def remove(self, task_id: str, file_id: str) -> None:
         self._delete_leaving(task_id, file_id)
-        self._local.remove(task_id, file_id)
+        self.local.remove(task_id, file_id)
 
     def remove_empty(self, task_id: str, transaction: Any = None) -> bool:
-        is_empty = self._local.remove_empty(task_id)
+        is_empty = self.local.remove_empty(task_id)
         return is_empty and not any(made.status in _STORED for made in self.ledger.sets(task_id, None, transaction))
 
     def _delete_leaving(self, task_id: str, file_id: str) -> None:
@@ -208,16 +208,16 @@ class BucketResults(ResultStore):
     # Leftovers
 
     def attempts(self) -> list[tuple[str, int]]:
-        return self._local.attempts()
+        return self.local.attempts()
 
     def in_work(self) -> list[tuple[str, tuple[str, int] | None]]:
-        return self._local.in_work()
+        return self.local.in_work()
 
     def drop_work(self, name: str) -> None:
-        self._local.drop_work(name)
+        self.local.drop_work(name)
 
     def is_in_work(self, name: str) -> bool:
-        return self._local.is_in_work(name)
+        return self.local.is_in_work(name)
 
     def sweep(self, claims: Claims, *, dry_run: bool) -> int:
         found = list(self.ledger.unpublished())  # first: a worker that begins later has claimed its task by then
@@ -259,7 +259,7 @@ class BucketResults(ResultStore):
     # Inventory
 
     def tasks(self) -> Iterator[str]:
-        return chain(self._local.tasks(), self.ledger.tasks())
+        return chain(self.local.tasks(), self.ledger.tasks())
 
     def lacks(self, task_id: str, file_id: str, names: Sequence[str]) -> bool:
         if not set(names) <= set(self.names(task_id, file_id)):

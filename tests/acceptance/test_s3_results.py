@@ -90,7 +90,8 @@ def test_a_host_dies_in_mid_upload_and_another_one_finishes(
         assert {name: answer.content for name, answer in results_of(host, task_id).items()} == before
     assert web.http.delete(f"{web.url}/api/task/{task_id}").status_code == 200
     until(lambda: list(object_store.objects(bucket)) == [".videodock"], what="the bucket is empty")
-    assert query(url, "SELECT id FROM result_sets") == []
+    # One row may stay for an hour: of the first attempt, which could have been only slow.
+    assert query(url, "SELECT id FROM result_sets WHERE status <> 'abandoned'") == []
 
 
 def check_once(server: ServerProcess, store: ObjectStore, bucket: str, number: int) -> None:

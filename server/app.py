@@ -171,7 +171,7 @@ def _routes(
         *health.routes(
             checks, services.metrics, hints=_HINTS, check_scraper=Access(services).admin, is_draining=is_draining
         ),
-        *pages.routes(settings.auth, cards=PreviewCards(services), brand=brand),
+        *pages.routes(settings.auth, cards=PreviewCards(services), brand=brand, media=services.store.origins),
     ]
     return [*made, *description.routes(settings, made, __version__)]
 

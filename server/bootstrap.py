@@ -38,7 +38,7 @@ from server.storage import pins
 from server.storage.ballast import Ballast
 from server.storage.base import UploadStore
 from server.storage.locks import UploadLocks
-from server.storage.results import Results
+from server.storage.result_store import ResultStore
 from server.tasks.wake import Wake
 from server.tracing import Tracing, open_tracing
 from server.transport.admission import Admission
@@ -82,14 +82,13 @@ class Services:
     host: str
     """The name of this data folder, for what runs in it."""
     node: str
-    """Where the results of tasks are: this folder, even where a bucket has the originals. Workers take tasks of their
-    node."""
+    """Where the results of tasks are: this folder, or the bucket of all hosts. Workers take tasks of their node."""
     clock: Callable[[], datetime]
     new_id: Callable[[], str]
     database: Database
     store: UploadStore
     locks: UploadLocks
-    results: Results
+    results: ResultStore
     wake: Wake
     metrics: Metrics
     intake: Admission
@@ -132,19 +131,19 @@ class Services:
             reserve = reservations.reserve_bytes(settings.disk_reserve, store.capacity)
             spare = Ballast(folder, reserve // 4 if _is_here(settings) else 0)
             spare.release_if_needed()
-            results = Results(folder, syncs=settings.fsync != "never")
+            results = stores.open_results(settings, store, utc_now)
             wake = Wake(folder)
             host = _node(folder / "node")
         except OSError as error:
             raise StartError(f"The data folder {folder} cannot be used: {error.strerror}.") from None
         database = Database(settings.sqlalchemy_url, settings.database_pool_size, settings.fsync, spare)
         locks = open_locks(settings, database, store)
-        stores.connect(store, database, locks)
+        stores.connect(store, results, database, locks)
         room = DiskReservations(database, store, reserve, folder / "space.lock")
         return cls._assemble(
             settings=settings,
             host=host,
-            node=host,
+            node=stores.node_of(host, results),
             database=database,
             store=store,
             locks=locks,
@@ -164,7 +163,7 @@ class Services:
         database: Database,
         store: UploadStore,
         locks: UploadLocks,
-        results: Results,
+        results: ResultStore,
         wake: Wake,
         room: DiskReservations,
         keep_spare: Callable[[], None],

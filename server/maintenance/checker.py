@@ -26,7 +26,7 @@ from server.lifecycle import TaskStatus, UploadStatus
 from server.settings import Settings
 from server.storage.base import UploadStore
 from server.storage.locks import UploadLocks
-from server.storage.results import MAIN, Results
+from server.storage.result_store import MAIN, ResultStore
 from server.tasks import outbox
 from server.tus.headers import is_id
 
@@ -97,7 +97,7 @@ class Checker:
     database: Database
     store: UploadStore
     locks: UploadLocks
-    results: Results
+    results: ResultStore
     node: str
 
     def find_mismatches(self) -> list[Mismatch]:
@@ -228,6 +228,10 @@ class Checker:
                 with self.locks.try_hold(task_id) as held:
                     if held and self._without_results([task_id]) and self.results.has_any(task_id):
                         yield Mismatch(MismatchKind.RESULTS_UNKNOWN, f"results/{task_id}")
+        for task_id, what in self.results.strays():
+            with self.locks.try_hold(task_id) as held:
+                if held:
+                    yield Mismatch(MismatchKind.RESULTS_UNKNOWN, what)
         shown = or_(*(getattr(TaskFile, column) for column in MAIN))
         files = select(TaskFile.id, TaskFile.task_id).join(Task, Task.id == TaskFile.task_id)
         for file_id, task_id in self._rows(files.where(shown, Task.node == self.node), TaskFile.id):
@@ -249,7 +253,7 @@ class Checker:
             if file is None:
                 return False
             names = [name for column, name in MAIN.items() if getattr(file, column)]
-        return any(self.results.find(file.task_id, file_id, name) is None for name in names)
+        return self.results.lacks(file.task_id, file_id, names)
 
     def _work(self) -> Iterator[Mismatch]:
         found = self.results.in_work()  # first: a worker that begins later has claimed its task by then

@@ -22,7 +22,7 @@ from server.lifecycle import TASK_MOVES, UploadStatus, ends
 from server.maintenance.sweep_report import SweepKind, SweepRound
 from server.storage.base import UploadStore
 from server.storage.locks import UploadLocks
-from server.storage.results import Results
+from server.storage.result_store import ResultStore
 from server.tasks import removal
 from server.tasks.wake import Wake
 from server.tus.protocol import Facts
@@ -59,7 +59,7 @@ class Removal:
     store: UploadStore
     locks: UploadLocks
     wake: Wake
-    results: Results
+    results: ResultStore
     facts: UploadFacts
     deletion: UploadDeletion
     node: str
@@ -162,7 +162,7 @@ class Removal:
             held = select(Task.status).where(Task.id == file.task_id).with_for_update()
             has_ended = session.scalar(held) in ends(TASK_MOVES)
             changed(session, update(TaskFile).where(TaskFile.id == file.id).values(removing=False))
-            if has_ended and self.results.remove_empty(file.task_id):
+            if has_ended and self.results.remove_empty(file.task_id, session):
                 changed(session, update(Task).where(Task.id == file.task_id).values(has_results=False))
 
     @contextmanager

@@ -33,7 +33,7 @@ from server.maintenance.guarded_clock import GuardedClock
 from server.maintenance.sweep_report import SweepKind, SweepRound
 from server.settings import Settings
 from server.storage.base import UploadStore
-from server.storage.results import MAIN, Results
+from server.storage.result_store import MAIN, ResultStore
 from server.uploads.deletion import UploadDeletion
 
 _BATCH = 500
@@ -65,7 +65,7 @@ class Retention:
         settings: Settings,
         database: Database,
         store: UploadStore,
-        results: Results,
+        results: ResultStore,
         deletion: UploadDeletion,
         node: str,
         clock: Callable[[], datetime],
@@ -290,7 +290,7 @@ class Retention:
             if self._hold(session, task_id, until) is None:
                 return False  # tried again: the folder may have results of the new attempt
             for file_id in files:
-                self._results.hide(task_id, file_id)
+                self._results.hide(task_id, file_id, session)
         for file_id in files:
             self._results.remove(task_id, file_id)
         self._mark_empty(task_id, until)
@@ -299,7 +299,7 @@ class Retention:
     def _mark_empty(self, task_id: str, until: datetime) -> None:
         with self._database.write() as session:
             # No worker publishes while the row is held.
-            if self._hold(session, task_id, until) is not None and self._results.remove_empty(task_id):
+            if self._hold(session, task_id, until) is not None and self._results.remove_empty(task_id, session):
                 changed(session, update(Task).where(Task.id == task_id).values(has_results=False))
 
     def _mark_results_removed(self, task_id: str, until: datetime, of: ColumnElement[bool]) -> Sequence[str]:

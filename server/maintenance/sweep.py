@@ -33,7 +33,7 @@ from server.maintenance.sweep_report import SweepKind, SweepReport, SweepRound
 from server.settings import Settings
 from server.storage.base import UploadStore
 from server.storage.locks import UploadLocks
-from server.storage.results import Results
+from server.storage.result_store import ResultStore
 from server.tasks import outbox
 from server.uploads import groups
 from server.uploads.completion import UploadCompletion
@@ -76,7 +76,7 @@ class Sweeper:
     keys: IdempotencyKeys
     retention: Retention
     removal: Removal
-    results: Results
+    results: ResultStore
     node: str
     clock: Callable[[], datetime]
 
@@ -136,17 +136,21 @@ class Sweeper:
         this.report.add(SweepKind.LEFTOVERS, self.store.sweep(dry_run=this.dry_run))
 
     def _sweep_work(self, this: SweepRound) -> None:
-        """Remove the work folders of attempts without a worker."""
+        """Remove the work folders of attempts without a worker, and their results elsewhere."""
+        this.report.add(SweepKind.LEFTOVERS, self.results.sweep(self._working, dry_run=this.dry_run))
         found = self.results.in_work()  # first: a worker that begins later has claimed its task by then
         if not found:
             return
-        with self.database.read() as session:
-            working = outbox.active_claims(session, self.node, dead=None)
+        working = self._working()
         for name, claim in found:
             if claim not in working:
                 if not this.dry_run:
                     self.results.drop_work(name)
                 this.report.add(SweepKind.LEFTOVERS)
+
+    def _working(self) -> set[tuple[str, int]]:
+        with self.database.read() as session:
+            return outbox.active_claims(session, self.node, dead=None)
 
     def _settle_open(self, this: SweepRound, *, everything: bool) -> None:
         seen: set[str] = set()

@@ -36,6 +36,20 @@ class StoreSettings(BaseModel):
         description="Seconds for which a failed request to the bucket is repeated; after that its client gets 503 and "
         "should be repeated. Clients of tus wait for 30 seconds.",
     )
+    s3_presign: int = Field(
+        0,
+        ge=0,
+        le=7 * 86400,
+        description="Seconds for which a client may read a video, a segment or an original from the bucket itself: GET "
+        "answers with a redirect to a signed URL. It should be longer than a video is watched. 0 is off: all bytes go "
+        "through the server.",
+    )
+    s3_public_endpoint: str = Field(
+        "",
+        pattern=r"^$|^https?://[^/?#@\s]+$",
+        description="Where clients reach the bucket, if not at the endpoint in `store`, for `s3_presign`: "
+        "`https://host`.",
+    )
     s3_cache: ByteSize = Field(
         ByteSize(10 * GIB),
         ge=0,

@@ -13,6 +13,7 @@ from enum import Enum
 from pathlib import Path
 
 from server.errors import StorageFullError
+from server.storage.stored_file import Sign
 from server.transport.body import Body, Moved, Tap
 
 _STREAMED_BYTES = 1 << 20
@@ -36,6 +37,9 @@ class UploadStore(ABC):
     is_quick: bool = False
     """Whether `create`, `size`, `modified` and `delete` take microseconds, so that the event loop may call `size` and
     `modified`, and the thread that writes for many the others."""
+
+    origins: Sequence[str] = ()
+    """Where the addresses lead that it signs, for the policies of pages."""
 
     is_local: bool = True
     """Whether `local_path` is where the bytes are, and not a copy that takes time to make. A store that is not local
@@ -109,6 +113,10 @@ class UploadStore(ABC):
             while start < stop and (piece := file.read(min(_STREAMED_BYTES, stop - start))):
                 start += len(piece)
                 yield piece
+
+    def signer_of(self, upload_id: str) -> Sign | None:  # noqa: ARG002  # most have no addresses
+        """Makes addresses at which a client gets the bytes of a finished upload itself; None without such. Blocking."""
+        return None
 
     @abstractmethod
     def finish(self, upload_id: str) -> None:

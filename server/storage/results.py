@@ -1,4 +1,4 @@
-"""Posters and renditions: where they are stored, and how they are published.
+"""Results as files of the data folder: where they are, and how they are published.
 
 Rule: a step writes into a folder of its attempt, which is renamed into place when it is whole; a published file is
 never written again. So a worker that was only slow, not dead, can do no harm, and no reader sees half a result.
@@ -6,31 +6,23 @@ never written again. So a worker that was only slow, not dead, can do no harm, a
 
 import errno
 import os
-import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 from server.storage import pins
 from server.storage.fsync import sync
-
-# Files, and below `hls` one folder a rendition; no name begins with a dot.
-_PUBLIC = re.compile(r"(hls/([a-z0-9]+/)?)?[A-Za-z0-9_-]+\.(jpg|mp4|vtt|m3u8|m4s)")
-
-MAIN = {
-    "has_poster": "poster.jpg",
-    "has_mp4": "video.mp4",
-    "has_hls": "hls/index.m3u8",
-    "has_storyboard": "storyboard.vtt",
-}
-"""The results that a row refers to: the column that says so, and the file that exists then."""
+from server.storage.result_store import MAIN as MAIN
+from server.storage.result_store import ResultStore, is_public, no_check
+from server.storage.stored_file import StoredFile, file_at
 
 # A prefix of names that are being removed.
 _GOING = "."
 
 
-class Results:
+class Results(ResultStore):
     """Results of all tasks: `results/<task>/<file>/`; unfinished ones: `work/<task>.<attempt>/<file>.<step>/`."""
 
     def __init__(self, data_dir: Path, *, syncs: bool = True) -> None:
@@ -41,25 +33,23 @@ class Results:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
 
     def begin(self, task_id: str, attempt: int, file_id: str, step: str) -> Path:
-        """An empty folder for the results of this step for this file in this attempt."""
-        folder = self._folder(task_id, attempt, file_id, step)
+        folder = self.work_folder(task_id, attempt, file_id, step)
         if folder.exists():
             shutil.rmtree(folder)
         folder.mkdir(mode=0o700, parents=True)
         return folder
 
-    def seal(self, task_id: str, attempt: int, file_id: str, step: str) -> None:
-        """Sync the results of the step: gigabytes take time, and `publish` may be part of a transaction."""
+    def seal(self, task_id: str, attempt: int, file_id: str, step: str, check: Callable[[], None] = no_check) -> None:  # noqa: ARG002  # one call of the kernel
         if self._syncs:
-            made = self._folder(task_id, attempt, file_id, step)
+            made = self.work_folder(task_id, attempt, file_id, step)
             sync(*sorted(made.rglob("*"), reverse=True), made)
 
-    def publish(self, task_id: str, attempt: int, file_id: str, step: str) -> None:
+    def publish(self, task_id: str, attempt: int, file_id: str, step: str, transaction: Any = None) -> None:  # noqa: ARG002
         """Move each file or folder of the step into its place; those of an interrupted attempt are replaced.
 
         With `seal` before it, a completed task has its results, even after a power cut.
         """
-        made = self._folder(task_id, attempt, file_id, step)
+        made = self.work_folder(task_id, attempt, file_id, step)
         if not made.exists() or not any(made.iterdir()):
             return  # the step had no result, or a transaction is tried again after it was published
         place = self._results / task_id / file_id
@@ -72,12 +62,16 @@ class Results:
         if self._syncs:
             sync(place, place.parent, self._results)
 
-    def replace(self, task_id: str, attempt: int, file_id: str, step: str, name: str) -> None:
-        """Move one file of the step into its place at once: a reader finds the former file or this one.
-
-        Idempotent, since a transaction may be tried again.
-        """
-        made = self._folder(task_id, attempt, file_id, step) / name
+    def replace(
+        self,
+        task_id: str,
+        attempt: int,
+        file_id: str,
+        step: str,
+        name: str,
+        transaction: Any = None,  # noqa: ARG002
+    ) -> None:
+        made = self.work_folder(task_id, attempt, file_id, step) / name
         place = self._results / task_id / file_id
         place.mkdir(mode=0o700, parents=True, exist_ok=True)
         with suppress(FileNotFoundError):
@@ -85,15 +79,14 @@ class Results:
         if self._syncs:
             sync(place, place.parent, self._results)
 
-    def _folder(self, task_id: str, attempt: int, file_id: str, step: str) -> Path:
+    def work_folder(self, task_id: str, attempt: int, file_id: str, step: str) -> Path:
+        """The folder that `begin` returns."""
         return self._work / f"{task_id}.{attempt}" / f"{file_id}.{step}"
 
     def discard(self, task_id: str, attempt: int) -> None:
-        """Remove what an attempt left unfinished. Idempotent."""
         shutil.rmtree(self._work / f"{task_id}.{attempt}", ignore_errors=True)
 
     def discard_file(self, task_id: str, attempt: int, file_id: str) -> None:
-        """Remove what an attempt left unfinished of one file. Idempotent."""
         for made in (self._work / f"{task_id}.{attempt}").glob(f"{file_id}.*"):
             self._discard(made)
 
@@ -104,45 +97,30 @@ class Results:
             made.unlink(missing_ok=True)
 
     def tasks(self) -> Iterator[str]:
-        """The ids of the tasks that have results here, also of interrupted removals. In no order."""
-        with os.scandir(self._results) as found:
+        with suppress(FileNotFoundError), os.scandir(self._results) as found:
             for entry in found:
                 if entry.name != pins.FOLDER:
                     yield entry.name.removeprefix(_GOING)
 
     def has_any(self, task_id: str, file_id: str | None = None) -> bool:
-        """Whether a task, or one file of it, has something here, even an empty folder."""
         if file_id is None:
             return any((self._results / name).exists() for name in (task_id, _GOING + task_id))
         return any(place.exists() for place in self._places(task_id, file_id))
 
     def bytes_of(self, task_id: str, file_id: str) -> int:
-        """Bytes of all results of a file. Blocking."""
         return sum(_bytes_below(place) for place in self._places(task_id, file_id))
 
-    def hide(self, task_id: str, file_id: str) -> None:
-        """Move the results of a file out of their place; `remove` deletes them.
-
-        One rename, quick enough for a transaction that keeps other workers from publishing there.
-        """
+    def hide(self, task_id: str, file_id: str, transaction: Any = None) -> None:  # noqa: ARG002
         place, going = self._places(task_id, file_id)
         if place.exists() and not going.exists():
             place.rename(going)
 
     def remove(self, task_id: str, file_id: str) -> None:
-        """Delete what `hide` moved away; results that were published since stay. Idempotent. Blocking."""
         _, going = self._places(task_id, file_id)
         with suppress(FileNotFoundError):
             shutil.rmtree(going)
 
-    def delete(self, task_id: str, file_id: str) -> None:
-        """`hide` and `remove`, for a file that gets no more results. Idempotent. Blocking."""
-        self.remove(task_id, file_id)  # left by an interrupted removal
-        self.hide(task_id, file_id)
-        self.remove(task_id, file_id)
-
-    def remove_empty(self, task_id: str) -> bool:
-        """Remove the folder of a task when it is empty; returns whether nothing of the task is left."""
+    def remove_empty(self, task_id: str, transaction: Any = None) -> bool:  # noqa: ARG002
         folder = self._results / task_id
         try:
             folder.rmdir()
@@ -159,28 +137,39 @@ class Results:
         return place, place.with_name(_GOING + place.name)
 
     def attempts(self) -> list[tuple[str, int]]:
-        """Task and attempt of every work folder, in use or left over."""
         return [claim for _, claim in self.in_work() if claim is not None]
 
     def in_work(self) -> list[tuple[str, tuple[str, int] | None]]:
-        """The names of work folders, in use or left over, each with its task and attempt if its name has them."""
-        found = [(path.name, path.name.rpartition(".")) for path in self._work.iterdir()]
+        names: list[str] = []
+        with suppress(FileNotFoundError):  # an emptied folder matters no more, where results are elsewhere
+            names = [path.name for path in self._work.iterdir()]
+        found = [(name, name.rpartition(".")) for name in names]
         return [(name, (task_id, int(last)) if last.isdigit() else None) for name, (task_id, _, last) in found]
 
     def drop_work(self, name: str) -> None:
-        """Remove a work folder that no worker uses. Idempotent."""
         self._discard(self._work / name)
 
     def is_in_work(self, name: str) -> bool:
-        """Whether that folder is still there."""
         return (self._work / name).exists()
 
     def find(self, task_id: str, file_id: str, name: str) -> Path | None:
         """A published result, or None. The ids must have been checked to be ids; `name` comes from a client."""
-        if not _PUBLIC.fullmatch(name):
+        if not is_public(name):
             return None
         path = self._results / task_id / file_id / name
         return path if path.is_file() else None
+
+    def look_up(self, task_id: str, file_id: str, name: str) -> StoredFile | None:
+        path = self.find(task_id, file_id, name)
+        return None if path is None else file_at(path)
+
+    def local_path(self, task_id: str, file_id: str, name: str) -> Path | None:
+        return self.find(task_id, file_id, name)
+
+    def names(self, task_id: str, file_id: str) -> Sequence[str]:
+        place = self._results / task_id / file_id
+        found = (str(path.relative_to(place)) for path in place.rglob("*") if path.is_file())
+        return sorted(filter(is_public, found))
 
 
 def _bytes_below(folder: Path) -> int:

@@ -41,14 +41,13 @@ from server.pipeline.step import Cancelled, TryLaterError
 from server.pipeline.steps.poster import FILE_NAME, Poster
 from server.settings import Settings
 from server.storage.base import UploadStore
-from server.storage.results import Results
+from server.storage.result_store import CHOSEN_ATTEMPTS, ResultStore
 from server.tasks import events
 
 CHANGED = "poster_changed"
 FRAME, PICTURE = "frame", "picture"
 """What the column `poster_from` has."""
 
-_ATTEMPTS = 1 << 40  # from here on: no worker's attempt has such a number
 _VIDEO = "video.mp4"
 
 
@@ -73,7 +72,7 @@ class Posters:
     settings: Settings
     database: Database
     store: UploadStore
-    results: Results
+    results: ResultStore
     clock: Callable[[], datetime]
     stop: threading.Event = field(default_factory=threading.Event)
     """Ends what is being made."""
@@ -118,7 +117,7 @@ class Posters:
 
     def _source(self, target: _Target) -> Source:
         """What the frame is taken from: the MP4, which is what people see, else the original."""
-        made = self.results.find(target.task_id, target.file_id, _VIDEO)
+        made = self.results.local_path(target.task_id, target.file_id, _VIDEO)
         if made is not None:
             return Source(made, "mov", target.duration)
         if target.media_type is None:
@@ -133,7 +132,7 @@ class Posters:
         origin: str | None,
         refusal: type[FrameUnavailableError | PictureInvalidError],
     ) -> None:
-        attempt = _ATTEMPTS + secrets.randbits(40)
+        attempt = CHOSEN_ATTEMPTS + secrets.randbits(40)
         where = (target.task_id, attempt, target.file_id, Poster.name)
         folder = self.results.begin(*where)
         try:
@@ -158,7 +157,7 @@ class Posters:
             changed(session, update(Task).where(Task.id == target.task_id).values(updated_at=now))
             data = {"file": target.file_id}
             events.append(session, target.task_id, CHANGED, owner=target.owner, at=now, data=data)
-            self.results.replace(*where, FILE_NAME)
+            self.results.replace(*where, FILE_NAME, session)
 
 
 def _target(session: Session, task_id: str, owner: str | None, file_id: str | None, *, lock: bool) -> _Target:

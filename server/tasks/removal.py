@@ -28,7 +28,7 @@ from server.lifecycle import (
     ends,
     sources,
 )
-from server.storage.results import MAIN
+from server.storage.result_store import MAIN
 from server.tasks import events, queue
 
 _tasks = cast("Table", Task.__table__)

@@ -1,14 +1,16 @@
-"""Which store the settings want: files of the data folder, or objects of a bucket.
+"""Which stores the settings want, of uploads and of results: files of the data folder, or objects of a bucket.
 
 Rule: settings that do not work with a bucket are refused here, at the start, with a sentence.
 """
 
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime
 from importlib.util import find_spec
 
 from server.database.part_ledger import SqlPartLedger
+from server.database.result_ledger import SqlResultLedger
 from server.database.session import Database
 from server.errors import StartError
 from server.settings import Settings
@@ -16,7 +18,12 @@ from server.settings.types import MIB
 from server.storage.base import UploadStore
 from server.storage.disk import DiskStore
 from server.storage.locks import UploadLocks
+from server.storage.result_store import ResultStore
+from server.storage.results import Results
 from server.uploads import reservations
+
+EVERYWHERE = "bucket"
+"""What the column `tasks.node` has where every host reaches the bytes: a database belongs to one bucket."""
 
 
 def open_store(settings: Settings, clock: Callable[[], datetime]) -> UploadStore:
@@ -28,18 +35,33 @@ def open_store(settings: Settings, clock: Callable[[], datetime]) -> UploadStore
     return store
 
 
-def connect(store: UploadStore, database: Database, locks: UploadLocks) -> None:
-    """Give a store that keeps rows its database. Only the holder of an upload's lock changes them."""
-    ledger = getattr(store, "ledger", None)
+def open_results(settings: Settings, store: UploadStore, clock: Callable[[], datetime]) -> ResultStore:
+    """The store of results: where the uploads are. Raises `OSError`. Call `connect` before it is used."""
+    local = Results(settings.data_dir, syncs=settings.fsync != "never" and store.is_local)
+    return local if store.is_local else _s3_results(settings, store, local, clock)
+
+
+def connect(store: UploadStore, results: ResultStore, database: Database, locks: UploadLocks) -> None:
+    """Give stores that keep rows their database. Only the holder of an upload's lock changes those of an upload."""
+    ledger, of_results = getattr(store, "ledger", None), getattr(results, "ledger", None)
     if isinstance(ledger, SqlPartLedger):
         ledger.connect(database)
         ledger.guard = locks.guard
+    if isinstance(of_results, SqlResultLedger):
+        of_results.connect(database)
+
+
+def node_of(host: str, results: ResultStore) -> str:
+    """Whose workers take a task: those of the folder that has its results, or, from a bucket, all that there are."""
+    return host if results.is_local else EVERYWHERE
 
 
 def _s3_store(settings: Settings, clock: Callable[[], datetime]) -> UploadStore:
     # Imported here: a server with files on a disk does not need it.
+    from server.storage.s3.bucket import make_client
     from server.storage.s3.dialect import part_size
     from server.storage.s3.location import parse
+    from server.storage.s3.signing import Signer
     from server.storage.s3.store import Limits, S3Store
 
     if not (find_spec("boto3") and find_spec("google_crc32c")):
@@ -60,6 +82,10 @@ def _s3_store(settings: Settings, clock: Callable[[], datetime]) -> UploadStore:
             f"Uploads of {largest} bytes have parts of {size // MIB} MiB: `s3_memory` must be at least "
             f"{4 * size // MIB}MiB, or `tus_max_size` smaller."
         )
+    signer = None
+    if settings.s3_presign:
+        public = replace(location, endpoint=settings.s3_public_endpoint or location.endpoint)
+        signer = Signer(public, make_client)
     limits = Limits(
         memory=int(settings.s3_memory),
         part_size=int(settings.s3_part_size),
@@ -68,4 +94,26 @@ def _s3_store(settings: Settings, clock: Callable[[], datetime]) -> UploadStore:
         deadline=settings.s3_deadline,
         cache=int(settings.s3_cache),
     )
-    return S3Store(location, SqlPartLedger(clock), settings.data_dir / "cache", limits)
+    return S3Store(location, SqlPartLedger(clock), settings.data_dir / "cache", limits, signer=signer)
+
+
+def _s3_results(settings: Settings, store: UploadStore, local: Results, clock: Callable[[], datetime]) -> ResultStore:
+    from server.storage.s3.result_upload import ResultUpload
+    from server.storage.s3.results import BucketResults
+    from server.storage.s3.store import S3Store
+
+    if not isinstance(store, S3Store):
+        raise TypeError(f"there is no store of results beside {type(store).__name__}")
+    return BucketResults(
+        bucket=store.bucket,
+        ledger=SqlResultLedger(clock),
+        local=local,
+        cache=store.cache,
+        upload=ResultUpload(
+            bucket=store.bucket,
+            dialect=store.location.dialect,
+            least_part=int(settings.s3_part_size),
+            parallel=settings.s3_parallel,
+        ),
+        signer=store.signer,
+    )

@@ -6,9 +6,9 @@ Nothing here moves a byte or takes a lock: `StoredFileResponse` sends the store'
 changes, and whose id is never used twice. It may be deleted while it is sent; an open file is sent to its end.
 """
 
-import os
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 from email.utils import format_datetime
 from functools import partial
@@ -32,14 +32,15 @@ from server.errors import (
     UploadPartialError,
     UploadUnscannedError,
 )
+from server.storage.stored_file import StoredFile, file_at, stat_of
 from server.tus.headers import Head
 from server.tus.protocol import Facts, check_upload
 from server.web.access import Access, Right
 from server.web.endpoint import Call
 from server.web.errors import known, tus_response
-from server.web.file_response import StoredFileResponse, ranges
+from server.web.file_response import ranges
 from server.web.query import Query
-from server.web.streamed_file import StreamedFileResponse
+from server.web.stored_response import respond
 
 _TAG = re.compile(r'(W/)?"([^"]*)"')
 _DATE = re.compile(r"[A-Z][a-z]{2}, [0-9]{2} [A-Z][a-z]{2} [0-9]{4} [0-9]{2}:[0-9]{2}:[0-9]{2} GMT")
@@ -71,11 +72,11 @@ class Downloads:
         asking = call.right.principal
         if asking is not None and facts.owner != asking.owner:
             await self._access.audit(call.scope, "foreign_original_read", call.right, "upload", facts.owner)
-        stat = await self._stat(facts)
-        if stat.st_size != facts.length:
-            raise RuntimeError(f"upload {facts.id} is complete with {facts.length} bytes and has {stat.st_size}")
+        file = await threads.run(self._stored, facts, completed)
+        if file.size != facts.length:
+            raise RuntimeError(f"upload {facts.id} is complete with {facts.length} bytes and has {file.size}")
 
-        tag = f'"{facts.id}-{stat.st_size:x}-{int(completed.timestamp() * 1e6):x}"'
+        tag = file.tag
         headers = {
             "ETag": tag,
             "Last-Modified": format_datetime(completed, usegmt=True),
@@ -84,33 +85,35 @@ class Downloads:
         }
         if is_unchanged(call.head, tag, completed):
             return Response(status_code=304, headers=headers)
-        found = ranges(call.head, stat.st_size, tag, headers["Last-Modified"])
+        found = ranges(call.head, file.size, tag, headers["Last-Modified"])
         if found is not None and not found:
-            refusal = tus_response(RangeUnsatisfiableError(size=stat.st_size), call.scope)
-            refusal.headers["Content-Range"] = f"bytes */{stat.st_size}"
+            refusal = tus_response(RangeUnsatisfiableError(size=file.size), call.scope)
+            refusal.headers["Content-Range"] = f"bytes */{file.size}"
             return refusal
         name = _name(facts)
         if title and Query(call.request).flag("download"):
             name = download_name(title, name, PurePath(name).suffix)
         headers["Content-Disposition"] = disposition(name)
         headers["X-Content-Type-Options"] = "nosniff"
-        if not self._store.is_local:
-            read = partial(self._store.stream, facts.id)
-            return StreamedFileResponse(read, stat, _media_type(facts), headers, found, self._refuse, self._settings)
-        path = self._store.local_path(facts.id)
-        return StoredFileResponse(path, stat, _media_type(facts), headers, found, self._refuse, self._settings)
+        kind, method = _media_type(facts), call.head.method
+        return await respond(file, kind, headers, found, self._refuse, self._settings, method=method)
 
-    async def _stat(self, facts: Facts) -> os.stat_result:
-        """Of the file; of bytes elsewhere only the size is known."""
-        if not self._store.is_local:
-            size = await self._database.run(self._store.size, facts.id)
-            if size is None:
-                raise UploadGoneError
-            return os.stat_result((0, 0, 0, 0, 0, 0, size, 0, 0, 0))
-        try:
-            return await threads.run(os.stat, self._store.local_path(facts.id))
-        except FileNotFoundError:
-            raise UploadGoneError from None
+    def _stored(self, facts: Facts, completed: datetime) -> StoredFile:
+        """The upload's bytes. Blocking. Raises `UploadGoneError`."""
+        if self._store.is_local:
+            path = self._store.local_path(facts.id)
+            file = file_at(path)
+        else:
+            size, read = self._store.size(facts.id), partial(self._store.stream, facts.id)
+            sign = self._store.signer_of(facts.id)
+            file = (
+                None
+                if size is None
+                else StoredFile(stat=stat_of(size), tag="", modified=completed, read=read, sign=sign)
+            )
+        if file is None:
+            raise UploadGoneError
+        return replace(file, tag=f'"{facts.id}-{file.size:x}-{int(completed.timestamp() * 1e6):x}"', modified=completed)
 
     def _find(self, right: Right) -> tuple[Facts, datetime, str | None]:
         """An upload that may be downloaded, when it became complete, and its title if it is alone in its task.

@@ -4,20 +4,19 @@ Rule: the row decides whether there is a result, and the path is built from ids 
 client's text.
 """
 
-import os
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from email.utils import formatdate
+from email.utils import format_datetime
 from pathlib import Path
 
 from sqlalchemy import ColumnElement, and_, false, func, select
 from starlette.responses import Response
 from starlette.types import Scope
 
-from server import threads
 from server.bootstrap import Services
 from server.database.models import Task, TaskFile, TaskStep
 from server.errors import MethodNotAllowedError, NotFoundError, RangeUnsatisfiableError, VideodockError
+from server.storage.result_store import MEDIA_TYPES
+from server.storage.stored_file import StoredFile
 from server.tasks.file_steps import INFECTED, SCAN
 from server.tasks.status import HIDDEN, RESULT_URLS, UNENDED
 from server.tus.headers import is_id
@@ -26,19 +25,12 @@ from server.web.described import DescribedRoute
 from server.web.downloads import disposition, download_name, is_unchanged
 from server.web.endpoint import Call, endpoint
 from server.web.errors import api_response, known
-from server.web.file_response import StoredFileResponse, ranges
+from server.web.file_response import ranges
 from server.web.middleware.cors import CrossOrigin
 from server.web.openapi.server import RESULT, SHARED_RESULT, SIGNED_RESULT
 from server.web.query import Query
 from server.web.shared_video import MEDIA
-
-_TYPES = {
-    "jpg": "image/jpeg",
-    "mp4": "video/mp4",
-    "vtt": "text/vtt; charset=utf-8",
-    "m3u8": "application/vnd.apple.mpegurl",
-    "m4s": "video/iso.segment",
-}
+from server.web.stored_response import respond
 
 # Request and response headers of players on pages of other origins.
 _ALLOW_HEADERS = "Authorization, Range, If-Range, If-None-Match, If-Modified-Since, X-Request-ID, X-Requested-With"
@@ -52,7 +44,8 @@ _CACHE_SECONDS = 3600  # for which a browser may show a result without asking ag
 class _Found:
     """A result, and its name as a download."""
 
-    path: Path
+    file: StoredFile
+    media_type: str
     download_name: str
 
 
@@ -121,28 +114,32 @@ class _MediaRoutes:
         found, seconds = await (self._shared if "token" in call.request.path_params else self._own)(call)
         if found is None:
             raise NotFoundError
-        path = found.path
-        try:
-            stat = await threads.run(os.stat, path)
-        except FileNotFoundError:
-            raise NotFoundError from None
+        file = found.file
         headers = {
-            "ETag": f'"{stat.st_ino:x}-{stat.st_size:x}-{stat.st_mtime_ns:x}"',
-            "Last-Modified": formatdate(stat.st_mtime, usegmt=True),
+            "ETag": file.tag,
+            "Last-Modified": format_datetime(file.modified, usegmt=True),
             "Cache-Control": f"private, max-age={_CACHE_SECONDS if seconds is None else min(seconds, _CACHE_SECONDS)}",
             "X-Content-Type-Options": "nosniff",
         }
         if download:
             headers["Content-Disposition"] = disposition(found.download_name)
-        if is_unchanged(call.head, headers["ETag"], datetime.fromtimestamp(stat.st_mtime, UTC)):
+        if is_unchanged(call.head, file.tag, file.modified):
             return Response(status_code=304, headers=headers)
-        parts = ranges(call.head, stat.st_size, headers["ETag"], headers["Last-Modified"])
+        parts = ranges(call.head, file.size, file.tag, headers["Last-Modified"])
         if parts is not None and not parts:
-            refusal = api_response(RangeUnsatisfiableError(size=stat.st_size), call.scope)
-            refusal.headers["Content-Range"] = f"bytes */{stat.st_size}"
+            refusal = api_response(RangeUnsatisfiableError(size=file.size), call.scope)
+            refusal.headers["Content-Range"] = f"bytes */{file.size}"
             return refusal
-        return StoredFileResponse(
-            path, stat, _TYPES[path.suffix[1:]], headers, parts, self._refuse_open, self._settings
+        right, method = None if "token" in call.request.path_params else seconds, call.head.method
+        return await respond(
+            file,
+            found.media_type,
+            headers,
+            parts,
+            self._refuse_open,
+            self._settings,
+            method=method,
+            seconds=right,
         )
 
     async def _own(self, call: Call) -> tuple[_Found | None, int | None]:
@@ -170,8 +167,9 @@ class _MediaRoutes:
         query = query.where(_shown_by(name), _may_be_seen())
         with self._database.read() as session:
             row = session.execute(query if owner is None else query.where(Task.owner == owner)).one_or_none()
-        path = None if row is None else self._results.find(task_id, row.id, name)
-        if row is None or path is None:
+        file = None if row is None else self._results.look_up(task_id, row.id, name)
+        if row is None or file is None:
             return None
         title = row.title if row.file_count == 1 else None  # several files need names of their own
-        return _Found(path, download_name(title, row.name, path.suffix))
+        suffix = Path(name).suffix
+        return _Found(file, MEDIA_TYPES[suffix[1:]], download_name(title, row.name, suffix))

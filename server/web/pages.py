@@ -9,7 +9,7 @@ says where the page is published (`<base href>`), and with `auth` on that somebo
 """
 
 import html
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from email.utils import formatdate
 from functools import partial
 from pathlib import Path
@@ -39,16 +39,21 @@ _PLAIN = Brand()
 
 
 def routes(
-    auth: str = "off", folder: Path = _DIST, cards: PreviewCards | None = None, brand: Brand = _PLAIN
+    auth: str = "off",
+    folder: Path = _DIST,
+    cards: PreviewCards | None = None,
+    brand: Brand = _PLAIN,
+    media: Sequence[str] = (),
 ) -> list[DescribedRoute]:
     """The document at each address of `VIEWS`, and each file at `/page/<name>`. `auth` is the setting; `folder` has the
-    built page; `cards` dress the document of shared videos, and `brand` all of them.
+    built page; `cards` dress the document of shared videos, and `brand` all of them. `media` are other origins that the
+    page may read media from.
 
     Raises `StartError` when the page is not built.
     """
     if not (folder / _INDEX).is_file():
         raise StartError("The page is not built: start with `make run`, or install the package with pip.")
-    document = _Document(folder / _INDEX, auth, brand)
+    document = _Document(folder / _INDEX, auth, brand, media)
     files = sorted(file for file in folder.iterdir() if file.suffix in _TYPES)
     return [
         *(_view(path, document, cards) for path in VIEWS),
@@ -60,10 +65,11 @@ def routes(
 class _Document:
     """The HTML, for each prefix below which a proxy publishes the server."""
 
-    def __init__(self, file: Path, auth: str, brand: Brand) -> None:
+    def __init__(self, file: Path, auth: str, brand: Brand, media: Sequence[str]) -> None:
         content = brand.dress(file.read_bytes())
         self._content = content.replace(_OPEN, _SIGN_IN, 1) if auth == "on" else content
         self._modified = formatdate(file.stat().st_mtime, usegmt=True)
+        self._media = media
         self._made: dict[str, StaticFile] = {}
 
     async def answer(self, request: Request) -> Response:
@@ -72,7 +78,7 @@ class _Document:
             # A trusted proxy says the prefix; another one, which changes it all the time, must not fill the memory.
             self._made = {} if len(self._made) >= _MOST_PREFIXES else self._made
             # The tag is of the content: another setting, and another prefix, makes another page of the same file.
-            self._made[prefix] = StaticFile(partial(self._below, prefix), _HTML, self._modified)
+            self._made[prefix] = StaticFile(partial(self._below, prefix), _HTML, self._modified, media=self._media)
         return await self._made[prefix].answer(request)
 
     def _below(self, prefix: str) -> bytes:

@@ -5,7 +5,7 @@ Rule: the content is read once, and there is no other path to a file: a client's
 
 import gzip
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from starlette.datastructures import Headers
@@ -15,9 +15,10 @@ from starlette.staticfiles import StaticFiles
 
 from server import threads
 
+_POLICY = "Content-Security-Policy"
 PAGE_HEADERS = {
     # `blob:` is what the page itself has made: a frame of a chosen file, and what a player feeds a video with.
-    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; "
+    _POLICY: "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; "
     "media-src 'self' blob:; "
     "connect-src 'self'; form-action 'self'; base-uri 'self'; frame-ancestors 'none'",
     "X-Content-Type-Options": "nosniff",
@@ -49,7 +50,7 @@ class _Loaded:
 class StaticFile:
     """A file whose bytes `load` gives. It blocks, and is called on a thread at the first request; `modified` is a
     header, Last-Modified, where there is one. `copies` are smaller ones by their encoding, the best first; without any,
-    one is made. `cache` replaces the header Cache-Control."""
+    one is made. `cache` replaces the header Cache-Control; a page may read media from the origins in `media`, too."""
 
     def __init__(
         self,
@@ -59,13 +60,14 @@ class StaticFile:
         *,
         copies: Mapping[str, bytes] | None = None,
         cache: str | None = None,
+        media: Sequence[str] = (),
     ) -> None:
         self._load = load
         self._media_type = media_type
         self._copies = copies
         self._headers = {
             **({} if modified is None else {"Last-Modified": modified}),
-            **PAGE_HEADERS,
+            **with_media(media),
             **({} if cache is None else {"Cache-Control": cache}),
         }
         self._loaded: _Loaded | None = None
@@ -85,6 +87,13 @@ class StaticFile:
             return Response(status_code=304, headers=headers)
         headers |= {} if encoding is None else {"Content-Encoding": encoding}
         return Response(content, headers={**headers, "Content-Type": self._media_type})
+
+
+def with_media(origins: Sequence[str]) -> Mapping[str, str]:
+    """The headers of a page that may also read media from these origins: a redirect to a bucket leads there."""
+    more = "".join(f" {origin}" for origin in origins)
+    policy = PAGE_HEADERS[_POLICY].replace("media-src 'self'", f"media-src 'self'{more}")
+    return {**PAGE_HEADERS, _POLICY: policy.replace("connect-src 'self'", f"connect-src 'self'{more}")}
 
 
 def _read(load: Callable[[], bytes], copies: Mapping[str, bytes] | None) -> _Loaded:

@@ -1,11 +1,18 @@
 """A response from bytes that are not on this machine, whole or in ranges.
 
-Rule: as `file_response.py`: it sends nothing before the first byte is there, and then sends what it announced or closes
-the connection. At most one piece is in memory; a client that reads slowly slows the reading down.
+Rules:
+
+- As `file_response.py`: it sends nothing before the first byte is there, and then sends what it announced or closes the
+  connection.
+- At most one piece is in memory. A client that reads slowly slows the reading down; one that reads nothing for
+  `body_idle_timeout`, or is gone, ends it.
 """
 
+import asyncio
 import os
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncGenerator, Callable, Generator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import aclosing
 from pathlib import Path
 
 from starlette.responses import Response
@@ -14,10 +21,11 @@ from starlette.types import Receive, Scope, Send
 from server import threads
 from server.errors import UnavailableError
 from server.settings import Settings
+from server.storage.stored_file import Read
 from server.web.file_response import Range, StoredFileResponse
 
-Read = Callable[[int, int], Iterator[bytes]]
-"""The bytes from a first one up to and without a last one, in pieces; each step blocks."""
+# Threads of their own: a place that does not answer holds up no other work.
+_threads = ThreadPoolExecutor(32, "streams")
 
 
 class StreamedFileResponse(StoredFileResponse):
@@ -44,23 +52,44 @@ class StreamedFileResponse(StoredFileResponse):
             await send(start)
             await send({"type": "http.response.body", "body": b""})
             return
-        bodies = self._bodies(framing)
-        try:
-            first = await anext(bodies, b"")
-        except (FileNotFoundError, UnavailableError) as error:
-            await self._refuse_open(error, scope)(scope, receive, send)
-            return
-        await send(start)
-        await send({"type": "http.response.body", "body": first, "more_body": True})
-        async for body in bodies:
-            await send({"type": "http.response.body", "body": body, "more_body": True})
+        async with aclosing(self._bodies(framing)) as bodies:
+            try:
+                first = await anext(bodies, b"")
+            except (FileNotFoundError, UnavailableError) as error:
+                await self._refuse_open(error, scope)(scope, receive, send)
+                return
+            gone = asyncio.create_task(_until_gone(receive))
+            try:
+                await send(start)
+                await self._send(send, first)
+                async for body in bodies:
+                    if gone.done():  # a server drops what is sent to nobody, and would read all of it
+                        return
+                    await self._send(send, body)
+            except TimeoutError:
+                return  # without the last message, the server closes the connection
+            finally:
+                gone.cancel()
         # Reached only with all bytes: what an error cuts off above ends with the connection.
         await send({"type": "http.response.body", "body": end, "more_body": False})
 
-    async def _bodies(self, framing: Sequence[tuple[bytes, Range]]) -> AsyncIterator[bytes]:
+    async def _send(self, send: Send, body: bytes) -> None:
+        async with asyncio.timeout(self._settings.body_idle_timeout):
+            await send({"type": "http.response.body", "body": body, "more_body": True})
+
+    async def _bodies(self, framing: Sequence[tuple[bytes, Range]]) -> AsyncGenerator[bytes]:
         for head, (first, stop) in framing:
             if head:
                 yield head
             pieces = self._read(first, stop)
-            while piece := await threads.run(next, pieces, b""):
-                yield piece
+            try:
+                while piece := await threads.run(next, pieces, b"", pool=_threads):
+                    yield piece
+            finally:
+                if isinstance(pieces, Generator):
+                    pieces.close()
+
+
+async def _until_gone(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass

@@ -17,6 +17,7 @@ from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import replace
 from datetime import datetime
 from functools import partial
+from pathlib import Path
 
 import structlog
 from sqlalchemy.orm import Session
@@ -32,11 +33,11 @@ from server.pipeline.sandbox.spare_children import NONE, SpareChildren
 from server.pipeline.step import Cancelled, Limits, Step, StepContext
 from server.settings import Settings
 from server.storage.base import UploadStore
-from server.storage.results import Results
+from server.storage.result_store import ResultStore
 from server.tasks import file_steps, queue
 from server.tasks.queue import Claim, Failure
 from server.tracing import NO_TRACE, AttemptTrace
-from server.worker import parallel_steps, planning
+from server.worker import parallel_steps, planning, sources
 from server.worker.claimed_writes import ClaimedWrites, LostError
 from server.worker.learned_costs import LearnedCosts
 from server.worker.planning import Planner
@@ -61,7 +62,7 @@ class Attempt:
         settings: Settings,
         database: Database,
         store: UploadStore,
-        results: Results,
+        results: ResultStore,
         quarantine: Callable[[str], None],
         drop_originals: Callable[[str], None],
         clock: Callable[[], datetime],
@@ -237,7 +238,10 @@ class Attempt:
                 progress.begin(file_id, step.name)
 
             def run(step: Step, stop: threading.Event) -> Mapping[str, object]:
-                return step.run(self._context(work, step, stop, partial(progress.report, file_id, step.name)))
+                source = sources.Source(self._store, work.file.upload_id)
+                context = self._context(work, step, stop, partial(progress.report, file_id, step.name), source.path)
+                with source.blamed():
+                    return step.run(context)
 
             with closing(parallel_steps.run(group, run, self._halt)) as outcomes:
                 for step, outcome in outcomes:
@@ -245,10 +249,12 @@ class Attempt:
                     self._outcomes.end(work, step, known[step.name], outcome)
                     self._planner.file(work.file, work.facts)
 
-    def _context(self, work: FileWork, step: Step, stop: threading.Event, report: Callable[[int], None]) -> StepContext:
+    def _context(
+        self, work: FileWork, step: Step, stop: threading.Event, report: Callable[[int], None], source: Path
+    ) -> StepContext:
         claim = self.claim
         return StepContext(
-            source=self._store.local_path(work.file.upload_id),
+            source=source,
             size=work.file.size,
             output=self._results.begin(claim.task_id, claim.attempt, work.file.id, step.name),
             media_type=work.media_type,

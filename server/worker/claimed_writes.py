@@ -37,6 +37,11 @@ class ClaimedWrites:
         self._lease = lease
         self.lost = threading.Event()
 
+    def check(self) -> None:
+        """Raise `LostError` once the claim is lost."""
+        if self.lost.is_set():
+            raise LostError
+
     def move(self, move: Callable[[Session], bool]) -> None:
         """Make a move that matches no row after the claim is lost; then raise `LostError`.
 
@@ -56,8 +61,7 @@ class ClaimedWrites:
         """One transaction, tried again while the database is away, at most as long as a lease lasts."""
         deadline = time.monotonic() + self._lease
         while True:
-            if self.lost.is_set():
-                raise LostError
+            self.check()
             try:
                 with self._database.write() as session:
                     return work(session)

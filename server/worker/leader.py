@@ -32,7 +32,7 @@ from server.events.follower import Follower
 from server.maintenance.sweep_report import SweepReport
 from server.messages.phrases import Phrase
 from server.settings import Settings
-from server.storage.results import Results
+from server.storage.result_store import ResultStore
 from server.tasks import outbox, queue
 from server.tasks.wake import Wake
 
@@ -57,7 +57,7 @@ class LeaderParts(TypedDict):
     node: str
     alone: Callable[[], AbstractContextManager[bool]]
     database: Database
-    results: Results
+    results: ResultStore
     wake: Wake
     sweep: Callable[[bool], SweepReport]
     clock: Callable[[], datetime]

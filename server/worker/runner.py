@@ -18,7 +18,7 @@ from server.pipeline.order import STEPS
 from server.pipeline.sandbox.spare_children import NONE, SpareChildren
 from server.settings import Settings
 from server.storage.base import UploadStore
-from server.storage.results import Results
+from server.storage.result_store import ResultStore
 from server.tasks import durations, queue
 from server.tasks.queue import Claim, Failure
 from server.tracing import NO_TRACING, Tracing
@@ -37,7 +37,7 @@ class Runner:
     node: str
     database: Database
     store: UploadStore
-    results: Results
+    results: ResultStore
     quarantine: Callable[[str], None]
     drop_originals: Callable[[str], None]
     clock: Callable[[], datetime]

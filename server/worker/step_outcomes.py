@@ -21,7 +21,7 @@ from server.errors import StepError, UnavailableError
 from server.media_types import MediaType
 from server.pipeline.step import HINTS, Cancelled, Step, TryLaterError
 from server.settings import Settings
-from server.storage.results import Results
+from server.storage.result_store import ResultStore
 from server.tasks import file_steps, queue
 from server.tasks.queue import Claim, Failure
 from server.tracing import AttemptTrace
@@ -52,7 +52,7 @@ class StepOutcomes:
 
     claim: Claim
     writes: ClaimedWrites
-    results: Results
+    results: ResultStore
     trace: AttemptTrace
     settings: Settings
     clock: Callable[[], datetime]
@@ -102,7 +102,7 @@ class StepOutcomes:
                 self._try_later(work, step, known, Failure("step_interrupted", {}), counts=True)
 
     def _complete(self, work: FileWork, step: Step, found: Mapping[str, object]) -> None:
-        """Publish the step's results and its facts. Raises the disk's errors, and then no row changes."""
+        """Publish the step's results and its facts. Raises the store's errors, and then no row changes."""
         claim, clock, file_id = self.claim, self.clock, work.file.id
         columns = {name: value for name, value in found.items() if name not in HINTS}
 
@@ -111,10 +111,10 @@ class StepOutcomes:
             # and a reader of the row finds the result in its place.
             mine = file_steps.complete_step(session, claim, file_id, step.name, columns, now=clock())
             if mine:
-                self.results.publish(claim.task_id, claim.attempt, file_id, step.name)
+                self.results.publish(claim.task_id, claim.attempt, file_id, step.name, session)
             return mine
 
-        self.results.seal(claim.task_id, claim.attempt, file_id, step.name)
+        self.results.seal(claim.task_id, claim.attempt, file_id, step.name, self.writes.check)
         self.writes.move(complete)
         work.facts.update(found)
 

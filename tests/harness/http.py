@@ -217,7 +217,8 @@ class Connection:
 class LiveServer:
     """The app on a free port, with its data in `folder` and nobody who processes tasks; use it with `with`.
 
-    It may be entered again after it was left: it goes on where it was. `store` is used instead of the disk.
+    It may be entered again after it was left: it goes on where it was. `store` is used instead of the disk; text is
+    the setting.
     """
 
     def __init__(
@@ -226,9 +227,11 @@ class LiveServer:
         *,
         database_url: str = "",
         loop: Loop = "auto",
-        store: UploadStore | None = None,
+        store: UploadStore | str | None = None,
         **settings: Any,
     ) -> None:
+        if isinstance(store, str):
+            settings["store"], store = store, None
         # A test may think between two requests for longer than a client of today.
         patient = {"scheduler": "none", "shutdown_grace": 1, "keep_alive_timeout": 2 * PATIENCE}
         self.settings = Settings(data_dir=folder, database_url=database_url, **{**patient, **settings})

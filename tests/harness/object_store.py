@@ -173,3 +173,10 @@ def opened_in(server: ObjectStore, folder: Path) -> S3Store:
     """An empty store with a ledger in memory."""
     url = server.url(server.shared_bucket(), uuid.uuid4().hex)
     return server.open_store(url, folder / "cache", MemoryLedger())
+
+
+def in_bucket(server: ObjectStore, patched: pytest.MonkeyPatch, **settings: Any) -> dict[str, Any]:
+    """Settings of a server whose bytes are below a prefix of its own; its credentials are in the environment."""
+    for name, value in CREDENTIALS.items():
+        patched.setenv(name, value)
+    return {"store": server.url(server.shared_bucket(), uuid.uuid4().hex), "s3_deadline": 2, **settings}

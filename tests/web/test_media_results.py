@@ -5,9 +5,12 @@ from collections.abc import Iterator, Mapping
 
 import pytest
 
+from server.bootstrap import Services
 from server.messages import templates
+from server.storage.result_store import ResultStore
 from server.storage.results import Results
-from tests.harness.http import Answer, LiveServer
+from tests.harness.http import Answer, LiveServer, Loop
+from tests.harness.object_store import in_bucket, object_store  # noqa: F401  # the second is a fixture
 from tests.tus.client import filled
 from tests.web.test_downloads import WAYS, clean_log
 
@@ -26,6 +29,9 @@ FILES = {
     "storyboard.vtt": ("has_storyboard", "text/vtt; charset=utf-8"),
     "storyboard.jpg": ("has_storyboard", "image/jpeg"),
 }
+STORES: dict[int, ResultStore] = {}
+"""Of the servers that run, by their ports."""
+
 COLUMNS = sorted({column for column, _ in FILES.values()})
 
 
@@ -45,11 +51,25 @@ STEP = (
 )
 
 
-@pytest.fixture(scope="module", params=WAYS, ids="-".join)
+BUCKET: tuple[str, Loop, str] = ("videodock", "asyncio", "bucket")
+
+
+@pytest.fixture(scope="module", params=[*WAYS, BUCKET], ids="-".join)
 def live(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveServer]:
-    http, loop = request.param
-    with LiveServer(tmp_path_factory.mktemp("live"), loop=loop, http=http, cors_origins=PAGE) as made:
-        yield made
+    """A server with its results on the disk, and one with theirs in a bucket."""
+    http, loop = request.param[:2]
+    with pytest.MonkeyPatch.context() as patched:
+        place = in_bucket(request.getfixturevalue("object_store"), patched) if request.param == BUCKET else {}
+        with LiveServer(tmp_path_factory.mktemp("live"), loop=loop, http=http, cors_origins=PAGE, **place) as made:
+            yield made
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _publisher(live: LiveServer) -> Iterator[None]:
+    """Another process of this server, which publishes results."""
+    with Services.open(live.settings) as services:
+        STORES[live.port] = services.results
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -62,11 +82,12 @@ def put(live: LiveServer, *names: str, columns: Mapping[str, bool] | None = None
     """A file with these results, published as a step's are; columns are true unless `columns` says otherwise."""
     task, _ = filled(live, 1000, 1000)
     (row,) = live.query("SELECT id FROM task_files WHERE task_id = :id", id=task)
-    results = Results(live.data_dir, syncs=False)
+    results = STORES.get(live.port) or Results(live.data_dir, syncs=False)
     folder = results.begin(task, 1, row["id"], "all")
     for name in names:
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_bytes(content(name))
+    results.seal(task, 1, row["id"], "all")
     results.publish(task, 1, row["id"], "all")
     for column in COLUMNS:
         value = (columns or {}).get(column, True)

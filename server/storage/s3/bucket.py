@@ -66,9 +66,10 @@ class Bucket:
 
     # Objects
 
-    def put(self, key: str, data: Bytes, crc32c: str) -> str:
+    def put(self, key: str, data: Bytes, crc32c: str, media_type: str = "") -> str:
         """Write an object; returns its ETag. The server compares the checksum where it can."""
-        found = self._call("put_object", Key=self._key(key), Body=data, **self._checked(crc32c))
+        more = self._checked(crc32c) | _of_type(media_type)
+        found = self._call("put_object", Key=self._key(key), Body=data, **more)
         return str(found["ETag"])
 
     def get(self, key: str, start: int, stop: int) -> bytes:
@@ -132,9 +133,10 @@ class Bucket:
 
     # Multipart uploads
 
-    def begin(self, key: str, *, is_checked: bool) -> str:
+    def begin(self, key: str, *, is_checked: bool, media_type: str = "") -> str:
         """Begin a multipart upload; returns its id. With `is_checked` each part comes with its CRC32C."""
-        more = {"ChecksumAlgorithm": "CRC32C"} if self._dialect.has_part_crc32c and is_checked else {}
+        more = _of_type(media_type)
+        more |= {"ChecksumAlgorithm": "CRC32C"} if self._dialect.has_part_crc32c and is_checked else {}
         return str(self._call("create_multipart_upload", Key=self._key(key), **more)["UploadId"])
 
     def put_part(self, key: str, multipart_id: str, number: int, data: Bytes, crc32c: str) -> str:
@@ -195,6 +197,14 @@ class Bucket:
             if not page.get("IsTruncated"):
                 return found
             marks = {"PartNumberMarker": page["NextPartNumberMarker"]}
+
+    def has_parts(self, key: str, multipart_id: str, parts: Sequence[Part]) -> bool:
+        """Whether the bucket has these parts of a multipart upload, as they were written."""
+        try:
+            found = self.part_sizes(key, multipart_id) if parts else {}
+        except (MultipartGoneError, FileNotFoundError):
+            return False
+        return all(found.get(part.number) == (part.size, part.etag) for part in parts)
 
     # The bucket itself
 
@@ -261,6 +271,10 @@ class Bucket:
                 return PartLostError()
         _log.warning("bucket_unavailable", call=name, reason=faults.sentence(error), code=faults.code_of(error))
         return UnavailableError(part="store")
+
+
+def _of_type(media_type: str) -> dict[str, str]:
+    return {"ContentType": media_type} if media_type else {}
 
 
 def make_client(location: Location) -> Any:

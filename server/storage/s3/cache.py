@@ -42,10 +42,20 @@ class LocalCache:
                 # Otherwise another process has renamed or removed this file meanwhile.
                 if _is_named(file.fileno(), Path(file.name)):
                     self._make_room(size, name)
-                    _fill(file, size, content())
+                    try:
+                        _fill(file, size, content())
+                    except BaseException:
+                        file.truncate(0)  # so that a full disk gets its space back
+                        raise
                     Path(file.name).rename(path)
                     break
         return path
+
+    def names(self) -> list[str]:
+        """The names of all copies, whole or not."""
+        with suppress(FileNotFoundError):
+            return [entry.name.removesuffix(_UNFINISHED) for entry in self._folder.iterdir()]
+        return []
 
     def drop(self, name: str) -> None:
         """Remove the copy. Idempotent."""

@@ -28,7 +28,10 @@ from server.storage.s3.ledger import Change, LedgerLostError, Part, PartLedger, 
 from server.storage.s3.location import Location
 from server.storage.s3.memory import PartMemory, return_freed_memory
 from server.storage.s3.objects import MARKER, UPLOADS, Objects, folder_of, key_of
+from server.storage.s3.signing import Signer
+from server.storage.stored_file import Sign
 from server.transport.body import Body, End, Moved, Tap
+from server.tus.headers import is_id
 
 _PLENTY = 1 << 60
 _COMPOSING = 2
@@ -69,14 +72,22 @@ class S3Store(UploadStore):
     capabilities = frozenset(Capability) - {Capability.READ_BACK}
 
     def __init__(
-        self, location: Location, ledger: PartLedger, folder: Path, limits: Limits, bucket: Bucket | None = None
+        self,
+        location: Location,
+        ledger: PartLedger,
+        folder: Path,
+        limits: Limits,
+        bucket: Bucket | None = None,
+        signer: Signer | None = None,
     ) -> None:
         self.location = location
         self.bucket = bucket or Bucket(location, deadline=limits.deadline)
         self.ledger = ledger
+        self.signer = signer
+        self.origins = () if signer is None else signer.origins
         self._limits = limits
         self._running: dict[str, Appending] = {}
-        self._cache = LocalCache(folder, limits.cache)
+        self.cache = LocalCache(folder, limits.cache)
         return_freed_memory()
         self.memory = PartMemory(limits.memory - limits.memory // 8)
         self._objects = Objects(self.bucket, limits.memory // 8)
@@ -185,6 +196,12 @@ class S3Store(UploadStore):
     def stream(self, upload_id: str, start: int, stop: int) -> Iterator[bytes]:
         yield from self._objects.stream(self._found(upload_id), start, stop)
 
+    def signer_of(self, upload_id: str) -> Sign | None:
+        upload = self.ledger.find(upload_id)
+        if self.signer is None or upload is None or upload.is_quarantined or upload.object_key is None:
+            return None
+        return partial(self.signer.sign, upload.object_key)
+
     def finish(self, upload_id: str) -> None:
         if self._found(upload_id).is_whole:
             return
@@ -203,7 +220,7 @@ class S3Store(UploadStore):
             self.ledger.change(upload_id, upload.version, Change(without_pieces=upload.pieces))
 
     def delete(self, upload_id: str) -> None:
-        self._cache.drop(upload_id)
+        self.cache.drop(upload_id)
         try:
             upload = self.ledger.begin(upload_id)
         except FileNotFoundError:
@@ -217,7 +234,7 @@ class S3Store(UploadStore):
 
     def quarantine(self, upload_id: str) -> None:
         self.ledger.set_quarantined(upload_id)
-        self._cache.drop(upload_id)
+        self.cache.drop(upload_id)
 
     def size_in_quarantine(self, upload_id: str) -> int | None:
         upload = self.ledger.find(upload_id)
@@ -243,11 +260,7 @@ class S3Store(UploadStore):
             return self.bucket.size(upload.object_key) == upload.size
         if any(self.bucket.size(piece.key) != piece.size for piece in upload.current_pieces):
             return False
-        try:
-            found = self.bucket.part_sizes(key_of(upload_id), upload.multipart_id or "") if upload.parts else {}
-        except (MultipartGoneError, FileNotFoundError):
-            return False
-        return all(found.get(part.number) == (part.size, part.etag) for part in upload.parts)
+        return self.bucket.has_parts(key_of(upload_id), upload.multipart_id or "", upload.parts)
 
     def forgotten(self) -> Iterator[str]:
         return iter(self.ledger.forgotten())
@@ -260,6 +273,9 @@ class S3Store(UploadStore):
         left = [(key, found) for key, found in old if found not in known]
         for key, found in () if dry_run else left:
             self.bucket.abort(key, found)
+        for name in () if dry_run else filter(is_id, self.cache.names()):
+            if self.size(name) is None:
+                self.cache.drop(name)  # another host has deleted the upload
         return len(left)
 
     def ids(self) -> Iterator[str]:
@@ -269,12 +285,12 @@ class S3Store(UploadStore):
     def local_path(self, upload_id: str) -> Path:
         upload = self.ledger.find(upload_id)
         if upload is None or upload.is_quarantined:
-            self._cache.drop(upload_id)
-            return self._cache.path(upload_id)
+            self.cache.drop(upload_id)
+            return self.cache.path(upload_id)
         try:
-            return self._cache.fetch(upload_id, upload.size, partial(self._verified, upload))
+            return self.cache.fetch(upload_id, upload.size, partial(self._verified, upload))
         except FileNotFoundError:  # somebody has deleted the object
-            return self._cache.path(upload_id)
+            return self.cache.path(upload_id)
 
     def check(self) -> None:
         if not self.is_claimed():

@@ -113,6 +113,11 @@ CHINESE: dict[str, str] = {
     "s3_parallel": "一个上传同时发送的分块数。",
     "s3_deadline": "对存储桶的请求失败后继续重试的秒数；超过后客户端会收到 503，应稍后重试。tus 客户端会等待 30 秒。",
     "s3_cache": "数据目录的 `cache` 目录中供处理时读取的本地副本的总大小。这些副本可以随时删除。",
+    "s3_presign": (
+        "客户端可以直接从存储桶读取视频、分片或原始文件的秒数：GET 会重定向到带签名的 URL。应长于观看视频所需的时间。0 "
+        "表示关闭：所有字节都经过服务器。"
+    ),
+    "s3_public_endpoint": "客户端访问存储桶的地址，供 `s3_presign` 使用；与 `store` 中的 endpoint 相同时留空：`https://host`。",
     # What is accepted
     "accept": "接受哪些文件：`video` 检查文件名和文件开头的内容，`any` 接受任何文件。",
     "accept_types": (

@@ -21,8 +21,6 @@ _log = structlog.stdlib.get_logger("videodock.app")
 
 def checks(services: Services) -> dict[str, Check]:
     """The checks of what all processes share, by the names of `/readyz`. Each blocks."""
-    head = migration.head()
-
     def check_store() -> str | None:
         try:
             services.store.check()
@@ -35,11 +33,11 @@ def checks(services: Services) -> dict[str, Check]:
 
     def check_database() -> str | None:
         try:
-            at_head = migration.is_at(services.database.engine, head)
+            fits = migration.fits(services.database.engine)
         except AWAY as error:
             _log.warning("database_away", reason=reason(error))
             return "cannot be reached"
-        return None if at_head else "is not at the revision that this version works with"
+        return None if fits else "is not at a revision that this version works with"
 
     def check_scanner() -> str | None:
         try:

@@ -97,7 +97,7 @@ class Results(ResultStore):
             made.unlink(missing_ok=True)
 
     def tasks(self) -> Iterator[str]:
-        with os.scandir(self._results) as found:
+        with suppress(FileNotFoundError), os.scandir(self._results) as found:
             for entry in found:
                 if entry.name != pins.FOLDER:
                     yield entry.name.removeprefix(_GOING)
@@ -140,7 +140,10 @@ class Results(ResultStore):
         return [claim for _, claim in self.in_work() if claim is not None]
 
     def in_work(self) -> list[tuple[str, tuple[str, int] | None]]:
-        found = [(path.name, path.name.rpartition(".")) for path in self._work.iterdir()]
+        names: list[str] = []
+        with suppress(FileNotFoundError):  # an emptied folder matters no more, where results are elsewhere
+            names = [path.name for path in self._work.iterdir()]
+        found = [(name, name.rpartition(".")) for name in names]
         return [(name, (task_id, int(last)) if last.isdigit() else None) for name, (task_id, _, last) in found]
 
     def drop_work(self, name: str) -> None:

@@ -217,7 +217,8 @@ class Connection:
 class LiveServer:
     """The app on a free port, with its data in `folder` and nobody who processes tasks; use it with `with`.
 
-    It may be entered again after it was left: it goes on where it was. `store` is used instead of the disk; a text is the setting.
+    It may be entered again after it was left: it goes on where it was. `store` is used instead of the disk; text is
+    the setting.
     """
 
     def __init__(

@@ -24,6 +24,7 @@ DOWNLOAD_QUERY = query(
     one_of(("0", "1", "false", "true")),
     "1",
 )
+_AGAIN = "private, no-store"
 _CACHE = Header(name="Cache-Control", description="A private copy may be kept.", schema=text(pattern="^private, "))
 _VERSION = (
     Header(name="ETag", description="The version of the file.", schema=text(pattern='^"[^"]+"$')),
@@ -55,6 +56,16 @@ def file_answers(what: str, *media_types: str) -> tuple[Answer, ...]:
             description="The ranges that were asked for.",
             content={**content, "multipart/byteranges": binary},
             headers=(*headers, CONTENT_RANGE),
+        ),
+        Answer(
+            status=302,
+            description="With `s3_presign`, of a video, a segment or an original: the bucket has the bytes.",
+            headers=(
+                Header(
+                    name="Location", description="Where, for a limited time; GET only.", schema=text(), required=True
+                ),
+                Header(name="Cache-Control", description="Ask again each time.", schema={"const": _AGAIN}),
+            ),
         ),
         Answer(status=304, description="The client has it already.", headers=(*_VERSION, _CACHE)),
     )

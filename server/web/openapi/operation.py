@@ -138,8 +138,9 @@ class Operation:
     """Headers of all answers, of refusals too."""
 
     def as_head(self, name: str) -> "Operation":
-        """The same for HEAD, as an operation of this name: every answer without its body."""
-        bare = tuple(replace(answer, content=None, example=None) for answer in self.answers)
+        """The same for HEAD, as an operation of this name: every answer without its body, and no redirect."""
+        own = (answer for answer in self.answers if answer.status != 302)
+        bare = tuple(replace(answer, content=None, example=None) for answer in own)
         return replace(self, id=name, summary=f"{self.summary} (the head only)", answers=bare, description="")
 
 

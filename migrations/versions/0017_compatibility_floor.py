@@ -1,4 +1,4 @@
-"""The oldest version that works with the schema; and which uploads are being copied into a bucket.
+"""The oldest version that works with the schema; and which uploads move between disk and bucket.
 
 Revision: 0017. Frozen: imports nothing from `server`. It only adds: the code of revision 0012 works beside it.
 
@@ -20,9 +20,9 @@ down_revision = "0016"
 def upgrade() -> None:
     op.add_column("alembic_version", sa.Column("works_from", sa.String(32)))
     op.execute("UPDATE alembic_version SET works_from = '0017'")
-    op.add_column("s3_uploads", sa.Column("is_arriving", sa.Boolean(), nullable=False, server_default=sa.false()))
+    op.add_column("s3_uploads", sa.Column("on_disk", sa.Boolean(), nullable=False, server_default=sa.false()))
 
 
 def downgrade() -> None:
-    op.drop_column("s3_uploads", "is_arriving")
+    op.drop_column("s3_uploads", "on_disk")
     op.drop_column("alembic_version", "works_from")

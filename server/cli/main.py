@@ -21,6 +21,7 @@ from server import __version__
 from server.cli import settings_docs, start_checks
 from server.cli.access import add_access_commands
 from server.cli.doctor import doctor_command
+from server.cli.moving import migrate_store_command
 from server.cli.tasks import add_to
 from server.cli.webhooks import webhooks_group
 from server.errors import StartError
@@ -364,6 +365,7 @@ def errors() -> None:
 
 _DOCTOR = ("host", "auth", "scheduler", "broker_url", "redis_url", "clamd", "ffmpeg", "otel_endpoint")
 main.add_command(doctor_command(_options((*_PLACE, *_DOCTOR)), _settings))
+main.add_command(migrate_store_command(_options((*_PLACE, "store", "previous_store")), _settings))
 add_to(main, _options(_PLACE), _settings)
 add_access_commands(main, _options(_PLACE), _settings)
 main.add_command(webhooks_group(_options((*_PLACE, "public_url", "webhook_allow_private")), _settings))

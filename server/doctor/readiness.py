@@ -21,6 +21,7 @@ _log = structlog.stdlib.get_logger("videodock.app")
 
 def checks(services: Services) -> dict[str, Check]:
     """The checks of what all processes share, by the names of `/readyz`. Each blocks."""
+
     def check_store() -> str | None:
         try:
             services.store.check()

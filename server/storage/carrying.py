@@ -22,6 +22,7 @@ import structlog
 from server.storage.base import translated
 from server.storage.disk import DiskStore
 from server.storage.fsync import sync
+from server.storage.s3.bucket import MultipartGoneError
 from server.storage.s3.checksum import crc32c
 from server.storage.s3.ledger import Change, LedgerLostError, Part, StoredUpload
 from server.storage.s3.objects import HEAD_BYTES, key_of
@@ -146,7 +147,12 @@ class Carrier:
         for start in range(upload.parts_end, length, upload.part_size):
             data = _exactly(file, start, min(upload.part_size, length - start))
             checksum, number = crc32c(data), start // upload.part_size + 1
-            etag = bucket.put_part(key_of(upload.id), multipart_id, number, data, checksum)
+            try:
+                etag = bucket.put_part(key_of(upload.id), multipart_id, number, data, checksum)
+            except MultipartGoneError:
+                # Deleted with its upload, or aborted by somebody else: then the next run begins again.
+                self._bucket.delete(upload.id)
+                raise LedgerLostError from None
             part = Part(start=start, size=len(data), number=number, etag=etag, crc32c=checksum)
             head = data[:HEAD_BYTES] if start == 0 else None
             ledger.change(upload.id, upload.version, Change(parts=[part], head=head))

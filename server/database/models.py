@@ -198,7 +198,7 @@ class Task(Base):
     )
     owner: Mapped[str] = mapped_column(doc="Owner of the task")
     node: Mapped[str] = mapped_column(
-        String(36), doc="The data folder that holds its results: only its workers claim it"
+        String(36), doc="The data folder that holds its results, whose workers claim it; `bucket`: every host's"
     )
     title: Mapped[str | None] = mapped_column(doc="Title that its owner gave it; NULL: the names of its files")
     passthrough: Mapped[str | None] = mapped_column(doc="That of its upload, or what its owner set since")

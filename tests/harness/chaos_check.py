@@ -102,7 +102,7 @@ def _of_results(scenario: ChaosScenario, file: TaskFile, name: str, states: Mapp
     for column, step_name, made in ((file.has_poster, "poster", "poster.jpg"), (file.has_mp4, "mp4", "video.mp4")):
         if column != (states.get(step_name) is StepStatus.COMPLETED):
             yield f"{name}: {step_name} is {states.get(step_name)}, its column says {column}"
-        path = scenario.services.results.find(file.task_id, file.id, made)
+        path = scenario.services.results.local_path(file.task_id, file.id, made)
         if column and (path is None or path.read_text() != result_text(file.task_id, file.id, step_name)):
             yield f"{name}: {made} is not what was made"
 

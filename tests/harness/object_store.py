@@ -175,7 +175,7 @@ def opened_in(server: ObjectStore, folder: Path) -> S3Store:
     return server.open_store(url, folder / "cache", MemoryLedger())
 
 
-def in_bucket(server: ObjectStore, patched: pytest.MonkeyPatch, **settings: object) -> dict[str, object]:
+def in_bucket(server: ObjectStore, patched: pytest.MonkeyPatch, **settings: Any) -> dict[str, Any]:
     """Settings of a server whose bytes are below a prefix of its own; its credentials are in the environment."""
     for name, value in CREDENTIALS.items():
         patched.setenv(name, value)

@@ -312,7 +312,7 @@ def test_a_worker_without_network_is_replaced_and_repeats_nothing(deployment: De
         away.cut()
         deployment.ended(task_id)
         result = query(deployment.url, "SELECT id FROM task_files WHERE task_id = :id", id=task_id)[0]["id"]
-        poster = deployment.services.results.find(task_id, result, "poster.jpg")
+        poster = deployment.services.results.local_path(task_id, result, "poster.jpg")
         assert poster is not None
         before = poster.stat().st_mtime_ns, deployment.row(task_id), deployment.events(task_id)
         until(lambda: not gate.waiting(), seconds=40, what="it stops by itself, though nobody can tell it to")

@@ -159,7 +159,7 @@ def test_removing_the_running_file_stops_its_step(services: Services, put: Put) 
     row = task(services, task_id)
     assert (row["status"], bool(row["partial"]), bool(row["playable"]), row["attempt"]) == ("completed", False, True, 1)
     assert [file["status"] for file in files(services, task_id)] == ["removed", "completed"]
-    assert services.results.find(task_id, two, "video.mp4")
+    assert services.results.local_path(task_id, two, "video.mp4")
     assert services.store.size(second) == 5
     assert services.checker.find_mismatches() == []
     assert delete(services, second)

@@ -219,6 +219,6 @@ def test_a_commit_without_an_acknowledgement_counts_once(
     kinds = [kind for kind, _ in events(services, "processing", "file_completed", "completed", "error")]
     assert kinds == ["processing", "file_completed", "completed"]
     file_id = query(services.settings.sqlalchemy_url, "SELECT id FROM task_files")[0]["id"]
-    found = services.results.find(task_id, file_id, "poster.jpg")
+    found = services.results.local_path(task_id, file_id, "poster.jpg")
     assert found
     assert found.read_bytes() == b"poster"

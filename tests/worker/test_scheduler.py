@@ -121,7 +121,7 @@ def test_waiting_and_new_tasks_are_processed(services: Services, run: Callable[.
         with services.database.read() as session:
             file = queue.files_of(session, task_id)[0]
         assert (file.width, file.height, file.container, file.has_poster) == (320, 240, "mp4", True)
-        assert services.results.find(task_id, file.id, "poster.jpg")
+        assert services.results.local_path(task_id, file.id, "poster.jpg")
         assert events(services, task_id) == ["uploaded", "processing", "file_completed", "completed"]
     until(lambda: not services.results.attempts(), seconds=5, what="work folders removed")
 

@@ -12,6 +12,7 @@ Rules:
 import heapq
 import json
 import random
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -220,8 +221,9 @@ def first_limit(site: Site, costs: Costs) -> list[tuple[str, float]]:
 
 def table(costs: Costs, site: Site) -> str:
     """The table of docs/scaling.md."""
-    head = "| a day | uploads a second | web hosts | workers | transactions a second | S3 requests a second | rows a day | $ a day |"
-    lines = [head, "| --- " * 8 + "|"]
+    names = ("a day", "uploads a second", "web hosts", "workers", "transactions a second", "S3 requests a second")
+    columns = [*names, "rows a day", "$ a day"]
+    lines = [f"| {' | '.join(columns)} |", "| --- " * len(columns) + "|"]
     for size in SIZES:
         need = demand(size, costs, site)
         lines.append(
@@ -247,4 +249,4 @@ def _size(size: float) -> str:
 
 
 if __name__ == "__main__":
-    print(table(fit(), Site()))
+    sys.stdout.write(table(fit(), Site()) + "\n")

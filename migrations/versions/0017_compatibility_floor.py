@@ -2,8 +2,8 @@
 
 Revision: 0017. Frozen: imports nothing from `server`. It only adds: the code of revision 0012 works beside it.
 
-`works_from` is in the row of the revision itself, so that one look tells both. A revision that only adds leaves it as it
-is. One that takes away or changes what older code uses sets it to the oldest revision whose code does without:
+`works_from` is in the row of the revision itself, so that one look tells both. A revision that only adds leaves it as
+it is. One that takes away or changes what older code uses sets it to the oldest revision whose code does without:
 
     op.execute("UPDATE alembic_version SET works_from = '0017'")
 

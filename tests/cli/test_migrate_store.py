@@ -30,7 +30,7 @@ def settings(object_store: ObjectStore, monkeypatch: pytest.MonkeyPatch) -> dict
 def server(tmp_path: Path, database_url: str, settings: dict[str, object]) -> Iterator[ServerProcess]:
     """A server on its disk, which `settings` may move."""
     url = "" if database_url.startswith("sqlite") else database_url
-    made = ServerProcess(tmp_path / "server", database_url=url, s3_part_size=settings["s3_part_size"], downloads="on")  # type: ignore[arg-type]
+    made = ServerProcess(tmp_path / "server", database_url=url, s3_part_size=settings["s3_part_size"], downloads="on")
     made.start()
     yield made
     made.close()

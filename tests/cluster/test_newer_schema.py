@@ -82,7 +82,7 @@ def test_an_older_host_serves_beside_a_newer_one(
     """
     settings = in_bucket(object_store, monkeypatch, **_SETTINGS)
     url = postgres.create_database()
-    this = ServerProcess(tmp_path / "this", database_url=url, **settings)  # type: ignore[arg-type]
+    this = ServerProcess(tmp_path / "this", database_url=url, **settings)
     with newer_version() as checkout:
         newer = old_server(checkout, tmp_path / "newer", url, **settings)
         try:

@@ -80,7 +80,7 @@ def create_app(settings: Settings | None = None, store: UploadStore | None = Non
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
         with services:
-            await anyio.to_thread.run_sync(migration.check_head, services.database.engine)
+            await anyio.to_thread.run_sync(migration.check_fits, services.database.engine)
             await anyio.to_thread.run_sync(services.claim_store)
             await services.auth.signatures.prepare()
             await anyio.to_thread.run_sync(services.events.pre_create.start)

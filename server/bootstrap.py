@@ -42,7 +42,7 @@ from server.storage.result_store import ResultStore
 from server.tasks.wake import Wake
 from server.tracing import Tracing, open_tracing
 from server.transport.admission import Admission
-from server.uploads import reservations, stores
+from server.uploads import places, reservations, stores
 from server.uploads.completion import UploadCompletion
 from server.uploads.concatenation import FinalService
 from server.uploads.deletion import UploadDeletion
@@ -271,6 +271,8 @@ class Services:
         that every upload had lost its bytes.
         """
         try:
+            places.check_places(self.settings, self.database, self.store)
+            places.adopt_tasks(self.settings, self.database, self.host, self.node)
             if self.store.is_claimed():
                 return
             with self.database.read() as session:

@@ -50,7 +50,7 @@ def opened(settings: Settings) -> Iterator[Database]:
         raise StartError(f"There is no database {file}. Name the server's data folder with --data-dir.")
     database = Database(settings.sqlalchemy_url, 1)
     try:
-        migration.check_head(database.engine)
+        migration.check_fits(database.engine)
         yield database
     except AWAY as error:
         raise StartError(f"The database cannot be used: {reason(error)}") from None

@@ -21,6 +21,7 @@ from server import __version__
 from server.cli import settings_docs, start_checks
 from server.cli.access import add_access_commands
 from server.cli.doctor import doctor_command
+from server.cli.moving import migrate_store_command
 from server.cli.tasks import add_to
 from server.cli.webhooks import webhooks_group
 from server.errors import StartError
@@ -248,7 +249,7 @@ def worker(**given: str | None) -> None:
 
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, on_signal)
-        migration.check_head(services.database.engine)
+        migration.check_fits(services.database.engine)
         services.claim_store()
         scheduler = scheduler_of(services)
         scheduler.start()
@@ -299,10 +300,14 @@ def _check(settings: Settings) -> None:
         raise StartError("There is no database yet: run `videodock migrate` first.")
     engine = make_engine(settings.sqlalchemy_url, 1)
     try:
-        migration.check_head(engine)
+        migration.check_fits(engine)
     finally:
         engine.dispose()
-    click.echo(f"The database is at revision {migration.head()}, as it must be.")
+    found = migration.current(settings.sqlalchemy_url)
+    if found != migration.head():
+        click.echo(f"The database is at revision {found}, which works with this version, too ({migration.head()}).")
+        return
+    click.echo(f"The database is at revision {found}, as it must be.")
 
 
 @main.command(short_help="Remove what has expired or was kept long enough.")
@@ -326,7 +331,7 @@ def sweep(dry_run: bool, as_json: bool, **given: str | None) -> None:
 
     _make_data_dir(settings.data_dir)
     with Services.open(settings) as services:
-        migration.check_head(services.database.engine)
+        migration.check_fits(services.database.engine)
         services.claim_store()
         report = services.sweep()
     click.echo(maintenance.did(report, as_json=as_json))
@@ -360,6 +365,7 @@ def errors() -> None:
 
 _DOCTOR = ("host", "auth", "scheduler", "broker_url", "redis_url", "clamd", "ffmpeg", "otel_endpoint")
 main.add_command(doctor_command(_options((*_PLACE, *_DOCTOR)), _settings))
+main.add_command(migrate_store_command(_options((*_PLACE, "store", "previous_store")), _settings))
 add_to(main, _options(_PLACE), _settings)
 add_access_commands(main, _options(_PLACE), _settings)
 main.add_command(webhooks_group(_options((*_PLACE, "public_url", "webhook_allow_private")), _settings))

@@ -1,19 +1,24 @@
 """The revision of the schema, and migrations.
 
-Rule: only the commands `serve` (before it serves) and `migrate` migrate a schema; all other code refuses to work
-with one that is not at head.
+Rules:
+
+- Only the commands `serve` (before it serves) and `migrate` migrate a schema; all other code refuses to work with one
+  that it does not fit.
+- It fits a schema at its own head, and a newer one that says so: `alembic_version.works_from` is the oldest revision
+  whose code works with the schema, and code knows every revision up to its own.
 """
 
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 
+import structlog
 from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from alembic.util.exc import CommandError
-from sqlalchemy import Connection, Engine
+from sqlalchemy import Connection, Engine, inspect, text
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import OperationalError
 
@@ -21,6 +26,7 @@ from server.database.session import make_engine
 from server.errors import StartError
 
 _PACKAGE = Path(__file__).parent.parent
+_log = structlog.stdlib.get_logger("videodock.database")
 
 
 def _folder() -> Path:
@@ -72,7 +78,19 @@ def current(url: str) -> str | None:
 
 
 def upgrade(url: str) -> None:
-    """Upgrade an empty or older database to head; raises `StartError` for one that is newer, or away."""
+    """Upgrade an empty or older database to head. A newer one that works with this version stays as it is.
+
+    Raises `StartError` for one that is too new, or away.
+    """
+    engine = make_engine(url, 1)
+    try:
+        with engine.connect() as connection:
+            if _is_newer_and_fits(connection):
+                return
+    except OperationalError as error:
+        raise StartError(_away(url, error)) from None
+    finally:
+        engine.dispose()
     _known(current(url))
     _move(url, lambda made: command.upgrade(made, "head"))
 
@@ -83,24 +101,40 @@ def downgrade(url: str, revision: str) -> None:
     _move(url, lambda made: command.downgrade(made, revision))
 
 
-def is_at(engine: Engine, revision: str) -> bool:
-    """Whether the database has this revision now. Raises what the driver raises when it is away."""
+def fits(engine: Engine) -> bool:
+    """Whether this program works with the schema as it is now. Raises what the driver raises when it is away."""
     with engine.connect() as connection:
-        return _revision(connection) == revision
+        return _revision(connection) == head() or _is_newer_and_fits(connection)
 
 
-def check_head(engine: Engine) -> None:
-    """Raise `StartError` unless the database is at head."""
+def check_fits(engine: Engine) -> None:
+    """Raise `StartError` unless this program works with the schema: at its head, or newer and made to fit."""
     url = engine.url.render_as_string(hide_password=False)
     try:
         with engine.connect() as connection:
             revision = _revision(connection)
+            is_newer_and_fits = _is_newer_and_fits(connection)
     except OperationalError as error:
         raise StartError(_away(url, error)) from None
+    if is_newer_and_fits:
+        _log.info("schema_newer", revision=revision, known=head())
+        return
     _known(revision)
     if revision != head():
         found = f"at revision {revision}" if revision else "empty"
         raise StartError(f"The database is {found} and must be at {head()}: run `videodock migrate` first.")
+
+
+def _is_newer_and_fits(connection: Connection) -> bool:
+    """Whether a newer version made the schema, and it says that this one works with it."""
+    revision = _revision(connection)
+    if revision is None or knows(revision):
+        return False
+    columns = {column["name"] for column in inspect(connection).get_columns("alembic_version")}
+    if "works_from" not in columns:
+        return False
+    floor = connection.scalar(text("SELECT works_from FROM alembic_version"))
+    return floor is not None and knows(floor)
 
 
 def _revision(connection: Connection) -> str | None:

@@ -64,11 +64,11 @@ class SqlPartLedger:
         """Use this database; connects to nothing yet."""
         self._database = database
 
-    def create(self, upload_id: str, *, part_size: int, length: int | None) -> None:
-        values = {"upload_id": upload_id, "part_size": part_size, "length": length, "modified_at": self._clock()}
+    def create(self, upload_id: str, *, part_size: int, length: int | None, on_disk: bool = False) -> None:
+        values = {"upload_id": upload_id, "part_size": part_size, "length": length, "on_disk": on_disk}
         try:
             with self._database.change(lazy=True) as connection:
-                connection.execute(insert(_uploads).values(version=0, **values))
+                connection.execute(insert(_uploads).values(version=0, modified_at=self._clock(), **values))
         except IntegrityError:
             raise FileExistsError(17, "there is an upload of that id") from None
 
@@ -110,6 +110,10 @@ class SqlPartLedger:
     def finish(self, upload_id: str, version: int, object_key: str, size: int) -> None:
         with self._database.change() as connection:
             self._move(connection, upload_id, version, {"object_key": object_key, "object_size": size})
+
+    def set_on_disk(self, upload_id: str, version: int, *, on_disk: bool) -> None:
+        with self._database.change() as connection:
+            self._move(connection, upload_id, version, {"on_disk": on_disk})
 
     def set_quarantined(self, upload_id: str) -> None:
         with self._database.change() as connection:
@@ -168,6 +172,7 @@ def _load(connection: Connection, upload_id: str) -> StoredUpload | None:
         object_size=row.object_size or 0,
         modified_at=row.modified_at,
         is_quarantined=row.is_quarantined,
+        on_disk=row.on_disk,
         head=row.head or b"",
         parts=tuple(_part(part) for part in found if part.number is not None),
         pieces=tuple(_piece(part) for part in found if part.number is None),

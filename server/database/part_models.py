@@ -31,6 +31,10 @@ class S3Upload(Base):
     object_key: Mapped[str | None] = mapped_column(doc="The key of the object that has all bytes; NULL until finished")
     object_size: Mapped[int | None] = mapped_column(doc="Bytes of that object")
     head: Mapped[bytes | None] = mapped_column(LargeBinary, doc="Its first bytes, at most 512, once it has parts")
+    on_disk: Mapped[bool] = mapped_column(
+        doc="Whether the disk has the upload, and the bucket a copy that is being made or deleted",
+        server_default=false(),
+    )
     is_quarantined: Mapped[bool] = mapped_column(doc="Whether it is in quarantine", server_default=false())
     modified_at: Mapped[datetime] = mapped_column(doc="When its last byte came (UTC)")
 

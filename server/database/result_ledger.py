@@ -100,6 +100,11 @@ class SqlResultLedger:
             of = (_sets.c.file_id == file_id, _sets.c.task_id == task_id)
             self._leave(connection, *of, _sets.c.status == SetStatus.PUBLISHED)
 
+    def hide_step(self, task_id: str, file_id: str, step: str, transaction: Any) -> None:
+        with self._within(transaction) as connection:
+            of = (_sets.c.file_id == file_id, _sets.c.task_id == task_id, _sets.c.step == step)
+            self._leave(connection, *of, _sets.c.status == SetStatus.PUBLISHED)
+
     def give_up(self, made: ResultSet, *, may_write: bool) -> bool:
         with self._database.change() as connection:
             return any(

@@ -114,7 +114,7 @@ def _check_database(settings: Settings, check: Check) -> bool:
         with database.engine.connect() as connection:
             before = time.time()
             theirs = connection.scalar(select(func.now()))
-        migration.check_head(database.engine)
+        migration.check_fits(database.engine)
     except AWAY as error:
         check.find("database_away", reason=reason(error))
         return False

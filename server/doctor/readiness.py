@@ -22,7 +22,6 @@ _log = structlog.stdlib.get_logger("videodock.app")
 
 def checks(services: Services) -> dict[str, Check]:
     """The checks of what all processes share, by the names of `/readyz`. Each blocks."""
-    head = migration.head()
 
     def check_store() -> str | None:
         try:
@@ -36,11 +35,11 @@ def checks(services: Services) -> dict[str, Check]:
 
     def check_database() -> str | None:
         try:
-            at_head = migration.is_at(services.database.engine, head)
+            fits = migration.fits(services.database.engine)
         except AWAY as error:
             _log.warning("database_away", reason=reason(error))
             return Phrase.of("unreachable")
-        return None if at_head else Phrase.of("wrong_revision")
+        return None if fits else Phrase.of("wrong_revision")
 
     def check_scanner() -> str | None:
         try:

@@ -15,6 +15,12 @@ class StoreSettings(BaseModel):
         "bucket, which needs the extra `s3`. Credentials come from the environment, a file or the machine, as boto3 "
         "finds them, and are never in the URL.",
     )
+    previous_store: str = Field(
+        "",
+        pattern=r"^$|^disk$|^s3://[^\s]+$",
+        description="Where uploads were kept before `store` was changed, for as long as some are there: `disk` is "
+        "`data_dir`, `s3://…` a bucket. They stay usable, and `videodock migrate-store` moves them. Empty: nowhere.",
+    )
     s3_memory: ByteSize = Field(
         ByteSize(40 * MIB),
         ge=32 * MIB,

@@ -215,6 +215,20 @@ class UploadStore(ABC):
         """Bytes that it could take when empty."""
 
 
+class UploadPair(UploadStore):
+    """Two stores while uploads move from one to the other."""
+
+    @property
+    @abstractmethod
+    def new(self) -> UploadStore:
+        """Where new uploads begin."""
+
+    @property
+    @abstractmethod
+    def former(self) -> UploadStore:
+        """What is emptied."""
+
+
 def translated(error: OSError) -> Exception:
     """The error that the contract requires: a place that takes no more bytes is `StorageFullError`."""
     return StorageFullError() if error.errno in _FULL else error

@@ -69,7 +69,7 @@ class CeleryWorker:
         self._ffmpeg = ffmpeg.find(self._services.settings.ffmpeg)
         self._trial.start()
         try:
-            migration.check_head(self._services.database.engine)
+            migration.check_fits(self._services.database.engine)
             self._services.claim_store()
         except AWAY as error:
             raise StartError(f"The database cannot be reached: {reason(error)}") from None

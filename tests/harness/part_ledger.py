@@ -15,7 +15,7 @@ class MemoryLedger:
     uploads: dict[str, StoredUpload] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def create(self, upload_id: str, *, part_size: int, length: int | None) -> None:
+    def create(self, upload_id: str, *, part_size: int, length: int | None, on_disk: bool = False) -> None:
         with self._lock:
             if upload_id in self.uploads:
                 raise FileExistsError(upload_id)
@@ -24,6 +24,7 @@ class MemoryLedger:
                 version=0,
                 part_size=part_size,
                 length=length,
+                on_disk=on_disk,
                 multipart_id=None,
                 object_key=None,
                 modified_at=datetime.now(UTC),
@@ -62,6 +63,10 @@ class MemoryLedger:
         with self._lock:
             found = self._mine(upload_id, version)
             self.uploads[upload_id] = replace(found, object_key=object_key, object_size=size)
+
+    def set_on_disk(self, upload_id: str, version: int, *, on_disk: bool) -> None:
+        with self._lock:
+            self.uploads[upload_id] = replace(self._mine(upload_id, version), on_disk=on_disk)
 
     def set_quarantined(self, upload_id: str) -> None:
         with self._lock:

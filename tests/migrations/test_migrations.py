@@ -100,22 +100,49 @@ def test_a_newer_database_is_refused(engine: Engine, database_url: str) -> None:
     """A revision that this version does not know raises a sentence, up and down, and changes nothing."""
     fill(engine)
     before = rows(engine)
-    execute(database_url, "UPDATE alembic_version SET version_num = 'ffffffff'")
+    execute(database_url, "UPDATE alembic_version SET version_num = 'ffffffff', works_from = NULL")
     with pytest.raises(StartError, match="newer version"):
         migration.upgrade(database_url)
     with pytest.raises(StartError, match="newer version"):
         migration.downgrade(database_url, "base")
     with pytest.raises(StartError, match="newer version"):
-        migration.check_head(engine)
+        migration.check_fits(engine)
     assert query(database_url, "SELECT version_num FROM alembic_version") == [{"version_num": "ffffffff"}]
     assert rows(engine) == before
 
 
-def test_check_head_refuses_an_unmigrated_database(database_url: str) -> None:
-    """`check_head` says what to do, and does not do it."""
+def test_a_newer_database_that_works_with_this_version_is_used(engine: Engine, database_url: str) -> None:
+    """A newer version only added to the schema: this one starts, is ready, and leaves the revision as it is."""
+    execute(database_url, "UPDATE alembic_version SET version_num = '9999'")
+    migration.upgrade(database_url)
+    migration.check_fits(engine)
+    assert migration.fits(engine)
+    assert query(database_url, "SELECT version_num FROM alembic_version") == [{"version_num": "9999"}]
+
+
+def test_a_newer_database_that_took_something_away_is_refused(engine: Engine, database_url: str) -> None:
+    """The floor is a revision that this version does not know: neither a start nor `/readyz` says that it fits."""
+    execute(database_url, "UPDATE alembic_version SET version_num = '9999', works_from = '9998'")
+    assert not migration.fits(engine)
+    with pytest.raises(StartError, match="newer version"):
+        migration.check_fits(engine)
+    with pytest.raises(StartError, match="newer version"):
+        migration.upgrade(database_url)
+
+
+def test_an_older_database_never_fits(engine: Engine, database_url: str) -> None:
+    """The floor is about newer schemas only: this version may use what an older schema lacks."""
+    execute(database_url, "UPDATE alembic_version SET version_num = '0016'")
+    assert not migration.fits(engine)
+    with pytest.raises(StartError, match="videodock migrate"):
+        migration.check_fits(engine)
+
+
+def test_the_check_refuses_an_unmigrated_database(database_url: str) -> None:
+    """`check_fits` says what to do, and does not do it."""
     engine = create_engine(database_url, poolclass=NullPool)
     with pytest.raises(StartError, match="videodock migrate"):
-        migration.check_head(engine)
+        migration.check_fits(engine)
     assert inspect(engine).get_table_names() == []
     engine.dispose()
 

@@ -62,6 +62,8 @@ class StoredUpload:
     object_size: int = 0
     """Bytes of that object."""
     is_quarantined: bool = False
+    on_disk: bool = False
+    """The disk has the upload, and the bucket a copy that is being made or deleted."""
     head: bytes = b""
     """The first bytes, of an upload that has parts: S3 shows no byte of a part."""
     parts: Sequence[Part] = ()
@@ -116,8 +118,8 @@ class Change:
 class PartLedger(Protocol):
     """Which parts and pieces count. Every function blocks; each is one transaction."""
 
-    def create(self, upload_id: str, *, part_size: int, length: int | None) -> None:
-        """A new, empty upload. Raises `FileExistsError`."""
+    def create(self, upload_id: str, *, part_size: int, length: int | None, on_disk: bool = False) -> None:
+        """A new, empty upload; with `on_disk` a copy of one that the disk has. Raises `FileExistsError`."""
 
     def find(self, upload_id: str) -> StoredUpload | None:
         """The upload, also one in quarantine; None if there is none."""
@@ -136,6 +138,12 @@ class PartLedger(Protocol):
 
     def finish(self, upload_id: str, version: int, object_key: str, size: int) -> None:
         """One object has all bytes now, `size` of them. Synced to the disk of the database before it returns."""
+
+    def set_on_disk(self, upload_id: str, version: int, *, on_disk: bool) -> None:
+        """Say which of the two copies of an upload is the upload from now on. Raises `LedgerLostError`.
+
+        Synced to the disk of the database before it returns: the other copy is deleted next.
+        """
 
     def set_quarantined(self, upload_id: str) -> None:
         """Mark the upload as quarantined. Nothing happens without such an upload."""

@@ -9,10 +9,14 @@ import threading
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 
+import structlog
+
 from server.errors import UnavailableError
 from server.storage.s3.bucket import Bucket, Bytes
-from server.storage.s3.checksum import crc32c
+from server.storage.s3.checksum import Crc32c, crc32c
 from server.storage.s3.ledger import Piece, StoredUpload
+
+_log = structlog.stdlib.get_logger("videodock.storage")
 
 UPLOADS = "uploads/"
 MARKER = ".videodock"
@@ -78,6 +82,23 @@ class Objects:
             first, last = max(start, piece.start), min(stop, piece.end)
             if first < last:
                 yield self._read(piece)[first - piece.start : last - piece.start]
+
+    def verified(self, upload: StoredUpload) -> Iterator[bytes]:
+        """All bytes, each part compared with the checksum that it came with. Blocking.
+
+        Raises `UnavailableError` where they differ.
+        """
+        if not upload.is_whole or not upload.parts:
+            yield from self.stream(upload, 0, upload.size)
+            return
+        for part in upload.parts:
+            checksum = Crc32c()
+            for piece in self.stream(upload, part.start, part.end):
+                checksum.update(piece)
+                yield piece
+            if part.crc32c and checksum.text != part.crc32c:
+                _log.error("bucket_bytes_changed", upload=upload.id, part=part.number)
+                raise UnavailableError(part="store")
 
     def _read(self, piece: Piece) -> bytes:
         with self._lock:

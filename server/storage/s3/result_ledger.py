@@ -70,6 +70,9 @@ class ResultLedger(Protocol):
     def hide(self, task_id: str, file_id: str, transaction: Any) -> None:
         """What is published of a file leaves."""
 
+    def hide_step(self, task_id: str, file_id: str, step: str, transaction: Any) -> None:
+        """What is published of one step of a file leaves."""
+
     def give_up(self, made: ResultSet, *, may_write: bool) -> bool:
         """An unpublished set leaves; False when it was published, or left before. `may_write`: its worker may live."""
 

@@ -149,7 +149,7 @@ class BucketResults(ResultStore):
         made, one = found
         try:
             copy = f"{made.id}.{name.replace('/', '.')}"
-            return self._cache.fetch(copy, one.size, partial(self._verified, made.folder + name, one))
+            return self._cache.fetch(copy, one.size, partial(self.verified, made.folder + name, one))
         except FileNotFoundError:  # somebody has deleted the object
             return None
 
@@ -284,7 +284,8 @@ class BucketResults(ResultStore):
         known = self.ledger.known({set_id for _, set_id in pairs}) if pairs else set()
         return [pair for pair in pairs if pair[1] not in known]
 
-    def _verified(self, key: str, one: ResultObject) -> Iterator[bytes]:
+    def verified(self, key: str, one: ResultObject) -> Iterator[bytes]:
+        """The bytes of an object. Raises `UnavailableError` where their checksum differs."""
         checksum = Crc32c()
         for piece in self._bucket.stream(key, 0, one.size):
             checksum.update(piece)

@@ -21,10 +21,10 @@ from server.storage.base import Capability, UploadStore
 from server.storage.s3.appending import Appending, AppendTools
 from server.storage.s3.bucket import Bucket, MultipartGoneError, PartLostError
 from server.storage.s3.cache import LocalCache
-from server.storage.s3.checksum import Crc32c, crc32c
+from server.storage.s3.checksum import crc32c
 from server.storage.s3.dialect import part_size
 from server.storage.s3.joining import Extent, Joining
-from server.storage.s3.ledger import Change, LedgerLostError, Part, PartLedger, StoredUpload
+from server.storage.s3.ledger import Change, LedgerLostError, Part, PartLedger, Piece, StoredUpload
 from server.storage.s3.location import Location
 from server.storage.s3.memory import PartMemory, return_freed_memory
 from server.storage.s3.objects import MARKER, UPLOADS, Objects, folder_of, key_of
@@ -105,8 +105,19 @@ class S3Store(UploadStore):
 
     def create(self, upload_id: str, length: int | None = None) -> None:
         wanted = self._limits.largest if length is None else length
-        size = part_size(self.location.dialect, wanted, self._limits.part_size)
-        self.ledger.create(upload_id, part_size=size, length=length)
+        self.ledger.create(upload_id, part_size=self._part_size(wanted), length=length)
+
+    def create_copy(self, upload_id: str, length: int) -> None:
+        """An empty upload for a copy of what the disk has. Raises `FileExistsError`."""
+        self.ledger.create(upload_id, part_size=self._part_size(length), length=length, on_disk=True)
+
+    def put_piece(self, upload_id: str, data: bytes) -> Piece:
+        """Write all bytes of a small upload; they do not count before the ledger has them."""
+        return self._objects.put_piece(upload_id, 0, data)
+
+    def verified(self, upload_id: str) -> Iterator[bytes]:
+        """All bytes of a finished upload, each part compared with its checksum. Raises `UnavailableError`."""
+        return self._objects.verified(self._found(upload_id))
 
     def size(self, upload_id: str) -> int | None:
         upload = self.ledger.find(upload_id)
@@ -119,10 +130,10 @@ class S3Store(UploadStore):
     async def append(self, upload_id: str, offset: int, body: Body, limit: int, see: Tap | None = None) -> Moved:
         front, end = await body.peek(min(1, limit))
         if not front:
-            await self._do(self._found, upload_id)
+            await self.do(self._found, upload_id)
             return Moved(0, End.LIMIT if limit == 0 else end)
         try:
-            upload = await self._do(self._begin_append, upload_id, offset)
+            upload = await self.do(self._begin_append, upload_id, offset)
             appending = self._running[upload_id] = Appending(self._tools, upload, body.permit)
             return await appending.run(body, limit, see)
         except LedgerLostError:
@@ -288,7 +299,7 @@ class S3Store(UploadStore):
             self.cache.drop(upload_id)
             return self.cache.path(upload_id)
         try:
-            return self.cache.fetch(upload_id, upload.size, partial(self._verified, upload))
+            return self.cache.fetch(upload_id, upload.size, partial(self._objects.verified, upload))
         except FileNotFoundError:  # somebody has deleted the object
             return self.cache.path(upload_id)
 
@@ -388,19 +399,9 @@ class S3Store(UploadStore):
     def _delete_objects(self, upload_id: str, but: str | None = None) -> None:
         self.bucket.delete([key for key, _ in self.bucket.keys(folder_of(upload_id)) if key != but])
 
-    def _verified(self, upload: StoredUpload) -> Iterator[bytes]:
-        """All bytes, each part compared with the checksum that it came with."""
-        if not upload.is_whole or not upload.parts:
-            yield from self._objects.stream(upload, 0, upload.size)
-            return
-        for part in upload.parts:
-            checksum = Crc32c()
-            for piece in self._objects.stream(upload, part.start, part.end):
-                checksum.update(piece)
-                yield piece
-            if part.crc32c and checksum.text != part.crc32c:
-                _log.error("bucket_bytes_changed", upload=upload.id, part=part.number)
-                raise UnavailableError(part="store")
+    def _part_size(self, length: int) -> int:
+        return part_size(self.location.dialect, length, self._limits.part_size)
 
-    async def _do(self, work: Callable[..., T], *args: object) -> T:
+    async def do(self, work: Callable[..., T], *args: object) -> T:
+        """Call `work` on a thread of this room."""
         return await threads.run(work, *args, pool=self._tools.pool)

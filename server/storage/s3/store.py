@@ -22,9 +22,10 @@ from server.storage.s3.appending import Appending, AppendTools
 from server.storage.s3.bucket import Bucket, MultipartGoneError, PartLostError
 from server.storage.s3.cache import LocalCache
 from server.storage.s3.checksum import crc32c
+from server.storage.s3.completing import make_object
 from server.storage.s3.dialect import part_size
 from server.storage.s3.joining import Extent, Joining
-from server.storage.s3.ledger import Change, LedgerLostError, Part, PartLedger, Piece, StoredUpload
+from server.storage.s3.ledger import Change, LedgerLostError, PartLedger, Piece, StoredUpload
 from server.storage.s3.location import Location
 from server.storage.s3.memory import PartMemory, return_freed_memory
 from server.storage.s3.objects import MARKER, UPLOADS, Objects, folder_of, key_of
@@ -218,7 +219,7 @@ class S3Store(UploadStore):
             return
         upload = self._begin(upload_id)
         try:
-            key = self._make_object(upload)
+            key = make_object(upload, self._objects, self.ledger)
         except LedgerLostError:
             raise UploadLockedError from None
         except PartLostError:
@@ -360,34 +361,6 @@ class S3Store(UploadStore):
                 self._objects.delete_pieces(spent)
                 self.ledger.change(upload_id, upload.version, Change(without_pieces=spent))
         return replace(upload, pieces=current)
-
-    def _make_object(self, upload: StoredUpload) -> str:
-        """Make one object of everything; returns its key."""
-        pieces, key = upload.current_pieces, key_of(upload.id)
-        if not upload.parts:
-            if len(pieces) == 1:
-                return pieces[0].key
-            data = self._objects.read_pieces(pieces)
-            self.bucket.put(key, data, crc32c(data))
-            return key
-        parts = list(upload.parts)
-        try:
-            if pieces:
-                parts.append(self._last_part(upload, self._objects.read_pieces(pieces)))
-            self.bucket.complete(key, upload.multipart_id or "", parts)
-        except MultipartGoneError:
-            # Its answer may have been lost: then the object is there.
-            if self.bucket.size(key) != upload.size:
-                _log.exception("bucket_multipart_gone", upload=upload.id)
-                raise UnavailableError(part="store") from None
-        return key
-
-    def _last_part(self, upload: StoredUpload, data: bytes) -> Part:
-        number, checksum = upload.parts[-1].number + 1, crc32c(data)
-        etag = self.bucket.put_part(key_of(upload.id), upload.multipart_id or "", number, data, checksum)
-        part = Part(start=upload.parts_end, size=len(data), number=number, etag=etag, crc32c=checksum)
-        self.ledger.change(upload.id, upload.version, Change(parts=[part]))
-        return part
 
     def _extent(self, part_id: str, start: int, stop: int) -> Extent:
         self.finish(part_id)

@@ -10,6 +10,7 @@ from hypothesis import HealthCheck
 from hypothesis import settings as hypothesis_settings
 
 from tests.harness import (
+    compiled_patterns,
     compiled_sql,
     description,
     leftovers,
@@ -114,6 +115,7 @@ def pytest_configure(config: pytest.Config) -> None:
     hypothesis_settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
     hypothesis_settings.load_profile("patient")
     gc.disable()  # until all tests are collected: it would look through thousands of new objects, and find no garbage
+    compiled_patterns.keep()
     compiled_sql.share()
     trusted_certificates.share()
     run_folder.begin(config)

@@ -9,9 +9,10 @@ import time
 from typing import Any
 
 from server.pipeline.sandbox import trial
+from server.pipeline.sandbox.confinement import PROTECTIONS
 
 _SECONDS = 60.0
-_ALL = {"standing": list(trial.PROTECTIONS)}
+_ALL = {"standing": list(PROTECTIONS)}
 
 
 def learn() -> None:

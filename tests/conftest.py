@@ -9,7 +9,18 @@ import pytest
 from hypothesis import HealthCheck
 from hypothesis import settings as hypothesis_settings
 
-from tests.harness import compiled_sql, description, leftovers, logging_state, order, run_folder, sampling, seed
+from tests.harness import (
+    compiled_patterns,
+    compiled_sql,
+    description,
+    leftovers,
+    logging_state,
+    order,
+    run_folder,
+    sampling,
+    seed,
+    trusted_certificates,
+)
 from tests.harness.brokers import broker, postgres_url, rabbitmq_server, redis_server  # noqa: F401  # fixtures
 from tests.harness.gate import Gate
 from tests.harness.postgres import PostgresServer
@@ -104,7 +115,9 @@ def pytest_configure(config: pytest.Config) -> None:
     hypothesis_settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
     hypothesis_settings.load_profile("patient")
     gc.disable()  # until all tests are collected: it would look through thousands of new objects, and find no garbage
+    compiled_patterns.keep()
     compiled_sql.share()
+    trusted_certificates.share()
     run_folder.begin(config)
     description.watch()
     order.begin(config)

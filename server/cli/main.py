@@ -175,7 +175,6 @@ def serve(**given: str | None) -> None:
     _make_data_dir(settings.data_dir)
     sockets = listen(settings.host, settings.port)
     migration.upgrade(settings.sqlalchemy_url)
-    start_checks.make_first_key(settings)
 
     def announce() -> None:
         click.echo(_where_to_go(settings, sockets))
@@ -184,6 +183,7 @@ def serve(**given: str | None) -> None:
         from server.app import create_app
 
         exit_process(serve_here(create_app(settings), settings, sockets, announce))
+    start_checks.make_first_key(settings)
     # The serving processes are new ones and know of the command line only what stands in the environment.
     os.environ.update({settings_docs.variable(name): value for name, value in given.items() if value is not None})
     exit_process(serve_many(settings, sockets, announce))

@@ -91,7 +91,10 @@ def upgrade(url: str) -> None:
         raise StartError(_away(url, error)) from None
     finally:
         engine.dispose()
-    _known(current(url))
+    revision = current(url)
+    _known(revision)
+    if revision == head() and make_url(url).get_backend_name() == "sqlite":
+        return  # PostgreSQL's comments may be out of date, SQLite has none; and its foreign keys take long to check
     _move(url, lambda made: command.upgrade(made, "head"))
 
 

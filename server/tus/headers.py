@@ -54,10 +54,15 @@ class Head:
     def of(cls, method: str, raw: Iterable[tuple[bytes, bytes]]) -> "Head":
         """From the method and the headers as an ASGI scope has them; X-HTTP-Method-Override counts on every method."""
         headers: dict[str, tuple[str, ...]] = {}
+        repeated: dict[str, list[str]] = {}  # not tuples that grow: of 100,000 headers, those took 20 s
         for name, value in raw:
             key = _KEYS.get(name) or name.decode("latin-1").lower()
             text = value.decode("latin-1").strip(_BLANKS)
-            headers[key] = (*headers[key], text) if key in headers else (text,)
+            if key in headers:
+                repeated.setdefault(key, [*headers[key]]).append(text)
+            else:
+                headers[key] = (text,)
+        headers |= {key: tuple(texts) for key, texts in repeated.items()}
         head = cls(method.upper(), headers)
         if "x-http-method-override" not in headers:
             return head

@@ -5,10 +5,12 @@ Rule: the parent is single-threaded, has nothing open, and has only imported and
 `main`. (The server itself never forks.) `COLD_STARTS=1` makes each one a new interpreter instead; the tests of starting
 and of the command line always use that.
 
-Most of the processor time of a start goes into imports: 1.0 to 1.2 s without this, 0.25 s with it. A fifth of the rest
-goes into what a first migration and a first sweep compile: patterns, revisions, SQL. The parent has done both once.
+Most of the processor time of a start goes into imports: 1.0 to 1.2 s without this, 0.25 s with it. Half of the rest
+goes into what a first start compiles (patterns of routes, revisions, SQL) and into the trial of the sandbox. The parent
+has started, swept and stopped a server once, and its children know what the trial found.
 """
 
+import asyncio
 import functools
 import gc
 import importlib
@@ -24,9 +26,12 @@ import threading
 import uuid
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
-from tests.harness import compiled_sql, forked_workers
+from tests.harness import compiled_patterns, compiled_sql, forked_workers, known_trial
+
+if TYPE_CHECKING:
+    from starlette.applications import Starlette
 
 ROOT = Path(__file__).resolve().parents[2]
 COLD = os.environ.get("COLD_STARTS", "") not in ("", "0")
@@ -287,9 +292,10 @@ def _freeze() -> None:
 
 
 def _warm() -> None:
-    """Migrate and sweep an installation that is gone afterwards; the caches that this fills are all that stays."""
+    """Start, ask, sweep and stop a server of an installation that is gone afterwards; filled caches are what stays."""
     from structlog.testing import capture_logs
 
+    from server.app import create_app
     from server.bootstrap import Services
     from server.database import migration
     from server.settings import Settings
@@ -299,18 +305,31 @@ def _warm() -> None:
         with tempfile.TemporaryDirectory(prefix="videodock-warm-") as folder, capture_logs():
             data = Path(folder, "data")
             data.mkdir()
-            settings = Settings(data_dir=data, fsync="never", disk_reserve="0")
+            settings = Settings(data_dir=data, fsync="never", disk_reserve="0", spare_children=0)
             migration.upgrade(settings.sqlalchemy_url)
+            migration.upgrade(settings.sqlalchemy_url)  # at head, as a child finds its own
             with Services.open(settings) as services:
                 services.claim_store()
                 services.sweep()
+            known_trial.learn()
+            asyncio.run(_serve_once(create_app(settings)))
     finally:
         os.umask(mask)
     _freeze()
 
 
+async def _serve_once(app: "Starlette") -> None:
+    import httpx
+
+    async with app.router.lifespan_context(app):
+        transport = httpx.ASGITransport(app)
+        async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as client:
+            (await client.get("/readyz")).raise_for_status()
+
+
 def _main(descriptor: str) -> NoReturn:
     compiled_sql.share()
+    compiled_patterns.keep()
     _import(_KNOWN)
     _warm()
     _Parent(socket.socket(fileno=int(descriptor))).serve()

@@ -5,19 +5,23 @@ Rule: a peer is set up as its own documentation sets it up, and ended with its `
 
 import contextlib
 import json
+import os
 import re
 import shutil
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
+from tests.harness import forkserver
 from tests.harness.node import CLIENTS
 from tests.harness.waiting import until
 
 ROOT = CLIENTS.parents[1]
 MAX_SIZE = 10 << 30
+_LOG = "peer.log"
 
 
 @contextlib.contextmanager
@@ -26,23 +30,40 @@ def tus_node_server(folder: Path) -> Iterator[str]:
     node = shutil.which("node")
     assert node, "Node 20 is not installed"
     script = CLIENTS / "tus_server.mjs"
-    with _process([node, str(script), json.dumps({"folder": str(folder / "files")})], folder) as url:
+    command = [node, str(script), json.dumps({"folder": str(folder / "files")})]
+    with _answering(partial(_start, command), folder) as url:
         yield url
 
 
 @contextlib.contextmanager
 def tuspyserver(folder: Path) -> Iterator[str]:
     """tuspyserver under uvicorn, with the CORS middleware that its documentation names; the URL of its mount."""
-    with _process([sys.executable, "-m", "tests.harness.peers", str(folder / "files")], folder) as url:
+    with _answering(_start_tuspyserver, folder) as url:
         yield url
 
 
+def _start(command: list[str], folder: Path) -> "subprocess.Popen[bytes]":
+    with (folder / _LOG).open("wb") as out:
+        return subprocess.Popen(command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=out, stderr=out)
+
+
+def _start_tuspyserver(folder: Path) -> "subprocess.Popen[bytes] | forkserver.ForkedProcess":
+    # A fresh one is started for each case that needs a server alone, and its imports take a second of a processor.
+    arguments = [str(folder / "files")]
+    if forkserver.COLD:
+        return _start([sys.executable, "-m", "tests.harness.peers", *arguments], folder)
+    log = folder / _LOG
+    main, needed = "tests.harness.peers:serve_tuspyserver", ["fastapi.middleware.cors", "tuspyserver", "uvicorn"]
+    return forkserver.start(main, arguments, dict(os.environ), log, log, imports=needed)
+
+
 @contextlib.contextmanager
-def _process(command: list[str], folder: Path) -> Iterator[str]:
+def _answering(
+    start: Callable[[Path], "subprocess.Popen[bytes] | forkserver.ForkedProcess"], folder: Path
+) -> Iterator[str]:
     folder.mkdir(parents=True, exist_ok=True)
-    log = folder / "peer.log"
-    with log.open("wb") as out:
-        process = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=out, stderr=out)
+    log = folder / _LOG
+    process = start(folder)
     try:
 
         def announced() -> str:
@@ -58,7 +79,8 @@ def _process(command: list[str], folder: Path) -> Iterator[str]:
         process.wait()
 
 
-def _serve_tuspyserver(files: Path) -> None:
+def serve_tuspyserver(arguments: Sequence[str]) -> None:
+    """The main function of its process; the argument is the folder of its files."""
     import uvicorn
     from fastapi import FastAPI
     from fastapi.middleware.cors import CORSMiddleware
@@ -72,6 +94,7 @@ def _serve_tuspyserver(files: Path) -> None:
     app.add_middleware(
         CORSMiddleware, allow_origins=["*"], allow_methods=["*"], allow_headers=["*"], expose_headers=exposed
     )
+    files = Path(arguments[0])
     files.mkdir(parents=True, exist_ok=True)
     app.include_router(create_tus_router(prefix="files", files_dir=str(files), max_size=MAX_SIZE))
     listener = socket.create_server(("127.0.0.1", 0), backlog=128)
@@ -81,4 +104,4 @@ def _serve_tuspyserver(files: Path) -> None:
 
 
 if __name__ == "__main__":
-    _serve_tuspyserver(Path(sys.argv[1]))
+    serve_tuspyserver(sys.argv[1:])

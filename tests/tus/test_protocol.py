@@ -1,5 +1,6 @@
 """A request head and the facts about an upload give one decision or one error; no byte, no clock, no database."""
 
+import time
 from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 from uuid import uuid4
@@ -222,6 +223,20 @@ def test_the_file_name_is_filename_or_name(metadata: dict[str, bytes], expected:
 def test_the_override_header_replaces_the_method(method: str, override: str, expected: str) -> None:
     """Rule 10: the actual method is ignored, whatever it is."""
     assert head(method, ("X-HTTP-Method-Override", override)).method == expected
+
+
+def test_a_header_that_comes_100_000_times_takes_linear_time() -> None:
+    """Values stay in their order; four times as many take four times as long, and not sixteen."""
+
+    def seconds(number: int) -> float:
+        raw = [(b"a", b"%d" % place) for place in range(number)]
+        began = time.process_time()
+        values = Head.of("POST", [(b"b", b""), *raw]).headers
+        spent = time.process_time() - began
+        assert values == {"b": ("",), "a": tuple(map(str, range(number)))}
+        return spent
+
+    assert min(seconds(100_000) for _ in range(3)) < 10 * min(seconds(25_000) for _ in range(3))
 
 
 def test_the_expiry_is_written_in_gmt() -> None:

@@ -49,7 +49,8 @@ def results_of(server: ServerProcess, task_id: str, **asked: Any) -> dict[str, h
     while urls:
         url = urls.pop()
         answer = server.http.get(url.replace(url.split("/")[2], f"127.0.0.1:{server.port}"), **asked)
-        found[url.partition(task_id)[2].partition("/")[2].partition("/")[2] or "original"] = answer
+        # The address of a poster that was chosen has its version.
+        found[url.partition("?")[0].partition(task_id)[2].partition("/")[2].partition("/")[2] or "original"] = answer
         if url.endswith(".m3u8"):
             names = [line for line in answer.text.splitlines() if line and not line.startswith("#")]
             names += [part.partition('"')[0] for part in answer.text.split('URI="')[1:]]

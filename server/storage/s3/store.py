@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -26,6 +26,7 @@ from server.storage.s3.completing import make_object
 from server.storage.s3.dialect import part_size
 from server.storage.s3.joining import Extent, Joining
 from server.storage.s3.ledger import Change, LedgerLostError, PartLedger, Piece, StoredUpload
+from server.storage.s3.limits import Limits as Limits
 from server.storage.s3.location import Location
 from server.storage.s3.memory import PartMemory, return_freed_memory
 from server.storage.s3.objects import MARKER, UPLOADS, Objects, folder_of, key_of
@@ -45,24 +46,6 @@ T = TypeVar("T")
 # Calls of all uploads: parts on their way, and the rows that count them.
 _threads = ThreadPoolExecutor(24, "s3")
 _log = structlog.stdlib.get_logger("videodock.storage")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Limits:
-    """What a store may use. Sizes are bytes, times seconds."""
-
-    memory: int
-    """For parts on their way, in all."""
-    part_size: int
-    """The least size of parts."""
-    largest: int
-    """The largest upload, for those whose length is not known at their creation."""
-    parallel: int
-    """Parts of one upload that are sent at once."""
-    deadline: float
-    """How long a call is repeated."""
-    cache: int
-    """For local copies, in all."""
 
 
 class S3Store(UploadStore):

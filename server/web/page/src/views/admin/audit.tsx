@@ -46,9 +46,11 @@ export function Audit() {
           choices={[['', t('admin.any_action')], ...ACTIONS.map((one) => [one, actionWord(one)] as const)]}
           choose={(value) => setQuery({ action: value })}
         />
-        <Day id="from" label={t('admin.from')} value={from} />
-        <Day id="to" label={t('admin.to')} value={to} />
-        <Button icon="retry" label={t('admin.refresh')} onClick={() => void list.again()} />
+        <div class="tools-days">
+          <Day id="from" label={t('admin.from')} value={from} />
+          <Day id="to" label={t('admin.to')} value={to} />
+        </div>
+        <Button class="audit-refresh" icon="retry" label={t('admin.refresh')} onClick={() => void list.again()} />
       </search>
       <PagedTable
         list={list}

@@ -119,20 +119,21 @@ const columns = (): Column<AuditEntry>[] => [
     id: 'object',
     label: t('admin.object'),
     isWide: true,
-    cell: ({ object_kind, object_id, object_owner, details }) => (
-      <>
-        {object_kind && `${kindWord(object_kind)} `}
-        {object_id && <code>{object_id}</code>}
-        {object_owner && <p class="quiet">{t('admin.of_owner', { owner: object_owner })}</p>}
-        {details && Object.keys(details).length > 0 && (
-          <p class="quiet">
-            {Object.entries(details)
-              .map(([name, value]) => `${name}: ${typeof value === 'object' ? JSON.stringify(value) : String(value)}`)
-              .join(' · ')}
-          </p>
-        )}
-      </>
-    ),
+    cell: ({ object_kind, object_id, object_owner, details }) =>
+      (object_kind || object_id || object_owner || Object.keys(details ?? {}).length > 0) && (
+        <>
+          {object_kind && `${kindWord(object_kind)} `}
+          {object_id && <code>{object_id}</code>}
+          {object_owner && <p class="quiet">{t('admin.of_owner', { owner: object_owner })}</p>}
+          {details && Object.keys(details).length > 0 && (
+            <p class="quiet">
+              {Object.entries(details)
+                .map(([name, value]) => `${name}: ${typeof value === 'object' ? JSON.stringify(value) : String(value)}`)
+                .join(' · ')}
+            </p>
+          )}
+        </>
+      ),
   },
   {
     id: 'address',

@@ -11,7 +11,6 @@ Rules:
 """
 
 import queue
-import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -28,15 +27,14 @@ from server.events.deliveries import Delivery, Outcome
 from server.events.endpoints import Endpoint, OwnedEndpoints
 from server.events.feed import PAGE as FEED_PAGE
 from server.events.feed import Event, EventFeed
+from server.events.follower_thread import LOOK_SECONDS, FollowerThread
 from server.events.messages import Messages
 from server.events.sender import Sender
 from server.events.types import WEBHOOK_NAMES
 from server.tracing import NO_TRACING, Tracing
 
-LOOK_SECONDS = 0.5
 _REFRESH_SECONDS = 1.0
 _FLUSH_SECONDS = 60.0
-_AWAY_SECONDS = 2.0
 _BUSY_SECONDS = 0.05
 _GATHER_SECONDS = 0.01  # after a result, for others to come: one look has the same round trips for all
 _STOP_SECONDS = 1.0
@@ -77,27 +75,24 @@ class Deliverer:
         self._slow: set[str] = set()
         self._ended: queue.SimpleQueue[tuple[Delivery, Outcome | None]] = queue.SimpleQueue()
         self._unwritten: list[Outcome] = []
-        self._changed = threading.Event()
-        self._stopping = threading.Event()
-        self._thread: threading.Thread | None = None
+        self._thread = FollowerThread(
+            "webhooks", look=self.look, end=self._end, log=_log, failure="webhooks_failed", gather=self._gather
+        )
         self._senders = ThreadPoolExecutor(_SENDERS, "webhook")
         self._probers = ThreadPoolExecutor(_PROBERS, "webhook-probe")
 
     def start(self, dead: str = "") -> None:
         """Deliver from now on, on a thread. Processes whose names begin with `dead` have ended."""
-        self._thread = threading.Thread(target=self._run, args=(dead,), name="webhooks", daemon=True)
-        self._thread.start()
+        self._thread.start((lambda: self._expire(dead)) if dead else None)
 
     def notify(self) -> None:
         """Something may have happened: look now."""
-        self._changed.set()
+        self._thread.notify()
 
     def stop(self) -> None:
         """Send nothing more, and give the endpoints back. Blocking, for about a second."""
-        self._stopping.set()
-        self._changed.set()
-        if self._thread is not None:
-            self._thread.join()
+        self._thread.tell_to_stop()
+        self._thread.join()
         self.close()
 
     def close(self) -> None:
@@ -108,27 +103,8 @@ class Deliverer:
 
     # The thread
 
-    def _run(self, dead: str) -> None:
-        while not self._stopping.is_set():
-            pause = LOOK_SECONDS
-            try:
-                if dead:
-                    self._expire(dead)
-                    dead = ""
-                self.look()
-            except AWAY as error:
-                _log.warning("database_away", reason=reason(error))
-                pause = _AWAY_SECONDS
-            except Exception:
-                _log.exception("webhooks_failed")
-                pause = _AWAY_SECONDS
-            if pause == LOOK_SECONDS:
-                if self._changed.wait(pause) and self._flying:
-                    self._stopping.wait(_GATHER_SECONDS)
-            else:
-                self._stopping.wait(pause)
-            self._changed.clear()
-        self._end()
+    def _gather(self) -> float:
+        return _GATHER_SECONDS if self._flying else 0.0
 
     def _expire(self, dead: str) -> None:
         with self._database.change() as connection:
@@ -156,8 +132,8 @@ class Deliverer:
         """Wait for messages that are on their way, and record them; False when some still are. Blocking."""
         deadline = time.monotonic() + seconds
         while self._flying and time.monotonic() < deadline:
-            self._changed.wait(max(0.0, min(0.1, deadline - time.monotonic())))
-            self._changed.clear()
+            self._thread.changed.wait(max(0.0, min(0.1, deadline - time.monotonic())))
+            self._thread.changed.clear()
             self._record()
         return not self._flying
 
@@ -265,7 +241,7 @@ class Deliverer:
 
     def _send(self) -> None:
         """Hand over what threads are free for, with what their rows say now: one look for all of them."""
-        if not self._owned.may_send or self._stopping.is_set():
+        if not self._owned.may_send or self._thread.is_stopping:
             return
         chosen = self._choose()
         if not chosen:
@@ -329,7 +305,7 @@ class Deliverer:
     def _deliver(self, url: str, keys: Sequence[str], row: Delivery, facts: Facts | None) -> None:
         """On a thread of its own: make and send one message."""
         self._ended.put((row, self._messages.send(url, keys, row, facts)))
-        self._changed.set()
+        self._thread.notify()
 
     # Results are written
 

@@ -10,7 +10,6 @@ Rules:
 """
 
 import random
-import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
@@ -21,16 +20,15 @@ from sqlalchemy import Table, insert, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
 from server.database.event_models import OutboxCursor
-from server.database.session import AWAY, Database, reason
+from server.database.session import Database, reason
 from server.database.types import database_time
 from server.errors import UnavailableError
 from server.events.bodies import Bodies, Origin, moment
 from server.events.counts import CountCall, uncounted
 from server.events.feed import Event, EventFeed
+from server.events.follower_thread import FollowerThread
 from server.events.hook_process import Hook, HookError, HookProcess, HookTimeoutError, registered
 
-_LOOK_SECONDS = 0.5
-_AWAY_SECONDS = 2.0
 _RENEW_SECONDS = 10.0
 _LEASE_SECONDS = 45.0  # and the time of a call
 _FLUSH_SECONDS = 60.0
@@ -93,47 +91,28 @@ class PostHook:
         self._extended = self._flushed = float("-inf")
         self._failures = 0
         self._failing_since = self._again_at = 0.0
-        self._changed = threading.Event()
-        self._stopping = threading.Event()
-        self._thread: threading.Thread | None = None
+        log = _log.bind(hook=hook.value)
+        self._thread = FollowerThread("hook", look=self.look, end=self._release, log=log, failure="hooks_failed")
 
     # As a follower
 
     def start(self, dead: str = "") -> None:
         """Call the hook from now on, on a thread. Processes whose names begin with `dead` have ended."""
-        self._thread = threading.Thread(target=self._run, args=(dead,), name="hook", daemon=True)
-        self._thread.start()
+        _log.info("hooks_found", hooks=[self._hook.value])
+        self._thread.start((lambda: self._expire(dead)) if dead else None)
 
     def notify(self) -> None:
         """Something may have happened: look now."""
-        self._changed.set()
+        self._thread.notify()
 
     def stop(self) -> None:
         """Call the hook no more. A call that runs is ended, and the next process makes it again. Blocking."""
-        self._stopping.set()
-        self._changed.set()
+        self._thread.tell_to_stop()
         self._process.close()
-        if self._thread is not None:
-            self._thread.join()
+        self._thread.join()
 
-    def _run(self, dead: str) -> None:
-        _log.info("hooks_found", hooks=[self._hook.value])
-        while not self._stopping.is_set():
-            pause = _LOOK_SECONDS
-            try:
-                if dead:
-                    self._write(_cursors.c.worker.startswith(dead, autoescape=True), worker=None, lease_expires_at=None)
-                    dead = ""
-                self.look()
-            except AWAY as error:
-                _log.warning("database_away", reason=reason(error))
-                pause = _AWAY_SECONDS
-            except Exception:
-                _log.exception("hooks_failed", hook=self._hook.value)
-                pause = _AWAY_SECONDS
-            self._changed.wait(pause)
-            self._changed.clear()
-        self._release()
+    def _expire(self, dead: str) -> None:
+        self._write(_cursors.c.worker.startswith(dead, autoescape=True), worker=None, lease_expires_at=None)
 
     def _release(self) -> None:
         try:
@@ -150,7 +129,7 @@ class PostHook:
             return
         if self._feed is None:
             self._feed = EventFeed(self._database, self._place())
-        while not self._stopping.is_set():
+        while not self._thread.is_stopping:
             if not self._page:
                 self._page = list(self._feed.read())
                 if not self._page:
@@ -168,7 +147,7 @@ class PostHook:
         try:
             self._process.call(self._argument(event), deadline)
         except HookError as error:
-            if self._stopping.is_set():
+            if self._thread.is_stopping:
                 return False
             self._count(self._hook.name, "timeout" if isinstance(error, HookTimeoutError) else "failed")
             if not self._gives_up(event, error):
@@ -240,7 +219,7 @@ class PostHook:
                 connection.execute(insert(_cursors).values(**values))
         except IntegrityError:  # another process was quicker
             return
-        self._changed.set()
+        self._thread.notify()
 
     def _place(self) -> int:
         with self._database.look() as connection:

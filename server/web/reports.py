@@ -3,6 +3,7 @@
 Rules:
 
 - Who may read has their own numbers, and an administrator those of all owners or of one.
+- A visit of an administrator is one entry of the audit log for each owner, and one for each CSV file.
 - A cell of a CSV file is never a formula, whatever somebody called an owner.
 - Few reports are read at once in a process: each may take a second of the database.
 """
@@ -11,6 +12,7 @@ import asyncio
 import csv
 import io
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from datetime import date, timedelta
 from typing import Any
 
@@ -31,6 +33,7 @@ from server.web.errors import api_response, language
 from server.web.middleware.cors import for_api
 from server.web.openapi.reports import CSV, DAYS, MOST_DAYS, REPORT
 from server.web.query import Query
+from server.web.visits import Visits
 
 PATH = "/api/reports/{name}"
 _FORMATS = ("json", "csv")
@@ -55,6 +58,7 @@ class _Reports:
         self._clock = services.clock
         self._database = services.database
         self._places = asyncio.Semaphore(_AT_ONCE)
+        self._visits = Visits()
 
     async def answer(self, call: Call) -> Response:
         if call.head.method not in ("GET", "HEAD"):
@@ -72,8 +76,7 @@ class _Reports:
         async with self._places:
             rows = await self._database.run(self._rows, report, owner, first, last)
         if reader is not None and owner != reader.owner:
-            about = {"object_kind": "report", "object_id": name, "address": client_address(call.scope)}
-            await self._audit.record(Entry.by(reader, "report_read", object_owner=owner, **about))
+            await self._note(call, reader, owner, name, as_csv=as_csv)
         if as_csv:
             return _as_csv(report, rows, f"{name}_{first}_{last}.csv")
         if name == "failures":
@@ -87,6 +90,15 @@ class _Reports:
         reader, owner = await self._access.lister(call.scope, query.one("owner"))
         # Without authentication everything belongs to one owner, and the sums of all are quicker.
         return reader, None if reader is None else owner
+
+    async def _note(self, call: Call, reader: Principal, owner: str | None, name: str, *, as_csv: bool) -> None:
+        """Record a look at foreign numbers: one entry for a visit, and one for every file that is taken away."""
+        address = client_address(call.scope)
+        if not as_csv and not self._visits.begins((reader.credential, reader.owner, owner, address)):
+            return
+        entry = Entry.by(reader, "report_read", object_owner=owner, object_kind="report", object_id=name)
+        details = {"format": "csv"} if as_csv else None
+        await self._audit.record(replace(entry, address=address, details=details))
 
     def _rows(self, report: Report, owner: str | None, first: date, last: date) -> _Rows:
         with self._database.read() as session:

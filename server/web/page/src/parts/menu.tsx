@@ -1,10 +1,9 @@
 // A button that opens a list of actions.
-//
-// Rule: arrows move in it, Escape and a press elsewhere close it, and the focus comes back to the button.
 
 import type { ComponentChildren } from 'preact'
-import { useEffect, useId, useRef, useState } from 'preact/hooks'
+import { useId } from 'preact/hooks'
 
+import { useDropdown } from './dropdown'
 import { Icon, type IconName } from './icon'
 
 export interface MenuItem {
@@ -32,36 +31,8 @@ export function Menu({
   items: readonly MenuItem[]
   id?: string
 }) {
-  const [isOpen, setOpen] = useState(false)
-  const root = useRef<HTMLDivElement>(null)
+  const { isOpen, root, toggle, close, leave, move } = useDropdown()
   const list = useId()
-  const entries = () => Array.from(root.current?.querySelectorAll<HTMLElement>('[role="menuitem"]') ?? [])
-  const close = () => {
-    setOpen(false)
-    root.current?.querySelector('button')?.focus()
-  }
-  useEffect(() => {
-    if (!isOpen) return
-    entries()[0]?.focus()
-    const elsewhere = (event: Event) => {
-      if (!root.current?.contains(event.target as Node)) setOpen(false)
-    }
-    document.addEventListener('pointerdown', elsewhere)
-    document.addEventListener('focusin', elsewhere)
-    return () => {
-      document.removeEventListener('pointerdown', elsewhere)
-      document.removeEventListener('focusin', elsewhere)
-    }
-  }, [isOpen])
-  const move = (event: KeyboardEvent) => {
-    const all = entries()
-    const at = all.indexOf(document.activeElement as HTMLElement)
-    const to = { ArrowDown: at + 1, ArrowUp: at - 1, Home: 0, End: -1 }[event.key]
-    if (event.key === 'Escape') close()
-    else if (to === undefined) return
-    else all.at(to >= all.length ? 0 : to)?.focus()
-    event.preventDefault()
-  }
   return (
     <div class="menu" ref={root}>
       <button
@@ -73,7 +44,7 @@ export function Menu({
         aria-controls={list}
         aria-label={label}
         title={children ? undefined : label}
-        onClick={() => setOpen(!isOpen)}
+        onClick={toggle}
       >
         <Icon name={icon} />
         {children && <span>{children}</span>}
@@ -90,7 +61,7 @@ export function Menu({
             const common = { role: 'menuitem', tabIndex: -1, id: item.id, lang: item.lang } as const
             const look = `menu-item ${item.danger ? 'is-danger' : ''}`
             return item.to ? (
-              <a key={item.label} {...common} class={look} href={item.to} onClick={() => setOpen(false)}>
+              <a key={item.label} {...common} class={look} href={item.to} onClick={leave}>
                 {content}
               </a>
             ) : (

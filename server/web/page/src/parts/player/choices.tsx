@@ -1,6 +1,6 @@
 // A button of the player that says what is chosen, and opens the other choices.
 
-import { useEffect, useRef, useState } from 'preact/hooks'
+import { useDropdown } from '../dropdown'
 
 export interface Choice {
   value: number
@@ -23,36 +23,7 @@ export function Choices({
   choose: (value: number) => void
   name: string
 }) {
-  const [isOpen, setOpen] = useState(false)
-  const root = useRef<HTMLDivElement>(null)
-  const entries = () => Array.from(root.current?.querySelectorAll<HTMLElement>('[role="menuitemradio"]') ?? [])
-  const close = () => {
-    setOpen(false)
-    root.current?.querySelector('button')?.focus()
-  }
-  useEffect(() => {
-    if (!isOpen) return
-    entries()
-      .find((entry) => entry.ariaChecked === 'true')
-      ?.focus()
-    const elsewhere = ({ target }: Event) => root.current?.contains(target as Node) || setOpen(false)
-    document.addEventListener('pointerdown', elsewhere)
-    document.addEventListener('focusin', elsewhere)
-    return () => {
-      document.removeEventListener('pointerdown', elsewhere)
-      document.removeEventListener('focusin', elsewhere)
-    }
-  }, [isOpen])
-  const move = (event: KeyboardEvent) => {
-    const all = entries()
-    const at = all.indexOf(document.activeElement as HTMLElement)
-    const step = { ArrowDown: 1, ArrowUp: -1 }[event.key]
-    if (event.key === 'Escape') close()
-    else if (step) all.at((at + step) % all.length)?.focus()
-    else return
-    event.preventDefault()
-    event.stopPropagation()
-  }
+  const { isOpen, root, toggle, close, move } = useDropdown()
   return (
     <div class="player-choices" ref={root}>
       <button
@@ -62,7 +33,7 @@ export function Choices({
         aria-expanded={isOpen}
         aria-label={`${label}: ${shown}`}
         title={label}
-        onClick={() => setOpen(!isOpen)}
+        onClick={toggle}
       >
         {shown}
       </button>

@@ -2,12 +2,13 @@
 
 import { type AuditEntry, listAudit } from '../../api/admin'
 import { Button } from '../../parts/button'
-import { Empty, Failure, Loading } from '../../parts/states'
-import { type Column, Table } from '../../parts/table'
+import { Empty } from '../../parts/states'
+import type { Column } from '../../parts/table'
 import { query, setQuery } from '../../router'
 import { usePages } from '../../state/live'
 import { hasText, t } from '../../text'
 import { en } from '../../text/en'
+import { PagedTable } from './paged'
 import { Choose, Find, Stamp } from './parts'
 
 const PREFIX = 'action_'
@@ -45,34 +46,26 @@ export function Audit() {
           choices={[['', t('admin.any_action')], ...ACTIONS.map((one) => [one, actionWord(one)] as const)]}
           choose={(value) => setQuery({ action: value })}
         />
-        <Day id="from" label={t('admin.from')} value={from} />
-        <Day id="to" label={t('admin.to')} value={to} />
-        <Button icon="retry" label={t('admin.refresh')} onClick={() => void list.again()} />
-      </search>
-      {list.rows === null ? (
-        list.error ? (
-          <Failure error={list.error} again={() => void list.again()} />
-        ) : (
-          <Loading />
-        )
-      ) : list.rows.length === 0 && !list.hasMore ? (
-        <Empty icon="search" heading={t('admin.audit_none')}>
-          {t('admin.audit_none_hint')}
-        </Empty>
-      ) : (
-        <div class="pane card">
-          {list.rows.length === 0 && <p class="pane-empty">{t('admin.audit_more_short')}</p>}
-          <Table
-            id="audit"
-            label={t('admin.audit')}
-            columns={columns()}
-            rows={list.rows}
-            keyOf={({ id }) => id}
-            isBusy={list.isLoading}
-            more={list.hasMore ? list.more : undefined}
-          />
+        <div class="tools-days">
+          <Day id="from" label={t('admin.from')} value={from} />
+          <Day id="to" label={t('admin.to')} value={to} />
         </div>
-      )}
+        <Button class="audit-refresh" icon="retry" label={t('admin.refresh')} onClick={() => void list.again()} />
+      </search>
+      <PagedTable
+        list={list}
+        isCard
+        id="audit"
+        label={t('admin.audit')}
+        columns={columns()}
+        keyOf={({ id }) => id}
+        empty={
+          <Empty icon="search" heading={t('admin.audit_none')}>
+            {t('admin.audit_none_hint')}
+          </Empty>
+        }
+        short={t('admin.audit_more_short')}
+      />
     </>
   )
 }
@@ -126,20 +119,21 @@ const columns = (): Column<AuditEntry>[] => [
     id: 'object',
     label: t('admin.object'),
     isWide: true,
-    cell: ({ object_kind, object_id, object_owner, details }) => (
-      <>
-        {object_kind && `${kindWord(object_kind)} `}
-        {object_id && <code>{object_id}</code>}
-        {object_owner && <p class="quiet">{t('admin.of_owner', { owner: object_owner })}</p>}
-        {details && Object.keys(details).length > 0 && (
-          <p class="quiet">
-            {Object.entries(details)
-              .map(([name, value]) => `${name}: ${typeof value === 'object' ? JSON.stringify(value) : String(value)}`)
-              .join(' · ')}
-          </p>
-        )}
-      </>
-    ),
+    cell: ({ object_kind, object_id, object_owner, details }) =>
+      (object_kind || object_id || object_owner || Object.keys(details ?? {}).length > 0) && (
+        <>
+          {object_kind && `${kindWord(object_kind)} `}
+          {object_id && <code>{object_id}</code>}
+          {object_owner && <p class="quiet">{t('admin.of_owner', { owner: object_owner })}</p>}
+          {details && Object.keys(details).length > 0 && (
+            <p class="quiet">
+              {Object.entries(details)
+                .map(([name, value]) => `${name}: ${typeof value === 'object' ? JSON.stringify(value) : String(value)}`)
+                .join(' · ')}
+            </p>
+          )}
+        </>
+      ),
   },
   {
     id: 'address',

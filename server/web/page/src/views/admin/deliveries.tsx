@@ -6,12 +6,12 @@ import { type Delivery, type DeliveryStatus, listDeliveries, replayWebhook } fro
 import { count } from '../../format'
 import { Button } from '../../parts/button'
 import { Dialog } from '../../parts/dialog'
-import { Failure, Loading } from '../../parts/states'
-import { type Column, Table } from '../../parts/table'
+import type { Column } from '../../parts/table'
 import { tried } from '../../state/actions'
 import { usePages } from '../../state/live'
 import { toast } from '../../state/toasts'
 import { t } from '../../text'
+import { PagedTable } from './paged'
 import { Badge, Choose, Panel, Stamp, shortSpan, type Tone } from './parts'
 
 const STATUSES = ['pending', 'delivered', 'dead'] as const
@@ -66,32 +66,19 @@ export function Deliveries({
         />
       }
     >
-      {list.rows === null ? (
-        list.error ? (
-          <Failure error={list.error} again={() => void list.again()} />
-        ) : (
-          <Loading />
-        )
-      ) : list.rows.length === 0 ? (
-        <p class="pane-empty">{t('admin.deliveries_none')}</p>
-      ) : (
-        <Table
-          label={t('admin.deliveries')}
-          columns={columns(setOpened, (id) => void replay(id))}
-          rows={list.rows}
-          keyOf={({ message_id }) => message_id}
-          dataOf={(row) => row.status}
-          isBusy={false}
-          more={
-            list.hasMore
-              ? () => {
-                  setDeep(true)
-                  list.more()
-                }
-              : undefined
-          }
-        />
-      )}
+      <PagedTable
+        list={list}
+        label={t('admin.deliveries')}
+        columns={columns(setOpened, (id) => void replay(id))}
+        keyOf={({ message_id }) => message_id}
+        dataOf={(row) => row.status}
+        isQuiet
+        more={() => {
+          setDeep(true)
+          list.more()
+        }}
+        empty={<p class="pane-empty">{t('admin.deliveries_none')}</p>}
+      />
       {opened && <Answers delivery={opened} close={() => setOpened(null)} />}
     </Panel>
   )

@@ -7,6 +7,7 @@ import { useEffect, useRef } from 'preact/hooks'
 
 import { Empty, Missing } from '../../parts/states'
 import { href, segments } from '../../router'
+import { language } from '../../state/language'
 import { can, isProtected } from '../../state/session'
 import { type PlainKey, t } from '../../text'
 import { Audit } from './audit'
@@ -34,12 +35,13 @@ const ROOMS: readonly { name: string; key: PlainKey; Room: ComponentType }[] = [
 export default function Admin() {
   const nav = useRef<HTMLElement>(null)
   const here = segments.value[1] ?? ''
+  const may = can('admin')
   useEffect(() => {
     // On a telephone the rooms are a line that scrolls sideways.
     const link = nav.current?.querySelector<HTMLElement>('[aria-current]')
     if (link && nav.current) nav.current.scrollLeft = link.offsetLeft - (nav.current.clientWidth - link.clientWidth) / 2
-  }, [here])
-  if (!can('admin')) {
+  }, [here, may, language.value])
+  if (!may) {
     return (
       <>
         <h1 class="unseen">{t('admin.heading')}</h1>

@@ -18,13 +18,14 @@ import type { Scope } from '../../api/types'
 import { count } from '../../format'
 import { Button } from '../../parts/button'
 import { Dialog } from '../../parts/dialog'
-import { Empty, Failure, Loading } from '../../parts/states'
-import { type Column, Table } from '../../parts/table'
+import { Empty } from '../../parts/states'
+import type { Column } from '../../parts/table'
 import { query, setQuery } from '../../router'
 import { tried } from '../../state/actions'
-import { type Pages, usePages } from '../../state/live'
+import { usePages } from '../../state/live'
 import { toast } from '../../state/toasts'
 import { t } from '../../text'
+import { PagedTable } from './paged'
 import { Badge, Field, Find, Panel, SecretDialog, Stamp, Sure, type Tone } from './parts'
 
 const SCOPES: readonly Scope[] = ['upload', 'read', 'manage', 'admin']
@@ -63,43 +64,29 @@ export function Keys() {
         {button}
       </search>
       <div class="pane card">
-        <Rows
+        <PagedTable
           list={keys}
+          id="keys"
+          label={t('admin.keys')}
+          columns={keyColumns(setRevoked)}
+          keyOf={({ id }) => id}
+          dataOf={({ state }) => state}
           empty={
             <Empty icon="key" heading={t('admin.keys_none')}>
               {t('admin.keys_none_hint')}
             </Empty>
           }
-          draw={(rows) => (
-            <Table
-              id="keys"
-              label={t('admin.keys')}
-              columns={keyColumns(setRevoked)}
-              rows={rows}
-              keyOf={({ id }) => id}
-              dataOf={({ state }) => state}
-              isBusy={keys.isLoading}
-              more={keys.hasMore ? keys.more : undefined}
-            />
-          )}
         />
       </div>
       <Panel id="grants" heading={t('admin.grants')}>
         <p class="pane-note">{t('admin.grants_hint')}</p>
-        <Rows
+        <PagedTable
           list={grants}
+          label={t('admin.grants')}
+          columns={grantColumns(setEnded)}
+          keyOf={({ id }) => id}
+          dataOf={({ state }) => state}
           empty={<p class="pane-empty">{t('admin.grants_none')}</p>}
-          draw={(rows) => (
-            <Table
-              label={t('admin.grants')}
-              columns={grantColumns(setEnded)}
-              rows={rows}
-              keyOf={({ id }) => id}
-              dataOf={({ state }) => state}
-              isBusy={grants.isLoading}
-              more={grants.hasMore ? grants.more : undefined}
-            />
-          )}
         />
       </Panel>
       {isMaking && (
@@ -148,21 +135,6 @@ export function Keys() {
       )}
     </>
   )
-}
-
-function Rows<Row>({
-  list,
-  empty,
-  draw,
-}: {
-  list: Pages<Row>
-  empty: preact.ComponentChildren
-  draw: (rows: readonly Row[]) => preact.ComponentChildren
-}) {
-  if (list.rows === null) {
-    return list.error ? <Failure error={list.error} again={() => void list.again()} /> : <Loading />
-  }
-  return <>{list.rows.length === 0 ? empty : draw(list.rows)}</>
 }
 
 function stateCell({ state }: { state: Validity }) {

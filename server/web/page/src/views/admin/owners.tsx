@@ -7,12 +7,13 @@ import { bytes, count } from '../../format'
 import { Button } from '../../parts/button'
 import { Dialog } from '../../parts/dialog'
 import { Progress } from '../../parts/progress'
-import { Empty, Failure, Loading } from '../../parts/states'
-import { type Column, Table } from '../../parts/table'
+import { Empty } from '../../parts/states'
+import type { Column } from '../../parts/table'
 import { tried } from '../../state/actions'
 import { usePages } from '../../state/live'
 import { toast } from '../../state/toasts'
 import { t } from '../../text'
+import { PagedTable } from './paged'
 import { Field } from './parts'
 import { parseLimit, writtenLimit } from './sizes'
 
@@ -32,31 +33,22 @@ export function Owners() {
       {t('admin.new_limits')}
     </Button>
   )
-  if (list.rows === null) {
-    return list.error ? <Failure error={list.error} again={() => void list.again()} /> : <Loading />
-  }
   return (
     <>
-      {list.rows.length === 0 ? (
-        <Empty icon="person" heading={t('admin.owners_none')} actions={button}>
-          {t('admin.owners_none_hint')}
-        </Empty>
-      ) : (
-        <>
-          <div class="room-tools">{button}</div>
-          <div class="pane card">
-            <Table
-              id="owners"
-              label={t('admin.owners')}
-              columns={columns(setEdited)}
-              rows={list.rows}
-              keyOf={({ owner }) => owner}
-              isBusy={list.isLoading}
-              more={list.hasMore ? list.more : undefined}
-            />
-          </div>
-        </>
-      )}
+      {list.rows !== null && list.rows.length > 0 && <div class="room-tools">{button}</div>}
+      <PagedTable
+        list={list}
+        isCard
+        id="owners"
+        label={t('admin.owners')}
+        columns={columns(setEdited)}
+        keyOf={({ owner }) => owner}
+        empty={
+          <Empty icon="person" heading={t('admin.owners_none')} actions={button}>
+            {t('admin.owners_none_hint')}
+          </Empty>
+        }
+      />
       {edited && <Limits owner={edited === 'new' ? null : edited} changed={change} close={() => setEdited(null)} />}
     </>
   )

@@ -11,8 +11,8 @@ import { listen } from '../../api/events'
 import type { Task } from '../../api/types'
 import { bytes, clock } from '../../format'
 import { Button } from '../../parts/button'
-import { Empty, Failure, Loading } from '../../parts/states'
-import { type Column, Table } from '../../parts/table'
+import { Empty } from '../../parts/states'
+import type { Column } from '../../parts/table'
 import { query, setQuery } from '../../router'
 import { canRetry, retryVideos, tried } from '../../state/actions'
 import { useLive, usePages } from '../../state/live'
@@ -21,6 +21,7 @@ import { nameOf } from '../../state/videos'
 import { statusWord } from '../../state/words'
 import { t } from '../../text'
 import { OVERVIEW_MS, TASK_EVENTS } from './pace'
+import { Awaited, PagedTable } from './paged'
 import { Badge, Choose, Find, Panel, Stamp, type Tone, VideoLink } from './parts'
 import { Working } from './working'
 
@@ -47,10 +48,8 @@ export function Tasks() {
       <Panel id="working" heading={t('admin.working')}>
         {overview.value ? (
           <Working workers={overview.value.workers} />
-        ) : overview.error ? (
-          <Failure error={overview.error} again={() => void overview.refresh()} />
         ) : (
-          <Loading />
+          <Awaited error={overview.error} again={overview.refresh} />
         )}
       </Panel>
       <List />
@@ -111,31 +110,23 @@ function List() {
         />
         <Button icon="retry" label={t('admin.refresh')} onClick={() => void list.again()} />
       </search>
-      {list.rows === null ? (
-        list.error ? (
-          <Failure error={list.error} again={() => void list.again()} />
-        ) : (
-          <Loading />
-        )
-      ) : list.rows.length === 0 && !list.hasMore ? (
-        <Empty icon="film" heading={t('admin.tasks_none')}>
-          {t('admin.tasks_none_hint')}
-        </Empty>
-      ) : (
-        <Table
-          label={t('admin.all_tasks')}
-          columns={columns(retry)}
-          rows={list.rows}
-          keyOf={({ task_id }) => task_id}
-          isBusy={list.isLoading}
-          more={list.hasMore ? list.more : undefined}
-          sorting={{
-            by: sort,
-            isDescending,
-            choose: (by, down) => setQuery({ sort: by === 'created' ? null : by, order: down ? null : 'asc' }),
-          }}
-        />
-      )}
+      <PagedTable
+        list={list}
+        label={t('admin.all_tasks')}
+        columns={columns(retry)}
+        keyOf={({ task_id }) => task_id}
+        sorting={{
+          by: sort,
+          isDescending,
+          choose: (by, down) => setQuery({ sort: by === 'created' ? null : by, order: down ? null : 'asc' }),
+        }}
+        empty={
+          <Empty icon="film" heading={t('admin.tasks_none')}>
+            {t('admin.tasks_none_hint')}
+          </Empty>
+        }
+        short={t('admin.audit_more_short')}
+      />
       {list.rows !== null && (sort !== 'created' || !isDescending) && (
         <p class="pane-note">{t('admin.sorted_newest')}</p>
       )}

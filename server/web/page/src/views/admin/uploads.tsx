@@ -8,7 +8,7 @@ import type { Upload } from '../../api/types'
 import { bytes, count, percent, speed, timespan } from '../../format'
 import { Button } from '../../parts/button'
 import { Progress } from '../../parts/progress'
-import { Empty, Failure, Loading } from '../../parts/states'
+import { Empty } from '../../parts/states'
 import { type Column, Table } from '../../parts/table'
 import { query, setQuery } from '../../router'
 import { useLive, usePages } from '../../state/live'
@@ -16,6 +16,7 @@ import { isProtected } from '../../state/session'
 import { toast } from '../../state/toasts'
 import { hasText, t } from '../../text'
 import { OVERVIEW_MS, UPLOAD_EVENTS } from './pace'
+import { Awaited, PagedTable } from './paged'
 import { Choose, Find, Stamp, Sure } from './parts'
 
 export function Uploads() {
@@ -72,7 +73,7 @@ type End = (upload: OpenUpload, then: () => Promise<void>) => void
 function Newest({ end }: { end: End }) {
   const overview = useLive(getOverview, OVERVIEW_MS / 2, UPLOAD_EVENTS)
   if (!overview.value) {
-    return overview.error ? <Failure error={overview.error} again={() => void overview.refresh()} /> : <Loading />
+    return <Awaited error={overview.error} again={overview.refresh} />
   }
   const { open, items, bytes_per_second } = overview.value.uploads
   if (items.length === 0) return <None />
@@ -105,22 +106,16 @@ function Listed({ owner, end }: { owner: string; end: End }) {
     })
     return { rows: uploads.map(asOpen), next }
   })
-  if (list.rows === null) {
-    return list.error ? <Failure error={list.error} again={() => void list.again()} /> : <Loading />
-  }
-  if (list.rows.length === 0) return <None />
   return (
-    <div class="pane card">
-      <Table
-        id="uploads"
-        label={t('admin.uploads')}
-        columns={columns((upload) => end(upload, list.again)).filter(({ id }) => id !== 'client' && id !== 'speed')}
-        rows={list.rows}
-        keyOf={({ id }) => id}
-        isBusy={list.isLoading}
-        more={list.hasMore ? list.more : undefined}
-      />
-    </div>
+    <PagedTable
+      list={list}
+      isCard
+      id="uploads"
+      label={t('admin.uploads')}
+      columns={columns((upload) => end(upload, list.again)).filter(({ id }) => id !== 'client' && id !== 'speed')}
+      keyOf={({ id }) => id}
+      empty={<None />}
+    />
   )
 }
 

@@ -32,7 +32,7 @@ export function Tools({
         <option value={OWN}>{t('numbers.own')}</option>
       </select>
       {length === null && (
-        <div class="numbers-days">
+        <div class="tools-days">
           <Day
             id="numbers-from"
             label={t('numbers.from')}

@@ -67,7 +67,7 @@ export function Toolbar() {
         <Button icon="list" label={t('videos.list')} pressed={look.value === 'list'} onClick={() => setLook('list')} />
       </div>
       {period === 'custom' && (
-        <div class="tools-days">
+        <div class="tools-days is-below">
           <Day id="from" label={t('videos.from')} value={from} most={to} choose={(value) => want({ from: value })} />
           <Day id="to" label={t('videos.to')} value={to} least={from} choose={(value) => want({ to: value })} />
         </div>

@@ -22,7 +22,7 @@ class StoreSettings(BaseModel):
         "`data_dir`, `s3://…` a bucket. They stay usable, and `videodock migrate-store` moves them. Empty: nowhere.",
     )
     s3_memory: ByteSize = Field(
-        ByteSize(96 * MIB),
+        ByteSize(40 * MIB),
         ge=32 * MIB,
         description="Memory of a serving process for parts on their way to the bucket, in all. A body that comes "
         "faster than the bucket takes it waits for this memory.",

@@ -1,6 +1,6 @@
 """Which stores the settings want, of uploads and of results: files of the data folder, or objects of a bucket.
 
-Rule: what does not work with a bucket is refused here, at the start, and with a sentence.
+Rule: settings that do not work with a bucket are refused here, at the start, with a sentence.
 """
 
 import sys
@@ -86,7 +86,7 @@ def node_of(host: str, results: ResultStore) -> str:
 
 
 def _s3_store(settings: Settings, url: str, clock: Callable[[], datetime]) -> "S3Store":
-    # Only here: a server with files on a disk needs none of it.
+    # Imported here: a server with files on a disk does not need it.
     from server.storage.s3.bucket import make_client
     from server.storage.s3.dialect import part_size
     from server.storage.s3.location import parse

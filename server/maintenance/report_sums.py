@@ -1,15 +1,15 @@
-"""Keeps the sums of past days, so that a report of a month reads few rows whatever the number of uploads.
+"""Stores the totals of past days, so that a report of a month reads few rows, however many uploads there are.
 
 Rules:
 
-- Only a sweep writes sums, a day in a transaction, and never of today: the views add what came later from the rows.
-- A day is summed again when an event says that something of it changed, as long as all its rows are there. After that
-  its sums stay as they are: they outlive the rows.
-- A transaction may commit some time after the time in its rows; so the last minutes are looked at again.
-- Each write checks that nothing was written and no owner renamed since its rows were read: of two sweeps at once, one
-  writes, and the other leaves the rest to the next sweep.
-- The sums of each owner may be behind those of all owners: after an upgrade, and when a host of an earlier version
-  sweeps. Then they are made up for first.
+- Only a sweep writes totals, one day per transaction and never today: the views add later days from the rows.
+- A day is summed again when an event says that it has changed, as long as all its rows exist. After that, its totals
+  stay as they are: they outlive the rows.
+- A transaction may commit some time after the time in its rows; so each sweep reads the last minutes again.
+- Each write checks that nothing was written and no owner was renamed since its rows were read. Of two sweeps at once,
+  one writes; the other leaves the rest to the next sweep.
+- The totals of each owner may be behind those of all owners: after an upgrade, and when a host of an earlier version
+  sweeps. A sweep makes up for that first.
 - Memory depends on the kinds, owners and times of a day's uploads, not on their number.
 """
 
@@ -119,7 +119,7 @@ def keep(database: Database, now: datetime, *, row_retention: int) -> Sequence[s
     with database.read() as session:
         connection = session.connection()
         state = _state(connection)
-        # Before anything is summed up: what changes from now on is looked at next time.
+        # Before anything is summed up: later changes are found by the next sweep.
         looked = _looked(connection, state, now)
         changed = _changed_days(connection, state, now, row_retention)
         begun, behind = _has_sums(connection, state), state.owners_until < state.kept_until
@@ -227,7 +227,7 @@ def _first_day(connection: Connection) -> datetime | None:
 
 
 def _changed_days(connection: Connection, state: _State, now: datetime, row_retention: int) -> list[datetime]:
-    """The kept days of which something has changed, and of which no row can be gone yet."""
+    """The stored days that have changed and of which no row can be deleted yet."""
     if not connection.scalar(select(ReportUploads.day).limit(1)):
         return []
     whole_from = now - timedelta(seconds=row_retention) if row_retention else None

@@ -1,10 +1,11 @@
-"""The memory for parts on their way: at most so much in all, whatever the number of uploads.
+"""The memory for parts on their way to the bucket: bounded in total, however many uploads there are.
 
-Rule: nobody who holds memory waits for more of it. A body that gets none parks what it has, which frees its own, and
-then waits in line. So a body that is faster than the bucket is slowed down, and the line always moves.
+Rule: a body that holds memory never waits for more. A body that gets none parks what it has, which frees its memory,
+and then waits in line. So a body that is faster than the bucket is slowed down, and the line always moves.
 """
 
 import asyncio
+import ctypes
 import threading
 import time
 from collections import deque
@@ -12,7 +13,22 @@ from collections import deque
 BLOCK_BYTES = 1 << 18
 """Memory is given out in so many bytes: a slow body has one of these, and not a whole part."""
 
+QUICK_SECONDS = 1.0
+"""A body whose part was full in less is a quick one."""
+
 _PATIENCE_SECONDS = 2.0
+_M_MMAP_THRESHOLD, _M_ARENA_MAX = -3, -8  # of <malloc.h>
+
+
+def return_freed_memory() -> None:
+    """Have the allocator of this process return large blocks to the system as soon as they are freed.
+
+    Without this, glibc keeps them from the first one on that was freed, in a heap for each of the many threads.
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)  # of glibc; musl returns them
+    if mallopt is not None:
+        mallopt(_M_MMAP_THRESHOLD, 1 << 17)
+        mallopt(_M_ARENA_MAX, 2)
 
 
 class PartMemory:
@@ -29,7 +45,7 @@ class PartMemory:
 
     @property
     def is_short(self) -> bool:
-        """Whether somebody waits: then who has little to do with its memory gives it back."""
+        """Whether a body waits; then a body that hardly uses its memory gives it back."""
         return bool(self._line)
 
     @property
@@ -38,7 +54,7 @@ class PartMemory:
         return self._used
 
     def try_take(self, count: int) -> bool:
-        """Take so many bytes if they are free and nobody waits for memory."""
+        """Take so many bytes if they are free and no body waits for memory."""
         with self._lock:
             if self._line or self._used + count > self.limit:
                 return False
@@ -62,12 +78,12 @@ class PartMemory:
                 if entry in self._line:
                     self._line.remove(entry)
                 else:
-                    self._used -= count  # it came together with the cancellation
+                    self._used -= count  # the memory was granted as the wait was cancelled
                 self._serve()
             raise
 
     def give(self, count: int) -> None:
-        """Give so many bytes back."""
+        """Free so many bytes."""
         with self._lock:
             self._used -= count
             self._serve()
@@ -107,13 +123,18 @@ class Filling:
 
     @property
     def count(self) -> int:
-        """New bytes in it."""
+        """How many new bytes it has."""
         return len(self._data)
 
     @property
     def room(self) -> int:
-        """Bytes that are missing to a whole part."""
+        """How many bytes are missing from a whole part."""
         return self.size - self.before - len(self._data)
+
+    @property
+    def age(self) -> float:
+        """Seconds since it was made, or since it has its memory."""
+        return time.monotonic() - self._since
 
     def __call__(self, view: memoryview) -> int:
         wanted = min(len(view), self.room)
@@ -143,7 +164,7 @@ class Filling:
 
     def _memory_for(self, wanted: int) -> int:
         """For how many of `wanted` bytes there is memory, which is taken."""
-        if self._memory.is_short and self.count and time.monotonic() - self._since > _PATIENCE_SECONDS:
+        if self._memory.is_short and self.count and self.age > _PATIENCE_SECONDS:
             return 0  # a slow body: what it has is parked, and its memory goes to those who wait
         while self._held < self.count + wanted and self._memory.try_take(BLOCK_BYTES):
             self._held += BLOCK_BYTES

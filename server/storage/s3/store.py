@@ -6,6 +6,7 @@ Rule: it decides the order of things (bucket, ledger, client) and leaves each of
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -25,12 +26,12 @@ from server.storage.s3.dialect import part_size
 from server.storage.s3.joining import Extent, Joining
 from server.storage.s3.ledger import Change, LedgerLostError, Part, PartLedger, StoredUpload
 from server.storage.s3.location import Location
-from server.storage.s3.memory import PartMemory
+from server.storage.s3.memory import PartMemory, return_freed_memory
 from server.storage.s3.objects import MARKER, UPLOADS, Objects, folder_of, key_of
 from server.transport.body import Body, End, Moved, Tap
 
 _PLENTY = 1 << 60
-_COMPOSING = 3
+_COMPOSING = 2
 _LOOK_SECONDS = 1.0
 _UNKNOWN_FOR = timedelta(days=1)
 _SHOWN_BYTES = 1 << 20
@@ -76,6 +77,7 @@ class S3Store(UploadStore):
         self._limits = limits
         self._running: dict[str, Appending] = {}
         self._cache = LocalCache(folder, limits.cache)
+        return_freed_memory()
         self.memory = PartMemory(limits.memory - limits.memory // 8)
         self._objects = Objects(self.bucket, limits.memory // 8)
         self._joining = Joining(objects=self._objects, ledger=ledger, dialect=location.dialect)
@@ -144,7 +146,8 @@ class S3Store(UploadStore):
             pieces = [self._objects.put_piece(upload_id, reach, data)]
         change = Change(pieces=pieces, without_parts=gone_parts, without_pieces=gone)
         self.ledger.change(upload_id, upload.version, change)
-        self._objects.delete_pieces(gone)
+        with suppress(UnavailableError):
+            self._objects.delete_pieces(gone)
 
     def concatenate(self, upload_id: str, parts: Sequence[tuple[str, int]], *, may_share: bool) -> None:  # noqa: ARG002
         total = sum(size for _, size in parts)
@@ -195,7 +198,8 @@ class S3Store(UploadStore):
         self.ledger.finish(upload_id, upload.version, key, upload.size)
         # A second writer may follow one that died, and whose last object no row has.
         if len(upload.pieces) > 1 or (upload.pieces and key != upload.pieces[0].key) or upload.version > _ONE_WRITER:
-            self._delete_objects(upload_id, but=key)
+            with suppress(UnavailableError):
+                self._delete_objects(upload_id, but=key)
             self.ledger.change(upload_id, upload.version, Change(without_pieces=upload.pieces))
 
     def delete(self, upload_id: str) -> None:
@@ -323,8 +327,11 @@ class S3Store(UploadStore):
         current = upload.current_pieces
         spent = [piece for piece in upload.pieces if piece not in current]
         if spent:
-            self._objects.delete_pieces(spent)
-            self.ledger.change(upload_id, upload.version, Change(without_pieces=spent))
+            with suppress(
+                UnavailableError
+            ):  # no right to delete, for one: they are tried again, and go with the upload
+                self._objects.delete_pieces(spent)
+                self.ledger.change(upload_id, upload.version, Change(without_pieces=spent))
         return replace(upload, pieces=current)
 
     def _make_object(self, upload: StoredUpload) -> str:

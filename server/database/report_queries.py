@@ -104,6 +104,24 @@ FROM (
     ) AS ranked
 ) AS timed
 """
+# Read once, for both halves of the totals.
+_ALL_LATELY = """
+WITH lately AS MATERIALIZED (
+    SELECT day, outcome, bytes, arrived, resumed, playable_ms
+    FROM upload_facts_lately WHERE day BETWEEN :first AND :last
+)
+"""
+_ALL_COUNTED = """
+SELECT day, outcome, uploads, bytes, arrived, resumed FROM report_uploads WHERE day BETWEEN :first AND :last
+UNION ALL
+SELECT day, outcome, 1, bytes, arrived, resumed FROM lately
+"""
+_ALL_PLAYABLE = """
+SELECT CAST(milliseconds / 1000.0 AS DOUBLE PRECISION) AS seconds, uploads FROM report_times
+WHERE until = 'playable' AND day BETWEEN :first AND :last
+UNION ALL
+SELECT CAST(playable_ms / 1000.0 AS DOUBLE PRECISION), 1 FROM lately WHERE playable_ms IS NOT NULL
+"""
 _FAILURES = """
 SELECT outcome, nullif(reason, '') AS reason, CAST(sum(uploads) AS BIGINT) AS uploads
 FROM ({outcomes}) AS one WHERE outcome IN ('failed', 'rejected', 'expired')
@@ -126,12 +144,12 @@ def _of(sql: str, **parts: str) -> str:
 
 _MINE = _of(_MINE, lately=_LATELY)
 _MY_TIMES = _of(_MY_TIMES, lately=_LATELY)
-_OF_OWNER = _of(
+_COUNTED = _of(
     _COUNTED,
-    mine=_MINE,
     ended=_of(_COUNT, which="NOT IN ('open', 'waiting', 'processing')"),
     **{each: _of(_COUNT, which=f"= '{each}'") for each in ("succeeded", "failed", "rejected", "expired")},
 )
+_OF_OWNER = _of(_COUNTED, mine=_MINE)
 
 
 @dataclass(frozen=True)
@@ -151,7 +169,7 @@ _PERCENTILES = ("p50_seconds", "p95_seconds")
 REPORTS: Mapping[str, Report] = {
     "totals": Report(
         ("uploads", "bytes", *_RATE_COLUMNS, "playable", *_PERCENTILES),
-        _of(_TOTALS, kinds=_ALL_KINDS, times=_ALL_TIMES),
+        _ALL_LATELY + _of(_TOTALS, kinds=_of(_COUNTED, mine=_ALL_COUNTED), times=_ALL_PLAYABLE),
         _of(_TOTALS, kinds=_OF_OWNER, times=_MY_TIMES),
     ),
     "uploads": Report(_PER_DAY, _UPLOADS, _of(_MY_UPLOADS, counted=_OF_OWNER)),

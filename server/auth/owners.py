@@ -13,6 +13,7 @@ from sqlalchemy import CTE, ColumnElement, delete, exists, func, literal, select
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
 
+from server.database import owner_sums
 from server.database.access_models import ApiKey, BrowserSession, Grant, OwnerLimits, Share
 from server.database.event_models import WebhookEndpoint
 from server.database.models import FormAnswer, Task, TaskEvent, Upload
@@ -80,7 +81,8 @@ def _least(after: Any, outer: CTE | None = None) -> ColumnElement[Any]:
 
 def is_known(session: Session, owner: str) -> bool:
     """Whether any row has this owner."""
-    return any(session.scalar(select(exists().where(model.owner == owner))) for model in _MOVED.values())
+    has_rows = any(session.scalar(select(exists().where(model.owner == owner))) for model in _MOVED.values())
+    return has_rows or owner_sums.are_there(session, owner)
 
 
 def set_limits(session: Session, owner: str, limits: Mapping[str, int | None], now: datetime) -> None:
@@ -144,4 +146,5 @@ def _rename(session: Session, old: str, new: str, *, merge: bool) -> Mapping[str
         if model is FormAnswer:
             statement = statement.where(FormAnswer.fingerprint.is_not(None))
         moved[name] = changed(session, statement)
+    moved["report_owners"] = owner_sums.rename(session, old, new)
     return moved

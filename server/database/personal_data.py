@@ -21,6 +21,8 @@ PERSONAL: Mapping[str, frozenset[str]] = {
     "webhook_endpoints": frozenset({"owner", "url"}),
     "webhook_deliveries": frozenset({"data"}),
     "webhook_attempts": frozenset({"answer"}),
+    "report_owners": frozenset({"owner"}),
+    "report_owner_times": frozenset({"owner"}),
 }
 
 SECRET_TABLES = frozenset({"signing_keys", "browser_sessions", "webhook_secrets"})

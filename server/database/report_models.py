@@ -1,12 +1,12 @@
 """The tables of stored totals: what reports say about past days.
 
-Rule: only `server/maintenance/report_sums.py` writes them, from the views of revision 0011. Their rows stay
-when the rows of uploads and tasks are deleted, and have no owner and no name.
+Rule: only `server/maintenance/report_sums.py` writes them, from the views of revision 0011; `owner_sums.py` renames an
+owner in them. Their rows stay when the rows of uploads and tasks are deleted. Only `report_owner…` have an owner.
 """
 
 from datetime import datetime
 
-from sqlalchemy import Double, Integer, String
+from sqlalchemy import Double, Index, Integer, String
 from sqlalchemy.orm import Mapped, mapped_column
 
 from server.database.base import Base
@@ -25,6 +25,11 @@ class ReportState(Base):
     kept_until: Mapped[datetime] = mapped_column(doc="Sums are kept of everything before this time (UTC)")
     kept_event: Mapped[int] = mapped_column(doc="No event of `task_events` up to this id is later than that")
     looked_event: Mapped[int] = mapped_column(doc="The sums know of the changes of all events up to this id")
+    owners_until: Mapped[datetime] = mapped_column(doc="Sums of each owner are kept before this time (UTC)")
+    owners_event: Mapped[int] = mapped_column(doc="The sums of each owner know of all events up to this id")
+    version: Mapped[int] = mapped_column(
+        doc="Grows when sums or owners change; a sweep whose sums are of an earlier version does not write them"
+    )
 
 
 class ReportUploads(Base):
@@ -41,6 +46,35 @@ class ReportUploads(Base):
     bytes: Mapped[int] = mapped_column(doc="Bytes that arrived")
     arrived: Mapped[int] = mapped_column(doc="Of these uploads, those whose last byte arrived")
     resumed: Mapped[int] = mapped_column(doc="Of these, those that were resumed")
+
+
+class ReportOwners(Base):
+    """Uploads by owner, day and outcome."""
+
+    __tablename__ = "report_owners"
+    __table_args__ = (Index("ix_report_owners_day", "day"), {"sqlite_with_rowid": False})
+
+    owner: Mapped[str] = mapped_column(primary_key=True, doc="The owner")
+    day: Mapped[str] = mapped_column(String(10), primary_key=True, doc=_DAY)
+    outcome: Mapped[str] = mapped_column(String(16), primary_key=True, doc="As in the view `upload_facts`")
+    reason: Mapped[str] = mapped_column(String(64), primary_key=True, doc="Code of the reason; empty without one")
+    uploads: Mapped[int] = mapped_column(doc="Uploads")
+    bytes: Mapped[int] = mapped_column(doc="Bytes that arrived")
+    arrived: Mapped[int] = mapped_column(doc="Of these uploads, those whose last byte arrived")
+    resumed: Mapped[int] = mapped_column(doc="Of these, those that were resumed")
+    last_at: Mapped[datetime] = mapped_column(doc="When the last of these uploads was created (UTC)")
+
+
+class ReportOwnerTimes(Base):
+    """Uploads by owner, day and how long it took from the first byte until the task could be played."""
+
+    __tablename__ = "report_owner_times"
+    __table_args__ = (Index("ix_report_owner_times_day", "day"), {"sqlite_with_rowid": False})
+
+    owner: Mapped[str] = mapped_column(primary_key=True, doc="The owner")
+    day: Mapped[str] = mapped_column(String(10), primary_key=True, doc=_DAY)
+    milliseconds: Mapped[int] = mapped_column(primary_key=True, doc=_ROUNDED, autoincrement=False)
+    uploads: Mapped[int] = mapped_column(doc="Uploads that took so long")
 
 
 class ReportTimes(Base):

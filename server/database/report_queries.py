@@ -3,8 +3,8 @@
 Rules:
 
 - What counts as what is the views' to say; here their rows are only added up, by day.
-- Numbers of all owners come from kept sums and cost little. Those of one owner are added up from that owner's uploads
-  in the range, along the index of owner and time, and a range with more than `MOST_UPLOADS` of them is refused.
+- Numbers come from kept sums, of all owners or of each, and cost little. What no sum of an owner has yet (usually the
+  uploads of today) is added up along the index of owner and time; more than `MOST_UPLOADS` of these are refused.
 """
 
 from collections.abc import Mapping, Sequence
@@ -19,18 +19,30 @@ from server.database.types import UtcDateTime
 from server.errors import ReportTooLargeError
 
 MOST_UPLOADS = 100_000
-"""Uploads of one owner that a report adds up."""
+"""Uploads of one owner of which no sums are kept yet, and that a report adds up."""
 MOST_ROWS = 10_000
 """Rows of a report."""
 
 _ALL_KINDS = "SELECT * FROM uploads_per_day_and_kind WHERE day BETWEEN :first AND :last"
-_MINE = "SELECT * FROM upload_facts WHERE owner = :owner AND created_at >= :since AND created_at < :until"
+# What no sum has yet. One end of the time is unknown to the planner of PostgreSQL, so it expects few rows, and takes
+# the index; otherwise it joins all rows of three tables.
+_LATELY = """
+FROM upload_facts
+WHERE owner = :owner AND created_at < :until
+  AND created_at >= (SELECT CASE WHEN owners_until > :since THEN owners_until ELSE :since END FROM report_state)
+"""
+_LATELY_ROWS = _LATELY.replace("upload_facts", "uploads")
+_MINE = """
+SELECT day, outcome, reason, uploads, bytes, arrived, resumed FROM report_owners
+WHERE owner = :owner AND day BETWEEN :first AND :last
+UNION ALL
+SELECT day, outcome, reason, 1, bytes, arrived, resumed {lately}
+"""
+_COUNT = "CAST(coalesce(sum(uploads) FILTER (WHERE outcome {which}), 0) AS BIGINT)"
 _COUNTED = """
-SELECT day, CAST(count(*) AS BIGINT) AS uploads, CAST(sum(bytes) AS BIGINT) AS bytes,
+SELECT day, CAST(sum(uploads) AS BIGINT) AS uploads, CAST(sum(bytes) AS BIGINT) AS bytes,
        CAST(sum(arrived) AS BIGINT) AS arrived, CAST(sum(resumed) AS BIGINT) AS resumed,
-       count(*) FILTER (WHERE outcome = 'succeeded') AS succeeded, count(*) FILTER (WHERE outcome = 'failed') AS failed,
-       count(*) FILTER (WHERE outcome = 'rejected') AS rejected, count(*) FILTER (WHERE outcome = 'expired') AS expired,
-       count(*) FILTER (WHERE outcome NOT IN ('open', 'waiting', 'processing')) AS ended
+       {succeeded} AS succeeded, {failed} AS failed, {rejected} AS rejected, {expired} AS expired, {ended} AS ended
 FROM ({mine}) AS one GROUP BY day
 """
 _UPLOADS = """
@@ -63,8 +75,10 @@ FROM (
 """
 _ALL_TIMES = "SELECT day, seconds, uploads FROM upload_times WHERE until = 'playable' AND day BETWEEN :first AND :last"
 _MY_TIMES = """
-SELECT day, CAST(playable_ms / 1000.0 AS DOUBLE PRECISION) AS seconds, 1 AS uploads
-FROM ({mine}) AS zero WHERE playable_ms IS NOT NULL
+SELECT day, CAST(milliseconds / 1000.0 AS DOUBLE PRECISION) AS seconds, uploads FROM report_owner_times
+WHERE owner = :owner AND day BETWEEN :first AND :last
+UNION ALL
+SELECT day, CAST(playable_ms / 1000.0 AS DOUBLE PRECISION), 1 {lately} AND playable_ms IS NOT NULL
 """
 _TOTALS = """
 SELECT coalesce(uploads, 0), coalesce(bytes, 0), coalesce(ended, 0), coalesce(succeeded, 0), coalesce(failed, 0),
@@ -90,13 +104,30 @@ FROM (
     ) AS ranked
 ) AS timed
 """
+# Read once, for both halves of the totals.
+_ALL_LATELY = """
+WITH lately AS MATERIALIZED (
+    SELECT day, outcome, bytes, arrived, resumed, playable_ms
+    FROM upload_facts_lately WHERE day BETWEEN :first AND :last
+)
+"""
+_ALL_COUNTED = """
+SELECT day, outcome, uploads, bytes, arrived, resumed FROM report_uploads WHERE day BETWEEN :first AND :last
+UNION ALL
+SELECT day, outcome, 1, bytes, arrived, resumed FROM lately
+"""
+_ALL_PLAYABLE = """
+SELECT CAST(milliseconds / 1000.0 AS DOUBLE PRECISION) AS seconds, uploads FROM report_times
+WHERE until = 'playable' AND day BETWEEN :first AND :last
+UNION ALL
+SELECT CAST(playable_ms / 1000.0 AS DOUBLE PRECISION), 1 FROM lately WHERE playable_ms IS NOT NULL
+"""
 _FAILURES = """
 SELECT outcome, nullif(reason, '') AS reason, CAST(sum(uploads) AS BIGINT) AS uploads
 FROM ({outcomes}) AS one WHERE outcome IN ('failed', 'rejected', 'expired')
 GROUP BY outcome, nullif(reason, '') ORDER BY sum(uploads) DESC, outcome, nullif(reason, '')
 """
 _ALL_OUTCOMES = "SELECT outcome, reason, uploads FROM upload_outcomes_per_day WHERE day BETWEEN :first AND :last"
-_MY_OUTCOMES = "SELECT outcome, reason, 1 AS uploads FROM ({mine}) AS zero"
 _STORAGE = "SELECT owner, originals, bytes, open_uploads, open_bytes FROM storage_by_owner"
 _QUEUE = """
 SELECT hour, entered, started, ended, waiting, wait_p50_seconds, wait_p95_seconds FROM queue_per_hour
@@ -111,6 +142,13 @@ def _of(sql: str, **parts: str) -> str:
     return sql
 
 
+_MINE = _of(_MINE, lately=_LATELY)
+_MY_TIMES = _of(_MY_TIMES, lately=_LATELY)
+_COUNTED = _of(
+    _COUNTED,
+    ended=_of(_COUNT, which="NOT IN ('open', 'waiting', 'processing')"),
+    **{each: _of(_COUNT, which=f"= '{each}'") for each in ("succeeded", "failed", "rejected", "expired")},
+)
 _OF_OWNER = _of(_COUNTED, mine=_MINE)
 
 
@@ -131,8 +169,8 @@ _PERCENTILES = ("p50_seconds", "p95_seconds")
 REPORTS: Mapping[str, Report] = {
     "totals": Report(
         ("uploads", "bytes", *_RATE_COLUMNS, "playable", *_PERCENTILES),
-        _of(_TOTALS, kinds=_ALL_KINDS, times=_ALL_TIMES),
-        _of(_TOTALS, kinds=_OF_OWNER, times=_of(_MY_TIMES, mine=_MINE)),
+        _ALL_LATELY + _of(_TOTALS, kinds=_of(_COUNTED, mine=_ALL_COUNTED), times=_ALL_PLAYABLE),
+        _of(_TOTALS, kinds=_OF_OWNER, times=_MY_TIMES),
     ),
     "uploads": Report(_PER_DAY, _UPLOADS, _of(_MY_UPLOADS, counted=_OF_OWNER)),
     "rates": Report(
@@ -143,12 +181,12 @@ REPORTS: Mapping[str, Report] = {
     "times": Report(
         ("day", "uploads", *_PERCENTILES),
         _of(_TIMES, times=_ALL_TIMES),
-        _of(_TIMES, times=_of(_MY_TIMES, mine=_MINE)),
+        _of(_TIMES, times=_MY_TIMES),
     ),
     "failures": Report(
         ("outcome", "reason", "uploads"),
         _of(_FAILURES, outcomes=_ALL_OUTCOMES),
-        _of(_FAILURES, outcomes=_of(_MY_OUTCOMES, mine=_MINE)),
+        _of(_FAILURES, outcomes=_MINE),
     ),
     "storage": Report(
         ("owner", "originals", "bytes", "open_uploads", "open_bytes"),
@@ -182,8 +220,7 @@ def rows(
 
 
 def _check_size(session: Session, values: Mapping[str, Any]) -> None:
-    some = "SELECT 1 FROM uploads WHERE owner = :owner AND created_at >= :since AND created_at < :until"
-    query = f"SELECT count(*) FROM ({some} LIMIT {MOST_UPLOADS + 1}) AS few"  # noqa: S608  # of constants
+    query = f"SELECT count(*) FROM (SELECT 1 {_LATELY_ROWS} LIMIT {MOST_UPLOADS + 1}) AS few"  # noqa: S608  # of constants
     if (session.scalar(_statement(query), values) or 0) > MOST_UPLOADS:
         raise ReportTooLargeError(limit=MOST_UPLOADS)
 

@@ -1,7 +1,7 @@
 """What the views for reports mean, column by column.
 
-Rule: the views are made by revisions (0004, 0009, 0011). This is their description: in docs/database.md, and in the
-comments of PostgreSQL.
+Rule: the views are made by revisions (0004, 0009, 0011, 0015). This is their description: in docs/database.md, and in
+the comments of PostgreSQL.
 """
 
 from collections.abc import Mapping
@@ -137,6 +137,20 @@ VIEWS: Mapping[str, View] = {
             "bytes": _BYTES,
             "arrived": _ARRIVED,
             "resumed": _RESUMED,
+        },
+    ),
+    "uploads_per_owner_and_day": View(
+        "Uploads by owner, day, outcome and reason.",
+        {
+            "owner": _OWNER,
+            "day": _DAY,
+            "outcome": _OUTCOME,
+            "reason": (_REASON[0], f"{_REASON[1]}; NULL without one"),
+            "uploads": ("bigint", "Uploads"),
+            "bytes": _BYTES,
+            "arrived": _ARRIVED,
+            "resumed": _RESUMED,
+            "last_upload": ("datetime", "When the last of these uploads was created (UTC)"),
         },
     ),
     "upload_times_per_day": View(

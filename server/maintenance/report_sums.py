@@ -6,19 +6,26 @@ Rules:
 - A day is summed again when an event says that it has changed, as long as all its rows exist. After that, its totals
   stay as they are: they outlive the rows.
 - A transaction may commit some time after the time in its rows; so each sweep reads the last minutes again.
-- Memory depends on the kinds and times of a day's uploads, not on their number.
+- Each write checks that nothing was written and no owner was renamed since its rows were read. Of two sweeps at once,
+  one writes; the other leaves the rest to the next sweep.
+- The totals of each owner may be behind those of all owners: after an upgrade, and when a host of an earlier version
+  sweeps. A sweep makes up for that first.
+- Memory depends on the kinds, owners and times of a day's uploads, not on their number.
 """
 
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import Connection, TextClause, bindparam, delete, func, insert, select, text, update
+from sqlalchemy.orm import Session
 
 from server.database.models import TaskEvent
 from server.database.report_models import (
+    ReportOwners,
+    ReportOwnerTimes,
     ReportQueue,
     ReportState,
     ReportTasks,
@@ -49,8 +56,8 @@ WHERE f.owner = seen.owner AND f.created_at >= :since AND f.created_at < :until
 _UPLOADS = _FACTS_OF.format(
     table="uploads",
     facts="upload_facts",
-    columns="f.protocol, f.client, f.outcome, f.reason, f.bytes, f.arrived, f.resumed, f.complete_ms, f.playable_ms, "
-    "f.processed_ms, f.container, f.video_codec, f.resolution, f.hdr, f.seconds",
+    columns="f.owner, f.created_at, f.protocol, f.client, f.outcome, f.reason, f.bytes, f.arrived, f.resumed, "
+    "f.complete_ms, f.playable_ms, f.processed_ms, f.container, f.video_codec, f.resolution, f.hdr, f.seconds",
 )
 _TASKS = _FACTS_OF.format(
     table="tasks", facts="task_facts", columns="f.status, f.partly_failed, f.files, f.waited_ms, f.took_ms"
@@ -80,6 +87,7 @@ SELECT DISTINCT f.day FROM task_events e JOIN task_facts f ON f.task_id = e.task
 """
 
 _OF_DAYS: Sequence[type[Any]] = (ReportUploads, ReportTimes, ReportVideos, ReportTasks)
+_OF_OWNERS: Sequence[type[Any]] = (ReportOwners, ReportOwnerTimes)
 
 Sums = Mapping[type[Any], list[dict[str, Any]]]
 
@@ -89,6 +97,18 @@ class _State:
     kept_until: datetime
     kept_event: int
     looked_event: int
+    owners_until: datetime
+    owners_event: int
+    version: int
+
+    @property
+    def known_event(self) -> int:
+        """All sums know of the changes of the events up to this one."""
+        return min(self.looked_event, self.owners_event)
+
+
+class _OvertakenError(Exception):
+    """Another sweep wrote sums, or an owner was renamed, since the state was read."""
 
 
 def keep(database: Database, now: datetime, *, row_retention: int) -> Sequence[str]:
@@ -102,55 +122,108 @@ def keep(database: Database, now: datetime, *, row_retention: int) -> Sequence[s
         # Before anything is summed up: later changes are found by the next sweep.
         looked = _looked(connection, state, now)
         changed = _changed_days(connection, state, now, row_retention)
-        since = _next_day(connection, state)
-    until = _midnight(now - _MARGIN)
-    written = []
-    for day in changed:
-        with database.read() as session:
-            sums = _sums_of_day(session.connection(), day)
-        _write(database, state, state, day, sums)
-        written.append(day)
-    new = 0
-    while since < until and new < _DAYS_AT_ONCE:
-        with database.read() as session:
-            connection = session.connection()
-            end = since + _DAY
-            sums = {**_sums_of_day(connection, since), **_sums_of_hours(connection, state, since)}
-            after = _State(end, _last_before(connection, state.kept_event, end), state.looked_event)
-        _write(database, state, after, since, sums)
-        written.append(since)
-        state, since, new = after, end, new + 1
-    if looked != state.looked_event:
-        with database.write(lazy=True) as session:
-            session.execute(update(ReportState).values(looked_event=looked))
-    return sorted({day.date().isoformat() for day in written})
+        begun, behind = _has_sums(connection, state), state.owners_until < state.kept_until
+        first = None if begun and not behind else _first_day(connection)
+    keeper = _Keeper(database, state, [])
+    try:
+        keeper.sum_again(changed)
+        if behind:
+            keeper.make_up_for_owners(first or state.kept_until)
+        if begun or first is not None:
+            keeper.sum_new(state.kept_until if begun or first is None else first, _midnight(now - _MARGIN))
+        if looked != state.known_event:
+            now_known = {name: max(looked, getattr(state, name)) for name in ("looked_event", "owners_event")}
+            keeper.move(replace(keeper.state, **now_known))
+    except _OvertakenError:
+        pass  # the next sweep does the rest
+    return sorted({day.date().isoformat() for day in keeper.written})
 
 
-def _write(database: Database, before: _State, after: _State, day: datetime, sums: Sums) -> None:
-    with database.write(lazy=True) as session:
-        connection = session.connection()
-        if connection.scalar(select(ReportState.kept_until).with_for_update()) != before.kept_until:
-            return  # another sweep was first
-        for model in _OF_DAYS:
-            connection.execute(delete(model).where(model.day == day.date().isoformat()))
-        for model, found in sums.items():
-            if found:
-                connection.execute(insert(model), found)
-        values = {"kept_until": after.kept_until, "kept_event": after.kept_event}
-        connection.execute(update(ReportState).values(**values))
+@dataclass
+class _Keeper:
+    """Writes sums. `state` is that of its own last write; `written` are the days that it wrote."""
+
+    database: Database
+    state: _State
+    written: list[datetime]
+
+    def sum_again(self, days: Sequence[datetime]) -> None:
+        """Sum up kept days once more."""
+        for day in days:
+            of_owners = _OF_OWNERS if day < self.state.owners_until else ()
+            with self.database.read() as session:
+                sums = _sums_of_day(session.connection(), day)
+            self._write(self.state, day, sums, (*_OF_DAYS, *of_owners))
+
+    def make_up_for_owners(self, first: datetime) -> None:
+        """Sum up by owner the days that are kept without it; `first` is that of the first upload."""
+        day = max(self.state.owners_until, first)
+        for _ in range(_DAYS_AT_ONCE):
+            if day >= self.state.kept_until:
+                break
+            with self.database.read() as session:
+                sums = _sums_of_day(session.connection(), day)
+            self._write(replace(self.state, owners_until=day + _DAY), day, sums, _OF_OWNERS)
+            day += _DAY
+        if day >= self.state.kept_until > self.state.owners_until:
+            self.move(replace(self.state, owners_until=self.state.kept_until))
+
+    def sum_new(self, day: datetime, until: datetime) -> None:
+        """Sum up `day`, the first after those that are kept, and those that follow."""
+        for _ in range(_DAYS_AT_ONCE):
+            if day >= until:
+                break
+            end, state = day + _DAY, self.state
+            with self.database.read() as session:
+                connection = session.connection()
+                sums = {**_sums_of_day(connection, day), **_sums_of_hours(connection, state, day)}
+                after = replace(state, kept_until=end, kept_event=_last_before(connection, state.kept_event, end))
+            tables: tuple[type[Any], ...] = (*_OF_DAYS, ReportQueue, ReportWaits)
+            if state.owners_until == state.kept_until:
+                after, tables = replace(after, owners_until=end), (*tables, *_OF_OWNERS)
+            self._write(after, day, sums, tables)
+            day = end
+
+    def move(self, after: _State) -> None:
+        """Write the state alone."""
+        with self.database.write(lazy=True) as session:
+            moved = self._advance(session, after)
+        self.state = moved
+
+    def _write(self, after: _State, day: datetime, sums: Sums, tables: Sequence[type[Any]]) -> None:
+        with self.database.write(lazy=True) as session:
+            moved = self._advance(session, after)
+            for model in tables:
+                if hasattr(model, "day"):
+                    session.execute(delete(model).where(model.day == day.date().isoformat()))
+                if sums[model]:
+                    session.execute(insert(model.__table__), sums[model])
+        self.state = moved
+        self.written.append(day)
+
+    def _advance(self, session: Session, after: _State) -> _State:
+        """Raises `_OvertakenError`. The state counts once the transaction is committed."""
+        found = _state(session.connection(), lock=True)
+        if found != self.state:
+            raise _OvertakenError
+        moved = replace(after, version=found.version + 1)
+        session.execute(update(ReportState).values(**vars(moved)))
+        return moved
 
 
-def _state(connection: Connection) -> _State:
-    columns = (ReportState.kept_until, ReportState.kept_event, ReportState.looked_event)
-    return _State(*connection.execute(select(*columns)).one())
+def _state(connection: Connection, *, lock: bool = False) -> _State:
+    query = select(*(getattr(ReportState, field.name) for field in fields(_State)))
+    return _State(*connection.execute(query.with_for_update() if lock else query).one())
 
 
-def _next_day(connection: Connection, state: _State) -> datetime:
-    """The first day to be summed up; a day in the far future while there is no upload."""
-    if state.kept_event or connection.scalar(select(ReportUploads.day).limit(1)):
-        return state.kept_until
+def _has_sums(connection: Connection, state: _State) -> bool:
+    return bool(state.kept_event or connection.scalar(select(ReportUploads.day).limit(1)))
+
+
+def _first_day(connection: Connection) -> datetime | None:
+    """The day of the first upload."""
     first = connection.execute(text(_FIRST).columns(at=UtcDateTime())).scalar()
-    return datetime.max.replace(tzinfo=state.kept_until.tzinfo) if first is None else _midnight(first)
+    return None if first is None else _midnight(first)
 
 
 def _changed_days(connection: Connection, state: _State, now: datetime, row_retention: int) -> list[datetime]:
@@ -158,15 +231,15 @@ def _changed_days(connection: Connection, state: _State, now: datetime, row_rete
     if not connection.scalar(select(ReportUploads.day).limit(1)):
         return []
     whole_from = now - timedelta(seconds=row_retention) if row_retention else None
-    found = connection.execute(text(_CHANGED), {"after": state.looked_event}).scalars()
+    found = connection.execute(text(_CHANGED), {"after": state.known_event}).scalars()
     days = (datetime.fromisoformat(day).replace(tzinfo=state.kept_until.tzinfo) for day in found)
     return sorted(day for day in days if day < state.kept_until and (whole_from is None or day > whole_from))
 
 
 def _looked(connection: Connection, state: _State, now: datetime) -> int:
     """The last event after which no earlier one can be committed any more."""
-    later = (TaskEvent.id > state.looked_event, TaskEvent.at < now - _MARGIN)
-    return connection.scalar(select(func.max(TaskEvent.id)).where(*later)) or state.looked_event
+    later = (TaskEvent.id > state.known_event, TaskEvent.at < now - _MARGIN)
+    return connection.scalar(select(func.max(TaskEvent.id)).where(*later)) or state.known_event
 
 
 def _first_since(connection: Connection, after: int, since: datetime) -> int | None:
@@ -185,10 +258,17 @@ def _sums_of_day(connection: Connection, day: datetime) -> Sums:
     uploads: dict[tuple[Any, ...], list[int]] = defaultdict(lambda: [0, 0, 0, 0])
     times: Counter[tuple[Any, ...]] = Counter()
     videos: dict[tuple[Any, ...], list[Any]] = defaultdict(lambda: [0, 0, 0.0])
+    owners: dict[tuple[Any, ...], list[Any]] = defaultdict(lambda: [0, 0, 0, 0, day])
+    owner_times: Counter[tuple[Any, ...]] = Counter()
     tasks: dict[str, list[Any]] = defaultdict(lambda: [0, 0, 0, 0, 0, 0, 0, None])
     span = {"since": day, "until": day + _DAY}
-    for row in _rows(connection, _UPLOADS, span):
+    for row in _rows(connection, _UPLOADS, span, created_at=UtcDateTime()):
         _add(uploads[row.protocol, row.client, row.outcome, row.reason], 1, row.bytes, row.arrived, row.resumed)
+        of_owner = owners[row.owner, row.outcome, row.reason]
+        _add(of_owner, 1, row.bytes, row.arrived, row.resumed)
+        of_owner[-1] = max(of_owner[-1], row.created_at)
+        if row.playable_ms is not None:
+            owner_times[row.owner, row.playable_ms] += 1
         for until, ms in (
             ("complete", row.complete_ms),
             ("playable", row.playable_ms),
@@ -208,6 +288,8 @@ def _sums_of_day(connection: Connection, day: datetime) -> Sums:
     return {
         ReportUploads: _named(ReportUploads, ((date, *key, *sums) for key, sums in uploads.items())),
         ReportTimes: _named(ReportTimes, ((date, *key, count) for key, count in times.items())),
+        ReportOwners: _named(ReportOwners, ((key[0], date, *key[1:], *sums) for key, sums in owners.items())),
+        ReportOwnerTimes: _named(ReportOwnerTimes, ((key[0], date, key[1], n) for key, n in owner_times.items())),
         ReportVideos: _named(ReportVideos, ((date, *key, *sums) for key, sums in videos.items())),
         ReportTasks: _named(ReportTasks, ((date, key, *sums) for key, sums in tasks.items())),
     }
@@ -242,8 +324,9 @@ def _named(model: type[Any], rows: Iterator[tuple[Any, ...]]) -> list[dict[str, 
     return [dict(zip(names, row, strict=True)) for row in rows]
 
 
-def _rows(connection: Connection, sql: str, values: Mapping[str, object]) -> Iterator[Any]:
-    return iter(connection.execute(_typed(sql, values), values, execution_options={"yield_per": 1000}))
+def _rows(connection: Connection, sql: str, values: Mapping[str, object], **types: UtcDateTime) -> Iterator[Any]:
+    statement = _typed(sql, values).columns(**types)
+    return iter(connection.execute(statement, values, execution_options={"yield_per": 1000}))
 
 
 def _typed(sql: str, values: Mapping[str, object]) -> TextClause:

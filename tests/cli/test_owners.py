@@ -12,6 +12,7 @@ from server.database.access_models import ApiKey, BrowserSession, Grant, OwnerLi
 from server.database.base import Base
 from server.database.event_models import WebhookEndpoint
 from server.database.models import FormAnswer, Task, Upload
+from server.database.report_models import ReportOwners
 from server.database.session import Database
 from server.uploads.new_upload import NewUpload
 from tests.cli.operator import Operator, register_task
@@ -23,7 +24,8 @@ from tests.tus.client import MOUNT, creation
 NOW = datetime(2026, 11, 30, tzinfo=UTC)
 NOTHING = {"stored_bytes": 0, "open_bytes": 0, "open_uploads": 0, "daily_bytes": 0, "waiting_tasks": 0}
 MODELS: tuple[type[Any], ...] = (
-    Task, Upload, FormAnswer, ApiKey, Grant, Share, BrowserSession, OwnerLimits, WebhookEndpoint
+    Task, Upload, FormAnswer, ApiKey, Grant, Share, BrowserSession, OwnerLimits, WebhookEndpoint,
+    ReportOwners,
 )  # fmt: skip
 
 
@@ -56,6 +58,8 @@ def add_everything(operator: Operator, owner: str) -> None:
     add(operator, BrowserSession, id_hash=owner.ljust(64, "0"), owner=owner, **sign_in, **times)
     hook = {"id": f"w-{owner}", "url": "https://example.com/", "types": [], "event_id": 0, "created_at": NOW}
     add(operator, WebhookEndpoint, owner=owner, **hook)
+    kept = {"day": "2026-11-01", "outcome": "succeeded", "reason": "", "last_at": NOW}
+    add(operator, ReportOwners, owner=owner, uploads=1, bytes=2, arrived=1, resumed=0, **kept)
     add(operator, OwnerLimits, owner=owner, open_uploads=len(owner), updated_at=NOW)
 
 
@@ -154,13 +158,14 @@ def test_a_name_in_use_is_merged_only_on_demand(operator: Operator) -> None:
     done = operator.run("owner", "rename", "ann", "robert", "--merge")
     assert done.output == (
         "Moved to robert: tasks 1, uploads 1, form answers 1, api keys 1, grants 1, shares 1, browser sessions 1, "
-        "task events 3, webhook endpoints 1.\n"
+        "task events 3, webhook endpoints 1, report owners 1.\n"
     )
     assert all(set(names) == {"robert"} for names in owners_of(operator.services.database).values())
     with operator.services.database.read() as session:
         assert session.get_one(OwnerLimits, "robert").open_uploads == len("robert")
         assert session.get_one(FormAnswer, ("robert", "key-1")).task_id == "task-of-robert"
         assert session.get_one(FormAnswer, ("robert", "key-2")).task_id == "of-ann"
+        assert session.get_one(ReportOwners, ("robert", "2026-11-01", "succeeded", "")).uploads == 2
 
 
 def test_limits_move_with_a_name_and_not_into_another(operator: Operator) -> None:

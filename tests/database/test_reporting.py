@@ -190,7 +190,7 @@ def test_completed_files_are_summed_by_codec(database: Database, database_url: s
         of = task(database, TaskStatus.COMPLETED)
         file(database, of, status, video_codec=codec, duration=seconds, progress=100)
     file(database, task(database, TaskStatus.ERROR), FileStatus.ERROR, error_code="not_playable")
-    assert ask(database_url, "What comes in") == [
+    assert ask(database_url, "Codecs of the originals") == [
         {"video_codec": "h264", "videos": 2, "bytes": 20, "hours": 2.0},
         {"video_codec": "hevc", "videos": 1, "bytes": 10, "hours": 0.25},
     ]
@@ -215,7 +215,7 @@ def test_retries_are_counted_by_task(database: Database, database_url: str) -> N
     with database.change() as connection:
         for of, kind in ((twice, "retried"), (twice, "retried"), (failed, "error")):
             connection.execute(insert(TaskEvent).values(task_id=of, owner="ann", at=MONDAY, type=kind, attempt=1))
-    rows = ask(database_url, "Tasks that were tried again")
+    rows = ask(database_url, "Tasks that were retried")
     assert [(row["id"], row["status"], row["retries"]) for row in rows] == [(twice, "completed", 2)]
 
 

@@ -27,7 +27,6 @@ SOAK = 1_000_020
 # They look at every row of one small or narrow index or table; the soak test measures them.
 WHOLE = {
     "Who stores how much",
-    "Who uploads most",
     "Deliveries that were given up",
     "Who did what",
     "Health of webhooks",

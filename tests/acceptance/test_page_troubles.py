@@ -8,11 +8,13 @@ from server import media_types
 from server.messages import Language, sentence
 from tests.conftest import StartServer
 from tests.harness.arrival import check_arrived
-from tests.harness.chromium import check_continued, look, requests, responses
+from tests.harness.chromium import check_continued, drive, look, requests, responses
 from tests.harness.cutting_proxy import CuttingProxy
+from tests.harness.nginx import Nginx
 from tests.harness.rows import query
 from tests.harness.server_process import ServerProcess
 from tests.harness.upload_page import browser, check_quiet, row, uploads, use
+from tests.harness.waiting import until
 from tests.samples import big
 
 pytestmark = [pytest.mark.acceptance, pytest.mark.turns(3)]  # a browser and its troubles
@@ -130,6 +132,43 @@ def test_a_lost_server_is_reported_and_retried(server: ServerProcess, tmp_path: 
     assert look(events, "lost")["news"] == f"{video.name}: {lost['line']}".replace("1 s", "1\u00a0s")
     check_continued(events)
     check_arrived(server, f"{server.url}/files/{uploads(server)[video.name]}", video)
+
+
+def test_three_uploads_outlast_a_proxy_that_is_killed(nginx: Nginx, server: ServerProcess, tmp_path: Path) -> None:
+    """Three videos are dropped, and the proxy before the server is killed: each upload waits, and goes on where it was
+    when the proxy runs again."""
+    videos = [big(tmp_path, f"{name}.mp4", 4 * MIB) for name in ("one", "two", "three")]
+    steps: list[list[object]] = [
+        ["visible", "#zone"],
+        ["throttle", MIB],
+        ["drop", *map(str, videos)],
+        ["moving", 3],
+        ["throttle", MIB // 16],  # so that all are still sent when the proxy dies
+        ["look", "moving"],
+        ["until", "retrying", 3],
+        ["look", "lost"],
+        ["throttle", 0],
+        ["until", "done", 3],
+    ]
+    options = {"url": f"{nginx.url}/", "steps": steps, "anyCertificate": True}
+    with drive("page.mjs", tmp_path, **options) as client:
+        client.wait_for("look", where=lambda event: event["label"] == "moving")
+        until(lambda: len([file for file in server.stored_files() if file.stat().st_size]) == 3, what="bytes of all")
+        nginx.kill()
+        client.wait_for("look", where=lambda event: event["label"] == "lost")
+        nginx.start()
+        events = client.finish(seconds=150)
+    check_quiet(events, nginx.url, troubled=True)
+    assert len(requests(events, "POST")) == 3
+    later = events[events.index(look(events, "lost")) :]
+    told = {event["url"]: event["offset"] for event in responses(later, "HEAD") if event["status"] == 200}
+    assert len(told) == 3
+    assert all(told.values())
+    for url, offset in told.items():
+        first = next(event for event in requests(later, "PATCH") if event["url"] == url)
+        assert first["offset"] == offset
+    for video in videos:
+        check_arrived(server, f"{server.url}/files/{uploads(server)[video.name]}", video)
 
 
 @pytest.mark.sampled(1)

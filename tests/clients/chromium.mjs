@@ -80,15 +80,21 @@ export async function visit(use, options = {}) {
   run.context = await (await browser()).newContext({ ...always, ...options })
   try {
     if (run.isStopped) throw new Error('stopped')
-    const page = await run.context.newPage()
-    page.setDefaultTimeout((given.seconds ?? 60) * 1000)
-    watch(page)
-    const network = given.firefox ? null : await run.context.newCDPSession(page)
-    await network?.send('Network.enable')
-    await use(page, network)
+    await use(...(await openTab()))
   } finally {
     await run.context.close()
   }
+}
+
+/** Open an empty page, and in Chromium a session for its network. */
+export async function openTab() {
+  const { context } = runs.getStore()
+  const page = await context.newPage()
+  page.setDefaultTimeout((given.seconds ?? 60) * 1000)
+  watch(page)
+  const network = given.firefox ? null : await context.newCDPSession(page)
+  await network?.send('Network.enable')
+  return [page, network]
 }
 
 /** Take the steps in `given.steps`: each is the name of one of `available` and its arguments. */

@@ -137,13 +137,13 @@ def test_a_lost_server_is_reported_and_retried(server: ServerProcess, tmp_path: 
 def test_three_uploads_outlast_a_proxy_that_is_killed(nginx: Nginx, server: ServerProcess, tmp_path: Path) -> None:
     """Three videos are dropped, and the proxy before the server is killed: each upload waits, and goes on where it was
     when the proxy runs again."""
-    videos = [big(tmp_path, f"{name}.mp4", 4 * MIB) for name in ("one", "two", "three")]
+    videos = [big(tmp_path, f"{name}.mp4", 6 * MIB) for name in ("one", "two", "three")]
     steps: list[list[object]] = [
         ["visible", "#zone"],
         ["throttle", MIB],
         ["drop", *map(str, videos)],
         ["moving", 3],
-        ["throttle", MIB // 16],  # so that all are still sent when the proxy dies
+        ["throttle", MIB // 2],  # so that all are still sent when the proxy dies
         ["look", "moving"],
         ["until", "retrying", 3],
         ["look", "lost"],

@@ -9,13 +9,15 @@ from server.messages import Language, sentence
 from tests.conftest import StartServer
 from tests.harness.arrival import check_arrived
 from tests.harness.chromium import check_continued, drive, look, requests, responses
+from tests.harness.clamd import EICAR, SIGNATURE, Clamd
 from tests.harness.cutting_proxy import CuttingProxy
 from tests.harness.nginx import Nginx
 from tests.harness.rows import query
 from tests.harness.server_process import ServerProcess
 from tests.harness.upload_page import browser, check_quiet, row, uploads, use
+from tests.harness.videos_page import use as use_views
 from tests.harness.waiting import until
-from tests.samples import big
+from tests.samples import big, make
 
 pytestmark = [pytest.mark.acceptance, pytest.mark.turns(3)]  # a browser and its troubles
 
@@ -221,6 +223,29 @@ def test_what_cannot_be_accepted_is_refused_before_a_byte_is_sent(start_server: 
         "不支持 TXT 文件，支持 MP4 和 WebM。请将视频导出为 MP4，再选择导出的文件。"
     )
     assert requests(events, "POST") == []
+
+
+def test_an_infected_video_shows_what_was_found(start_server: StartServer, tmp_path: Path) -> None:
+    """What the scanner finds is told in the row and on the video's page, where it follows the switch."""
+    with Clamd() as clamd:
+        server = start_server(clamd=clamd.unix)
+        box = (8 + len(EICAR)).to_bytes(4, "big") + b"free" + EICAR
+        video = tmp_path / "infected.mp4"
+        video.write_bytes(make(tmp_path, "clip.mp4").read_bytes() + box)
+        events = use(tmp_path, server.url, ["choose", str(video)], ["until", "failed"], ["look", "failed"])
+        english, chinese = (sentence("infected", {"signature": SIGNATURE}, language) for language in ("en", "zh"))
+        views = use_views(
+            tmp_path,
+            server.url,
+            "videos",
+            ["click", ".video-name"],
+            ["text", english],
+            ["click", "#language"],
+            ["text", chinese],
+            ["look", "video"],
+        )
+    assert row(events, "failed")["line"] == english
+    assert look(views, "video")["players"] == []
 
 
 def test_a_video_that_cannot_be_played_shows_why(server: ServerProcess, tmp_path: Path) -> None:

@@ -9,6 +9,9 @@ import { createServer } from 'node:http'
 import { examine } from './axe.mjs'
 import { given, say, take, visit } from './chromium.mjs'
 
+/** More places than a view has that take the focus. */
+const MOST_STOPS = 60
+
 const values = new Map()
 const fill = (value) =>
   typeof value === 'string' ? value.replace(/\{(\w+)\}/g, (all, name) => values.get(name) ?? all) : value
@@ -93,6 +96,15 @@ function steps(page) {
     select: (selector, value) => page.selectOption(selector, value),
     key: (key) => page.keyboard.press(key),
     press: (selector, key) => page.press(selector, key),
+    /** Press a key, Tab if no other is named, until the focus is on an element, as somebody without a mouse goes there. */
+    async walk(selector, key = 'Tab') {
+      const isThere = () => page.locator(selector).first().evaluate((element) => element === document.activeElement)
+      for (let count = 0; !(await isThere()); count++) {
+        if (count === MOST_STOPS) throw new Error(`${key} does not lead to ${selector}`)
+        await page.keyboard.press(key)
+      }
+    },
+    type: (text) => page.keyboard.type(text),
     files: (selector, ...paths) => page.setInputFiles(selector, paths),
     visible: (selector) => page.waitForSelector(selector),
     gone: (selector) => page.waitForSelector(selector, { state: 'detached' }),

@@ -126,7 +126,7 @@ class Server:
     def start(self) -> None:
         """Start, and wait until it accepts connections. Raises `ClientError`."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        self.port = _free_port()
+        self.port = free_port()
         self._process = self._launch()
         deadline = time.monotonic() + _START_SECONDS
         while not self._accepts():
@@ -261,7 +261,7 @@ def output(command: list[str]) -> str:
     return (done.stdout + done.stderr).strip()
 
 
-def _free_port() -> int:
+def free_port() -> int:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port: int = taken.getsockname()[1]
         return port

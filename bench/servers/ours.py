@@ -9,7 +9,7 @@ import sys
 import uuid
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from bench.servers.base import Ability, Answer, ClientError, Role, Server, versions
 from server import __version__
@@ -17,7 +17,6 @@ from server.settings import Settings
 
 _FILLED = "filled.mp4"  # by this name the uploads are known that `fill` has made
 _LENGTH = 1000
-_SIZE_LIMIT = str(1 << 40)
 
 
 def _row(name: str, received: int) -> dict[str, object]:
@@ -52,6 +51,7 @@ class Videodock(Server):
     role = Role.OURS
     abilities = frozenset(Ability)
     durable = "fsync once, before an upload is announced complete"
+    size_limit: ClassVar[int] = 1 << 40
 
     @classmethod
     def version(cls) -> str:
@@ -59,7 +59,7 @@ class Videodock(Server):
 
     def command(self) -> list[str]:
         where = ["--port", str(self.port), "--data-dir", str(self.folder / "data")]
-        sizes = ["--max-file-size", _SIZE_LIMIT, "--tus-max-size", _SIZE_LIMIT]
+        sizes = ["--max-file-size", str(self.size_limit), "--tus-max-size", str(self.size_limit)]
         scheduler = "embedded" if self.processing else "none"
         return [sys.executable, "-m", "server", "serve", *where, *sizes, "--scheduler", scheduler]
 

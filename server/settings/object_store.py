@@ -16,7 +16,7 @@ class StoreSettings(BaseModel):
         "finds them, and are never in the URL.",
     )
     s3_memory: ByteSize = Field(
-        ByteSize(96 * MIB),
+        ByteSize(40 * MIB),
         ge=32 * MIB,
         description="Memory of a serving process for parts on their way to the bucket, in all. A body that comes "
         "faster than the bucket takes it waits for this memory.",

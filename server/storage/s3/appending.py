@@ -18,7 +18,7 @@ from typing import TypeVar
 from server import threads
 from server.storage.s3.checksum import crc32c
 from server.storage.s3.ledger import Change, Part, PartLedger, Piece, StoredUpload
-from server.storage.s3.memory import Filling, PartMemory
+from server.storage.s3.memory import QUICK_SECONDS, Filling, PartMemory
 from server.storage.s3.objects import HEAD_BYTES, Objects, key_of
 from server.transport.body import Body, End, Moved, Permit, Tap
 
@@ -54,6 +54,7 @@ class Appending:
         self._running: deque[tuple[asyncio.Future[Part], Filling]] = deque()
         self._filling: Filling | None = None
         self._head: bytes | None = None
+        self._is_quick = False
 
     @property
     def arrived(self) -> int:
@@ -66,7 +67,7 @@ class Appending:
         moved, end, wanted = 0, End.LIMIT, 0
         try:
             while moved < limit and end is End.LIMIT:
-                filling = self._filling = self._filling or self._new()
+                filling = self._filling = self._filling or await self._next(limit - moved)
                 fed = await body.feed(_seen(filling, see), min(limit - moved, filling.room))
                 moved, end = moved + fed.count, fed.end
                 if not filling.room:
@@ -83,9 +84,14 @@ class Appending:
             await self._give_up()
         return Moved(moved, end)
 
-    def _new(self) -> Filling:
+    async def _next(self, left: int) -> Filling:
+        """The next part, of which `left` bytes may come. The bytes of a quick body wait for memory for all of them:
+        part of it would have to be parked, and be sent again."""
         size = self._upload.part_size
-        return Filling(self._tools.memory, size, self._position % size)
+        filling = Filling(self._tools.memory, size, self._position % size)
+        if self._is_quick:
+            await filling.wait(left)
+        return filling
 
     async def _end(self) -> None:
         """The body is over: the rest becomes the last part of an upload of known length, else a piece."""
@@ -105,6 +111,7 @@ class Appending:
         start = self._position - filling.before
         pieces, self._pieces, self._filling = (self._pieces if filling.before else []), [], None
         self._position += filling.count
+        self._is_quick = filling.age < QUICK_SECONDS
         work = asyncio.ensure_future(self._do(self._send, filling, start, pieces))
         self._running.append((work, filling))
         await self._count(least=self._tools.parallel - 1)
@@ -160,11 +167,11 @@ class Appending:
 
     def _put_piece(self, filling: Filling, start: int) -> Piece:
         self._check_permit()
-        objects, data = self._tools.objects, bytes(filling.whole())
+        objects, data = self._tools.objects, filling.whole()
         if len(self._pieces) < _MANY_PIECES:
             return objects.put_piece(self._upload.id, start, data)
         with self._tools.composing:
-            data = objects.read_pieces(self._pieces) + data
+            data[:0] = objects.read_pieces(self._pieces)
             return objects.put_piece(self._upload.id, self._pieces[0].start, data)
 
     def _check_permit(self) -> None:

@@ -5,6 +5,7 @@ then waits in line. So a body that is faster than the bucket is slowed down, and
 """
 
 import asyncio
+import ctypes
 import threading
 import time
 from collections import deque
@@ -12,7 +13,22 @@ from collections import deque
 BLOCK_BYTES = 1 << 18
 """Memory is given out in so many bytes: a slow body has one of these, and not a whole part."""
 
+QUICK_SECONDS = 1.0
+"""A body whose part was full in less is a quick one."""
+
 _PATIENCE_SECONDS = 2.0
+_M_MMAP_THRESHOLD, _M_ARENA_MAX = -3, -8  # of <malloc.h>
+
+
+def return_freed_memory() -> None:
+    """Have the allocator of this process return large blocks to the system as soon as they are freed.
+
+    Without this, glibc keeps them from the first one on that was freed, in a heap for each of the many threads.
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)  # of glibc; musl returns them
+    if mallopt is not None:
+        mallopt(_M_MMAP_THRESHOLD, 1 << 17)
+        mallopt(_M_ARENA_MAX, 2)
 
 
 class PartMemory:
@@ -115,6 +131,11 @@ class Filling:
         """Bytes that are missing to a whole part."""
         return self.size - self.before - len(self._data)
 
+    @property
+    def age(self) -> float:
+        """Seconds since it was made, or since it has its memory."""
+        return time.monotonic() - self._since
+
     def __call__(self, view: memoryview) -> int:
         wanted = min(len(view), self.room)
         got = min(wanted, self._memory_for(wanted))
@@ -143,7 +164,7 @@ class Filling:
 
     def _memory_for(self, wanted: int) -> int:
         """For how many of `wanted` bytes there is memory, which is taken."""
-        if self._memory.is_short and self.count and time.monotonic() - self._since > _PATIENCE_SECONDS:
+        if self._memory.is_short and self.count and self.age > _PATIENCE_SECONDS:
             return 0  # a slow body: what it has is parked, and its memory goes to those who wait
         while self._held < self.count + wanted and self._memory.try_take(BLOCK_BYTES):
             self._held += BLOCK_BYTES

@@ -10,7 +10,7 @@ from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 
 from server.errors import UnavailableError
-from server.storage.s3.bucket import Bucket
+from server.storage.s3.bucket import Bucket, Bytes
 from server.storage.s3.checksum import crc32c
 from server.storage.s3.ledger import Piece, StoredUpload
 
@@ -45,9 +45,9 @@ class Objects:
         self._known: OrderedDict[str, bytes] = OrderedDict()
         self._known_bytes = 0
 
-    def put_piece(self, upload_id: str, start: int, data: bytes) -> Piece:
+    def put_piece(self, upload_id: str, start: int, data: Bytes) -> Piece:
         """Write bytes as a piece, which does not count before the ledger has it. Blocking."""
-        piece = Piece(start=start, size=len(data), key=new_key(upload_id, start), crc32c=crc32c(data))
+        piece = Piece(start=start, size=len(data), key=new_key(upload_id, start), crc32c=crc32c(memoryview(data)))
         self.bucket.put(piece.key, data, piece.crc32c)
         self._keep(piece.key, data)
         return piece
@@ -89,9 +89,11 @@ class Objects:
             raise UnavailableError(part="store")
         return data
 
-    def _keep(self, key: str, data: bytes) -> None:
+    def _keep(self, key: str, data: Bytes) -> None:
+        if len(data) > self._kept:
+            return
         with self._lock:
-            self._known[key] = data
+            self._known[key] = bytes(data)
             self._known_bytes += len(data)
             while self._known_bytes > self._kept:
                 _, gone = self._known.popitem(last=False)

@@ -25,12 +25,12 @@ from server.storage.s3.dialect import part_size
 from server.storage.s3.joining import Extent, Joining
 from server.storage.s3.ledger import Change, LedgerLostError, Part, PartLedger, StoredUpload
 from server.storage.s3.location import Location
-from server.storage.s3.memory import PartMemory
+from server.storage.s3.memory import PartMemory, return_freed_memory
 from server.storage.s3.objects import MARKER, UPLOADS, Objects, folder_of, key_of
 from server.transport.body import Body, End, Moved, Tap
 
 _PLENTY = 1 << 60
-_COMPOSING = 3
+_COMPOSING = 2
 _LOOK_SECONDS = 1.0
 _UNKNOWN_FOR = timedelta(days=1)
 _SHOWN_BYTES = 1 << 20
@@ -76,6 +76,7 @@ class S3Store(UploadStore):
         self._limits = limits
         self._running: dict[str, Appending] = {}
         self._cache = LocalCache(folder, limits.cache)
+        return_freed_memory()
         self.memory = PartMemory(limits.memory - limits.memory // 8)
         self._objects = Objects(self.bucket, limits.memory // 8)
         self._joining = Joining(objects=self._objects, ledger=ledger, dialect=location.dialect)

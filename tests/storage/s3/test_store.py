@@ -1,6 +1,7 @@
 """An upload in a bucket of a real server: parts of one size, pieces for the rest, and one object in the end."""
 
 import asyncio
+import math
 import threading
 import uuid
 from pathlib import Path
@@ -10,12 +11,15 @@ import pytest
 from botocore.exceptions import EndpointConnectionError
 
 from server.errors import StorageFullError, UnavailableError, UploadLockedError
+from server.storage.s3 import appending
 from server.storage.s3.dialect import MIB
 from server.storage.s3.ledger import Change, LedgerLostError
+from server.storage.s3.memory import BLOCK_BYTES
 from server.storage.s3.objects import folder_of
 from server.storage.s3.store import S3Store
 from tests.harness.object_store import ObjectStore, object_store  # noqa: F401  # the second is a fixture
 from tests.harness.part_ledger import MemoryLedger
+from tests.harness.waiting import until
 from tests.storage.s3.driving import (
     PART,
     Fault,
@@ -292,6 +296,26 @@ def test_memory_is_bounded_and_every_body_gets_through(place: Place) -> None:
     for upload_id, content_of in data.items():
         store.finish(upload_id)
         assert content(store, upload_id) == content_of
+
+
+def test_a_quick_body_waits_for_the_memory_of_a_whole_part(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It holds nothing meanwhile, so what it has of a part is never parked and sent again."""
+    monkeypatch.setattr(appending, "QUICK_SECONDS", math.inf)
+    waited: list[int] = []
+
+    def fault(when: str, name: str, _: int) -> None:
+        if (when, name) == ("before", "upload_part") and len(waited) < 2:
+            until(lambda: store.memory.is_short, what="the next part waits in line")
+            waited.append(store.memory.used - taken)
+
+    store, data = place.store(fault, memory=18 * MIB), noise(3 * PART)
+    taken = store.memory.limit - PART - BLOCK_BYTES
+    assert store.memory.try_take(taken)
+    store.create(ID, len(data))
+    append(store, ID, 0, data)
+    assert (waited, store.memory.used) == ([PART, PART], taken)
+    store.finish(ID)
+    assert content(store, ID) == data
 
 
 def test_parts_go_in_parallel_up_to_the_setting(place: Place) -> None:

@@ -125,10 +125,12 @@ def test_an_upload_continues_when_its_file_is_chosen_again_after_a_reload(
         check_arrived(server, f"{server.url}/files/{ids[source.name]}", source)
 
 
-@pytest.mark.parametrize("way", ["choose", "pick"])
-def test_an_upload_continues_by_itself_after_a_reload(server: ServerProcess, tmp_path: Path, way: str) -> None:
-    """With a copy of the file, or with a handle by which the browser finds it, nobody has to choose it again; when the
-    upload has ended, nothing of it is stored."""
+@pytest.mark.parametrize(("way", "again"), [("choose", "reload"), ("pick", "reload"), ("choose", "reopen")])
+def test_an_upload_continues_by_itself_after_a_reload(
+    server: ServerProcess, tmp_path: Path, way: str, again: str
+) -> None:
+    """With a copy of the file, or with a handle by which the browser finds it, nobody has to choose it again, also when
+    the tab was closed, which the page asks about; when the upload has ended, nothing of it is stored."""
     video = big(tmp_path, "long.mp4", 24 * MIB)
     events = use(
         tmp_path,
@@ -137,11 +139,12 @@ def test_an_upload_continues_by_itself_after_a_reload(server: ServerProcess, tmp
         [way, str(video)],
         ["percent", 40],
         ["look", "before"],
-        ["reload"],
+        [again],
         ["throttle", 0],
         ["until", "done"],
         ["look", "end"],
     )
+    assert [event for event in events if event["event"] == "dialog"], "the browser asks before it leaves the page"
     assert look(events, "before")["stored"] == [uploads(server)[video.name]]
     assert look(events, "end")["stored"] == []
     check_continued(events)

@@ -10,7 +10,10 @@ from server.messages import Param, sentence
 from tests.conftest import StartServer
 from tests.harness.chromium import look, requests
 from tests.harness.gate import Gate
+from tests.harness.server_process import ServerProcess
 from tests.harness.upload_page import browser, check_quiet, row, use
+from tests.harness.videos_page import Step
+from tests.harness.videos_page import use as use_views
 from tests.samples import big, make
 
 pytestmark = [pytest.mark.acceptance, pytest.mark.turns(3)]  # sentences and moments of a switch
@@ -73,6 +76,22 @@ def test_the_refusal_of_a_busy_server_follows_the_switch(start_server: StartServ
     )
     assert row(events, "english")["line"].startswith("Not now. Trying again in 10 min")
     assert row(events, "chinese")["line"].startswith("稍等。10 分钟后重试")
+
+
+def test_the_failure_of_a_view_follows_the_switch(server: ServerProcess, tmp_path: Path) -> None:
+    """What the server says in place of a view is read in the language chosen last."""
+    refusal = {"code": "unavailable", "messages": {"en": "Not now", "zh": "稍等"}}
+    views = ("videos", "v/00000000-0000-4000-8000-000000000000", "numbers")
+    steps: list[Step] = [
+        ["answer", f"**/api/{what}", 503, refusal] for what in ("tasks?*", "task/status/*", "reports/*")
+    ]
+    for view in views:
+        steps += [["goto", view], ["text", "Not now"], ["click", "#language"], ["text", "稍等"], ["look", f"{view} zh"]]
+        steps += [["click", "#language"], ["text", "Not now"], ["look", f"{view} en"]]
+    events = use_views(tmp_path, server.url, "healthz", *steps, troubled=True)
+    for view in views:
+        assert "Not now" not in look(events, f"{view} zh")["text"]
+        assert "稍等" not in look(events, f"{view} en")["text"]
 
 
 def test_why_a_task_waits_follows_the_switch(start_server: StartServer, tmp_path: Path) -> None:

@@ -10,9 +10,9 @@ import pytest
 
 from server.messages import sentence
 from tests.conftest import StartServer
-from tests.harness.chromium import look, requests, responses
+from tests.harness.chromium import check_continued, look, requests, responses
 from tests.harness.node import Event
-from tests.harness.rows import query
+from tests.harness.rows import execute, query, sha256
 from tests.harness.sign_in import KEY, OTHER_KEY, TOKEN, signing_in
 from tests.harness.upload_page import browser, check_quiet
 from tests.samples import big, make
@@ -275,3 +275,40 @@ def test_a_real_key_uploads_and_an_upload_outlasts_its_session(
     ]
     creations = [answer["status"] for answer in responses(events, "POST") if answer["url"].endswith("/files")]
     assert creations == [201, 201, 401, 201]
+
+
+def test_an_upload_goes_on_after_the_session_has_expired(start_server: StartServer, tmp_path: Path) -> None:
+    """When the session expires in the middle of an upload, and the page is opened anew, the same upload goes on at its
+    offset after the next sign-in: nothing is lost, and nothing is sent twice."""
+    server = start_server(auth="on")
+    key = json.loads(
+        server.run("keys", "create", "--owner", "ann", "--scope", "upload", "--scope", "read", "--json").stdout
+    )["key"]
+    video = big(tmp_path, "long.mp4", 24 * MIB)
+    steps: list[list[object]] = [
+        *sign_in(key),
+        ["throttle", 5 * MIB],
+        ["choose", str(video)],
+        ["percent", 20],
+        ["throttle", MIB // 8],  # so that it is still sent when the session has expired
+        ["look", "sending"],
+        ["signedOut"],
+        ["reload"],
+        ["visible", "#credential"],
+        ["look", "over"],
+        ["throttle", 0],
+        *sign_in(key),
+        ["until", "done"],
+        ["look", "end"],
+    ]
+    with browser(tmp_path, server.url, *steps) as client:
+        client.wait_for("look", where=lambda event: event["label"] == "sending")
+        execute(server.database_url, "UPDATE browser_sessions SET expires_at = '2026-01-01 00:00:00.000000'")
+        events = client.finish(seconds=150)
+    check_quiet(events, server.url, troubled=True)
+    (stored,) = look(events, "over")["stored"]
+    assert look(events, "end")["stored"] == []
+    check_continued([event for event in events if not str(event.get("url")).endswith("/api/session")])
+    (row,) = query(server.database_url, "SELECT id, owner FROM uploads")
+    assert row == {"id": stored.partition("~")[0], "owner": "ann"}
+    assert sha256(server.stored(row["id"])) == sha256(video)

@@ -8,12 +8,16 @@ from server import media_types
 from server.messages import Language, sentence
 from tests.conftest import StartServer
 from tests.harness.arrival import check_arrived
-from tests.harness.chromium import check_continued, look, requests, responses
+from tests.harness.chromium import check_continued, drive, look, requests, responses
+from tests.harness.clamd import EICAR, SIGNATURE, Clamd
 from tests.harness.cutting_proxy import CuttingProxy
+from tests.harness.nginx import Nginx
 from tests.harness.rows import query
 from tests.harness.server_process import ServerProcess
 from tests.harness.upload_page import browser, check_quiet, row, uploads, use
-from tests.samples import big
+from tests.harness.videos_page import use as use_views
+from tests.harness.waiting import until
+from tests.samples import big, make
 
 pytestmark = [pytest.mark.acceptance, pytest.mark.turns(3)]  # a browser and its troubles
 
@@ -132,6 +136,43 @@ def test_a_lost_server_is_reported_and_retried(server: ServerProcess, tmp_path: 
     check_arrived(server, f"{server.url}/files/{uploads(server)[video.name]}", video)
 
 
+def test_three_uploads_outlast_a_proxy_that_is_killed(nginx: Nginx, server: ServerProcess, tmp_path: Path) -> None:
+    """Three videos are dropped, and the proxy before the server is killed: each upload waits, and goes on where it was
+    when the proxy runs again."""
+    videos = [big(tmp_path, f"{name}.mp4", 6 * MIB) for name in ("one", "two", "three")]
+    steps: list[list[object]] = [
+        ["visible", "#zone"],
+        ["throttle", MIB],
+        ["drop", *map(str, videos)],
+        ["moving", 3],
+        ["throttle", MIB // 2],  # so that all are still sent when the proxy dies
+        ["look", "moving"],
+        ["until", "retrying", 3],
+        ["look", "lost"],
+        ["throttle", 0],
+        ["until", "done", 3],
+    ]
+    options = {"url": f"{nginx.url}/", "steps": steps, "anyCertificate": True}
+    with drive("page.mjs", tmp_path, **options) as client:
+        client.wait_for("look", where=lambda event: event["label"] == "moving")
+        until(lambda: len([file for file in server.stored_files() if file.stat().st_size]) == 3, what="bytes of all")
+        nginx.kill()
+        client.wait_for("look", where=lambda event: event["label"] == "lost")
+        nginx.start()
+        events = client.finish(seconds=150)
+    check_quiet(events, nginx.url, troubled=True)
+    assert len(requests(events, "POST")) == 3
+    later = events[events.index(look(events, "lost")) :]
+    told = {event["url"]: event["offset"] for event in responses(later, "HEAD") if event["status"] == 200}
+    assert len(told) == 3
+    assert all(told.values())
+    for url, offset in told.items():
+        first = next(event for event in requests(later, "PATCH") if event["url"] == url)
+        assert first["offset"] == offset
+    for video in videos:
+        check_arrived(server, f"{server.url}/files/{uploads(server)[video.name]}", video)
+
+
 @pytest.mark.sampled(1)
 @pytest.mark.parametrize(("locale", "language"), [("en-GB", "en"), ("zh-CN", "zh")])
 def test_a_text_named_mp4_shows_the_servers_sentence(
@@ -182,6 +223,29 @@ def test_what_cannot_be_accepted_is_refused_before_a_byte_is_sent(start_server: 
         "不支持 TXT 文件，支持 MP4 和 WebM。请将视频导出为 MP4，再选择导出的文件。"
     )
     assert requests(events, "POST") == []
+
+
+def test_an_infected_video_shows_what_was_found(start_server: StartServer, tmp_path: Path) -> None:
+    """What the scanner finds is told in the row and on the video's page, where it follows the switch."""
+    with Clamd() as clamd:
+        server = start_server(clamd=clamd.unix)
+        box = (8 + len(EICAR)).to_bytes(4, "big") + b"free" + EICAR
+        video = tmp_path / "infected.mp4"
+        video.write_bytes(make(tmp_path, "clip.mp4").read_bytes() + box)
+        events = use(tmp_path, server.url, ["choose", str(video)], ["until", "failed"], ["look", "failed"])
+        english, chinese = (sentence("infected", {"signature": SIGNATURE}, language) for language in ("en", "zh"))
+        views = use_views(
+            tmp_path,
+            server.url,
+            "videos",
+            ["click", ".video-name"],
+            ["text", english],
+            ["click", "#language"],
+            ["text", chinese],
+            ["look", "video"],
+        )
+    assert row(events, "failed")["line"] == english
+    assert look(views, "video")["players"] == []
 
 
 def test_a_video_that_cannot_be_played_shows_why(server: ServerProcess, tmp_path: Path) -> None:

@@ -150,6 +150,7 @@ def test_a_link_shows_a_video_until_it_ends(making: ServerProcess, tmp_path: Pat
         ["is", "document.querySelectorAll('.player')[0].querySelector('video').paused"],
         ["look", "second"],
         ["frame", "{embed}"],
+        ["frames", "{embed}"],
         ["goto", f"v/{task['task_id']}"],
         ["click", "#share"],
         ["click", ".share-revoke"],
@@ -170,6 +171,8 @@ def test_a_link_shows_a_video_until_it_ends(making: ServerProcess, tmp_path: Pat
     assert tall["width"] / tall["height"] == pytest.approx(tall["shown"], rel=0.02)
     (framed,) = [event for event in events if event["event"] == "framed"]
     assert framed["isPlayer"], framed
+    (both,) = [event for event in events if event["event"] == "frames"]
+    assert both["paused"] == [True, False], "one frame plays at a time"
 
     answer = making.http.post(f"{making.url}/api/task/{task['task_id']}/shares", json={"expires_in": 3600}).json()
     execute(

@@ -1,13 +1,13 @@
-// What the drivers of headless Chromium share: their options, their events, the browser.
+// What the drivers of headless browsers share: their options, their events, the browser.
 //
-// Events are JSON objects, one a line. Every driver knows the options locale, seconds (for each wait) and anyCertificate
-// (believe every server). `drivers.mjs` runs the drivers, several of them in one process and with one browser, each in a
+// Events are JSON objects, one a line. Every driver knows the options locale, seconds (for each wait), anyCertificate
+// (believe every server) and firefox (the program of Firefox, to be driven in place of Chromium). `drivers.mjs` runs the drivers, several of them in one process and with one browser, each in a
 // context of its own: no cookie, cache, storage or connection passes from one to another.
 
 import { AsyncLocalStorage } from 'node:async_hooks'
 import { appendFileSync } from 'node:fs'
 
-import { chromium } from 'playwright-core'
+import { chromium, firefox } from 'playwright-core'
 
 const runs = new AsyncLocalStorage()
 
@@ -32,31 +32,46 @@ export function stop(run) {
   return run.context?.close()
 }
 
-let launched
+const launched = new Map()
 
-/** The browser; another one if it has died. */
+/** The browser that the driver asks for; another one if it has died. */
 async function browser() {
-  if (launched && !(await launched).isConnected()) launched = undefined
-  launched ??= runs.exit(() =>
-    chromium.launch({
-      executablePath: process.argv[2],
-      headless: true,
-      args: [
-        '--no-sandbox',
-        '--disable-gpu',
-        '--disable-quic',
-        '--no-first-run',
-        '--disable-background-networking',
-        '--disable-component-update',
-        '--disable-sync',
-      ],
-    }),
-  )
-  return launched
+  const [program, start] = given.firefox ? [given.firefox, startFirefox] : [process.argv[2], startChromium]
+  const before = launched.get(program)
+  if (before && (await before).isConnected()) return before
+  const started = runs.exit(() => start(program))
+  launched.set(program, started)
+  return started
 }
 
-/** End the browser. */
-export const quit = async () => launched && (await launched).close()
+const startChromium = (executablePath) =>
+  chromium.launch({
+    executablePath,
+    headless: true,
+    args: [
+      '--no-sandbox',
+      '--disable-gpu',
+      '--disable-quic',
+      '--no-first-run',
+      '--disable-background-networking',
+      '--disable-component-update',
+      '--disable-sync',
+    ],
+  })
+
+/** The Firefox that people have, by WebDriver BiDi: Playwright's own build has another protocol. */
+async function startFirefox(executablePath) {
+  const started = await firefox.launch({ executablePath, headless: true, channel: 'moz-firefox' })
+  // Playwright tells each context its media features by a command that Firefox 153 does not have yet.
+  const session = started._connection.toImpl(started)._browserSession
+  const send = session.send.bind(session)
+  session.send = async (method, params) =>
+    method === 'emulation.setMediaFeaturesOverride' ? {} : send(method, params)
+  return started
+}
+
+/** End the browsers. */
+export const quit = () => Promise.all(Array.from(launched.values(), async (started) => (await started).close()))
 
 /** Open an empty page and `use` it; its context ends with that. */
 export async function visit(use, options = {}) {
@@ -65,15 +80,21 @@ export async function visit(use, options = {}) {
   run.context = await (await browser()).newContext({ ...always, ...options })
   try {
     if (run.isStopped) throw new Error('stopped')
-    const page = await run.context.newPage()
-    page.setDefaultTimeout((given.seconds ?? 60) * 1000)
-    watch(page)
-    const network = await run.context.newCDPSession(page)
-    await network.send('Network.enable')
-    await use(page, network)
+    await use(...(await openTab()))
   } finally {
     await run.context.close()
   }
+}
+
+/** Open an empty page, and in Chromium a session for its network. */
+export async function openTab() {
+  const { context } = runs.getStore()
+  const page = await context.newPage()
+  page.setDefaultTimeout((given.seconds ?? 60) * 1000)
+  watch(page)
+  const network = given.firefox ? null : await context.newCDPSession(page)
+  await network?.send('Network.enable')
+  return [page, network]
 }
 
 /** Take the steps in `given.steps`: each is the name of one of `available` and its arguments. */

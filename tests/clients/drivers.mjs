@@ -1,6 +1,6 @@
-// Run drivers of Chromium as a test asks for them: one start of Node, Playwright and the browser for many of them.
+// Run drivers of browsers as a test asks for them: one start of Node, Playwright and the browser for many of them.
 //
-// The argument is Chromium's program. Standard input has JSON objects, one a line: `{ id, program, given, out, errors,
+// The argument is the program of Chromium. Standard input has JSON objects, one a line: `{ id, program, given, out, errors,
 // ended }` runs a driver. Its events go to the file `out`, the reason of a failure to `errors`, and its exit code to
 // `ended` when it has ended. `{ stop: id }` ends one before its time. The end of standard input ends everything.
 

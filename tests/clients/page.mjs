@@ -6,7 +6,7 @@ import { readFile } from 'node:fs/promises'
 import { basename } from 'node:path'
 
 import { examine } from './axe.mjs'
-import { given, say, take, throttle, visit } from './chromium.mjs'
+import { given, openTab, say, take, throttle, visit } from './chromium.mjs'
 
 // The share of a row's bar that is the upload; the rest is the processing.
 const UPLOAD_SHARE = 0.6
@@ -144,6 +144,19 @@ function steps(page, network) {
       say('answer', { text: await page.textContent('body') })
     },
     reload: () => page.reload(),
+    /** Close the tab as a person does, who is asked about uploads that are not at their end; and open another one. */
+    async reopen() {
+      const closed = page.waitForEvent('close')
+      await page.close({ runBeforeUnload: true })
+      await closed
+      ;[page, network] = await openTab()
+      await page.goto(given.url)
+    },
+    /** Wait until the server no longer knows the sign-in of this browser. */
+    async signedOut() {
+      const ask = () => page.evaluate(async () => (await (await fetch('api/session')).json()).signed_in)
+      while (await ask()) await page.waitForTimeout(50)
+    },
     /** Wait for so many rows in a state. */
     until: (state, count = 1) =>
       page.waitForFunction(
@@ -156,6 +169,16 @@ function steps(page, network) {
       page.waitForFunction(
         ([least, share]) => document.querySelector('.row progress')?.value >= least * share,
         [least, UPLOAD_SHARE],
+        { polling: 20 },
+      ),
+    /** Wait until bytes of all files have left the browser. */
+    moving: (count) =>
+      page.waitForFunction(
+        (count) => {
+          const bars = Array.from(document.querySelectorAll('.row progress'))
+          return bars.length === count && bars.every(({ value }) => value > 0)
+        },
+        count,
         { polling: 20 },
       ),
     visible: (selector) => page.waitForSelector(selector),
@@ -223,7 +246,7 @@ function steps(page, network) {
 }
 
 await visit(async (page, network) => {
-  await page.addInitScript((keeps) => {
+  await page.context().addInitScript((keeps) => {
     // The browser's chooser cannot be driven; without it the page uses a file input.
     delete window.showOpenFilePicker
     // Without room, the page copies no file into the browser's storage.

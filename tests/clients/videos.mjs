@@ -9,6 +9,9 @@ import { createServer } from 'node:http'
 import { examine } from './axe.mjs'
 import { given, say, take, visit } from './chromium.mjs'
 
+/** More places than a view has that take the focus. */
+const MOST_STOPS = 60
+
 const values = new Map()
 const fill = (value) =>
   typeof value === 'string' ? value.replace(/\{(\w+)\}/g, (all, name) => values.get(name) ?? all) : value
@@ -29,7 +32,8 @@ function players() {
       shown: video.videoWidth / video.videoHeight,
       isStream: video.currentSrc.startsWith('blob:'),
       source: video.currentSrc,
-      sound: video.webkitAudioDecodedByteCount > 0,
+      // Firefox tells whether there is a track of sound that it plays, and not how much of it it has decoded.
+      sound: video.webkitAudioDecodedByteCount > 0 || video.mozHasAudio === true,
       level: player.querySelector('.player-quality')?.textContent ?? null,
     }
   })
@@ -45,8 +49,34 @@ function videos() {
   }))
 }
 
+/** Wait until something is true. */
+async function becomes(look, what = String(look)) {
+  const deadline = Date.now() + (given.seconds ?? 60) * 1000
+  while (!(await look())) {
+    if (Date.now() > deadline) throw new Error(`never true: ${what}`)
+    await new Promise((resolve) => setTimeout(resolve, 40))
+  }
+}
+
 function steps(page) {
   const context = page.context()
+  /** Open a page of another site with frames of these addresses, and use them. */
+  async function embedded(addresses, use) {
+    const frames = addresses.map((one) => `<iframe src="${new URL(one, given.url)}" width="640" height="360"></iframe>`)
+    const html = `<!doctype html><title>blog</title>${frames.join('')}`
+    const foreign = createServer((_, answer) => answer.writeHead(200, { 'Content-Type': 'text/html' }).end(html))
+    await new Promise((resolve) => foreign.listen(0, '127.0.0.1', resolve))
+    try {
+      // Another host name is another site, on the same machine.
+      await page.goto(`http://localhost:${foreign.address().port}/`)
+      const shown = page.frames().slice(1)
+      await Promise.all(shown.map((frame) => frame.waitForLoadState()))
+      await use(shown)
+    } finally {
+      foreign.closeAllConnections()
+      foreign.close()
+    }
+  }
   return {
     goto: (address) => page.goto(new URL(address, given.url).href),
     reload: () => page.reload(),
@@ -66,6 +96,15 @@ function steps(page) {
     select: (selector, value) => page.selectOption(selector, value),
     key: (key) => page.keyboard.press(key),
     press: (selector, key) => page.press(selector, key),
+    /** Press a key, Tab if no other is named, until the focus is on an element, as somebody without a mouse goes there. */
+    async walk(selector, key = 'Tab') {
+      const isThere = () => page.locator(selector).first().evaluate((element) => element === document.activeElement)
+      for (let count = 0; !(await isThere()); count++) {
+        if (count === MOST_STOPS) throw new Error(`${key} does not lead to ${selector}`)
+        await page.keyboard.press(key)
+      }
+    },
+    type: (text) => page.keyboard.type(text),
     files: (selector, ...paths) => page.setInputFiles(selector, paths),
     visible: (selector) => page.waitForSelector(selector),
     gone: (selector) => page.waitForSelector(selector, { state: 'detached' }),
@@ -77,14 +116,8 @@ function steps(page) {
     shown: (number) =>
       page.waitForFunction((number) => document.querySelectorAll('.video').length === number, number, { polling: 50 }),
     /** Wait until an expression is true in the page. */
-    async is(expression) {
-      // Not by `waitForFunction`, which makes a function of a text: the page's policy does not allow that.
-      const deadline = Date.now() + (given.seconds ?? 60) * 1000
-      while (!(await page.evaluate(expression))) {
-        if (Date.now() > deadline) throw new Error(`never true: ${expression}`)
-        await page.waitForTimeout(40)
-      }
-    },
+    // Not by `waitForFunction`, which makes a function of a text: the page's policy does not allow that.
+    is: (expression) => becomes(() => page.evaluate(expression), expression),
     /** Wait until the first player has come so far, in seconds. */
     played: (seconds) =>
       page.waitForFunction((seconds) => document.querySelector('.player video')?.currentTime >= seconds, seconds, {
@@ -106,24 +139,24 @@ function steps(page) {
       values.set(name, await page.evaluate(expression))
     },
     /** A page of another site with a frame. */
-    async frame(address) {
-      const html = `<!doctype html><title>blog</title><iframe src="${new URL(address, given.url)}" width="640" height="360"></iframe>`
-      const foreign = createServer((_, answer) => answer.writeHead(200, { 'Content-Type': 'text/html' }).end(html))
-      await new Promise((resolve) => foreign.listen(0, '127.0.0.1', resolve))
-      try {
-        // Another host name is another site, on the same machine.
-        await page.goto(`http://localhost:${foreign.address().port}/`)
-        const frame = page.frames()[1]
-        await frame.waitForLoadState()
+    frame: (address) =>
+      embedded([address], async ([frame]) => {
         // A browser shows a page of its own in place of a frame that is refused.
         const isRefused = frame.url().startsWith('chrome-error:')
         if (!isRefused) await frame.waitForSelector('.player')
         say('framed', { isPlayer: !isRefused, url: frame.url() })
-      } finally {
-        foreign.closeAllConnections()
-        foreign.close()
-      }
-    },
+      }),
+    /** A page of another site with two frames: play in one and then in the other one, until the first has stopped. */
+    frames: (address) =>
+      embedded([address, address], async (frames) => {
+        const video = (selector) => `document.querySelector('.player video')${selector}`
+        for (const frame of frames) {
+          await frame.click('.player-middle')
+          await becomes(() => frame.evaluate(video('.currentTime > 0.3')))
+        }
+        await becomes(() => frames[0].evaluate(video('.paused')))
+        say('frames', { paused: await Promise.all(frames.map((frame) => frame.evaluate(video('.paused')))) })
+      }),
     clipboard: async () => {
       await context.grantPermissions(['clipboard-read', 'clipboard-write'])
       say('clipboard', { text: await page.evaluate(() => navigator.clipboard.readText()) })

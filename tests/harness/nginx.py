@@ -99,6 +99,15 @@ class Nginx:
         self._process = None
         until(lambda: not processes.still_alive(family), what="no worker of nginx is left")
 
+    def kill(self) -> None:
+        """SIGKILL to it and its workers, as by a machine that loses its power."""
+        assert self._process is not None
+        family = processes.descendants(self._process.pid)
+        os.killpg(self._process.pid, signal.SIGKILL)  # a session of its own
+        self._process.wait(PATIENCE)
+        self._process = None
+        until(lambda: not processes.still_alive(family), what="no worker of nginx is left")
+
     def reload(self) -> None:
         """SIGHUP, and wait until new workers serve; the old ones end once their connections have."""
         assert self._process is not None

@@ -1,7 +1,8 @@
 """`make screenshots`: real servers with real videos, and a picture of every state of the page.
 
 Rule: what is photographed is in `states.py`; each state is taken at three widths, light and dark, in two languages, and
-a contact sheet for each width shows them side by side.
+a contact sheet for each width shows them side by side. Before that axe looks at it in both schemes, and nothing may be
+wider than the narrowest screen.
 """
 
 import argparse
@@ -21,6 +22,7 @@ from tests.screenshots.states import DOCS, STATES, State, Step
 MADE = Path(__file__).parent / "made"
 PICTURES = Path(__file__).parents[2] / "docs" / "pictures"
 WIDTHS = {390: 844, 1280: 800, 2560: 1440}
+NARROWEST = (320, 568)
 SCHEMES = ("light", "dark")
 LOCALES = {"en": "en-GB", "zh": "zh-CN"}
 SHEET_PIXELS = {390: 105, 1280: 210, 2560: 210}
@@ -73,13 +75,23 @@ def _take(state: State, servers: Servers, folder: Path, language: str, shots: It
     options = {"url": f"{url}/", "path": path, "steps": taken, "locale": LOCALES[language], "seconds": 20}
     try:
         with drive("videos.mjs", place, **options) as client:
-            client.finish(seconds=120)
+            events = client.finish(seconds=120)
     except AssertionError as error:
         return [f"{state.name} ({language}): {str(error)[-600:]}"]
-    return []
+    found = [(event["label"], event["found"]) for event in events if event["event"] == "axe" and event["found"]]
+    found += [
+        ("320 px", f"{event['wide']} px too wide") for event in events if event["event"] == "look" and event["wide"] > 0
+    ]
+    return [f"{state.name} ({language}): {label}: {what}" for label, what in found]
 
 
 def _shots(state: State, language: str, widths: Iterable[int]) -> Iterator[Step]:
+    yield ["size", *NARROWEST]
+    for scheme in SCHEMES:
+        yield ["scheme", scheme]
+        yield ["settle"]
+        yield ["axe", scheme]
+    yield ["look", "narrowest"]
     for width in widths:
         yield ["size", width, WIDTHS[width]]
         for scheme in SCHEMES:

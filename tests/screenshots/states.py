@@ -77,6 +77,7 @@ STATES = (
         (["fill", "#credential", _WRONG], ["press", "#credential", "Enter"], _shown("[aria-invalid=true]")),
     ),
     State("upload-first", "new", "", (_shown("#zone"),)),
+    State("upload-program", "new", "", (_shown("#zone"), _click(".program summary"), _shown(".program pre"))),
     State("videos-empty", "new", "videos", (_EMPTY,)),
     State("numbers-empty", "new", "numbers", (_EMPTY,)),
     _UPLOADED,

@@ -132,7 +132,10 @@ export const en = {
     twin_continue: 'Continue that upload',
 
     program: 'Or send a video from a program',
-    program_hint: 'A form is enough; for resumable uploads, any tus client works with the address /files.',
+    program_hint:
+      'curl sends a form. The other two use tus, so an upload can resume after a lost connection. Every tus client works with the address /files.',
+    program_key: 'The environment variable VIDEODOCK_KEY has your key.',
+    program_not_copied: 'It could not be copied. Select the text instead.',
 
     sign_out_risk: 'Sign out while videos are being uploaded?',
     sign_out_hint: 'Videos that are not fully uploaded are removed from this page.',

@@ -132,7 +132,9 @@ export const zh: Texts = {
     twin_continue: '继续该上传',
 
     program: '或用程序发送视频',
-    program_hint: '普通表单即可；需要断点续传时，任何 tus 客户端都可使用地址 /files。',
+    program_hint: 'curl 发送表单；另外两种使用 tus，断线后可以续传。任何 tus 客户端都可使用地址 /files。',
+    program_key: '环境变量 VIDEODOCK_KEY 中是您的密钥。',
+    program_not_copied: '无法复制，请手动选择文本。',
 
     sign_out_risk: '仍有上传，确定退出登录？',
     sign_out_hint: '尚未上传完成的视频将从此页面移除。',

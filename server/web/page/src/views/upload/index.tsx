@@ -4,7 +4,6 @@
 
 import { useEffect, useRef } from 'preact/hooks'
 
-import { address } from '../../api/client'
 import { bytes, list } from '../../format'
 import { Button, LinkButton } from '../../parts/button'
 import { Icon } from '../../parts/icon'
@@ -16,6 +15,7 @@ import { hasPicker, kind, ofInput, pick, takeIn } from '../../state/uploads'
 import { t } from '../../text'
 import { BatchBar } from './batch'
 import { entries, failure, follow, loadNewest, newest } from './list'
+import { Program } from './program'
 import { Row } from './row'
 import { Twins } from './twins'
 
@@ -118,23 +118,6 @@ export default function Upload() {
       {newest.value?.length === 0 && rows.length === 0 && <Program />}
       <Twins />
     </div>
-  )
-}
-
-/** How a program sends the first video. */
-function Program() {
-  const lines = [
-    'curl \\',
-    ...(isProtected ? ['  -H "Authorization: Bearer $VIDEODOCK_KEY" \\'] : []),
-    '  -F "videos=@holiday.mp4" \\',
-    `  ${address('api/upload/videos')}`,
-  ]
-  return (
-    <details class="program">
-      <summary>{t('upload.program')}</summary>
-      <p>{t('upload.program_hint')}</p>
-      <pre>{lines.join('\n')}</pre>
-    </details>
   )
 }
 

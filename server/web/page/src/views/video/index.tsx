@@ -38,7 +38,8 @@ import { Facts, Steps } from './facts'
 import { PosterDialog } from './poster'
 import { ShareDialog } from './share'
 
-const id = computed(() => segments.value[1] ?? '')
+/** Empty at the address of another view, which is there before this one is gone. */
+const id = computed(() => (segments.value[0] === 'v' ? (segments.value[1] ?? '') : ''))
 const failure = signal<unknown>(null)
 
 export default function Video() {
@@ -55,6 +56,7 @@ export default function Video() {
 function follow(): () => void {
   const ask = async () => {
     const asked = id.peek()
+    if (!asked) return
     try {
       keep(await getTask(asked))
       if (asked === id.peek()) failure.value = null

@@ -1,4 +1,4 @@
-"""What Python hooks get and return: the public interface for packages of your own (docs/hooks.md).
+"""What Python hooks receive and return: the public interface for your own packages (docs/hooks.md).
 
 Rule: this module imports the standard library only, and its names stay. A package registers functions as entry points
 of the group `videodock.hooks`, under the names `pre_create`, `post_finish` and `post_task`.
@@ -37,7 +37,7 @@ class Refuse:
 
 @dataclass(frozen=True, kw_only=True)
 class UploadFinished:
-    """An upload has all of its bytes, and its task waits or gathers. A repeated call has the same `event_id`."""
+    """An upload has all of its bytes; its task is queued or gathers files. A repeated call has the same `event_id`."""
 
     event_id: int
     at: str

@@ -62,7 +62,7 @@ def _do(answer: "Answer[Any]", work: Callable[..., Any], args: tuple[object, ...
 
 class Gathered(Generic[T]):
     """Equal work for many callers, on a few threads: what comes while all of them are at work waits, and one thread
-    takes it all. So a burst costs a few hops to a thread, and the work may begin something for all of a batch first.
+    takes all of it. So a burst costs few hand-overs to threads, and the work can prepare something for a whole batch.
     """
 
     def __init__(self, work: Callable[[T], object], begin: Callable[[Sequence[T]], object], threads: int) -> None:

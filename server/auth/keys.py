@@ -1,4 +1,4 @@
-"""API keys: made, verified, listed and revoked.
+"""Creates, verifies, lists and revokes API keys.
 
 Rule: the text of a key is shown once, when it is made. Requests look it up by its id, and compare hashes.
 """
@@ -40,7 +40,7 @@ class ApiKeys:
         return cls(database=database, memory=ShortMemory(database, _FIND), clock=clock)
 
     async def verify(self, given: Credential) -> Principal:
-        """Who has this key. Raises `CredentialInvalidError`, and the errors of the database."""
+        """The principal of this key. Raises `CredentialInvalidError`, and the errors of the database."""
         row = await self.memory.find(given.id)
         # An unknown id takes as long as a wrong secret.
         is_right = credentials.is_same(_NO_HASH if row is None else row.secret_hash, given.secret_hash)

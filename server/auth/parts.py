@@ -1,6 +1,6 @@
 """All parts of this room, built from the settings in one place.
 
-Rule: nothing here decides anything; `bootstrap.py` makes it one of its own parts.
+Rule: nothing here decides anything; `bootstrap.py` holds the result as one of its parts.
 """
 
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""Copying all rows from one database to another, of whatever kind each is.
+"""Copies all rows from one database to another; each may be SQLite or PostgreSQL.
 
 Rule: a row is copied as it is. JSON is copied as text and a state as its value: a NULL stays a NULL, and a `null`
 stays one. Memory does not depend on the number of rows.
@@ -64,7 +64,7 @@ def sqlite_url(path: Path) -> str:
 
 @contextmanager
 def snapshot(engine: Engine) -> Iterator[Connection]:
-    """One state of all tables, whatever others commit meanwhile. Only for reading."""
+    """One consistent state of all tables while others commit. Only for reading."""
     connection = engine.connect()
     if engine.dialect.name == "postgresql":
         connection = connection.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from server.messages import LANGUAGES
+from server.messages.phrases import spoken
 from server.settings import Settings
 
 if TYPE_CHECKING:
@@ -125,13 +127,21 @@ def _json(report: "Report") -> str:
             "check": check.name,
             "state": check.state,
             "note": check.note,
+            "messages": {
+                language: {"title": check.title(language), "note": spoken(check.note, language)}
+                for language in LANGUAGES
+            },
             "findings": [
                 {
                     "code": finding.code,
                     "level": finding.level.value,
                     "params": dict(finding.params),
-                    "text": finding.text,
-                    "change": finding.change,
+                    "text": finding.text(),
+                    "change": finding.change(),
+                    "messages": {
+                        language: {"text": finding.text(language), "change": finding.change(language)}
+                        for language in LANGUAGES
+                    },
                     "directives": finding.directives(report.proxy),
                 }
                 for finding in check.findings
@@ -149,7 +159,7 @@ def _text(report: "Report") -> str:
     for check in report.checks:
         for finding in check.findings:
             lines += ["", f"{finding.level.value}: {finding.code} ({check.name})"]
-            lines += [f"  {output.cell(finding.text)}", f"  {output.cell(finding.change)}"]
+            lines += [f"  {output.cell(finding.text())}", f"  {output.cell(finding.change())}"]
             lines += [f"    {name}: {line}" for name, line in finding.directives(report.proxy).items()]
     if report.is_well:
         lines += ["", "Nothing is wrong."]

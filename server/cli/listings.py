@@ -1,4 +1,4 @@
-"""The columns that an operator sees of lists, tasks and uploads.
+"""The columns of lists, tasks and uploads that an operator sees.
 
 Rule: it chooses and names; JSON has every column.
 """

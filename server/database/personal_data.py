@@ -1,7 +1,7 @@
 """Which columns have personal data, and which have secrets.
 
-Rule: every column of text or JSON is either here or cannot tell who somebody is; a test lists them. What is here is
-marked in docs/database.md. `videodock owner erase` empties the personal ones; secrets are never granted to reports.
+Rule: every column of text or JSON is listed here or cannot identify a person; a test compares the lists.
+docs/database.md marks the listed ones. `videodock owner erase` empties the personal ones; reports never get secrets.
 """
 
 from collections.abc import Mapping
@@ -34,10 +34,10 @@ SECRET_COLUMNS: Mapping[str, frozenset[str]] = {
 
 
 def is_personal(table: str, column: str) -> bool:
-    """Whether the column can tell who somebody is, or what they called their videos."""
+    """Whether the column can identify a person, or has the names that they gave their videos."""
     return column in PERSONAL.get(table, frozenset())
 
 
 def is_secret(table: str, column: str) -> bool:
-    """Whether the column is, or can have, a secret, or its hash."""
+    """Whether the column is or may contain a secret or its hash."""
     return table in SECRET_TABLES or column in SECRET_COLUMNS.get(table, frozenset())

@@ -1,7 +1,7 @@
-"""The tables of kept sums: what reports say of days that are over.
+"""The tables of stored totals: what reports say about past days.
 
-Rule: `server/reports/keeper.py` alone writes them, from the views of revision 0011. Their rows stay when the rows of
-uploads and tasks are deleted, and have no owner and no name.
+Rule: only `server/maintenance/report_sums.py` writes them, from the views of revision 0011. Their rows stay
+when the rows of uploads and tasks are deleted, and have no owner and no name.
 """
 
 from datetime import datetime
@@ -17,7 +17,7 @@ _ROUNDED = "Milliseconds, rounded to two significant digits"
 
 
 class ReportState(Base):
-    """Up to when sums are kept; one row."""
+    """The day up to which totals are stored; one row."""
 
     __tablename__ = "report_state"
 

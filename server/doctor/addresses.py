@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 from server.doctor.findings import Check
 from server.doctor.visit import Visit
 from server.doctor.wire import Answer
+from server.messages.phrases import Phrase
 
 _PORTS = {"http": 80, "https": 443}
 
@@ -16,7 +17,7 @@ def compare(visit: Visit, creation: Answer, check: Check) -> None:
     """Compare the `Location` of the creation with the public address."""
     found = urlsplit(creation.get("Location") or "")
     if not found.scheme:
-        check.note = "Location is relative"
+        check.note = Phrase.of("location_relative")
         return
     address = visit.address
     if found.scheme != address.scheme:

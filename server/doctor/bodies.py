@@ -13,6 +13,7 @@ from server.doctor.sample import piece
 from server.doctor.visit import Visit, ends_badly
 from server.doctor.wire import Answer, Connection, NoAnswerError
 from server.messages import size
+from server.messages.phrases import Phrase
 
 _KIB, _MIB = 1 << 10, 1 << 20
 _BROKEN_BYTES = 256 * _KIB
@@ -28,7 +29,7 @@ def examine(visit: Visit) -> bool:
     """All checks of bodies, in an order in which each finds the upload as it needs it; False when none arrives."""
     if visit.length < _LEAST_BYTES:
         with visit.report.check("patch") as check:
-            check.skip("the largest upload is too small")
+            check.skip("upload_too_small")
         return False
     with visit.report.check("patch") as check:
         _first(visit, check)
@@ -75,7 +76,7 @@ def _check_checksum(visit: Visit, check: Check) -> None:
         digest = base64.b64encode(hashlib.sha1(text, usedforsecurity=False).digest()).decode()
         answer = visit.send(len(body), {"Upload-Checksum": f"sha1 {digest}"})
         if answer.code in ("checksum_unsupported", "extension_unsupported"):
-            check.skip("the server verifies no checksums")
+            check.skip("no_checksums")
             return
         if answer.status == 204 != expected:
             check.find("request_header_lost", name="Upload-Checksum")
@@ -97,9 +98,9 @@ def _check_buffering(visit: Visit, check: Check) -> None:
         time.sleep(0.5)
     found = _offset_after(visit, before + sent)
     if found is None:
-        check.find("no_answer", reason="HEAD after a PATCH that broke off")
+        check.find("no_answer", reason=Phrase.of("head_after_cut"))
         return
-    check.note = f"{size(found - before)} of {size(sent)} arrived before the cut"
+    check.note = Phrase.of("arrived_before_cut", arrived=size(found - before), sent=size(sent))
     if found == before:
         chunk = min(_BUFFERED_CHUNK, advised(visit.body_limit or _BUFFERED_CHUNK))
         check.find("request_buffered", sent=size(sent), advised=chunk)
@@ -148,7 +149,7 @@ def _check_limit(visit: Visit, check: Check) -> None:
                 high = middle
         _limited(visit, check, low, refusal.status)
     large = min(_LARGE_BYTES, room - _LATER_BYTES, visit.body_limit or room)
-    check.note = check.note or f"at least {size(room)}"
+    check.note = check.note or Phrase.of("at_least", size=size(room))
     if large <= 0:
         return
     before = visit.offset
@@ -171,7 +172,7 @@ def _check_limit(visit: Visit, check: Check) -> None:
 
 def _limited(visit: Visit, check: Check, limit: int, status: int) -> None:
     visit.body_limit = limit
-    check.note = f"{size(limit)} at most"
+    check.note = Phrase.of("at_most", size=size(limit))
     if not 0 < visit.told_chunk <= limit:
         wanted = size(visit.max_size)
         check.find("body_limit", limit=size(limit), status=status, wanted=wanted, advised=advised(limit))

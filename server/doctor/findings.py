@@ -1,6 +1,7 @@
 """What the doctor finds: checks, and the findings of each.
 
-Rule: a finding is a code of `catalogue.py` and its parameters; sentences are made from them when they are shown.
+Rule: a finding is a code of `catalogue.py` and its parameters; sentences are made from them when they are shown, in the
+language of the reader. What the system or another program said is quoted as it said it.
 """
 
 from collections.abc import Iterator, Mapping
@@ -8,6 +9,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from server.doctor.catalogue import CATALOGUE, Level
+from server.messages import Language
+from server.messages.doctor import CHECKS, FINDINGS
+from server.messages.language import choose
+from server.messages.phrases import Phrase, in_language
 
 Param = str | int | float
 
@@ -32,15 +37,13 @@ class Finding:
         """How much it matters."""
         return CATALOGUE[self.code].level
 
-    @property
-    def text(self) -> str:
+    def text(self, language: Language = "en") -> str:
         """What is wrong, in a sentence."""
-        return CATALOGUE[self.code].text.format_map(_Lenient(self.params))
+        return choose(language, FINDINGS[self.code].text).format_map(_Lenient(self.params, language))
 
-    @property
-    def change(self) -> str:
+    def change(self, language: Language = "en") -> str:
         """What to change, in a sentence."""
-        return CATALOGUE[self.code].change.format_map(_Lenient(self.params))
+        return choose(language, FINDINGS[self.code].change).format_map(_Lenient(self.params, language))
 
     def directives(self, proxy: str | None) -> dict[str, str]:
         """The lines of a proxy's configuration that help, by its name; those of all where `proxy` is not known."""
@@ -51,7 +54,8 @@ class Finding:
 
 @dataclass
 class Check:
-    """One check, by the name of what it is about; `note` is what an operator may want to know of it anyway."""
+    """One check, by the name of what it is about; `note` is what an operator may want to know of it anyway: a path or a
+    name as it is, everything else as a phrase."""
 
     name: str
     findings: list[Finding] = field(default_factory=list)
@@ -68,15 +72,19 @@ class Check:
             return "advice"
         return "skipped" if self.skipped else "ok"
 
+    def title(self, language: Language) -> str:
+        """What it is about, for a heading."""
+        return choose(language, CHECKS[self.name])
+
     def find(self, code: str, **params: Param) -> None:
         """Add a finding, once."""
         finding = Finding(code, params)
         if finding not in self.findings:
             self.findings.append(finding)
 
-    def skip(self, why: str) -> None:
-        """Say that it was not looked at."""
-        self.skipped, self.note = True, why
+    def skip(self, why: str, **params: Param) -> None:
+        """Say by the code of a phrase that it was not looked at."""
+        self.skipped, self.note = True, Phrase.of(why, **params)
 
 
 @dataclass
@@ -113,13 +121,13 @@ class Report:
 
 def _reason(error: OSError) -> str:
     if isinstance(error, TimeoutError):
-        return "silence"
+        return Phrase.of("silence")
     return error.strerror or str(error) or type(error).__name__
 
 
 class _Lenient(dict[str, Param]):
-    def __init__(self, params: Mapping[str, Param]) -> None:
-        super().__init__(params)
+    def __init__(self, params: Mapping[str, Param], language: Language = "en") -> None:
+        super().__init__(in_language(params, language))
         self._default = getattr(params, "__missing__", None)
 
     def __missing__(self, key: str) -> Param:

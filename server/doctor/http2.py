@@ -11,6 +11,7 @@ from server.doctor.findings import Check
 from server.doctor.sample import piece
 from server.doctor.visit import Visit
 from server.messages import size
+from server.messages.phrases import Phrase
 
 _WANTED_BYTES = 256 << 10
 _FAR_SECONDS = 0.05
@@ -22,18 +23,18 @@ _MOST_SECONDS = 5.0
 def examine(visit: Visit, check: Check) -> None:
     """Send a PATCH by HTTP/2, and count the largest window that it gets."""
     if visit.address.context is None:
-        check.skip("plain http has no HTTP/2 with browsers")
+        check.skip("http2_needs_tls")
         return
     if importlib.util.find_spec("h2") is None:
-        check.skip("the package h2 is not installed: pip install 'videodock[doctor]'")
+        check.skip("http2_package_missing")
         return
     length = min(_BODY_BYTES, visit.left, visit.body_limit or _BODY_BYTES)
     if length < _WANTED_BYTES:
-        check.skip("the upload or the body limit is too small")
+        check.skip("http2_upload_too_small")
         return
     with visit.address.connect("h2") as connection:
         if getattr(connection, "selected_alpn_protocol", lambda: None)() != "h2":
-            check.skip("it is not offered")
+            check.skip("http2_not_offered")
             return
         from h2.exceptions import H2Error
 
@@ -44,7 +45,7 @@ def examine(visit: Visit, check: Check) -> None:
             check.find("http2_fails", what=type(error).__name__)
             return
     visit.offset = visit.look() or visit.offset
-    check.note = f"window of {size(stream.window)}"
+    check.note = Phrase.of("http2_window", size=size(stream.window))
     if stream.status not in (None, 204):
         check.find("http2_fails", what=str(stream.status))
     elif stream.window < _WANTED_BYTES:

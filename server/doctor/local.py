@@ -23,7 +23,8 @@ from server.database import migration
 from server.database.session import AWAY, Database, reason
 from server.doctor.findings import Check, Report
 from server.errors import StartError
-from server.messages import sentence, size
+from server.messages import size, templates
+from server.messages.phrases import Phrase
 from server.pipeline import clamd
 from server.pipeline.media import ffmpeg
 from server.pipeline.sandbox.trial import Trial
@@ -61,7 +62,7 @@ def examine(settings: Settings, report: Report, *, is_exposed: Callable[[Setting
         try:
             _examine_services(settings, report)
         except AWAY as error:  # since the last check
-            report.checks[-1].find("database_away", reason=f"The database cannot be used: {reason(error)}")
+            report.checks[-1].find("database_away", reason=reason(error))
     if settings.scheduler != "none":
         with report.check("ffmpeg") as check:
             _check_ffmpeg(settings, check)
@@ -89,7 +90,7 @@ def _check_folder(settings: Settings, check: Check) -> bool:
         check.find("data_folder_missing", folder=str(folder))
         return False
     if not os.access(folder, os.R_OK | os.W_OK | os.X_OK):
-        check.find("data_folder_unusable", reason=f"The data folder {folder} is not writable for this user.")
+        check.find("data_folder_unusable", folder=str(folder))
         return False
     if not mounts.is_local(folder):
         lines = Path("/proc/self/mountinfo").read_text(errors="replace").splitlines()
@@ -102,7 +103,7 @@ def _check_database(settings: Settings, check: Check) -> bool:
     url = settings.sqlalchemy_url
     file = url.removeprefix("sqlite:///").partition("?")[0]
     if url.startswith("sqlite") and not Path(file).exists():
-        check.find("database_away", reason=f"There is no database {file}.")
+        check.find("database_away", reason=Phrase.of("file_missing", file=file))
         return False
     try:
         database = Database(url, 1)
@@ -115,14 +116,14 @@ def _check_database(settings: Settings, check: Check) -> bool:
             theirs = connection.scalar(select(func.now()))
         migration.check_head(database.engine)
     except AWAY as error:
-        check.find("database_away", reason=f"The database cannot be used: {reason(error)}")
+        check.find("database_away", reason=reason(error))
         return False
     except StartError as error:
-        check.find("database_revision", reason=str(error))
+        check.find("database_revision", reason=str(error), expected=migration.head() or "?")
         return False
     finally:
         database.close()
-    check.note = f"{database.engine.dialect.name}, revision {migration.head()}"
+    check.note = Phrase.of("database_kind", dialect=database.engine.dialect.name, revision=migration.head() or "?")
     if not url.startswith("sqlite") and isinstance(theirs, datetime):
         differs = abs(theirs.replace(tzinfo=theirs.tzinfo or UTC).timestamp() - before)
         if differs > _CLOCK_SECONDS:
@@ -151,10 +152,10 @@ def _examine_services(settings: Settings, report: Report) -> None:
 
 def _check_room(services: Services, check: Check) -> None:
     if not services.store.is_local:
-        check.note = "uploads are in a bucket"
+        check.note = Phrase.of("store_is_bucket")
         return
     room, largest = services.reservations.measure(), services.settings.tus_max_size
-    check.note = f"{size(max(0, room.left))} for new uploads"
+    check.note = Phrase.of("room_for_uploads", size=size(max(0, room.left)))
     if room.left <= 0:
         check.find("disk_full", **{name: size(max(0, number)) for name, number in vars(room).items()})
     elif room.left < largest:
@@ -166,13 +167,13 @@ def _check_queue(services: Services, check: Check) -> None:
     found = {gauge.name.removeprefix("videodock_"): gauge.value for gauge in gauges}
     numbers = {name: value for name, value in found.items() if not isinstance(value, Mapping)}
     waiting, running = int(numbers["tasks_waiting"]), int(numbers["tasks_running"])
-    check.note = f"{waiting} waiting, {running} running"
+    check.note = Phrase.of("queue_length", waiting=waiting, running=running)
     age = numbers["oldest_waiting_task_seconds"]
     if age > _STANDS_SECONDS and not running:
         check.find("queue_stands", waiting=waiting, minutes=int(age // 60))
     reasons = found["tasks_postponed"]
     for code, number in reasons.items() if isinstance(reasons, Mapping) else ():
-        check.find("tasks_set_aside", number=int(number), reason=sentence(code, {}, "en"))
+        check.find("tasks_set_aside", number=int(number), reason=Phrase.made(templates(code), {}))
 
 
 def _check_ffmpeg(settings: Settings, check: Check) -> None:
@@ -185,7 +186,7 @@ def _check_ffmpeg(settings: Settings, check: Check) -> None:
     try:
         missing = [name for option, names in _PARTS.items() for name in names if name not in _listed(program, option)]
     except subprocess.TimeoutExpired:
-        check.find("ffmpeg_missing", reason=f"{program} does not answer.")
+        check.find("ffmpeg_missing", reason=Phrase.of("program_silent", program=program))
         return
     if missing:
         check.find("ffmpeg_part_missing", program=program, names=", ".join(missing))
@@ -208,7 +209,7 @@ def _check_confinement(check: Check) -> None:
     trial.start()
     deadline = time.monotonic() + 10 * _SECONDS
     try:
-        while (found := trial.trouble()) == "is being tried" and time.monotonic() < deadline:
+        while (found := trial.trouble()) == trial.BEING_TRIED and time.monotonic() < deadline:
             time.sleep(0.05)
     finally:
         trial.stop()
@@ -243,7 +244,7 @@ def _check_broker(settings: Settings, check: Check) -> None:
 
 def _check_redis(settings: Settings, check: Check) -> None:
     if find_spec("redis") is None:
-        check.find("redis_away", address=_place(settings.redis_url), reason="the package redis is not installed")
+        check.find("redis_away", address=_place(settings.redis_url), reason=Phrase.of("package_missing", name="redis"))
         return
     import redis
 
@@ -275,7 +276,7 @@ def _check_clock(check: Check) -> None:
     if found == _ERROR:
         check.find("clock_unsynchronised")
     elif found < 0:
-        check.skip("this machine does not tell")
+        check.skip("clock_unknown")
 
 
 def _place(url: str) -> str:

@@ -14,6 +14,7 @@ from server.doctor import addresses, bodies, heads, http2
 from server.doctor.findings import Check, Report, VisitEndedError
 from server.doctor.visit import Visit, ends_badly
 from server.doctor.wire import Address, Answer
+from server.messages.phrases import Phrase
 
 _SOON_DAYS = 14
 _CLOCK_SECONDS = 30
@@ -73,7 +74,7 @@ def _look(visit: Visit, origin: str | None) -> None:
 
 def _remove(visit: Visit, check: Check, remove_here: RemoveHere) -> None:
     """Remove the upload, by whatever way is left."""
-    reason = "no answer"
+    reason: str = Phrase.of("silence")
     if visit.has_upload():
         answer = visit.remove()
         if answer is not None and not answer.is_ours:
@@ -84,7 +85,7 @@ def _remove(visit: Visit, check: Check, remove_here: RemoveHere) -> None:
             return
         reason = reason if answer is None else str(answer.status)
     if remove_here(visit.name):
-        check.note = "removed on this machine"
+        check.note = Phrase.of("upload_removed_here")
     elif visit.segment is not None:
         check.find("upload_left", id=visit.segment.partition("~")[0], reason=reason)
     else:
@@ -151,7 +152,7 @@ def _compare_clocks(visit: Visit, check: Check) -> None:
     try:
         theirs = parsedate_to_datetime(answer.get("Date") or "").timestamp()
     except ValueError:
-        check.skip("the answers have no Date")
+        check.skip("no_date")
         return
     differs = abs(theirs - time.time())
     if differs > _CLOCK_SECONDS:

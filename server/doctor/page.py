@@ -1,6 +1,6 @@
 """docs/doctor.md: what the doctor checks, and every code that it may find.
 
-Rule: the table is made from `catalogue.py`; `make docs` writes the page.
+Rule: the table is made from `catalogue.py` and the English of `server/messages/doctor`; `make docs` writes the page.
 """
 
 from server.doctor.catalogue import CATALOGUE, Entry, Level
@@ -13,7 +13,7 @@ This page is generated: `make docs`.
 
 ```sh
 videodock doctor                                      # this machine: run it as the server's user
-videodock doctor --url https://video.example.com      # and what stands in front of the server
+videodock doctor --url https://video.example.com      # and the proxies in front of the server
 videodock doctor --url https://video.example.com --only-url --json    # from another machine
 ```
 
@@ -47,7 +47,7 @@ def _row(code: str, entry: Entry) -> str:
     finding = Finding(code, _Names())
     advice = " *(advice)*" if entry.level is Level.ADVICE else ""
     lines = "".join(f"<br>{name}: `{_cell(line)}`" for name, line in finding.directives(None).items())
-    return f"| `{code}`{advice} | {_cell(finding.text)} | {_cell(finding.change)}{lines} |"
+    return f"| `{code}`{advice} | {_cell(finding.text())} | {_cell(finding.change())}{lines} |"
 
 
 def _cell(text: str) -> str:

@@ -11,6 +11,7 @@ import structlog
 from server.bootstrap import Services
 from server.database import migration
 from server.database.session import AWAY, reason
+from server.messages.phrases import Phrase
 from server.pipeline import clamd
 
 Check = Callable[[], str | None]
@@ -38,22 +39,22 @@ def checks(services: Services) -> dict[str, Check]:
             at_head = migration.is_at(services.database.engine, head)
         except AWAY as error:
             _log.warning("database_away", reason=reason(error))
-            return "cannot be reached"
-        return None if at_head else "is not at the revision that this version works with"
+            return Phrase.of("unreachable")
+        return None if at_head else Phrase.of("wrong_revision")
 
     def check_scanner() -> str | None:
         try:
             clamd.ping(services.settings.clamd, seconds=_SCANNER_SECONDS)
         except clamd.AwayError as error:
             _log.warning("scanner_away", reason=str(error))
-            return "cannot be reached; tasks wait for it"
+            return Phrase.of("scanner_unreachable")
         return None
 
     def check_space() -> str | None:
         try:
             return services.reservations.problem()
         except AWAY:  # the database check reports it; it is not a problem of the disk
-            return "cannot be known without the database"
+            return Phrase.of("unknown_without_database")
 
     # A full disk takes no uploads, but downloads and deletions still need the server.
     found: dict[str, Check] = {"database": check_database, "store": check_store, "space": check_space}

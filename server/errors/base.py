@@ -25,18 +25,18 @@ class VideodockError(Exception):
 
     @property
     def upload_offset(self) -> int | None:
-        """The true offset in bytes, for the errors that must tell it."""
+        """The true offset in bytes, for errors whose response must have it."""
         return None
 
 
 class ClientError(VideodockError):
-    """The request is at fault; repeating it will not help."""
+    """The request is wrong; repeating it does not help."""
 
     status = 400
 
 
 class OffsetError(ClientError):
-    """A request that does not fit the offset, which is in bytes."""
+    """A request that does not match the offset, which is in bytes."""
 
     status = 409
 

@@ -1,4 +1,4 @@
-"""Refusals of a request for how it is written: its head, its version, its body's encoding, its time.
+"""Refusals because of the form of a request: its head, its version, the encoding of its body, its duration.
 
 Rule: nothing here depends on an upload or a task; these errors would be the same on an empty server.
 """

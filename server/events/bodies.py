@@ -76,9 +76,9 @@ class Bodies:
     signatures: Signatures
 
     def data(self, origin: Origin) -> dict[str, Any]:
-        """`told` of what the rows say now. Blocking; raises the errors of the database."""
+        """The `content` that the rows give now. Blocking; raises the errors of the database."""
         (facts,) = self.look([origin])
-        return self.told(origin, facts)
+        return self.content(origin, facts)
 
     def look(self, origins: Sequence[Origin]) -> Sequence[Facts]:
         """What the rows say of each of these. Blocking; raises the errors of the database."""
@@ -91,22 +91,22 @@ class Bodies:
             rows = {row.id: row for row in connection.execute(query)} if uploads else {}
         return [Facts(found.get(origin.task_id), rows.get(origin.upload_id)) for origin in origins]
 
-    def told(self, origin: Origin, facts: Facts) -> dict[str, Any]:
+    def content(self, origin: Origin, facts: Facts) -> dict[str, Any]:
         """The status of the task with its URLs, and `upload` for an event of an upload.
 
         Before there is a task, and after its rows were deleted, it has only the task's id.
         """
         found, upload = facts.task, facts.upload
-        told: dict[str, Any] = {"task_id": origin.task_id}
+        content: dict[str, Any] = {"task_id": origin.task_id}
         if found is not None:
-            told = status.as_json(found, self._places(found), _READER)
+            content = status.as_json(found, self._places(found), _READER)
         elif origin.upload_id is None:
-            told["deleted"] = True
+            content["deleted"] = True
         if origin.upload_id is not None:
-            told["upload"] = self._upload(origin, upload)
+            content["upload"] = self._upload(origin, upload)
             if found is None and upload is not None:
-                told["passthrough"] = upload.passthrough
-        return told
+                content["passthrough"] = upload.passthrough
+        return content
 
     def _places(self, found: status.TaskRows) -> status.Places:
         settings, task = self.settings, found.task
@@ -123,12 +123,12 @@ class Bodies:
         return self.signatures.sign_until_blocking(purpose, subject, self.settings.playback_url_ttl)
 
     def _upload(self, origin: Origin, row: Any) -> dict[str, Any]:
-        told: dict[str, Any] = {"id": origin.upload_id, "error": None}
+        content: dict[str, Any] = {"id": origin.upload_id, "error": None}
         if origin.code is not None:
-            told["error"] = {"code": origin.code, "message": sentence(origin.code, {}, _READER)}
+            content["error"] = {"code": origin.code, "message": sentence(origin.code, {}, _READER)}
         if row is None:
-            return told
-        return told | {
+            return content
+        return content | {
             "name": row.filename,
             "size": row.length,
             "received": row.length if row.status == "complete" else row.received,

@@ -35,7 +35,7 @@ _log = structlog.stdlib.get_logger("videodock.webhooks")
 
 @dataclass(repr=False)
 class Endpoint:
-    """An endpoint that this process has. `position` is the last event that it is done with, `failures` are in a row."""
+    """An endpoint of this process. `position` is the last event that it has handled; `failures` are in a row."""
 
     id: str
     owner: str | None
@@ -55,7 +55,7 @@ class Endpoint:
 
 
 class OwnedEndpoints:
-    """Those of one process, refreshed from their rows. For one thread; everything here blocks."""
+    """The endpoints of one process, refreshed from their rows. For one thread; everything here blocks."""
 
     def __init__(self, worker: str, clock: Callable[[], datetime]) -> None:
         self.worker = worker
@@ -74,7 +74,7 @@ class OwnedEndpoints:
         return time.monotonic() >= self._extended + RENEW_SECONDS
 
     def claim(self, connection: Connection) -> None:
-        """Claim what no other process has, and extend the leases."""
+        """Claim endpoints that no other process has, and extend the leases."""
         before = time.monotonic()  # before the statement: the lease begins later than this
         of = (_endpoints.c.disabled_at.is_(None), or_(_endpoints.c.worker == self.worker, _is_free()))
         values = {"worker": self.worker, "lease_expires_at": database_time(LEASE_SECONDS)}
@@ -125,7 +125,7 @@ class OwnedEndpoints:
     def record(
         self, connection: Connection, outcomes: Sequence[Outcome], now: datetime
     ) -> tuple[Mapping[str, int], Counter[str]]:
-        """Write how endpoints did; the new number of failures of each, and how many other deliveries are `dead` now."""
+        """Write the results; returns failures in a row by endpoint, and how many other deliveries are `dead` now."""
         ended: Counter[str] = Counter()
         failures: dict[str, int] = {}
         asked: dict[str, float] = {}
@@ -164,14 +164,14 @@ class OwnedEndpoints:
             one.failures = count
 
     def flush(self, connection: Connection) -> None:
-        """Write how far endpoints are that got none of the last events."""
+        """Write the position of endpoints that received none of the last events."""
         for one in self.by_id.values():
             move = one.position > one.event_id
             if move and deliveries.move_cursor(connection, one.id, self.worker, one.position, one.types):
                 one.event_id = one.position
 
     def release(self, connection: Connection) -> None:
-        """Let other processes have them at once."""
+        """Give up the leases, so that other processes can claim the endpoints at once."""
         self._write(connection, None, worker=None, lease_expires_at=None)
 
     def _write(self, connection: Connection, endpoint_id: str | None, **values: object) -> None:
@@ -181,7 +181,7 @@ class OwnedEndpoints:
 
 
 def _until(one: Endpoint, count: int, asked: float, now: datetime) -> datetime | None:
-    """Until when it gets nothing, after so many failures in a row."""
+    """Until when an endpoint gets nothing, after so many failures in a row."""
     pause = deliveries.pause_of_endpoint(count, asked) if count else timedelta(0)
     if asked:
         one.asked_until = now + pause

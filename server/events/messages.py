@@ -60,13 +60,13 @@ class Messages:
         return Outcome(row, at, sent)
 
     def _body(self, row: Delivery, facts: Facts | None) -> bytes:
-        told = {"type": row.type, "timestamp": row.data["at"], "owner": row.data.get("owner")}
+        message = {"type": row.type, "timestamp": row.data["at"], "owner": row.data.get("owner")}
         origin = _origin(row)
         if origin is None or facts is None:
-            told |= {"timestamp": moment(row.created_at), "data": {"webhook_id": row.endpoint_id}}
+            message |= {"timestamp": moment(row.created_at), "data": {"webhook_id": row.endpoint_id}}
         else:
-            told["data"] = self.bodies.told(origin, facts)
-        return json.dumps(told, ensure_ascii=False, separators=(",", ":")).encode()
+            message["data"] = self.bodies.content(origin, facts)
+        return json.dumps(message, ensure_ascii=False, separators=(",", ":")).encode()
 
 
 def _origin(row: Delivery) -> Origin | None:

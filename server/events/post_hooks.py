@@ -197,12 +197,12 @@ class PostHook:
         return False
 
     def _argument(self, event: Event) -> dict[str, Any]:
-        told = self._bodies.data(Origin.of(event))
-        upload = told.pop("upload", {})
+        content = self._bodies.data(Origin.of(event))
+        upload = content.pop("upload", {})
         common = {"event_id": event.id, "at": moment(event.at), "owner": event.owner, "task_id": event.task_id}
-        common["task"] = told
+        common["task"] = content
         if self._hook.name == "post_task":
-            return common | {"status": event.type, "passthrough": told.get("passthrough")}
+            return common | {"status": event.type, "passthrough": content.get("passthrough")}
         facts = {name: upload.get(name) for name in ("name", "size", "passthrough")}
         return common | facts | {"upload_id": event.upload_id}
 

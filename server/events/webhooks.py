@@ -41,7 +41,7 @@ _REPLAY_PAGE = 500
 
 @dataclass(frozen=True)
 class Attempt:
-    """One try of a delivery, as its log has it."""
+    """One attempt of a delivery, as the log has it."""
 
     at: datetime
     seconds: float
@@ -60,7 +60,7 @@ class Logged:
 
 @dataclass(frozen=True, kw_only=True, repr=False)
 class Webhooks:
-    """The endpoints."""
+    """The endpoints of all owners."""
 
     settings: Settings
     database: Database
@@ -73,7 +73,7 @@ class Webhooks:
         return ["webhook_plain"] * plain + ["webhook_paths"] * (not self.settings.public_url)
 
     def add(self, url: str, types: Sequence[str], owner: str | None) -> tuple[WebhookEndpoint, str]:
-        """Add an endpoint, which gets what happens from now on; with its secret.
+        """Add an endpoint, which gets later events; returns it with its secret.
 
         Raises `FieldInvalidError`, `TooManyWebhooksError`, and `UnavailableError` as `EventFeed.place_now`.
         """
@@ -121,9 +121,12 @@ class Webhooks:
     def change(
         self, endpoint_id: str, owner: str | None, *, types: Sequence[str] | None = None, enabled: bool | None = None
     ) -> WebhookEndpoint:
-        """Choose other events; disable or enable. A disabled endpoint gets nothing; once it is enabled, it gets what
-        happens from then on, and what was pending. Other events are sent of what happens from then on, too. Raises
-        `WebhookNotFoundError`, `FieldInvalidError`, and `UnavailableError` as `EventFeed.place_now`."""
+        """Choose other events; disable or enable.
+
+        A disabled endpoint gets nothing. Once it is enabled, it gets later events and what was pending. A new choice of
+        events also applies to later events only. Raises `WebhookNotFoundError`, `FieldInvalidError`, and
+        `UnavailableError` as `EventFeed.place_now`.
+        """
         values: dict[str, Any] = {} if types is None else {"types": check_types(types)}
         self.find(endpoint_id, owner)
         place = EventFeed.place_now(self.database)
@@ -150,7 +153,7 @@ class Webhooks:
             changed(session, delete(WebhookEndpoint).where(WebhookEndpoint.id == endpoint_id))
 
     def rotate(self, endpoint_id: str, owner: str | None) -> tuple[str, datetime]:
-        """A new secret, and until when older ones sign besides it. Raises `WebhookNotFoundError`."""
+        """Make a new secret; returns it, and until when older ones also sign. Raises `WebhookNotFoundError`."""
         now, secret = self.clock(), signing.new_secret()
         until = now + OVERLAP
         with self.database.write() as session:
@@ -164,7 +167,7 @@ class Webhooks:
         return secret, until
 
     def test(self, endpoint_id: str, owner: str | None) -> str:
-        """Queue a test message; its `webhook-id`. Raises `WebhookNotFoundError`."""
+        """Queue a test message; returns its `webhook-id`. Raises `WebhookNotFoundError`."""
         message_id, now = f"msg_{endpoint_id}_t{secrets.token_hex(6)}", self.clock()
         with self.database.write() as session:
             row = _find(session, endpoint_id, owner)
@@ -205,7 +208,7 @@ class Webhooks:
             after, most = span(session.connection(), since, until)
         total, in_time = 0, (TaskEvent.at >= since, TaskEvent.at <= until)
         while total < _MOST_REPLAYED:
-            # Pages are read outside of the transaction that writes: a long range must hold up no upload.
+            # Pages are read outside the transaction that writes: a long range must not delay uploads.
             with self.database.read() as session:
                 row = _find(session, endpoint_id, owner)
                 # Events after the place of an endpoint will be delivered anyway, but not to one that is disabled.

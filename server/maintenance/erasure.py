@@ -247,12 +247,12 @@ def _empty_deliveries(session: Session, of: ColumnElement[bool], owner: str | No
     found = session.execute(select(WebhookDelivery.id, WebhookDelivery.data).where(of)).all()
     ids = []
     for row in found:
-        told = row.data or {}
-        if owner not in (None, told.get("owner")):
+        data = row.data or {}
+        if owner not in (None, data.get("owner")):
             continue
         ids.append(row.id)
-        left = {key: value for key, value in told.items() if key in _OF_MESSAGES}
-        if left != told:
+        left = {key: value for key, value in data.items() if key in _OF_MESSAGES}
+        if left != data:
             changed(session, update(WebhookDelivery).where(WebhookDelivery.id == row.id).values(data=left))
     changed(session, update(WebhookAttempt).where(WebhookAttempt.delivery_id.in_(ids)).values(answer=None))
 

@@ -1,11 +1,11 @@
-"""Keeps the sums of past days, so that a report of a month reads few rows whatever the number of uploads.
+"""Stores the totals of past days, so that a report of a month reads few rows, however many uploads there are.
 
 Rules:
 
-- Only a sweep writes sums, a day in a transaction, and never of today: the views add what came later from the rows.
-- A day is summed again when an event says that something of it changed, as long as all its rows are there. After that
-  its sums stay as they are: they outlive the rows.
-- A transaction may commit some time after the time in its rows; so the last minutes are looked at again.
+- Only a sweep writes totals, one day per transaction and never today: the views add later days from the rows.
+- A day is summed again when an event says that it has changed, as long as all its rows exist. After that, its totals
+  stay as they are: they outlive the rows.
+- A transaction may commit some time after the time in its rows; so each sweep reads the last minutes again.
 - Memory depends on the kinds and times of a day's uploads, not on their number.
 """
 
@@ -99,7 +99,7 @@ def keep(database: Database, now: datetime, *, row_retention: int) -> Sequence[s
     with database.read() as session:
         connection = session.connection()
         state = _state(connection)
-        # Before anything is summed up: what changes from now on is looked at next time.
+        # Before anything is summed up: later changes are found by the next sweep.
         looked = _looked(connection, state, now)
         changed = _changed_days(connection, state, now, row_retention)
         since = _next_day(connection, state)
@@ -146,7 +146,7 @@ def _state(connection: Connection) -> _State:
 
 
 def _next_day(connection: Connection, state: _State) -> datetime:
-    """The first day to be summed up; far away while there is no upload."""
+    """The first day to be summed up; a day in the far future while there is no upload."""
     if state.kept_event or connection.scalar(select(ReportUploads.day).limit(1)):
         return state.kept_until
     first = connection.execute(text(_FIRST).columns(at=UtcDateTime())).scalar()
@@ -154,7 +154,7 @@ def _next_day(connection: Connection, state: _State) -> datetime:
 
 
 def _changed_days(connection: Connection, state: _State, now: datetime, row_retention: int) -> list[datetime]:
-    """The kept days of which something has changed, and of which no row can be gone yet."""
+    """The stored days that have changed and of which no row can be deleted yet."""
     if not connection.scalar(select(ReportUploads.day).limit(1)):
         return []
     whole_from = now - timedelta(seconds=row_retention) if row_retention else None

@@ -88,7 +88,7 @@ class Sweeper:
         """
         this = self._round(dry_run=dry_run)
         report = this.report
-        self.store.check()  # a store that is away seems empty: nothing may be concluded from that
+        self.store.check()  # a store that is down looks empty: nothing may be concluded from that
         report.add(SweepKind.LEFTOVERS, len(self.locks.stale_fifos()) if dry_run else self.locks.clean())
         if not dry_run:
             # Before rows are deleted: their sums stay.
@@ -159,7 +159,7 @@ class Sweeper:
         ):
             for row in found:
                 if this.dry_run and row.id in seen:
-                    continue  # nothing was changed, so it is still found for the other reason
+                    continue  # nothing was changed, so another check may find it too
                 seen.add(row.id)
                 with this.one(row.id, row.lock) as held:
                     if held:
@@ -171,7 +171,7 @@ class Sweeper:
             try:
                 lags = self.store.size(row.id) != row.received
             except OSError:
-                lags = True  # this upload shows it, and the others are looked at
+                lags = True  # the report has this upload, and the sweep continues with the others
             if lags:
                 yield row
 
@@ -215,7 +215,7 @@ class Sweeper:
                     this.report.add(SweepKind.LATE)
 
     def _drop_originals(self, this: SweepRound, task_id: str | None) -> None:
-        """By the setting; and those of videos that are longer than their grant allows, in any case."""
+        """Remove originals by the setting `originals`, and always those of videos longer than their grant allows."""
         wanted = [self._is_too_long(task_id)]
         if self.settings.originals != "keep":
             wanted.append(self._is_dispensable(task_id))
@@ -231,7 +231,7 @@ class Sweeper:
         """Originals in this data folder whose task is completed and whose file can be played without them.
 
         A completed file is never read again, not even by an operator's retry of its task, and its results are on the
-        disk before its row refers to them. A removal that was cut short is found by this again.
+        disk before its row refers to them. The next sweep finds a removal that was interrupted.
         """
         asked = () if task_id is None else (Task.id == task_id,)
         ended = (Task.status == TaskStatus.COMPLETED, Task.node == self.node, *asked)
@@ -347,7 +347,7 @@ class Sweeper:
 def _is_joined() -> ColumnElement[bool]:
     """Partial uploads whose bytes are in a completed final, and in no final that still waits.
 
-    The final may have been deleted since: then the bytes of its parts have to go even more.
+    The final may have been deleted since; its parts must be removed then, too.
     """
     final = aliased(Upload)
     uses = select(UploadPart.final_id).join(final, final.id == UploadPart.final_id)

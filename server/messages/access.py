@@ -26,14 +26,14 @@ SENTENCES: dict[str, Texts] = {
     ),
     "refused_by_backend": ("上传被拒绝：{explanation}", "The upload was refused: {explanation}"),
     "grant_expired": (
-        "上传许可已过期或已被撤销，请重新获取",
+        "上传授权已过期或已被撤销，请重新获取",
         "The upload grant has expired or was revoked; ask for a new one",
     ),
     "grant_used": (
-        "上传许可的 {uploads} 个名额均已用于其他文件，请重新获取",
+        "上传授权的 {uploads} 个名额均已用于其他文件，请重新获取",
         "This upload grant allows {uploads} uploads, and other files have used them; ask for a new grant",
     ),
-    "grant_mismatch": ("上传许可不允许该上传：{reason}", "The upload grant does not allow this: {reason}"),
+    "grant_mismatch": ("该上传不符合上传授权：{reason}", "The upload grant does not allow this: {reason}"),
     "field_invalid": ("字段 {field} 无效：{reason}", "The field {field} is not valid: {reason}"),
     "playback_expired": (
         "链接已过期，请重新查询任务状态以获取新链接",
@@ -63,7 +63,7 @@ SENTENCES: dict[str, Texts] = {
         "该分享链接已被撤销，请联系分享者",
         "This link was revoked; ask the person who sent it",
     ),
-    "share_video_gone": ("该视频已被删除", "The video behind this link was deleted"),
+    "share_video_gone": ("该视频已被删除", "The video of this link was deleted"),
     "too_many_shares": (
         "该视频的有效分享链接已达上限 {limit} 个，请先撤销不用的",
         "A video may have at most {limit} valid links; revoke one that is not needed",
@@ -71,6 +71,6 @@ SENTENCES: dict[str, Texts] = {
     "share_made_invalid": ("分享链接已撤销", "The link was revoked"),
     "key_not_found": ("没有该密钥", "There is no such key"),
     "key_made_invalid": ("密钥已撤销", "The key was revoked"),
-    "grant_not_found": ("没有该上传许可", "There is no such upload grant"),
-    "grant_made_invalid": ("上传许可已撤销", "The upload grant was revoked"),
+    "grant_not_found": ("没有该上传授权", "There is no such upload grant"),
+    "grant_made_invalid": ("上传授权已撤销", "The upload grant was revoked"),
 }

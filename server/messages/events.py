@@ -3,13 +3,13 @@
 from server.messages.language import Texts
 
 SENTENCES: dict[str, Texts] = {
-    "webhook_not_found": ("没有该 webhook", "There is no such webhook"),
+    "webhook_not_found": ("没有该 Webhook", "There is no such webhook"),
     "delivery_not_found": ("没有该投递记录", "There is no such delivery"),
     "too_many_webhooks": (
-        "webhook 数量已达上限 {limit} 个，请先删除不用的",
+        "Webhook 数量已达上限 {limit} 个，请先移除不用的",
         "An owner may have at most {limit} webhooks; remove one that is not needed",
     ),
-    "webhook_removed": ("webhook 已删除", "The webhook was removed"),
+    "webhook_removed": ("Webhook 已移除", "The webhook was removed"),
     "webhook_tested": (
         "测试消息已排队，结果见投递记录",
         "A test message is queued; its result will be in the list of deliveries",
@@ -36,7 +36,7 @@ SENTENCES: dict[str, Texts] = {
     "webhook_answer": ("响应不是有效的 HTTP", "The answer is not valid HTTP"),
     "webhook_internal": ("服务器未能生成消息，详见日志", "The server could not make the message; the log says why"),
     "webhook_gone": (
-        "接收方以 410 表示不再需要消息",
+        "接收方返回 410，表示不再接收消息",
         "The receiver answered 410: it does not want any more messages",
     ),
 }

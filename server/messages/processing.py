@@ -64,7 +64,7 @@ SENTENCES: dict[str, Texts] = {
         "The video lasts {seconds} s, and {limit} s are allowed; the file was removed",
     ),
     "too_many_pixels": (
-        "视频总像素量（宽 × 高 × 帧数）为 {pixels} 吉像素，超过上限 {limit} 吉像素；请缩短视频或降低分辨率后重新上传",
+        "视频总像素量（宽 × 高 × 帧数）为 {pixels}（单位：十亿像素），超过上限 {limit}；请缩短视频或降低分辨率",
         "All frames have {pixels} gigapixels, over the limit of {limit}; shorten the video or lower its resolution",
     ),
     "step_timeout": (

@@ -5,10 +5,10 @@ from server.messages.language import Texts
 # Why a header, the metadata or a form is invalid.
 REASONS: dict[str, Texts] = {
     "streams_process": ("服务器进程", "of this server process"),
-    "streams_owner": ("同一所有者", "of one owner"),
+    "streams_owner": ("同一用户", "of one owner"),
     "streams_address": ("同一地址", "of one address"),
-    "stream_body": ("该请求不能有正文", "this request has no body"),
-    "event_number": ("须为收到的最后一个事件的 id", "it must be the id of the last event that was received"),
+    "stream_body": ("该请求不能有请求体", "this request has no body"),
+    "event_number": ("须为收到的最后一个事件的编号", "it must be the id of the last event that was received"),
     "language_name": ("须为 zh 或 en", "it must be `zh` or `en`"),
     "header_method": ("须为 HTTP 方法名", "it must be the name of an HTTP method"),
     "header_repeated": ("出现了多次，请只发送一次", "the request contains it more than once; send it once"),
@@ -20,11 +20,11 @@ REASONS: dict[str, Texts] = {
         "it must be the name of an algorithm, a space and a digest in Base64",
     ),
     "concat_form": (
-        "须为 partial，或 final; 加各个部分上传的 URL",
+        "须为 partial，或 final; 加各个部分上传的地址",
         "it must be `partial`, or `final;` and the URLs of partial uploads",
     ),
     "concat_count": ("须列出 1 至 {most} 个部分上传", "it must name 1 to {most} partial uploads"),
-    "concat_url": ("每一项须为上传的 URL", "each item must be the URL of an upload"),
+    "concat_url": ("每一项须为上传的地址", "each item must be the URL of an upload"),
     "concat_length": (
         "合并上传的长度由各部分决定，请去掉该请求头",
         "a final upload has the length of its parts; leave this header out",
@@ -85,14 +85,17 @@ REASONS: dict[str, Texts] = {
         "it points to this machine or a private network; the setting webhook_allow_private can allow that",
     ),
     "owner_off": (
-        "身份验证已关闭，所有内容属于同一个所有者：请去掉该参数，或将设置 auth 设为 on",
+        "身份验证已关闭，所有内容属于同一个用户：请去掉该参数，或将设置 auth 设为 on",
         "without authentication there is only one owner: leave this parameter out, or change the setting auth to on",
     ),
     "webhook_replay": (
         "须提供 message_id，或提供 since（可加 until）",
         "give either message_id, or since with or without until",
     ),
-    "webhook_owner": ("须为您自己；其他所有者需要权限 admin", "it must be your own; other owners need the scope admin"),
+    "webhook_owner": (
+        "须为您自己；其他用户的 Webhook 需要权限 admin",
+        "it must be your own; other owners need the scope admin",
+    ),
     "retry_nothing": ("没有失败或已取消的文件", "none of its files has failed or been cancelled"),
     "retry_gone": ("原始文件已不存在：{names}", "the original is gone: {names}"),
     "retry_infected": (
@@ -125,7 +128,7 @@ REASONS: dict[str, Texts] = {
         "the Content-Type must be multipart/form-data with a boundary of 1 to 70 bytes",
     ),
     "form_begin": (
-        "正文开头没有找到 boundary，请确认它与 Content-Type 中的一致",
+        "请求体开头没有找到 boundary，请确认它与 Content-Type 中的一致",
         "it does not begin with its boundary; use the one that the Content-Type names",
     ),
     "form_end": (
@@ -145,14 +148,14 @@ REASONS: dict[str, Texts] = {
         "a line begins with the boundary and goes on after it; choose a boundary that no line of a file begins with",
     ),
     "form_head_line": (
-        "某一部分的头中有一行不是“名称: 值”的形式",
+        "某一部分的头中有一行不是 `name: value` 的形式",
         "the head of a part has a line that is not a header, `name: value`",
     ),
     "form_head_size": (
         "某一部分的头过长，最大 {limit}",
         "the head of a part is too long; the limit is {limit}",
     ),
-    "form_parts": ("分段过多，最多 {limit} 个", "it has too many parts; the limit is {limit}"),
+    "form_parts": ("表单包含的部分过多，最多 {limit} 个", "it has too many parts; the limit is {limit}"),
     "form_nested": (
         "某一部分本身又是 multipart；请将每个文件作为单独的一部分发送",
         "a part is itself multipart; send each file as a part of its own",

@@ -104,11 +104,11 @@ SENTENCES: dict[str, Texts] = {
         "No data, or too little, arrived in {seconds} s; the form was discarded. Send it again, or use tus to resume",
     ),
     "idempotency_running": (
-        "使用该 Idempotency-Key 的上传仍在进行，请稍后用同一键重试",
+        "使用该 Idempotency-Key 的上传仍在进行，请稍后用同一个键重试",
         "An upload with this Idempotency-Key is still running; try again shortly with the same key",
     ),
     "idempotency_mismatch": (
-        "该 Idempotency-Key 已用于另一组文件，新的上传请使用新键",
+        "该 Idempotency-Key 已用于另一组文件，新的上传请使用新的键",
         "This Idempotency-Key was used for other files; send these with a new key",
     ),
     "upload_locked": (

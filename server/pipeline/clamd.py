@@ -66,12 +66,15 @@ def scan(
     *,
     seconds: float,
     cancelled: threading.Event,
-    told: Callable[[int], None],
+    report_sent: Callable[[int], None],
 ) -> Verdict:
-    """Have all bytes of `source` scanned, in at most `seconds`; `told` gets the number of bytes sent so far. Blocking.
+    """Have all bytes of `source` scanned, in at most `seconds`. Blocking.
+
+    `report_sent` gets the number of bytes sent so far.
 
     `address` is `unix:/path` or `tcp://host:port`. Raises `AwayError`, `Cancelled` (within 0.2 s, but for the time
-    that the system takes to look up a host's name), what `told` raises, and `OSError` when `source` cannot be read.
+    that the system takes to look up a host's name), what `report_sent` raises, and `OSError` when `source` cannot be
+    read.
     """
     count = 0
     with _talk(address, _Watch(time.monotonic() + seconds, cancelled)) as talk:
@@ -79,7 +82,7 @@ def scan(
         while listens and (piece := source.read(_PIECE_BYTES)):
             listens = talk.send(len(piece).to_bytes(4, "big") + piece)
             count += len(piece)
-            told(count)
+            report_sent(count)
         listens = listens and talk.send(bytes(4))
         verdict = _verdict(talk.answer())
     if not listens and verdict.finding is not Finding.BEYOND_LIMITS:

@@ -1,4 +1,4 @@
-"""Uploads in memory: the contract of a store, written to be read, and the store of tests that need no disk.
+"""Uploads in memory: the shortest implementation of a store, for readers and for tests that need no disk.
 
 Rule: it does what `base.py` requires and no more. Bytes are in anonymous files (memfd, Linux only), since a body
 writes into a descriptor and a download reads from a path; they are gone with the process.
@@ -61,7 +61,7 @@ class MemoryStore(UploadStore):
         if upload_id not in self._files:
             descriptor = self._file(first) if may_share else -1
             if may_share and list(self._files.values()).count(descriptor) == 1:
-                os.ftruncate(descriptor, first_size)  # bytes that an upload added that is gone
+                os.ftruncate(descriptor, first_size)  # bytes that a deleted upload had added
                 self._files[upload_id] = descriptor
             else:
                 self.create(upload_id)

@@ -52,7 +52,7 @@ class Transfer(TimeSlice, ABC):
         """Move bytes; the socket's low-water mark is reset afterwards."""
 
     def _take(self, take: Callable[[int], int]) -> Iterator[int]:
-        """Take bytes from the socket until the slice is over: how many came, each time."""
+        """Take bytes from the socket until the slice is over; yields how many came, each time."""
         for count in self._calls(take):
             yield count
             if self._limit - self.count < _GATHERED_BYTES:
@@ -64,7 +64,7 @@ class Transfer(TimeSlice, ABC):
         return super()._poll()
 
     def _gather(self, count: int) -> None:
-        """Let the socket be readable when it has so many bytes; with 0 when it has any."""
+        """Make the socket readable once it has so many bytes; 0 means any bytes."""
         if self._is_gathering != bool(count):
             self._is_gathering = bool(count)
             set_low_water_mark(self._socket, max(1, count))

@@ -36,7 +36,7 @@ Verified = Mapping[str, str | None]
 Also = Callable[[Session], None]
 """More changes in the same transaction."""
 
-_SYNCING_THREADS = 8  # of uploads that end: the disk gathers their syncs, and more threads take as long
+_SYNCING_THREADS = 8  # for uploads that end: the disk combines their syncs, so more threads are not faster
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)

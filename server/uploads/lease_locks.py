@@ -13,8 +13,8 @@ is fenced in three ways:
 - The new holder lets the store put the bytes where the former one cannot reach them (`UploadStore.seize`), so even a
   write that was stopped between that look and its system call changes nothing.
 
-Rule: what cannot be known is treated as lost. A database that is away is an error for whoever wants a lock (503), and
-a holder that could not renew stops.
+Rule: what cannot be known is treated as lost. A database that is away is an error (503) for a request that
+wants a lock, and a holder that could not renew stops.
 """
 
 import asyncio

@@ -4,7 +4,7 @@ Rules:
 
 - Each is one statement, so a transaction by itself: a lock is never held by an open transaction.
 - Times are of the database's clock. A host's own clock is used for how long ago something was only.
-- A lease is taken when there is none, or when it has ended; each holding has an epoch of its own. Whoever writes under
+- A lease is taken when there is none, or when it has ended; each holding has its own epoch. A process that writes under
   a lease names its epoch (`FENCE`), and keeps others from taking it until the transaction ends.
 """
 
@@ -78,7 +78,7 @@ FENCE = text("SELECT 1 FROM upload_leases WHERE name = :name AND epoch = :epoch 
 ENDED = text("""
 SELECT name FROM upload_leases WHERE expires_at < clock_timestamp() - make_interval(secs => :seconds)
 """)
-"""Leases of dead processes, that nobody took over within so many seconds."""
+"""Leases of dead processes that no other process took over within so many seconds."""
 
 Found = Any
 """A row of a result."""

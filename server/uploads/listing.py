@@ -39,7 +39,7 @@ class UploadPage:
 
 
 def statuses(words: Iterable[UploadStatus]) -> frozenset[UploadStatus]:
-    """The states that are asked for; without a word, of all uploads that are not gone."""
+    """The states for a word of the filter; without a word, those of all uploads that are not gone."""
     return frozenset(words) or frozenset(UploadStatus) - GONE
 
 

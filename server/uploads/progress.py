@@ -22,7 +22,7 @@ from server.database.types import UtcDateTime
 from server.lifecycle import UploadStatus
 
 _SECONDS = 1.0
-_AT_ONCE = 16  # looks of microseconds that the event loop makes by itself; of 500 phones they take 5 to 50 ms
+_AT_ONCE = 16  # quick looks that the event loop makes itself; for 500 phones they take 5 to 50 ms
 
 _log = structlog.stdlib.get_logger("videodock.uploads")
 

@@ -33,6 +33,7 @@ from server.database.models import Upload
 from server.database.session import Database
 from server.errors import NoRoomError, UnavailableError
 from server.lifecycle import UploadStatus
+from server.messages.phrases import Phrase
 from server.storage.base import UploadStore
 
 KEPT_BYTES = 64 << 20
@@ -99,7 +100,7 @@ class DiskReservations:
 
     def problem(self) -> str | None:
         """Why uploads are refused for lack of room, if they are. Blocking."""
-        return None if self.measure().left > 0 else "the disk has no room for new uploads"
+        return None if self.measure().left > 0 else Phrase.of("no_room_left")
 
     def check(self, need: int) -> None:
         """Raise `NoRoomError` if so many bytes could not be reserved now. Nothing is reserved. Blocking."""

@@ -1,6 +1,6 @@
 """Which store the settings want: files of the data folder, or objects of a bucket.
 
-Rule: what does not work with a bucket is refused here, at the start, and with a sentence.
+Rule: settings that do not work with a bucket are refused here, at the start, with a sentence.
 """
 
 import sys
@@ -37,7 +37,7 @@ def connect(store: UploadStore, database: Database, locks: UploadLocks) -> None:
 
 
 def _s3_store(settings: Settings, clock: Callable[[], datetime]) -> UploadStore:
-    # Only here: a server with files on a disk needs none of it.
+    # Imported here: a server with files on a disk does not need it.
     from server.storage.s3.dialect import part_size
     from server.storage.s3.location import parse
     from server.storage.s3.store import Limits, S3Store

@@ -352,8 +352,10 @@ class Access:
         return left is not None
 
     async def audit(self, scope: AsgiScope, action: str, right: Right, kind: str, owner: str | None = None) -> None:
-        """Record what was done to an upload or task; `owner` is whose it is. Without authentication there is nobody to
-        record. Raises nothing."""
+        """Record what was done to an upload or task of `owner`. Without authentication there is no actor to record.
+
+        Raises nothing.
+        """
         if not self._is_on:
             return
         address, who = client_address(scope), right.principal

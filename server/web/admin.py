@@ -34,7 +34,8 @@ from server.errors import (
     KeyNotFoundError,
     MethodNotAllowedError,
 )
-from server.messages import sentence
+from server.messages import Language, sentence
+from server.messages.settings import CHINESE
 from server.settings import URLS, Settings
 from server.settings.shown import SECRETS, default, masked, sources, text, variable
 from server.uploads.quotas import LIMITS
@@ -67,8 +68,8 @@ def routes(services: Services, checks: Mapping[str, Check], hints: frozenset[str
     async def look(call: Call, _: Principal | None) -> Response:
         return JSONResponse(await overview.make(language(call.scope, "zh")), headers=_NO_STORE)
 
-    async def examine(_call: Call, _: Principal | None) -> Response:
-        return JSONResponse(await doctor.find(), headers=_NO_STORE)
+    async def examine(call: Call, _: Principal | None) -> Response:
+        return JSONResponse(await doctor.find(language(call.scope, "zh")), headers=_NO_STORE)
 
     table: tuple[tuple[str, Mapping[str, _Handle], Operations], ...] = (
         ("overview", {"GET": look}, described.OVERVIEW),
@@ -260,8 +261,9 @@ class _Admin:
         found, last = await self._database.run(look)
         return _page("entries", [_entry(row) for row in found], None if last is None else str(last))
 
-    async def settings(self, _call: Call, _: Principal | None) -> Response:
-        return JSONResponse({"success": True, "settings": _settings(self._settings, self._places)}, headers=_NO_STORE)
+    async def settings(self, call: Call, _: Principal | None) -> Response:
+        shown = _settings(self._settings, self._places, language(call.scope, "zh"))
+        return JSONResponse({"success": True, "settings": shown}, headers=_NO_STORE)
 
     async def _record(
         self,
@@ -279,8 +281,8 @@ class _Admin:
         await self._audit.record(Entry.by(principal, action, object_owner=owner, details=details or None, **about))
 
 
-def _settings(settings: Settings, places: Mapping[str, str]) -> list[dict[str, Any]]:
-    """All settings as text, in the order of the documents."""
+def _settings(settings: Settings, places: Mapping[str, str], reader: Language) -> list[dict[str, Any]]:
+    """All settings as text, in the order of the documents, described in the reader's language."""
     made = []
     for name, field in Settings.model_fields.items():
         value = text(getattr(settings, name))
@@ -290,7 +292,7 @@ def _settings(settings: Settings, places: Mapping[str, str]) -> list[dict[str, A
                 "variable": variable(name),
                 "value": masked(name, value),
                 "default": default(name),
-                "description": field.description or "",
+                "description": CHINESE[name] if reader == "zh" else field.description or "",
                 "source": places[name],
                 "is_default": value == default(name),
                 "is_secret": name in SECRETS or name in URLS,

@@ -1,7 +1,8 @@
 """The shades of an accent colour, and their contrast on the page.
 
 Rule: each text in the accent, and each text on it, has a contrast of 4.5 or more (WCAG 2.2, success criterion 1.4.3) in
-the light and in the dark page. The given colour is that of the light page, or it is refused; the dark shades are mixed.
+the light and in the dark page. The given colour is used on the light page, or refused; the shades of the dark page
+are mixed from it.
 
 The surfaces are those of `page/src/style/tokens.css`; a test compares them.
 """
@@ -57,7 +58,7 @@ def _least(colour: str, others: tuple[str, ...]) -> float:
 
 
 def _shades(colour: str, end: str) -> Iterator[str]:
-    """The colour, and its mixtures with another one up to that."""
+    """The colour, then mixtures with ever more of another one, up to that one."""
     return (_mix(colour, end, step / _STEPS) for step in range(_STEPS + 1))
 
 

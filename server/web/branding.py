@@ -60,7 +60,7 @@ class Brand:
         """What the page loads of it."""
         return tuple(file for file in (self.logo, self.style) if file is not None)
 
-    def told(self) -> Mapping[str, object]:
+    def as_config(self) -> Mapping[str, object]:
         """What `/api/config` tells of it. `logo` is relative to the server's address."""
         return {
             "name": self.name,
@@ -75,7 +75,7 @@ class Brand:
         if self == Brand():
             return document
         text = document.decode()
-        known = json.dumps({**self.told(), "ratio": self.ratio}, ensure_ascii=False)
+        known = json.dumps({**self.as_config(), "ratio": self.ratio}, ensure_ascii=False)
         text = text.replace("<html ", f'<html data-brand="{html.escape(known)}" ', 1)
         text = text.replace(f"<title>{DEFAULT_NAME}</title>", f"<title>{html.escape(self.name)}</title>", 1)
         # The icon is drawn in a data URL, or it is the logo.

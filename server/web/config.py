@@ -50,7 +50,7 @@ def describe(settings: Settings, policy: UploadPolicy, offer: Offer, brand: Bran
         "authentication": settings.auth == "on",
         "downloads": settings.downloads == "on",
         "sharing": {"embed": bool(settings.embed_ancestors)},
-        "brand": brand.told(),
+        "brand": brand.as_config(),
         "tus": {
             "version": protocol.VERSION,
             "extensions": list(offer.extensions),

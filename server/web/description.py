@@ -1,6 +1,6 @@
 """`/openapi.json`, the description of the HTTP interface, and `/docs`, a viewer for it.
 
-Rule: the description is made of what the routes and the tus mount say of themselves, and of nothing else. The viewer
+Rule: the description is made only from what the routes and the tus mount say about themselves. The viewer
 is Swagger UI from an installed package; the page loads it from this server, and nothing from another host.
 """
 

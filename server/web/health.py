@@ -1,6 +1,6 @@
-"""For monitoring: is the server alive, can it work, what has it done.
+"""For monitoring: whether the server is alive and can work, and what it has done.
 
-Rule: the responses are public, but for the metrics. They name the failing part and nothing more; the text of an
+Rule: the responses are public, except for the metrics. They name the failing part and nothing more; the text of an
 exception, which may hold a path or a password, goes to the log only.
 """
 
@@ -14,6 +14,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.types import Scope
 
+from server.messages.phrases import Phrase
 from server.observability import Gauge, Metrics
 from server.version import __version__
 from server.web.described import DescribedRoute
@@ -60,7 +61,7 @@ async def _alive(request: Request) -> Response:
 
 
 class Probes:
-    """The checks of an application, run beside each other. `hints` and `time_limit` as for `routes`."""
+    """The checks of an application, run concurrently. `hints` and `time_limit` as for `routes`."""
 
     def __init__(
         self,
@@ -110,17 +111,17 @@ class Probes:
                     self._call, name, check, limiter=self._threads, abandon_on_cancel=True
                 )
         except TimeoutError:
-            sentence = f"no answer within {self._time_limit:g} s"
+            sentence = Phrase.of("no_answer_within", seconds=f"{self._time_limit:g}")
         except Exception:
             _log.exception("not_ready", part=name)
-            sentence = "failed; the server's log says why"
+            sentence = Phrase.of("check_failed")
         if sentence is not None:
             found[name] = sentence
 
     def _call(self, name: str, check: Check) -> str | None:
         running = self._running[name]
         if not running.acquire(blocking=False):
-            return "an earlier check has not ended yet"
+            return Phrase.of("check_still_running")
         try:
             return check()
         finally:
@@ -130,7 +131,7 @@ class Probes:
         request.state.route = "/metrics"
         if self._check_scraper is not None:
             await self._check_scraper(request.scope)
-        # A scraper that learns of a part that is away needs no second probe.
+        # A scraper that learns here that a part is down needs no second probe.
         well = {name: float(sentence == "ok") for name, sentence in (await self.run()).items()}
         now = [
             Gauge("videodock_check_ok", "Whether a check of /readyz succeeds.", well, "check"),

@@ -3,8 +3,8 @@
 Rules:
 
 - An overview is asked for every few seconds, so it reads indexes of open rows only, and bounded numbers of them.
-- Rates are the difference between two looks of this process; the first look has none.
-- The doctor works in a process of its own: it opens the parts that it examines, and must disturb none of the server's.
+- Rates are the difference between two requests to this process; the first request has none.
+- The doctor works in a process of its own: it opens the parts that it examines, and must not disturb the server's.
 """
 
 import asyncio
@@ -26,7 +26,8 @@ from server.bootstrap import Services
 from server.database.models import Task, TaskFile, Upload
 from server.errors import UnavailableError
 from server.lifecycle import TaskStatus, UploadStatus
-from server.messages import Language, sentence
+from server.messages import LANGUAGES, Language, sentence
+from server.messages.phrases import spoken
 from server.settings import Settings
 from server.settings.shown import text as text_of
 from server.settings.shown import variable
@@ -40,6 +41,7 @@ _LONGEST_TASK = timedelta(days=7)
 """A task that fails later after its creation is not among the failures of the last day."""
 _FRESH_SECONDS = 60.0
 _DOCTOR_SECONDS = 60.0
+_SAID = ("text", "change")
 _PATH = re.compile(r"(?<![\w:/.])/(?:[^\s/:'\"]+/)+(?=[^\s/:'\"])")
 _WAITS = text(
     "SELECT min(seconds) FILTER (WHERE so_far * 100 >= total * 50), min(seconds) FILTER (WHERE so_far * 100 >= total "
@@ -61,7 +63,7 @@ class _Seen:
 
 
 class Overview:
-    """Makes overviews. One for an application, since rates need the look before."""
+    """Makes overviews. One per application, since rates need the previous request."""
 
     def __init__(self, services: Services, probes: Probes, hints: frozenset[str]) -> None:
         self._services = services
@@ -80,7 +82,7 @@ class Overview:
             {
                 "name": name,
                 "ok": said == "ok",
-                "message": None if said == "ok" else said,
+                "message": None if said == "ok" else spoken(said, reader),
                 "required": name not in self._hints,
             }
             for name, said in ready.items()
@@ -248,19 +250,32 @@ class DoctorRuns:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._lock = asyncio.Lock()
-        self._found: tuple[float, Mapping[str, Any]] | None = None
+        self._found: tuple[float, Mapping[Language, Mapping[str, Any]]] | None = None
 
-    async def find(self) -> Mapping[str, Any]:
-        """What the doctor says of this machine, a minute old at most. Raises `UnavailableError` where it says nothing
-        within a minute."""
+    async def find(self, reader: Language) -> Mapping[str, Any]:
+        """What the doctor says of this machine to this reader, a minute old at most.
+
+        Raises `UnavailableError` where it says nothing within a minute.
+        """
         async with self._lock:
             if self._found is None or time.monotonic() - self._found[0] > _FRESH_SECONDS:
                 began = time.monotonic()
                 checks = await self._run()
                 at = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
                 seconds = round(time.monotonic() - began, 1)
-                self._found = time.monotonic(), {"success": True, "at": at, "seconds": seconds, "checks": checks}
-            return self._found[1]
+                self._found = (
+                    time.monotonic(),
+                    {
+                        language: {
+                            "success": True,
+                            "at": at,
+                            "seconds": seconds,
+                            "checks": [_shown(one, language) for one in checks],
+                        }
+                        for language in LANGUAGES
+                    },
+                )
+            return self._found[1][reader]
 
     async def _run(self) -> list[dict[str, Any]]:
         given = {variable(name): text_of(getattr(self._settings, name)) for name in type(self._settings).model_fields}
@@ -274,7 +289,7 @@ class DoctorRuns:
         try:
             async with asyncio.timeout(_DOCTOR_SECONDS):
                 output, _ = await child.communicate()
-            return [_shown(check) for check in json.loads(output)["checks"]]
+            return [dict(check) for check in json.loads(output)["checks"]]
         except (TimeoutError, ValueError, LookupError):
             _log.warning("doctor_gave_up", exit_code=child.returncode)
             raise UnavailableError(part="doctor") from None
@@ -284,12 +299,14 @@ class DoctorRuns:
                 await child.wait()
 
 
-def _shown(check: Mapping[str, Any]) -> dict[str, Any]:
+def _shown(check: Mapping[str, Any], reader: Language) -> dict[str, Any]:
+    """A check of the doctor's JSON in the reader's language."""
     findings = [
-        {"code": one["code"], "level": one["level"], "text": _short(one["text"]), "change": _short(one["change"])}
+        {"code": one["code"], "level": one["level"], **{name: _short(one["messages"][reader][name]) for name in _SAID}}
         for one in check["findings"]
     ]
-    return {"name": check["check"], "state": check["state"], "note": _short(check["note"]), "findings": findings}
+    said = {name: _short(text) for name, text in check["messages"][reader].items()}
+    return {"name": check["check"], "state": check["state"], **said, "findings": findings}
 
 
 def _short(said: str) -> str:

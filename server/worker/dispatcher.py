@@ -16,6 +16,7 @@ import structlog
 from kombu import Connection
 
 from server.bootstrap import Services
+from server.messages.phrases import Phrase
 from server.tasks import outbox
 from server.tasks.outbox import Sending
 from server.worker.celery_app import QUEUE, TASK, make_app
@@ -44,7 +45,7 @@ class Dispatcher(Leader):
     def status(self) -> str:
         """The leader's status, or that the broker is away."""
         status = super().status()
-        return "the broker cannot be reached; tasks wait" if status == "running" and self._away else status
+        return Phrase.of("broker_unreachable") if status == "running" and self._away else status
 
     def trouble(self) -> str | None:
         """The leader's problem only: without a broker, uploads are received all the same."""

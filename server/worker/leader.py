@@ -30,6 +30,7 @@ from server.bootstrap import Services
 from server.database.session import AWAY, Database, is_full, reason
 from server.events.follower import Follower
 from server.maintenance.sweep_report import SweepReport
+from server.messages.phrases import Phrase
 from server.settings import Settings
 from server.storage.results import Results
 from server.tasks import outbox, queue
@@ -140,12 +141,12 @@ class Leader(ABC):
     def status(self) -> str:
         """`running`, `standby` (another process leads), or a sentence that describes the problem."""
         if self._stopping.is_set():
-            return "stopping"
+            return Phrase.of("stopping")
         if self._lock is None:
             return "standby"
         silent = time.monotonic() - self._looked
         if silent > _STALE_SECONDS:
-            return f"has not looked for tasks for {silent:.0f} s"
+            return Phrase.of("tasks_not_looked_for", seconds=round(silent))
         return self._problem or "running"
 
     def trouble(self) -> str | None:
@@ -245,10 +246,10 @@ class Leader(ABC):
                 self._problem = None
             except AWAY as error:
                 # A full disk is reported by the check of space; the server stays ready, for downloads and deletions.
-                self._problem = None if is_full(error) else "the database cannot be reached"
+                self._problem = None if is_full(error) else Phrase.of("database_unreachable")
                 _log.warning("database_away", reason=reason(error))
             except Exception:
-                self._problem = "cannot look for tasks; the log says why"
+                self._problem = Phrase.of("tasks_cannot_be_looked_for")
                 _log.exception("look_failed")
             self._looked = time.monotonic()
 

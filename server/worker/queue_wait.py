@@ -49,9 +49,9 @@ class QueueWait:
         ).all()
         if not waiting:
             return
-        told = forecast(self._works(session, [row.id for row in waiting]), running, self.limit)
+        forecasts = forecast(self._works(session, [row.id for row in waiting]), running, self.limit)
         for row in waiting:
-            before, now = row.eta_seconds, told.get(row.id)
+            before, now = row.eta_seconds, forecasts.get(row.id)
             if _differs(before, now):
                 still = (Task.id == row.id, Task.status == TaskStatus.UPLOADED, Task.worker.is_(None))
                 changed(session, update(Task).where(*still).values(eta_seconds=now))
@@ -76,7 +76,7 @@ def forecast(works: Mapping[str, Left], running: Sequence[int | None], limit: in
         return {}
     slots = known + [0.0] * max(0, limit - len(known))
     heapq.heapify(slots)
-    told: dict[str, int] = {}
+    forecasts: dict[str, int] = {}
     total = Left(sum(known), 0.0)
     for task_id, work in works.items():
         total += work
@@ -84,8 +84,8 @@ def forecast(works: Mapping[str, Left], running: Sequence[int | None], limit: in
             break
         ends = heapq.heappop(slots) + work.seconds
         heapq.heappush(slots, ends)
-        told[task_id] = max(1, math.ceil(ends))
-    return told
+        forecasts[task_id] = max(1, math.ceil(ends))
+    return forecasts
 
 
 def _differs(before: int | None, now: int | None) -> bool:

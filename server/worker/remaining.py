@@ -1,6 +1,6 @@
-"""How many seconds a running step will go on: by its own speed, and by what it costs usually.
+"""How many more seconds a running step takes: by its own speed, and by its usual cost.
 
-Rule: pure, but for the reports that a run collects. Times are those of one monotonic clock, in seconds.
+Rule: pure, except for the reports that a run collects. Times are those of one monotonic clock, in seconds.
 """
 
 import math
@@ -22,7 +22,7 @@ _SILENT = 0.5
 
 @dataclass(frozen=True)
 class Left:
-    """Seconds that are left, and of how many of them that may be wrong."""
+    """Seconds that are left, and by how many seconds that may be wrong."""
 
     seconds: float = 0.0
     doubt: float = 0.0
@@ -33,23 +33,23 @@ class Left:
 
 @dataclass
 class Run:
-    """A step that runs since `began`."""
+    """A step that has run since `began`."""
 
     began: float
     _reports: list[tuple[float, int]] = field(default_factory=list)
 
     @property
     def percent(self) -> int:
-        """The last that it reported."""
+        """Its last report."""
         return self._reports[-1][1] if self._reports else 0
 
     def report(self, at: float, percent: int) -> None:
-        """It is done to so many percent."""
+        """Record that it has done so many percent."""
         if percent > self.percent:
             self._reports.append((at - self.began, percent))
 
     def left(self, now: float, expected: float, doubt: float) -> Left:
-        """What is left, where `expected` seconds are usual and `doubt` is the share by which that may be wrong."""
+        """What is left. The step usually takes `expected` seconds; `doubt` is the share by which that may be wrong."""
         over = now - self.began
         total, share = expected, doubt
         measured = self._measured(over)
@@ -60,7 +60,7 @@ class Run:
         least = over * _OVERRUN * (100 - self.percent) / 100
         seconds = max(total - over, least, 0.0)
         if total - over < least and measured is None:
-            share = 1.0  # it lasts longer than expected, and says nothing
+            share = 1.0  # it takes longer than expected, and has reported nothing
         return Left(seconds, seconds * share)
 
     def _weight(self, measured: float, expected: float, doubt: float) -> float:
@@ -70,7 +70,7 @@ class Run:
         return max(weight, min(1.0, seen / _CLEAR)) if is_wrong else weight
 
     def _measured(self, over: float) -> float | None:
-        """All its seconds at its own speed; None while too little was reported.
+        """The total seconds at its own speed; None while it has reported too little.
 
         The speed counts from the first report on: before, the step starts its program, and reads the file.
         """
@@ -78,7 +78,7 @@ class Run:
         if over < _LEAST_SECONDS or not self._reports or percent - self._reports[0][1] < _LEAST_PERCENT:
             return None
         times = [at for at, _ in self._reports]
-        # A report that does not come says that the step became slower.
+        # A missing report means that the step became slower.
         longest = max(_SILENT, *(later - earlier for earlier, later in pairwise(times[-6:])))
         seen = max(times[-1], over - 2 * longest)
         speeds = [self._speed(0, seen), self._speed(self._recent(times), seen)]

@@ -167,7 +167,7 @@ def test_a_lost_server_is_reported_during_processing(start_server: StartServer, 
 @pytest.mark.parametrize(
     ("locale", "expected"),
     [
-        ("en-GB", "No network. The page goes on when it is back."),
+        ("en-GB", "No network. The page continues when it is back."),
         ("zh-CN", "没有网络，恢复后自动继续。"),
     ],
 )

@@ -159,7 +159,7 @@ def test_an_administrator_reads_a_month(month: ServerProcess, tmp_path: Path) ->
     check_accessible(events)
     seen = look(events, "month")
     figures = [f"{UPLOADS:,}", f"{totals['arrived']:,} complete", f"{totals['resumed']:,} of {totals['arrived']:,}"]
-    for words in (*figures, "Not a playable video", "Type of file not accepted", "30 May 2026. Days begin"):
+    for words in (*figures, "Not a playable video", "File type not accepted", "30 May 2026. Days begin"):
         assert words in seen["text"], words
     assert seen["title"] == "Numbers · Videodock"
     values = look(events, "chinese")["values"]
@@ -228,7 +228,7 @@ def test_who_sees_what(month: ServerProcess, tmp_path: Path) -> None:
     assert "Storage by owner" not in whole
     assert f"\n{UPLOADS // OWNERS}\n" in whole
     assert "30 May 2026" in look(events, "one day")["text"]
-    assert "No uploads in these days" in look(events, "empty")["text"]
+    assert "No uploads on these days" in look(events, "empty")["text"]
     events = use(
         tmp_path / "uploader",
         month.url,
@@ -237,7 +237,7 @@ def test_who_sees_what(month: ServerProcess, tmp_path: Path) -> None:
         ["visible", "#zone"],
         ["look", "uploads"],
         ["goto", "numbers"],
-        ["text", "You may not see this"],
+        ["text", "You do not have access to this"],
         ["axe", "forbidden"],
         troubled=True,
     )

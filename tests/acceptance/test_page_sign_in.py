@@ -148,7 +148,7 @@ def test_another_owner_sees_nothing_of_the_one_before(monkeypatch: pytest.Monkey
             ["choose", str(video)],
             ["percent", 10],
             ["click", "#sign-out"],
-            ["text", "Videos that are not uploaded yet leave this page."],
+            ["text", "Videos that are not fully uploaded are removed from this page."],
             ["look", "asked"],
             ["click", "#sign-out-sure"],
             ["visible", "#credential"],

@@ -161,7 +161,7 @@ def test_a_link_shows_a_video_until_it_ends(making: ServerProcess, tmp_path: Pat
         ["text", "This link was revoked"],
         ["axe", "revoked"],
         ["goto", "s/AAAAAAAAAAAAAAAAAAAAAAAA"],
-        ["text", "This link shows nothing"],
+        ["text", "There is no video at this link"],
     )
     check_accessible(events)
     shared = look(events, "shared")

@@ -181,7 +181,7 @@ def test_the_doctor_finds_what_is_wrong_in_front(this: Case, server: ServerProce
     for code, wanted in this.of.items():
         assert wanted in [one.params.get(name) for one in found if one.code == code for name in ("advised", "method")]
     for one in found:
-        assert "?" not in one.text + one.change
+        assert "?" not in one.text() + one.change()
         assert one.directives(report.proxy)
     assert report.is_well == all(code == "metrics_public" for code in this.codes)
     assert query(server.database_url, "SELECT id FROM uploads WHERE status = 'open'") == []

@@ -64,7 +64,7 @@ def reason(address: str, data: bytes, folder: Path, seconds: float = PATIENCE) -
     """Why there is no answer."""
     source = written(folder, data)
     with source.open("rb") as file, pytest.raises(AwayError) as caught:
-        client.scan(address, file, seconds=seconds, cancelled=threading.Event(), told=lambda _: None)
+        client.scan(address, file, seconds=seconds, cancelled=threading.Event(), report_sent=lambda _: None)
     return str(caught.value)
 
 
@@ -279,7 +279,7 @@ def test_a_clamd_that_dies_during_a_scan_is_away_at_once(own: Clamd, tmp_path: P
     def work() -> None:
         try:
             with source.open("rb") as file:
-                client.scan(address, file, seconds=60, cancelled=threading.Event(), told=sent.append)
+                client.scan(address, file, seconds=60, cancelled=threading.Event(), report_sent=sent.append)
         except AwayError as error:
             said.append(error)
 
@@ -295,7 +295,7 @@ def test_a_clamd_that_dies_during_a_scan_is_away_at_once(own: Clamd, tmp_path: P
     assert not sent or size == 1000 or sent[-1] < size
     own.start()
     with source.open("rb") as file:
-        verdict = client.scan(address, file, seconds=60, cancelled=threading.Event(), told=sent.append)
+        verdict = client.scan(address, file, seconds=60, cancelled=threading.Event(), report_sent=sent.append)
     assert verdict == client.Verdict(client.Finding.INFECTED, SIGNATURE)
 
 

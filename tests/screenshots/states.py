@@ -56,7 +56,10 @@ _DONE: Step = ["is", "/Doctor\\s+\\w/.test(document.querySelector('.room').inner
 
 def _room(name: str) -> State:
     path = f"admin/{name}" if name else "admin"
-    loaded: Step = ["is", "!!document.querySelector('.room h1') && !document.querySelector('.loading')"]
+    loaded: Step = [
+        "is",
+        "!!document.querySelector('.room h1') && !document.querySelector('.room :is(.loading, .looking)')",
+    ]
     return State(f"admin-{name or 'overview'}", "month", path, (*_SIGNED_IN, _shown(".room h1"), loaded))
 
 

@@ -11,6 +11,8 @@ from server.auth import access_lists, owners
 from server.auth.audit import AuditLog, Entry
 from server.bootstrap import utc_now
 from server.database.session import Database
+from server.messages.settings import CHINESE
+from server.settings import Settings
 from tests.harness.http import serving
 from tests.web.owned import Owned
 
@@ -263,11 +265,28 @@ def test_settings_are_shown_without_secrets(owned: Owned) -> None:
     assert SECRET not in json.dumps(found)
 
 
+def test_settings_are_described_in_the_language_of_the_reader(owned: Owned) -> None:
+    """Chinese, as everywhere in the API, unless the reader asks for English."""
+    described = {}
+    for language in ("zh-CN", "en"):
+        answer = owned.ask("GET", "/api/admin/settings", "root:admin", {"Accept-Language": language})
+        described[language] = {row["name"]: row["description"] for row in json.loads(answer.body)["settings"]}
+    assert described["zh-CN"]["port"] == CHINESE["port"]
+    assert described["en"]["port"] == Settings.model_fields["port"].description
+
+
 def test_the_doctor_is_asked_once_a_minute(owned: Owned) -> None:
-    """Its checks by name, without the folders of the machine; the same answer for a while."""
+    """Its checks by name, without the folders of the machine; the same answer for a while, in the reader's language."""
     found = ask(owned, "doctor")
     states = {check["name"]: check["state"] for check in found["checks"]}
     assert states["database"] == "ok"
     assert states["store"] == "ok"
     assert str(owned.live.data_dir) not in json.dumps(found)
     assert ask(owned, "doctor") == found
+    answer = owned.ask("GET", "/api/admin/doctor", "root:admin", {"Accept-Language": "en"})
+    english = json.loads(answer.body)
+    assert (english["at"], english["seconds"]) == (found["at"], found["seconds"])
+    queues = [check for made in (found, english) for check in made["checks"] if check["name"] == "queue"]
+    assert [queue["title"] for queue in queues] == ["队列", "queue"]
+    assert "个等待" in queues[0]["note"]
+    assert "waiting" in queues[1]["note"]

@@ -81,7 +81,7 @@ def probe(arguments: Mapping[str, Any], report: Callable[[int], None]) -> Mappin
             found = _describe(container, stream, options["max_pixels"])
             _require_decoder(arguments, stream)
             timed = [stream.index, *(other.index for other in list(container.streams.audio)[:_TIMED_SOUNDS])]
-            header = durations.Told(
+            header = durations.Declared(
                 (container.start_time or 0) / av.time_base, (container.duration or 0) / av.time_base
             )
         report(60)

@@ -24,5 +24,5 @@ def untold(frame: VideoFrame, height: int) -> str:
     family = (_HD_NAME if height >= _HD else _SD_NAME) if matrix in _UNTOLD else _FAMILIES.get(matrix)
     if family is None:
         return ""
-    told = {"color_primaries": frame.color_primaries, "color_trc": frame.color_trc, "colorspace": matrix}
-    return ":".join(f"{name}={family}" for name, value in told.items() if int(value) in _UNTOLD)
+    known = {"color_primaries": frame.color_primaries, "color_trc": frame.color_trc, "colorspace": matrix}
+    return ":".join(f"{name}={family}" for name, value in known.items() if int(value) in _UNTOLD)

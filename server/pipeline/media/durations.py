@@ -47,14 +47,16 @@ class Length:
 
 
 @dataclass(frozen=True)
-class Told:
+class Declared:
     """FFmpeg's reading of the headers: when the file starts by its own clock, and for how long it goes on, or 0."""
 
     start: float
     duration: float
 
 
-def length(path: str, demuxer: str, streams: Sequence[int], by: Told, reopen: Callable[[], InputContainer]) -> Length:
+def length(
+    path: str, demuxer: str, streams: Sequence[int], by: Declared, reopen: Callable[[], InputContainer]
+) -> Length:
     """The length over the tracks with these indexes; `reopen` opens the file."""
     start, declared = by.start, _usable(by.duration)
     is_cut = _is_cut(path, demuxer)

@@ -204,5 +204,5 @@ def _scale(source: Source, one: Rendition, tones: Tones) -> list[str]:
         ]
     if tones == "cut" or source.pixel_format.startswith(_RGB):
         return [f"{size}:out_color_matrix=bt709:out_range=tv,setsar=1,format=yuv420p,{_BT709}"]
-    told = [f"setparams={source.untold_colours}"] if source.untold_colours else []
-    return [f"{size}:out_range=tv,setsar=1,format=yuv420p", *told]
+    colours = [f"setparams={source.untold_colours}"] if source.untold_colours else []
+    return [f"{size}:out_range=tv,setsar=1,format=yuv420p", *colours]

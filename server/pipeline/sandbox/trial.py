@@ -4,10 +4,12 @@ Rule: a missing protection is reported and does not stop the work; the others ho
 """
 
 import threading
+from typing import ClassVar
 
 import structlog
 
 from server.errors import StepError
+from server.messages.phrases import Phrase
 from server.pipeline.sandbox import child
 from server.pipeline.sandbox.confinement import PROTECTIONS
 from server.pipeline.step import Cancelled, Limits, TryLaterError
@@ -18,6 +20,8 @@ _log = structlog.stdlib.get_logger("videodock.pipeline")
 
 class Trial:
     """One child process that only reports. `start` and `stop` once each."""
+
+    BEING_TRIED: ClassVar = Phrase.of("confinement_tried")
 
     def __init__(self) -> None:
         self._stopping = threading.Event()
@@ -38,11 +42,11 @@ class Trial:
     def trouble(self) -> str | None:
         """What is missing, in a sentence; None when all protections are in force."""
         if not self._done.is_set():
-            return "is being tried"
+            return self.BEING_TRIED
         if self._refused is None:
-            return "could not be tried; the server's log says why"
+            return Phrase.of("confinement_unknown")
         if self._refused:
-            return f"this machine refuses: {', '.join(self._refused)}; docs/sandbox.md says what helps"
+            return Phrase.of("confinement_refused", names=", ".join(self._refused))
         return None
 
     def _run(self) -> None:

@@ -42,7 +42,7 @@ class Probe(Step):
         return costs.probe(material)
 
     def limits(self, settings: Settings) -> Limits:
-        """Less memory than for the others: a file whose huge index passed this step would pass them too."""
+        """Less memory than the other steps: a file whose huge index passes here passes there, too."""
         limits = super().limits(settings)
         return replace(limits, memory=min(limits.memory, _MEMORY))
 

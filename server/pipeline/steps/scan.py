@@ -73,7 +73,7 @@ def _ask(context: StepContext, path: str) -> clamd.Verdict:
         raise TryLaterError("scanner_away", counts=False) from error
     with open(path, "rb", buffering=0) as source:  # noqa: PTH123  # a Path's open() cannot promise what it returns
         try:
-            verdict = clamd.scan(address, source, seconds=seconds, cancelled=cancelled, told=report_sent)
+            verdict = clamd.scan(address, source, seconds=seconds, cancelled=cancelled, report_sent=report_sent)
         except AwayError as error:
             _log.warning("scan_failed", reason=str(error))
             raise TryLaterError("scanner_failed") from error

@@ -3,9 +3,9 @@
 Rules:
 
 - A copy is renamed into place when it is whole and every checksum was compared.
-- Copies are there for speed only: the folder may be emptied at any moment, and a reader that has a file open reads on.
-- All copies together are smaller than the limit, but for the one that is wanted now. The one that was used longest ago
-  goes first.
+- Copies exist for speed only: the folder may be emptied at any moment, and a reader with an open file continues.
+- All copies together stay below the limit, except for the copy that is requested now. The least recently used copy is
+  removed first.
 """
 
 import fcntl
@@ -32,7 +32,7 @@ class LocalCache:
     def fetch(self, name: str, size: int, content: Callable[[], Iterable[bytes]]) -> Path:
         """The copy of `size` bytes; made from `content` where it is not there. Blocking.
 
-        Several processes may want it at once: one of them makes it. Raises what `content` raises, and `OSError`.
+        Several processes may request it at once: one of them makes it. Raises what `content` raises, and `OSError`.
         """
         path = self.path(name)
         while not self._is_there(path, size):

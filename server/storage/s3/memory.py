@@ -1,7 +1,7 @@
-"""The memory for parts on their way: at most so much in all, whatever the number of uploads.
+"""The memory for parts on their way to the bucket: bounded in total, however many uploads there are.
 
-Rule: nobody who holds memory waits for more of it. A body that gets none parks what it has, which frees its own, and
-then waits in line. So a body that is faster than the bucket is slowed down, and the line always moves.
+Rule: a body that holds memory never waits for more. A body that gets none parks what it has, which frees its memory,
+and then waits in line. So a body that is faster than the bucket is slowed down, and the line always moves.
 """
 
 import asyncio
@@ -45,7 +45,7 @@ class PartMemory:
 
     @property
     def is_short(self) -> bool:
-        """Whether somebody waits: then who has little to do with its memory gives it back."""
+        """Whether a body waits; then a body that hardly uses its memory gives it back."""
         return bool(self._line)
 
     @property
@@ -54,7 +54,7 @@ class PartMemory:
         return self._used
 
     def try_take(self, count: int) -> bool:
-        """Take so many bytes if they are free and nobody waits for memory."""
+        """Take so many bytes if they are free and no body waits for memory."""
         with self._lock:
             if self._line or self._used + count > self.limit:
                 return False
@@ -78,12 +78,12 @@ class PartMemory:
                 if entry in self._line:
                     self._line.remove(entry)
                 else:
-                    self._used -= count  # it came together with the cancellation
+                    self._used -= count  # the memory was granted as the wait was cancelled
                 self._serve()
             raise
 
     def give(self, count: int) -> None:
-        """Give so many bytes back."""
+        """Free so many bytes."""
         with self._lock:
             self._used -= count
             self._serve()
@@ -123,12 +123,12 @@ class Filling:
 
     @property
     def count(self) -> int:
-        """New bytes in it."""
+        """How many new bytes it has."""
         return len(self._data)
 
     @property
     def room(self) -> int:
-        """Bytes that are missing to a whole part."""
+        """How many bytes are missing from a whole part."""
         return self.size - self.before - len(self._data)
 
     @property

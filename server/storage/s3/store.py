@@ -6,6 +6,7 @@ Rule: it decides the order of things (bucket, ledger, client) and leaves each of
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -145,7 +146,8 @@ class S3Store(UploadStore):
             pieces = [self._objects.put_piece(upload_id, reach, data)]
         change = Change(pieces=pieces, without_parts=gone_parts, without_pieces=gone)
         self.ledger.change(upload_id, upload.version, change)
-        self._objects.delete_pieces(gone)
+        with suppress(UnavailableError):
+            self._objects.delete_pieces(gone)
 
     def concatenate(self, upload_id: str, parts: Sequence[tuple[str, int]], *, may_share: bool) -> None:  # noqa: ARG002
         total = sum(size for _, size in parts)
@@ -196,7 +198,8 @@ class S3Store(UploadStore):
         self.ledger.finish(upload_id, upload.version, key, upload.size)
         # A second writer may follow one that died, and whose last object no row has.
         if len(upload.pieces) > 1 or (upload.pieces and key != upload.pieces[0].key) or upload.version > _ONE_WRITER:
-            self._delete_objects(upload_id, but=key)
+            with suppress(UnavailableError):
+                self._delete_objects(upload_id, but=key)
             self.ledger.change(upload_id, upload.version, Change(without_pieces=upload.pieces))
 
     def delete(self, upload_id: str) -> None:
@@ -324,8 +327,11 @@ class S3Store(UploadStore):
         current = upload.current_pieces
         spent = [piece for piece in upload.pieces if piece not in current]
         if spent:
-            self._objects.delete_pieces(spent)
-            self.ledger.change(upload_id, upload.version, Change(without_pieces=spent))
+            with suppress(
+                UnavailableError
+            ):  # no right to delete, for one: they are tried again, and go with the upload
+                self._objects.delete_pieces(spent)
+                self.ledger.change(upload_id, upload.version, Change(without_pieces=spent))
         return replace(upload, pieces=current)
 
     def _make_object(self, upload: StoredUpload) -> str:

@@ -349,7 +349,7 @@ SETTINGS: Operations = _read(
                             "variable": text("The environment variable."),
                             "value": text("As one would write it; what may be a secret is `***`."),
                             "default": text(),
-                            "description": text(),
+                            "description": text("In the reader's language."),
                             "source": one_of(("environment", "file", "default")),
                             "is_default": boolean(),
                             "is_secret": boolean("It is, or may have, a secret."),
@@ -374,14 +374,15 @@ DOCTOR: Operations = _read(
                     record(
                         {
                             "name": text(),
+                            "title": text("The name for a reader, in their language."),
                             "state": one_of(("ok", "problem", "advice", "skipped")),
-                            "note": text(),
+                            "note": text("In the reader's language."),
                             "findings": array(
                                 record(
                                     {
                                         "code": text("See docs/doctor.md."),
                                         "level": one_of(("problem", "advice")),
-                                        "text": text("In English."),
+                                        "text": text("What is wrong, in the reader's language."),
                                         "change": text("What to change."),
                                     }
                                 )

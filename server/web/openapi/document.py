@@ -122,8 +122,8 @@ def _responses(method: str, operation: Operation) -> dict[str, Any]:
         headers += [] if any(one.name == NO_STORE.name for one in headers) else [NO_STORE]
         found.setdefault(status, {"description": _title(status), "headers": {}, "content": {}})
         made = found[status]
-        told = refusals.description(status, kinds)
-        made["description"] = f"{made['description']}\n\n{told}"
+        refused = refusals.description(status, kinds)
+        made["description"] = f"{made['description']}\n\n{refused}"
         made["headers"] |= _headers(headers, is_optional=is_early) | _headers([REQUEST_ID], is_optional=is_early)
         bodies = made.setdefault("content", {})
         for kind, schema in content.items():

@@ -136,6 +136,7 @@ export interface Setting {
 
 export interface Examined {
   name: string
+  title: string
   state: 'ok' | 'problem' | 'advice' | 'skipped'
   note: string
   findings: { code: string; level: 'problem' | 'advice'; text: string; change: string }[]

@@ -40,6 +40,7 @@ export const admin: Texts['admin'] = {
   check_space: '磁盘：{reason}',
   check_scanner: '病毒扫描：{reason}',
   check_confinement: '解码隔离：{reason}',
+  check_scheduler: '任务调度：{reason}',
   check_other: '{name}：{reason}',
   do_database: '请启动数据库，或更正“database_url”。',
   do_store: '请确保服务器可以读写数据目录。',
@@ -128,7 +129,7 @@ export const admin: Texts['admin'] = {
   idle: '空闲',
   why_no_bytes: '尚未收到数据',
   why_no_more_bytes: '客户端已停止发送',
-  why_waits_for_parts: '等待其他分段',
+  why_waits_for_parts: '等待其他部分上传',
   why_checksum_open: '数据待校验',
   why_waits_for_sweep: '已完整，即将完成',
   end: '结束',
@@ -333,14 +334,14 @@ export const admin: Texts['admin'] = {
   doctor_problem: '问题',
   doctor_advice: '建议',
   doctor_skipped: '未检查',
-  doctor_change: '如何修改',
+  doctor_change: '解决办法',
   doctor_problems: '问题',
   doctor_rest: '全部检查',
   doctor_clean: '此服务器未发现问题',
 }
 
 export const audit: Texts['audit'] = {
-  action_credential_refused: '凭据被拒绝',
+  action_credential_refused: '凭证被拒绝',
   action_foreign_original_read: '读取其他用户的原始文件',
   action_foreign_task_read: '查看其他用户的视频',
   action_foreign_tasks_listed: '列出其他用户的视频',

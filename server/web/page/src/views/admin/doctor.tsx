@@ -69,12 +69,10 @@ export function DoctorRoom() {
             <li key={`${code}-${place}`} class={`finding is-${level === 'problem' ? 'bad' : 'warn'}`}>
               <div>
                 <Badge tone={level === 'problem' ? 'bad' : 'warn'}>{t(WORDS[level])}</Badge>
-                <p class="finding-heading" lang="en">
-                  {text}
-                </p>
-                <p class="finding-advice" lang="en">
+                <p class="finding-heading">{plain(text)}</p>
+                <p class="finding-advice">
                   <span class="unseen">{t('admin.doctor_change')}: </span>
-                  {change}
+                  {plain(change)}
                 </p>
               </div>
             </li>
@@ -88,8 +86,11 @@ export function DoctorRoom() {
   )
 }
 
+/** A sentence without the marks of code that a terminal shows. */
+const plain = (sentence: string) => sentence.replaceAll('`', '')
+
 const columns = (): Column<Examined>[] => [
-  { id: 'name', label: t('admin.name'), isHead: true, cell: ({ name }) => <span lang="en">{name}</span> },
+  { id: 'name', label: t('admin.name'), isHead: true, cell: ({ title }) => title },
   { id: 'state', label: t('admin.state'), cell: ({ state }) => <Badge tone={TONES[state]}>{t(WORDS[state])}</Badge> },
-  { id: 'note', label: t('admin.audit_details'), isWide: true, cell: ({ note }) => <span lang="en">{note}</span> },
+  { id: 'note', label: t('admin.audit_details'), isWide: true, cell: ({ note }) => note },
 ]

@@ -68,10 +68,7 @@ const columns = (): Column<Setting>[] => [
     cell: ({ name, description }) => (
       <>
         <code>{name}</code>
-        {/* The server's own description, which is in English. */}
-        <p class="quiet" lang="en">
-          {description.replaceAll('`', '')}
-        </p>
+        <p class="quiet">{description.replaceAll('`', '')}</p>
       </>
     ),
   },

@@ -145,11 +145,12 @@ def test_three_uploads_outlast_a_proxy_that_is_killed(nginx: Nginx, server: Serv
         ["throttle", MIB],
         ["drop", *map(str, videos)],
         ["moving", 3],
-        ["throttle", MIB // 2],  # so that all are still sent when the proxy dies
+        ["throttle", MIB // 8],  # so that all are still sent when the proxy dies
         ["look", "moving"],
+        ["unreachable"],
+        ["throttle", 0],  # which holds back errors, too
         ["until", "retrying", 3],
         ["look", "lost"],
-        ["throttle", 0],
         ["until", "done", 3],
     ]
     options = {"url": f"{nginx.url}/", "steps": steps, "anyCertificate": True}

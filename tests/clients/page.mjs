@@ -157,6 +157,11 @@ function steps(page, network) {
       const ask = () => page.evaluate(async () => (await (await fetch('api/session')).json()).signed_in)
       while (await ask()) await page.waitForTimeout(50)
     },
+    /** Wait until the server cannot be reached. */
+    async unreachable() {
+      const ask = () => page.evaluate(() => fetch('healthz').then(() => true, () => false))
+      while (await ask()) await page.waitForTimeout(50)
+    },
     /** Wait for so many rows in a state. */
     until: (state, count = 1) =>
       page.waitForFunction(

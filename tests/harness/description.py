@@ -102,9 +102,10 @@ def described() -> "Description":
         return Description(json.loads(file.read_bytes()))
     document = make()
     if file is not None:
-        part = Path(tempfile.mkstemp(dir=folder)[1])
-        part.write_text(json.dumps(document))
-        part.replace(file)
+        descriptor, part = tempfile.mkstemp(dir=folder)
+        with open(descriptor, "w") as made:
+            json.dump(document, made)
+        Path(part).replace(file)
     return Description(document)
 
 

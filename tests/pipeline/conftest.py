@@ -14,7 +14,7 @@ from server import media_types
 from server.pipeline.media import ffmpeg
 from server.pipeline.step import Limits, StepContext
 from server.settings import load
-from tests.harness import chromium, forkserver
+from tests.harness import chromium, description, forkserver
 from tests.harness.processes import descriptors
 from tests.harness.waiting import within
 from tests.pipeline import processes
@@ -34,8 +34,10 @@ def browser() -> None:
 
 
 @pytest.fixture(autouse=True)
-def _nothing_left() -> Iterator[None]:
+def _nothing_left(request: pytest.FixtureRequest) -> Iterator[None]:
     forkserver.begin()
+    if "start_server" in request.fixturenames:
+        description.described()  # the first one to ask for it makes an application, which stays
     before, children = descriptors(), processes.children(os.getpid())
     yield
     # What others left here before may go meanwhile.

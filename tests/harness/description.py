@@ -9,6 +9,7 @@ counts as a difference, although a client must ignore it.
 
 import gzip
 import json
+import os
 import re
 import tempfile
 from collections.abc import Callable, Mapping
@@ -103,7 +104,7 @@ def described() -> "Description":
     document = make()
     if file is not None:
         descriptor, part = tempfile.mkstemp(dir=folder)
-        with open(descriptor, "w") as made:
+        with os.fdopen(descriptor, "w") as made:
             json.dump(document, made)
         Path(part).replace(file)
     return Description(document)

@@ -76,7 +76,12 @@ class Deliverer:
         self._ended: queue.SimpleQueue[tuple[Delivery, Outcome | None]] = queue.SimpleQueue()
         self._unwritten: list[Outcome] = []
         self._thread = FollowerThread(
-            "webhooks", look=self.look, end=self._end, log=_log, failure="webhooks_failed", gather=self._gather
+            "webhooks",
+            look=self.look,
+            end=self._end,
+            log=_log,
+            log_failure=lambda: _log.error("webhooks_failed", exc_info=True),
+            gather=self._gather,
         )
         self._senders = ThreadPoolExecutor(_SENDERS, "webhook")
         self._probers = ThreadPoolExecutor(_PROBERS, "webhook-probe")

@@ -19,7 +19,7 @@ def _no_seconds() -> float:
 
 
 class FollowerThread:
-    """Calls `look` from `start` to `stop`, and `end` last, on the thread. Failures are logged as `failure`.
+    """Calls `look` from `start` to `stop`, and `end` last, on the thread. `log_failure` logs what `look` raised.
 
     After a notice, `gather` says how many seconds to wait for more of them.
     """
@@ -31,7 +31,7 @@ class FollowerThread:
         look: Callable[[], None],
         end: Callable[[], None],
         log: structlog.stdlib.BoundLogger,
-        failure: str,
+        log_failure: Callable[[], None],
         gather: Callable[[], float] = _no_seconds,
     ) -> None:
         self.changed = threading.Event()
@@ -39,7 +39,7 @@ class FollowerThread:
         self._look = look
         self._end = end
         self._log = log
-        self._failure = failure
+        self._log_failure = log_failure
         self._gather = gather
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
@@ -79,7 +79,7 @@ class FollowerThread:
                 self._log.warning("database_away", reason=reason(error))
                 self._stopping.wait(_AWAY_SECONDS)
             except Exception:
-                self._log.exception(self._failure)
+                self._log_failure()
                 self._stopping.wait(_AWAY_SECONDS)
             else:
                 if self.changed.wait(LOOK_SECONDS):

@@ -92,7 +92,13 @@ class PostHook:
         self._failures = 0
         self._failing_since = self._again_at = 0.0
         log = _log.bind(hook=hook.value)
-        self._thread = FollowerThread("hook", look=self.look, end=self._release, log=log, failure="hooks_failed")
+        self._thread = FollowerThread(
+            "hook",
+            look=self.look,
+            end=self._release,
+            log=log,
+            log_failure=lambda: log.error("hooks_failed", exc_info=True),
+        )
 
     # As a follower
 

@@ -49,11 +49,12 @@ def test_health_readiness_and_metrics_answer(start_server: StartServer, tmp_path
 
 @pytest.mark.sampled(1)
 def test_a_newer_database_is_refused_with_a_sentence(start_server: StartServer, database_url: str) -> None:
-    """A database that a newer version made is left alone; the operator reads why, without a traceback."""
+    """A database that a newer version made, and that says nothing of this one, is left alone; the operator reads why,
+    without a traceback."""
     server = start_server(database_url=database_url)
     server.stop()
-    known = query(database_url, "SELECT version_num FROM alembic_version")
-    execute(database_url, "UPDATE alembic_version SET version_num = 'from_the_future'")
+    known = query(database_url, "SELECT version_num, works_from FROM alembic_version")[0]
+    execute(database_url, "UPDATE alembic_version SET version_num = 'from_the_future', works_from = 'from_the_future'")
     command = [sys.executable, "-m", "server", "serve", "--port", "0", "--data-dir", str(server.data_dir)]
     done = subprocess.run(
         [*command, "--database-url", database_url],
@@ -67,5 +68,5 @@ def test_a_newer_database_is_refused_with_a_sentence(start_server: StartServer, 
     assert "newer version" in done.stderr
     assert "Traceback" not in done.stderr + done.stdout
     assert query(database_url, "SELECT version_num FROM alembic_version") == [{"version_num": "from_the_future"}]
-    execute(database_url, "UPDATE alembic_version SET version_num = :known", known=known[0]["version_num"])
+    execute(database_url, "UPDATE alembic_version SET version_num = :version_num, works_from = :works_from", **known)
     server.start()

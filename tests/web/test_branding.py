@@ -149,7 +149,7 @@ def test_a_pale_accent_stops_the_start() -> None:
 
 def test_the_surfaces_are_those_of_the_page() -> None:
     """The contrast is judged on the colours that the page has."""
-    light, dark = TOKENS.read_text().split("@media")
+    light, dark = TOKENS.read_text().split("@media (prefers-color-scheme: dark)")
     for rules, surfaces in ((light, brand_colours.LIGHT), (dark, brand_colours.DARK)):
         assert tuple(re.findall(r"--(?:page|card): (#[0-9a-f]{6})", rules)) == surfaces
 

@@ -133,7 +133,7 @@ def test_another_form_with_the_same_key_is_422(live: LiveServer) -> None:
     for name, parts in CHANGED.items():
         answer = post(live, "key", parts)
         assert (answer.status, said(answer)["code"]) == (422, "idempotency_mismatch"), name
-        assert said(answer)["message"] == "该 Idempotency-Key 已用于另一组文件，新的上传请使用新键"
+        assert said(answer)["message"] == "该 Idempotency-Key 已用于另一组文件，新的上传请使用新的键"
         assert state(live) == before, name
     assert post(live, "key", FIRST).body == first.body
 

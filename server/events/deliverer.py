@@ -80,7 +80,7 @@ class Deliverer:
             look=self.look,
             end=self._end,
             log=_log,
-            log_failure=lambda: _log.error("webhooks_failed", exc_info=True),
+            log_failure=lambda error: _log.error("webhooks_failed", exc_info=error),
             gather=self._gather,
         )
         self._senders = ThreadPoolExecutor(_SENDERS, "webhook")

@@ -31,7 +31,7 @@ class FollowerThread:
         look: Callable[[], None],
         end: Callable[[], None],
         log: structlog.stdlib.BoundLogger,
-        log_failure: Callable[[], None],
+        log_failure: Callable[[Exception], None],
         gather: Callable[[], float] = _no_seconds,
     ) -> None:
         self.changed = threading.Event()
@@ -78,8 +78,8 @@ class FollowerThread:
             except AWAY as error:
                 self._log.warning("database_away", reason=reason(error))
                 self._stopping.wait(_AWAY_SECONDS)
-            except Exception:
-                self._log_failure()
+            except Exception as error:
+                self._log_failure(error)
                 self._stopping.wait(_AWAY_SECONDS)
             else:
                 if self.changed.wait(LOOK_SECONDS):

@@ -97,7 +97,7 @@ class PostHook:
             look=self.look,
             end=self._release,
             log=log,
-            log_failure=lambda: log.error("hooks_failed", exc_info=True),
+            log_failure=lambda error: log.error("hooks_failed", exc_info=error),
         )
 
     # As a follower
